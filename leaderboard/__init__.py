@@ -1,0 +1,1 @@
+"""Run records -> pages. A pure function of the records; imports no torch."""

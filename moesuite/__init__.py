@@ -1,0 +1,54 @@
+"""moesuite: a benchmark suite for mixture-of-experts routers.
+
+    from moesuite import moefy, aux_loss
+    model = moefy(timm.create_model("vit_small_patch16_224"), router="soft", num_experts=16)
+
+Names are imported when they are first used, so that `import moesuite` and every `--help` stay fast.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from moesuite.compose import compose as compose
+    from moesuite.errors import UserError as UserError
+    from moesuite.moe import MoE as MoE
+    from moesuite.moe import aux_loss as aux_loss
+    from moesuite.record import RunRecord as RunRecord
+    from moesuite.router import LayerSpec as LayerSpec
+    from moesuite.router import RaggedRouting as RaggedRouting
+    from moesuite.router import Router as Router
+    from moesuite.router import SlotRouting as SlotRouting
+    from moesuite.router import SoftRouting as SoftRouting
+    from moesuite.surgery import moefy as moefy
+    from moesuite.train import fit as fit
+
+_HOMES = {
+    "compose": "compose",
+    "UserError": "errors",
+    "MoE": "moe",
+    "aux_loss": "moe",
+    "RunRecord": "record",
+    "LayerSpec": "router",
+    "RaggedRouting": "router",
+    "Router": "router",
+    "SlotRouting": "router",
+    "SoftRouting": "router",
+    "moefy": "surgery",
+    "fit": "train",
+}
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'moesuite' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"moesuite.{_HOMES[name]}"), name)
+    globals()[name] = value  # a submodule of the same name would hide it otherwise
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

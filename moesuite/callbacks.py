@@ -1,0 +1,125 @@
+"""What happens beside training: the learning curve, Ctrl-C, and what the progress bar shows."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.callbacks import RichProgressBar
+
+from moesuite.module import MoEModule
+from moesuite.record import CurvePoint
+
+
+class Curve(L.Callback):
+    """Keeps quality against steps, training seconds (without evaluation) and FLOPs; survives a resumed run."""
+
+    def __init__(self, flops_per_step: float) -> None:
+        self.flops_per_step = flops_per_step
+        self.points: list[CurvePoint] = []
+        self.seconds = 0.0
+        self._since: float | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the curve for the checkpoint."""
+        self._tick()
+        return {"seconds": self.seconds, "points": [point.model_dump() for point in self.points]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on with the curve of the checkpoint."""
+        self.seconds = state_dict["seconds"]
+        self.points = [CurvePoint(**point) for point in state_dict["points"]]
+
+    def _tick(self) -> None:
+        """Add the time since the last tick, if training is running."""
+        if self._since is not None:
+            now = time.perf_counter()
+            self.seconds, self._since = self.seconds + now - self._since, now
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Start the clock."""
+        self._since = time.perf_counter()
+
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Stop the clock: evaluation is not training."""
+        self._tick()
+        self._since = None
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Add a point and start the clock."""
+        assert isinstance(pl_module, MoEModule)
+        if trainer.sanity_checking:
+            return
+        point = CurvePoint(
+            step=trainer.global_step,
+            seconds=self.seconds,
+            flops=trainer.global_step * self.flops_per_step,
+            loss=pl_module.last_loss,
+            quality=pl_module.results[pl_module.task.primary.name],
+        )
+        self.points.append(point)
+        self._since = time.perf_counter()
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Stop the clock."""
+        self._tick()
+        self._since = None
+
+
+class Interruption(L.Callback):
+    """Turns the first Ctrl-C into a stop after the running step, with a checkpoint; a second one stops at once."""
+
+    def __init__(self, checkpoint: Path) -> None:
+        self.checkpoint = checkpoint
+        self._asked = False
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Listen."""
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, self._ask)
+
+    def _ask(self, number: int, frame: object) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        self._asked = True
+        print("\nCtrl-C: stopping after this step; once more stops at once", file=sys.stderr)
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Stop between two steps, where the state of the run is whole."""
+        if self._asked:
+            if trainer.checkpoint_callback is not None:
+                trainer.save_checkpoint(self.checkpoint)
+            raise KeyboardInterrupt
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Stop listening."""
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+class ProgressBar(RichProgressBar):
+    """Lightning's Rich bar with the step time, beside quality and drop rate."""
+
+    def __init__(self) -> None:
+        super().__init__(leave=False)
+        self._begun = (0, 0.0)
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Start the clock."""
+        super().on_train_start(trainer, pl_module)
+        self._begun = (trainer.global_step, time.perf_counter())
+
+    def get_metrics(self, trainer: L.Trainer, pl_module: L.LightningModule) -> dict[str, Any]:
+        """Return what stands beside the bar."""
+        metrics = super().get_metrics(trainer, pl_module)
+        metrics.pop("v_num", None)
+        steps = trainer.global_step - self._begun[0]
+        if steps > 0:
+            metrics["step_ms"] = f"{1000 * (time.perf_counter() - self._begun[1]) / steps:.1f}"
+        return metrics

@@ -1,0 +1,167 @@
+"""From words on the command line to a checked configuration. Imports no torch, so that `--help` is fast."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_module
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from moesuite.config import RunConfig, checked
+from moesuite.errors import UserError, nearest, unknown
+from moesuite.plugins import PACKAGE, router_defaults, router_names, signature_defaults, task_files
+
+GROUPS = ("task", "router", "backbone", "optim", "logger")
+BUILT_HERE = ("callbacks", "logger", "plugins", "use_distributed_sampler")  # set by `train`
+
+
+def compose(*overrides: str) -> RunConfig:
+    """Compose a configuration from the same words as on the command line.
+
+    Raises:
+        UserError: for an unknown or mistyped option, or a value outside its range.
+
+    Example:
+        >>> compose("task=digits", "router=soft", "seed=1").seed
+        1
+    """
+    return to_config(_composed(overrides))
+
+
+def options_text(overrides: Sequence[str]) -> str:
+    """Return the composed configuration as YAML, for `--help`."""
+    return OmegaConf.to_yaml(_composed(overrides), resolve=True)
+
+
+def _composed(overrides: Sequence[str]) -> DictConfig:
+    register(overrides)
+    try:
+        with initialize_config_module("moesuite.conf", version_base=None):
+            return hydra_compose("config", list(overrides))
+    except (HydraException, OmegaConfBaseException) as error:
+        raise explain(error) from None
+
+
+def to_config(composed: DictConfig) -> RunConfig:
+    """Check a composed configuration."""
+    values = OmegaConf.to_container(composed, resolve=True)
+    assert isinstance(values, dict)
+    return checked(RunConfig, {str(key): value for key, value in values.items() if key != "hydra"})
+
+
+def register(arguments: Sequence[str]) -> None:
+    """Make tasks, routers, backbones and Trainer options known to Hydra, also those that only `arguments` name.
+
+    Raises:
+        UserError: for a choice that does not exist, with the nearest names.
+    """
+    store = ConfigStore.instance().store
+    for name in router_names():
+        store(name, {"name": name, **router_defaults(name)}, "router", "router")
+    for name, path in task_files().items():
+        store(name, OmegaConf.load(path), "task", "_global_")
+    vision = next(iter(task_files().values())).parent / "vision.py"
+    store("_vision", {"family": "vision", "recipe": {}, **signature_defaults(vision, "Vision", skip=1)}, "task", "task")
+    store("default", trainer_options(), "trainer", "trainer")
+    folders = _config_folders(arguments)
+    for group, choice in _choices(arguments):
+        _register_choice(group, choice, folders)
+
+
+def trainer_options() -> dict[str, Any]:
+    """Return every option of Lightning's Trainer that is a plain value, read from its source without importing it."""
+    spec = importlib.util.find_spec("lightning")
+    assert spec is not None and spec.origin is not None
+    source = Path(spec.origin).parent / "pytorch" / "trainer" / "trainer.py"
+    options = signature_defaults(source, "Trainer", skip=1)
+    return {name: value for name, value in options.items() if name not in BUILT_HERE}
+
+
+def _register_choice(group: str, choice: str, folders: list[Path]) -> None:
+    known = {path.stem for folder in folders for path in (folder / group).glob("*.yaml")}
+    store = ConfigStore.instance().store
+    if group == "router" and choice not in known:
+        if ":" in choice:
+            # a path is stored under its folders, as Hydra will look it up
+            parent, _, name = choice.rpartition("/")
+            store(name, {"name": choice, **router_defaults(choice)}, "/".join(filter(None, ["router", parent])), "router")
+        elif choice not in router_names():
+            raise unknown("router", choice, router_names(), "router=soft, or router=my_file:MyRouter for your own")
+    elif group == "task" and choice not in known | set(task_files()):
+        raise unknown("task", choice, known | set(task_files()), "task=digits")
+    elif group == "backbone" and ":" in choice:
+        store(choice, {"name": choice, "pretrained": False, "seed": "${seed}", "kwargs": {}}, "backbone", "backbone")
+    elif group in ("backbone", "optim", "logger") and choice not in known:
+        raise unknown(group, choice, known, f"{group}={nearest(choice, known)[0]}, or backbone=timm:<name>")
+
+
+def group_choices() -> dict[str, list[str]]:
+    """Return the names that each group offers."""
+    files = {group: sorted(path.stem for path in (PACKAGE / "conf" / group).glob("*.yaml")) for group in GROUPS}
+    return {**files, "router": router_names(), "task": sorted(task_files())}
+
+
+def _config_folders(arguments: Sequence[str]) -> list[Path]:
+    folders = [PACKAGE / "conf"]
+    for index, argument in enumerate(arguments):
+        flag, _, value = argument.partition("=")
+        if flag in ("--config-dir", "-cd"):
+            folder = Path(value or (arguments[index + 1] if index + 1 < len(arguments) else ""))
+            if not folder.is_dir():
+                raise UserError(f"--config-dir {folder}: no such folder; allowed: a folder with task/, backbone/, ...")
+            folders.append(folder)
+    return folders
+
+
+def _choices(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield (group, choice) for every group that the words choose, each value of a sweep by itself."""
+    for override in _overrides(arguments):
+        if override.key_or_group in GROUPS:
+            value = override.value()
+            values = getattr(value, "list", None) or (value if isinstance(value, list) else [value])
+            for choice in values:
+                yield override.key_or_group, str(choice)
+
+
+def _overrides(arguments: Sequence[str]) -> list[Override]:
+    words = [word for word in arguments if "=" in word and not word.startswith("-")]
+    try:
+        return OverridesParser.create().parse_overrides(words)
+    except HydraException as error:
+        raise UserError(f"{str(error).splitlines()[0]}; allowed: option=value; see --help") from None
+
+
+def explain(error: Exception) -> UserError:
+    """Turn an error of Hydra's into one line with the nearest options."""
+    text = f"{error}\n{error.__cause__ or ''}"
+    found = re.search(r"Could not override '([^']+)'", text) or re.search(r"Key '([^']+)' is not in struct", text)
+    if found is None:
+        return UserError(" ".join(line.strip() for line in str(error).splitlines() if line.strip()))
+    return UserError(
+        f"unknown option {found[1]!r}; nearest: {', '.join(nearest(found[1], all_options()))}; all: --help, or --cfg job"
+    )
+
+
+def all_options() -> list[str]:
+    """Return every dotted option of the default run."""
+    GlobalHydra.instance().clear()
+    with initialize_config_module("moesuite.conf", version_base=None):
+        return list(_dotted(OmegaConf.to_container(hydra_compose("config"), resolve=False)))
+
+
+def _dotted(values: Any, prefix: str = "") -> Iterator[str]:
+    for key, value in values.items():
+        yield f"{prefix}{key}"
+        if isinstance(value, dict):
+            yield from _dotted(value, f"{prefix}{key}.")

@@ -1,0 +1,100 @@
+"""The configuration of a run, typed and with ranges: the one place where a value is judged.
+
+Hydra composes a plain mapping from the YAML of `conf/`, the tasks and the command line; `RunConfig` checks it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from moesuite.errors import UserError, nearest
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class Section(BaseModel):
+    """Base of all sections: a mistyped option is an error, never ignored."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Optim(Section):
+    """AdamW and its schedule. `warmup` is in steps, or, below 1, a share of all steps."""
+
+    lr: float = Field(1e-3, gt=0, le=10)
+    weight_decay: float = Field(0.05, ge=0, le=10)
+    beta1: float = Field(0.9, ge=0, lt=1)
+    beta2: float = Field(0.999, ge=0, lt=1)
+    eps: float = Field(1e-8, gt=0, le=1)
+    schedule: Literal["cosine", "rsqrt", "constant"] = "cosine"
+    warmup: float = Field(0.05, ge=0)
+    min_lr: float = Field(0.0, ge=0)
+    clip: float = Field(1.0, ge=0)
+
+
+class Data(Section):
+    """How data reaches the model. `workers` None: none for data in memory, else one per core."""
+
+    batch_size: int = Field(32, ge=1)
+    eval_batch_size: int = Field(256, ge=1)
+    workers: int | None = Field(None, ge=0)
+    seed: int = Field(0, ge=0)
+
+
+class Backbone(Section):
+    """A model by name, `timm:<name>`, with the keyword arguments of its constructor."""
+
+    name: str
+    pretrained: bool = False
+    seed: int = Field(0, ge=0)
+    kwargs: dict[str, Any] = Field(default_factory=dict)
+
+
+class RunConfig(Section):
+    """Everything that a run depends on; see `python -m moesuite.run --help`."""
+
+    seed: int = Field(0, ge=0)
+    router_seed: int = Field(0, ge=0)
+    num_experts: int = Field(8, ge=1, le=65536)
+    slots_per_token: float = Field(1.0, gt=0)
+    eval_slots_per_token: float | None = Field(None, gt=0)
+    layers: str | list[int | str] = "last_half"
+    records: str = "runs"
+    force: bool = False
+    measure: bool = True
+    task: dict[str, Any]
+    router: dict[str, Any]
+    backbone: Backbone
+    optim: Optim
+    data: Data
+    trainer: dict[str, Any]
+    logger: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
+    @property
+    def router_options(self) -> dict[str, Any]:
+        """The router's own parameters."""
+        return {key: value for key, value in self.router.items() if key != "name"}
+
+
+def checked(model: type[Model], values: dict[str, Any], prefix: str = "") -> Model:
+    """Validate `values`.
+
+    Raises:
+        UserError: one line for the first value that is wrong: given, allowed, and an example.
+    """
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = ".".join(str(part) for part in ([prefix] if prefix else []) + list(first["loc"]))
+        if first["type"] == "extra_forbidden":
+            options = list(model.model_fields)
+            raise UserError(
+                f"unknown option {path}; nearest: {', '.join(nearest(str(first['loc'][-1]), options))}"
+                if options else f"unknown option {path}: {prefix} has no options of its own"
+            ) from None
+        field = model.model_fields.get(str(first["loc"][0])) if len(first["loc"]) == 1 else None
+        example = "" if field is None or field.is_required() else f"; type for example {path}={field.default}"
+        raise UserError(f"{path}={first['input']!r}: {first['msg'].lower()}{example}") from None

@@ -1,0 +1,80 @@
+"""The compute part of a record: FLOPs, parameters, and time against the matched dense model in the same process."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from moesuite.compute import call, cost
+from moesuite.config import RunConfig
+from moesuite.moe import aux_loss
+from moesuite.optim import build_optimizer
+from moesuite.record import Compute
+from moesuite.task import Task
+from moesuite.timing import compare, peak_memory
+
+MEASURE_SECONDS = 2.0  # budget of each of the two measurements
+MEASURE_BATCH = 32
+
+
+def measure(
+    model: nn.Module, dense: nn.Module, task: Task, example: Any, config: RunConfig, flops_per_step: float
+) -> Compute:
+    """Account `model` and time it against `dense`.
+
+    Args:
+        model: the trained model.
+        dense: the matched dense model.
+        task: for inputs and loss.
+        example: a batch.
+        config: of the run.
+        flops_per_step: of training, as counted.
+    """
+    peak = peak_memory()  # of training: measuring holds two more models
+    device = next(model.parameters()).device
+    example = {k: v.to(device) if isinstance(v, Tensor) else v for k, v in example.items()}
+    inputs, size = task.inputs(example), task.size(example)
+    account = cost(model.eval(), inputs, size)
+    latency = step = None
+    if config.measure:
+        dense = dense.to(device)
+        models = [copy.deepcopy(model), dense]
+        with torch.inference_mode():
+            latency = compare(*[_forward(m.eval(), inputs) for m in models], seconds=MEASURE_SECONDS)
+        step = compare(*[_step(m.train(), inputs, task, example, config) for m in models], seconds=MEASURE_SECONDS)
+    return Compute(
+        activated=account.activated,
+        executed=account.executed,
+        training_step_flops=flops_per_step,
+        parameters_total=account.parameters_total,
+        parameters_active=account.parameters_active,
+        slots_per_token_asked=config.slots_per_token,
+        slots_per_token_effective=account.slots_per_token,
+        latency=latency,
+        training_step=step,
+        threads=torch.get_num_threads(),
+        batch_size=size,
+        peak_memory_bytes=peak,
+        device=str(device),
+    )
+
+
+def _forward(model: nn.Module, inputs: Any) -> Callable[[], object]:
+    return lambda: call(model, inputs)
+
+
+def _step(model: nn.Module, inputs: Any, task: Task, example: Any, config: RunConfig) -> Callable[[], object]:
+    """Return a whole training step: forward, backward, update."""
+    optimizer, _ = build_optimizer(model, config.optim, steps=1)
+
+    def step() -> None:
+        loss = task.loss(call(model, inputs), example) + aux_loss(model)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return step

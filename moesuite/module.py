@@ -1,0 +1,142 @@
+"""The one LightningModule: a task, a model and their objective."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+
+from moesuite.compute import call
+from moesuite.config import RunConfig
+from moesuite.errors import RunFailed
+from moesuite.moe import aux_losses, moe_layers
+from moesuite.optim import build_optimizer
+from moesuite.stats import Counts, count
+from moesuite.task import Batch, Task
+
+
+class MoEModule(L.LightningModule):
+    """Train `model` on `task`: task loss plus every auxiliary loss of its routers.
+
+    Attributes:
+        results: metrics of the last evaluation by name.
+        examples: examples of the last evaluation.
+        counts: routing counts of the last evaluation by layer.
+        last_loss: of the last training step.
+    """
+
+    def __init__(self, task: Task, model: nn.Module, config: RunConfig) -> None:
+        super().__init__()
+        self.task, self.model, self.config = task, model, config
+        self.val_metrics, self.test_metrics = task.metrics(), task.metrics()
+        self.results: dict[str, float] = {}
+        self.counts: dict[str, Counts] = {}
+        self.examples = 0
+        self.last_loss = math.nan
+        self._check_every = 1
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """Return AdamW and its schedule, one step of which is one step of the optimizer."""
+        steps = self.trainer.estimated_stepping_batches
+        fused = self.trainer.precision != "16-mixed"  # a fused step unscales by itself, which forbids clipping
+        optimizer, schedule = build_optimizer(self.model, self.config.optim, int(steps), fused)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_train_start(self) -> None:
+        """Look at the loss at every step where that is free: on a GPU it would wait for the device."""
+        self._check_every = 1 if self.device.type == "cpu" else max(1, self.trainer.log_every_n_steps)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
+        """Return the objective; None for a batch of which nothing could be read."""
+        # all randomness of a step depends on (seed, step): a resumed run, and a run with another router, meet the same
+        seed = self.config.seed * 1_000_003 + self.global_step
+        torch.default_generator.manual_seed(seed)
+        if torch.cuda.is_available():
+            torch.cuda.manual_seed_all(seed)
+        batch = self.task.augment(batch, self.config.data.seed * 1_000_003 + self.global_step)
+        inputs = self.task.inputs(batch)
+        if self.task.size(batch) == 0:
+            return None
+        loss = self.task.loss(call(self.model, inputs), batch)
+        auxiliary = aux_losses(self.model)
+        for value in auxiliary.values():
+            loss = loss + value
+        if self.global_step % self._check_every == 0:
+            self._check(loss)
+        if (self.global_step + 1) % self.trainer.log_every_n_steps == 0:
+            self._log_step(auxiliary)
+        return loss
+
+    def _check(self, loss: Tensor) -> None:
+        self.last_loss = loss.item()
+        if not math.isfinite(self.last_loss):
+            raise RunFailed(
+                f"the loss is {self.last_loss} at step {self.global_step}; allowed: finite numbers; "
+                f"type for example optim.lr={self.config.optim.lr / 10:g}, or optim.clip=1.0"
+            )
+
+    def _log_step(self, auxiliary: dict[str, Tensor]) -> None:
+        values = {f"train/{name}_loss": value.detach() for name, value in auxiliary.items()}
+        self.log_dict({"train/loss": self.last_loss, **values})
+        counts = [count(layer.routing, layer.context.mask) for _, layer in moe_layers(self.model) if layer.routing]
+        if counts:
+            dropped = torch.stack([c.dropped / c.tokens.clamp(min=1) for c in counts]).mean()
+            self.log("drop", dropped, prog_bar=True)
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget the last evaluation."""
+        self._begin(self.val_metrics)
+
+    def on_test_epoch_start(self) -> None:
+        """Forget the last evaluation."""
+        self._begin(self.test_metrics)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Measure a batch."""
+        self._evaluate(batch, self.val_metrics)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Measure a batch."""
+        self._evaluate(batch, self.test_metrics)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the metrics; the primary one is shown while training."""
+        self._finish(self.val_metrics)
+        for name, value in self.results.items():
+            self.log(f"val/{name}", value, prog_bar=name == self.task.primary.name)
+
+    def on_test_epoch_end(self) -> None:
+        """Keep the metrics in `results`."""
+        self._finish(self.test_metrics)
+
+    def _begin(self, metrics: Any) -> None:
+        metrics.reset()
+        self.counts, self.examples = {}, 0
+
+    def _evaluate(self, batch: Batch, metrics: Any) -> None:
+        inputs = self.task.inputs(batch)
+        if self.task.size(batch) == 0:
+            return
+        self.task.update(metrics, call(self.model, inputs), batch)
+        self.examples += self.task.size(batch)
+        for name, layer in moe_layers(self.model):
+            assert layer.routing is not None
+            new = count(layer.routing, layer.context.mask)
+            self.counts[name] = self.counts[name] + new if name in self.counts else new
+
+    def _finish(self, metrics: Any) -> None:
+        if self.examples == 0:
+            raise RunFailed("the evaluation saw no readable example; allowed: at least one; look at the test split")
+        self.results = {name: float(value) for name, value in metrics.compute().items()}
+        if self.trainer.world_size > 1:
+            self.examples = int(self._sum(torch.tensor(self.examples)))
+            self.counts = {
+                name: Counts(*(self._sum(value) for value in (c.load, c.demand, c.dropped, c.tokens)))
+                for name, c in self.counts.items()
+            }
+
+    def _sum(self, value: Tensor) -> Tensor:
+        return self.trainer.strategy.reduce(value.to(self.device), reduce_op="sum")

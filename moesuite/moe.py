@@ -1,0 +1,138 @@
+"""MoE = router + dispatch + experts + combine, and the small state that the layers of one model share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from moesuite.dispatch import apply_experts
+from moesuite.errors import UserError
+from moesuite.experts import Experts
+from moesuite.router import Router, Routing
+
+UNREAD_LIMIT = 8  # training forwards whose losses may wait; more means that nobody reads them
+
+
+@dataclass
+class RoutingContext:
+    """What passes between a model and its MoE layers beside its own arguments.
+
+    A hook on the host model opens the context with the padding mask at each forward and closes it after. Layers that
+    run again while it is closed (activation checkpointing recomputes them in backward) read the same mask and add no
+    loss a second time.
+
+    Attributes:
+        mask: [G, T], True for real tokens; None: all are.
+        losses: auxiliary losses of the training forwards that `aux_loss` has not read yet.
+    """
+
+    mask: Tensor | None = None
+    losses: list[tuple[str, Tensor]] = field(default_factory=list)
+    unread: int = 0
+    is_open: bool = True
+    with_grad: bool = False
+
+    def __getstate__(self) -> dict[str, object]:
+        """Copies and pickles start fresh: tensors of a running forward do not belong to them."""
+        return RoutingContext().__dict__
+
+    def begin(self, mask: Tensor | None, training: bool) -> None:
+        """Open the context for one forward of the host model.
+
+        Raises:
+            RuntimeError: if the losses of many training forwards were never read: training would silently go without.
+        """
+        self.mask, self.is_open, self.with_grad = mask, True, torch.is_grad_enabled()
+        if self.losses and training and self.with_grad:
+            self.unread += 1
+            if self.unread > UNREAD_LIMIT:
+                raise RuntimeError(
+                    f"the auxiliary losses of {self.unread} training forwards were never read: add "
+                    "`loss = loss + moesuite.aux_loss(model)` before `loss.backward()`"
+                )
+
+    def end(self) -> None:
+        """Close the context after one forward of the host model."""
+        self.is_open = False
+
+
+class MoE(nn.Module):
+    """A drop-in for an MLP: [G, ..., D] -> [G, ..., D], the first axis being groups and those between tokens.
+
+    Args:
+        router: decides; sees tokens in float32.
+        experts: compute.
+        channels_first: tokens come as [G, D, ...], as in convolutional models.
+
+    Attributes:
+        routing: the last decision, for statistics; replaced at every forward.
+    """
+
+    def __init__(self, router: Router, experts: Experts, channels_first: bool = False) -> None:
+        super().__init__()
+        self.router, self.experts, self.channels_first = router, experts, channels_first
+        self.context = RoutingContext()
+        self.routing: Routing | None = None
+
+    def forward(self, x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        if self.channels_first:
+            return self._tokens_last(x.movedim(1, -1)).movedim(-1, 1)
+        return self._tokens_last(x)
+
+    def _tokens_last(self, x: Tensor) -> Tensor:
+        mask = self.context.mask
+        if x.ndim == 2 and mask is not None:  # some hosts flatten their sequences before the MLP
+            tokens = x.unflatten(0, mask.shape)
+        else:
+            tokens = x.unsqueeze(0) if x.ndim == 2 else x.flatten(1, -2)
+        if mask is not None and mask.shape != tokens.shape[:2]:
+            raise UserError(
+                f"padding mask of shape {tuple(mask.shape)} for tokens of shape {tuple(tokens.shape)}: "
+                "allowed is one value per token, [groups, tokens]"
+            )
+        with torch.autocast(x.device.type, enabled=False):
+            routing = self.router(tokens.float(), mask)
+        self._keep(routing)
+        return apply_experts(tokens, routing, self.experts).reshape(x.shape)
+
+    def _keep(self, routing: Routing) -> None:
+        if not self.context.is_open:
+            return
+        self.routing = routing
+        if self.training and routing.losses:
+            if self.context.with_grad and not torch.is_grad_enabled():
+                raise RuntimeError(
+                    "auxiliary losses would get no gradient under re-entrant activation checkpointing: "
+                    "checkpoint with use_reentrant=False"
+                )
+            self.context.losses.extend(routing.losses.items())
+
+    def __getstate__(self) -> dict[str, object]:
+        """Copies and pickles leave the last decision behind: it may hang on an autograd graph."""
+        return {**self.__dict__, "routing": None}
+
+
+def moe_layers(model: nn.Module) -> Iterator[tuple[str, MoE]]:
+    """Yield (name, layer) for every MoE layer of `model`, in its order."""
+    return ((name, module) for name, module in model.named_modules() if isinstance(module, MoE))
+
+
+def aux_losses(model: nn.Module) -> Mapping[str, Tensor]:
+    """Return the unread auxiliary losses of all layers by name, weighted and summed, and mark them as read."""
+    sums: dict[str, Tensor] = {}
+    for context in {id(layer.context): layer.context for _, layer in moe_layers(model)}.values():
+        for name, loss in context.losses:
+            sums[name] = sums[name] + loss if name in sums else loss
+        context.losses.clear()
+        context.unread = 0
+    return sums
+
+
+def aux_loss(model: nn.Module) -> Tensor:
+    """Return the auxiliary losses of all MoE layers since the last call, to be added to the task's loss; 0 if none."""
+    losses = aux_losses(model).values()
+    return torch.stack(list(losses)).sum() if losses else torch.zeros(())

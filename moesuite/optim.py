@@ -1,0 +1,57 @@
+"""AdamW with weight-decay groups, and learning-rate schedules by step."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import LambdaLR
+
+from moesuite.config import Optim
+from moesuite.moe import moe_layers
+
+
+def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Split parameters: no decay for biases, norms, other vectors and what the model itself exempts.
+
+    Stacked experts count by the shape of one expert: a stacked bias [E, H] is a vector.
+    """
+    exempt = set(model.no_weight_decay()) if hasattr(model, "no_weight_decay") else set()
+    stacked = {id(parameter) for _, layer in moe_layers(model) for parameter in layer.experts.parameters()}
+    decay, keep = [], []
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            vector = parameter.ndim - (id(parameter) in stacked) <= 1
+            (keep if vector or name in exempt or name.split(".")[-1] in exempt else decay).append(parameter)
+    return [{"params": decay, "weight_decay": weight_decay}, {"params": keep, "weight_decay": 0.0}]
+
+
+def learning_rate(step: int, steps: int, config: Optim) -> float:
+    """Return the learning rate of a step as a share of `config.lr`.
+
+    Args:
+        step: from 0.
+        steps: of the whole run; the inverse square root does not depend on it, unless warm-up is a share.
+        config: `warmup` in steps, or below 1 a share of `steps`.
+    """
+    warmup = config.warmup if config.warmup >= 1 else round(config.warmup * steps)
+    if step < warmup:
+        return (step + 1) / warmup
+    if config.schedule == "constant":
+        return 1.0
+    if config.schedule == "rsqrt":
+        return math.sqrt(max(warmup, 1) / (step + 1)) if warmup else 1 / math.sqrt(step + 1)
+    low = config.min_lr / config.lr
+    done = min(1.0, (step - warmup) / max(1, steps - warmup))
+    return low + (1 - low) * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def build_optimizer(
+    model: nn.Module, config: Optim, steps: int, fused: bool = True
+) -> tuple[torch.optim.AdamW, LambdaLR]:
+    """Return AdamW and its schedule over `steps`; `fused` updates each group in one kernel."""
+    groups = parameter_groups(model, config.weight_decay)
+    optimizer = torch.optim.AdamW(groups, config.lr, (config.beta1, config.beta2), config.eps, fused=fused)
+    return optimizer, LambdaLR(optimizer, lambda step: learning_rate(step, steps, config))

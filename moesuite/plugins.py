@@ -1,0 +1,172 @@
+"""Discovery: names on the command line -> classes. Signatures are read from source, so that nothing heavy is imported.
+
+A router's name is its file's name in `moesuite/routers`, or `module.path:Class`, or `path/to/file.py:Class`, for one
+outside the package. There is no registry to edit.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.util
+import inspect
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from moesuite.errors import UserError, unknown
+
+if TYPE_CHECKING:
+    from moesuite.router import LayerSpec, Router
+    from moesuite.task import Task
+
+PACKAGE = Path(__file__).parent
+
+
+def router_names() -> list[str]:
+    """Return the names of the routers of the package."""
+    return sorted(path.stem for path in (PACKAGE / "routers").glob("[!_]*.py"))
+
+
+def task_files() -> dict[str, Path]:
+    """Return the YAML file of every task of the package by name."""
+    spec = importlib.util.find_spec("moesuite.tasks")
+    assert spec is not None and spec.submodule_search_locations is not None
+    return {path.stem: path for path in sorted(Path(spec.submodule_search_locations[0]).glob("*.yaml"))}
+
+
+def source_of(name: str) -> tuple[Path, str | None]:
+    """Return the file of a router, and its class where the name says it.
+
+    Raises:
+        UserError: for a name that leads to no file.
+    """
+    if ":" not in name:
+        if name not in router_names():
+            raise unknown("router", name, router_names(), "router=soft, or router=my_file:MyRouter for your own")
+        return PACKAGE / "routers" / f"{name}.py", None
+    module, _, cls = name.rpartition(":")
+    relative = module if module.endswith(".py") else module.replace(".", os.sep) + ".py"
+    for folder in ["", *sys.path]:
+        if (path := Path(folder) / relative).is_file():
+            return path.resolve(), cls
+    raise UserError(
+        f"router={name}: no file {relative} in this folder or on PYTHONPATH; allowed: module.path:Class or "
+        "path/to/file.py:Class; type for example router=my_file:MyRouter"
+    )
+
+
+def signature_defaults(path: Path, cls: str | None, skip: int) -> dict[str, Any]:
+    """Read the parameters of a class's `__init__` and their defaults from its source, without importing it.
+
+    Args:
+        path: the source file.
+        cls: the class; None: the last one of the file.
+        skip: positional parameters to leave out (self, spec).
+
+    Raises:
+        UserError: if the file has no such class, or a default is not a literal.
+    """
+    classes = {node.name: node for node in ast.parse(path.read_text()).body if isinstance(node, ast.ClassDef)}
+    if cls is not None and cls not in classes:
+        raise unknown("class", cls, classes, f"{path.stem}:{next(iter(classes), 'MyRouter')}")
+    node = classes[cls] if cls is not None else list(classes.values())[-1]
+    init = next((item for item in node.body if isinstance(item, ast.FunctionDef) and item.name == "__init__"), None)
+    if init is None:
+        return {}
+    positional = init.args.args[len(init.args.args) - len(init.args.defaults) :]
+    required = init.args.args[skip : len(init.args.args) - len(init.args.defaults)]
+    if required:
+        names = ", ".join(argument.arg for argument in required)
+        raise UserError(f"{path.name}: {node.name}.__init__: every parameter after the spec needs a default: {names}")
+    pairs = list(zip(positional, init.args.defaults, strict=True))
+    pairs += [(arg, default) for arg, default in zip(init.args.kwonlyargs, init.args.kw_defaults, strict=True) if default]
+    try:
+        return {argument.arg: ast.literal_eval(default) for argument, default in pairs}
+    except ValueError as error:
+        raise UserError(f"{path.name}: {node.name}.__init__: defaults have to be plain values ({error})") from None
+
+
+def router_defaults(name: str) -> dict[str, Any]:
+    """Return the options of a router and their defaults."""
+    path, cls = source_of(name)
+    return signature_defaults(path, cls, skip=2)
+
+
+def router_class(name: str) -> type[Router]:
+    """Import the class of a router.
+
+    Raises:
+        UserError: for an unknown name, or a class that is not a `Router`.
+    """
+    from moesuite.router import Router
+
+    path, cls = source_of(name)
+    if cls is None:
+        module = importlib.import_module(f"moesuite.routers.{path.stem}")
+        found = [item for item in vars(module).values() if isinstance(item, type) and item.__module__ == module.__name__]
+        return found[-1]
+    candidate = getattr(_import_file(path), cls, None)
+    if not (isinstance(candidate, type) and issubclass(candidate, Router)):
+        raise UserError(f"router={name}: {cls} is not a Router; allowed: a subclass of moesuite.Router")
+    return candidate
+
+
+def _import_file(path: Path) -> Any:
+    """Import a file under a name of its own, once, so that its classes can be pickled."""
+    name = f"moesuite_plugin_{path.stem}"
+    module = sys.modules.get(name)
+    if module is not None and module.__file__ == str(path):
+        return module
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def build_router(name: str, spec: LayerSpec, options: Mapping[str, Any]) -> Router:
+    """Build a router, its options checked against the annotations of its `__init__`.
+
+    Raises:
+        UserError: for an unknown option, or a value outside its type or range.
+    """
+    cls = router_class(name)
+    return cls(spec, **checked_options(cls.__init__, options, "router"))
+
+
+def checked_options(function: Callable[..., Any], options: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    """Check `options` against the annotated parameters of `function` and return them converted.
+
+    Raises:
+        UserError: one line for the first option that is unknown or outside its type or range.
+    """
+    from pydantic import Field, create_model
+
+    from moesuite.config import checked
+
+    hints = inspect.get_annotations(inspect.unwrap(function), eval_str=True)
+    fields: dict[str, Any] = {
+        key: (hints.get(key, Any), Field(default=parameter.default))
+        for key, parameter in inspect.signature(function).parameters.items()
+        if parameter.default is not inspect.Parameter.empty
+    }
+    model = create_model("Options", __config__={"extra": "forbid", "arbitrary_types_allowed": True}, **fields)
+    valid = checked(model, dict(options), prefix)
+    return {key: getattr(valid, key) for key in options}
+
+
+def task_class(family: str) -> type[Task]:
+    """Import a task family: `vision` of the package, or `module:Class`."""
+    from moesuite.task import Task
+
+    if ":" in family:
+        module_name, _, cls = family.rpartition(":")
+        module = importlib.import_module(module_name)
+        return getattr(module, cls)
+    module = importlib.import_module(f"moesuite.tasks.{family}")
+    found = [c for c in vars(module).values() if isinstance(c, type) and issubclass(c, Task) and c is not Task]
+    return found[-1]

@@ -1,0 +1,90 @@
+"""Where a result comes from: code, machine, time."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import importlib.metadata
+import os
+import platform
+import subprocess
+from functools import cache
+from pathlib import Path
+
+from moesuite.plugins import PACKAGE, source_of, task_files
+
+LIBRARIES = ("torch", "lightning", "timm", "transformers", "torchmetrics", "datasets", "numpy", "moesuite")
+
+
+def code_version(router: str) -> str:
+    """Return the SHA-256 of the engine's and the tasks' sources, and of the router's file where it is outside."""
+    digest = hashlib.sha256(_engine_version().encode())
+    path, _ = source_of(router)
+    if not path.is_relative_to(PACKAGE):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+@cache
+def _engine_version() -> str:
+    folders = [PACKAGE, next(iter(task_files().values())).parent]
+    files = {path for folder in folders for pattern in ("*.py", "*.yaml") for path in folder.rglob(pattern)}
+    digest = hashlib.sha256()
+    for path in sorted(files):
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+@cache
+def git_state() -> tuple[str | None, bool | None]:
+    """Return (commit, dirty) of the checkout that the engine runs from; (None, None) outside a checkout."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(PACKAGE), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+
+    try:
+        if not git("ls-files", "router.py"):  # a wheel that happens to be installed inside another checkout
+            return None, None
+        return git("rev-parse", "HEAD"), bool(git("status", "--porcelain"))
+    except (OSError, subprocess.SubprocessError):
+        return None, None
+
+
+@cache
+def environment() -> dict[str, str]:
+    """Return the versions and the machine that a run depends on."""
+    import torch
+
+    found = {name: importlib.metadata.version(name) for name in LIBRARIES if _installed(name)}
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else _cpu_name()
+    return {
+        "python": platform.python_version(),
+        **found,
+        "platform": platform.platform(),
+        "device": device,
+        "cpus": str(os.cpu_count()),
+        "threads": str(torch.get_num_threads()),
+    }
+
+
+def _installed(name: str) -> bool:
+    try:
+        importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def _cpu_name() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def now() -> str:
+    """Return the time in UTC, to the second."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

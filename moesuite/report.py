@@ -1,0 +1,53 @@
+"""The end of a run on the console."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from moesuite.record import RunRecord, Timing
+
+
+def show(record: RunRecord, path: Path) -> None:
+    """Print quality, cost against the matched dense model, routing health, and where the record is."""
+    console = Console()
+    table = Table(title=f"{record.router} on {record.task}, seed {record.seed}", show_header=False, title_justify="left")
+    for name, value in rows(record):
+        table.add_row(name, value)
+    console.print(table)
+    console.print(f"record  {path}", soft_wrap=True, highlight=False)
+    folder = path.parents[2]
+    console.print(f"page    python -m moesuite.leaderboard records={folder}", soft_wrap=True, highlight=False)
+
+
+def rows(record: RunRecord) -> list[tuple[str, str]]:
+    """Return the lines of the table."""
+    quality = [(name, f"{q.value:.4f}  (n={q.n})") for name, q in record.quality.items()]
+    if record.limited_quality:
+        limited = record.limited_quality[record.primary].value
+        quality.append((f"{record.primary}, training capacity", f"{limited:.4f}"))
+    lines = quality + [("steps, training time", f"{record.steps}, {record.seconds:.1f} s")]
+    if record.compute is not None:
+        compute = record.compute
+        lines += [
+            ("GFLOP per example, activated", f"{compute.activated.total / 1e9:.4g}"),
+            ("GFLOP per example, executed", f"{compute.executed.total / 1e9:.4g}"),
+            ("parameters, total / active", f"{compute.parameters_total:,} / {compute.parameters_active:,}"),
+            ("slots per token, asked / effective", f"{compute.slots_per_token_asked:g} / {compute.slots_per_token_effective:.3g}"),
+            (f"latency, batch {compute.batch_size}", timing(compute.latency)),
+            (f"training step, batch {compute.batch_size}", timing(compute.training_step)),
+            ("peak memory", f"{compute.peak_memory_bytes / 2**20:.0f} MiB"),
+        ]
+    for layer in record.health:
+        text = f"dropped {layer.dropped:.1%}, dead {layer.dead} of {len(layer.load)}, load entropy {layer.entropy:.3f}"
+        lines.append((layer.layer, text))
+    return lines
+
+
+def timing(value: Timing | None) -> str:
+    """Return a measured time and its ratio to the dense model, or that it was not measured."""
+    if value is None:
+        return "not measured"
+    return f"{1000 * value.median:.2f} ms (IQR {1000 * value.iqr:.2f}, n={value.n}); {value.ratio_to_dense:.2f}x dense"

@@ -1,0 +1,30 @@
+"""Control: no choice at all. Every expert reads every token and the answers are averaged.
+
+With one expert this is exactly the dense MLP, and that is what `moefy(model, router="dense")` leaves in place: the
+matched dense baseline that every comparison needs.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from moesuite.router import EMPTY, Router, SlotRouting
+
+
+class Dense(Router):
+    """Send every token to every expert with weight 1/E."""
+
+    paper = "Control: the dense MLP"
+    causal = True
+
+    def forward(self, x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None) -> SlotRouting:
+        groups, length, _ = x.shape
+        shape = (groups, self.spec.num_experts, length)
+        tokens = torch.arange(length, device=x.device).expand(shape)
+        weights = x.new_full(shape, 1 / self.spec.num_experts)
+        if mask is not None:
+            tokens = tokens.masked_fill(~mask[:, None], EMPTY)
+            weights = weights * mask[:, None]
+        return SlotRouting(tokens, weights, length)

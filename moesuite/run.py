@@ -1,0 +1,95 @@
+"""`python -m moesuite.run`: one run, or with -m a sweep of runs."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from moesuite.compose import explain, group_choices, options_text, register, to_config
+from moesuite.errors import RunFailed, UserError
+
+BAD_INPUT, INTERRUPTED = 2, 130
+HELP = """\
+python -m moesuite.run: train and measure one router in one backbone on one task, and write a run record.
+
+Choose (also backbone=timm:<any model of timm>, router=<module or file>:<class>):
+{choices}
+
+Options of this choice and their values (override with option=value):
+
+{options}
+Examples:
+  python -m moesuite.run                                        digits, token choice: under a minute
+  python -m moesuite.run router=soft num_experts=16 seed=1
+  python -m moesuite.run -m router=dense,soft seed=0,1,2        a sweep
+  python -m moesuite.run task=imagenet task.source=<ImageFolder> backbone=vit_s16
+  python -m moesuite.run router=my_file:MyRouter                a router of your own
+  python -m moesuite.run trainer.max_steps=10 trainer.precision=bf16-mixed
+
+Every option of Lightning's Trainer is trainer.<option>=. Flags: -m (sweep), --cfg job (the configuration only),
+--config-dir <folder> (your own task/*.yaml, backbone/*.yaml), --hydra-help (all flags)."""
+
+
+def main() -> None:
+    """Run the command line; exits with 2 for bad input and failed runs, 130 after Ctrl-C."""
+    failed: list[str] = []
+
+    def job(composed: DictConfig) -> None:
+        config = to_config(composed)
+        words = HydraConfig.get().overrides.task
+        command = shlex.join(["python", "-m", "moesuite.run", *words])
+        from moesuite.report import show
+        from moesuite.train import fit
+
+        try:
+            show(*fit(config, command))
+        except RunFailed as error:  # a sweep goes on with its other runs
+            failed.append(f"{command}: {error}")
+            print(f"error: {error}", file=sys.stderr)
+
+    with reported():
+        words = sys.argv[1:]
+        if {"--help", "-h"} & set(words):
+            print(help_text(words))
+            return
+        register(words)
+        hydra.main(version_base=None, config_path="pkg://moesuite.conf", config_name="config")(job)()
+    if failed:
+        sys.exit(BAD_INPUT)
+
+
+def help_text(words: list[str]) -> str:
+    """Return the help: what can be chosen, and every option of the present choice with its value."""
+    choices = "\n".join(f"  {group}={'|'.join(names)}" for group, names in group_choices().items())
+    return HELP.format(choices=choices, options=options_text([word for word in words if not word.startswith("-")]))
+
+
+@contextmanager
+def reported() -> Iterator[None]:
+    """Turn bad input into one line and exit code 2; with HYDRA_FULL_ERROR=1 into a traceback."""
+    full = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra hand errors to us
+    try:
+        yield
+    except (UserError, HydraException, OmegaConfBaseException) as error:
+        if full:
+            raise
+        line = error if isinstance(error, UserError) else explain(error)
+        print(f"error: {line}", file=sys.stderr)
+        sys.exit(BAD_INPUT)
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+
+
+if __name__ == "__main__":
+    main()

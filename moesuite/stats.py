@@ -1,0 +1,77 @@
+"""Routing health: pure functions of routings. Counts of batches add up; health is read from their sum.
+
+Definitions:
+    load      pairs that an expert processed (soft routing: the combine mass that it received)
+    dropped   a real token that no expert processed
+    refused   share of the pairs that routers asked for and capacities refused
+    dead      an expert with less than 1 % of the uniform load over everything that was counted
+    entropy   of the load's distribution over experts, over ln E: 1 is uniform, 0 is one expert
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from moesuite.router import Routing
+
+DEAD_BELOW = 0.01
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Sums over the groups of one or more batches of one layer."""
+
+    load: Tensor  # [E]
+    demand: Tensor  # [E]
+    dropped: Tensor  # scalar
+    tokens: Tensor  # scalar, without padding
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(
+            self.load + other.load,
+            self.demand + other.demand,
+            self.dropped + other.dropped,
+            self.tokens + other.tokens,
+        )
+
+
+def count(routing: Routing, mask: Tensor | None = None) -> Counts:
+    """Count one routing; `mask` [G, T] is True for real tokens."""
+    per_token = routing.experts_per_token()
+    real = torch.ones_like(per_token, dtype=torch.bool) if mask is None else mask
+    load, demand = routing.load().sum(dim=0), routing.demand().sum(dim=0)
+    return Counts(load, demand, ((per_token == 0) & real).sum(), real.sum())
+
+
+@dataclass(frozen=True)
+class Health:
+    """What a layer's routing looked like; shares are in [0, 1]."""
+
+    load: list[float]  # share of each expert
+    dropped: float
+    refused: float
+    dead: int
+    entropy: float
+    pairs_per_token: float
+
+
+def health(counts: Counts) -> Health:
+    """Turn sums into shares."""
+    load = counts.load.double().cpu()
+    total = load.sum().clamp(min=1e-12)
+    share = load / total
+    uniform = 1 / len(share)
+    entropy = 1.0 if len(share) == 1 else float(-(share * share.clamp(min=1e-12).log()).sum() / torch.tensor(len(share)).log())
+    demand = counts.demand.double().sum().item()
+    tokens = max(1, int(counts.tokens))
+    return Health(
+        load=[round(value, 6) for value in share.tolist()],
+        dropped=int(counts.dropped) / tokens,
+        refused=1 - float(load.sum()) / demand if demand > 0 else 0.0,
+        dead=int((share < DEAD_BELOW * uniform).sum()),
+        entropy=entropy,
+        pairs_per_token=float(load.sum()) / tokens,
+    )

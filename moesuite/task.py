@@ -1,0 +1,95 @@
+"""The contract of a task family: data, head, loss, metrics. A family never mentions a router."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from torch import Tensor
+from torch.utils.data import Dataset
+from torchmetrics import MetricCollection
+
+from moesuite.errors import UserError as UserError
+from moesuite.source import Source as Source
+from moesuite.source import cache_folder as cache_folder
+from moesuite.source import load_source as load_source
+
+Batch = Mapping[str, Any]
+Key = int | tuple[int, int]  # an example's index; in training with the seed of its augmentation
+
+
+@dataclass(frozen=True)
+class Primary:
+    """The metric that a task is ranked by."""
+
+    name: str
+    direction: Literal["max", "min"]
+
+
+class Task(ABC):
+    """One data set of a family. Its `__init__` parameters are the options of its YAML and of `task.<option>=`.
+
+    Attributes:
+        name: of the task on the command line.
+        primary: the metric that ranks.
+        lower_is_better: names of the other metrics that are better when smaller.
+        fingerprint, description: of the data that was read; set by `prepare`.
+        in_memory: whether examples are ready in memory, so that loader processes would only cost.
+        unreadable: names of examples that could not be read and were left out.
+    """
+
+    name: str
+    primary: Primary
+    lower_is_better: frozenset[str] = frozenset()
+    fingerprint: str
+    description: str
+    in_memory: bool
+    unreadable: list[str]
+
+    def direction(self, metric: str) -> Literal["max", "min"]:
+        """Return whether a metric is better when larger or when smaller."""
+        if metric == self.primary.name:
+            return self.primary.direction
+        return "min" if metric in self.lower_is_better else "max"
+
+    @abstractmethod
+    def prepare(self) -> None:
+        """Load the data. Raises `UserError` for a source that is missing, empty, or of the wrong schema."""
+
+    @abstractmethod
+    def backbone_arguments(self) -> dict[str, Any]:
+        """Return what a backbone has to fit: classes, channels, image size."""
+
+    @abstractmethod
+    def dataset(self, split: Literal["train", "val", "test"]) -> Dataset[Any] | None:
+        """Return a split, by `Key` -> sample; None where the task has no such split (only "val")."""
+
+    @abstractmethod
+    def collate(self, samples: Sequence[Any]) -> Batch:
+        """Join samples to a batch."""
+
+    def augment(self, batch: Batch, seed: int) -> Batch:
+        """Change a training batch as a whole (Mixup); depends on `seed` only, never on global random state."""
+        return batch
+
+    @abstractmethod
+    def inputs(self, batch: Batch) -> dict[str, Tensor] | Tensor:
+        """Return what the backbone is called with: a tensor, or keyword arguments."""
+
+    @abstractmethod
+    def loss(self, output: Any, batch: Batch) -> Tensor:
+        """Return the scalar training loss."""
+
+    @abstractmethod
+    def metrics(self) -> MetricCollection:
+        """Return fresh metrics, the primary one among them."""
+
+    @abstractmethod
+    def update(self, metrics: MetricCollection, output: Any, batch: Batch) -> None:
+        """Add a batch to the metrics."""
+
+    @abstractmethod
+    def size(self, batch: Batch) -> int:
+        """Return the number of examples in a batch."""

@@ -1,0 +1,271 @@
+"""fit(config) -> RunRecord: build, train, evaluate, measure, record."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import signal
+import warnings
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from torch import nn
+
+from moesuite.backbones import build_backbone
+from moesuite.callbacks import Curve, Interruption, ProgressBar
+from moesuite.compute import training_step_flops
+from moesuite.config import RunConfig
+from moesuite.errors import RunFailed, UserError, unknown
+from moesuite.loading import eval_loader, train_loader
+from moesuite.measure import MEASURE_BATCH, measure
+from moesuite.moe import moe_layers
+from moesuite.module import MoEModule
+from moesuite.plugins import checked_options, router_class, task_class
+from moesuite.provenance import code_version, environment, git_state, now
+from moesuite.record import (
+    LayerHealth,
+    Quality,
+    RunRecord,
+    Status,
+    read_record,
+    record_id,
+    record_path,
+    write_record,
+)
+from moesuite.stats import health
+from moesuite.surgery import limited_evaluation, moefy
+from moesuite.task import Task
+
+# options that change how a run is shown or stored, not what comes out
+OUTSIDE_IDENTITY = {"records", "force", "logger", "measure"}
+OUTSIDE_TRAINER = {"enable_progress_bar", "enable_model_summary", "enable_checkpointing", "log_every_n_steps"}
+
+
+def build_task(options: dict[str, Any]) -> Task:
+    """Build a task from its resolved options and load its data."""
+    cls = task_class(options["family"])
+    own = {key: value for key, value in options.items() if key not in ("family", "recipe")}
+    task = cls(**checked_options(cls.__init__, own, "task"))
+    task.prepare()
+    return task
+
+
+def build_models(config: RunConfig, task: Task, example: Any) -> tuple[nn.Module, nn.Module]:
+    """Return the model with its MoE layers, and the matched dense model with the same initial weights."""
+    backbone = config.backbone
+    dense = build_backbone(
+        backbone.name, backbone.pretrained, backbone.seed, task.backbone_arguments(), backbone.kwargs
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.router_seed)
+        model = moefy(
+            copy.deepcopy(dense),
+            config.router["name"],
+            config.num_experts,
+            config.layers,
+            config.slots_per_token,
+            config.eval_slots_per_token,
+            example,
+            **config.router_options,
+        )
+    return model, dense
+
+
+class Run:
+    """One run, from configuration to record. Its steps are called in the order of `fit`."""
+
+    def __init__(self, config: RunConfig, command: str) -> None:
+        self.config, self.command = config, command
+        self.task = build_task(config.task)
+        self.identity = self._identity()
+        self.path = record_path(config.records, self.task.name, config.router["name"], self.identity)
+        self.folder = self.path.with_suffix("")
+        self.checkpoint = self.folder / "last.ckpt"
+
+    def _identity(self) -> str:
+        values = self.config.model_dump(exclude=OUTSIDE_IDENTITY)
+        values["trainer"] = {k: v for k, v in values["trainer"].items() if k not in OUTSIDE_TRAINER}
+        values["task"] = {k: v for k, v in values["task"].items() if k != "source"}  # the data's fingerprint counts
+        return record_id(values, code_version(self.config.router["name"]), self.task.fingerprint)
+
+    def build(self) -> None:
+        """Build models, trainer and callbacks; every check of the configuration happens here."""
+        self.example = self._example()
+        inputs = self.task.inputs(self.example)
+        self.model, self.dense = build_models(self.config, self.task, inputs)
+        size = self.task.size(self.example)
+        flops = training_step_flops(self.model, inputs) * self.config.data.batch_size / size
+        self.curve = Curve(flops)
+        self.interruption = Interruption(self.checkpoint)
+        self.trainer = self._trainer()
+        self.module = MoEModule(self.task, self.model, self.config)
+
+    def _example(self) -> Any:
+        """Return a batch of test examples for counting and measuring."""
+        size = min(self.config.data.batch_size, MEASURE_BATCH)
+        data = self.config.data.model_copy(update={"workers": 0, "eval_batch_size": size})
+        for batch in eval_loader(self.task, data, "test"):
+            self.task.inputs(batch)  # an unreadable image is an error here already
+            if self.task.size(batch):
+                return batch
+        raise UserError(f"{self.task.name}: the test split has no readable example")
+
+    def _trainer(self) -> L.Trainer:
+        options = dict(self.config.trainer)
+        if options["max_epochs"] is None:
+            limited = options["max_steps"] != -1 or options["max_time"] is not None
+            options["max_epochs"] = -1 if limited else self.config.task.get("recipe", {}).get("epochs", 10)
+        if options["gradient_clip_val"] is None and self.config.optim.clip > 0:
+            options["gradient_clip_val"] = self.config.optim.clip
+        callbacks: list[L.Callback] = [self.curve, self.interruption]
+        if options["enable_progress_bar"] is not False:
+            callbacks.append(ProgressBar())
+        if options["enable_checkpointing"] is not False:
+            callbacks.append(ModelCheckpoint(self.folder, "last", enable_version_counter=False))
+        try:
+            return L.Trainer(
+                **options, callbacks=callbacks, logger=build_loggers(self.config, self.folder), use_distributed_sampler=False
+            )
+        except (MisconfigurationException, ValueError, TypeError) as error:
+            raise UserError(f"trainer: {str(error).splitlines()[0]}; see trainer.<option> in --help") from None
+
+    def train(self) -> None:
+        """Train, going on from the checkpoint of an interrupted run where there is one."""
+        world, rank = self.trainer.world_size, self.trainer.global_rank
+        progress = self.trainer.fit_loop.epoch_loop.batch_progress
+        pin = torch.cuda.is_available()
+        data = self.config.data
+        batches = train_loader(self.task, data, lambda: progress.current.processed, rank, world, pin)
+        validation = eval_loader(self.task, data, "val", rank, world, pin)
+        resume = str(self.checkpoint) if self.checkpoint.exists() and not self.config.force else None
+        try:
+            self.trainer.fit(self.module, batches, validation, ckpt_path=resume, weights_only=False if resume else None)
+        except SystemExit:  # Lightning's answer to KeyboardInterrupt
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            raise KeyboardInterrupt from None
+
+    def save(self, record: RunRecord) -> None:
+        """Write the record, on the first process only."""
+        if self.trainer.is_global_zero:
+            write_record(self.path, record, overwrite=self.config.force)
+
+    def evaluate(self) -> tuple[dict[str, Quality], dict[str, Quality], list[LayerHealth]]:
+        """Return quality without limit, quality under the training capacity (routers that drop), and health."""
+        quality = self._test()
+        limited: dict[str, Quality] = {}
+        if any(layer.router.drops for _, layer in moe_layers(self.model)):
+            with limited_evaluation(self.model):
+                limited = self._test()
+        layers = [LayerHealth(layer=name, **vars(health(counts))) for name, counts in self.module.counts.items()]
+        return quality, limited, layers
+
+    def _test(self) -> dict[str, Quality]:
+        rank, world = self.trainer.global_rank, self.trainer.world_size
+        loader = eval_loader(self.task, self.config.data, "test", rank, world, torch.cuda.is_available())
+        self.trainer.test(self.module, loader, verbose=False)
+        return {
+            name: Quality(value=value, direction=self.task.direction(name), n=self.module.examples)
+            for name, value in self.module.results.items()
+        }
+
+    def record(self, status: Status, reason: str = "", **measured: Any) -> RunRecord:
+        """Return the record of this run as it stands."""
+        commit, dirty = git_state()
+        return RunRecord(
+            id=self.identity,
+            status=status,
+            reason=reason,
+            task=self.task.name,
+            data_fingerprint=self.task.fingerprint,
+            data_description=self.task.description,
+            unreadable=len(set(self.task.unreadable)),
+            router=self.config.router["name"],
+            router_paper=router_class(self.config.router["name"]).paper,
+            backbone=self.config.backbone.name,
+            seed=self.config.seed,
+            config=self.config.model_dump(),
+            command=self.command,
+            primary=self.task.primary.name,
+            curve=self.curve.points,
+            steps=self.trainer.global_step,
+            seconds=self.curve.seconds,
+            environment=environment(),
+            git_commit=commit,
+            git_dirty=dirty,
+            created=now(),
+            **measured,
+        )
+
+
+def fit(config: RunConfig, command: str = "") -> tuple[RunRecord, Path]:
+    """Run `config` from data to record; a run that is already recorded is not run again unless `force` is set.
+
+    Args:
+        config: checked configuration, for example of `moesuite.compose("task=digits", "router=soft")`.
+        command: what reproduces the run, for the record.
+
+    Returns:
+        The record and its path.
+
+    Raises:
+        UserError: for bad input, before anything is written.
+        RunFailed: if the run cannot be finished (a loss that is not finite); a failed record is written first.
+        KeyboardInterrupt: on Ctrl-C, after a checkpoint and a record with status interrupted; the same command
+            goes on from there.
+    """
+    quiet()
+    run = Run(config, command)
+    if run.path.exists() and not config.force and (done := read_record(run.path)).status == "ok":
+        return done, run.path
+    run.build()
+    try:
+        run.train()
+        quality, limited, layers = run.evaluate()
+    except KeyboardInterrupt:
+        run.save(run.record("interrupted", "Ctrl-C"))
+        raise
+    except RunFailed as error:
+        run.save(run.record("failed", str(error)))
+        raise
+    compute = measure(run.module.model, run.dense, run.task, run.example, config, run.curve.flops_per_step)
+    record = run.record("ok", quality=quality, limited_quality=limited, compute=compute, health=layers)
+    run.save(record)
+    return record, run.path
+
+
+def build_loggers(config: RunConfig, folder: Path) -> list[Any]:
+    """Build the loggers that are asked for; files go beside the checkpoints of the run.
+
+    Raises:
+        UserError: for an unknown logger, or one whose package is not installed.
+    """
+    from lightning.pytorch import loggers
+
+    local = {"save_dir": str(folder), "name": "", "version": ""}
+    kinds = {
+        "csv": (loggers.CSVLogger, local),
+        "tensorboard": (loggers.TensorBoardLogger, local),
+        "wandb": (loggers.WandbLogger, {"save_dir": str(folder)}),
+        "mlflow": (loggers.MLFlowLogger, {}),
+    }
+    built = []
+    for name, options in config.logger.items():
+        if name not in kinds:
+            raise unknown("logger", name, kinds, "logger=csv")
+        cls, defaults = kinds[name]
+        try:
+            built.append(cls(**{**defaults, **options}))
+        except ModuleNotFoundError as error:
+            raise UserError(f"logger={name} needs a package that is not installed: {error}; type pip install {name}") from None
+    return built
+
+
+def quiet() -> None:
+    """Keep Lightning's remarks about the machine out of the console; warnings of substance stay."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    for remark in (".*does not have many workers.*", ".*number of training batches.*", ".*exists and is not empty.*"):
+        warnings.filterwarnings("ignore", remark)

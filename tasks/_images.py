@@ -1,0 +1,178 @@
+"""Labelled images as data sets: decoded once into memory-mapped arrays, or image by image by loader processes."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset, IterableDataset
+
+from moesuite.task import Key, UserError
+
+Transform = Callable[[Image.Image], Tensor]
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """Stands for an image that could not be read, on its way from a loader process to the main one."""
+
+    name: str
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seed Python's, NumPy's and torch's global generators within this, and restore them after."""
+    states = random.getstate(), np.random.get_state(), torch.random.get_rng_state()
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.default_generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.random.set_rng_state(states[2])
+
+
+def decode(cell: dict[str, Any], channels: int) -> Image.Image:
+    """Decode an image cell of a data set, {bytes, path}, to grey or RGB. Raises OSError if that is not possible."""
+    stream = io.BytesIO(cell["bytes"]) if cell["bytes"] is not None else cell["path"]
+    try:
+        with Image.open(stream) as image:
+            return image.convert("L" if channels == 1 else "RGB")
+    except (SyntaxError, ValueError, Image.DecompressionBombError) as error:  # what PIL raises for some broken files
+        raise OSError(str(error)) from None
+
+
+def cell_name(cell: dict[str, Any], index: int) -> str:
+    """Return what to call an image in messages: its path, or its row."""
+    return cell["path"] or f"row {index}"
+
+
+class Rows(Dataset[Any]):
+    """Images decoded and transformed one at a time; a broken one becomes `Unreadable`."""
+
+    def __init__(self, rows: Any, labels: np.ndarray, image: str, channels: int, transform: Transform) -> None:
+        self.rows, self.labels, self.image, self.channels, self.transform = rows, labels, image, channels, transform
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, key: Key) -> tuple[Tensor, int] | Unreadable:
+        index, seed = key if isinstance(key, tuple) else (key, 0)
+        cell = self.rows[index][self.image]
+        try:
+            picture = decode(cell, self.channels)
+        except OSError:
+            return Unreadable(cell_name(cell, index))
+        with seeded(seed):
+            return self.transform(picture), int(self.labels[index])
+
+
+class Stream(IterableDataset[Any]):
+    """Images of a streamed split, shuffled in a buffer in training, shared out among ranks and loader processes."""
+
+    def __init__(self, rows: Any, columns: dict[str, str], channels: int, transform: Transform, shuffle: bool) -> None:
+        self.rows, self.columns, self.channels, self.transform = rows, columns, channels, transform
+        self.shuffle, self.epoch, self.seed = shuffle, 0, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order of an epoch."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[tuple[Tensor, int] | Unreadable]:
+        rows = self.rows
+        if self.shuffle:
+            rows = rows.shuffle(seed=self.seed, buffer_size=1024)
+            rows.set_epoch(self.epoch)
+        for index, row in enumerate(rows):
+            cell = row[self.columns["image"]]
+            try:
+                picture = decode(cell, self.channels)
+            except OSError:
+                yield Unreadable(cell_name(cell, index))
+                continue
+            with seeded(hash((self.seed, self.epoch, index)) & 0x7FFFFFFF):
+                yield self.transform(picture), int(row[self.columns["label"]])
+
+
+class Arrays(Dataset[Any]):
+    """Images as one array [N, height, width, channels] of bytes, in memory or memory-mapped.
+
+    Without a transform whole batches are read at once; normalisation is then done on the device.
+    """
+
+    def __init__(self, images: np.ndarray, labels: np.ndarray, transform: Transform | None) -> None:
+        self.images, self.labels, self.transform = images, labels, transform
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitems__(self, keys: Sequence[Key]) -> list[Any]:
+        pairs = [key if isinstance(key, tuple) else (key, 0) for key in keys]
+        index = np.array([i for i, _ in pairs])
+        labels = torch.from_numpy(self.labels[index])
+        if self.transform is None:
+            return [(torch.from_numpy(self.images[index]), labels)]
+        pictures = []
+        for i, seed in pairs:
+            with seeded(seed):
+                pictures.append(self.transform(Image.fromarray(self.images[i].squeeze())))
+        return [(torch.stack(pictures), labels)]
+
+    def __getitem__(self, key: Key) -> Any:
+        return self.__getitems__([key])[0]
+
+
+def decode_all(rows: Any, image: str, size: int, channels: int, folder: Path, key: str) -> tuple[np.ndarray, list[int]]:
+    """Decode a whole split into a memory-mapped array, once; later calls map the same file.
+
+    Returns:
+        The array [N, size, size, channels] of bytes, and the rows that could not be read (all zero there).
+    """
+    from rich.progress import track
+
+    name = hashlib.sha256(f"{key} {image} {size} {channels} {len(rows)}".encode()).hexdigest()[:20]
+    path, bad_path = folder / f"{name}.npy", folder / f"{name}.unreadable.npy"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        part = folder / f"{name}.{np.random.default_rng().integers(2**62)}.part"
+        out = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=(len(rows), size, size, channels))
+        bad = []
+        for index in track(range(len(rows)), description=f"decoding {len(rows)} images once", transient=True):
+            try:
+                picture = decode(rows[index][image], channels)
+            except OSError:
+                bad.append(index)
+                continue
+            if picture.size != (size, size):
+                picture = picture.resize((size, size), Image.Resampling.BICUBIC)
+            out[index] = np.asarray(picture).reshape(size, size, channels)
+        out.flush()
+        np.save(bad_path, np.array(bad, dtype=np.int64))
+        part.replace(path)  # appears whole or not at all
+    return np.load(path, mmap_mode="r"), np.load(bad_path).tolist()
+
+
+def check_labels(labels: np.ndarray, names: list[str] | None, num_classes: int, where: str) -> None:
+    """Compare the classes of the data with those of the task.
+
+    Raises:
+        UserError: if they differ.
+    """
+    found = len(names) if names is not None else int(labels.max()) + 1
+    if found != num_classes or labels.min() < 0:
+        raise UserError(
+            f"{where} has {found} classes, the task {num_classes}; allowed: equal counts; "
+            f"type for example task.num_classes={found}"
+        )

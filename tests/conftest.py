@@ -1,0 +1,46 @@
+"""Shared fixtures: where real data is, and how commands are run."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep decoded images out of the user's cache."""
+    monkeypatch.setenv("MOESUITE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Return the folder of real data sets: $MOESUITE_DATA, else `data` or `shared/data` beside the checkout."""
+    given = os.environ.get("MOESUITE_DATA")
+    for folder in [Path(given)] if given else [ROOT.parent / "shared" / "data", ROOT.parent / "data"]:
+        if folder.is_dir():
+            return folder
+    if os.environ.get("MOESUITE_REQUIRE_DATA") == "1":
+        pytest.fail("MOESUITE_REQUIRE_DATA=1, but there is no folder of real data")
+    pytest.skip("no folder of real data: set MOESUITE_DATA (see CONTRIBUTING.md)")
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Command:
+    """Return a function that runs `python -m <module> <words>` in an empty folder."""
+
+    def run(module: str, *words: str, **options: object) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "OMP_NUM_THREADS": "2", "COLUMNS": "200", **options.pop("env", {})}  # type: ignore[dict-item]
+        return subprocess.run(
+            [sys.executable, "-m", module, *words],
+            cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False, **options,  # type: ignore[call-overload]
+        )
+
+    return run
