@@ -123,3 +123,8 @@ class ProgressBar(RichProgressBar):
         if steps > 0:
             metrics["step_ms"] = f"{1000 * (time.perf_counter() - self._begun[1]) / steps:.1f}"
         return metrics
+
+    def _get_train_description(self, current_epoch: int) -> str:
+        """Name the epoch; Lightning's own text counts to -2 where a run is limited by steps."""
+        last = self.trainer.max_epochs
+        return f"Epoch {current_epoch + 1}" + (f"/{last}" if last is not None and last > 0 else "")

@@ -40,9 +40,13 @@ def rows(record: RunRecord) -> list[tuple[str, str]]:
             (f"training step, batch {compute.batch_size}", timing(compute.training_step)),
             ("peak memory", f"{compute.peak_memory_bytes / 2**20:.0f} MiB"),
         ]
-    for layer in record.health:
-        text = f"dropped {layer.dropped:.1%}, dead {layer.dead} of {len(layer.load)}, load entropy {layer.entropy:.3f}"
-        lines.append((layer.layer, text))
+    if record.health:
+        count = len(record.health)
+        dropped = sum(layer.dropped for layer in record.health) / count
+        experts, dead = sum(len(layer.load) for layer in record.health), sum(layer.dead for layer in record.health)
+        entropy = sum(layer.entropy for layer in record.health) / count
+        text = f"{dropped:.1%} dropped, {dead}/{experts} dead, load entropy {entropy:.3f}"
+        lines.append((f"routing, {count} layer{'s' * (count > 1)}", text))
     return lines
 
 

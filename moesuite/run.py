@@ -44,16 +44,15 @@ def main() -> None:
     failed: list[str] = []
 
     def job(composed: DictConfig) -> None:
-        config = to_config(composed)
         words = HydraConfig.get().overrides.task
         command = shlex.join(["python", "-m", "moesuite.run", *words])
         from moesuite.report import show
         from moesuite.train import fit
 
         try:
-            show(*fit(config, command))
-        except RunFailed as error:  # a sweep goes on with its other runs
-            failed.append(f"{command}: {error}")
+            show(*fit(to_config(composed), command))
+        except (UserError, RunFailed) as error:  # a sweep goes on with its other runs
+            failed.append(command)
             print(f"error: {error}", file=sys.stderr)
 
     with reported():
@@ -64,6 +63,8 @@ def main() -> None:
         register(words)
         hydra.main(version_base=None, config_path="pkg://moesuite.conf", config_name="config")(job)()
     if failed:
+        if len(failed) > 1:
+            print("\n".join([f"{len(failed)} runs failed:", *failed]), file=sys.stderr)
         sys.exit(BAD_INPUT)
 
 

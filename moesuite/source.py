@@ -82,12 +82,10 @@ def load_source(
 
 def _from_hub(hub: str, revision: str | None, config: str | None, splits: Mapping[str, str], streaming: bool) -> Source:
     import datasets
-    from huggingface_hub import HfApi
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
+    revision = _resolve(hub, revision)
     try:
-        if revision is None:
-            revision = _newest_revision(HfApi(), hub)
         loaded = {
             role: datasets.load_dataset(hub, config, split=split, revision=revision, streaming=streaming)
             for role, split in splits.items()
@@ -106,15 +104,19 @@ def _from_hub(hub: str, revision: str | None, config: str | None, splits: Mappin
     return Source(loaded, f"{hub}@{revision}", f"hub {hub}, revision {revision}")
 
 
-def _newest_revision(api: Any, hub: str) -> str | None:
-    """Resolve the newest revision, so that it is recorded; None (the cached one) if the hub cannot be asked."""
-    import httpx
-    from huggingface_hub.errors import OfflineModeIsEnabled
+def _resolve(hub: str, revision: str | None) -> str | None:
+    """Return the commit to read, so that it is recorded; where the hub cannot be asked, use the cache without retries."""
+    import datasets
+    import huggingface_hub
+    from huggingface_hub.errors import HfHubHTTPError
 
     try:
-        return api.dataset_info(hub).sha
-    except (httpx.HTTPError, OfflineModeIsEnabled, ConnectionError):
-        return None
+        return huggingface_hub.HfApi().dataset_info(hub, revision=revision, timeout=10).sha
+    except HfHubHTTPError:  # the hub answers, but not with this: loading says why
+        return revision
+    except Exception:  # whatever the HTTP client of this version raises without a network
+        huggingface_hub.constants.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE = True
+        return revision
 
 
 def _unreachable(hub: str, error: Exception) -> str:

@@ -88,7 +88,8 @@ def moefy(
         weight = candidate.mlp.up.weight
         layer.to(weight.device, weight.dtype).train(model.training)
         model.set_submodule(candidate.name, layer)
-    _share_context(model, context)
+    model.register_forward_pre_hook(_Begin(context), with_kwargs=True)
+    model.register_forward_hook(_End(context))
     return model
 
 
@@ -171,13 +172,25 @@ def default_example(model: nn.Module) -> Tensor | None:
     return parameter.new_zeros(1, channels, height, width)
 
 
-def _share_context(model: nn.Module, context: RoutingContext) -> None:
-    def begin(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        mask = kwargs.get("attention_mask")
-        context.begin(mask.bool() if isinstance(mask, Tensor) and mask.ndim == 2 else None, module.training)
+class _Begin:
+    """Opens the shared context at each forward of the host. An object, not a closure: copies get their own context."""
 
-    model.register_forward_pre_hook(begin, with_kwargs=True)
-    model.register_forward_hook(lambda module, args, output: context.end())
+    def __init__(self, context: RoutingContext) -> None:
+        self.context = context
+
+    def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        mask = kwargs.get("attention_mask")
+        self.context.begin(mask.bool() if isinstance(mask, Tensor) and mask.ndim == 2 else None, module.training)
+
+
+class _End:
+    """Closes the shared context after each forward of the host."""
+
+    def __init__(self, context: RoutingContext) -> None:
+        self.context = context
+
+    def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        self.context.end()
 
 
 @contextmanager

@@ -5,10 +5,10 @@ from __future__ import annotations
 import resource
 import statistics
 import sys
+import time
 from collections.abc import Callable, Sequence
 
 import torch
-from torch.utils.benchmark import Timer
 
 from moesuite.record import Timing
 
@@ -23,14 +23,28 @@ def interleaved(
         seconds: budget for all rounds together, > 0.
         least, most: bounds on the number of rounds; `least` is kept even beyond the budget.
     """
-    timers = [Timer("f()", globals={"f": function}, num_threads=torch.get_num_threads()) for function in functions]
-    warm = sum(timer.timeit(1).mean for timer in timers)  # timeit warms up by itself
+    warm = sum(seconds_of(function) for function in functions)
     rounds = min(most, max(least, int(seconds / max(warm, 1e-9))))
     samples: list[list[float]] = [[] for _ in functions]
     for _ in range(rounds):
-        for timer, sample in zip(timers, samples, strict=True):
-            sample.append(timer.timeit(1).mean)
+        for function, sample in zip(functions, samples, strict=True):
+            sample.append(seconds_of(function))
     return samples
+
+
+def seconds_of(function: Callable[[], object]) -> float:
+    """Return the seconds of one call, to the end of its work on the device.
+
+    Not torch.utils.benchmark: its `timeit(1)` runs the function twice more to warm up, which an interleaved
+    measurement has done already.
+    """
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    begun = time.perf_counter()
+    function()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - begun
 
 
 def compare(function: Callable[[], object], dense: Callable[[], object], seconds: float) -> Timing:

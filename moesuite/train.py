@@ -121,15 +121,15 @@ class Run:
             options["max_epochs"] = -1 if limited else self.config.task.get("recipe", {}).get("epochs", 10)
         if options["gradient_clip_val"] is None and self.config.optim.clip > 0:
             options["gradient_clip_val"] = self.config.optim.clip
+        options["enable_model_summary"] = bool(options["enable_model_summary"])  # off unless asked for
         callbacks: list[L.Callback] = [self.curve, self.interruption]
         if options["enable_progress_bar"] is not False:
             callbacks.append(ProgressBar())
         if options["enable_checkpointing"] is not False:
             callbacks.append(ModelCheckpoint(self.folder, "last", enable_version_counter=False))
+        loggers = build_loggers(self.config, self.folder)
         try:
-            return L.Trainer(
-                **options, callbacks=callbacks, logger=build_loggers(self.config, self.folder), use_distributed_sampler=False
-            )
+            return L.Trainer(**options, callbacks=callbacks, logger=loggers, use_distributed_sampler=False)
         except (MisconfigurationException, ValueError, TypeError) as error:
             raise UserError(f"trainer: {str(error).splitlines()[0]}; see trainer.<option> in --help") from None
 
@@ -228,7 +228,7 @@ def fit(config: RunConfig, command: str = "") -> tuple[RunRecord, Path]:
     except KeyboardInterrupt:
         run.save(run.record("interrupted", "Ctrl-C"))
         raise
-    except RunFailed as error:
+    except (RunFailed, UserError) as error:  # an image that turns out unreadable is found only now
         run.save(run.record("failed", str(error)))
         raise
     compute = measure(run.module.model, run.dense, run.task, run.example, config, run.curve.flops_per_step)
@@ -259,13 +259,13 @@ def build_loggers(config: RunConfig, folder: Path) -> list[Any]:
         cls, defaults = kinds[name]
         try:
             built.append(cls(**{**defaults, **options}))
-        except ModuleNotFoundError as error:
-            raise UserError(f"logger={name} needs a package that is not installed: {error}; type pip install {name}") from None
+        except ModuleNotFoundError:
+            raise UserError(f"logger={name} needs a package that is not installed; type pip install {name}") from None
     return built
 
 
 def quiet() -> None:
     """Keep Lightning's remarks about the machine out of the console; warnings of substance stay."""
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    for remark in (".*does not have many workers.*", ".*number of training batches.*", ".*exists and is not empty.*"):
+    for remark in (".*does not have many workers.*", ".*number of training batches.*", ".*exists and is not empty.*", ".*LeafSpec.*"):
         warnings.filterwarnings("ignore", remark)

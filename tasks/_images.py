@@ -59,6 +59,22 @@ def cell_name(cell: dict[str, Any], index: int) -> str:
     return cell["path"] or f"row {index}"
 
 
+def unreadable_files(cells: Sequence[dict[str, Any]]) -> dict[int, str]:
+    """Return the rows of image files whose header is not an image's, with their names.
+
+    Headers cost some 0.1 ms each; a file that is cut off further down is found when it is decoded.
+    """
+    bad = {}
+    for index, cell in enumerate(cells):
+        if cell["bytes"] is None:
+            try:
+                with Image.open(cell["path"]):
+                    pass
+            except (OSError, SyntaxError, ValueError):
+                bad[index] = cell["path"]
+    return bad
+
+
 class Rows(Dataset[Any]):
     """Images decoded and transformed one at a time; a broken one becomes `Unreadable`."""
 

@@ -19,7 +19,17 @@ from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibrationError
 
 from moesuite.task import Batch, Primary, Task, UserError, cache_folder, load_source
-from moesuite.tasks._images import Arrays, Rows, Stream, Transform, Unreadable, check_labels, decode_all, seeded
+from moesuite.tasks._images import (
+    Arrays,
+    Rows,
+    Stream,
+    Transform,
+    Unreadable,
+    check_labels,
+    decode_all,
+    seeded,
+    unreadable_files,
+)
 
 Count = Annotated[int, Ge(1)]
 Share = Annotated[float, Ge(0), Le(1)]
@@ -146,6 +156,11 @@ class Vision(Task):
         labels = np.asarray(rows[label], dtype=np.int64)
         check_labels(labels, names, self.num_classes, where)
         if not self.cache:
+            bad = unreadable_files(rows[image]) if self.source is not None else {}
+            if bad:
+                self._report(list(bad.values()))
+                good = [index for index in range(len(labels)) if index not in bad]
+                rows, labels = rows.select(good), labels[good]
             return Rows(rows, labels, image, self.channels, transform or self._plain())
         folder, key = cache_folder() / "images", f"{self.fingerprint} {role}"
         images, bad = decode_all(rows, image, self.image_size, self.channels, folder, key)

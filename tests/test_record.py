@@ -1,0 +1,84 @@
+"""Records: schema, atomic writing, identity."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from moesuite.errors import UserError
+from moesuite.record import RunRecord, read_record, read_records, record_id, record_path, write_record
+
+MINIMAL = {
+    "id": "abc", "status": "ok", "task": "digits", "data_fingerprint": "sha256:0", "data_description": "d", "router": "soft",
+    "backbone": "timm:x", "seed": 0, "config": {"num_experts": 8}, "command": "c", "primary": "top1", "environment": {},
+    "git_commit": None, "git_dirty": None, "created": "2026-01-01T00:00:00+00:00",
+}
+
+
+def record(**changes: object) -> RunRecord:
+    return RunRecord.model_validate({**MINIMAL, **changes})
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    path = record_path(tmp_path, "digits", "soft", "abc")
+    write_record(path, record())
+    assert path == tmp_path / "digits" / "soft" / "abc.json"
+    assert read_record(path) == record()
+    assert list(read_records(tmp_path)) == [record()]
+
+
+def test_a_router_outside_the_package_is_filed_under_its_class(tmp_path: Path) -> None:
+    assert record_path(tmp_path, "t", "my/file.py:Mine", "1") == tmp_path / "t" / "Mine" / "1.json"
+
+
+def test_a_finished_record_is_not_overwritten_silently(tmp_path: Path) -> None:
+    path = tmp_path / "t" / "r" / "abc.json"
+    write_record(path, record(status="interrupted"))
+    write_record(path, record(status="ok"))
+    with pytest.raises(FileExistsError):
+        write_record(path, record(seed=1))
+    assert read_record(path).seed == 0
+    write_record(path, record(seed=1), overwrite=True)
+    assert read_record(path).seed == 1
+
+
+def test_a_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(handle: int) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="disk full"):
+        write_record(tmp_path / "t" / "r" / "abc.json", record())
+    assert list((tmp_path / "t" / "r").iterdir()) == []
+
+
+def test_not_a_record(tmp_path: Path) -> None:
+    path = tmp_path / "t" / "r" / "x.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"id": 1}))
+    with pytest.raises(UserError, match="not a run record of schema 1"):
+        list(read_records(tmp_path))
+    with pytest.raises(UserError, match="does not exist"):
+        list(read_records(tmp_path / "nowhere"))
+
+
+json_values = st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda v: st.lists(v) | st.dictionaries(st.text(), v))
+
+
+@given(st.dictionaries(st.text(), json_values))
+def test_identity_does_not_depend_on_key_order_and_on_everything_else(config: dict[str, object]) -> None:
+    reordered = dict(reversed(list(config.items())))
+    assert record_id(config, "code", "data") == record_id(reordered, "code", "data")
+    assert record_id(config, "code", "data") != record_id(config, "code", "other")
+    assert record_id(config, "code", "data") != record_id({**config, "new": 1}, "code", "data") or config.get("new") == 1
+
+
+def test_records_are_read_without_torch() -> None:
+    code = "import sys, moesuite.record, moesuite.leaderboard.render; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
