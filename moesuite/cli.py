@@ -25,3 +25,7 @@ def main() -> None:
         sys.exit(2)
     del sys.argv[1]
     runpy.run_module(f"moesuite.{verb}", run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -120,8 +120,10 @@ def cost(model: nn.Module, inputs: Tensor | dict[str, Tensor], batch: int) -> Co
 
 
 def call(model: nn.Module, inputs: Tensor | dict[str, Tensor]) -> Any:
-    """Call a model with a tensor or with keyword arguments."""
-    return model(**inputs) if isinstance(inputs, dict) else model(inputs)
+    """Call a model with a tensor, in the precision of its weights, or with keyword arguments."""
+    if isinstance(inputs, dict):
+        return model(**inputs)
+    return model(inputs.to(next(model.parameters()).dtype))
 
 
 def training_step_flops(model: nn.Module, inputs: Tensor | dict[str, Tensor]) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -19,10 +20,17 @@ from moesuite.timing import compare, peak_memory
 
 MEASURE_SECONDS = 2.0  # budget of each of the two measurements
 MEASURE_BATCH = 32
+Precision = Callable[[], AbstractContextManager[Any]]
 
 
 def measure(
-    model: nn.Module, dense: nn.Module, task: Task, example: Any, config: RunConfig, flops_per_step: float
+    model: nn.Module,
+    dense: nn.Module,
+    task: Task,
+    example: Any,
+    config: RunConfig,
+    flops_per_step: float,
+    precision: Precision = nullcontext,
 ) -> Compute:
     """Account `model` and time it against `dense`.
 
@@ -33,19 +41,22 @@ def measure(
         example: a batch.
         config: of the run.
         flops_per_step: of training, as counted.
+        precision: makes the context of a forward pass, such as autocast.
     """
     peak = peak_memory()  # of training: measuring holds two more models
-    device = next(model.parameters()).device
+    weight = next(model.parameters())
+    device = weight.device
     example = {k: v.to(device) if isinstance(v, Tensor) else v for k, v in example.items()}
     inputs, size = task.inputs(example), task.size(example)
-    account = cost(model.eval(), inputs, size)
+    with precision():
+        account = cost(model.eval(), inputs, size)
     latency = step = None
     if config.measure:
-        dense = dense.to(device)
-        models = [copy.deepcopy(model), dense]
+        models = [copy.deepcopy(model), dense.to(device, weight.dtype)]
         with torch.inference_mode():
-            latency = compare(*[_forward(m.eval(), inputs) for m in models], seconds=MEASURE_SECONDS)
-        step = compare(*[_step(m.train(), inputs, task, example, config) for m in models], seconds=MEASURE_SECONDS)
+            latency = compare(*[_forward(m.eval(), inputs, precision) for m in models], seconds=MEASURE_SECONDS)
+        steps = [_step(m.train(), inputs, task, example, config, precision) for m in models]
+        step = compare(*steps, seconds=MEASURE_SECONDS)
     return Compute(
         activated=account.activated,
         executed=account.executed,
@@ -63,16 +74,23 @@ def measure(
     )
 
 
-def _forward(model: nn.Module, inputs: Any) -> Callable[[], object]:
-    return lambda: call(model, inputs)
+def _forward(model: nn.Module, inputs: Any, precision: Precision) -> Callable[[], object]:
+    def forward() -> object:
+        with precision():
+            return call(model, inputs)
+
+    return forward
 
 
-def _step(model: nn.Module, inputs: Any, task: Task, example: Any, config: RunConfig) -> Callable[[], object]:
+def _step(
+    model: nn.Module, inputs: Any, task: Task, example: Any, config: RunConfig, precision: Precision
+) -> Callable[[], object]:
     """Return a whole training step: forward, backward, update."""
     optimizer, _ = build_optimizer(model, config.optim, steps=1)
 
     def step() -> None:
-        loss = task.loss(call(model, inputs), example) + aux_loss(model)
+        with precision():
+            loss = task.loss(call(model, inputs), example) + aux_loss(model)
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()

@@ -41,7 +41,7 @@ class MoEModule(L.LightningModule):
     def configure_optimizers(self) -> dict[str, Any]:
         """Return AdamW and its schedule, one step of which is one step of the optimizer."""
         steps = self.trainer.estimated_stepping_batches
-        fused = self.trainer.precision != "16-mixed"  # a fused step unscales by itself, which forbids clipping
+        fused = "mixed" not in str(self.trainer.precision)  # Lightning clips no gradients of a fused step under autocast
         optimizer, schedule = build_optimizer(self.model, self.config.optim, int(steps), fused)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

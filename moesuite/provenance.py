@@ -61,6 +61,7 @@ def environment() -> dict[str, str]:
     return {
         "python": platform.python_version(),
         **found,
+        "torch": torch.__version__,  # with the CUDA version that it was built for
         "platform": platform.platform(),
         "device": device,
         "cpus": str(os.cpu_count()),

@@ -70,7 +70,7 @@ def load_source(
         parquet = sorted(path.rglob("*.parquet"))
         return _from_parquet(path, parquet, splits, streaming) if parquet else _from_images(path, splits)
     if path.is_file() and path.suffix == ".parquet":
-        return _from_parquet(path.parent, [path], splits, streaming)
+        return _from_parquet(path.parent, [path], {"train": path.stem.split("-")[0]}, streaming)
     if path.exists() or source.startswith((".", "/", "~")) or source.count("/") != 1:
         state = "is not a folder or parquet file" if path.exists() else "does not exist"
         raise UserError(
@@ -136,8 +136,6 @@ def _from_parquet(folder: Path, files: list[Path], splits: Mapping[str, str], st
         names = [str(file) for file in files if split in (file.stem.split("-")[0], file.parent.name)]
         if names:
             by_role[role] = names
-    if not by_role and len(files) == 1:
-        by_role = {"train": [str(files[0])]}
     if "train" not in by_role:
         raise UserError(
             f"task.source={folder}: no parquet file of the split {splits['train']!r} among "

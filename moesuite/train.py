@@ -231,7 +231,8 @@ def fit(config: RunConfig, command: str = "") -> tuple[RunRecord, Path]:
     except (RunFailed, UserError) as error:  # an image that turns out unreadable is found only now
         run.save(run.record("failed", str(error)))
         raise
-    compute = measure(run.module.model, run.dense, run.task, run.example, config, run.curve.flops_per_step)
+    context = run.trainer.precision_plugin.forward_context
+    compute = measure(run.model, run.dense, run.task, run.example, config, run.curve.flops_per_step, context)
     record = run.record("ok", quality=quality, limited_quality=limited, compute=compute, health=layers)
     run.save(record)
     return record, run.path

@@ -119,6 +119,7 @@ class Vision(Task):
         self.in_memory = self.cache and not self.streaming
         for role, rows in loaded.splits.items():
             self._datasets[role] = self._build(role, rows, f"{loaded.description}, split {role}")
+        self._refuse_unreadable()
 
     def _prepare_digits(self) -> None:
         from hashlib import sha256
@@ -158,23 +159,23 @@ class Vision(Task):
         if not self.cache:
             bad = unreadable_files(rows[image]) if self.source is not None else {}
             if bad:
-                self._report(list(bad.values()))
+                self.unreadable.extend(bad.values())
                 good = [index for index in range(len(labels)) if index not in bad]
                 rows, labels = rows.select(good), labels[good]
             return Rows(rows, labels, image, self.channels, transform or self._plain())
         folder, key = cache_folder() / "images", f"{self.fingerprint} {role}"
         images, bad = decode_all(rows, image, self.image_size, self.channels, folder, key)
         if bad:
-            self._report([f"{where}, row {index}" for index in bad])
+            self.unreadable.extend(f"{where}, row {index}" for index in bad)
             good = np.setdiff1d(np.arange(len(labels)), bad)
             images, labels = images[good], labels[good]
         return Arrays(images, labels, transform)
 
-    def _report(self, names: list[str]) -> None:
-        self.unreadable.extend(names)
-        if self.strict:
+    def _refuse_unreadable(self) -> None:
+        if self.strict and self.unreadable:
+            count = len(self.unreadable)
             raise UserError(
-                f"{len(names)} unreadable image{'s' * (len(names) > 1)}: {', '.join(names[:3])}; allowed: images that Pillow "
+                f"{count} unreadable image{'s' * (count > 1)}: {', '.join(self.unreadable[:3])}; allowed: images that Pillow "
                 "can decode; repair or remove them, or type task.strict=false to leave them out and count them"
             )
 
@@ -235,8 +236,9 @@ class Vision(Task):
     def inputs(self, batch: Batch) -> Tensor:
         """Return normalised images [B, channels, height, width]; bytes are normalised here, on the device."""
         if batch["unreadable"]:
-            self._report(list(batch["unreadable"]))
+            self.unreadable.extend(batch["unreadable"])
             batch["unreadable"].clear()
+            self._refuse_unreadable()
         image = batch["image"]
         if image.dtype != torch.uint8:
             return image

@@ -1,0 +1,319 @@
+"""The main job from the command line: what it writes, what it refuses, how it stops and goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from moesuite import compose, fit
+from moesuite.compose import trainer_options
+from moesuite.errors import RunFailed, UserError
+from moesuite.record import RunRecord, read_record
+from moesuite.run import main
+from tests.conftest import Command
+
+SHORT = ("trainer.max_steps=4", "measure=false", "logger=none", "trainer.enable_progress_bar=false")
+MY_ROUTER = '''
+"""First come: the first slots_per_token · T tokens, dealt out to the experts in turn."""
+import torch
+from moesuite import Router, SlotRouting
+
+class MyRouter(Router):
+    paper = "None: an example"
+    causal = True
+
+    def __init__(self, spec, gain: float = 1.0):
+        super().__init__(spec)
+        self.weight = torch.nn.Parameter(torch.tensor(gain))
+
+    def forward(self, x, mask=None):
+        groups, length, _ = x.shape
+        capacity = self.capacity(length)
+        index = torch.arange(capacity * self.spec.num_experts)
+        tokens = index.reshape(capacity, -1).t().masked_fill(index.reshape(capacity, -1).t() >= length, -1)
+        tokens = tokens.expand(groups, -1, -1)
+        return SlotRouting(tokens, self.weight * (tokens >= 0), length)
+'''
+
+
+def run(tmp_path: Path, *words: str) -> RunRecord:
+    return fit(compose(*SHORT, f"records={tmp_path / 'runs'}", *words))[0]
+
+
+def invoke(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
+    """Run the command line in this process and return its exit code."""
+    monkeypatch.setattr(sys, "argv", ["run", *words])
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+    try:
+        main()
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    return 0
+
+
+@pytest.mark.parametrize("router", ["dense", "token_choice", "expert_choice", "soft"])
+def test_every_router_writes_a_whole_record(tmp_path: Path, router: str) -> None:
+    record = run(tmp_path, f"router={router}", "measure=true", "logger=csv", "trainer.log_every_n_steps=1")
+    assert record.status == "ok" and record.steps == 4
+    assert set(record.quality) == {"top1", "top5", "calibration_error"}
+    assert record.quality["top1"].n == 360 and record.quality["top1"].direction == "max"
+    assert bool(record.limited_quality) == (router == "token_choice")
+    compute = record.compute
+    assert compute is not None and compute.latency is not None and compute.training_step is not None
+    assert compute.latency.n >= 5 and compute.latency.ratio_to_dense > 0
+    assert compute.activated.total > 0 and compute.training_step_flops > 64 * compute.activated.total
+    assert [layer.layer for layer in record.health] == ([] if router == "dense" else ["blocks.1.mlp"])
+    path = tmp_path / "runs" / "digits" / router / f"{record.id}.json"
+    assert read_record(path) == record
+    header = (path.with_suffix("") / "metrics.csv").read_text().splitlines()[0]
+    assert "train/loss" in header and ("train/balance_loss" in header) == (router == "token_choice")
+    assert record.environment["torch"] == torch.__version__ and len(record.git_commit or "x" * 40) == 40
+
+
+def test_the_same_run_is_not_run_again(tmp_path: Path) -> None:
+    first = run(tmp_path)
+    assert run(tmp_path).created == first.created
+    assert run(tmp_path, "seed=1").id != first.id
+    assert run(tmp_path, "trainer.max_steps=5").id != first.id
+
+
+def test_a_run_is_reproducible_and_its_seeds_reach_everything(tmp_path: Path) -> None:
+    def loss(*words: str) -> float:
+        config = compose(*SHORT, f"records={tmp_path}", "force=true", "trainer.max_epochs=1", "trainer.max_steps=-1", *words)
+        return fit(config)[0].curve[-1].loss
+
+    again = loss()
+    assert loss() == again
+    for seed in ("data.seed=1", "backbone.seed=1", "router_seed=1", "seed=1"):
+        assert loss(seed) != again, seed
+
+
+def test_pairs_share_backbone_and_data(tmp_path: Path) -> None:
+    from moesuite.train import Run
+
+    runs = [Run(compose(f"router={router}", f"records={tmp_path}", *SHORT), "") for router in ("soft", "expert_choice")]
+    for one in runs:
+        one.build()
+    for key, value in runs[0].dense.state_dict().items():
+        assert torch.equal(value, runs[1].dense.state_dict()[key])
+    assert torch.equal(runs[0].model.blocks[0].mlp.fc1.weight, runs[1].model.blocks[0].mlp.fc1.weight)
+
+
+def test_curve_carries_steps_seconds_and_flops(tmp_path: Path) -> None:
+    record = run(tmp_path, "trainer.max_steps=44")
+    assert [point.step for point in record.curve] == [22, 44]
+    assert record.compute is not None
+    assert record.curve[1].flops == 44 * record.compute.training_step_flops
+    assert 0 < record.curve[0].seconds < record.curve[1].seconds <= record.seconds
+    assert record.curve[1].quality == pytest.approx(record.quality["top1"].value)
+
+
+def test_options_reach_the_trainer(tmp_path: Path) -> None:
+    record = run(tmp_path, "trainer.precision=bf16-mixed", "trainer.accumulate_grad_batches=2", "optim.schedule=rsqrt")
+    assert record.status == "ok" and record.config["trainer"]["precision"] == "bf16-mixed"
+
+
+def test_every_option_of_the_trainer_is_there() -> None:
+    import inspect
+
+    import lightning as L
+
+    expected = set(inspect.signature(L.Trainer.__init__).parameters) - {"self"}
+    assert expected - set(trainer_options()) == {"callbacks", "logger", "plugins", "use_distributed_sampler"}
+
+
+def test_a_router_outside_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my_file.py").write_text(MY_ROUTER)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert invoke(monkeypatch, "router=my_file:MyRouter", "router.gain=0.5", *SHORT) == 0
+    assert invoke(monkeypatch, "-m", f"router=dense,{tmp_path}/my_file.py:MyRouter", *SHORT) == 0
+    records = [read_record(path) for path in sorted((tmp_path / "runs" / "digits" / "MyRouter").glob("*.json"))]
+    assert len(records) == 2
+    assert {record.config["router"]["gain"] for record in records} == {0.5, 1.0}
+
+
+def test_a_task_outside_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "conf" / "task").mkdir(parents=True)
+    text = "# @package _global_\ndefaults: [_vision]\ntask: {name: mine, embedded: digits, image_size: 8, channels: 1}\n"
+    (tmp_path / "conf" / "task" / "mine.yaml").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    assert invoke(monkeypatch, "--config-dir", "conf", "task=mine", *SHORT) == 0
+    assert len(list((tmp_path / "runs" / "mine" / "token_choice").glob("*.json"))) == 1
+
+
+BAD = [
+    (["router=sfot"], "unknown router 'sfot'; nearest: soft"),
+    (["task=digit"], "unknown task 'digit'; nearest: digits"),
+    (["backbone=vit_s17"], "unknown backbone 'vit_s17'; nearest: vit_s16"),
+    (["backbone=timm:vit_tiny_patch16_225"], "nearest: timm:vit_tiny_patch16_224"),
+    (["backbone=resnet:18"], "unknown library 'resnet'"),
+    (["backbone=timm:resnet18"], "has no MLP that can become an MoE layer"),
+    (["logger=cvs"], "unknown logger 'cvs'; nearest: csv"),
+    (["trainer.max_step=3"], "unknown option 'trainer.max_step'; nearest: trainer.max_steps"),
+    (["num_expert=3"], "unknown option 'num_expert'; nearest: num_experts"),
+    (["router.kk=3"], "unknown option 'router.kk'; nearest: router.k"),
+    (["num_experts"], "num_experts"),
+    (["num_experts=0"], "num_experts=0: input should be greater than or equal to 1; type for example num_experts=8"),
+    (["num_experts=abc"], "num_experts='abc'"),
+    (["router.k=9"], "router.k=9: allowed is 1 to num_experts=8"),
+    (["slots_per_token=-1"], "slots_per_token=-1"),
+    (["slots_per_token=1e9"], "at most num_experts=8"),
+    (["optim.lr=0"], "optim.lr=0"),
+    (["optim.schedule=linear"], "'cosine', 'rsqrt' or 'constant'"),
+    (["layers=[99]"], "candidates: 0 blocks.0.mlp, 1 blocks.1.mlp"),
+    (["trainer.precision=17"], "trainer: Precision"),
+    (["task.source=/nowhere"], "task.source=/nowhere does not exist"),
+    (["task.num_classes=11"], "has 10 classes, the task 11"),
+    (["router=my_file:Nothing"], "no file my_file.py"),
+    (["backbone.kwargs.depth=two"], "refuses its arguments"),
+    (["--config-dir", "nowhere"], "no such folder"),
+]
+
+
+@pytest.mark.parametrize(("words", "message"), BAD, ids=[" ".join(words) for words, _ in BAD])
+def test_bad_input_is_one_clear_line(
+    words: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert invoke(monkeypatch, *words) == 2
+    error = capsys.readouterr().err
+    assert message in error and "Traceback" not in error
+    assert len([line for line in error.splitlines() if line.startswith("error: ")]) == 1
+    assert not (tmp_path / "runs").exists()  # nothing half-written
+
+
+def test_bad_input_in_a_process_of_its_own(command: Command) -> None:
+    done = command("moesuite.run", "num_experts=0")
+    assert done.returncode == 2
+    assert [line for line in done.stderr.splitlines() if "CUDA" not in line] == [
+        "error: num_experts=0: input should be greater than or equal to 1; type for example num_experts=8"
+    ]
+
+
+def test_a_loss_that_is_not_finite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_file.py").write_text(MY_ROUTER)
+    # combine weights that overflow float32
+    assert invoke(monkeypatch, "router=my_file.py:MyRouter", "router.gain=1e38", *SHORT) == 2
+    path, = (tmp_path / "runs" / "digits" / "MyRouter").glob("*.json")
+    record = read_record(path)
+    assert record.status == "failed" and "at step 0" in record.reason and "the loss is nan" in record.reason
+    assert "type for example optim.lr=" in capsys.readouterr().err
+
+
+def test_a_sweep_goes_on_past_a_failed_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert invoke(monkeypatch, "-m", "num_experts=0,4", *SHORT) == 2
+    assert len(list((tmp_path / "runs").rglob("digits/token_choice/*.json"))) == 1
+
+
+def start(folder: Path, *words: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "moesuite.run", "measure=false", "logger=csv", "trainer.enable_progress_bar=false", *words],
+        cwd=folder, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "2"},
+    )
+
+
+def wait_for(condition: Callable[[], bool], process: "subprocess.Popen[str]") -> None:
+    for _ in range(1200):
+        if condition():
+            return
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.1)
+    pytest.fail("waited in vain")
+
+
+@pytest.mark.slow
+def test_ctrl_c_leaves_a_checkpoint_and_the_run_goes_on_from_it(tmp_path: Path) -> None:
+    words = ["trainer.max_epochs=12", "trainer.log_every_n_steps=1", "router=soft"]
+    process = start(tmp_path, *words)
+    folder = tmp_path / "runs" / "digits" / "soft"
+    wait_for(lambda: any(folder.glob("*/last.ckpt")), process)  # the first epoch is done
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=120)
+    assert process.returncode == 130 and "Traceback" not in error
+    path, = folder.glob("*.json")
+    stopped = read_record(path)
+    assert stopped.status == "interrupted" and 0 < stopped.steps < 12 * 22
+    assert start(tmp_path, *words).wait(timeout=300) == 0
+    resumed = read_record(path)
+    assert resumed.status == "ok" and resumed.steps == 12 * 22
+    assert resumed.curve[: len(stopped.curve)] == stopped.curve
+    whole = fit(compose(*words, "measure=false", "logger=none", f"records={tmp_path / 'whole'}"))[0]
+    assert [point.loss for point in resumed.curve] == [point.loss for point in whole.curve]
+    assert resumed.quality == whole.quality  # nothing was lost
+
+
+@pytest.mark.slow
+def test_digits_reach_96_percent_for_every_router(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sweep of the README, mean of three seeds."""
+    monkeypatch.chdir(tmp_path)
+    words = ["-m", "router=dense,token_choice,expert_choice,soft", "seed=0,1,2", *SHORT[1:]]
+    assert invoke(monkeypatch, *words) == 0
+    for router in ("dense", "token_choice", "expert_choice", "soft"):
+        found = [read_record(path).quality["top1"].value for path in (tmp_path / "runs/digits" / router).glob("*.json")]
+        assert len(found) == 3 and sum(found) / 3 >= 0.96, (router, found)
+
+
+def test_help_is_fast_because_it_imports_no_torch() -> None:
+    code = (
+        "import sys; sys.argv = ['run', '--help']; import moesuite.run; moesuite.run.main(); "
+        "assert not {'torch', 'lightning', 'timm', 'datasets'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    for word in ("task=cifar10|", "router=dense|", "max_steps: -1", "k: 1", "--config-dir"):
+        assert word in done.stdout
+
+
+def test_the_console_script_hands_over(command: Command) -> None:
+    assert "leaderboard" in command("moesuite.cli", "--help").stdout
+    wrong = command("moesuite.cli", "rnu")
+    assert wrong.returncode == 2 and "nearest: run" in wrong.stderr
+
+
+def test_real_images_end_to_end(tmp_path: Path, real_data: Path) -> None:
+    """CIFAR-10 (JPEG) with a small ViT, a few steps; the cache is filled once."""
+    words = [
+        "task=cifar10", f"task.source={real_data / 'cifar10_jpeg'}", "trainer.max_steps=2", "data.batch_size=8",
+        "trainer.limit_test_batches=1", "router=expert_choice",
+    ]
+    record = run(tmp_path, *words)
+    assert record.status == "ok" and record.quality["top1"].n == 256
+    assert record.data_fingerprint.startswith("sha256:")
+
+
+@pytest.mark.slow
+def test_imagenet_at_224_pixels_end_to_end(tmp_path: Path, real_data: Path) -> None:
+    words = [
+        "task=imagenet", f"task.source={real_data / 'imagenet_sample'}", "backbone=vit_ti16", "trainer.max_steps=2",
+        "data.batch_size=8", "data.eval_batch_size=50", "router=token_choice", "task.mixup=0.2",
+    ]
+    record = run(tmp_path, *words)
+    assert record.status == "ok" and record.quality["top1"].n == 100
+    assert len(record.health) == 6
+
+
+def test_python_and_command_line_agree(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="unknown router"):
+        compose("router=sfot")
+    (tmp_path / "my_file.py").write_text(MY_ROUTER)
+    with pytest.raises(RunFailed, match="at step"):
+        run(tmp_path, f"router={tmp_path}/my_file.py:MyRouter", "router.gain=1e38")
+
+
+def test_a_record_is_plain_json(tmp_path: Path) -> None:
+    run(tmp_path)
+    path, = (tmp_path / "runs").rglob("*.json")
+    values: dict[str, Any] = json.loads(path.read_text())
+    assert values["schema_version"] == 1 and values["config"]["router"]["k"] == 1

@@ -1,0 +1,294 @@
+"""Vision tasks: real and small made-up sources, their errors, transforms and metrics."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from sklearn.metrics import accuracy_score
+
+from moesuite import UserError, compose
+from moesuite.config import Data
+from moesuite.loading import EpochSampler, eval_loader, train_loader
+from moesuite.plugins import task_class, task_files
+from moesuite.task import Task
+from moesuite.train import build_task
+
+CLASSES = ("cat", "dog", "owl")
+
+
+def picture(seed: int, size: int = 12) -> Image.Image:
+    pixels = np.random.default_rng(seed).integers(0, 256, (size, size, 3), dtype=np.uint8)
+    return Image.fromarray(pixels)
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """Return an ImageFolder tree of 3 classes with 10 images of different sizes each."""
+    for label, name in enumerate(CLASSES):
+        (tmp_path / "tree" / name).mkdir(parents=True)
+        for index in range(10):
+            picture(label * 10 + index, size=12 + index).save(tmp_path / "tree" / name / f"{index}.png")
+    return tmp_path / "tree"
+
+
+@pytest.fixture
+def parquet(tmp_path: Path) -> Path:
+    """Return a folder of parquet files in the schema of the hub."""
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=list(CLASSES))})
+    folder = tmp_path / "parquet"
+    folder.mkdir()
+    for split, count in (("train", 12), ("test", 6)):
+        rows = {"image": [picture(i) for i in range(count)], "label": [i % 3 for i in range(count)]}
+        datasets.Dataset.from_dict(rows, features=features).to_parquet(folder / f"{split}.parquet")
+    return folder
+
+
+def vision(**options: Any) -> Task:
+    values = {"num_classes": 3, "image_size": 8, **options}
+    values = {key: str(value) if isinstance(value, Path) else value for key, value in values.items()}
+    task = task_class("vision")(**values)
+    task.prepare()
+    return task
+
+
+def rows_of(task: Task, split: Any) -> list[Any]:
+    dataset = task.dataset(split)
+    assert dataset is not None
+    return [dataset[index] for index in range(len(dataset))]  # type: ignore[arg-type]
+
+
+def test_every_yaml_is_short_and_named_after_its_file() -> None:
+    for name, path in task_files().items():
+        assert len(path.read_text().splitlines()) <= 20, path
+        assert compose(f"task={name}").task["name"] == name
+
+
+def test_digits_split_is_fixed_stratified_and_disjoint() -> None:
+    task = build_task(compose().task)
+    train, test = task.dataset("train"), task.dataset("test")
+    assert (len(train), len(test)) == (1437, 360)  # type: ignore[arg-type]
+    counts = np.bincount(test.labels)  # type: ignore[union-attr]
+    assert counts.min() >= 34 and counts.max() <= 37
+    seen = {image.tobytes() for image in train.images}  # type: ignore[union-attr]
+    assert not any(image.tobytes() in seen for image in test.images)  # type: ignore[union-attr]
+    assert build_task(compose("seed=5").task).fingerprint == task.fingerprint
+
+
+def test_digits_are_normalised() -> None:
+    task = build_task(compose().task)
+    batch = task.collate(task.dataset("train").__getitems__(range(1437)))  # type: ignore[union-attr]
+    inputs = task.inputs(batch)
+    assert isinstance(inputs, torch.Tensor) and inputs.shape == (1437, 1, 8, 8)
+    assert abs(inputs.mean().item()) < 1e-3 and abs(inputs.std().item() - 1) < 1e-3
+
+
+def test_an_image_tree(tree: Path) -> None:
+    task = vision(source=tree)
+    train, test = rows_of(task, "train"), rows_of(task, "test")
+    assert (len(train), len(test)) == (27, 3)  # a fixed tenth is held out
+    assert all(image.shape == (3, 8, 8) for image, _ in train)
+    assert task.fingerprint == vision(source=tree).fingerprint
+    (tree / "cat" / "0.png").unlink()
+    assert task.fingerprint != vision(source=tree).fingerprint
+
+
+def test_an_image_tree_with_splits(tree: Path, tmp_path: Path) -> None:
+    (tmp_path / "both").mkdir()
+    tree.rename(tmp_path / "both" / "train")
+    for name in CLASSES:
+        (tmp_path / "both" / "test" / name).mkdir(parents=True)
+        picture(99).save(tmp_path / "both" / "test" / name / "x.png")
+    task = vision(source=tmp_path / "both")
+    assert (len(rows_of(task, "train")), len(rows_of(task, "test"))) == (30, 3)
+
+
+@pytest.mark.parametrize("cache", [False, True])
+def test_parquet_in_the_schema_of_the_hub(parquet: Path, cache: bool) -> None:
+    task = vision(source=parquet, cache=cache, image_size=12)
+    batch = next(iter(eval_loader(task, Data(eval_batch_size=6, workers=0), "test")))
+    assert batch["label"].tolist() == [0, 1, 2, 0, 1, 2]
+    expected = torch.tensor(np.asarray(picture(4))).permute(2, 0, 1) / 255
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    # pictures of the right size pass through timm's resize and through the cache unchanged
+    if cache:
+        torch.testing.assert_close(task.inputs(batch)[4], (expected - mean[:, None, None]) / std[:, None, None])
+    assert task.inputs(batch).shape == (6, 3, 12, 12)  # type: ignore[union-attr]
+
+
+def test_cached_images_are_decoded_once_and_mapped(parquet: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = vision(source=parquet, cache=True)
+    monkeypatch.setattr("moesuite.tasks._images.decode", lambda *_: pytest.fail("decoded again"))
+    second = vision(source=parquet, cache=True)
+    assert isinstance(second.dataset("train").images, np.memmap)  # type: ignore[union-attr]
+    assert np.array_equal(first.dataset("train").images, second.dataset("train").images)  # type: ignore[union-attr]
+
+
+def test_a_streamed_source(parquet: Path) -> None:
+    task = vision(source=parquet, streaming=True)
+    data = Data(batch_size=5, workers=0)
+    batches = list(train_loader(task, data, lambda: 0))
+    assert sum(len(batch["label"]) for batch in batches) == 12
+    assert batches[0]["image"].shape == (5, 3, 8, 8)
+
+
+@pytest.mark.parametrize(
+    ("make", "options", "message"),
+    [
+        (lambda p: p / "nowhere", {}, "does not exist; allowed: an ImageFolder tree"),
+        (lambda p: p, {}, "is empty: no images in class folders"),
+    ],
+)
+def test_sources_that_are_not_there(tmp_path: Path, make: Any, options: Any, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        vision(source=make(tmp_path), **options)
+
+
+def test_class_counts_that_do_not_match(tree: Path, parquet: Path) -> None:
+    for source in (tree, parquet):
+        with pytest.raises(UserError, match=r"has 3 classes, the task 10; .* type for example task.num_classes=3"):
+            vision(source=source, num_classes=10)
+
+
+def test_a_column_that_is_missing(parquet: Path) -> None:
+    with pytest.raises(UserError, match=r"no column 'img'; its columns: image, label"):
+        vision(source=parquet, columns={"image": "img", "label": "label"})
+
+
+def test_parquet_without_the_training_split(parquet: Path) -> None:
+    (parquet / "train.parquet").unlink()
+    with pytest.raises(UserError, match="no parquet file of the split 'train' among test.parquet"):
+        vision(source=parquet, splits={"train": "train", "test": "other"})
+
+
+def test_a_broken_header_is_named_or_left_out(tree: Path) -> None:
+    (tree / "dog" / "3.png").write_bytes(b"not an image")
+    with pytest.raises(UserError, match=r"1 unreadable image: .*dog.3\.png; .*task.strict=false"):
+        vision(source=tree)
+    task = vision(source=tree, strict=False)
+    assert len(task.unreadable) == 1
+    assert len(rows_of(task, "train")) + len(rows_of(task, "test")) == 29
+
+
+def test_a_truncated_image_is_found_when_it_is_read(tree: Path) -> None:
+    for path in tree.rglob("*.png"):
+        path.write_bytes(path.read_bytes()[:120])  # all headers are whole, all bodies are not
+    strict = vision(source=tree)
+    loader = eval_loader(strict, Data(eval_batch_size=2, workers=0), "test")
+    with pytest.raises(UserError, match="2 unreadable images"):
+        for batch in loader:
+            strict.inputs(batch)
+    lenient = vision(source=tree, strict=False)
+    batches = list(eval_loader(lenient, Data(eval_batch_size=2, workers=0), "test"))
+    assert [len(lenient.inputs(batch)) for batch in batches] == [0, 0]  # type: ignore[arg-type]
+    assert len(lenient.unreadable) == 3
+
+
+def test_a_broken_image_in_a_cached_source(tmp_path: Path) -> None:
+    features = datasets.Features({"image": {"bytes": datasets.Value("binary"), "path": datasets.Value("string")},
+                                  "label": datasets.ClassLabel(names=list(CLASSES))})
+    rows = {"image": [{"bytes": b"broken", "path": None}] * 2, "label": [0, 1]}
+    datasets.Dataset.from_dict(rows, features=features).to_parquet(tmp_path / "train.parquet")
+    with pytest.raises(UserError, match="2 unreadable images: parquet files of .*, split train, row 0"):
+        vision(source=tmp_path, cache=True)
+
+
+def test_no_network_and_no_cache_says_the_three_ways(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
+    with pytest.raises(UserError, match=r"three ways to supply it: \(1\).*\(2\) task.source=.*\(3\)"):
+        vision(hub="nobody/nothing", revision="0" * 40)
+
+
+def test_a_gated_hub_data_set_explains_how_to_get_access(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gated(*arguments: Any, **options: Any) -> None:
+        raise datasets.exceptions.DatasetNotFoundError("Dataset 'a/b' is a gated dataset on the Hub.")
+
+    monkeypatch.setattr("datasets.load_dataset", gated)
+    monkeypatch.setattr("moesuite.source._resolve", lambda hub, revision: revision)
+    with pytest.raises(UserError, match=r"a/b is gated: accept its terms at https://huggingface.co/datasets/a/b, then `hf auth"):
+        vision(hub="a/b")
+
+
+def test_the_hub_is_asked_for_the_pinned_revision(parquet: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    real = datasets.load_dataset
+
+    def load(hub: str, config: str | None, split: str, revision: str, streaming: bool) -> Any:
+        asked.append((hub, config, split, revision))
+        return real("parquet", data_files=str(parquet / f"{split}.parquet"), split="train")
+
+    monkeypatch.setattr("datasets.load_dataset", load)
+    monkeypatch.setattr("moesuite.source._resolve", lambda hub, revision: revision)
+    task = vision(hub="a/b", revision="c0ffee", config="small")
+    assert asked == [("a/b", "small", "train", "c0ffee"), ("a/b", "small", "test", "c0ffee")]
+    assert task.fingerprint == "a/b@c0ffee"
+
+
+def test_augmentation_depends_on_the_seed_alone(parquet: Path) -> None:
+    task = vision(source=parquet, crop=0.5, hflip=0.5, auto_augment="rand-m9-mstd0.5-inc1")
+    dataset = task.dataset("train")
+    first = dataset[0, 17][0]  # type: ignore[index]
+    torch.rand(10)
+    assert torch.equal(first, dataset[0, 17][0])  # type: ignore[index]
+    assert not torch.equal(first, dataset[0, 18][0])  # type: ignore[index]
+
+
+def test_mixup_depends_on_the_seed_alone_and_mixes_labels() -> None:
+    task = build_task(compose().task)
+    batch = task.collate(task.dataset("train").__getitems__(range(32)))  # type: ignore[union-attr]
+    mixed = task.augment(batch, 3)
+    assert torch.equal(mixed["image"], task.augment(batch, 3)["image"])
+    assert not torch.equal(mixed["image"], task.augment(batch, 4)["image"])
+    torch.testing.assert_close(mixed["label"].sum(dim=1), torch.ones(32))
+    assert task.loss(torch.zeros(32, 10), mixed).item() == pytest.approx(np.log(10))
+
+
+def test_the_order_of_the_data_depends_on_seed_and_epoch_alone() -> None:
+    def order(seed: int, epoch: int, start: int = 0) -> list[tuple[int, int]]:
+        sampler = EpochSampler(10, seed)
+        sampler.set_epoch(epoch)
+        sampler.start = start
+        return list(sampler)
+
+    assert order(0, 0) == order(0, 0) and order(0, 0) != order(0, 1) and order(0, 0) != order(1, 0)
+    assert sorted(index for index, _ in order(0, 0)) == list(range(10))
+    assert order(0, 0, start=4) == order(0, 0)[4:]
+
+
+def test_ranks_share_out_an_epoch() -> None:
+    parts = [{index for index, _ in EpochSampler(11, 0, rank, 2)} for rank in range(2)]
+    assert len(parts[0]) == len(parts[1]) == 5 and not parts[0] & parts[1]
+
+
+def test_metrics_against_scikit_learn() -> None:
+    task = build_task(compose().task)
+    metrics = task.metrics()
+    generator = torch.Generator().manual_seed(0)
+    logits, labels = torch.randn(200, 10, generator=generator), torch.randint(10, (200,), generator=generator)
+    for part in range(4):
+        chunk = slice(part * 50, part * 50 + 50)
+        task.update(metrics, logits[chunk], {"label": labels[chunk]})
+    found = {name: float(value) for name, value in metrics.compute().items()}
+    assert found["top1"] == pytest.approx(accuracy_score(labels, logits.argmax(1)))
+    top5 = (logits.topk(5).indices == labels[:, None]).any(1).float().mean().item()
+    assert found["top5"] == pytest.approx(top5)
+    assert 0 < found["calibration_error"] < 1
+    assert task.direction("calibration_error") == "min" and task.direction("top1") == "max"
+
+
+def test_real_sources(real_data: Path) -> None:
+    """The schemas of the hub, read from real copies."""
+    for name, folder, train, test in [
+        ("cifar10", "cifar10_jpeg", 20000, 10000), ("tiny_imagenet", "tiny_imagenet_50", 10000, 5000),
+    ]:
+        task = build_task(compose(f"task={name}", f"task.source={real_data / folder}", "task.cache=false").task)
+        assert (len(task.dataset("train")), len(task.dataset("test"))) == (train, test)  # type: ignore[arg-type]
+    task = build_task(compose("task=imagenet", f"task.source={real_data / 'imagenet_sample'}").task)
+    image, _ = task.dataset("test")[0]  # type: ignore[index]
+    assert image.shape == (3, 224, 224) and len(task.dataset("train")) == 900  # type: ignore[arg-type]
