@@ -1,0 +1,1 @@
+"""Frozen grids and speed measurements."""

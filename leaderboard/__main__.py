@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from moesuite.errors import UserError, unknown
 from moesuite.leaderboard.render import write
+
+from moesuite.errors import UserError, unknown
 from moesuite.record import read_records
 
 DEFAULTS = {"records": "runs", "out": "site"}

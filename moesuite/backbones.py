@@ -27,7 +27,9 @@ def build_backbone(name: str, pretrained: bool, seed: int, fit: dict[str, Any], 
 
     library, _, model = name.partition(":")
     if library != "timm":
-        raise UserError(f"backbone={name}: unknown library {library!r}; allowed: timm:<name>; type for example backbone=vit_s16")
+        raise UserError(
+            f"backbone={name}: unknown library {library!r}; allowed: timm:<name>; type for example backbone=vit_s16"
+        )
     if not timm.is_model(model.split(".")[0]):
         close = nearest(model, timm.list_models(), count=5)[:5]
         raise UserError(f"unknown backbone {name!r}; nearest: {', '.join('timm:' + option for option in close)}")

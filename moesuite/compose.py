@@ -95,7 +95,12 @@ def _register_choice(group: str, choice: str, folders: list[Path]) -> None:
         if ":" in choice:
             # a path is stored under its folders, as Hydra will look it up
             parent, _, name = choice.rpartition("/")
-            store(name, {"name": choice, **router_defaults(choice)}, "/".join(filter(None, ["router", parent.strip("/")])), "router")
+            store(
+                name,
+                {"name": choice, **router_defaults(choice)},
+                "/".join(filter(None, ["router", parent.strip("/")])),
+                "router",
+            )
         elif choice not in router_names():
             raise unknown("router", choice, router_names(), "router=soft, or router=my_file:MyRouter for your own")
     elif group == "task" and choice not in known | set(task_files()):

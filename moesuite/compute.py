@@ -18,14 +18,14 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, 
 
 from moesuite.moe import MoE, moe_layers
 from moesuite.record import Split
-from moesuite.router import EMPTY, RaggedRouting, Routing, SlotRouting, SoftRouting
+from moesuite.routing import EMPTY, RaggedRouting, Routing, SlotRouting, SoftRouting
 
 
-def _attention(query: Any, key: Any, value: Any, *rest: Any, **options: Any) -> int:
+def _attention(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
     return sdpa_flop_count(query, key, value)
 
 
-def _attention_backward(grad: Any, query: Any, key: Any, value: Any, *rest: Any, **options: Any) -> int:
+def _attention_backward(grad: Any, query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
     return sdpa_backward_flop_count(grad, query, key, value)
 
 
@@ -55,7 +55,7 @@ class Cost:
 
 def count_flops(function: Callable[[], Any]) -> dict[str, int]:
     """Run `function` and return the FLOPs of its matrix products and attention by module, "Global" being all."""
-    counter = FlopCounterMode(display=False, depth=None, custom_mapping=_FORMULAS)
+    counter = FlopCounterMode(display=False, custom_mapping=_FORMULAS)
     with counter:
         function()
     return {name: sum(ops.values()) for name, ops in counter.get_flop_counts().items()}

@@ -93,7 +93,8 @@ def checked(model: type[Model], values: dict[str, Any], prefix: str = "") -> Mod
             options = list(model.model_fields)
             raise UserError(
                 f"unknown option {path}; nearest: {', '.join(nearest(str(first['loc'][-1]), options))}"
-                if options else f"unknown option {path}: {prefix} has no options of its own"
+                if options
+                else f"unknown option {path}: {prefix} has no options of its own"
             ) from None
         field = model.model_fields.get(str(first["loc"][0])) if len(first["loc"]) == 1 else None
         example = "" if field is None or field.is_required() else f"; type for example {path}={field.default}"

@@ -11,12 +11,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from moesuite.experts import Experts
-from moesuite.router import RaggedRouting, Routing, SlotRouting, SoftRouting
+from moesuite.routing import RaggedRouting, Routing, SlotRouting, SoftRouting
 
 
-def apply_experts(
-    x: Float[Tensor, "G T D"], routing: Routing, experts: Experts
-) -> Float[Tensor, "G T D"]:
+def apply_experts(x: Float[Tensor, "G T D"], routing: Routing, experts: Experts) -> Float[Tensor, "G T D"]:
     """Return Σ_e C_e f_e(D_eᵀ x) by the fastest path for the form of `routing`; tokens without an expert get 0."""
     match routing:
         case SoftRouting():

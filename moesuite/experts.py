@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -37,10 +38,11 @@ def read_mlp(module: nn.Module) -> DenseMLP | None:
     than LayerNorm have no expert form and give None.
     """
     parts = {name: child for name, child in module.named_children() if not isinstance(child, nn.Identity)}
-    linears = {name: _as_linear(parts.pop(name)) for name in ("fc1", "fc1_g", "fc1_x", "fc2") if name in parts}
+    layers = [name for name in ("fc1", "fc1_g", "fc1_x", "fc2") if name in parts]
+    linears = {name: linear for name in layers if (linear := _as_linear(parts.pop(name))) is not None}
     norm, act = parts.pop("norm", None), parts.pop("act", None)
     drops = [parts.pop(name, nn.Identity()) for name in ("drop", "drop1", "drop2")]
-    if parts or act is None or "fc2" not in linears or len(linears) < 2 or None in linears.values():
+    if parts or act is None or "fc2" not in linears or len(linears) < max(2, len(layers)):
         return None
     if not isinstance(norm, nn.LayerNorm | None):
         return None
@@ -91,6 +93,7 @@ class StackedLinear(nn.Module):
             self.bias = nn.Parameter(dense.bias.detach().repeat(num_experts, 1))  # [E, out]
 
     def forward(self, x: Float[Tensor, "E N in"]) -> Float[Tensor, "E N out"]:
+        """Apply layer e to x[e]."""
         if self.bias is None:
             return torch.bmm(x, self.weight)
         return torch.baddbmm(self.bias[:, None], x, self.weight)
@@ -100,11 +103,12 @@ class StackedLinear(nn.Module):
 
         Unbound once: indexing `weight[e]` in a loop would cost a full-size zero gradient per expert in backward.
         """
-        weights = self.weight.unbind(0)
-        if self.bias is None:
-            return [lambda x, weight=weight: x @ weight for weight in weights]
-        pairs = zip(weights, self.bias.unbind(0), strict=True)
-        return [lambda x, weight=weight, bias=bias: torch.addmm(bias, x, weight) for weight, bias in pairs]
+        biases = [None] * len(self.weight) if self.bias is None else self.bias.unbind(0)
+        return [partial(_linear, weight=w, bias=b) for w, b in zip(self.weight.unbind(0), biases, strict=True)]
+
+
+def _linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    return x @ weight if bias is None else torch.addmm(bias, x, weight)
 
 
 class StackedLayerNorm(nn.Module):
@@ -120,6 +124,7 @@ class StackedLayerNorm(nn.Module):
             self.bias = nn.Parameter(dense.bias.detach().repeat(num_experts, 1))
 
     def forward(self, x: Float[Tensor, "E N D"]) -> Float[Tensor, "E N D"]:
+        """Apply norm e to x[e]."""
         x = F.layer_norm(x, self.shape, eps=self.eps)
         x = x if self.weight is None else x * self.weight[:, None]
         return x if self.bias is None else x + self.bias[:, None]
@@ -128,8 +133,8 @@ class StackedLayerNorm(nn.Module):
         """Return each expert's own norm, [N, D] -> [N, D]."""
         weights = [None] * self.num_experts if self.weight is None else self.weight.unbind(0)
         biases = [None] * self.num_experts if self.bias is None else self.bias.unbind(0)
-        pairs = zip(weights, biases, strict=True)
-        return [lambda x, w=w, b=b: F.layer_norm(x, self.shape, w, b, self.eps) for w, b in pairs]
+        norm = partial(F.layer_norm, normalized_shape=self.shape, eps=self.eps)
+        return [partial(norm, weight=w, bias=b) for w, b in zip(weights, biases, strict=True)]
 
 
 Layers = Sequence[Callable[[Tensor], Tensor] | None]  # up, gate, norm, down of one expert, or of all stacked

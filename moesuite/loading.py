@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -25,12 +26,13 @@ class EpochSampler(Sampler[tuple[int, int]]):
         rank, world: this process among all; every rank gets equally many examples.
 
     Attributes:
-        start: examples of this rank to leave out once, when a run goes on in the middle of an epoch.
+        resumed: (epoch, examples of this rank to leave out in it), where a run goes on in the middle of an epoch.
     """
 
     def __init__(self, length: int, seed: int, rank: int = 0, world: int = 1) -> None:
         self.length, self.seed, self.rank, self.world = length, seed, rank, world
-        self.epoch = self.start = 0
+        self.epoch = 0
+        self.resumed = (0, 0)
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the order of an epoch; Lightning calls this."""
@@ -43,28 +45,36 @@ class EpochSampler(Sampler[tuple[int, int]]):
         generator = torch.Generator().manual_seed((self.seed * 1_000_003 + self.epoch) % SEEDS)
         order = torch.randperm(self.length, generator=generator)
         seeds = torch.randint(SEEDS, (self.length,), generator=generator)
-        mine = slice(self.rank + self.start * self.world, len(self) * self.world, self.world)
-        self.start = 0
+        start = self.resumed[1] if self.epoch == self.resumed[0] else 0  # not once: Lightning starts some epochs twice
+        mine = slice(self.rank + start * self.world, len(self) * self.world, self.world)
         yield from zip(order[mine].tolist(), seeds[mine].tolist(), strict=True)
 
 
 class ResumableLoader(DataLoader[Any]):
     """A loader whose state is the number of batches that training has finished in this epoch.
 
-    Lightning saves and restores it with every checkpoint; `finished` tells that number, because the loader itself
-    runs ahead of training.
+    Lightning saves it with every checkpoint; `finished` tells that number, because the loader itself runs ahead of
+    training. It is restored by `resume`: Lightning restores loaders only if nothing has asked it for the number of
+    steps before, and the learning-rate schedule has.
     """
 
     finished: Callable[[], int]
 
     def state_dict(self) -> dict[str, int]:
-        """Return where training stands in the epoch."""
-        return {"batches": self.finished() % max(1, len(self))}
+        """Return where training stands."""
+        assert isinstance(self.sampler, EpochSampler)
+        return {"epoch": self.sampler.epoch, "batches": self.finished() % max(1, len(self))}
+
+    def resume(self, checkpoint: Path) -> None:
+        """Go on where a checkpoint stands."""
+        loops = torch.load(checkpoint, map_location="cpu", weights_only=False, mmap=True)["loops"]
+        for state in loops["fit_loop"]["state_dict"].get("combined_loader", []):
+            self.load_state_dict(state)
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Leave out the batches that were finished before."""
         assert isinstance(self.sampler, EpochSampler) and self.batch_size is not None
-        self.sampler.start = state["batches"] * self.batch_size
+        self.sampler.resumed = (state["epoch"], state["batches"] * self.batch_size)
 
 
 def train_loader(

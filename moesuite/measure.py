@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any
 
 import torch
@@ -52,11 +53,12 @@ def measure(
         account = cost(model.eval(), inputs, size)
     latency = step = None
     if config.measure:
-        models = [copy.deepcopy(model), dense.to(device, weight.dtype)]
+        ours, dense = copy.deepcopy(model), dense.to(device, weight.dtype)
+        forward = partial(_forward, inputs=inputs, precision=precision)
+        train = partial(_step, inputs=inputs, task=task, example=example, config=config, precision=precision)
         with torch.inference_mode():
-            latency = compare(*[_forward(m.eval(), inputs, precision) for m in models], seconds=MEASURE_SECONDS)
-        steps = [_step(m.train(), inputs, task, example, config, precision) for m in models]
-        step = compare(*steps, seconds=MEASURE_SECONDS)
+            latency = compare(forward(ours.eval()), forward(dense.eval()), MEASURE_SECONDS)
+        step = compare(train(ours.train()), train(dense.train()), MEASURE_SECONDS)
     return Compute(
         activated=account.activated,
         executed=account.executed,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, cast
 
 import lightning as L
 import torch
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 
 from moesuite.compute import call
@@ -36,18 +38,21 @@ class MoEModule(L.LightningModule):
         self.counts: dict[str, Counts] = {}
         self.examples = 0
         self.last_loss = math.nan
-        self._check_every = 1
+        self._check_every = self._log_every = 1
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Return AdamW and its schedule, one step of which is one step of the optimizer."""
         steps = self.trainer.estimated_stepping_batches
-        fused = "mixed" not in str(self.trainer.precision)  # Lightning clips no gradients of a fused step under autocast
+        fused = "mixed" not in str(
+            self.trainer.precision
+        )  # Lightning clips no gradients of a fused step under autocast
         optimizer, schedule = build_optimizer(self.model, self.config.optim, int(steps), fused)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_train_start(self) -> None:
         """Look at the loss at every step where that is free: on a GPU it would wait for the device."""
-        self._check_every = 1 if self.device.type == "cpu" else max(1, self.trainer.log_every_n_steps)
+        self._log_every = max(1, cast(int, self.trainer.log_every_n_steps))  # type: ignore[attr-defined] # set by a connector
+        self._check_every = 1 if self.device.type == "cpu" else self._log_every
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
         """Return the objective; None for a batch of which nothing could be read."""
@@ -66,7 +71,7 @@ class MoEModule(L.LightningModule):
             loss = loss + value
         if self.global_step % self._check_every == 0:
             self._check(loss)
-        if (self.global_step + 1) % self.trainer.log_every_n_steps == 0:
+        if (self.global_step + 1) % self._log_every == 0:
             self._log_step(auxiliary)
         return loss
 
@@ -78,7 +83,7 @@ class MoEModule(L.LightningModule):
                 f"type for example optim.lr={self.config.optim.lr / 10:g}, or optim.clip=1.0"
             )
 
-    def _log_step(self, auxiliary: dict[str, Tensor]) -> None:
+    def _log_step(self, auxiliary: Mapping[str, Tensor]) -> None:
         values = {f"train/{name}_loss": value.detach() for name, value in auxiliary.items()}
         self.log_dict({"train/loss": self.last_loss, **values})
         counts = [count(layer.routing, layer.context.mask) for _, layer in moe_layers(self.model) if layer.routing]

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from moesuite.dispatch import apply_experts
 from moesuite.errors import UserError
 from moesuite.experts import Experts
-from moesuite.router import Router, Routing
+from moesuite.router import Router
+from moesuite.routing import Routing
 
 UNREAD_LIMIT = 8  # training forwards whose losses may wait; more means that nobody reads them
 
@@ -79,6 +80,7 @@ class MoE(nn.Module):
         self.routing: Routing | None = None
 
     def forward(self, x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        """Route, dispatch, compute, combine."""
         if self.channels_first:
             return self._tokens_last(x.movedim(1, -1)).movedim(-1, 1)
         return self._tokens_last(x)

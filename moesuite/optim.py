@@ -18,9 +18,10 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
 
     Stacked experts count by the shape of one expert: a stacked bias [E, H] is a vector.
     """
-    exempt = set(model.no_weight_decay()) if hasattr(model, "no_weight_decay") else set()
+    exempt = set(getattr(model, "no_weight_decay", set)())
     stacked = {id(parameter) for _, layer in moe_layers(model) for parameter in layer.experts.parameters()}
-    decay, keep = [], []
+    decay: list[nn.Parameter] = []
+    keep: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             vector = parameter.ndim - (id(parameter) in stacked) <= 1

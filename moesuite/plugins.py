@@ -82,7 +82,9 @@ def signature_defaults(path: Path, cls: str | None, skip: int) -> dict[str, Any]
         names = ", ".join(argument.arg for argument in required)
         raise UserError(f"{path.name}: {node.name}.__init__: every parameter after the spec needs a default: {names}")
     pairs = list(zip(positional, init.args.defaults, strict=True))
-    pairs += [(arg, default) for arg, default in zip(init.args.kwonlyargs, init.args.kw_defaults, strict=True) if default]
+    pairs += [
+        (arg, default) for arg, default in zip(init.args.kwonlyargs, init.args.kw_defaults, strict=True) if default
+    ]
     try:
         return {argument.arg: ast.literal_eval(default) for argument, default in pairs}
     except ValueError as error:
@@ -106,7 +108,9 @@ def router_class(name: str) -> type[Router]:
     path, cls = source_of(name)
     if cls is None:
         module = importlib.import_module(f"moesuite.routers.{path.stem}")
-        found = [item for item in vars(module).values() if isinstance(item, type) and item.__module__ == module.__name__]
+        found = [
+            item for item in vars(module).values() if isinstance(item, type) and item.__module__ == module.__name__
+        ]
         return found[-1]
     candidate = getattr(_import_file(path), cls, None)
     if not (isinstance(candidate, type) and issubclass(candidate, Router)):

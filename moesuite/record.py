@@ -158,8 +158,8 @@ def write_record(path: Path, record: RunRecord, overwrite: bool = False) -> None
             stream.write(record.model_dump_json(indent=1) + "\n")
             stream.flush()
             os.fsync(stream.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
+        Path(name).chmod(0o644)
+        Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise

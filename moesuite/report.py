@@ -13,7 +13,9 @@ from moesuite.record import RunRecord, Timing
 def show(record: RunRecord, path: Path) -> None:
     """Print quality, cost against the matched dense model, routing health, and where the record is."""
     console = Console()
-    table = Table(title=f"{record.router} on {record.task}, seed {record.seed}", show_header=False, title_justify="left")
+    table = Table(
+        title=f"{record.router} on {record.task}, seed {record.seed}", show_header=False, title_justify="left"
+    )
     for name, value in rows(record):
         table.add_row(name, value)
     console.print(table)
@@ -35,7 +37,10 @@ def rows(record: RunRecord) -> list[tuple[str, str]]:
             ("GFLOP per example, activated", f"{compute.activated.total / 1e9:.4g}"),
             ("GFLOP per example, executed", f"{compute.executed.total / 1e9:.4g}"),
             ("parameters, total / active", f"{compute.parameters_total:,} / {compute.parameters_active:,}"),
-            ("slots per token, asked / effective", f"{compute.slots_per_token_asked:g} / {compute.slots_per_token_effective:.3g}"),
+            (
+                "slots per token, asked / effective",
+                f"{compute.slots_per_token_asked:g} / {compute.slots_per_token_effective:.3g}",
+            ),
             (f"latency, batch {compute.batch_size}", timing(compute.latency)),
             (f"training step, batch {compute.batch_size}", timing(compute.training_step)),
             ("peak memory", f"{compute.peak_memory_bytes / 2**20:.0f} MiB"),

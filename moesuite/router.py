@@ -18,18 +18,19 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from moesuite.errors import UserError
-
-EMPTY = -1  # the token index of a slot that nobody took
+from moesuite.routing import EMPTY as EMPTY
+from moesuite.routing import RaggedRouting as RaggedRouting
+from moesuite.routing import Routing as Routing
+from moesuite.routing import SlotRouting as SlotRouting
+from moesuite.routing import SoftRouting as SoftRouting
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,9 @@ class LayerSpec:
 
     def __post_init__(self) -> None:
         if self.num_experts < 1:
-            raise UserError(f"num_experts={self.num_experts}: at least 1 expert is needed; type for example num_experts=8")
+            raise UserError(
+                f"num_experts={self.num_experts}: at least 1 expert is needed; type for example num_experts=8"
+            )
         for name in ("slots_per_token", "eval_slots_per_token"):
             value = getattr(self, name)
             if value is not None and not 0 < value <= self.num_experts:
@@ -64,128 +67,6 @@ class LayerSpec:
                     f"{name}={value}: allowed is more than 0 and at most num_experts={self.num_experts} (each expert "
                     f"then has a slot for every token); type for example {name}=1.0"
                 )
-
-
-@dataclass(frozen=True)
-class SoftRouting:
-    """Real-valued routing: every slot reads a mixture of tokens, every token a mixture of slots (Soft MoE)."""
-
-    dispatch: Float[Tensor, "G T E C"]
-    combine: Float[Tensor, "G T E C"]
-    losses: Mapping[str, Tensor] = field(default_factory=dict)
-
-    def dense(self) -> tuple[Float[Tensor, "G T E C"], Float[Tensor, "G T E C"]]:
-        """Return (dispatch, combine)."""
-        return self.dispatch, self.combine
-
-    def load(self) -> Float[Tensor, "G E"]:
-        """Combine mass that each expert received: Σ over tokens and slots; sums to T in a group."""
-        return self.combine.detach().float().sum(dim=(1, 3))
-
-    def demand(self) -> Float[Tensor, "G E"]:
-        """What each expert was asked for; nothing is ever refused, so the load."""
-        return self.load()
-
-    def experts_per_token(self) -> Float[Tensor, "G T"]:
-        """Number of experts that serve each token: all of them, where the token is not padding."""
-        return (self.combine.detach() > 0).any(dim=3).sum(dim=2).float()
-
-
-@dataclass(frozen=True)
-class SlotRouting:
-    """Each slot reads one token, or is empty: capacity-limited token choice, expert choice.
-
-    Args:
-        tokens: index of the token that each slot reads, in [0, T), or EMPTY.
-        weights: combine weight of each slot; 0 where it is empty.
-        num_tokens: T.
-        losses: auxiliary losses by name, weighted, scalar.
-        demanded: pairs that each expert was asked for before the capacity; None: as many as it got.
-    """
-
-    tokens: Int[Tensor, "G E C"]
-    weights: Float[Tensor, "G E C"]
-    num_tokens: int
-    losses: Mapping[str, Tensor] = field(default_factory=dict)
-    demanded: Tensor | None = None  # [G, E]
-
-    def dense(self) -> tuple[Float[Tensor, "G T E C"], Float[Tensor, "G T E C"]]:
-        """Return (dispatch, combine); the dispatch is binary."""
-        one_hot = F.one_hot(self.tokens + 1, self.num_tokens + 1)[..., 1:]  # [G, E, C, T]; empty slots are all zero
-        dispatch = one_hot.permute(0, 3, 1, 2).to(self.weights)
-        return dispatch, dispatch * self.weights[:, None]
-
-    def load(self) -> Float[Tensor, "G E"]:
-        """Filled slots of each expert."""
-        return (self.tokens != EMPTY).sum(dim=2).float()
-
-    def demand(self) -> Float[Tensor, "G E"]:
-        """Pairs that each expert was asked for, before its capacity."""
-        return self.load() if self.demanded is None else self.demanded
-
-    def experts_per_token(self) -> Float[Tensor, "G T"]:
-        """Number of slots that read each token; 0: the token was dropped."""
-        groups = self.tokens.shape[0]
-        counts = self.tokens.new_zeros(groups, self.num_tokens + 1)
-        index = (self.tokens + 1).reshape(groups, -1)
-        return counts.scatter_add_(1, index, torch.ones_like(index))[:, 1:].float()
-
-
-@dataclass(frozen=True)
-class RaggedRouting:
-    """Any number of tokens per expert: dropless token choice.
-
-    Args:
-        tokens: index of each pair's token among all tokens, in [0, G·T).
-        experts: index of each pair's expert, in [0, E).
-        weights: combine weight of each pair.
-        num_groups, num_tokens, num_experts: G, T and E.
-        losses: auxiliary losses by name, weighted, scalar.
-    """
-
-    tokens: Int[Tensor, " M"]
-    experts: Int[Tensor, " M"]
-    weights: Float[Tensor, " M"]
-    num_groups: int
-    num_tokens: int
-    num_experts: int
-    losses: Mapping[str, Tensor] = field(default_factory=dict)
-
-    def dense(self) -> tuple[Float[Tensor, "G T E C"], Float[Tensor, "G T E C"]]:
-        """Return (dispatch, combine) with as many slots as the fullest expert of any group needs (at least 1)."""
-        shape = (self.num_groups, self.num_tokens, self.num_experts)
-        cell = self._cell()  # [M] group-major index of (group, expert)
-        order = cell.argsort(stable=True)
-        counts = torch.bincount(cell, minlength=self.num_groups * self.num_experts)
-        first = (counts.cumsum(0) - counts)[cell[order]]
-        slot = torch.empty_like(cell)
-        slot[order] = torch.arange(len(cell), device=cell.device) - first
-        dispatch = self.weights.new_zeros(*shape, max(1, int(counts.max()))).flatten(0, 1)
-        combine = dispatch.clone()
-        where = (self.tokens, self.experts, slot)
-        dispatch[where] = 1.0
-        combine = combine.index_put(where, self.weights)
-        return dispatch.unflatten(0, shape[:2]), combine.unflatten(0, shape[:2])
-
-    def load(self) -> Float[Tensor, "G E"]:
-        """Pairs of each expert."""
-        counts = torch.bincount(self._cell(), minlength=self.num_groups * self.num_experts)
-        return counts.reshape(self.num_groups, self.num_experts).float()
-
-    def demand(self) -> Float[Tensor, "G E"]:
-        """What each expert was asked for; nothing is ever refused, so the load."""
-        return self.load()
-
-    def experts_per_token(self) -> Float[Tensor, "G T"]:
-        """Number of experts that each token was sent to."""
-        counts = torch.bincount(self.tokens, minlength=self.num_groups * self.num_tokens)
-        return counts.reshape(self.num_groups, self.num_tokens).float()
-
-    def _cell(self) -> Tensor:
-        return self.tokens // self.num_tokens * self.num_experts + self.experts
-
-
-Routing = SoftRouting | SlotRouting | RaggedRouting
 
 
 class Gate(nn.Linear):
@@ -199,9 +80,11 @@ class Gate(nn.Linear):
         super().__init__(dim, num_experts, bias=False)
 
     def reset_parameters(self) -> None:
+        """Initialise."""
         nn.init.normal_(self.weight, std=0.02)
 
     def forward(self, x: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch E"]:
+        """Return logits."""
         return F.linear(x.float(), self.weight.float())
 
 

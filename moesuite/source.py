@@ -96,7 +96,9 @@ def _from_hub(hub: str, revision: str | None, config: str | None, splits: Mappin
                 f"{hub} is gated: accept its terms at https://huggingface.co/datasets/{hub}, then `hf auth login` (or set "
                 "HF_TOKEN) and run again; or task.source=<ImageFolder or parquet folder> with your own copy"
             ) from None
-        raise UserError(f"{hub}: no such data set on the hub, or private; type for example task.source=<folder>") from None
+        raise UserError(
+            f"{hub}: no such data set on the hub, or private; type for example task.source=<folder>"
+        ) from None
     except (OSError, ConnectionError, datasets.exceptions.DatasetsError, RuntimeError) as error:
         raise UserError(_unreachable(hub, error)) from None
     except ValueError as error:  # an unknown split or configuration
@@ -150,7 +152,7 @@ def _from_parquet(folder: Path, files: list[Path], splits: Mapping[str, str], st
         raise UserError(f"task.source={folder}: unreadable parquet: {error.__cause__ or error}") from None
     digest = hashlib.sha256()
     for name in sorted(name for names in by_role.values() for name in names):
-        with open(name, "rb") as stream:
+        with Path(name).open("rb") as stream:
             digest.update(hashlib.file_digest(stream, "sha256").digest())
     description = f"parquet files of {folder.name}"
     return Source(_with_test(loaded), f"sha256:{digest.hexdigest()}", description)
@@ -175,10 +177,12 @@ def _from_images(folder: Path, splits: Mapping[str, str]) -> Source:
                 f"under {splits['train']}/ and {splits.get('test', 'test')}/"
             )
         if classes is not None and tree.classes != classes:
-            raise UserError(f"task.source={folder}: the class folders of {root.name} differ from those of the training split")
+            raise UserError(
+                f"task.source={folder}: the class folders of {root.name} differ from those of the training split"
+            )
         classes = tree.classes
         for path, _ in tree.samples:
-            digest.update(f"{os.path.relpath(path, folder)} {os.path.getsize(path)}\n".encode())
+            digest.update(f"{os.path.relpath(path, folder)} {Path(path).stat().st_size}\n".encode())
         columns = {"image": [path for path, _ in tree.samples], "label": [label for _, label in tree.samples]}
         features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=classes)})
         loaded[role] = datasets.Dataset.from_dict(columns, features=features)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from moesuite.router import Routing
+from moesuite.routing import Routing
 
 DEAD_BELOW = 0.01
 
@@ -64,7 +64,11 @@ def health(counts: Counts) -> Health:
     total = load.sum().clamp(min=1e-12)
     share = load / total
     uniform = 1 / len(share)
-    entropy = 1.0 if len(share) == 1 else float(-(share * share.clamp(min=1e-12).log()).sum() / torch.tensor(len(share)).log())
+    entropy = (
+        1.0
+        if len(share) == 1
+        else float(-(share * share.clamp(min=1e-12).log()).sum() / torch.tensor(len(share)).log())
+    )
     demand = counts.demand.double().sum().item()
     tokens = max(1, int(counts.tokens))
     return Health(

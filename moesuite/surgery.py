@@ -115,7 +115,9 @@ def _select(found: list[Candidate], layers: str | Sequence[int | str], model: nn
     else:
         chosen = [_pick(found, names, layer) for layer in layers]
     if not chosen:
-        raise UserError(f"layers={layers}: nothing matched; candidates: {', '.join(names)}; type for example layers=[-1]")
+        raise UserError(
+            f"layers={layers}: nothing matched; candidates: {', '.join(names)}; type for example layers=[-1]"
+        )
     return chosen
 
 
@@ -139,7 +141,7 @@ def _tokens_per_group(model: nn.Module, chosen: list[Candidate], example: Any) -
     tokens: dict[str, int] = {}
 
     def note(name: str, channels_first: bool) -> Callable[..., None]:
-        def hook(module: nn.Module, args: tuple[Tensor, ...]) -> None:
+        def hook(_: nn.Module, args: tuple[Tensor, ...]) -> None:
             shape = args[0].shape
             tokens[name] = shape[2:].numel() if channels_first else shape[1:-1].numel() if len(shape) > 2 else shape[0]
 

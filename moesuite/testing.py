@@ -1,10 +1,10 @@
 """Test classes to inherit: one conformance suite for every router, a stranger's too.
 
-    from moesuite.testing import RouterContract
-    from my_file import MyRouter
+from moesuite.testing import RouterContract
+from my_file import MyRouter
 
-    class TestMyRouter(RouterContract):
-        router = MyRouter
+class TestMyRouter(RouterContract):
+    router = MyRouter
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class RouterContract:
 
     @pytest.mark.parametrize("training", [False, True])
     def test_does_not_depend_on_padding(self, training: bool) -> None:
-        if training and getattr(self.build(), "noise", 0):
+        if training and getattr(self.build(), "noise", False):
             pytest.skip("noise is drawn for padding too")
         router, x = self.build().train(training), self.inputs()
         padding = torch.full((self.groups, 5, self.dim), 7.0)

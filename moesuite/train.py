@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import copy
-import logging
 import signal
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +17,12 @@ from moesuite.backbones import build_backbone
 from moesuite.callbacks import Curve, Interruption, ProgressBar
 from moesuite.compute import training_step_flops
 from moesuite.config import RunConfig
-from moesuite.errors import RunFailed, UserError, unknown
-from moesuite.loading import eval_loader, train_loader
+from moesuite.errors import RunFailed, UserError
+from moesuite.loading import ResumableLoader, eval_loader, train_loader
+from moesuite.loggers import build_loggers, quiet
 from moesuite.measure import MEASURE_BATCH, measure
-from moesuite.moe import moe_layers
 from moesuite.module import MoEModule
+from moesuite.moe import moe_layers
 from moesuite.plugins import checked_options, router_class, task_class
 from moesuite.provenance import code_version, environment, git_state, now
 from moesuite.record import (
@@ -139,9 +138,18 @@ class Run:
         progress = self.trainer.fit_loop.epoch_loop.batch_progress
         pin = torch.cuda.is_available()
         data = self.config.data
-        batches = train_loader(self.task, data, lambda: progress.current.processed, rank, world, pin)
+        batches = train_loader(
+            self.task,
+            data,
+            lambda: progress.current.processed,  # type: ignore[attr-defined] # of a subclass
+            rank,
+            world,
+            pin,
+        )
         validation = eval_loader(self.task, data, "val", rank, world, pin)
         resume = str(self.checkpoint) if self.checkpoint.exists() and not self.config.force else None
+        if resume is not None and isinstance(batches, ResumableLoader):
+            batches.resume(self.checkpoint)
         try:
             self.trainer.fit(self.module, batches, validation, ckpt_path=resume, weights_only=False if resume else None)
         except SystemExit:  # Lightning's answer to KeyboardInterrupt
@@ -236,37 +244,3 @@ def fit(config: RunConfig, command: str = "") -> tuple[RunRecord, Path]:
     record = run.record("ok", quality=quality, limited_quality=limited, compute=compute, health=layers)
     run.save(record)
     return record, run.path
-
-
-def build_loggers(config: RunConfig, folder: Path) -> list[Any]:
-    """Build the loggers that are asked for; files go beside the checkpoints of the run.
-
-    Raises:
-        UserError: for an unknown logger, or one whose package is not installed.
-    """
-    from lightning.pytorch import loggers
-
-    local = {"save_dir": str(folder), "name": "", "version": ""}
-    kinds = {
-        "csv": (loggers.CSVLogger, local),
-        "tensorboard": (loggers.TensorBoardLogger, local),
-        "wandb": (loggers.WandbLogger, {"save_dir": str(folder)}),
-        "mlflow": (loggers.MLFlowLogger, {}),
-    }
-    built = []
-    for name, options in config.logger.items():
-        if name not in kinds:
-            raise unknown("logger", name, kinds, "logger=csv")
-        cls, defaults = kinds[name]
-        try:
-            built.append(cls(**{**defaults, **options}))
-        except ModuleNotFoundError:
-            raise UserError(f"logger={name} needs a package that is not installed; type pip install {name}") from None
-    return built
-
-
-def quiet() -> None:
-    """Keep Lightning's remarks about the machine out of the console; warnings of substance stay."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    for remark in (".*does not have many workers.*", ".*number of training batches.*", ".*exists and is not empty.*", ".*LeafSpec.*"):
-        warnings.filterwarnings("ignore", remark)

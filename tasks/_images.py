@@ -192,3 +192,15 @@ def check_labels(labels: np.ndarray, names: list[str] | None, num_classes: int, 
             f"{where} has {found} classes, the task {num_classes}; allowed: equal counts; "
             f"type for example task.num_classes={found}"
         )
+
+
+def load_digits() -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+    """Return scikit-learn's digits as bytes [N, 8, 8, 1], their labels, and the fixed stratified 80/20 split."""
+    from sklearn.datasets import load_digits as load
+    from sklearn.model_selection import train_test_split
+
+    digits = load()
+    pixels = np.round(digits.images * (255 / 16)).astype(np.uint8)[..., None]
+    labels = digits.target.astype(np.int64)
+    parts = train_test_split(np.arange(len(labels)), test_size=0.2, stratify=labels, random_state=0)
+    return pixels, labels, dict(zip(("train", "test"), parts, strict=True))

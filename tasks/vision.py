@@ -7,18 +7,13 @@ CutMix are timm's.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
+from hashlib import sha256
 from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
 from annotated_types import Ge, Gt, Le
-from torch import Tensor
-from torch.nn import functional as F
-from torch.utils.data import Dataset
-from torchmetrics import MetricCollection
-from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibrationError
-
-from moesuite.task import Batch, Primary, Task, UserError, cache_folder, load_source
 from moesuite.tasks._images import (
     Arrays,
     Rows,
@@ -27,9 +22,17 @@ from moesuite.tasks._images import (
     Unreadable,
     check_labels,
     decode_all,
+    load_digits,
     seeded,
     unreadable_files,
 )
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.data import Dataset
+from torchmetrics import MetricCollection
+from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibrationError
+
+from moesuite.task import Batch, Primary, Task, UserError, cache_folder, load_source
 
 Count = Annotated[int, Ge(1)]
 Share = Annotated[float, Ge(0), Le(1)]
@@ -122,19 +125,11 @@ class Vision(Task):
         self._refuse_unreadable()
 
     def _prepare_digits(self) -> None:
-        from hashlib import sha256
-
-        from sklearn.datasets import load_digits
-        from sklearn.model_selection import train_test_split
-
-        digits = load_digits()
-        pixels = np.round(digits.images * (255 / 16)).astype(np.uint8)[..., None]
-        labels = digits.target.astype(np.int64)
+        pixels, labels, parts = load_digits()
         self.fingerprint = f"sha256:{sha256(pixels.tobytes() + labels.tobytes()).hexdigest()}"
         self.description = "scikit-learn digits, 80/20 split, stratified"
         check_labels(labels, None, self.num_classes, "scikit-learn's digits")
-        parts = train_test_split(np.arange(len(labels)), test_size=0.2, stratify=labels, random_state=0)
-        for role, index in zip(("train", "test"), parts, strict=True):
+        for role, index in parts.items():
             self._datasets[role] = Arrays(pixels[index], labels[index], self._transform(role))
 
     def _build(self, role: str, rows: Any, where: str) -> Dataset[Any]:
@@ -151,18 +146,18 @@ class Vision(Task):
         rows = rows.cast_column(image, datasets.Image(decode=False))
         transform = self._transform(role)
         if self.streaming:
-            return Stream(rows, self.columns, self.channels, transform or self._plain(), role == "train")
+            return Stream(rows, self.columns, self.channels, transform, role == "train")
         if len(rows) == 0:
             raise UserError(f"{where} is empty: no rows; allowed: at least one example per split")
         labels = np.asarray(rows[label], dtype=np.int64)
         check_labels(labels, names, self.num_classes, where)
         if not self.cache:
-            bad = unreadable_files(rows[image]) if self.source is not None else {}
-            if bad:
-                self.unreadable.extend(bad.values())
-                good = [index for index in range(len(labels)) if index not in bad]
-                rows, labels = rows.select(good), labels[good]
-            return Rows(rows, labels, image, self.channels, transform or self._plain())
+            broken = unreadable_files(rows[image]) if self.source is not None else {}
+            if broken:
+                self.unreadable.extend(broken.values())
+                whole = [index for index in range(len(labels)) if index not in broken]
+                rows, labels = rows.select(whole), labels[whole]
+            return Rows(rows, labels, image, self.channels, transform)
         folder, key = cache_folder() / "images", f"{self.fingerprint} {role}"
         images, bad = decode_all(rows, image, self.image_size, self.channels, folder, key)
         if bad:
@@ -183,13 +178,12 @@ class Vision(Task):
         """Return timm's transform; None where whole batches need no more than normalising."""
         from timm.data import create_transform
 
-        common = {"input_size": (self.channels, self.image_size, self.image_size), "mean": self.mean, "std": self.std}
-        if role != "train":
-            return None if self.in_memory else create_transform(**common, crop_pct=self.crop_pct)
-        if self.crop is None and not self.hflip and self.auto_augment is None and not self.erase:
-            return None if self.in_memory else create_transform(**common, crop_pct=self.crop_pct)
-        return create_transform(
-            **common,
+        size = (self.channels, self.image_size, self.image_size)
+        plain = partial(create_transform, size, mean=tuple(self.mean), std=tuple(self.std))
+        augments = self.crop is not None or self.hflip or self.auto_augment is not None or self.erase
+        if role != "train" or not augments:
+            return None if self.in_memory else plain(crop_pct=self.crop_pct)
+        return plain(
             is_training=True,
             scale=(self.crop or 1.0, 1.0),
             ratio=(3 / 4, 4 / 3) if self.crop else (1.0, 1.0),
@@ -197,11 +191,6 @@ class Vision(Task):
             auto_augment=self.auto_augment,
             re_prob=self.erase,
         )
-
-    def _plain(self) -> Transform:
-        from timm.data import create_transform
-
-        return create_transform((self.channels, self.image_size, self.image_size), mean=self.mean, std=self.std)
 
     def backbone_arguments(self) -> dict[str, Any]:
         """Return what a timm model has to fit."""

@@ -40,7 +40,13 @@ def command(tmp_path: Path) -> Command:
         environment = {**os.environ, "OMP_NUM_THREADS": "2", "COLUMNS": "200", **options.pop("env", {})}  # type: ignore[dict-item]
         return subprocess.run(
             [sys.executable, "-m", module, *words],
-            cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False, **options,  # type: ignore[call-overload]
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+            **options,  # type: ignore[call-overload]
         )
 
     return run

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 
-import pytest
 import timm
 import torch
 from torch import nn
@@ -25,8 +24,16 @@ HEAD = 2 * WIDTH * 10
 def vit() -> nn.Module:
     torch.manual_seed(0)
     return timm.create_model(
-        "vit_tiny_patch16_224", img_size=8, patch_size=2, in_chans=1, num_classes=10, embed_dim=16, depth=4,
-        num_heads=2, class_token=False, global_pool="avg",
+        "vit_tiny_patch16_224",
+        img_size=8,
+        patch_size=2,
+        in_chans=1,
+        num_classes=10,
+        embed_dim=16,
+        depth=4,
+        num_heads=2,
+        class_token=False,
+        global_pool="avg",
     )
 
 

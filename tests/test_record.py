@@ -15,9 +15,21 @@ from moesuite.errors import UserError
 from moesuite.record import RunRecord, read_record, read_records, record_id, record_path, write_record
 
 MINIMAL = {
-    "id": "abc", "status": "ok", "task": "digits", "data_fingerprint": "sha256:0", "data_description": "d", "router": "soft",
-    "backbone": "timm:x", "seed": 0, "config": {"num_experts": 8}, "command": "c", "primary": "top1", "environment": {},
-    "git_commit": None, "git_dirty": None, "created": "2026-01-01T00:00:00+00:00",
+    "id": "abc",
+    "status": "ok",
+    "task": "digits",
+    "data_fingerprint": "sha256:0",
+    "data_description": "d",
+    "router": "soft",
+    "backbone": "timm:x",
+    "seed": 0,
+    "config": {"num_experts": 8},
+    "command": "c",
+    "primary": "top1",
+    "environment": {},
+    "git_commit": None,
+    "git_dirty": None,
+    "created": "2026-01-01T00:00:00+00:00",
 }
 
 
@@ -68,7 +80,9 @@ def test_not_a_record(tmp_path: Path) -> None:
         list(read_records(tmp_path / "nowhere"))
 
 
-json_values = st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda v: st.lists(v) | st.dictionaries(st.text(), v))
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(), lambda v: st.lists(v) | st.dictionaries(st.text(), v)
+)
 
 
 @given(st.dictionaries(st.text(), json_values))
@@ -76,7 +90,9 @@ def test_identity_does_not_depend_on_key_order_and_on_everything_else(config: di
     reordered = dict(reversed(list(config.items())))
     assert record_id(config, "code", "data") == record_id(reordered, "code", "data")
     assert record_id(config, "code", "data") != record_id(config, "code", "other")
-    assert record_id(config, "code", "data") != record_id({**config, "new": 1}, "code", "data") or config.get("new") == 1
+    assert (
+        record_id(config, "code", "data") != record_id({**config, "new": 1}, "code", "data") or config.get("new") == 1
+    )
 
 
 def test_records_are_read_without_torch() -> None:

@@ -41,9 +41,7 @@ def test_counts_of_slots() -> None:
 
 def test_ragged_as_dense_tensors() -> None:
     # two groups of two tokens; pairs (token, expert): (0,1) (1,1) in group 0, (3,0) in group 1
-    routing = RaggedRouting(
-        torch.tensor([0, 1, 3]), torch.tensor([1, 1, 0]), torch.tensor([0.5, 0.25, 1.0]), 2, 2, 2
-    )
+    routing = RaggedRouting(torch.tensor([0, 1, 3]), torch.tensor([1, 1, 0]), torch.tensor([0.5, 0.25, 1.0]), 2, 2, 2)
     dispatch, combine = routing.dense()
     assert dispatch.shape == (2, 2, 2, 2)  # expert 1 holds two tokens of group 0
     assert combine[0, 0, 1, 0] == 0.5 and combine[0, 1, 1, 1] == 0.25 and combine[1, 1, 0, 0] == 1.0

@@ -89,7 +89,9 @@ def test_the_same_run_is_not_run_again(tmp_path: Path) -> None:
 
 def test_a_run_is_reproducible_and_its_seeds_reach_everything(tmp_path: Path) -> None:
     def loss(*words: str) -> float:
-        config = compose(*SHORT, f"records={tmp_path}", "force=true", "trainer.max_epochs=1", "trainer.max_steps=-1", *words)
+        config = compose(
+            *SHORT, f"records={tmp_path}", "force=true", "trainer.max_epochs=1", "trainer.max_steps=-1", *words
+        )
         return fit(config)[0].curve[-1].loss
 
     again = loss()
@@ -145,7 +147,9 @@ def test_a_router_outside_the_package(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_a_task_outside_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "conf" / "task").mkdir(parents=True)
-    text = "# @package _global_\ndefaults: [_vision]\ntask: {name: mine, embedded: digits, image_size: 8, channels: 1}\n"
+    text = (
+        "# @package _global_\ndefaults: [_vision]\ntask: {name: mine, embedded: digits, image_size: 8, channels: 1}\n"
+    )
     (tmp_path / "conf" / "task" / "mine.yaml").write_text(text)
     monkeypatch.chdir(tmp_path)
     assert invoke(monkeypatch, "--config-dir", "conf", "task=mine", *SHORT) == 0
@@ -201,12 +205,14 @@ def test_bad_input_in_a_process_of_its_own(command: Command) -> None:
     ]
 
 
-def test_a_loss_that_is_not_finite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_loss_that_is_not_finite(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my_file.py").write_text(MY_ROUTER)
     # combine weights that overflow float32
     assert invoke(monkeypatch, "router=my_file.py:MyRouter", "router.gain=1e38", *SHORT) == 2
-    path, = (tmp_path / "runs" / "digits" / "MyRouter").glob("*.json")
+    (path,) = (tmp_path / "runs" / "digits" / "MyRouter").glob("*.json")
     record = read_record(path)
     assert record.status == "failed" and "at step 0" in record.reason and "the loss is nan" in record.reason
     assert "type for example optim.lr=" in capsys.readouterr().err
@@ -218,14 +224,26 @@ def test_a_sweep_goes_on_past_a_failed_run(tmp_path: Path, monkeypatch: pytest.M
     assert len(list((tmp_path / "runs").rglob("digits/token_choice/*.json"))) == 1
 
 
-def start(folder: Path, *words: str) -> "subprocess.Popen[str]":
+def start(folder: Path, *words: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "moesuite.run", "measure=false", "logger=csv", "trainer.enable_progress_bar=false", *words],
-        cwd=folder, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "2"},
+        [
+            sys.executable,
+            "-m",
+            "moesuite.run",
+            "measure=false",
+            "logger=csv",
+            "trainer.enable_progress_bar=false",
+            *words,
+        ],
+        cwd=folder,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "2"},
     )
 
 
-def wait_for(condition: Callable[[], bool], process: "subprocess.Popen[str]") -> None:
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
     for _ in range(1200):
         if condition():
             return
@@ -243,7 +261,7 @@ def test_ctrl_c_leaves_a_checkpoint_and_the_run_goes_on_from_it(tmp_path: Path) 
     process.send_signal(signal.SIGINT)
     _, error = process.communicate(timeout=120)
     assert process.returncode == 130 and "Traceback" not in error
-    path, = folder.glob("*.json")
+    (path,) = folder.glob("*.json")
     stopped = read_record(path)
     assert stopped.status == "interrupted" and 0 < stopped.steps < 12 * 22
     assert start(tmp_path, *words).wait(timeout=300) == 0
@@ -285,8 +303,12 @@ def test_the_console_script_hands_over(command: Command) -> None:
 def test_real_images_end_to_end(tmp_path: Path, real_data: Path) -> None:
     """CIFAR-10 (JPEG) with a small ViT, a few steps; the cache is filled once."""
     words = [
-        "task=cifar10", f"task.source={real_data / 'cifar10_jpeg'}", "trainer.max_steps=2", "data.batch_size=8",
-        "trainer.limit_test_batches=1", "router=expert_choice",
+        "task=cifar10",
+        f"task.source={real_data / 'cifar10_jpeg'}",
+        "trainer.max_steps=2",
+        "data.batch_size=8",
+        "trainer.limit_test_batches=1",
+        "router=expert_choice",
     ]
     record = run(tmp_path, *words)
     assert record.status == "ok" and record.quality["top1"].n == 256
@@ -296,8 +318,14 @@ def test_real_images_end_to_end(tmp_path: Path, real_data: Path) -> None:
 @pytest.mark.slow
 def test_imagenet_at_224_pixels_end_to_end(tmp_path: Path, real_data: Path) -> None:
     words = [
-        "task=imagenet", f"task.source={real_data / 'imagenet_sample'}", "backbone=vit_ti16", "trainer.max_steps=2",
-        "data.batch_size=8", "data.eval_batch_size=50", "router=token_choice", "task.mixup=0.2",
+        "task=imagenet",
+        f"task.source={real_data / 'imagenet_sample'}",
+        "backbone=vit_ti16",
+        "trainer.max_steps=2",
+        "data.batch_size=8",
+        "data.eval_batch_size=50",
+        "router=token_choice",
+        "task.mixup=0.2",
     ]
     record = run(tmp_path, *words)
     assert record.status == "ok" and record.quality["top1"].n == 100
@@ -314,6 +342,6 @@ def test_python_and_command_line_agree(tmp_path: Path) -> None:
 
 def test_a_record_is_plain_json(tmp_path: Path) -> None:
     run(tmp_path)
-    path, = (tmp_path / "runs").rglob("*.json")
+    (path,) = (tmp_path / "runs").rglob("*.json")
     values: dict[str, Any] = json.loads(path.read_text())
     assert values["schema_version"] == 1 and values["config"]["router"]["k"] == 1

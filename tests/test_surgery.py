@@ -30,7 +30,15 @@ ARCHITECTURES = {
 
 def small_vit(**options: object) -> nn.Module:
     torch.manual_seed(0)
-    size = {"img_size": 8, "patch_size": 2, "in_chans": 1, "num_classes": 10, "embed_dim": 16, "depth": 4, "num_heads": 2}
+    size = {
+        "img_size": 8,
+        "patch_size": 2,
+        "in_chans": 1,
+        "num_classes": 10,
+        "embed_dim": 16,
+        "depth": 4,
+        "num_heads": 2,
+    }
     return timm.create_model("vit_tiny_patch16_224", **{**size, **options})
 
 
@@ -45,8 +53,18 @@ def test_finds_the_mlps_of_real_architectures(name: str) -> None:
     assert len(candidates(model)) == ARCHITECTURES[name]
 
 
-@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "mixer_s32_224", "swin_tiny_patch4_window7_224", "convnext_atto",
-                                  "convnext_tiny", "eva02_tiny_patch14_224", "eva02_base_patch14_224"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "vit_tiny_patch16_224",
+        "mixer_s32_224",
+        "swin_tiny_patch4_window7_224",
+        "convnext_atto",
+        "convnext_tiny",
+        "eva02_tiny_patch14_224",
+        "eva02_base_patch14_224",
+    ],
+)
 def test_one_expert_equals_the_dense_model(name: str) -> None:
     model = timm.create_model(name).eval()
     x = torch.randn(1, *model.default_cfg["input_size"])
@@ -61,7 +79,7 @@ def test_every_router_runs_in_every_shape_of_tokens(router: str, name: str) -> N
     model = moefy(timm.create_model(name), router, num_experts=4, layers=[-1])
     y = model(torch.randn(2, *model.default_cfg["input_size"]))
     assert torch.isfinite(y).all()
-    (_, layer), = moe_layers(model)
+    ((_, layer),) = moe_layers(model)
     assert layer.routing is not None and layer.routing.load().shape == (2, 4)  # one group per image
 
 
@@ -124,7 +142,11 @@ def test_dense_changes_nothing() -> None:
 def test_the_rest_of_the_model_is_untouched() -> None:
     dense = small_vit()
     moe = moefy(copy.deepcopy(dense), num_experts=3)
-    kept = {key: value for key, value in dense.state_dict().items() if ".mlp" not in key or key.startswith(("blocks.0", "blocks.1"))}
+    kept = {
+        key: value
+        for key, value in dense.state_dict().items()
+        if ".mlp" not in key or key.startswith(("blocks.0", "blocks.1"))
+    }
     assert all(torch.equal(moe.state_dict()[key], value) for key, value in kept.items())
     for expert in range(3):
         weight = moe.state_dict()["blocks.3.mlp.experts.up.weight"][expert]

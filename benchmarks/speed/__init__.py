@@ -1,0 +1,1 @@
+"""Speed, always as ratios of interleaved medians taken in one run."""

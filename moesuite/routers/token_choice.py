@@ -53,7 +53,9 @@ class TokenChoice(Router):
         """
         super().__init__(spec)
         if k > spec.num_experts:
-            raise UserError(f"router.k={k}: allowed is 1 to num_experts={spec.num_experts}; type for example router.k=1")
+            raise UserError(
+                f"router.k={k}: allowed is 1 to num_experts={spec.num_experts}; type for example router.k=1"
+            )
         self.k, self.batch_priority, self.noise = k, batch_priority, noise
         self.balance_weight, self.z_weight = balance_weight, z_weight
         self.causal = k == 1 and not batch_priority  # a later first choice takes the slot of an earlier second one

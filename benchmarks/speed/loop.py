@@ -1,0 +1,89 @@
+"""Time of Lightning's training loop against a bare PyTorch loop of the same steps.
+
+    python -m moesuite.benchmarks.speed.loop [task=digits router=soft ...]
+
+Both train the same model on the same batches with the same optimiser, one epoch at a time, in turns. The bare loop does
+what a careful person writes: loader, seed, augmentation, forward, backward, clipping, update; no logging, no bar.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import tempfile
+import time
+
+import torch
+from rich.console import Console
+
+from moesuite.compose import compose
+from moesuite.compute import call
+from moesuite.errors import UserError
+from moesuite.loading import train_loader
+from moesuite.moe import aux_loss
+from moesuite.optim import build_optimizer
+from moesuite.loggers import quiet
+from moesuite.train import Run
+
+ROUNDS = 9
+
+
+def lightning_epochs(words: list[str], epochs: int) -> float:
+    """Return the seconds per step of a run by the suite, with its progress bar, loggers and checkpoints."""
+    with tempfile.TemporaryDirectory() as folder:
+        run = prepared([*words, f"trainer.max_epochs={epochs}", f"records={folder}"])
+        run.train()
+        return run.curve.seconds / run.trainer.global_step
+
+
+def bare_epochs(words: list[str], epochs: int) -> float:
+    """Return the seconds per step of the same training in a plain loop."""
+    with tempfile.TemporaryDirectory() as folder:
+        run = prepared([*words, f"trainer.max_epochs={epochs}", f"records={folder}"])
+        loader = train_loader(run.task, run.config.data, lambda: 0)
+        model, config, step = run.model.train(), run.config, 0
+        optimizer, schedule = build_optimizer(model, config.optim, len(loader) * epochs)
+        begun = time.perf_counter()
+        for epoch in range(epochs):
+            loader.sampler.set_epoch(epoch)  # type: ignore[attr-defined]
+            for batch in loader:
+                torch.default_generator.manual_seed(step)
+                batch = run.task.augment(batch, step)
+                loss = run.task.loss(call(model, run.task.inputs(batch)), batch) + aux_loss(model)
+                optimizer.zero_grad()
+                loss.backward()
+                torch.nn.utils.clip_grad_norm_(model.parameters(), config.optim.clip)
+                optimizer.step()
+                schedule.step()
+                step += 1
+        return (time.perf_counter() - begun) / step
+
+
+def prepared(words: list[str]) -> Run:
+    """Return a run that is ready to train."""
+    run = Run(compose(*words), "")
+    run.build()
+    return run
+
+
+def main() -> None:
+    """Measure and print; exits with 2 for bad input."""
+    words = ["trainer.check_val_every_n_epoch=1000", *sys.argv[1:]]
+    quiet()
+    try:
+        samples: list[tuple[float, float]] = []
+        for _ in range(ROUNDS + 1):
+            samples.append((lightning_epochs(words, epochs=3), bare_epochs(words, epochs=3)))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    samples = samples[1:]  # the first round warms up
+    ours, bare = (1000 * statistics.median(column) for column in zip(*samples, strict=True))
+    ratio = statistics.median(a / b for a, b in samples)
+    Console().print(
+        f"Lightning {ours:.2f} ms/step, bare loop {bare:.2f} ms/step, median of ratios {ratio:.3f} (n={ROUNDS})"
+    )
+
+
+if __name__ == "__main__":
+    main()

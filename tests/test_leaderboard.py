@@ -1,0 +1,83 @@
+"""The page: a pure function of the records, and a command with clear errors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from moesuite.leaderboard.board import tables
+from moesuite.leaderboard.render import page
+
+from moesuite.record import RunRecord, write_record
+from tests.conftest import Command
+from tests.test_record import record
+
+GOLDEN = Path(__file__).parent / "golden" / "index.html"
+
+
+def finished(router: str, seed: int) -> RunRecord:
+    part = {"backbone": 1e9, "router": 1e6, "dispatch_combine": 2e6, "experts": 5e8, "padding": 0.0}
+    timing = {"median": 0.1, "iqr": 0.01, "n": 9, "ratio_to_dense": 1.25, "dense_median": 0.08}
+    layer = {
+        "layer": "blocks.1.mlp",
+        "load": [0.5, 0.5],
+        "dropped": 0.125,
+        "refused": 0.1,
+        "dead": 0,
+        "entropy": 1.0,
+        "pairs_per_token": 1.0,
+    }
+    compute = {
+        "activated": part,
+        "executed": {**part, "padding": 1e8},
+        "training_step_flops": 1e12,
+        "parameters_total": 2000000,
+        "parameters_active": 1000000,
+        "slots_per_token_asked": 1.0,
+        "slots_per_token_effective": 1.0,
+        "latency": timing,
+        "training_step": None,
+        "threads": 2,
+        "batch_size": 32,
+        "peak_memory_bytes": 1,
+        "device": "cpu",
+    }
+    quality = {"top1": {"value": 0.9 + seed / 100, "direction": "max", "n": 360}}
+    return record(
+        id=f"{router}{seed}",
+        router=router,
+        seed=seed,
+        quality=quality,
+        limited_quality=quality,
+        compute=compute,
+        health=[layer],
+        seconds=12.5,
+    )
+
+
+def example() -> list[RunRecord]:
+    bad = record(id="f", router="soft", status="failed", reason="the loss is nan at step 3 <b>")
+    return [finished("token_choice", 1), bad, finished("token_choice", 0)]
+
+
+def test_the_page_is_the_golden_one() -> None:
+    assert page(example()) == GOLDEN.read_text()
+
+
+def test_the_order_of_records_does_not_matter() -> None:
+    assert page(example()) == page(example()[::-1])
+    assert [r.id for r in tables(example())[0].records] == ["f", "token_choice0", "token_choice1"]
+
+
+def test_text_of_records_cannot_become_markup() -> None:
+    assert "<b>" not in page(example()) and "&lt;b&gt;" in page(example())
+
+
+def test_the_command(command: Command, tmp_path: Path) -> None:
+    missing = command("moesuite.leaderboard")
+    assert missing.returncode == 2 and "records=runs does not exist" in missing.stderr
+    for one in example():
+        write_record(tmp_path / "mine" / one.task / one.router / f"{one.id}.json", one)
+    done = command("moesuite.leaderboard", "records=mine", "out=here")
+    assert done.returncode == 0 and (tmp_path / "here" / "index.html").read_text() == GOLDEN.read_text()
+    wrong = command("moesuite.leaderboard", "recrods=mine")
+    assert wrong.returncode == 2 and "nearest: records" in wrong.stderr

@@ -1,0 +1,82 @@
+"""Layout and packaging: what is installed, and that README's commands are those that CI runs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import moesuite
+from tests.conftest import ROOT
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+MAPPED = {"moesuite.tasks": "tasks", "moesuite.benchmarks": "benchmarks", "moesuite.leaderboard": "leaderboard"}
+
+
+def packages_in_the_tree() -> set[str]:
+    found = set()
+    for name, folder in {"moesuite": "moesuite", **MAPPED}.items():
+        for init in (ROOT / folder).rglob("__init__.py"):
+            inner = init.parent.relative_to(ROOT / folder).parts
+            found.add(".".join([name, *inner]))
+    return found
+
+
+def test_the_package_list_equals_the_folders() -> None:
+    assert set(PROJECT["tool"]["setuptools"]["packages"]) == packages_in_the_tree()
+
+
+def test_the_public_names_import_lazily() -> None:
+    code = "import sys, moesuite; assert not {'torch', 'hydra', 'pydantic'} & set(sys.modules); moesuite.moefy"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert all(getattr(moesuite, name) is not None for name in moesuite.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = moesuite.nothing
+
+
+def test_files_and_functions_are_short() -> None:
+    import ast
+
+    for folder in ("moesuite", *MAPPED.values()):
+        for path in (ROOT / folder).rglob("*.py"):
+            text = path.read_text()
+            assert text.count("\n") <= 250, path
+            for node in ast.walk(ast.parse(text)):
+                if isinstance(node, ast.FunctionDef):
+                    body = node.body[-1].end_lineno or 0
+                    first = node.body[1] if ast.get_docstring(node) and len(node.body) > 1 else node.body[0]
+                    assert body - first.lineno < 40, (path, node.name)
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_only_moesuite_and_runs_from_any_directory(tmp_path: Path) -> None:
+    subprocess.run(
+        [sys.executable, "-m", "build", "--wheel", "--outdir", str(tmp_path), str(ROOT)],
+        check=True,
+        capture_output=True,
+    )
+    (wheel,) = tmp_path.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    top = {name.split("/")[0] for name in names}
+    assert top == {"moesuite", f"moesuite-{PROJECT['project']['version']}.dist-info"}
+    for needed in (
+        "conf/config.yaml",
+        "tasks/digits.yaml",
+        "leaderboard/templates/index.html",
+        "routers/soft.py",
+        "py.typed",
+    ):
+        assert f"moesuite/{needed}" in names
+    zipfile.ZipFile(wheel).extractall(tmp_path / "site")
+    # -P: without the folder of the checkout; the extracted wheel comes before the editable installation
+    code = "import moesuite, sys; assert moesuite.__file__.startswith(sys.argv[1]), moesuite.__file__; import moesuite.tasks; from moesuite import compose; compose('task=cifar10')"
+    subprocess.run(
+        [sys.executable, "-P", "-c", code, str(tmp_path / "site")],
+        check=True,
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(tmp_path / "site"), "PATH": ""},
+    )
