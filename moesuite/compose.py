@@ -154,7 +154,7 @@ def explain(error: Exception) -> UserError:
     if found is None:
         return UserError(" ".join(line.strip() for line in str(error).splitlines() if line.strip()))
     return UserError(
-        f"unknown option {found[1]!r}; nearest: {', '.join(nearest(found[1], all_options()))}; all: --help, or --cfg job"
+        f"unknown option {found[1]!r}; nearest: {', '.join(nearest(found[1], all_options()))}; all options: --help"
     )
 
 

@@ -105,7 +105,7 @@ def train_loader(
 def eval_loader(
     task: Task, data: Data, split: Literal["val", "test"], rank: int = 0, world: int = 1, pin: bool = False
 ) -> DataLoader[Any]:
-    """Return a split in its own order, each example once among all processes; the test split where there is no "val"."""
+    """Return a split in its own order, each example once among all processes; without a "val", the test split."""
     dataset = task.dataset(split) or task.dataset("test")
     if dataset is None:
         raise UserError(f"{task.name}: no test split was found; name it, for example task.splits.test=validation")

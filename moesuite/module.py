@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 import lightning as L
 import torch
@@ -51,7 +51,7 @@ class MoEModule(L.LightningModule):
 
     def on_train_start(self) -> None:
         """Look at the loss at every step where that is free: on a GPU it would wait for the device."""
-        self._log_every = max(1, cast(int, self.trainer.log_every_n_steps))  # type: ignore[attr-defined] # set by a connector
+        self._log_every = max(1, getattr(self.trainer, "log_every_n_steps", 1))
         self._check_every = 1 if self.device.type == "cpu" else self._log_every
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:

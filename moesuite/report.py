@@ -30,7 +30,7 @@ def rows(record: RunRecord) -> list[tuple[str, str]]:
     if record.limited_quality:
         limited = record.limited_quality[record.primary].value
         quality.append((f"{record.primary}, training capacity", f"{limited:.4f}"))
-    lines = quality + [("steps, training time", f"{record.steps}, {record.seconds:.1f} s")]
+    lines = [*quality, ("steps, training time", f"{record.steps}, {record.seconds:.1f} s")]
     if record.compute is not None:
         compute = record.compute
         lines += [

@@ -1,4 +1,4 @@
-"""Where data comes from: a hub id at a pinned revision, a folder of parquet files, an ImageFolder tree, one parquet file.
+"""Where data comes from: a hub id at a pinned revision, parquet files, or an ImageFolder tree.
 
 Every source ends as `Source`: splits of Hugging Face `Dataset`s with undecoded images, and a fingerprint of what was
 read: the revision for a hub id, SHA-256 over contents for parquet, SHA-256 over paths and sizes for image trees (whose
@@ -93,8 +93,8 @@ def _from_hub(hub: str, revision: str | None, config: str | None, splits: Mappin
     except (GatedRepoError, datasets.exceptions.DatasetNotFoundError, RepositoryNotFoundError) as error:
         if "gated" in str(error).lower() or isinstance(error, GatedRepoError):
             raise UserError(
-                f"{hub} is gated: accept its terms at https://huggingface.co/datasets/{hub}, then `hf auth login` (or set "
-                "HF_TOKEN) and run again; or task.source=<ImageFolder or parquet folder> with your own copy"
+                f"{hub} is gated: accept its terms at https://huggingface.co/datasets/{hub}, then `hf auth login` (or "
+                "set HF_TOKEN) and run again; or task.source=<ImageFolder or parquet folder> with your own copy"
             ) from None
         raise UserError(
             f"{hub}: no such data set on the hub, or private; type for example task.source=<folder>"
@@ -107,7 +107,7 @@ def _from_hub(hub: str, revision: str | None, config: str | None, splits: Mappin
 
 
 def _resolve(hub: str, revision: str | None) -> str | None:
-    """Return the commit to read, so that it is recorded; where the hub cannot be asked, use the cache without retries."""
+    """Return the commit to read, so that it is recorded; without a hub to ask, use the cache at once."""
     import datasets
     import huggingface_hub
     from huggingface_hub.errors import HfHubHTTPError
@@ -123,8 +123,8 @@ def _resolve(hub: str, revision: str | None) -> str | None:
 
 def _unreachable(hub: str, error: Exception) -> str:
     return (
-        f"{hub}: not in the cache and the hub cannot be reached ({type(error).__name__}); three ways to supply it: (1) run "
-        "once where there is a network, then copy the folder of HF_HOME (~/.cache/huggingface) here; (2) "
+        f"{hub}: not in the cache and the hub cannot be reached ({type(error).__name__}); three ways to supply it: "
+        "(1) run once where there is a network, then copy the folder of HF_HOME (~/.cache/huggingface) here; (2) "
         "task.source=<ImageFolder tree or folder of parquet files>; (3) set HF_ENDPOINT to a mirror, or "
         "task.source=owner/name of a copy that you can reach"
     )
@@ -141,7 +141,8 @@ def _from_parquet(folder: Path, files: list[Path], splits: Mapping[str, str], st
     if "train" not in by_role:
         raise UserError(
             f"task.source={folder}: no parquet file of the split {splits['train']!r} among "
-            f"{', '.join(file.name for file in files[:5])}; name them {splits['train']}.parquet or {splits['train']}-*.parquet"
+            f"{', '.join(file.name for file in files[:5])}; name them {splits['train']}.parquet or "
+            f"{splits['train']}-*.parquet"
         )
     try:
         loaded = {
@@ -173,8 +174,8 @@ def _from_images(folder: Path, splits: Mapping[str, str]) -> Source:
             tree = None
         if tree is None or not tree.samples:
             raise UserError(
-                f"task.source={root} is empty: no images in class folders; allowed: <folder>/<class>/<image>, or the same "
-                f"under {splits['train']}/ and {splits.get('test', 'test')}/"
+                f"task.source={root} is empty: no images in class folders; allowed: <folder>/<class>/<image>, or "
+                f"the same under {splits['train']}/ and {splits.get('test', 'test')}/"
             )
         if classes is not None and tree.classes != classes:
             raise UserError(

@@ -1,4 +1,4 @@
-"""Measured time, always interleaved with the matched dense model in the same process: ratios survive a noisy machine."""
+"""Measured time, interleaved with the matched dense model in one process: ratios survive a noisy machine."""
 
 from __future__ import annotations
 

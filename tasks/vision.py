@@ -151,27 +151,23 @@ class Vision(Task):
             raise UserError(f"{where} is empty: no rows; allowed: at least one example per split")
         labels = np.asarray(rows[label], dtype=np.int64)
         check_labels(labels, names, self.num_classes, where)
-        if not self.cache:
-            broken = unreadable_files(rows[image]) if self.source is not None else {}
-            if broken:
-                self.unreadable.extend(broken.values())
-                whole = [index for index in range(len(labels)) if index not in broken]
-                rows, labels = rows.select(whole), labels[whole]
-            return Rows(rows, labels, image, self.channels, transform)
-        folder, key = cache_folder() / "images", f"{self.fingerprint} {role}"
-        images, bad = decode_all(rows, image, self.image_size, self.channels, folder, key)
-        if bad:
-            self.unreadable.extend(f"{where}, row {index}" for index in bad)
-            good = np.setdiff1d(np.arange(len(labels)), bad)
-            images, labels = images[good], labels[good]
-        return Arrays(images, labels, transform)
+        bad = unreadable_files(rows[image]) if self.source is not None and not self.cache else {}
+        if self.cache:
+            folder, key = cache_folder() / "images", f"{self.fingerprint} {role}"
+            images, broken = decode_all(rows, image, self.image_size, self.channels, folder, key)
+            bad = {index: f"{where}, row {index}" for index in broken}
+        self.unreadable.extend(bad.values())
+        good = [index for index in range(len(labels)) if index not in bad]
+        if self.cache:
+            return Arrays(images[good] if bad else images, labels[good], transform)
+        return Rows(rows.select(good) if bad else rows, labels[good], image, self.channels, transform)
 
     def _refuse_unreadable(self) -> None:
         if self.strict and self.unreadable:
             count = len(self.unreadable)
             raise UserError(
-                f"{count} unreadable image{'s' * (count > 1)}: {', '.join(self.unreadable[:3])}; allowed: images that Pillow "
-                "can decode; repair or remove them, or type task.strict=false to leave them out and count them"
+                f"{count} unreadable image{'s' * (count > 1)}: {', '.join(self.unreadable[:3])}; allowed: images that "
+                "Pillow can decode; repair or remove them, or type task.strict=false to leave them out and count them"
             )
 
     def _transform(self, role: str) -> Transform | None:

@@ -20,9 +20,9 @@ from moesuite.compose import compose
 from moesuite.compute import call
 from moesuite.errors import UserError
 from moesuite.loading import train_loader
+from moesuite.loggers import quiet
 from moesuite.moe import aux_loss
 from moesuite.optim import build_optimizer
-from moesuite.loggers import quiet
 from moesuite.train import Run
 
 ROUNDS = 9
