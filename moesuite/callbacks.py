@@ -15,6 +15,8 @@ from lightning.pytorch.callbacks import RichProgressBar
 from moesuite.module import MoEModule
 from moesuite.record import CurvePoint
 
+REFRESHES = 4  # of the progress bar, in a second: Lightning's 100 compete with training for the processor
+
 
 class Curve(L.Callback):
     """Keeps quality against steps, training seconds (without evaluation) and FLOPs; survives a resumed run."""
@@ -107,8 +109,10 @@ class ProgressBar(RichProgressBar):
     """Lightning's Rich bar with the step time, beside quality and drop rate."""
 
     def __init__(self) -> None:
-        super().__init__(leave=False)
+        super().__init__(refresh_rate=REFRESHES, leave=False)
         self._begun = (0, 0.0)
+        self._shown: dict[str, Any] = {}
+        self._shown_at = 0.0
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Start the clock."""
@@ -116,12 +120,15 @@ class ProgressBar(RichProgressBar):
         self._begun = (trainer.global_step, time.perf_counter())
 
     def get_metrics(self, trainer: L.Trainer, pl_module: L.LightningModule) -> dict[str, Any]:
-        """Return what stands beside the bar."""
+        """Return what stands beside the bar, new as often as the bar is drawn: every step would slow small steps."""
+        if time.perf_counter() - self._shown_at < 1 / REFRESHES:
+            return self._shown
         metrics = super().get_metrics(trainer, pl_module)
         metrics.pop("v_num", None)
         steps = trainer.global_step - self._begun[0]
         if steps > 0:
             metrics["step_ms"] = f"{1000 * (time.perf_counter() - self._begun[1]) / steps:.1f}"
+        self._shown, self._shown_at = metrics, time.perf_counter()
         return metrics
 
     def _get_train_description(self, current_epoch: int) -> str:

@@ -1,8 +1,4 @@
-"""Image classification: top-1 and top-5 accuracy and calibration error on labelled images.
-
-Images come from scikit-learn's digits, or from any source of `moesuite.source`; transforms, RandAugment, Mixup and
-CutMix are timm's.
-"""
+"""Image classification: top-1, top-5 and calibration error. Transforms, RandAugment, Mixup and CutMix are timm's."""
 
 from __future__ import annotations
 
