@@ -19,7 +19,7 @@ REFRESHES = 4  # of the progress bar, in a second: Lightning's 100 compete with 
 
 
 class Curve(L.Callback):
-    """Keeps quality against steps, training seconds (without evaluation) and FLOPs; survives a resumed run."""
+    """Keeps quality against steps, training seconds (without evaluation) and FLOPs of all devices; survives a resumed run."""
 
     def __init__(self, flops_per_step: float) -> None:
         self.flops_per_step = flops_per_step
@@ -60,7 +60,7 @@ class Curve(L.Callback):
         point = CurvePoint(
             step=trainer.global_step,
             seconds=self.seconds,
-            flops=trainer.global_step * self.flops_per_step,
+            flops=trainer.global_step * self.flops_per_step * trainer.world_size,
             loss=pl_module.last_loss,
             quality=pl_module.results[pl_module.task.primary.name],
         )

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
@@ -50,7 +51,10 @@ def main() -> None:
         from moesuite.train import fit
 
         try:
-            show(*fit(to_config(composed), command))
+            refuse_nested_launch(composed)
+            record, path = fit(to_config(composed), command)
+            if os.environ.get("LOCAL_RANK", "0") == "0":  # the other processes of a multi-device run stay silent
+                show(record, path)
         except (UserError, RunFailed) as error:  # a sweep goes on with its other runs
             failed.append(command)
             print(f"error: {error}", file=sys.stderr)
@@ -72,6 +76,26 @@ def help_text(words: list[str]) -> str:
     """Return the help: what can be chosen, and every option of the present choice with its value."""
     choices = "\n".join(f"  {group}={'|'.join(names)}" for group, names in group_choices().items())
     return HELP.format(choices=choices, options=options_text([word for word in words if not word.startswith("-")]))
+
+
+def refuse_nested_launch(composed: DictConfig) -> None:
+    """Keep multi-device runs out of sweeps: Lightning starts their processes by the same command line, sweep and all.
+
+    Raises:
+        UserError: for more than one device in a sweep.
+    """
+    if HydraConfig.get().mode != RunMode.MULTIRUN:
+        return
+    import torch
+
+    if str(composed.trainer.devices) == "auto":
+        if torch.cuda.device_count() > 1:
+            composed.trainer.devices = 1
+    elif str(composed.trainer.devices) != "1":
+        raise UserError(
+            f"trainer.devices={composed.trainer.devices} in a sweep (-m): allowed is 1 device, because each process of a "
+            "run would start the sweep again; start runs one by one, or type trainer.devices=1"
+        )
 
 
 @contextmanager

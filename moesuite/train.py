@@ -12,6 +12,7 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import nn
+from torch.utils.data import IterableDataset
 
 from moesuite.backbones import build_backbone
 from moesuite.callbacks import Curve, Interruption, ProgressBar
@@ -93,6 +94,10 @@ class Run:
 
     def build(self) -> None:
         """Build models, trainer and callbacks; every check of the configuration happens here."""
+        if isinstance(self.task.dataset("train"), IterableDataset) and self.config.trainer["max_steps"] == -1:
+            raise UserError(
+                f"{self.task.name}: the length of streamed data is not known; type for example trainer.max_steps=10000"
+            )
         self.example = self._example()
         inputs = self.task.inputs(self.example)
         self.model, self.dense = build_models(self.config, self.task, inputs)

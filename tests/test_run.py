@@ -274,6 +274,19 @@ def test_ctrl_c_leaves_a_checkpoint_and_the_run_goes_on_from_it(tmp_path: Path) 
 
 
 @pytest.mark.slow
+def test_two_processes_write_one_record(command: Command, tmp_path: Path) -> None:
+    words = ["trainer.accelerator=cpu", "trainer.devices=2", "trainer.strategy=ddp", "trainer.max_steps=3", *SHORT[1:]]
+    done = command("moesuite.run", *words, "router=expert_choice")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("record  ") == 1
+    (path,) = (tmp_path / "runs").rglob("digits/expert_choice/*.json")
+    record = read_record(path)
+    assert record.status == "ok" and record.quality["top1"].n == 360  # each test image once
+    sweep = command("moesuite.run", "-m", "seed=0,1", *words)
+    assert sweep.returncode == 2 and "trainer.devices=2 in a sweep" in sweep.stderr
+
+
+@pytest.mark.slow
 def test_digits_reach_96_percent_for_every_router(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The sweep of the README, mean of three seeds."""
     monkeypatch.chdir(tmp_path)
@@ -338,6 +351,14 @@ def test_python_and_command_line_agree(tmp_path: Path) -> None:
     (tmp_path / "my_file.py").write_text(MY_ROUTER)
     with pytest.raises(RunFailed, match="at step"):
         run(tmp_path, f"router={tmp_path}/my_file.py:MyRouter", "router.gain=1e38")
+
+
+def test_streamed_data_needs_a_number_of_steps(tmp_path: Path, real_data: Path) -> None:
+    words = ["task=tiny_imagenet", f"task.source={real_data / 'tiny_imagenet_50'}", "task.streaming=true"]
+    with pytest.raises(UserError, match=r"type for example trainer.max_steps=10000"):
+        run(tmp_path, *words, "trainer.max_steps=-1")
+    record = run(tmp_path, *words, "trainer.max_steps=2", "data.batch_size=8", "trainer.limit_test_batches=1")
+    assert record.steps == 2 and record.status == "ok"
 
 
 def test_a_record_is_plain_json(tmp_path: Path) -> None:
