@@ -19,7 +19,7 @@ REFRESHES = 4  # of the progress bar, in a second: Lightning's 100 compete with 
 
 
 class Curve(L.Callback):
-    """Keeps quality against steps, training seconds (without evaluation) and FLOPs of all devices; survives a resumed run."""
+    """Keeps quality against steps, training seconds (without evaluation) and FLOPs; goes on when a run is resumed."""
 
     def __init__(self, flops_per_step: float) -> None:
         self.flops_per_step = flops_per_step

@@ -46,5 +46,6 @@ def quiet() -> None:
         ".*number of training batches.*",
         ".*exists and is not empty.*",
         ".*LeafSpec.*",
+        ".*sync_dist.*",
     ):
         warnings.filterwarnings("ignore", remark)

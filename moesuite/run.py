@@ -93,8 +93,8 @@ def refuse_nested_launch(composed: DictConfig) -> None:
             composed.trainer.devices = 1
     elif str(composed.trainer.devices) != "1":
         raise UserError(
-            f"trainer.devices={composed.trainer.devices} in a sweep (-m): allowed is 1 device, because each process of a "
-            "run would start the sweep again; start runs one by one, or type trainer.devices=1"
+            f"trainer.devices={composed.trainer.devices} in a sweep (-m): allowed is 1 device, because each process "
+            "of a run would start the sweep again; start runs one by one, or type trainer.devices=1"
         )
 
 
