@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
-from moesuite.moe import MoE, moe_layers
+from moesuite.moe import MoE, call, moe_layers
 from moesuite.record import Split
 from moesuite.routing import EMPTY, RaggedRouting, Routing, SlotRouting, SoftRouting
 
@@ -117,13 +117,6 @@ def cost(model: nn.Module, inputs: Tensor | dict[str, Tensor], batch: int) -> Co
         parameters_total=total,
         parameters_active=round(total - inactive),
     )
-
-
-def call(model: nn.Module, inputs: Tensor | dict[str, Tensor]) -> Any:
-    """Call a model with a tensor, in the precision of its weights, or with keyword arguments."""
-    if isinstance(inputs, dict):
-        return model(**inputs)
-    return model(inputs.to(next(model.parameters()).dtype))
 
 
 def training_step_flops(model: nn.Module, inputs: Tensor | dict[str, Tensor]) -> int:

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from moesuite.compute import call, cost
+from moesuite.compute import cost
 from moesuite.config import RunConfig
-from moesuite.moe import aux_loss
+from moesuite.moe import aux_loss, call
 from moesuite.optim import build_optimizer
 from moesuite.record import Compute
 from moesuite.task import Task

@@ -11,10 +11,9 @@ import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 
-from moesuite.compute import call
 from moesuite.config import RunConfig
 from moesuite.errors import RunFailed
-from moesuite.moe import aux_losses, moe_layers
+from moesuite.moe import aux_losses, call, moe_layers
 from moesuite.optim import build_optimizer
 from moesuite.stats import Counts, count
 from moesuite.task import Batch, Task

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -116,6 +117,13 @@ class MoE(nn.Module):
     def __getstate__(self) -> dict[str, object]:
         """Copies and pickles leave the last decision behind: it may hang on an autograd graph."""
         return {**self.__dict__, "routing": None}
+
+
+def call(model: nn.Module, inputs: Tensor | dict[str, Tensor]) -> Any:
+    """Call a model with a tensor, in the precision of its weights, or with keyword arguments."""
+    if isinstance(inputs, dict):
+        return model(**inputs)
+    return model(inputs.to(next(model.parameters()).dtype))
 
 
 def moe_layers(model: nn.Module) -> Iterator[tuple[str, MoE]]:

@@ -21,6 +21,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -136,6 +137,25 @@ class Router(nn.Module, ABC):
         budget = self.slots_per_token or 0.0
         real = mask.sum(dim=1).double()
         return (budget * real / self.spec.num_experts - 1e-9).ceil().clamp(min=1).long()
+
+    def choose_tokens(self, scores: Float[Tensor, "G E T"], mask: Bool[Tensor, "G T"] | None = None) -> SlotRouting:
+        """Let each expert take its best tokens, up to its capacity; the combine weight is the score.
+
+        Args:
+            scores: >= 0. Ties go to the lower index; slot = rank.
+            mask: True for real tokens; padding is never taken and buys no capacity.
+        """
+        length = scores.shape[-1]
+        capacity = self.capacity(length)
+        if mask is not None:
+            scores = scores.masked_fill(~mask[:, None], -1.0)  # padding comes last
+        weights, tokens = scores.sort(dim=-1, descending=True, stable=True)
+        weights, tokens = weights[..., :capacity], tokens[..., :capacity]  # [G, E, C]
+        if mask is not None:
+            rank = torch.arange(capacity, device=scores.device)
+            empty = (weights < 0) | (rank >= self.group_capacity(mask)[:, None, None])
+            tokens, weights = tokens.masked_fill(empty, EMPTY), weights.masked_fill(empty, 0.0)
+        return SlotRouting(tokens, weights, length)
 
     @abstractmethod
     def forward(self, x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None) -> Routing:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from moesuite.errors import UserError, unknown
 from moesuite.experts import DenseMLP, Experts, read_mlp
-from moesuite.moe import MoE, RoutingContext
+from moesuite.moe import MoE, RoutingContext, call
 from moesuite.plugins import build_router, router_class
 from moesuite.router import LayerSpec
 from moesuite.routers.dense import Dense
@@ -78,16 +78,17 @@ def moefy(
         return model
     tokens = _tokens_per_group(model, chosen, example)
     context = RoutingContext()
+    built = {}  # all are built before the first is put in place: an error leaves the model as it was
     for candidate in chosen:
-        spec = LayerSpec(
-            candidate.mlp.up.in_features, num_experts, slots_per_token, eval_slots_per_token, tokens.get(candidate.name)
-        )
+        dim, length = candidate.mlp.up.in_features, tokens.get(candidate.name)
+        spec = LayerSpec(dim, num_experts, slots_per_token, eval_slots_per_token, length)
         experts = Experts(candidate.mlp, num_experts)
         layer = MoE(build_router(router, spec, router_options), experts, candidate.mlp.channels_first)
         layer.context = context
         weight = candidate.mlp.up.weight
-        layer.to(weight.device, weight.dtype).train(model.training)
-        model.set_submodule(candidate.name, layer)
+        built[candidate.name] = layer.to(weight.device, weight.dtype).train(model.training)
+    for name, layer in built.items():
+        model.set_submodule(name, layer)
     model.register_forward_pre_hook(_Begin(context), with_kwargs=True)
     model.register_forward_hook(_End(context))
     return model
@@ -151,12 +152,13 @@ def _tokens_per_group(model: nn.Module, chosen: list[Candidate], example: Any) -
         model.get_submodule(item.name).register_forward_pre_hook(note(item.name, item.mlp.channels_first))
         for item in chosen
     ]
-    training = model.training
+    training = [module for module in model.modules() if module.training]
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            model.eval()(example)
+            call(model.eval(), example)
     finally:
-        model.train(training)
+        for module in training:  # one by one: parts of the model may be frozen
+            module.training = True
         for handle in handles:
             handle.remove()
     return tokens

@@ -36,7 +36,6 @@ class Task(ABC):
         primary: the metric that ranks.
         lower_is_better: names of the other metrics that are better when smaller.
         fingerprint, description: of the data that was read; set by `prepare`.
-        in_memory: whether examples are ready in memory, so that loader processes would only cost.
         unreadable: names of examples that could not be read and were left out.
     """
 
@@ -45,7 +44,6 @@ class Task(ABC):
     lower_is_better: frozenset[str] = frozenset()
     fingerprint: str
     description: str
-    in_memory: bool
     unreadable: list[str]
 
     def direction(self, metric: str) -> Literal["max", "min"]:
@@ -69,6 +67,11 @@ class Task(ABC):
     @abstractmethod
     def collate(self, samples: Sequence[Any]) -> Batch:
         """Join samples to a batch."""
+
+    @property
+    @abstractmethod
+    def in_memory(self) -> bool:
+        """Return whether examples are ready in memory, so that loader processes would only cost."""
 
     def augment(self, batch: Batch, seed: int) -> Batch:
         """Change a training batch as a whole (Mixup); depends on `seed` only, never on global random state."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import signal
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,9 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
-from torch import nn
 from torch.utils.data import IterableDataset
 
-from moesuite.backbones import build_backbone
+from moesuite.build import build_models, build_task
 from moesuite.callbacks import Curve, Interruption, ProgressBar
 from moesuite.compute import training_step_flops
 from moesuite.config import RunConfig
@@ -24,7 +22,7 @@ from moesuite.loggers import build_loggers, quiet
 from moesuite.measure import MEASURE_BATCH, measure
 from moesuite.module import MoEModule
 from moesuite.moe import moe_layers
-from moesuite.plugins import checked_options, router_class, task_class
+from moesuite.plugins import router_class
 from moesuite.provenance import code_version, environment, git_state, now
 from moesuite.record import (
     LayerHealth,
@@ -37,42 +35,11 @@ from moesuite.record import (
     write_record,
 )
 from moesuite.stats import health
-from moesuite.surgery import limited_evaluation, moefy
-from moesuite.task import Task
+from moesuite.surgery import limited_evaluation
 
 # options that change how a run is shown or stored, not what comes out
 OUTSIDE_IDENTITY = {"records", "force", "logger", "measure"}
 OUTSIDE_TRAINER = {"enable_progress_bar", "enable_model_summary", "enable_checkpointing", "log_every_n_steps"}
-
-
-def build_task(options: dict[str, Any]) -> Task:
-    """Build a task from its resolved options and load its data."""
-    cls = task_class(options["family"])
-    own = {key: value for key, value in options.items() if key not in ("family", "recipe")}
-    task = cls(**checked_options(cls.__init__, own, "task"))
-    task.prepare()
-    return task
-
-
-def build_models(config: RunConfig, task: Task, example: Any) -> tuple[nn.Module, nn.Module]:
-    """Return the model with its MoE layers, and the matched dense model with the same initial weights."""
-    backbone = config.backbone
-    dense = build_backbone(
-        backbone.name, backbone.pretrained, backbone.seed, task.backbone_arguments(), backbone.kwargs
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.router_seed)
-        model = moefy(
-            copy.deepcopy(dense),
-            config.router["name"],
-            config.num_experts,
-            config.layers,
-            config.slots_per_token,
-            config.eval_slots_per_token,
-            example,
-            **config.router_options,
-        )
-    return model, dense
 
 
 class Run:
@@ -235,17 +202,17 @@ def fit(config: RunConfig, command: str = "") -> tuple[RunRecord, Path]:
     if run.path.exists() and not config.force and (done := read_record(run.path)).status == "ok":
         return done, run.path
     run.build()
+    context = run.trainer.precision_plugin.forward_context
     try:
         run.train()
         quality, limited, layers = run.evaluate()
+        compute = measure(run.model, run.dense, run.task, run.example, config, run.curve.flops_per_step, context)
     except KeyboardInterrupt:
         run.save(run.record("interrupted", "Ctrl-C"))
         raise
     except (RunFailed, UserError) as error:  # an image that turns out unreadable is found only now
         run.save(run.record("failed", str(error)))
         raise
-    context = run.trainer.precision_plugin.forward_context
-    compute = measure(run.model, run.dense, run.task, run.example, config, run.curve.flops_per_step, context)
     record = run.record("ok", quality=quality, limited_quality=limited, compute=compute, health=layers)
     run.save(record)
     return record, run.path

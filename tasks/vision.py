@@ -102,7 +102,7 @@ class Vision(Task):
         self.crop, self.crop_pct, self.hflip, self.auto_augment, self.erase = crop, crop_pct, hflip, auto_augment, erase
         self.mixup, self.cutmix, self.smoothing = mixup, cutmix, smoothing
         self.mean, self.std = mean[:channels], std[:channels]
-        self.in_memory = cache or embedded is not None
+        self._as_arrays = cache or embedded is not None
         self.unreadable: list[str] = []
         self._datasets: dict[str, Dataset[Any]] = {}
 
@@ -115,7 +115,7 @@ class Vision(Task):
             return
         loaded = load_source(self.source, self.hub, self.revision, self.config, self.splits, self.streaming)
         self.fingerprint, self.description = loaded.fingerprint, loaded.description
-        self.in_memory = self.cache and not self.streaming
+        self._as_arrays = self.cache and not self.streaming
         for role, rows in loaded.splits.items():
             self._datasets[role] = self._build(role, rows, f"{loaded.description}, split {role}")
         self._refuse_unreadable()
@@ -174,7 +174,7 @@ class Vision(Task):
         plain = partial(create_transform, size, mean=tuple(self.mean), std=tuple(self.std))
         augments = self.crop is not None or self.hflip or self.auto_augment is not None or self.erase
         if role != "train" or not augments:
-            return None if self.in_memory else plain(crop_pct=self.crop_pct)
+            return None if self._as_arrays else plain(crop_pct=self.crop_pct)
         return plain(
             is_training=True,
             scale=(self.crop or 1.0, 1.0),
@@ -183,6 +183,11 @@ class Vision(Task):
             auto_augment=self.auto_augment,
             re_prob=self.erase,
         )
+
+    @property
+    def in_memory(self) -> bool:
+        """Return whether training reads whole batches of ready pixels; transforms are worth loader processes."""
+        return isinstance(dataset := self._datasets["train"], Arrays) and dataset.transform is None
 
     def backbone_arguments(self) -> dict[str, Any]:
         """Return what a timm model has to fit."""

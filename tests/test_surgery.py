@@ -131,6 +131,15 @@ def test_a_model_without_mlps_says_so() -> None:
         moefy(timm.create_model("convnextv2_atto"))
 
 
+def test_an_error_leaves_the_model_as_it_was() -> None:
+    model = small_vit()
+    model.blocks[0].eval()  # frozen by its owner
+    with pytest.raises(UserError):
+        moefy(model, "token_choice", num_experts=4, layers="all", k=5)
+    assert not list(moe_layers(model))
+    assert model.training and not model.blocks[0].training and model.blocks[1].training
+
+
 def test_dense_changes_nothing() -> None:
     model = small_vit()
     before = copy.deepcopy(model.state_dict())

@@ -13,11 +13,11 @@ from PIL import Image
 from sklearn.metrics import accuracy_score
 
 from moesuite import UserError, compose
+from moesuite.build import build_task
 from moesuite.config import Data
 from moesuite.loading import EpochSampler, eval_loader, train_loader
 from moesuite.plugins import task_class, task_files
 from moesuite.task import Task
-from moesuite.train import build_task
 
 CLASSES = ("cat", "dog", "owl")
 

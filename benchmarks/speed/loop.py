@@ -17,11 +17,10 @@ import torch
 from rich.console import Console
 
 from moesuite.compose import compose
-from moesuite.compute import call
 from moesuite.errors import UserError
 from moesuite.loading import train_loader
 from moesuite.loggers import quiet
-from moesuite.moe import aux_loss
+from moesuite.moe import aux_loss, call
 from moesuite.optim import build_optimizer
 from moesuite.train import Run
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from moesuite.router import EMPTY, Gate, LayerSpec, Router, SlotRouting
+from moesuite.router import Gate, LayerSpec, Router, SlotRouting
 
 
 class ExpertChoice(Router):
@@ -23,14 +23,4 @@ class ExpertChoice(Router):
         self.gate = Gate(spec.dim, spec.num_experts)
 
     def forward(self, x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None) -> SlotRouting:
-        capacity = self.capacity(x.shape[1])
-        scores = self.gate(x).softmax(dim=-1).transpose(1, 2)  # [G, E, T]
-        if mask is not None:
-            scores = scores.masked_fill(~mask[:, None], -1.0)  # padding is chosen last
-        gates, tokens = scores.sort(dim=-1, descending=True, stable=True)
-        gates, tokens = gates[..., :capacity], tokens[..., :capacity]  # [G, E, C]
-        if mask is not None:
-            rank = tokens.new_ones(capacity).cumsum(0) - 1
-            empty = (gates < 0) | (rank >= self.group_capacity(mask)[:, None, None])
-            tokens, gates = tokens.masked_fill(empty, EMPTY), gates.masked_fill(empty, 0.0)
-        return SlotRouting(tokens, gates, x.shape[1])
+        return self.choose_tokens(self.gate(x).softmax(dim=-1).transpose(1, 2), mask)

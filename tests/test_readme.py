@@ -1,0 +1,63 @@
+"""What the README shows is what the project does."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from moesuite import Router, compose
+from moesuite.plugins import router_class
+from moesuite.testing import RouterContract
+from tests.conftest import ROOT
+from tests.test_run import SHORT, invoke
+
+README = (ROOT / "README.md").read_text()
+BLOCKS = {
+    language: re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL) for language in ("bash", "text", "python")
+}
+
+
+@pytest.fixture
+def my_file(tmp_path: Path) -> str:
+    """Return the path of the README's router, in a file of its own."""
+    (tmp_path / "my_file.py").write_text(BLOCKS["python"][1])
+    return str(tmp_path / "my_file.py")
+
+
+def test_exactly_two_commands_set_it_up() -> None:
+    assert [len(block.strip().splitlines()) for block in BLOCKS["bash"]] == [1, 1]
+
+
+def test_the_python_example_runs() -> None:
+    exec(compile(BLOCKS["python"][0], "README.md", "exec"), {})
+
+
+def test_the_router_is_one_file_of_at_most_40_lines_that_keeps_the_contract(my_file: str) -> None:
+    assert len(BLOCKS["python"][1].splitlines()) <= 40
+    cls = router_class(f"{my_file}:MyRouter")
+    assert issubclass(cls, Router)
+    case = type("Case", (RouterContract,), {"router": cls})()
+    case.test_is_deterministic_in_evaluation()
+    case.test_does_not_depend_on_padding(training=True)
+    case.test_fast_path_equals_the_dense_tensors()
+    case.test_every_parameter_gets_gradient()
+
+
+def test_the_router_trains_from_the_command_line(my_file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert invoke(monkeypatch, "router=my_file:MyRouter", "router.temperature=0.5", *SHORT) == 0
+    assert invoke(monkeypatch, "router=my_file:MyRouter", "router.temperature=0", *SHORT) == 2
+    assert len(list((tmp_path / "runs" / "digits" / "MyRouter").glob("*.json"))) == 1
+
+
+def test_every_command_has_options_that_exist(my_file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(Path(my_file).parent)
+    lines = [shlex.split(line) for block in BLOCKS["text"] for line in block.splitlines()]
+    runs = [words[3:] for words in lines if words[:3] == ["python", "-m", "moesuite.run"]]
+    assert len(runs) >= 4
+    for words in runs:
+        if "-m" not in words:  # a sweep is run by tests/test_run.py
+            assert compose(*[word for word in words if not word.startswith("-")]).router["name"]
