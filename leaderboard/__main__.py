@@ -5,9 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from moesuite.leaderboard.render import write
-
 from moesuite.errors import UserError, unknown
+from moesuite.leaderboard.render import write
 from moesuite.record import read_records
 
 DEFAULTS = {"records": "runs", "out": "site"}

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-from moesuite.leaderboard.board import tables
 
+from moesuite.leaderboard.board import tables
 from moesuite.record import LayerHealth, RunRecord
 
 

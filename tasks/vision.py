@@ -10,6 +10,13 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import torch
 from annotated_types import Ge, Gt, Le
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.data import Dataset
+from torchmetrics import MetricCollection
+from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibrationError
+
+from moesuite.task import Batch, Primary, Task, UserError, cache_folder, load_source
 from moesuite.tasks._images import (
     Arrays,
     Rows,
@@ -22,13 +29,6 @@ from moesuite.tasks._images import (
     seeded,
     unreadable_files,
 )
-from torch import Tensor
-from torch.nn import functional as F
-from torch.utils.data import Dataset
-from torchmetrics import MetricCollection
-from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibrationError
-
-from moesuite.task import Batch, Primary, Task, UserError, cache_folder, load_source
 
 Count = Annotated[int, Ge(1)]
 Share = Annotated[float, Ge(0), Le(1)]

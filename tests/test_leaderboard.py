@@ -6,7 +6,6 @@ from pathlib import Path
 
 from moesuite.leaderboard.board import tables
 from moesuite.leaderboard.render import page
-
 from moesuite.record import RunRecord, write_record
 from tests.conftest import Command
 from tests.test_record import record
