@@ -90,25 +90,23 @@ def trainer_options() -> dict[str, Any]:
 
 def _register_choice(group: str, choice: str, folders: list[Path]) -> None:
     known = {path.stem for folder in folders for path in (folder / group).glob("*.yaml")}
-    store = ConfigStore.instance().store
-    if group == "router" and choice not in known:
-        if ":" in choice:
-            # a path is stored under its folders, as Hydra will look it up
-            parent, _, name = choice.rpartition("/")
-            store(
-                name,
-                {"name": choice, **router_defaults(choice)},
-                "/".join(filter(None, ["router", parent.strip("/")])),
-                "router",
-            )
-        elif choice not in router_names():
-            raise unknown("router", choice, router_names(), "router=soft, or router=my_file:MyRouter for your own")
-    elif group == "task" and choice not in known | set(task_files()):
-        raise unknown("task", choice, known | set(task_files()), "task=digits")
+    known |= set(group_choices()[group])
+    if choice in known:
+        return
+    if group == "router" and ":" in choice:
+        _store_under_path(group, choice, {"name": choice, **router_defaults(choice)})
     elif group == "backbone" and ":" in choice:
-        store(choice, {"name": choice, "pretrained": False, "seed": "${seed}", "kwargs": {}}, "backbone", "backbone")
-    elif group in ("backbone", "optim", "logger") and choice not in known:
-        raise unknown(group, choice, known, f"{group}={nearest(choice, known)[0]}, or backbone=timm:<name>")
+        _store_under_path(group, choice, {"name": choice, "pretrained": False, "seed": "${seed}", "kwargs": {}})
+    else:
+        outside = {"router": ", or router=my_file:MyRouter for your own", "backbone": ", or backbone=timm:<name>"}
+        raise unknown(group, choice, known, f"{group}={nearest(choice, known)[0]}{outside.get(group, '')}")
+
+
+def _store_under_path(group: str, choice: str, node: dict[str, Any]) -> None:
+    """Store a choice that may hold slashes under its folders, as Hydra will look it up."""
+    parent, _, name = choice.rpartition("/")
+    folders = [part for part in (group, parent.strip("/")) if part]
+    ConfigStore.instance().store(name, node, "/".join(folders), group)
 
 
 def group_choices() -> dict[str, list[str]]:

@@ -160,6 +160,7 @@ BAD = [
     (["router=sfot"], "unknown router 'sfot'; nearest: soft"),
     (["task=digit"], "unknown task 'digit'; nearest: digits"),
     (["backbone=vit_s17"], "unknown backbone 'vit_s17'; nearest: vit_s16"),
+    (["backbone=timm:hf-hub:owner/vit_tiny"], "unknown backbone 'timm:hf-hub:owner/vit_tiny'"),
     (["backbone=timm:vit_tiny_patch16_225"], "nearest: timm:vit_tiny_patch16_224"),
     (["backbone=resnet:18"], "unknown library 'resnet'"),
     (["backbone=timm:resnet18"], "has no MLP that can become an MoE layer"),
