@@ -34,24 +34,30 @@ def build_backbone(name: str, pretrained: bool, seed: int, fit: dict[str, Any], 
         close = nearest(model, timm.list_models(), count=5)[:5]
         raise UserError(f"unknown backbone {name!r}; nearest: {', '.join('timm:' + option for option in close)}")
     arguments = {**fit, **kwargs}
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        try:
-            try:
-                return timm.create_model(model, pretrained=pretrained, **arguments)
-            except TypeError as error:
-                if "img_size" not in str(error):
-                    raise
-                arguments.pop("img_size")
-                return timm.create_model(model, pretrained=pretrained, **arguments)
-        except (TypeError, AssertionError, ValueError) as error:
-            given = ", ".join(f"{key}={value}" for key, value in arguments.items())
-            raise UserError(f"backbone={name} refuses its arguments ({given}): {error}") from None
-        except (OSError, RuntimeError) as error:
-            if not pretrained:
-                raise
-            reason = str(error).splitlines()[0]
-            raise UserError(
-                f"backbone={name}: pretrained weights cannot be loaded ({reason}); run once where there is a network, "
-                "copy the cache of HF_HOME, or type backbone.pretrained=false"
-            ) from None
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return _create(model, pretrained, arguments)
+    except (TypeError, AssertionError, ValueError) as error:
+        given = ", ".join(f"{key}={value}" for key, value in arguments.items())
+        raise UserError(f"backbone={name} refuses its arguments ({given}): {error}") from None
+    except (OSError, RuntimeError) as error:
+        if not pretrained:
+            raise
+        raise UserError(
+            f"backbone={name}: pretrained weights cannot be loaded ({str(error).splitlines()[0]}); run once where "
+            "there is a network and copy the cache of HF_HOME, or type backbone.pretrained=false"
+        ) from None
+
+
+def _create(model: str, pretrained: bool, arguments: dict[str, Any]) -> nn.Module:
+    """Build a model of timm, without `img_size` where it takes images of any size and no such argument."""
+    import timm
+
+    try:
+        return timm.create_model(model, pretrained=pretrained, **arguments)
+    except TypeError as error:
+        if "img_size" not in str(error):
+            raise
+        rest = {key: value for key, value in arguments.items() if key != "img_size"}
+        return timm.create_model(model, pretrained=pretrained, **rest)

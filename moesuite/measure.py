@@ -15,7 +15,7 @@ from moesuite.compute import cost
 from moesuite.config import RunConfig
 from moesuite.moe import aux_loss, call
 from moesuite.optim import build_optimizer
-from moesuite.record import Compute
+from moesuite.record import Compute, Timing
 from moesuite.task import Task
 from moesuite.timing import compare, peak_memory
 
@@ -53,12 +53,9 @@ def measure(
         account = cost(model.eval(), inputs, size)
     latency = step = None
     if config.measure:
-        ours, dense = copy.deepcopy(model), dense.to(device, weight.dtype)
-        forward = partial(_forward, inputs=inputs, precision=precision)
-        train = partial(_step, inputs=inputs, task=task, example=example, config=config, precision=precision)
-        with torch.inference_mode():
-            latency = compare(forward(ours.eval()), forward(dense.eval()), MEASURE_SECONDS)
-        step = compare(train(ours.train()), train(dense.train()), MEASURE_SECONDS)
+        models = copy.deepcopy(model), dense.to(device, weight.dtype)
+        latency = _latency(*models, inputs, precision)
+        step = _training_step(*models, inputs, task, example, config, precision)
     return Compute(
         activated=account.activated,
         executed=account.executed,
@@ -76,25 +73,32 @@ def measure(
     )
 
 
-def _forward(model: nn.Module, inputs: Any, precision: Precision) -> Callable[[], object]:
-    def forward() -> object:
+def _latency(model: nn.Module, dense: nn.Module, inputs: Any, precision: Precision) -> Timing:
+    """Time one forward pass in evaluation, where routers that drop have no limit."""
+
+    def forward(model: nn.Module) -> None:
         with precision():
-            return call(model, inputs)
+            call(model, inputs)
 
-    return forward
+    with torch.inference_mode():
+        return compare(partial(forward, model.eval()), partial(forward, dense.eval()), MEASURE_SECONDS)
 
 
-def _step(
-    model: nn.Module, inputs: Any, task: Task, example: Any, config: RunConfig, precision: Precision
-) -> Callable[[], object]:
-    """Return a whole training step: forward, backward, update."""
-    optimizer, _ = build_optimizer(model, config.optim, steps=1)
+def _training_step(
+    model: nn.Module, dense: nn.Module, inputs: Any, task: Task, example: Any, config: RunConfig, precision: Precision
+) -> Timing:
+    """Time a whole training step: forward, backward, update."""
 
-    def step() -> None:
-        with precision():
-            loss = task.loss(call(model, inputs), example) + aux_loss(model)
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
+    def prepare(model: nn.Module) -> Callable[[], None]:
+        optimizer, _ = build_optimizer(model, config.optim, steps=1)
 
-    return step
+        def step() -> None:
+            with precision():
+                loss = task.loss(call(model, inputs), example) + aux_loss(model)
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+
+        return step
+
+    return compare(prepare(model.train()), prepare(dense.train()), MEASURE_SECONDS)

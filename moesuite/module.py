@@ -42,9 +42,8 @@ class MoEModule(L.LightningModule):
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Return AdamW and its schedule, one step of which is one step of the optimizer."""
         steps = self.trainer.estimated_stepping_batches
-        fused = "mixed" not in str(
-            self.trainer.precision
-        )  # Lightning clips no gradients of a fused step under autocast
+        # Lightning refuses to clip the gradients of a fused step under autocast
+        fused = "mixed" not in str(self.trainer.precision)
         optimizer, schedule = build_optimizer(self.model, self.config.optim, int(steps), fused)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
@@ -55,12 +54,10 @@ class MoEModule(L.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
         """Return the objective; None for a batch of which nothing could be read."""
-        # all randomness of a step depends on (seed, step): a resumed run, and a run with another router, meet the same
-        seed = self.config.seed * 1_000_003 + self.global_step
-        torch.default_generator.manual_seed(seed)
+        torch.default_generator.manual_seed(self._seed(self.config.seed, batch_idx))
         if torch.cuda.is_available():
-            torch.cuda.manual_seed_all(seed)
-        batch = self.task.augment(batch, self.config.data.seed * 1_000_003 + self.global_step)
+            torch.cuda.manual_seed_all(self._seed(self.config.seed, batch_idx))
+        batch = self.task.augment(batch, self._seed(self.config.data.seed, batch_idx))
         inputs = self.task.inputs(batch)
         if self.task.size(batch) == 0:
             return None
@@ -68,11 +65,15 @@ class MoEModule(L.LightningModule):
         auxiliary = aux_losses(self.model)
         for value in auxiliary.values():
             loss = loss + value
-        if self.global_step % self._check_every == 0:
+        if (self.global_step + 1) % self._check_every == 0:
             self._check(loss)
         if (self.global_step + 1) % self._log_every == 0:
             self._log_step(auxiliary)
         return loss
+
+    def _seed(self, base: int, batch_idx: int) -> int:
+        """Mix a seed with epoch and batch: a resumed run, and a run with another router, meet the same randomness."""
+        return ((base * 1_000_003 + self.current_epoch) * 1_000_003 + batch_idx) % (2**31 - 1)
 
     def _check(self, loss: Tensor) -> None:
         self.last_loss = loss.item()
