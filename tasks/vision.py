@@ -88,9 +88,8 @@ class Vision(Task):
             strict: stop at an unreadable image; False: leave it out and count it.
             crop: smallest share of the area of a random resized crop, in (0, 1]; None: no random crop.
             crop_pct: share of the image that the central evaluation crop keeps, in (0, 1].
-            hflip: probability of a horizontal flip, in [0, 1].
+            hflip, erase: probability of a horizontal flip and of random erasing, in [0, 1].
             auto_augment: a policy of timm, for example "rand-m9-mstd0.5-inc1".
-            erase: probability of random erasing, in [0, 1].
             mixup, cutmix: alpha of timm's Mixup and CutMix, >= 0; 0: off.
             smoothing: label smoothing, in [0, 1].
             licence, size: terms and number of rows, for the reader.
@@ -203,8 +202,8 @@ class Vision(Task):
             return {"image": samples[0][0], "label": samples[0][1], "unreadable": []}
         good = [sample for sample in samples if not isinstance(sample, Unreadable)]
         bad = [sample.name for sample in samples if isinstance(sample, Unreadable)]
-        shape = (0, self.channels, self.image_size, self.image_size)
-        images = torch.stack([image for image, _ in good]) if good else torch.empty(shape)
+        empty = torch.empty(0, self.channels, self.image_size, self.image_size)
+        images = torch.stack([image for image, _ in good]) if good else empty
         return {"image": images, "label": torch.tensor([label for _, label in good]), "unreadable": bad}
 
     def augment(self, batch: Batch, seed: int) -> Batch:
