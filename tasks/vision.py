@@ -32,7 +32,6 @@ from moesuite.tasks._images import (
 
 Count = Annotated[int, Ge(1)]
 Share = Annotated[float, Ge(0), Le(1)]
-Split = Literal["train", "val", "test"]
 
 
 class Vision(Task):
@@ -192,7 +191,7 @@ class Vision(Task):
         """Return what a timm model has to fit."""
         return {"num_classes": self.num_classes, "in_chans": self.channels, "img_size": self.image_size}
 
-    def dataset(self, split: Split) -> Dataset[Any] | None:
+    def dataset(self, split: Literal["train", "val", "test"]) -> Dataset[Any] | None:
         """Return a split."""
         return self._datasets.get(split)
 
