@@ -122,6 +122,15 @@ def test_soft_needs_the_number_of_tokens() -> None:
     assert Soft(LayerSpec(4, 2), slots_per_expert=3).phi.shape == (4, 6)
 
 
+def test_noise_is_drawn_in_training_only() -> None:
+    # std 100 / 2 = 50 drowns preferences of at most ln 9: some of 20 draws differ from the noiseless choice
+    router = token_choice(2.0, noise=100.0).train()
+    torch.manual_seed(0)
+    drawn = {str(router(TOKENS).tokens.tolist()) for _ in range(20)}
+    assert len(drawn) > 1
+    assert router.eval()(TOKENS).experts.tolist() == [0, 0, 0, 1]
+
+
 def test_more_experts_per_token_than_experts() -> None:
     with pytest.raises(UserError, match=r"router.k=3: allowed is 1 to num_experts=2"):
         TokenChoice(LayerSpec(2, 2), k=3)
