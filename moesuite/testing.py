@@ -74,7 +74,7 @@ class RouterContract:
     @pytest.mark.parametrize("training", [False, True])
     def test_does_not_depend_on_padding(self, training: bool) -> None:
         router, x = self.build().train(training), self.inputs()
-        if not torch.equal(self.output(router, x), self.output(router, x)):
+        if not torch.equal(router(x).dense()[1], router(x).dense()[1]):
             return  # random in training: there is nothing to compare
         padding = torch.full((self.groups, 5, self.dim), 7.0)
         mask = torch.arange(self.tokens + 5).expand(self.groups, -1) < self.tokens
