@@ -28,7 +28,7 @@ def build_models(config: RunConfig, task: Task, example: Any) -> tuple[nn.Module
     """Return the model with its MoE layers, and the matched dense model with the same initial weights."""
     backbone = config.backbone
     dense = build_backbone(
-        backbone.name, backbone.pretrained, backbone.seed, task.backbone_arguments(), backbone.kwargs
+        backbone.model, backbone.pretrained, backbone.seed, task.backbone_arguments(), backbone.kwargs
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.router_seed)

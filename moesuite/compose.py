@@ -96,7 +96,9 @@ def _register_choice(group: str, choice: str, folders: list[Path]) -> None:
     if group == "router" and ":" in choice:
         _store_under_path(group, choice, {"name": choice, **router_defaults(choice)})
     elif group == "backbone" and ":" in choice:
-        _store_under_path(group, choice, {"name": choice, "pretrained": False, "seed": "${seed}", "kwargs": {}})
+        _store_under_path(
+            group, choice, {"name": choice, "model": choice, "pretrained": False, "seed": "${seed}", "kwargs": {}}
+        )
     else:
         outside = {"router": ", or router=my_file:MyRouter for your own", "backbone": ", or backbone=timm:<name>"}
         raise unknown(group, choice, known, f"{group}={nearest(choice, known)[0]}{outside.get(group, '')}")

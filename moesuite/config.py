@@ -44,9 +44,10 @@ class Data(Section):
 
 
 class Backbone(Section):
-    """A model by name, `timm:<name>`, with the keyword arguments of its constructor."""
+    """A name for the record, and a model, `timm:<name>`, with the keyword arguments of its constructor."""
 
     name: str
+    model: str
     pretrained: bool = False
     seed: int = Field(0, ge=0)
     kwargs: dict[str, Any] = Field(default_factory=dict)
