@@ -288,6 +288,7 @@ def test_two_processes_write_one_record(command: Command, tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(2400)  # twelve runs
 def test_digits_reach_96_percent_for_every_router(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The sweep of the README, mean of three seeds."""
     monkeypatch.chdir(tmp_path)
