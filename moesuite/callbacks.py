@@ -15,7 +15,7 @@ from lightning.pytorch.callbacks import RichProgressBar
 from moesuite.module import MoEModule
 from moesuite.record import CurvePoint
 
-REFRESHES = 4  # of the progress bar, in a second: Lightning's 100 compete with training for the processor
+REFRESHES = 2  # of the progress bar, in a second: Lightning's 100 compete with training for the processor
 
 
 class Curve(L.Callback):
