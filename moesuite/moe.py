@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -131,10 +131,15 @@ def moe_layers(model: nn.Module) -> Iterator[tuple[str, MoE]]:
     return ((name, module) for name, module in model.named_modules() if isinstance(module, MoE))
 
 
-def aux_losses(model: nn.Module) -> Mapping[str, Tensor]:
-    """Return the unread auxiliary losses of all layers by name, weighted and summed, and mark them as read."""
+def contexts(model: nn.Module) -> list[RoutingContext]:
+    """Return the contexts of the MoE layers of `model`: one for each `moefy`."""
+    return list({id(layer.context): layer.context for _, layer in moe_layers(model)}.values())
+
+
+def unread_losses(contexts: Iterable[RoutingContext]) -> dict[str, Tensor]:
+    """Return the unread auxiliary losses by name, weighted and summed over layers, and mark them as read."""
     sums: dict[str, Tensor] = {}
-    for context in {id(layer.context): layer.context for _, layer in moe_layers(model)}.values():
+    for context in contexts:
         for name, loss in context.losses:
             sums[name] = sums[name] + loss if name in sums else loss
         context.losses.clear()
@@ -144,5 +149,5 @@ def aux_losses(model: nn.Module) -> Mapping[str, Tensor]:
 
 def aux_loss(model: nn.Module) -> Tensor:
     """Return the auxiliary losses of all MoE layers since the last call, to be added to the task's loss; 0 if none."""
-    losses = aux_losses(model).values()
+    losses = unread_losses(contexts(model)).values()
     return torch.stack(list(losses)).sum() if losses else torch.zeros(())

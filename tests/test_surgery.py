@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from moesuite import UserError, aux_loss, moefy
 from moesuite.experts import Experts, read_mlp
-from moesuite.moe import UNREAD_LIMIT, MoE, aux_losses, moe_layers
+from moesuite.moe import UNREAD_LIMIT, MoE, contexts, moe_layers, unread_losses
 from moesuite.surgery import candidates, limited_evaluation
 
 ARCHITECTURES = {
@@ -165,7 +165,7 @@ def test_the_rest_of_the_model_is_untouched() -> None:
 def test_auxiliary_losses_reach_the_objective_of_any_loop() -> None:
     model = moefy(small_vit(), num_experts=4, balance_weight=1.0, z_weight=0.0).train()
     model(images())
-    losses = aux_losses(model)
+    losses = unread_losses(contexts(model))
     # two layers, each close to balanced at initialisation: 1 each
     assert losses["balance"].item() == pytest.approx(2.0, abs=0.3)
     model(images())
