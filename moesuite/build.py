@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 
 from moesuite.backbones import build_backbone
+from moesuite.certificate import build_with, causal, causal_routers
 from moesuite.config import RunConfig
+from moesuite.errors import UserError
 from moesuite.plugins import checked_options, task_class
+from moesuite.subject import Subject
 from moesuite.surgery import moefy
 from moesuite.task import Task
 
@@ -25,7 +29,13 @@ def build_task(options: dict[str, Any]) -> Task:
 
 
 def build_models(config: RunConfig, task: Task, example: Any) -> tuple[nn.Module, nn.Module]:
-    """Return the model with its MoE layers, and the matched dense model with the same initial weights."""
+    """Return the model with its MoE layers, and the matched dense model with the same initial weights.
+
+    Raises:
+        UserError: for a router that looks ahead on a causal task.
+    """
+    if task.causal and not config.allow_noncausal:
+        refuse_lookahead(config)
     backbone = config.backbone
     dense = build_backbone(
         backbone.model, backbone.pretrained, backbone.seed, task.backbone_arguments(), backbone.kwargs
@@ -43,3 +53,18 @@ def build_models(config: RunConfig, task: Task, example: Any) -> tuple[nn.Module
             **config.router_options,
         )
     return model, dense
+
+
+def refuse_lookahead(config: RunConfig) -> None:
+    """Measure whether the router of `config` is causal.
+
+    Raises:
+        UserError: if it is not, with the names of those that are.
+    """
+    name, options = config.router["name"], config.router_options
+    found = causal(Subject(partial(build_with, name, **options), max(2, config.num_experts)))
+    if not found.holds:
+        raise UserError(
+            f"router={name} is not causal (certificate: {found.detail}), and this task predicts later tokens; allowed: "
+            f"{', '.join(causal_routers())}; or type allow_noncausal=true, and the record will say so"
+        )

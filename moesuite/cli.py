@@ -9,6 +9,7 @@ from moesuite.errors import unknown
 
 VERBS = {
     "run": "train and measure one router on one task, or a sweep with -m",
+    "certify": "measure how routers behave: causality, determinism, gradients, ...",
     "leaderboard": "turn run records into a page",
 }
 

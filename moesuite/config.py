@@ -61,6 +61,7 @@ class RunConfig(Section):
     num_experts: int = Field(8, ge=1, le=65536)
     slots_per_token: float = Field(1.0, gt=0)
     eval_slots_per_token: float | None = Field(None, gt=0)
+    allow_noncausal: bool = False
     layers: str | list[int | str] = "last_half"
     records: str = "runs"
     force: bool = False

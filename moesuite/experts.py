@@ -165,16 +165,21 @@ class Experts(nn.Module):
 
     def forward(self, x: Float[Tensor, "E N D"]) -> Float[Tensor, "E N D"]:
         """Apply expert e to x[e]."""
-        return self._mlp(x, (self.up, self.gate, self.norm, self.down))
+        return self.mlp(x, self.stacks)
 
     def ragged(self, x: Float[Tensor, "M D"], counts: list[int]) -> Float[Tensor, "M D"]:
         """Apply expert e to its `counts[e]` rows of x, which is sorted by expert; counts sum to M."""
-        stacks = (self.up, self.gate, self.norm, self.down)
-        columns = [[None] * self.num_experts if stack is None else stack.single() for stack in stacks]
+        columns = [[None] * self.num_experts if stack is None else stack.single() for stack in self.stacks]
         rows = zip(x.split(counts), *columns, strict=True)
-        return torch.cat([self._mlp(part, layers) for part, *layers in rows])
+        return torch.cat([self.mlp(part, layers) for part, *layers in rows])
 
-    def _mlp(self, x: Tensor, layers: Layers) -> Tensor:
+    @property
+    def stacks(self) -> tuple[StackedLinear, StackedLinear | None, StackedLayerNorm | None, StackedLinear]:
+        """Up, gate, norm and down of all experts."""
+        return self.up, self.gate, self.norm, self.down
+
+    def mlp(self, x: Tensor, layers: Layers) -> Tensor:
+        """Apply up, gate, norm and down, as `layers` has them."""
         up, gate, norm, down = layers
         assert up is not None and down is not None
         hidden = self.act(up(x)) if gate is None else self.act(gate(x)) * up(x)

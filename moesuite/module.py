@@ -15,7 +15,7 @@ from moesuite.config import RunConfig
 from moesuite.errors import RunFailed
 from moesuite.moe import call, contexts, moe_layers, unread_losses
 from moesuite.optim import build_optimizer
-from moesuite.stats import Counts, count
+from moesuite.stats import Counts, count, is_finite
 from moesuite.task import Batch, Task
 
 
@@ -80,9 +80,16 @@ class MoEModule(L.LightningModule):
         self.last_loss = loss.item()
         if not math.isfinite(self.last_loss):
             raise RunFailed(
-                f"the loss is {self.last_loss} at step {self.global_step}; allowed: finite numbers; "
+                f"the loss is {self.last_loss} at step {self.global_step}{self._culprit()}; allowed: finite numbers; "
                 f"type for example optim.lr={self.config.optim.lr / 10:g}, or optim.clip=1.0"
             )
+
+    def _culprit(self) -> str:
+        """Name the first layer whose router put out numbers that are not finite."""
+        for name, layer in moe_layers(self.model):
+            if layer.routing is not None and not is_finite(layer.routing):
+                return f": the router of {name} has logits that are not finite"
+        return ""
 
     def _log_step(self, auxiliary: Mapping[str, Tensor]) -> None:
         values = {f"train/{name}_loss": value.detach() for name, value in auxiliary.items()}

@@ -29,10 +29,12 @@ class RoutingContext:
 
     Attributes:
         mask: [G, T], True for real tokens; None: all are.
+        ids: [G, T], token ids where the model is called with them; else None.
         losses: auxiliary losses of the training forwards that `aux_loss` has not read yet.
     """
 
     mask: Tensor | None = None
+    ids: Tensor | None = None
     losses: list[tuple[str, Tensor]] = field(default_factory=list)
     unread: int = 0
     is_open: bool = True
@@ -42,13 +44,13 @@ class RoutingContext:
         """Copies and pickles start fresh: tensors of a running forward do not belong to them."""
         return RoutingContext().__dict__
 
-    def begin(self, mask: Tensor | None, training: bool) -> None:
+    def begin(self, mask: Tensor | None, training: bool, ids: Tensor | None = None) -> None:
         """Open the context for one forward of the host model.
 
         Raises:
             RuntimeError: if the losses of many training forwards were never read: training would silently go without.
         """
-        self.mask, self.is_open, self.with_grad = mask, True, torch.is_grad_enabled()
+        self.mask, self.ids, self.is_open, self.with_grad = mask, ids, True, torch.is_grad_enabled()
         if self.losses and training and self.with_grad:
             self.unread += 1
             if self.unread > UNREAD_LIMIT:
@@ -97,6 +99,9 @@ class MoE(nn.Module):
                 f"padding mask of shape {tuple(mask.shape)} for tokens of shape {tuple(tokens.shape)}: "
                 "allowed is one value per token, [groups, tokens]"
             )
+        if self.training and self.context.is_open:
+            self.router.advance()
+        self.router.ids = self.context.ids
         with torch.autocast(x.device.type, enabled=False):
             routing = self.router(tokens.float(), mask)
         self._keep(routing)

@@ -151,11 +151,16 @@ def write_record(path: Path, record: RunRecord, overwrite: bool = False) -> None
     """
     if path.exists() and not overwrite and read_record(path).status == "ok":
         raise FileExistsError(f"{path}: a finished record is never overwritten silently")
+    write_text(path, record.model_dump_json(indent=1) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file atomically; its folder is made."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=".part")
     try:
         with os.fdopen(handle, "w") as stream:
-            stream.write(record.model_dump_json(indent=1) + "\n")
+            stream.write(text)
             stream.flush()
             os.fsync(stream.fileno())
         Path(name).chmod(0o644)

@@ -18,14 +18,16 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from moesuite.choice import dropless, experts_take, tokens_take
+from moesuite.choice import top as top
 from moesuite.errors import UserError
 from moesuite.routing import EMPTY as EMPTY
 from moesuite.routing import RaggedRouting as RaggedRouting
@@ -100,6 +102,7 @@ class Router(nn.Module, ABC):
         causal: claims that no token's routing depends on a later token, in training too.
         drops: claims that a token can be refused for lack of capacity, so that evaluation is also done without limit.
         limited: whether a router that drops keeps its training capacity in evaluation (the board's second figure).
+        ids: [G, T], the token ids of this forward where the model has them; else None.
     """
 
     paper: ClassVar[str] = ""
@@ -110,6 +113,7 @@ class Router(nn.Module, ABC):
         super().__init__()
         self.spec = spec
         self.limited = False
+        self.ids: Tensor | None = None
 
     @property
     def slots_per_token(self) -> float | None:
@@ -129,6 +133,13 @@ class Router(nn.Module, ABC):
         budget = self.slots_per_token
         if budget is None:
             raise RuntimeError("no capacity is in force: look at `slots_per_token` first")
+        return self._ceiling(budget, tokens)
+
+    def training_capacity(self, tokens: int) -> int:
+        """The same under the training budget, whatever limit is in force."""
+        return self._ceiling(self.spec.slots_per_token, tokens)
+
+    def _ceiling(self, budget: float, tokens: int) -> int:
         # 1e-9: 1.1 · 10 / 1 must give 11, not 12
         return max(1, math.ceil(budget * tokens / self.spec.num_experts - 1e-9))
 
@@ -138,24 +149,62 @@ class Router(nn.Module, ABC):
         real = mask.sum(dim=1).double()
         return (budget * real / self.spec.num_experts - 1e-9).ceil().clamp(min=1).long()
 
-    def choose_tokens(self, scores: Float[Tensor, "G E T"], mask: Bool[Tensor, "G T"] | None = None) -> SlotRouting:
+    def choose_tokens(
+        self,
+        scores: Float[Tensor, "G E T"],
+        mask: Bool[Tensor, "G T"] | None = None,
+        losses: Mapping[str, Tensor] | None = None,
+    ) -> SlotRouting:
         """Let each expert take its best tokens, up to its capacity; the combine weight is the score.
 
         Args:
-            scores: >= 0. Ties go to the lower index; slot = rank.
+            scores: >= 0; below 0: never taken. Ties go to the lower index; slot = rank.
             mask: True for real tokens; padding is never taken and buys no capacity.
+            losses: auxiliary losses by name, weighted.
         """
-        length = scores.shape[-1]
-        capacity = self.capacity(length)
+        limits = None if mask is None else self.group_capacity(mask)
+        return experts_take(scores, self.capacity(scores.shape[-1]), limits, mask, losses)
+
+    def choose_experts(
+        self,
+        gates: Float[Tensor, "G T K"],
+        experts: Int[Tensor, "G T K"],
+        mask: Bool[Tensor, "G T"] | None = None,
+        losses: Mapping[str, Tensor] | None = None,
+        batch_priority: bool = False,
+    ) -> SlotRouting | RaggedRouting:
+        """Send each token to the experts that it chose: within their capacity, or all where no limit is in force.
+
+        Args:
+            gates: combine weights.
+            experts: choices in [0, E), first choice first; E itself stands for no choice.
+            mask: True for real tokens; padding is never sent and buys no capacity.
+            losses: auxiliary losses by name, weighted.
+            batch_priority: serve tokens by their top gate instead of by their order.
+        """
+        num_experts = self.spec.num_experts
         if mask is not None:
-            scores = scores.masked_fill(~mask[:, None], -1.0)  # padding comes last
-        weights, tokens = scores.sort(dim=-1, descending=True, stable=True)
-        weights, tokens = weights[..., :capacity], tokens[..., :capacity]  # [G, E, C]
-        if mask is not None:
-            rank = torch.arange(capacity, device=scores.device)
-            empty = (weights < 0) | (rank >= self.group_capacity(mask)[:, None, None])
-            tokens, weights = tokens.masked_fill(empty, EMPTY), weights.masked_fill(empty, 0.0)
-        return SlotRouting(tokens, weights, length)
+            experts = experts.masked_fill(~mask[..., None], num_experts)
+        if self.slots_per_token is None:
+            return dropless(gates, experts, num_experts, losses)
+        limits = None if mask is None else self.group_capacity(mask)
+        capacity = self.capacity(experts.shape[1])
+        return tokens_take(gates, experts, num_experts, capacity, limits, batch_priority, losses)
+
+    def choices(self, k: int) -> int:
+        """Return `k`, the experts per token, if there are as many.
+
+        Raises:
+            UserError: if k > E.
+        """
+        if k > self.spec.num_experts:
+            raise UserError(
+                f"router.k={k}: allowed is 1 to num_experts={self.spec.num_experts}; type for example router.k=1"
+            )
+        return k
+
+    def advance(self) -> None:
+        """Take up what the last training forward taught; called once before each, never when one is recomputed."""
 
     @abstractmethod
     def forward(self, x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None) -> Routing:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Float, Int
@@ -61,6 +61,11 @@ class SlotRouting:
         one_hot = F.one_hot(self.tokens + 1, self.num_tokens + 1)[..., 1:]  # [G, E, C, T]; empty slots are all zero
         dispatch = one_hot.permute(0, 3, 1, 2).to(self.weights)
         return dispatch, dispatch * self.weights[:, None]
+
+    def reweighed(self, gates: Float[Tensor, "G T E"]) -> SlotRouting:
+        """Return the same slots with the gates of their pairs as combine weights."""
+        weights = gates.transpose(1, 2).gather(2, self.tokens.clamp(min=0)) * (self.tokens != EMPTY)
+        return replace(self, weights=weights)
 
     def load(self) -> Float[Tensor, "G E"]:
         """Filled slots of each expert."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from moesuite.routing import Routing
+from moesuite.routing import Routing, SoftRouting
 
 DEAD_BELOW = 0.01
 
@@ -44,6 +44,12 @@ def count(routing: Routing, mask: Tensor | None = None) -> Counts:
     real = torch.ones_like(per_token, dtype=torch.bool) if mask is None else mask
     load, demand = routing.load().sum(dim=0), routing.demand().sum(dim=0)
     return Counts(load, demand, ((per_token == 0) & real).sum(), real.sum())
+
+
+def is_finite(routing: Routing) -> bool:
+    """Return whether every weight of a routing is a finite number: logits that are not give weights that are not."""
+    weights = (routing.dispatch, routing.combine) if isinstance(routing, SoftRouting) else (routing.weights,)
+    return all(bool(torch.isfinite(tensor).all()) for tensor in weights)
 
 
 @dataclass(frozen=True)

@@ -183,8 +183,11 @@ class _Begin:
         self.context = context
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        mask = kwargs.get("attention_mask")
-        self.context.begin(mask.bool() if isinstance(mask, Tensor) and mask.ndim == 2 else None, module.training)
+        mask, ids = (
+            value if isinstance(value, Tensor) and value.ndim == 2 else None
+            for value in (kwargs.get("attention_mask"), kwargs.get("input_ids"))
+        )
+        self.context.begin(None if mask is None else mask.bool(), module.training, ids)
 
 
 class _End:

@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+import torch
 
 from moesuite import Router, compose
 from moesuite.plugins import router_class
@@ -41,8 +42,8 @@ def test_the_router_is_one_file_of_at_most_40_lines_that_keeps_the_contract(my_f
     assert issubclass(cls, Router)
     case = type("Case", (RouterContract,), {"router": cls})()
     case.test_is_deterministic_in_evaluation()
-    case.test_does_not_depend_on_padding(training=True)
-    case.test_fast_path_equals_the_dense_tensors()
+    case.test_does_not_depend_on_padding()
+    case.test_fast_path_equals_the_dense_tensors(True, torch.float32)
     case.test_every_parameter_gets_gradient()
 
 

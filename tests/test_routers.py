@@ -20,22 +20,32 @@ from moesuite.routers.soft import Soft
 from moesuite.routers.token_choice import TokenChoice
 from moesuite.testing import RouterContract
 
+# whose cost is not bounded in training, by their own definition
+UNBOUNDED = {"dense", "relu"}
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
     *((name, {}) for name in router_names()),
     ("token_choice", {"k": 2}),
     ("token_choice", {"k": 4}),
     ("token_choice", {"k": 2, "batch_priority": True}),
     ("token_choice", {"noise": 1.0}),
+    ("noisy_topk", {"k": 1}),
+    ("loss_free", {"k": 2}),
+    ("sinkhorn_token_choice", {"k": 2, "noise": 0.0}),
+    ("sinkhorn_expert_choice", {"noise": 0.0}),
+    ("sparsity_constrained_token_choice", {"k": 2}),
+    ("usmoe", {"alpha": 0.0}),
+    ("usmoe", {"alpha": 1.0}),
+    ("soft", {"dispatch": "uniform"}),
+    ("soft", {"combine": "uniform"}),
+    ("soft", {"dispatch": "uniform", "combine": "uniform"}),
+    ("soft", {"dispatch": "identity", "combine": "identity"}),
 ]
 
 
 def contract(name: str, options: dict[str, Any]) -> type[RouterContract]:
     label = name + "".join(f"_{key}_{value}" for key, value in options.items())
-    cls = router_class(name)
-    if cls.__name__ == "Dense":  # has no parameters, so nothing to train
-        members = {"router": cls, "options": options, "test_every_parameter_gets_gradient": None}
-        return type(f"Test_{label}", (RouterContract,), members)
-    return type(f"Test_{label}", (RouterContract,), {"router": cls, "options": options})
+    members = {"router": router_class(name), "options": options, "within_budget": name not in UNBOUNDED}
+    return type(f"Test_{label}", (RouterContract,), members)
 
 
 for _name, _options in VARIANTS:

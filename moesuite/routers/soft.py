@@ -4,11 +4,14 @@ Puigcerver et al., "From Sparse to Soft Mixtures of Experts" (2023), https://arx
 D = softmax over tokens of X Φ, X̃ = Dᵀ X, C = softmax over all E·C slots of X Φ, Y = C Ỹ; section 2.3 for the
 L2-normalisation of X over D and of Φ, times one trained scale. Normalisation is for the logits only: experts read X.
 Nothing is dropped and nothing is discrete; every output sees every token of its group: not causal.
+
+Its ablations (the paper's section on "learned routing"): `dispatch` and `combine` may each be "learned" or "uniform"
+(equal weights 1/T and 1/S), and both "identity": slot i reads and answers token i alone.
 """
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from annotated_types import Ge
@@ -19,23 +22,40 @@ from torch.nn import functional as F
 from moesuite.errors import UserError
 from moesuite.router import LayerSpec, Router, SoftRouting
 
+Mixing = Literal["learned", "uniform", "identity"]
+
 
 class Soft(Router):
     """Soft mixtures over a fixed number of slots per expert."""
 
     paper = "Puigcerver et al. 2023, https://arxiv.org/abs/2308.00951"
 
-    def __init__(self, spec: LayerSpec, slots_per_expert: Annotated[int, Ge(1)] | None = None) -> None:
+    def __init__(
+        self,
+        spec: LayerSpec,
+        slots_per_expert: Annotated[int, Ge(1)] | None = None,
+        dispatch: Mixing = "learned",
+        combine: Mixing = "learned",
+    ) -> None:
         """Build the router.
 
         Args:
             spec: the layer.
             slots_per_expert: slots C of each expert, >= 1; None: ceil(slots_per_token · T / E).
+            dispatch: how slots read tokens: learned, uniform, or (both) identity.
+            combine: how tokens read slots: learned, uniform, or (both) identity.
 
         Raises:
-            UserError: if `slots_per_expert` is None and the layer's number of tokens is not known.
+            UserError: if `slots_per_expert` is None and the layer's number of tokens is not known, or if only one of
+                `dispatch` and `combine` is identity.
         """
         super().__init__(spec)
+        if (dispatch == "identity") != (combine == "identity"):
+            raise UserError(
+                f"router.dispatch={dispatch} with router.combine={combine}: identity is allowed for both or neither; "
+                "type router.dispatch=identity router.combine=identity"
+            )
+        self.dispatch, self.combine = dispatch, combine
         if slots_per_expert is None:
             if spec.tokens is None:
                 raise UserError(
@@ -44,19 +64,31 @@ class Soft(Router):
                 )
             slots_per_expert = self.capacity(spec.tokens)
         self.slots_per_expert = slots_per_expert
-        self.phi = nn.Parameter(torch.empty(spec.dim, spec.num_experts * slots_per_expert))
-        self.scale = nn.Parameter(torch.ones(()))
-        nn.init.trunc_normal_(self.phi, std=spec.dim**-0.5)  # LeCun normal
+        if "learned" in (dispatch, combine):
+            self.phi = nn.Parameter(torch.empty(spec.dim, spec.num_experts * slots_per_expert))
+            self.scale = nn.Parameter(torch.ones(()))
+            nn.init.trunc_normal_(self.phi, std=spec.dim**-0.5)  # LeCun normal
 
     def forward(self, x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None) -> SoftRouting:
-        phi = self.scale.float() * F.normalize(self.phi.float(), dim=0, eps=1e-6)
-        logits = F.normalize(x.float(), dim=-1, eps=1e-6) @ phi  # [G, T, S]
-        if mask is None:
-            dispatch, combine = logits.softmax(dim=1), logits.softmax(dim=2)
-        else:
-            real = mask[..., None]
-            # the lowest finite number instead of -inf: a group of nothing but padding must not turn into NaN
-            dispatch = logits.masked_fill(~real, torch.finfo(logits.dtype).min).softmax(dim=1) * real
-            combine = logits.softmax(dim=2) * real
+        logits = self._logits(x)  # [G, T, S]
+        dispatch = self._weights(self.dispatch, logits, mask, dim=1)
+        combine = self._weights(self.combine, logits, None, dim=2)
+        if mask is not None:
+            dispatch, combine = dispatch * mask[..., None], combine * mask[..., None]
         slots = (self.spec.num_experts, self.slots_per_expert)
         return SoftRouting(dispatch.unflatten(2, slots), combine.unflatten(2, slots))
+
+    def _logits(self, x: Tensor) -> Tensor:
+        if "learned" not in (self.dispatch, self.combine):
+            return x.new_zeros(*x.shape[:2], self.spec.num_experts * self.slots_per_expert)
+        phi = self.scale.float() * F.normalize(self.phi.float(), dim=0, eps=1e-6)
+        return F.normalize(x.float(), dim=-1, eps=1e-6) @ phi
+
+    def _weights(self, mixing: Mixing, logits: Tensor, mask: Tensor | None, dim: int) -> Tensor:
+        if mixing == "identity":
+            return torch.eye(*logits.shape[1:], device=logits.device).expand_as(logits)
+        logits = logits if mixing == "learned" else torch.zeros_like(logits)
+        if mask is not None:
+            # the lowest finite number instead of -inf: a group of nothing but padding must not turn into NaN
+            logits = logits.masked_fill(~mask[..., None], torch.finfo(logits.dtype).min)
+        return logits.softmax(dim=dim)

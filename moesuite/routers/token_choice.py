@@ -16,9 +16,8 @@ from annotated_types import Ge
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from moesuite.errors import UserError
 from moesuite.losses import balance_loss, z_loss
-from moesuite.router import EMPTY, Gate, LayerSpec, RaggedRouting, Router, Routing, SlotRouting
+from moesuite.router import Gate, LayerSpec, Router, Routing, top
 
 Weight = Annotated[float, Ge(0)]
 
@@ -52,11 +51,7 @@ class TokenChoice(Router):
             UserError: if k > E.
         """
         super().__init__(spec)
-        if k > spec.num_experts:
-            raise UserError(
-                f"router.k={k}: allowed is 1 to num_experts={spec.num_experts}; type for example router.k=1"
-            )
-        self.k, self.batch_priority, self.noise = k, batch_priority, noise
+        self.k, self.batch_priority, self.noise = self.choices(k), batch_priority, noise
         self.balance_weight, self.z_weight = balance_weight, z_weight
         self.causal = k == 1 and not batch_priority  # a later first choice takes the slot of an earlier second one
         self.gate = Gate(spec.dim, spec.num_experts)
@@ -66,48 +61,9 @@ class TokenChoice(Router):
         noisy = logits
         if self.training and self.noise > 0:
             noisy = logits + torch.randn_like(logits) * (self.noise / self.spec.num_experts)
-        probabilities, order = noisy.softmax(dim=-1).sort(dim=-1, descending=True, stable=True)
-        gates, experts = probabilities[..., : self.k], order[..., : self.k]  # [G, T, K]
+        gates, experts = top(noisy.softmax(dim=-1), self.k)  # [G, T, K]
         losses = {
             "balance": self.balance_weight * balance_loss(logits, experts, mask),
             "z": self.z_weight * z_loss(logits, mask),
         }
-        route = self._dropless if self.slots_per_token is None else self._limited
-        return route(gates, experts, mask, losses)
-
-    def _dropless(
-        self, gates: Tensor, experts: Tensor, mask: Tensor | None, losses: dict[str, Tensor]
-    ) -> RaggedRouting:
-        groups, length, k = experts.shape
-        tokens = torch.arange(groups * length, device=gates.device).repeat_interleave(k)
-        flat_experts, flat_gates = experts.flatten(), gates.flatten()
-        if mask is not None:
-            real = mask.flatten().repeat_interleave(k)
-            tokens, flat_experts, flat_gates = tokens[real], flat_experts[real], flat_gates[real]
-        return RaggedRouting(tokens, flat_experts, flat_gates, groups, length, self.spec.num_experts, losses)
-
-    def _limited(self, gates: Tensor, experts: Tensor, mask: Tensor | None, losses: dict[str, Tensor]) -> SlotRouting:
-        groups, length, k = experts.shape
-        num_experts, capacity = self.spec.num_experts, self.capacity(length)
-        priority = torch.arange(length, device=gates.device).expand(groups, length)
-        if self.batch_priority:
-            priority = gates[..., 0].argsort(dim=1, descending=True, stable=True)
-        # pairs in the order of service: all first choices, then all second choices, ...  [G, K·T]
-        tokens = priority.repeat(1, k)
-        pick = priority[..., None].expand(-1, -1, k)
-        queue_gates = gates.gather(1, pick).transpose(1, 2).flatten(1)
-        queue = experts if mask is None else experts.masked_fill(~mask[..., None], num_experts)
-        queue = queue.gather(1, pick).transpose(1, 2).flatten(1)
-        # rank of each pair in its expert's own queue
-        expert, order = queue.sort(dim=1, stable=True)
-        demand = queue.new_zeros(groups, num_experts + 1).scatter_add_(1, queue, torch.ones_like(queue))
-        first = demand.cumsum(1) - demand
-        rank = torch.arange(k * length, device=gates.device) - first.gather(1, expert)
-        limit = torch.full_like(rank[:, :1], capacity) if mask is None else self.group_capacity(mask)[:, None]
-        served = (rank < limit) & (expert < num_experts)
-        slot = torch.where(served, expert * capacity + rank, num_experts * capacity)  # the refused share one last slot
-        slots = (groups, num_experts * capacity + 1)
-        taken = tokens.new_full(slots, EMPTY).scatter(1, slot, tokens.gather(1, order))[:, :-1]
-        weights = gates.new_zeros(slots).scatter(1, slot, queue_gates.gather(1, order))[:, :-1]
-        shape = (groups, num_experts, capacity)
-        return SlotRouting(taken.reshape(shape), weights.reshape(shape), length, losses, demand[:, :-1].float())
+        return self.choose_experts(gates, experts, mask, losses, self.batch_priority)

@@ -1,0 +1,163 @@
+"""Who gets which slot: pure functions from scores to routings. Ties go to the lower index everywhere.
+
+`torch.topk` does not promise an order of ties and a stable sort of all scores costs up to five times as much, so `top`
+takes the top of integer keys that hold score and index at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from moesuite.routing import EMPTY, RaggedRouting, SlotRouting
+
+
+def top(scores: Float[Tensor, "*batch N"], k: int) -> tuple[Float[Tensor, "*batch K"], Int[Tensor, "*batch K"]]:
+    """Return the `k` largest scores of each row in descending order, and their indices; ties by the lower index.
+
+    Args:
+        scores: any numbers; gradient flows to those that are taken. NaN comes first, lest it goes unseen.
+        k: 1 to N.
+    """
+    if k == 1:  # documented to return the first of equal maxima
+        values, indices = scores.max(dim=-1, keepdim=True)
+        return values, indices
+    length = scores.shape[-1]
+    numbers = scores.detach().float() + 0.0  # makes -0.0 equal to 0.0
+    bits = numbers.view(torch.int32).masked_fill(numbers.isnan(), 0x7FFFFFFF)
+    ordered = (bits ^ ((bits >> 31) & 0x7FFFFFFF)).long()  # integers in the order of the numbers
+    last = torch.arange(length - 1, -1, -1, device=scores.device)
+    keys = (ordered * length + last).topk(k, dim=-1).values
+    indices = length - 1 - keys % length
+    return scores.gather(-1, indices), indices
+
+
+def experts_take(
+    scores: Float[Tensor, "G E T"],
+    capacity: int,
+    limits: Int[Tensor, " G"] | None = None,
+    mask: Bool[Tensor, "G T"] | None = None,
+    losses: Mapping[str, Tensor] | None = None,
+) -> SlotRouting:
+    """Let each expert take its best tokens; slot = rank; the combine weight is the score.
+
+    Args:
+        scores: >= 0; below 0: never taken.
+        capacity: slots C of an expert; more than T are cut to T.
+        limits: slots that an expert may fill in each group, where padding makes them differ.
+        mask: True for real tokens; padding is never taken.
+        losses: auxiliary losses.
+    """
+    length = scores.shape[-1]
+    if mask is not None:
+        scores = scores.masked_fill(~mask[:, None], -1.0)  # padding comes last
+    weights, tokens = top(scores, min(capacity, length))  # [G, E, C]
+    empty = weights.detach() < 0
+    if limits is not None:
+        empty = empty | (torch.arange(tokens.shape[-1], device=scores.device) >= limits[:, None, None])
+    return SlotRouting(tokens.masked_fill(empty, EMPTY), weights.masked_fill(empty, 0.0), length, losses or {})
+
+
+def tokens_take(
+    gates: Float[Tensor, "G T K"],
+    experts: Int[Tensor, "G T K"],
+    num_experts: int,
+    capacity: int,
+    limits: Int[Tensor, " G"] | None = None,
+    batch_priority: bool = False,
+    losses: Mapping[str, Tensor] | None = None,
+) -> SlotRouting:
+    """Give slots to all first choices, then to all second choices, ...; those beyond an expert's capacity are refused.
+
+    Args:
+        gates: combine weights.
+        experts: choices in [0, E); E itself stands for no choice.
+        num_experts, capacity: E and C.
+        limits: slots that an expert may fill in each group, where padding makes them differ.
+        batch_priority: serve tokens by their top gate instead of by their order.
+        losses: auxiliary losses.
+    """
+    groups, length, k = experts.shape
+    priority = torch.arange(length, device=gates.device).expand(groups, length)
+    if batch_priority:
+        priority = gates[..., 0].argsort(dim=1, descending=True, stable=True)
+    pick = priority[..., None].expand(-1, -1, k)
+    queue, queue_gates = (values.gather(1, pick).transpose(1, 2).flatten(1) for values in (experts, gates))  # [G, K·T]
+    # the rank of each pair in its expert's own queue
+    expert, order = queue.sort(dim=1, stable=True)
+    demand = queue.new_zeros(groups, num_experts + 1).scatter_add_(1, queue, torch.ones_like(queue))
+    rank = torch.arange(k * length, device=gates.device) - (demand.cumsum(1) - demand).gather(1, expert)
+    pairs = (rank, expert, priority.repeat(1, k).gather(1, order), queue_gates.gather(1, order))
+    taken, weights = _fill(*pairs, num_experts, capacity, limits)
+    return SlotRouting(taken, weights, length, losses or {}, demand[:, :-1].float())
+
+
+def tokens_take_in_order(
+    gates: Float[Tensor, "G T E"],
+    wanted: Bool[Tensor, "G T E"],
+    capacity: int,
+    limits: Int[Tensor, " G"] | None = None,
+) -> SlotRouting:
+    """Give each expert's slots to the tokens that want them, earlier ones first, so that no later token matters.
+
+    Args:
+        gates: combine weights.
+        wanted: which pairs ask for a slot.
+        capacity: slots C of an expert.
+        limits: slots that an expert may fill in each group, where padding makes them differ.
+    """
+    groups, length, num_experts = gates.shape
+    asks = wanted.transpose(1, 2)  # [G, E, T]
+    rank = (asks.cumsum(dim=2) - 1).flatten(1)
+    expert = torch.arange(num_experts, device=gates.device)[:, None].expand(num_experts, length)
+    expert = expert.masked_fill(~asks, num_experts).flatten(1)
+    tokens = torch.arange(length, device=gates.device).expand(groups, num_experts, length).flatten(1)
+    slots = _fill(rank, expert, tokens, gates.transpose(1, 2).flatten(1), num_experts, capacity, limits)
+    return SlotRouting(*slots, length, {}, asks.sum(dim=2).float())
+
+
+def _fill(
+    rank: Int[Tensor, "G P"],
+    expert: Int[Tensor, "G P"],
+    tokens: Int[Tensor, "G P"],
+    gates: Float[Tensor, "G P"],
+    num_experts: int,
+    capacity: int,
+    limits: Int[Tensor, " G"] | None,
+) -> tuple[Int[Tensor, "G E C"], Float[Tensor, "G E C"]]:
+    """Put each pair into the slot of its rank; the refused, and those with expert E, share one slot that is cut off."""
+    groups = len(rank)
+    limit = capacity if limits is None else limits.clamp(max=capacity)[:, None]
+    served = (rank < limit) & (expert < num_experts)
+    slot = torch.where(served, expert * capacity + rank, num_experts * capacity)
+    slots = (groups, num_experts * capacity + 1)
+    taken = tokens.new_full(slots, EMPTY).scatter(1, slot, tokens)[:, :-1]
+    weights = gates.new_zeros(slots).scatter(1, slot, gates)[:, :-1]
+    return taken.unflatten(1, (num_experts, capacity)), weights.unflatten(1, (num_experts, capacity))
+
+
+def dropless(
+    gates: Float[Tensor, "G T K"],
+    experts: Int[Tensor, "G T K"],
+    num_experts: int,
+    losses: Mapping[str, Tensor] | None = None,
+) -> RaggedRouting:
+    """Serve every choice. Arguments as for `tokens_take`."""
+    groups, length, k = experts.shape
+    chosen = (experts < num_experts).flatten()
+    tokens = torch.arange(groups * length, device=gates.device).repeat_interleave(k)
+    kept = (tokens[chosen], experts.flatten()[chosen], gates.flatten()[chosen])
+    return RaggedRouting(*kept, groups, length, num_experts, losses or {})
+
+
+def pairs(
+    weights: Float[Tensor, "G T E"], kept: Bool[Tensor, "G T E"], losses: Mapping[str, Tensor] | None = None
+) -> RaggedRouting:
+    """Serve the pairs that are `kept`, with their combine weights."""
+    groups, length, num_experts = weights.shape
+    group, token, expert = kept.nonzero(as_tuple=True)
+    chosen = (group * length + token, expert, weights[kept])
+    return RaggedRouting(*chosen, groups, length, num_experts, losses or {})

@@ -1,0 +1,102 @@
+"""Comparison: a gate that learns, as Tesauro's networks did, which of two experts the task prefers.
+
+Not in a paper: ours, after Tesauro, "Connectionist Learning of Expert Preferences by Comparison Training" (NIPS 1988):
+the network is shown two alternatives and trained on which is preferred, o = σ(s(a) - s(b)). Experts take their top
+tokens as in expert choice, with weight softmax(z). For a sampled share of training tokens two experts answer for
+certain, the gate's favourite and one drawn at random. To first order, a answers better than b if g·f_a < g·f_b, where g
+is the gradient of the task loss with respect to the layer's output; and g·f_a is exactly the gradient that the slot's
+combine weight receives. So the backward pass that happens anyway brings the preference, and the gate gets the gradient
+of -log σ(z_preferred - z_other), and no other.
+What it costs: twice the sampled share of the slots goes to forced pairs; nothing in FLOPs. The loss is known in the
+backward pass only: the value that is logged is the last step's.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import torch
+from annotated_types import Ge, Gt, Le
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from moesuite.router import EMPTY, Gate, LayerSpec, Router, SlotRouting
+
+
+class _Compare(torch.autograd.Function):
+    """Passes weights [N, 2] on, and turns their gradient into that of the comparisons' loss by logits [N, 2]."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, weights: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(logits)
+        ctx.value = value
+        return weights.clone(), value.clone()
+
+    @staticmethod
+    def backward(ctx: Any, by_weight: Tensor, by_loss: Tensor) -> tuple[Tensor, None, None]:
+        (logits,) = ctx.saved_tensors
+        margin = logits[:, 0] - logits[:, 1]
+        prefers_first = (by_weight[:, 0] < by_weight[:, 1]).to(margin)  # less loss by more of its answer
+        ctx.value.copy_(F.binary_cross_entropy_with_logits(margin, prefers_first))
+        slope = by_loss * (margin.sigmoid() - prefers_first) / len(margin)
+        return torch.stack([slope, -slope], dim=1), None, None
+
+
+class Comparison(Router):
+    """Expert choice whose gate is trained by comparisons of two experts on one token."""
+
+    paper = "Not in a paper: moesuite's own, after Tesauro 1988"
+    last: Tensor
+
+    def __init__(
+        self,
+        spec: LayerSpec,
+        share: Annotated[float, Gt(0), Le(0.5)] = 0.125,
+        weight: Annotated[float, Ge(0)] = 1.0,
+    ) -> None:
+        """Build the router.
+
+        Args:
+            spec: the layer.
+            share: of the training tokens that two experts are compared on, in (0, 0.5].
+            weight: of the comparison loss, >= 0.
+        """
+        super().__init__(spec)
+        self.share, self.weight = share, weight
+        self.gate = Gate(spec.dim, spec.num_experts)
+        self.register_buffer("last", torch.zeros(()))
+
+    def forward(self, x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None) -> SlotRouting:
+        logits = self.gate(x)  # [G, T, E]
+        gates = logits.detach().softmax(dim=-1)
+        if not self.training or self.spec.num_experts == 1:
+            return self.choose_tokens(gates.transpose(1, 2), mask)
+        compared = self._sample(gates)  # [G, T, E], two experts for each sampled token
+        routing = self.choose_tokens((gates + 2 * compared).transpose(1, 2), mask).reweighed(gates)
+        return self._learn(routing, logits, compared)
+
+    def _sample(self, gates: Tensor) -> Tensor:
+        """Draw tokens, and for each its best expert and a random other one."""
+        best = gates.argmax(dim=-1, keepdim=True)
+        shift = torch.randint(1, self.spec.num_experts, best.shape, device=gates.device)
+        both = torch.cat([best, (best + shift) % self.spec.num_experts], dim=-1)
+        sampled = torch.rand(gates.shape[:2], device=gates.device) < self.share
+        return torch.zeros_like(gates, dtype=torch.bool).scatter(-1, both, True) & sampled[..., None]
+
+    def _learn(self, routing: SlotRouting, logits: Tensor, compared: Tensor) -> SlotRouting:
+        """Let the weights of each compared pair, where both got a slot, carry the preference back to the logits."""
+        groups, num_experts, capacity = routing.tokens.shape
+        group, expert, slot = (routing.tokens != EMPTY).nonzero(as_tuple=True)
+        token = routing.tokens[group, expert, slot]
+        where = torch.full(compared.shape, -1, device=logits.device)  # [G, T, E], the slot of each pair
+        where[group, token, expert] = (group * num_experts + expert) * capacity + slot
+        found = where.masked_fill(~compared, -1)
+        both = (found >= 0).sum(dim=-1) == 2
+        if not both.any():
+            return routing
+        slots, experts = found[both].topk(2, dim=-1)  # [N, 2]
+        flat = routing.weights.flatten()
+        weights, loss = _Compare.apply(logits[both].gather(1, experts), flat[slots], self.last)
+        mixed = flat.index_put((slots,), weights).unflatten(0, (groups, num_experts, capacity))
+        return SlotRouting(routing.tokens, mixed, routing.num_tokens, {"comparison": self.weight * loss})

@@ -1,0 +1,61 @@
+"""Cosine: tokens and expert embeddings meet on a low-dimensional sphere, softened by a trained temperature.
+
+Chi et al., "On the Representation Collapse of Sparse Mixture of Experts" (X-MoE, 2022),
+https://arxiv.org/abs/2204.09179: project x to d_e = E/2 dimensions, L2-normalise both sides, divide the cosine by a
+trained temperature τ, softmax, top-K.
+Not in the paper: at least 2 dimensions; τ >= 0.01 always; the budget limits slots in training.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch
+from annotated_types import Ge, Gt
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from moesuite.losses import balance_loss
+from moesuite.router import LayerSpec, Router, Routing, top
+
+
+class Cosine(Router):
+    """Top-K by cosine similarity."""
+
+    paper = "Chi et al. 2022, https://arxiv.org/abs/2204.09179"
+    drops = True
+
+    def __init__(
+        self,
+        spec: LayerSpec,
+        k: Annotated[int, Ge(1)] = 1,
+        temperature: Annotated[float, Gt(0)] = 0.3,
+        balance_weight: Annotated[float, Ge(0)] = 0.01,
+    ) -> None:
+        """Build the router.
+
+        Args:
+            spec: the layer.
+            k: experts per token, in [1, E].
+            temperature: τ at the start of training, > 0.
+            balance_weight: weight of the balance loss, >= 0.
+
+        Raises:
+            UserError: if k > E.
+        """
+        super().__init__(spec)
+        self.k, self.balance_weight = self.choices(k), balance_weight
+        self.causal = k == 1  # a later first choice takes the slot of an earlier second one
+        width = max(2, spec.num_experts // 2)
+        self.projection = nn.Parameter(torch.randn(width, spec.dim) * spec.dim**-0.5)
+        self.embeddings = nn.Parameter(torch.randn(spec.num_experts, width))
+        self.temperature = nn.Parameter(torch.tensor(temperature))
+
+    def forward(self, x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None) -> Routing:
+        tokens = F.normalize(F.linear(x.float(), self.projection.float()), dim=-1)
+        cosines = F.linear(tokens, F.normalize(self.embeddings.float(), dim=-1))  # [G, T, E]
+        logits = cosines / self.temperature.float().clamp(min=0.01)
+        gates, experts = top(logits.softmax(dim=-1), self.k)
+        losses = {"balance": self.balance_weight * balance_loss(logits, experts, mask)}
+        return self.choose_experts(gates, experts, mask, losses)

@@ -1,0 +1,42 @@
+"""Hash: a token's expert is a fixed random function of its id; nothing is learned.
+
+Roller et al., "Hash Layers For Large Sparse Models" (2021), https://arxiv.org/abs/2106.04426, section 3.1, random hash.
+Not in the paper: models without token ids (images) hash the position instead, and the budget limits slots in training.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch
+from annotated_types import Ge
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from moesuite.router import LayerSpec, Router, Routing
+
+
+class Hash(Router):
+    """One expert by the hash of the token's id, with weight 1."""
+
+    paper = "Roller et al. 2021, https://arxiv.org/abs/2106.04426"
+    drops = True
+    causal = True
+
+    def __init__(self, spec: LayerSpec, salt: Annotated[int, Ge(0)] = 0) -> None:
+        """Build the router.
+
+        Args:
+            spec: the layer.
+            salt: chooses one of the hash functions, >= 0.
+        """
+        super().__init__(spec)
+        self.salt = salt
+
+    def forward(self, x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None) -> Routing:
+        groups, length, _ = x.shape
+        ids = self.ids if self.ids is not None else torch.arange(length, device=x.device).expand(groups, length)
+        mixed = (ids + self.salt + 1) * 0x9E3779B1 & 0xFFFFFFFF  # multiply and fold twice: neighbours part ways
+        mixed = (mixed ^ (mixed >> 15)) * 0x85EBCA6B & 0xFFFFFFFF
+        experts = (mixed ^ (mixed >> 13)) % self.spec.num_experts  # [G, T]
+        return self.choose_experts(x.new_ones(groups, length, 1), experts[..., None], mask)

@@ -1,0 +1,65 @@
+"""Loss-free balancing: a bias on each expert's score, moved against its load after every step, decides; gates do not.
+
+Wang et al., "Auxiliary-Loss-Free Load Balancing" (2024), https://arxiv.org/abs/2408.15664, algorithm 1: top-K of
+σ(x W_g) + b, b_e += u · sign(mean load - load_e), u = 0.001; DeepSeek-AI, "DeepSeek-V3" (2024),
+https://arxiv.org/abs/2412.19437, equations 12 to 16: gates are σ(x W_g), divided by their sum over the chosen experts.
+Not in the paper: for K = 1 gates are not divided, since that would leave 1 and no gradient; the budget limits slots.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch
+from annotated_types import Ge, Le
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from moesuite.router import Gate, LayerSpec, Router, Routing, top
+
+
+class LossFree(Router):
+    """Sigmoid gates, top-K by biased score, no auxiliary loss."""
+
+    paper = "Wang et al. 2024, https://arxiv.org/abs/2408.15664"
+    drops = True
+    bias: Tensor
+    load: Tensor
+
+    def __init__(
+        self, spec: LayerSpec, k: Annotated[int, Ge(1)] = 1, update_rate: Annotated[float, Ge(0), Le(1)] = 0.001
+    ) -> None:
+        """Build the router.
+
+        Args:
+            spec: the layer.
+            k: experts per token, in [1, E].
+            update_rate: step u of the bias, in [0, 1].
+
+        Raises:
+            UserError: if k > E.
+        """
+        super().__init__(spec)
+        self.k, self.update_rate = self.choices(k), update_rate
+        self.causal = k == 1  # a later first choice takes the slot of an earlier second one
+        self.gate = Gate(spec.dim, spec.num_experts)
+        self.register_buffer("bias", torch.zeros(spec.num_experts))
+        self.register_buffer("load", torch.zeros(spec.num_experts))  # of the last training forward
+
+    def advance(self) -> None:
+        """Move the bias towards experts below the mean load."""
+        if torch.distributed.is_initialized():
+            torch.distributed.all_reduce(self.load)
+        self.bias += self.update_rate * (self.load.mean() - self.load).sign()
+
+    def forward(self, x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None) -> Routing:
+        scores = self.gate(x).sigmoid()  # [G, T, E]
+        _, experts = top(scores.detach() + self.bias, self.k)
+        gates = scores.gather(-1, experts)
+        if self.k > 1:
+            gates = gates / gates.sum(dim=-1, keepdim=True).clamp(min=1e-20)
+        if self.training:
+            real = x.new_ones(x.shape[:2]) if mask is None else mask.to(x.dtype)
+            pairs = real[..., None].expand(experts.shape).flatten()
+            self.load = torch.zeros_like(self.load).index_add(0, experts.flatten(), pairs.to(self.load))
+        return self.choose_experts(gates, experts, mask)

@@ -1,0 +1,64 @@
+"""Noisy top-K gating: logits with trained noise, softmax over the K best, importance and load losses.
+
+Shazeer et al., "Outrageously Large Neural Networks" (2017), https://arxiv.org/abs/1701.06538: H = x W_g + ε ·
+softplus(x W_noise), equation 4; softmax over the top K, equations 3 and 5; importance, equation 7, and load,
+equations 8 to 11, as squared coefficients of variation, both of weight 0.1 in section C.1.
+Not in the paper: the budget limits the slots in training. K = 1 gives a gate of exactly 1 and no gradient of the task.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch
+from annotated_types import Ge
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from moesuite.losses import importance_loss, load_loss
+from moesuite.router import Gate, LayerSpec, Router, Routing, top
+
+Weight = Annotated[float, Ge(0)]
+
+
+class NoisyTopK(Router):
+    """Top-K of noisy logits; in evaluation without the noise."""
+
+    paper = "Shazeer et al. 2017, https://arxiv.org/abs/1701.06538"
+    drops = True
+
+    def __init__(
+        self,
+        spec: LayerSpec,
+        k: Annotated[int, Ge(1)] = 2,
+        importance_weight: Weight = 0.1,
+        load_weight: Weight = 0.1,
+    ) -> None:
+        """Build the router.
+
+        Args:
+            spec: the layer.
+            k: experts per token, in [1, E].
+            importance_weight: weight of the squared variation of summed gates, >= 0.
+            load_weight: weight of the squared variation of the expected load, >= 0.
+
+        Raises:
+            UserError: if k > E.
+        """
+        super().__init__(spec)
+        self.k, self.importance_weight, self.load_weight = self.choices(k), importance_weight, load_weight
+        self.causal = k == 1  # a later first choice takes the slot of an earlier second one
+        self.gate, self.noise_gate = (Gate(spec.dim, spec.num_experts) for _ in range(2))
+
+    def forward(self, x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None) -> Routing:
+        logits = self.gate(x)  # [G, T, E]
+        noisy, losses = logits, {}
+        if self.training:
+            deviation = F.softplus(self.noise_gate(x)) + 1e-2  # an expert never becomes certain
+            noisy = logits + torch.randn_like(logits) * deviation
+            losses["load"] = self.load_weight * load_loss(logits, noisy, deviation, self.k, mask)
+        values, experts = top(noisy, self.k)  # [G, T, K]
+        gates = values.softmax(dim=-1)
+        losses["importance"] = self.importance_weight * importance_loss(gates, experts, logits.shape[-1], mask)
+        return self.choose_experts(gates, experts, mask, losses)

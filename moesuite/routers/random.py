@@ -1,0 +1,48 @@
+"""Control: experts drawn at random. What a learned router does not beat, it did not learn.
+
+In training every token draws K experts anew; in evaluation the draw depends on its position alone, so that two passes
+agree. Weight 1/K each.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch
+from annotated_types import Ge
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from moesuite.router import LayerSpec, Router, Routing, top
+
+
+class Random(Router):
+    """K different experts, drawn uniformly."""
+
+    paper = "Control: chance"
+    drops = True
+
+    def __init__(self, spec: LayerSpec, k: Annotated[int, Ge(1)] = 1) -> None:
+        """Build the router.
+
+        Args:
+            spec: the layer.
+            k: experts per token, in [1, E].
+
+        Raises:
+            UserError: if k > E.
+        """
+        super().__init__(spec)
+        self.k = self.choices(k)
+        self.causal = k == 1  # a later first choice takes the slot of an earlier second one
+
+    def forward(self, x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None) -> Routing:
+        groups, length, _ = x.shape
+        if self.training:
+            draws = torch.rand(groups, length, self.spec.num_experts, device=x.device)
+        else:  # drawn on the CPU, whose generator gives a longer sequence the same beginning
+            generator = torch.Generator().manual_seed(0)
+            draws = torch.rand(length, self.spec.num_experts, generator=generator).to(x.device)
+            draws = draws.expand(groups, -1, -1)
+        _, experts = top(draws, self.k)
+        return self.choose_experts(x.new_full(experts.shape, 1 / self.k), experts, mask)

@@ -1,0 +1,62 @@
+"""ReMoE: gates are ReLU(x W_g), so that routing is differentiable; a penalty steers how many are positive.
+
+Wang et al., "ReMoE: Fully Differentiable Mixture-of-Experts with ReLU Routing" (2024),
+https://arxiv.org/abs/2412.14711: an L1 penalty on the gates, weighted by each expert's load, with
+λ ← λ·α^sign(target sparsity - sparsity) after each step, α = 1.2, λ₀ = 1e-8. The target is
+`slots_per_token` experts a token.
+No capacity: training starts with about half of the experts active, as in the paper, and costs what that costs.
+Not in the paper: λ belongs to a layer, not to the model.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch
+from annotated_types import Ge, Gt
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from moesuite.choice import pairs
+from moesuite.router import Gate, LayerSpec, RaggedRouting, Router
+
+
+class Relu(Router):
+    """Every expert with a positive gate answers."""
+
+    paper = "Wang et al. 2024, https://arxiv.org/abs/2412.14711"
+    causal = True
+    penalty: Tensor
+    active: Tensor
+
+    def __init__(
+        self, spec: LayerSpec, start: Annotated[float, Gt(0)] = 1e-8, factor: Annotated[float, Ge(1)] = 1.2
+    ) -> None:
+        """Build the router.
+
+        Args:
+            spec: the layer.
+            start: λ₀, > 0.
+            factor: α, >= 1.
+        """
+        super().__init__(spec)
+        self.factor = factor
+        self.gate = Gate(spec.dim, spec.num_experts)
+        self.register_buffer("penalty", torch.tensor(start))
+        self.register_buffer("active", torch.tensor(spec.slots_per_token))  # experts a token, last training forward
+
+    def advance(self) -> None:
+        """Raise the penalty where more experts are active than the budget allows, lower it where fewer are."""
+        self.penalty *= self.factor ** (self.active - self.spec.slots_per_token).sign()
+
+    def forward(self, x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None) -> RaggedRouting:
+        gates = self.gate(x).relu()  # [G, T, E]
+        if mask is not None:
+            gates = gates * mask[..., None]
+        kept = gates > 0
+        tokens = x.shape[0] * x.shape[1] if mask is None else mask.sum().clamp(min=1)
+        load = kept.sum(dim=(0, 1)) / tokens  # [E], share of the tokens
+        if self.training:
+            self.active = load.sum().to(self.active)
+        weighed = (gates * (load * gates.shape[-1] / self.spec.slots_per_token)).sum() / tokens
+        return pairs(gates, kept, {"l1": self.penalty * weighed})

@@ -1,0 +1,50 @@
+"""Sparsity-constrained token choice: a transport plan with at most K experts per token is the dispatch.
+
+The transpose of `sparsity_constrained_expert_choice`: Liu et al., "Routers in Vision Mixture of Experts" (2024),
+https://arxiv.org/abs/2401.15969, section 3, with k = K entries per token and a potential per expert.
+The plan sees the whole group: not causal.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch
+from annotated_types import Ge
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from moesuite.router import Gate, LayerSpec, Router, Routing, top
+from moesuite.transport import sparse_transport
+
+
+class SparsityConstrainedTokenChoice(Router):
+    """The support of the K-sparse plan, at most K experts per token."""
+
+    paper = "Liu et al. 2024, https://arxiv.org/abs/2401.15969"
+    drops = True
+
+    def __init__(self, spec: LayerSpec, k: Annotated[int, Ge(1)] = 1, iterations: Annotated[int, Ge(1)] = 20) -> None:
+        """Build the router.
+
+        Args:
+            spec: the layer.
+            k: experts per token, in [1, E].
+            iterations: of Adam, >= 1.
+
+        Raises:
+            UserError: if k > E.
+        """
+        super().__init__(spec)
+        self.k, self.iterations = self.choices(k), iterations
+        self.gate = Gate(spec.dim, spec.num_experts)
+
+    def forward(self, x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None) -> Routing:
+        gates = self.gate(x).softmax(dim=-1)  # [G, T, E]
+        real = torch.ones_like(gates[..., 0]) if mask is None else mask.to(gates)
+        share = (real.sum(dim=1, keepdim=True) / gates.shape[-1]).expand(-1, gates.shape[-1])
+        plan, _ = sparse_transport(-gates.detach(), share, real, self.k, self.iterations)  # [G, T, E]
+        mass, experts = top(plan, self.k)
+        experts = experts.masked_fill(mass == 0, self.spec.num_experts)
+        weights = torch.cat([gates, torch.zeros_like(gates[..., :1])], dim=-1).gather(-1, experts)
+        return self.choose_experts(weights, experts, mask)

@@ -1,0 +1,57 @@
+"""Top-p: a token takes as many experts as it needs for its gates to reach a cumulative probability p.
+
+Huang et al., "Harder Tasks Need More Experts: Dynamic Routing in MoE Models" (2024),
+https://arxiv.org/abs/2403.07652: the smallest set of best experts with Σ gates >= p, p = 0.4; an entropy loss
+("dynamic loss") of weight 1e-4 keeps that from being all of them; balance loss of weight 1e-2.
+Not in the paper: the budget limits slots in training.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from annotated_types import Ge, Gt, Le
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from moesuite.losses import balance_loss, entropy_loss
+from moesuite.router import Gate, LayerSpec, Router, Routing, top
+
+Weight = Annotated[float, Ge(0)]
+
+
+class TopP(Router):
+    """Dynamic K: experts until their gates sum to p."""
+
+    paper = "Huang et al. 2024, https://arxiv.org/abs/2403.07652"
+    drops = True
+
+    def __init__(
+        self,
+        spec: LayerSpec,
+        p: Annotated[float, Gt(0), Le(1)] = 0.4,
+        balance_weight: Weight = 0.01,
+        entropy_weight: Weight = 1e-4,
+    ) -> None:
+        """Build the router.
+
+        Args:
+            spec: the layer.
+            p: cumulative probability to reach, in (0, 1].
+            balance_weight: weight of the balance loss, of first choices, >= 0.
+            entropy_weight: weight of the mean entropy of the gates, >= 0.
+        """
+        super().__init__(spec)
+        self.p, self.balance_weight, self.entropy_weight = p, balance_weight, entropy_weight
+        self.gate = Gate(spec.dim, spec.num_experts)
+
+    def forward(self, x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None) -> Routing:
+        logits = self.gate(x)  # [G, T, E]
+        gates, experts = top(logits.softmax(dim=-1), self.spec.num_experts)
+        before = gates.detach().cumsum(dim=-1) - gates.detach()
+        chosen = (before < self.p).index_fill(-1, experts.new_zeros(1), True)
+        losses = {
+            "balance": self.balance_weight * balance_loss(logits, experts[..., :1], mask),
+            "entropy": self.entropy_weight * entropy_loss(logits, mask),
+        }
+        return self.choose_experts(gates, experts.masked_fill(~chosen, self.spec.num_experts), mask, losses)

@@ -1,0 +1,122 @@
+"""Balanced assignment as optimal transport: plans that give every token its mass and every expert its share.
+
+Marginals of Liu et al., "Routers in Vision Mixture of Experts" (2024), https://arxiv.org/abs/2401.15969: 1 for each
+real token, (real tokens)/E for each expert, 0 for padding. Plans carry no gradient: they decide, gates weigh.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+
+@torch.no_grad()
+def sinkhorn(
+    logits: Float[Tensor, "G T E"], mask: Bool[Tensor, "G T"] | None = None, iterations: int = 20
+) -> Float[Tensor, "G T E"]:
+    """Return the entropic plan of cost -logits with ε = 1 after a fixed number of Sinkhorn's iterations.
+
+    Cuturi (2013), https://arxiv.org/abs/1306.0895, in the log domain; experts are scaled first and tokens last, so
+    that each token's mass is exact whatever the number of iterations.
+
+    Args:
+        logits: finite.
+        mask: True for real tokens; None: all are.
+        iterations: >= 1.
+    """
+    log_kernel = logits.float()
+    real = torch.ones_like(log_kernel[..., 0], dtype=torch.bool) if mask is None else mask
+    log_share = real.sum(dim=1, keepdim=True).clamp(min=1).log() - torch.tensor(logits.shape[-1]).log()  # [G, 1]
+    padding = torch.zeros_like(log_kernel[..., 0]).masked_fill(~real, torch.finfo(torch.float32).min / 2)
+    tokens = padding  # the potentials: of tokens [G, T], of experts [G, E]
+    for _ in range(iterations):
+        experts = log_share - (log_kernel + tokens[..., None]).logsumexp(dim=1)
+        tokens = padding - (log_kernel + experts[:, None]).logsumexp(dim=2)
+    return (log_kernel + tokens[..., None] + experts[:, None]).exp() * real[..., None]
+
+
+def sparse_simplex(
+    points: Float[Tensor, "*batch N"], k: int, limits: Int[Tensor, "*sizes"] | None = None
+) -> Float[Tensor, "*batch N"]:
+    """Project each row onto the probability simplex, keeping at most `k` entries: the exact Euclidean projection.
+
+    Kyrillidis et al., "Sparse projections onto the simplex" (2013), https://arxiv.org/abs/1206.1529: take the k
+    largest, project those. `limits` allows some rows fewer than `k`; its shape broadcasts to [*batch, 1].
+    """
+    values, indices = points.topk(k, dim=-1)  # descending
+    ranks = torch.arange(1, k + 1, device=points.device)
+    if limits is not None:
+        values = values.masked_fill(ranks > limits, -torch.inf)
+    thresholds = (values.cumsum(dim=-1) - 1) / ranks
+    support = (values > thresholds).sum(dim=-1, keepdim=True).clamp(min=1)
+    kept = (values - thresholds.gather(-1, support - 1)).clamp(min=0)
+    return torch.zeros_like(points).scatter(-1, indices, kept)
+
+
+@torch.no_grad()
+def sparse_transport(
+    costs: Float[Tensor, "G J I"],
+    mass: Float[Tensor, "G I"],
+    shares: Float[Tensor, "G J"],
+    k: int,
+    iterations: int = 20,
+    lr: float = 1e-2,
+    limits: Int[Tensor, " G"] | None = None,
+) -> tuple[Float[Tensor, "G J I"], Float[Tensor, "G I"]]:
+    """Return (plan, α) of sparsity-constrained transport: at most `k` entries for each j, by its semi-dual.
+
+    Liu, Puigcerver and Blondel, "Sparsity-constrained optimal transport" (2023), https://arxiv.org/abs/2209.15466,
+    with L2 regularisation γ = 1: maximise Σ_i α_i·mass_i - Σ_j Ω*_j(α - cost_j) by Adam from α = 0, where the best
+    plan of j for a given α is share_j times the k-sparse projection of (α - cost_j) / share_j onto the simplex.
+
+    Args:
+        costs: of moving i's mass to j; +inf entries are not allowed, use a large cost for padding.
+        mass: of each i, >= 0.
+        shares: of each j, >= 0.
+        k: entries per j, 1 to I.
+        iterations: >= 1; the plan does not become more feasible with many more.
+        lr: Adam's step, > 0.
+        limits: groups that are allowed fewer than `k`.
+    """
+    at_most = None if limits is None else limits[:, None, None]
+    potential = torch.zeros_like(mass)
+    adam = torch.optim.Adam([potential], lr=lr, maximize=True)
+    for _ in range(iterations):
+        potential.grad = mass - _best_plan(potential, costs, shares, k, at_most).sum(dim=1)
+        adam.step()
+    return _best_plan(potential, costs, shares, k, at_most), potential
+
+
+def _best_plan(potential: Tensor, costs: Tensor, shares: Tensor, k: int, limits: Tensor | None = None) -> Tensor:
+    share = shares[..., None]
+    return share * sparse_simplex((potential[:, None] - costs) / share.clamp(min=1e-9), k, limits)
+
+
+def semi_dual(
+    potential: Float[Tensor, "G I"],
+    costs: Float[Tensor, "G J I"],
+    mass: Float[Tensor, "G I"],
+    shares: Float[Tensor, "G J"],
+    k: int,
+) -> Float[Tensor, " G"]:
+    """Return the value that `sparse_transport` maximises: a lower bound of the regularised transport cost."""
+    plan = _best_plan(potential, costs, shares, k)
+    conjugates = ((potential[:, None] - costs) * plan - 0.5 * plan**2).sum(dim=(1, 2))
+    return (potential * mass).sum(dim=1) - conjugates
+
+
+@torch.no_grad()
+def assignment(scores: Float[Tensor, "T E"], capacity: int) -> Int[Tensor, " T"]:
+    """Return the expert of each token so that Σ score is largest and no expert has more than `capacity` tokens.
+
+    E stands for no expert, where there are more tokens than slots. Solved exactly by scipy's linear assignment.
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    length, num_experts = scores.shape
+    slots = scores.detach().double().cpu().repeat_interleave(capacity, dim=1).numpy()
+    rows, columns = linear_sum_assignment(slots, maximize=True)
+    experts = torch.full((length,), num_experts)
+    experts[torch.from_numpy(rows)] = torch.from_numpy(columns) // capacity
+    return experts.to(scores.device)
