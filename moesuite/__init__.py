@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from moesuite.compose import compose as compose
     from moesuite.errors import UserError as UserError
+    from moesuite.memory import keep_freed_memory as keep_freed_memory
     from moesuite.moe import MoE as MoE
     from moesuite.moe import aux_loss as aux_loss
     from moesuite.record import RunRecord as RunRecord
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "compose": "compose",
     "UserError": "errors",
+    "keep_freed_memory": "memory",
     "MoE": "moe",
     "aux_loss": "moe",
     "RunRecord": "record",

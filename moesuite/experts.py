@@ -7,14 +7,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from moesuite.grouped import grouped_linear
 
 
 @dataclass(frozen=True)
@@ -98,17 +99,9 @@ class StackedLinear(nn.Module):
             return torch.bmm(x, self.weight)
         return torch.baddbmm(self.bias[:, None], x, self.weight)
 
-    def single(self) -> list[Callable[[Tensor], Tensor]]:
-        """Return each expert's own layer, [N, in] -> [N, out].
-
-        Unbound once: indexing `weight[e]` in a loop would cost a full-size zero gradient per expert in backward.
-        """
-        biases = [None] * len(self.weight) if self.bias is None else self.bias.unbind(0)
-        return [partial(_linear, weight=w, bias=b) for w, b in zip(self.weight.unbind(0), biases, strict=True)]
-
-
-def _linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    return x @ weight if bias is None else torch.addmm(bias, x, weight)
+    def ragged(self, x: Float[Tensor, "M in"], counts: list[int]) -> Float[Tensor, "M out"]:
+        """Apply layer e to its `counts[e]` rows of x."""
+        return grouped_linear(x, self.weight, self.bias, counts)
 
 
 class StackedLayerNorm(nn.Module):
@@ -129,15 +122,13 @@ class StackedLayerNorm(nn.Module):
         x = x if self.weight is None else x * self.weight[:, None]
         return x if self.bias is None else x + self.bias[:, None]
 
-    def single(self) -> list[Callable[[Tensor], Tensor]]:
-        """Return each expert's own norm, [N, D] -> [N, D]."""
-        weights = [None] * self.num_experts if self.weight is None else self.weight.unbind(0)
-        biases = [None] * self.num_experts if self.bias is None else self.bias.unbind(0)
-        norm = partial(F.layer_norm, normalized_shape=self.shape, eps=self.eps)
-        return [partial(norm, weight=w, bias=b) for w, b in zip(weights, biases, strict=True)]
-
-
-Layers = Sequence[Callable[[Tensor], Tensor] | None]  # up, gate, norm, down of one expert, or of all stacked
+    def ragged(self, x: Float[Tensor, "M D"], counts: list[int]) -> Float[Tensor, "M D"]:
+        """Apply norm e to its `counts[e]` rows of x."""
+        expert = torch.arange(self.num_experts, device=x.device)
+        expert = expert.repeat_interleave(torch.tensor(counts, device=x.device), output_size=len(x))
+        x = F.layer_norm(x, self.shape, eps=self.eps)
+        x = x if self.weight is None else x * self.weight[expert]
+        return x if self.bias is None else x + self.bias[expert]
 
 
 class Experts(nn.Module):
@@ -165,24 +156,15 @@ class Experts(nn.Module):
 
     def forward(self, x: Float[Tensor, "E N D"]) -> Float[Tensor, "E N D"]:
         """Apply expert e to x[e]."""
-        return self.mlp(x, self.stacks)
+        return self._mlp(x, lambda layer, value: layer(value))
 
     def ragged(self, x: Float[Tensor, "M D"], counts: list[int]) -> Float[Tensor, "M D"]:
         """Apply expert e to its `counts[e]` rows of x, which is sorted by expert; counts sum to M."""
-        columns = [[None] * self.num_experts if stack is None else stack.single() for stack in self.stacks]
-        rows = zip(x.split(counts), *columns, strict=True)
-        return torch.cat([self.mlp(part, layers) for part, *layers in rows])
+        return self._mlp(x, lambda layer, value: layer.ragged(value, counts))
 
-    @property
-    def stacks(self) -> tuple[StackedLinear, StackedLinear | None, StackedLayerNorm | None, StackedLinear]:
-        """Up, gate, norm and down of all experts."""
-        return self.up, self.gate, self.norm, self.down
-
-    def mlp(self, x: Tensor, layers: Layers) -> Tensor:
-        """Apply up, gate, norm and down, as `layers` has them."""
-        up, gate, norm, down = layers
-        assert up is not None and down is not None
-        hidden = self.act(up(x)) if gate is None else self.act(gate(x)) * up(x)
+    def _mlp(self, x: Tensor, apply: Callable[[StackedLinear | StackedLayerNorm, Tensor], Tensor]) -> Tensor:
+        hidden = apply(self.up, x)
+        hidden = self.act(hidden) if self.gate is None else self.act(apply(self.gate, x)) * hidden
         hidden = self.drop1(hidden)
-        hidden = hidden if norm is None else norm(hidden)
-        return self.drop2(down(hidden))
+        hidden = hidden if self.norm is None else apply(self.norm, hidden)
+        return self.drop2(apply(self.down, hidden))

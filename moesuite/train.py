@@ -20,6 +20,7 @@ from moesuite.errors import RunFailed, UserError
 from moesuite.loading import ResumableLoader, eval_loader, train_loader
 from moesuite.loggers import build_loggers, quiet
 from moesuite.measure import MEASURE_BATCH, measure
+from moesuite.memory import keep_freed_memory
 from moesuite.module import MoEModule
 from moesuite.moe import moe_layers
 from moesuite.plugins import router_class
@@ -198,6 +199,7 @@ def fit(config: RunConfig, command: str = "") -> tuple[RunRecord, Path]:
             goes on from there.
     """
     quiet()
+    keep_freed_memory()
     run = Run(config, command)
     if run.path.exists() and not config.force and (done := read_record(run.path)).status == "ok":
         return done, run.path
