@@ -1,158 +1,196 @@
-"""Time of one MoE layer against the bare expert matmuls and the dense MLP of equal FLOPs.
+"""Time and memory of one MoE layer against the bare expert matmuls, the dense MLP of equal FLOPs, and peers.
 
-    python -m moesuite.benchmarks.speed.layer experts=8,64 groups=16 tokens=196 dim=384 hidden=1536 seconds=20
+    python -m moesuite.benchmarks.speed.layer experts=8,64 groups=16 tokens=196 dim=384 hidden=1536 seconds=30
 
-Forward and forward+backward in float32, every contestant called in turns. The budget is one slot per token, so that all
-do the expert work of the dense MLP: `bare` is the stacked experts on ready-made slots, with no router and no dispatch.
+Forward and forward+backward in float32, every contestant called in turns in one process. `bare` is the stacked experts
+on ready-made slots, with no router and no dispatch. `layers=` takes names, "routers" or "all" (with the peers of the
+extra `peers`). Freed memory is kept (`moesuite.keep_freed_memory`) for all of them; `keep=0` leaves glibc as it is.
 """
 
 from __future__ import annotations
 
+import os
 import statistics
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor, nn
+from torch.autograd import profiler
 
+from moesuite.benchmarks.speed.contestants import PEERS, Contestant, Size, contestants
 from moesuite.errors import UserError, unknown
-from moesuite.experts import DenseMLP, Experts
-from moesuite.moe import MoE, aux_loss
-from moesuite.plugins import build_router, router_names
-from moesuite.router import LayerSpec
+from moesuite.memory import keep_freed_memory
+from moesuite.moe import aux_loss
+from moesuite.plugins import router_names
 from moesuite.timing import interleaved
 
-
-@dataclass(frozen=True)
-class Size:
-    """Sizes of the layer: G groups of T tokens, width D, hidden width H, E experts."""
-
-    groups: int
-    tokens: int
-    dim: int
-    hidden: int
-    num_experts: int
+DEFAULTS = {
+    "experts": "8,64",
+    "groups": "16",
+    "tokens": "196",
+    "dim": "384",
+    "hidden": "1536",
+    "seconds": "30",
+    "keep": "1",
+    "layers": "routers",
+}
 
 
 @dataclass(frozen=True)
 class Row:
-    """Median milliseconds, and ratios of interleaved medians."""
+    """Median milliseconds, ratios of interleaved medians, and MiB above the resident weights."""
 
     name: str
+    hidden: int
     forward_ms: float
     forward_to_dense: float
     both_ms: float
     both_to_dense: float
     both_to_bare: float
+    peak: float
 
 
-class Dense(nn.Module):
-    """The dense MLP in the plain form of timm's."""
-
-    def __init__(self, size: Size) -> None:
-        super().__init__()
-        self.fc1, self.fc2 = nn.Linear(size.dim, size.hidden), nn.Linear(size.hidden, size.dim)
-        self.act = nn.GELU()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[G, T, D] -> [G, T, D]."""
-        return self.fc2(self.act(self.fc1(x)))
-
-
-def contestants(size: Size) -> dict[str, tuple[nn.Module, Tensor]]:
-    """Return every layer with its input; all do G·T rows of expert work."""
-    torch.manual_seed(0)
-    dense = Dense(size)
-    mlp = DenseMLP(dense.fc1, None, dense.fc2, dense.act, nn.Identity(), None, nn.Identity())
-    x = torch.randn(size.groups, size.tokens, size.dim)
-    rows = size.groups * size.tokens // size.num_experts
-    layers: dict[str, tuple[nn.Module, Tensor]] = {
-        "dense": (dense, x),
-        "bare": (Experts(mlp, size.num_experts), torch.randn(size.num_experts, rows, size.dim)),
-    }
-    spec = LayerSpec(size.dim, size.num_experts, 1.0, tokens=size.tokens)
-    for name in router_names():
-        if name != "dense":
-            layers[name] = (MoE(build_router(name, spec, {}), Experts(mlp, size.num_experts)), x)
-    return layers
-
-
-def measure(size: Size, seconds: float) -> list[Row]:
+def measure(size: Size, seconds: float, names: list[str] | None = None) -> list[Row]:
     """Time all contestants in turns, `seconds` for each of the two passes."""
-    layers = contestants(size)
-    names = list(layers)
-    forward = _medians([_forward(*layers[name]) for name in names], seconds)
-    both = _medians([_both(*layers[name]) for name in names], seconds)
-    dense, bare = names.index("dense"), names.index("bare")
+    found = contestants(size, names)
+    forward = _medians([_forward(c) for c in found.values()], seconds)
+    both = _medians([_both(c) for c in found.values()], seconds)
+    dense, bare = list(found).index("dense"), list(found).index("bare")
     return [
         Row(
             name,
+            contestant.hidden,
             1000 * forward[i],
             forward[i] / forward[dense],
             1000 * both[i],
             both[i] / both[dense],
             both[i] / both[bare],
+            peak_mib(_both(contestant)),
         )
-        for i, name in enumerate(names)
+        for i, (name, contestant) in enumerate(found.items())
     ]
 
 
-def _medians(functions: list[Callable[[], object]], seconds: float) -> list[float]:
-    return [statistics.median(sample) for sample in interleaved(functions, seconds)]
+def _medians(functions: Sequence[Callable[[], object]], seconds: float) -> list[float]:
+    return [statistics.median(sample) for sample in interleaved(functions, seconds, least=3)]
 
 
-def _forward(layer: nn.Module, x: Tensor) -> Callable[[], object]:
+def _forward(contestant: Contestant) -> Callable[[], object]:
     def forward() -> None:
         with torch.no_grad():
-            layer(x)
+            contestant.call(contestant.layer, contestant.x)
 
     return forward
 
 
-def _both(layer: nn.Module, x: Tensor) -> Callable[[], object]:
-    x = x.clone().requires_grad_()
+def _both(contestant: Contestant) -> Callable[[], object]:
+    layer, x = contestant.layer, contestant.x.clone().requires_grad_()
+    gradient = torch.randn_like(x)
 
     def both() -> None:
-        output = layer(x)
-        (output.sum() + aux_loss(layer)).backward()
+        output = contestant.call(layer, x)
+        (torch.linalg.vecdot(output.flatten(), gradient.flatten()) + aux_loss(layer)).backward()
         layer.zero_grad()
         x.grad = None
 
     return both
 
 
+def peak_mib(function: Callable[[], object]) -> float:
+    """Return the most that `function` holds at a time above what there was before, in MiB, by torch's allocator."""
+    with _silenced(), profiler.profile(profile_memory=True) as found:
+        function()
+    events = [event for event in found.kineto_results.events() if event.name() == "[memory]"]
+    held, most = 0, 0
+    for event in sorted(events, key=lambda event: event.start_ns()):
+        held += event.nbytes()
+        most = max(most, held)
+    return most / 2**20
+
+
+@contextmanager
+def _silenced() -> Iterator[None]:
+    """Keep the profiler's remarks about missing GPUs off the terminal; they come from C++, past sys.stderr."""
+    kept = os.dup(2)
+    with Path(os.devnull).open("w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
 def main() -> None:
-    """Run the command line; exits with 2 for an unknown option."""
-    defaults = {"experts": "8,64", "groups": "16", "tokens": "196", "dim": "384", "hidden": "1536", "seconds": "20"}
+    """Run the command line; exits with 2 for bad input."""
+    if {"--help", "-h"} & set(sys.argv[1:]):
+        print(__doc__)
+        return
     try:
-        for word in sys.argv[1:]:
-            key, _, value = word.partition("=")
-            if key not in defaults:
-                raise unknown("option", key, defaults, "experts=8,64")
-            if not all(part.replace(".", "", 1).isdigit() for part in value.split(",")):
-                raise UserError(f"{word}: allowed are positive numbers; type for example {key}={defaults[key]}")
-            defaults[key] = value
-        sizes = {key: int(defaults[key]) for key in ("groups", "tokens", "dim", "hidden")}
-        for num_experts in defaults["experts"].split(","):
-            show(Size(**sizes, num_experts=int(num_experts)), float(defaults["seconds"]))
+        values = parse(sys.argv[1:])
+        if values["keep"] == "1":
+            keep_freed_memory()
+        for groups in values["groups"].split(","):
+            for num_experts in values["experts"].split(","):
+                sizes = (int(groups), *(int(values[key]) for key in ("tokens", "dim", "hidden")), int(num_experts))
+                show(Size(*sizes), float(values["seconds"]), layer_names(values["layers"]))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
 
 
-def show(size: Size, seconds: float) -> None:
+def parse(words: Sequence[str]) -> dict[str, str]:
+    """Read key=value words.
+
+    Raises:
+        UserError: for an unknown option or a value that is not a number.
+    """
+    values = dict(DEFAULTS)
+    for word in words:
+        key, _, value = word.partition("=")
+        if key not in values:
+            raise unknown("option", key, values, "experts=8,64")
+        numbers = all(part.replace(".", "", 1).isdigit() for part in value.split(","))
+        if key != "layers" and not numbers:
+            raise UserError(f"{word}: allowed are positive numbers; type for example {key}={DEFAULTS[key]}")
+        values[key] = value
+    return values
+
+
+def layer_names(text: str) -> list[str]:
+    """Return the contestants that `layers=` names.
+
+    Raises:
+        UserError: for a name that is neither a router nor a peer.
+    """
+    if text in ("routers", "all"):
+        return [*router_names(), *(PEERS if text == "all" else ())]
+    names = text.split(",")
+    for name in names:
+        if name not in router_names():
+            raise unknown("layer", name, router_names(), "layers=token_choice,soft or layers=all")
+    return names
+
+
+def show(size: Size, seconds: float, names: list[str]) -> None:
     """Measure one size and print its table."""
-    title = f"{size.groups * size.tokens} tokens, D {size.dim}, hidden {size.hidden}, {size.num_experts} experts, "
-    table = Table(title=title + f"float32, {torch.get_num_threads()} threads")
-    for column in ("layer", "forward ms", "/ dense", "forward+backward ms", "/ dense", "/ bare"):
-        table.add_column(column, justify="left" if column == "layer" else "right")
-    for row in measure(size, seconds):
-        ratios = (f"{row.both_to_dense:.2f}", f"{row.both_to_bare:.2f}")
-        table.add_row(row.name, f"{row.forward_ms:.1f}", f"{row.forward_to_dense:.2f}", f"{row.both_ms:.1f}", *ratios)
-    Console().print(table)
+    title = (
+        f"{size.groups * size.tokens} tokens in {size.groups} groups, D {size.dim}, {size.num_experts} experts, "
+        f"{size.rows} rows of expert work, float32, {torch.get_num_threads()} threads"
+    )
+    table = Table(title=title)
+    for column in ("layer", "hidden", "forward ms", "/ dense", "forward+backward ms", "/ dense", "/ bare", "peak MiB"):
+        table.add_column(column, justify="left" if column == "layer" else "right", no_wrap=True)
+    for row in measure(size, seconds, names):
+        forward = (f"{row.forward_ms:.1f}", f"{row.forward_to_dense:.2f}")
+        both = (f"{row.both_ms:.1f}", f"{row.both_to_dense:.2f}", f"{row.both_to_bare:.2f}")
+        table.add_row(row.name, str(row.hidden), *forward, *both, f"{row.peak:.0f}")
+    Console(width=None if sys.stdout.isatty() else 140).print(table)
 
 
 if __name__ == "__main__":
