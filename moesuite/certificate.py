@@ -77,15 +77,22 @@ def causal(subject: Subject) -> Check:
     for training in (False, True):
         figures = []
         for budget in (0.5, 1.0):
-            layer, x = subject.layer(slots_per_token=budget * subject.slots_per_token), subject.inputs()
-            before = output(layer, x, training)
-            for cut in {1, subject.tokens // 2, subject.tokens - 1}:
-                for seed in (4, 5):
-                    changed = torch.cat([x[:, :cut], subject.inputs(seed)[:, cut:]], dim=1)
-                    figures.append(difference(output(layer, changed, training)[:, :cut], before[:, :cut]))
+            for sharp in (1.0, 0.1):  # certain of one expert; open to several
+                layer = subject.layer(slots_per_token=budget * subject.slots_per_token, sharp=sharp)
+                figures += [_leak(subject, layer, training, seed) for seed in (4, 5)]
         worst["training" if training else "evaluation"] = max(figures)
     leaks = [mode for mode, figure in worst.items() if figure >= TOLERANCE]
     return _equal(max(worst.values()), f"leaks in {' and '.join(leaks)}" if leaks else "")
+
+
+def _leak(subject: Subject, layer: MoE, training: bool, seed: int) -> float:
+    """Return how much earlier outputs change with later tokens, from several places on."""
+    x, other = subject.inputs(), subject.inputs(seed)
+    before, figures = output(layer, x, training), []
+    for cut in {1, subject.tokens // 2, subject.tokens - 1}:
+        after = output(layer, torch.cat([x[:, :cut], other[:, cut:]], dim=1), training)
+        figures.append(difference(after[:, :cut], before[:, :cut]))
+    return max(figures)
 
 
 def gradients(subject: Subject) -> tuple[Check, Check, Check]:
@@ -132,13 +139,13 @@ def _rows(layer: MoE) -> Tensor:
 
 def single_expert_is_dense(subject: Subject) -> Check:
     """With E = 1 and a slot per token, the layer is the dense MLP."""
-    layer, x = subject.layer(num_experts=1, slots_per_token=1.0, sharp=False), subject.inputs()
+    layer, x = subject.layer(num_experts=1, slots_per_token=1.0, sharp=0.0), subject.inputs()
     return _equal(difference(output(layer, x), dense_output(layer, x)))
 
 
 def upcycled_is_dense(subject: Subject) -> Check:
     """Experts that are copies of one MLP answer like it, wherever combine weights sum to 1."""
-    layer, x = subject.layer(sharp=False).eval(), subject.inputs()
+    layer, x = subject.layer(sharp=0.0).eval(), subject.inputs()
     ours, dense = output(layer, x), dense_output(layer, x)
     layer(x)
     assert layer.routing is not None
@@ -159,7 +166,7 @@ def at_start(subject: Subject) -> dict[str, float]:
     On 16 groups of 196 tokens; the second forward counts, so that running statistics have begun.
     """
     larger = Subject(subject.build, subject.num_experts, subject.slots_per_token, groups=16, tokens=196, dim=64)
-    layer = larger.layer(sharp=False).train()
+    layer = larger.layer(sharp=0.0).train()
     with torch.no_grad():
         layer(larger.inputs(seed=2))
         layer(larger.inputs())

@@ -33,20 +33,22 @@ class Subject:
     tokens: int = 24
     dim: int = 16
 
-    def layer(self, num_experts: int | None = None, slots_per_token: float | None = None, sharp: bool = True) -> MoE:
-        """Return a layer whose experts differ (sharp), or one as upcycling leaves it."""
+    def layer(self, num_experts: int | None = None, slots_per_token: float | None = None, sharp: float = 1.0) -> MoE:
+        """Return a layer whose experts differ and whose weights have standard deviation `sharp`; 0: as upcycled."""
         torch.manual_seed(0)
         budget = self.slots_per_token if slots_per_token is None else slots_per_token
         spec = LayerSpec(self.dim, num_experts or self.num_experts, budget, tokens=self.tokens)
         try:
             router = self.build(spec)
-        except UserError:  # a router of K experts per token, and fewer experts than that
-            router = self.build(spec, k=1)
+        except UserError:
+            if spec.num_experts > 1:
+                raise
+            router = self.build(spec, k=1)  # a router of K experts per token
         layer = MoE(router, Experts(small_mlp(self.dim, 2 * self.dim), spec.num_experts))
         if sharp:
             for parameter in layer.parameters():
                 if parameter.ndim >= 2:
-                    nn.init.normal_(parameter)
+                    nn.init.normal_(parameter, std=sharp)
             for step in range(3):  # routers with a memory get one
                 layer.train()(self.inputs(seed=100 + step))
             layer.context.losses.clear()

@@ -33,7 +33,7 @@ def sinkhorn(
     for _ in range(iterations):
         experts = log_share - (log_kernel + tokens[..., None]).logsumexp(dim=1)
         tokens = padding - (log_kernel + experts[:, None]).logsumexp(dim=2)
-    return (log_kernel + tokens[..., None] + experts[:, None]).exp() * real[..., None]
+    return (log_kernel + tokens[..., None] + experts[:, None]).exp().masked_fill(~real[..., None], 0.0)
 
 
 def sparse_simplex(

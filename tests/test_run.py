@@ -219,6 +219,14 @@ def test_a_loss_that_is_not_finite(
     assert "type for example optim.lr=" in capsys.readouterr().err
 
 
+def test_logits_that_are_not_finite_name_their_layer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_file.py").write_text(MY_ROUTER.replace("torch.tensor(gain)", "torch.tensor(torch.inf)"))
+    assert invoke(monkeypatch, "router=my_file.py:MyRouter", *SHORT) == 2
+    (path,) = (tmp_path / "runs" / "digits" / "MyRouter").glob("*.json")
+    assert "at step 0: the router of blocks.1.mlp has logits that are not finite" in read_record(path).reason
+
+
 def test_a_sweep_goes_on_past_a_failed_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert invoke(monkeypatch, "-m", "num_experts=0,4", *SHORT) == 2
