@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from moesuite.experts import DenseMLP, Experts
-from moesuite.moe import MoE
+from moesuite.moe import MoE, aux_loss
 from moesuite.plugins import build_router, router_names
 from moesuite.router import LayerSpec
 
@@ -103,6 +103,30 @@ def rows(contestant: Contestant) -> int:
         return 0
     routing = contestant.layer.router(contestant.x)
     return int(routing.load().sum())
+
+
+def forward(contestant: Contestant) -> Callable[[], object]:
+    """Return a forward pass to be timed."""
+
+    def run() -> None:
+        with torch.no_grad():
+            contestant.call(contestant.layer, contestant.x)
+
+    return run
+
+
+def both(contestant: Contestant) -> Callable[[], object]:
+    """Return a forward and backward pass to be timed, the gradient of the input included."""
+    layer, x = contestant.layer, contestant.x.clone().requires_grad_()
+    gradient = torch.randn_like(x).flatten()
+
+    def run() -> None:
+        output = contestant.call(layer, x).to(gradient.dtype)
+        (torch.dot(output.flatten(), gradient) + aux_loss(layer)).backward()
+        layer.zero_grad()
+        x.grad = None
+
+    return run
 
 
 def mixtral(implementation: str) -> Callable[[Size, Tensor], Contestant]:

@@ -22,10 +22,9 @@ from rich.console import Console
 from rich.table import Table
 from torch.autograd import profiler
 
-from moesuite.benchmarks.speed.contestants import PEERS, Contestant, Size, contestants
+from moesuite.benchmarks.speed.contestants import PEERS, Size, both, contestants, forward
 from moesuite.errors import UserError, unknown
 from moesuite.memory import keep_freed_memory
-from moesuite.moe import aux_loss
 from moesuite.plugins import router_names
 from moesuite.timing import interleaved
 
@@ -58,19 +57,19 @@ class Row:
 def measure(size: Size, seconds: float, names: list[str] | None = None) -> list[Row]:
     """Time all contestants in turns, `seconds` for each of the two passes."""
     found = contestants(size, names)
-    forward = _medians([_forward(c) for c in found.values()], seconds)
-    both = _medians([_both(c) for c in found.values()], seconds)
+    alone = _medians([forward(c) for c in found.values()], seconds)
+    whole = _medians([both(c) for c in found.values()], seconds)
     dense, bare = list(found).index("dense"), list(found).index("bare")
     return [
         Row(
             name,
             contestant.hidden,
-            1000 * forward[i],
-            forward[i] / forward[dense],
-            1000 * both[i],
-            both[i] / both[dense],
-            both[i] / both[bare],
-            peak_mib(_both(contestant)),
+            1000 * alone[i],
+            alone[i] / alone[dense],
+            1000 * whole[i],
+            whole[i] / whole[dense],
+            whole[i] / whole[bare],
+            peak_mib(both(contestant)),
         )
         for i, (name, contestant) in enumerate(found.items())
     ]
@@ -78,27 +77,6 @@ def measure(size: Size, seconds: float, names: list[str] | None = None) -> list[
 
 def _medians(functions: Sequence[Callable[[], object]], seconds: float) -> list[float]:
     return [statistics.median(sample) for sample in interleaved(functions, seconds, least=3)]
-
-
-def _forward(contestant: Contestant) -> Callable[[], object]:
-    def forward() -> None:
-        with torch.no_grad():
-            contestant.call(contestant.layer, contestant.x)
-
-    return forward
-
-
-def _both(contestant: Contestant) -> Callable[[], object]:
-    layer, x = contestant.layer, contestant.x.clone().requires_grad_()
-    gradient = torch.randn_like(x)
-
-    def both() -> None:
-        output = contestant.call(layer, x)
-        (torch.linalg.vecdot(output.flatten(), gradient.flatten()) + aux_loss(layer)).backward()
-        layer.zero_grad()
-        x.grad = None
-
-    return both
 
 
 def peak_mib(function: Callable[[], object]) -> float:
