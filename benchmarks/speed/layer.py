@@ -3,8 +3,8 @@
     python -m moesuite.benchmarks.speed.layer experts=8,64 groups=16 tokens=196 dim=384 hidden=1536 seconds=30
 
 Forward and forward+backward in float32, every contestant called in turns in one process. `bare` is the stacked experts
-on ready-made slots, with no router and no dispatch. `layers=` takes names, "routers" or "all" (with the peers of the
-extra `peers`). Freed memory is kept (`moesuite.keep_freed_memory`) for all of them; `keep=0` leaves glibc as it is.
+on ready-made slots, with no router and no dispatch. `layers=` takes names of routers, "routers" for all of
+them, and "peers", which need the extra `peers`. Freed memory is kept (`moesuite.keep_freed_memory`) for all of them; `keep=0` leaves glibc as it is.
 """
 
 from __future__ import annotations
@@ -141,17 +141,16 @@ def parse(words: Sequence[str]) -> dict[str, str]:
 
 
 def layer_names(text: str) -> list[str]:
-    """Return the contestants that `layers=` names.
+    """Return the contestants that `layers=` names: routers, "routers" for all of them, "peers".
 
     Raises:
         UserError: for a name that is neither a router nor a peer.
     """
-    if text in ("routers", "all"):
-        return [*router_names(), *(PEERS if text == "all" else ())]
-    names = text.split(",")
-    for name in names:
-        if name not in router_names():
-            raise unknown("layer", name, router_names(), "layers=token_choice,soft or layers=all")
+    names: list[str] = []
+    for word in text.split(","):
+        names += {"routers": router_names(), "peers": list(PEERS)}.get(word, [word])
+        if word not in ("routers", "peers", *router_names()):
+            raise unknown("layer", word, [*router_names(), "peers", "routers"], "layers=token_choice,soft,peers")
     return names
 
 

@@ -48,14 +48,13 @@ class ExpertChoiceCausal(Router):
 
     def advance(self) -> None:
         """Move the thresholds towards the scores that non-causal expert choice ended at."""
-        if not self.measured.isfinite().all():
-            return
         if torch.distributed.is_initialized():
             torch.distributed.all_reduce(self.measured)
             self.measured /= torch.distributed.get_world_size()
-        self.steps += 1
+        known = self.measured.isfinite().all()  # no branch on it: that would break a compiled graph
+        self.steps += known
         share = (1 - self.momentum) / (1 - self.momentum**self.steps)  # 1 at the first step
-        self.threshold += share * (self.measured - self.threshold)
+        self.threshold = torch.where(known, self.threshold + share * (self.measured - self.threshold), self.threshold)
 
     def forward(self, x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None) -> Routing:
         scores = self.gate(x).softmax(dim=-1)  # [G, T, E]
@@ -72,6 +71,6 @@ class ExpertChoiceCausal(Router):
         by_expert = scores.transpose(1, 2).masked_fill(~real[:, None], 0.0)
         best, _ = top(by_expert, min(self.capacity(scores.shape[1]), scores.shape[1]))  # [G, E, C]
         last = self.group_capacity(real).clamp(max=best.shape[-1])[:, None, None] - 1
-        groups = real.any(dim=1)
-        if groups.any():
-            self.measured = best.gather(2, last.expand(-1, best.shape[1], 1))[groups, :, 0].mean(dim=0)
+        counts = real.any(dim=1).to(scores)[:, None]  # [G, 1]
+        ended = best.gather(2, last.expand(-1, best.shape[1], 1))[..., 0]  # [G, E]
+        self.measured = (ended * counts).sum(dim=0) / counts.sum()  # not a number, where all is padding

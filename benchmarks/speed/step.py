@@ -1,0 +1,88 @@
+"""A whole training step of one MoE layer: forward and backward, the optimizer, routing statistics.
+
+    python -m moesuite.benchmarks.speed.step experts=8,64 groups=16 tokens=196 dim=384 hidden=1536 seconds=20
+
+AdamW over the experts' weights in its three forms, in turns with forward+backward of the same layer. `statistics` is
+what a step that logs adds: counting loads, drops and demand.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+from collections.abc import Callable
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from moesuite.benchmarks.speed.contestants import Size, both, contestants
+from moesuite.benchmarks.speed.layer import parse
+from moesuite.errors import UserError
+from moesuite.memory import keep_freed_memory
+from moesuite.moe import MoE
+from moesuite.stats import count
+from moesuite.timing import interleaved
+
+OPTIMIZERS: dict[str, dict[str, bool]] = {
+    "fused": {"fused": True},
+    "foreach": {"foreach": True},
+    "loop": {"foreach": False},
+}
+
+
+def parts(size: Size, router: str) -> dict[str, Callable[[], object]]:
+    """Return the parts of a step by name; each can be repeated by itself."""
+    found = contestants(size, [router])
+    layer = found[router].layer
+    assert isinstance(layer, MoE)
+    passes = both(found[router])
+    passes()
+    for parameter in layer.parameters():
+        parameter.grad = torch.randn_like(parameter) * 1e-6
+    kept = [parameter.grad for parameter in layer.parameters()]
+    functions: dict[str, Callable[[], object]] = {"dense": both(found["dense"]), "forward+backward": passes}
+    for name, options in OPTIMIZERS.items():
+        optimizer = torch.optim.AdamW(layer.parameters(), lr=0.0, **options)  # type: ignore[arg-type]
+
+        def step(optimizer: torch.optim.Optimizer = optimizer) -> None:
+            for parameter, gradient in zip(layer.parameters(), kept, strict=True):
+                parameter.grad = gradient
+            optimizer.step()
+            layer.zero_grad()
+
+        functions[f"AdamW, {name}"] = step
+    routing = layer.routing
+    assert routing is not None
+    functions["statistics"] = lambda: count(routing)
+    return functions
+
+
+def main() -> None:
+    """Run the command line; exits with 2 for bad input."""
+    if {"--help", "-h"} & set(sys.argv[1:]):
+        print(__doc__)
+        return
+    try:
+        values = parse(sys.argv[1:])
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    keep_freed_memory()
+    table = Table(title=f"milliseconds (share of forward+backward and fused AdamW), {torch.get_num_threads()} threads")
+    table.add_column("part")
+    columns = []
+    for number in values["experts"].split(","):
+        size = Size(*(int(values[key]) for key in ("groups", "tokens", "dim", "hidden")), int(number))
+        functions = parts(size, "token_choice")
+        samples = interleaved(list(functions.values()), float(values["seconds"]), least=3)
+        columns.append(dict(zip(functions, map(statistics.median, samples), strict=True)))
+        table.add_column(f"E={number}", justify="right")
+    for name in columns[0]:
+        whole = [column["forward+backward"] + column["AdamW, fused"] for column in columns]
+        table.add_row(name, *(f"{1000 * c[name]:.2f} ({c[name] / w:.3f})" for c, w in zip(columns, whole, strict=True)))
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
+
+
+if __name__ == "__main__":
+    main()

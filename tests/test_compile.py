@@ -1,0 +1,60 @@
+"""The static-shape path compiles to one graph, and computes the same."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from moesuite.plugins import router_names
+from tests.conftest import Command
+
+# the shapes of their routings depend on the data, or their assignment is computed outside torch
+DYNAMIC = {
+    "base",
+    "comparison",
+    "relu",
+    "sparsity_constrained_expert_choice",
+    "sparsity_constrained_token_choice",
+    "usmoe",
+}
+CODE = """
+import copy, json, sys, torch
+from moesuite import LayerSpec, MoE
+from moesuite.experts import Experts
+from moesuite.plugins import build_router
+from moesuite.subject import small_mlp
+
+worst = {}
+for name in sys.argv[2:]:
+    torch.compiler.reset()
+    torch.manual_seed(0)
+    eager = MoE(build_router(name, LayerSpec(16, 4, 1.0, tokens=24), {}), Experts(small_mlp(16, 32), 4)).train()
+    compiled = torch.compile(copy.deepcopy(eager), fullgraph=True, backend=sys.argv[1])
+    results = []
+    for layer in (eager, compiled):
+        x = torch.randn(3, 24, 16, generator=torch.Generator().manual_seed(1)).requires_grad_()
+        torch.manual_seed(2)
+        y = layer(x)
+        (y.square().sum() + sum(loss for _, loss in layer.context.losses)).backward()
+        results.append([y, x.grad, *(p.grad for p in layer.parameters() if p.grad is not None)])
+    worst[name] = max(float((a - b).abs().max()) for a, b in zip(*results, strict=True))
+print(json.dumps(worst))
+"""
+
+
+@pytest.mark.parametrize(
+    ("backend", "names"),
+    [
+        ("aot_eager", sorted(set(router_names()) - DYNAMIC)),
+        pytest.param("inductor", ["expert_choice", "soft"], marks=pytest.mark.slow),
+    ],
+)
+def test_slots_compile_with_no_graph_break(backend: str, names: list[str], command: Command, tmp_path: Path) -> None:
+    """In a process of its own: beartype, which checks shapes in tests, cannot be compiled."""
+    (tmp_path / "compiled.py").write_text(CODE)
+    done = command("compiled", backend, *names)
+    assert done.returncode == 0, done.stderr[-2000:]
+    worst = json.loads(done.stdout.splitlines()[-1])
+    assert set(worst) == set(names) and max(worst.values()) < 1e-4, worst
