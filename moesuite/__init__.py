@@ -12,7 +12,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from moesuite.compose import compose as compose
+    from moesuite.composition import compose as compose
     from moesuite.errors import UserError as UserError
     from moesuite.memory import keep_freed_memory as keep_freed_memory
     from moesuite.moe import MoE as MoE
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from moesuite.train import fit as fit
 
 _HOMES = {
-    "compose": "compose",
+    "compose": "composition",
     "UserError": "errors",
     "keep_freed_memory": "memory",
     "MoE": "moe",

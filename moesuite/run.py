@@ -15,7 +15,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from moesuite.compose import explain, group_choices, options_text, register, to_config
+from moesuite.composition import explain, group_choices, options_text, register, to_config
 from moesuite.errors import RunFailed, UserError
 
 BAD_INPUT, INTERRUPTED = 2, 130

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from moesuite import compose, fit
-from moesuite.compose import trainer_options
+from moesuite.composition import trainer_options
 from moesuite.errors import RunFailed, UserError
 from moesuite.record import RunRecord, read_record
 from moesuite.run import main

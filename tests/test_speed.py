@@ -2,39 +2,95 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-from moesuite.benchmarks.speed.layer import Size, contestants, measure
+from moesuite.benchmarks.speed import layer, layouts, step
+from moesuite.benchmarks.speed.contestants import PEERS, Size, contestants
+from moesuite.benchmarks.speed.layer import measure
 from moesuite.benchmarks.speed.loop import bare_epochs, lightning_epochs
+from moesuite.moe import MoE
 from moesuite.plugins import router_names
+from moesuite.routing import SlotRouting, SoftRouting
 from tests.conftest import Command
 
-SMALL = Size(groups=2, tokens=16, dim=8, hidden=16, num_experts=4)
+SMALL = Size(groups=2, tokens=16, dim=16, hidden=32, num_experts=4)
+WORDS = ["experts=4", "groups=2", "tokens=16", "dim=16", "hidden=32", "seconds=0.01"]
 
 
-def test_every_router_is_measured_against_dense_and_bare() -> None:
+def test_every_router_and_peer_is_measured_against_dense_and_bare() -> None:
     rows = {row.name: row for row in measure(SMALL, seconds=0.01)}
-    assert set(rows) == {"bare", *router_names()}
+    assert set(rows) == {"bare", *router_names(), *PEERS}
     assert rows["dense"].both_to_dense == rows["bare"].both_to_bare == rows["dense"].forward_to_dense == 1
-    assert all(row.both_ms > 0 and row.both_to_bare > 0 for row in rows.values())
+    assert all(row.both_ms > 0 and row.both_to_bare > 0 and row.peak > 0 for row in rows.values())
 
 
 def test_contestants_do_equal_expert_work() -> None:
-    for name, (layer, x) in contestants(SMALL).items():
-        y = layer(x)
-        assert y.shape == x.shape, name
-        if name not in ("dense", "bare"):
-            assert layer.routing is not None
-            dispatch, _ = layer.routing.dense()
-            assert dispatch.shape[2] * dispatch.shape[3] == SMALL.tokens, name
+    for name, contestant in contestants(SMALL).items():
+        y = contestant.call(contestant.layer, contestant.x)
+        assert y.shape == contestant.x.shape, name
+        if isinstance(contestant.layer, MoE) and name != "relu":
+            routing = contestant.layer.routing
+            if isinstance(routing, SlotRouting | SoftRouting):
+                dispatch, _ = routing.dense()
+                assert dispatch.shape[2] * dispatch.shape[3] == SMALL.tokens, name
+            else:
+                assert routing is not None and len(routing.tokens) == SMALL.rows, name
+
+
+def test_peers_have_the_hidden_size_of_equal_flops() -> None:
+    # gated experts have 3 matrices: 2/3 of the hidden size. 196 tokens in slots for 64 experts: 3 each, 192 rows of 196
+    size = Size(groups=1, tokens=196, dim=48, hidden=192, num_experts=64)
+    found = contestants(size, list(PEERS))
+    assert found["st-moe-pytorch"].hidden == 128  # 48 · 4 · 2/3
+    assert found["transformers Mixtral, eager"].hidden == 128  # 192 · 2/3 · 192/196 = 125.4, to a multiple of 16
+    assert found["soft-moe-pytorch"].hidden == found["mixture-of-experts"].hidden == 192
+
+
+def test_a_router_of_twice_the_work_is_left_out() -> None:
+    assert "relu" not in contestants(Size(2, 64, 8, 16, 16), ["relu", "soft"])
+
+
+@pytest.mark.parametrize("module", [layer, step, pytest.param(layouts, marks=pytest.mark.slow)])
+def test_the_commands_print_a_table(
+    module: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["speed", *WORDS, *(["layers=soft,peers"] if module is layer else [])])
+    module.main()
+    assert "dense" in capsys.readouterr().out
 
 
 def test_a_mistyped_option(command: Command) -> None:
     wrong = command("moesuite.benchmarks.speed.layer", "expert=8")
     assert wrong.returncode == 2 and "nearest: experts" in wrong.stderr
     assert command("moesuite.benchmarks.speed.layer", "experts=many").returncode == 2
+    assert "nearest: soft" in command("moesuite.benchmarks.speed.layer", "layers=sofd").stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a setting of glibc")
+def test_freed_memory_is_kept() -> None:
+    """Page faults of taking 64 MiB again: one per page of 4 KiB, or none."""
+    code = """
+import resource, sys, torch
+from moesuite import keep_freed_memory
+if sys.argv[1] == "1":
+    assert keep_freed_memory()
+for _ in range(12):  # the heap grows until blocks of both sizes have found their place
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    x = torch.ones(2**24)
+    y = x + 1
+    del x, y
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+    faults = [
+        int(subprocess.run([sys.executable, "-c", code, keep], capture_output=True, text=True, check=True).stdout)
+        for keep in "01"
+    ]
+    assert faults[1] < 100 < 10_000 < faults[0], faults
 
 
 def test_both_loops_train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,8 +3,10 @@
     python -m moesuite.benchmarks.speed.layer experts=8,64 groups=16 tokens=196 dim=384 hidden=1536 seconds=30
 
 Forward and forward+backward in float32, every contestant called in turns in one process. `bare` is the stacked experts
-on ready-made slots, with no router and no dispatch. `layers=` takes names of routers, "routers" for all of
-them, and "peers", which need the extra `peers`. Freed memory is kept (`moesuite.keep_freed_memory`) for all of them; `keep=0` leaves glibc as it is.
+on ready-made slots, with no router and no dispatch. `layers=` takes names of routers, "routers" for all of them, and
+"peers", which need the extra `peers`. Freed memory is kept (`moesuite.keep_freed_memory`) for all contestants alike;
+`keep=0` leaves glibc as it is. A layer that would do more than twice the expert work (ReLU gates before training) is
+left out.
 """
 
 from __future__ import annotations

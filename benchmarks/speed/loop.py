@@ -16,7 +16,7 @@ import time
 import torch
 from rich.console import Console
 
-from moesuite.compose import compose
+from moesuite.composition import compose
 from moesuite.errors import UserError
 from moesuite.loading import train_loader
 from moesuite.loggers import quiet
