@@ -12,11 +12,12 @@ from typing import Any
 
 import torch
 from pydantic import BaseModel
-from torch import Tensor
 
+from moesuite.compute import rows
 from moesuite.moe import MoE
 from moesuite.plugins import build_router, router_names
 from moesuite.router import LayerSpec, Router
+from moesuite.routing import RaggedRouting, Routing
 from moesuite.stats import count, health
 from moesuite.subject import Subject, dense_output, difference, output
 
@@ -124,17 +125,17 @@ def capacity_enforced(subject: Subject) -> Check:
         layer = subject.layer(slots_per_token=budget * subject.slots_per_token).train()
         layer(subject.inputs())
         assert layer.routing is not None
-        allowed = subject.num_experts * layer.router.training_capacity(subject.tokens)
-        worst = max(worst, float(_rows(layer).max()) / allowed)
+        allowed = subject.num_experts * layer.router.capacity(subject.tokens)
+        worst = max(worst, _work(layer.routing) / allowed)
     return Check(holds=worst <= 1, figure=worst, detail="" if worst <= 1 else f"{worst:.2f} of the budget")
 
 
-def _rows(layer: MoE) -> Tensor:
-    """Return the pairs of each group; a soft routing has as many as it has slots."""
-    dispatch, _ = layer.routing.dense()  # type: ignore[union-attr]
-    if bool(((dispatch != 0) & (dispatch != 1)).any()):
-        return torch.full((len(dispatch),), float(dispatch.shape[2] * dispatch.shape[3]))
-    return dispatch.sum(dim=(1, 2, 3))
+def _work(routing: Routing) -> float:
+    """Return the rows that experts compute for the group that costs most."""
+    if isinstance(routing, RaggedRouting):
+        return float(routing.load().sum(dim=1).max())
+    computed, _, tokens = rows(routing)
+    return computed / (tokens / routing.num_tokens)  # slots are as many in every group
 
 
 def single_expert_is_dense(subject: Subject) -> Check:
@@ -180,6 +181,6 @@ def causal_routers() -> list[str]:
     return [name for name in router_names() if causal(Subject(partial(build_with, name))).holds]
 
 
-def build_with(name: str, spec: LayerSpec, **options: Any) -> Router:
+def build_with(name: str, spec: LayerSpec, /, **options: Any) -> Router:
     """Build a router by name, its options as keyword arguments."""
     return build_router(name, spec, options)

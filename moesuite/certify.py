@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,17 +56,13 @@ def certify(router: str, options: dict[str, Any], num_experts: int = 8, slots_pe
         UserError: for an unknown router, or an option out of range.
     """
     from moesuite import certificate as c
-    from moesuite.plugins import build_router, router_class
+    from moesuite.plugins import router_class
     from moesuite.provenance import code_version
     from moesuite.subject import Subject
 
     if num_experts < 2:
         raise UserError(f"num_experts={num_experts}: a router needs a choice; type for example num_experts=8")
-
-    def build(spec: Any, **extra: Any) -> Any:
-        return build_router(router, spec, {**options, **extra})
-
-    subject = Subject(build, num_experts, slots_per_token)
+    subject = Subject(partial(c.build_with, router, **options), num_experts, slots_per_token)
     task, auxiliary, both = c.gradients(subject)
     plain = [c.deterministic, c.batch_independent, c.padding_invariant, c.equivariant, c.causal]
     plain += [c.capacity_enforced, c.single_expert_is_dense, c.upcycled_is_dense]

@@ -133,13 +133,6 @@ class Router(nn.Module, ABC):
         budget = self.slots_per_token
         if budget is None:
             raise RuntimeError("no capacity is in force: look at `slots_per_token` first")
-        return self._ceiling(budget, tokens)
-
-    def training_capacity(self, tokens: int) -> int:
-        """The same under the training budget, whatever limit is in force."""
-        return self._ceiling(self.spec.slots_per_token, tokens)
-
-    def _ceiling(self, budget: float, tokens: int) -> int:
         # 1e-9: 1.1 · 10 / 1 must give 11, not 12
         return max(1, math.ceil(budget * tokens / self.spec.num_experts - 1e-9))
 

@@ -25,6 +25,11 @@ class SoftRouting:
         """Return (dispatch, combine)."""
         return self.dispatch, self.combine
 
+    @property
+    def num_tokens(self) -> int:
+        """T."""
+        return self.dispatch.shape[1]
+
     def load(self) -> Float[Tensor, "G E"]:
         """Combine mass that each expert received: Σ over tokens and slots; sums to T in a group."""
         return self.combine.detach().float().sum(dim=(1, 3))

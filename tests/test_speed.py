@@ -10,6 +10,7 @@ from types import ModuleType
 import pytest
 
 from moesuite.benchmarks.speed import layer, layouts, step
+from moesuite.benchmarks.speed.command import command as run_command
 from moesuite.benchmarks.speed.contestants import PEERS, Size, contestants
 from moesuite.benchmarks.speed.layer import measure
 from moesuite.benchmarks.speed.loop import bare_epochs, lightning_epochs
@@ -59,8 +60,8 @@ def test_a_router_of_twice_the_work_is_left_out() -> None:
 def test_the_commands_print_a_table(
     module: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("sys.argv", ["speed", *WORDS, *(["layers=soft,peers"] if module is layer else [])])
-    module.main()
+    monkeypatch.setattr("sys.argv", ["speed", *WORDS])
+    run_command(module.__doc__, module.run, keep="1", layers="soft,peers")
     assert "dense" in capsys.readouterr().out
 
 

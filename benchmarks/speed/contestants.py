@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from moesuite.compute import rows as routed_rows
 from moesuite.experts import DenseMLP, Experts
 from moesuite.moe import MoE, aux_loss
 from moesuite.plugins import build_router, router_names
@@ -101,8 +102,7 @@ def rows(contestant: Contestant) -> int:
     """Return the rows that a router of ours sends to experts before training; ReLU gates start with half of all."""
     if not isinstance(contestant.layer, MoE):
         return 0
-    routing = contestant.layer.router(contestant.x)
-    return int(routing.load().sum())
+    return routed_rows(contestant.layer.router(contestant.x))[0]
 
 
 def forward(contestant: Contestant) -> Callable[[], object]:

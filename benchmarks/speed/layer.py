@@ -24,22 +24,12 @@ from rich.console import Console
 from rich.table import Table
 from torch.autograd import profiler
 
+from moesuite.benchmarks.speed.command import Values, command, sizes
 from moesuite.benchmarks.speed.contestants import PEERS, Size, both, contestants, forward
-from moesuite.errors import UserError, unknown
+from moesuite.errors import unknown
 from moesuite.memory import keep_freed_memory
 from moesuite.plugins import router_names
 from moesuite.timing import interleaved
-
-DEFAULTS = {
-    "experts": "8,64",
-    "groups": "16",
-    "tokens": "196",
-    "dim": "384",
-    "hidden": "1536",
-    "seconds": "30",
-    "keep": "1",
-    "layers": "routers",
-}
 
 
 @dataclass(frozen=True)
@@ -106,42 +96,6 @@ def _silenced() -> Iterator[None]:
             os.close(kept)
 
 
-def main() -> None:
-    """Run the command line; exits with 2 for bad input."""
-    if {"--help", "-h"} & set(sys.argv[1:]):
-        print(__doc__)
-        return
-    try:
-        values = parse(sys.argv[1:])
-        if values["keep"] == "1":
-            keep_freed_memory()
-        for groups in values["groups"].split(","):
-            for num_experts in values["experts"].split(","):
-                sizes = (int(groups), *(int(values[key]) for key in ("tokens", "dim", "hidden")), int(num_experts))
-                show(Size(*sizes), float(values["seconds"]), layer_names(values["layers"]))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-
-
-def parse(words: Sequence[str]) -> dict[str, str]:
-    """Read key=value words.
-
-    Raises:
-        UserError: for an unknown option or a value that is not a number.
-    """
-    values = dict(DEFAULTS)
-    for word in words:
-        key, _, value = word.partition("=")
-        if key not in values:
-            raise unknown("option", key, values, "experts=8,64")
-        numbers = all(part.replace(".", "", 1).isdigit() for part in value.split(","))
-        if key != "layers" and not numbers:
-            raise UserError(f"{word}: allowed are positive numbers; type for example {key}={DEFAULTS[key]}")
-        values[key] = value
-    return values
-
-
 def layer_names(text: str) -> list[str]:
     """Return the contestants that `layers=` names: routers, "routers" for all of them, "peers".
 
@@ -172,5 +126,14 @@ def show(size: Size, seconds: float, names: list[str]) -> None:
     Console(width=None if sys.stdout.isatty() else 140).print(table)
 
 
+def run(values: Values) -> None:
+    """Measure every size that is asked for."""
+    names = layer_names(values["layers"])
+    if values["keep"] == "1":
+        keep_freed_memory()
+    for size in sizes(values):
+        show(size, float(values["seconds"]), names)
+
+
 if __name__ == "__main__":
-    main()
+    command(__doc__, run, seconds="30", keep="1", layers="routers")

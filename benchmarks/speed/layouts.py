@@ -18,9 +18,8 @@ from rich.table import Table
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from moesuite.benchmarks.speed.command import Values, command, sizes
 from moesuite.benchmarks.speed.contestants import Contestant, Dense, Size, both
-from moesuite.benchmarks.speed.layer import parse
-from moesuite.errors import UserError
 from moesuite.grouped import grouped_linear
 from moesuite.memory import keep_freed_memory
 from moesuite.timing import interleaved
@@ -131,27 +130,18 @@ def medians(size: Size, seconds: float) -> dict[str, float]:
     return dict(zip(found, map(statistics.median, samples), strict=True))
 
 
-def main() -> None:
-    """Run the command line; exits with 2 for bad input."""
-    if {"--help", "-h"} & set(sys.argv[1:]):
-        print(__doc__)
-        return
-    try:
-        values = parse(sys.argv[1:])
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    sizes = [
-        Size(*(int(values[key]) for key in ("groups", "tokens", "dim", "hidden")), int(number))
-        for number in values["experts"].split(",")
-    ]
-    columns = [medians(size, float(values["seconds"])) for size in sizes]
+def run(values: Values) -> None:
+    """Measure under both policies and print a table."""
+    seconds, asked = float(values["seconds"]), sizes(values)
+    columns = [medians(size, seconds) for size in asked]
     keep_freed_memory()
-    columns += [medians(size, float(values["seconds"])) for size in sizes]
-    table = Table(title=f"{sizes[0].rows} rows, forward+backward / dense, {torch.get_num_threads()} threads")
+    columns += [medians(size, seconds) for size in asked]
+    table = Table(
+        title=f"{asked[0].groups * asked[0].tokens} tokens, forward+backward / dense, {torch.get_num_threads()} threads"
+    )
     table.add_column("layout")
     for policy in ("", ", memory kept"):
-        for size in sizes:
+        for size in asked:
             table.add_column(f"E={size.num_experts}{policy}", justify="right")
     for name in columns[0]:
         table.add_row(name, *(f"{column[name] / column['dense']:.2f}" for column in columns))
@@ -160,4 +150,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command(__doc__, run)

@@ -11,23 +11,23 @@ from __future__ import annotations
 import statistics
 import sys
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from rich.console import Console
 from rich.table import Table
 
+from moesuite.benchmarks.speed.command import Values, command, sizes
 from moesuite.benchmarks.speed.contestants import Size, both, contestants
-from moesuite.benchmarks.speed.layer import parse
-from moesuite.errors import UserError
 from moesuite.memory import keep_freed_memory
 from moesuite.moe import MoE
 from moesuite.stats import count
 from moesuite.timing import interleaved
 
-OPTIMIZERS: dict[str, dict[str, bool]] = {
-    "fused": {"fused": True},
-    "foreach": {"foreach": True},
-    "loop": {"foreach": False},
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "fused": partial(torch.optim.AdamW, lr=0.0, fused=True),
+    "foreach": partial(torch.optim.AdamW, lr=0.0, foreach=True),
+    "loop": partial(torch.optim.AdamW, lr=0.0, foreach=False),
 }
 
 
@@ -42,8 +42,8 @@ def parts(size: Size, router: str) -> dict[str, Callable[[], object]]:
         parameter.grad = torch.randn_like(parameter) * 1e-6
     kept = [parameter.grad for parameter in layer.parameters()]
     functions: dict[str, Callable[[], object]] = {"dense": both(found["dense"]), "forward+backward": passes}
-    for name, options in OPTIMIZERS.items():
-        optimizer = torch.optim.AdamW(layer.parameters(), lr=0.0, **options)  # type: ignore[arg-type]
+    for name, build in OPTIMIZERS.items():
+        optimizer = build(layer.parameters())
 
         def step(optimizer: torch.optim.Optimizer = optimizer) -> None:
             for parameter, gradient in zip(layer.parameters(), kept, strict=True):
@@ -58,26 +58,17 @@ def parts(size: Size, router: str) -> dict[str, Callable[[], object]]:
     return functions
 
 
-def main() -> None:
-    """Run the command line; exits with 2 for bad input."""
-    if {"--help", "-h"} & set(sys.argv[1:]):
-        print(__doc__)
-        return
-    try:
-        values = parse(sys.argv[1:])
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+def run(values: Values) -> None:
+    """Measure every size that is asked for and print a table."""
     keep_freed_memory()
     table = Table(title=f"milliseconds (share of forward+backward and fused AdamW), {torch.get_num_threads()} threads")
     table.add_column("part")
     columns = []
-    for number in values["experts"].split(","):
-        size = Size(*(int(values[key]) for key in ("groups", "tokens", "dim", "hidden")), int(number))
+    for size in sizes(values):
         functions = parts(size, "token_choice")
         samples = interleaved(list(functions.values()), float(values["seconds"]), least=3)
         columns.append(dict(zip(functions, map(statistics.median, samples), strict=True)))
-        table.add_column(f"E={number}", justify="right")
+        table.add_column(f"E={size.num_experts}", justify="right")
     for name in columns[0]:
         whole = [column["forward+backward"] + column["AdamW, fused"] for column in columns]
         table.add_row(name, *(f"{1000 * c[name]:.2f} ({c[name] / w:.3f})" for c, w in zip(columns, whole, strict=True)))
@@ -85,4 +76,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command(__doc__, run)

@@ -69,7 +69,7 @@ class ExpertChoiceCausal(Router):
     def _measure(self, scores: Tensor, real: Tensor) -> None:
         """Keep each expert's C-th best score, meaned over the groups that have a real token."""
         by_expert = scores.transpose(1, 2).masked_fill(~real[:, None], 0.0)
-        best, _ = top(by_expert, min(self.capacity(scores.shape[1]), scores.shape[1]))  # [G, E, C]
+        best, _ = top(by_expert, self.capacity(scores.shape[1]))  # [G, E, C]
         last = self.group_capacity(real).clamp(max=best.shape[-1])[:, None, None] - 1
         counts = real.any(dim=1).to(scores)[:, None]  # [G, 1]
         ended = best.gather(2, last.expand(-1, best.shape[1], 1))[..., 0]  # [G, E]
