@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from moesuite.experts import Experts
+from moesuite.grouped import layout
 from moesuite.routing import RaggedRouting, Routing, SlotRouting, SoftRouting
 
 
@@ -55,10 +56,15 @@ def _slots(x: Tensor, routing: SlotRouting, experts: Experts) -> Tensor:
 
 
 def _ragged(x: Tensor, routing: RaggedRouting, experts: Experts) -> Tensor:
-    order = routing.experts.argsort(stable=True)
     counts = torch.bincount(routing.experts, minlength=routing.num_experts)
-    rows = routing.tokens[order]
+    order = routing.experts.argsort(stable=True)
+    where = layout(counts.tolist())
+    # rank among its expert's pairs, beyond the expert's first row
+    shift = torch.tensor(where.begins, device=x.device) - (counts.cumsum(0) - counts)
+    place = torch.arange(len(order), device=x.device) + shift[routing.experts[order]]  # [M]
+    # a row that no pair fills reads the first token: its weight of 0 keeps that out of outputs and gradients
+    rows = routing.tokens.new_zeros(where.rows).index_copy(0, place, routing.tokens[order])
+    weights = x.new_zeros(where.rows).index_copy(0, place, routing.weights[order].to(x.dtype))
     tokens = x.flatten(0, 1)
-    outputs = experts.ragged(tokens.index_select(0, rows), counts.tolist())
-    weighted = outputs * routing.weights[order].to(x.dtype)[:, None]
-    return torch.zeros_like(tokens).index_add(0, rows, weighted).reshape(x.shape)
+    outputs = experts.ragged(tokens.index_select(0, rows), where)
+    return torch.zeros_like(tokens).index_add(0, rows, outputs * weights[:, None]).reshape(x.shape)

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from moesuite.grouped import grouped_linear
+from moesuite.grouped import Layout, grouped_linear
 
 
 @dataclass(frozen=True)
@@ -99,9 +99,9 @@ class StackedLinear(nn.Module):
             return torch.bmm(x, self.weight)
         return torch.baddbmm(self.bias[:, None], x, self.weight)
 
-    def ragged(self, x: Float[Tensor, "M in"], counts: list[int]) -> Float[Tensor, "M out"]:
-        """Apply layer e to its `counts[e]` rows of x."""
-        return grouped_linear(x, self.weight, self.bias, counts)
+    def ragged(self, x: Float[Tensor, "N in"], where: Layout) -> Float[Tensor, "N out"]:
+        """Apply layer e to the rows of x that `where` gives it."""
+        return grouped_linear(x, self.weight, self.bias, where)
 
 
 class StackedLayerNorm(nn.Module):
@@ -109,7 +109,7 @@ class StackedLayerNorm(nn.Module):
 
     def __init__(self, dense: nn.LayerNorm, num_experts: int) -> None:
         super().__init__()
-        self.num_experts, self.shape, self.eps = num_experts, dense.normalized_shape, dense.eps
+        self.shape, self.eps = dense.normalized_shape, dense.eps
         self.weight = self.bias = None
         if dense.weight is not None:
             self.weight = nn.Parameter(dense.weight.detach().repeat(num_experts, 1))
@@ -122,10 +122,9 @@ class StackedLayerNorm(nn.Module):
         x = x if self.weight is None else x * self.weight[:, None]
         return x if self.bias is None else x + self.bias[:, None]
 
-    def ragged(self, x: Float[Tensor, "M D"], counts: list[int]) -> Float[Tensor, "M D"]:
-        """Apply norm e to its `counts[e]` rows of x."""
-        expert = torch.arange(self.num_experts, device=x.device)
-        expert = expert.repeat_interleave(torch.tensor(counts, device=x.device), output_size=len(x))
+    def ragged(self, x: Float[Tensor, "N D"], where: Layout) -> Float[Tensor, "N D"]:
+        """Apply norm e to the rows of x that `where` gives it."""
+        expert = where.experts(x.device)
         x = F.layer_norm(x, self.shape, eps=self.eps)
         x = x if self.weight is None else x * self.weight[expert]
         return x if self.bias is None else x + self.bias[expert]
@@ -158,9 +157,9 @@ class Experts(nn.Module):
         """Apply expert e to x[e]."""
         return self._mlp(x, lambda layer, value: layer(value))
 
-    def ragged(self, x: Float[Tensor, "M D"], counts: list[int]) -> Float[Tensor, "M D"]:
-        """Apply expert e to its `counts[e]` rows of x, which is sorted by expert; counts sum to M."""
-        return self._mlp(x, lambda layer, value: layer.ragged(value, counts))
+    def ragged(self, x: Float[Tensor, "N D"], where: Layout) -> Float[Tensor, "N D"]:
+        """Apply expert e to the rows of x that `where` gives it."""
+        return self._mlp(x, lambda layer, value: layer.ragged(value, where))
 
     def _mlp(self, x: Tensor, apply: Callable[[StackedLinear | StackedLayerNorm, Tensor], Tensor]) -> Tensor:
         hidden = apply(self.up, x)

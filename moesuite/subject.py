@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from moesuite.errors import UserError
 from moesuite.experts import DenseMLP, Experts
+from moesuite.grouped import layout
 from moesuite.moe import MoE
 from moesuite.router import LayerSpec, Router
 
@@ -87,4 +88,4 @@ def difference(ours: Tensor, theirs: Tensor) -> float:
 def dense_output(layer: MoE, x: Tensor) -> Tensor:
     """Return what the first expert alone answers to every token."""
     counts = [x.shape[:2].numel()] + [0] * (layer.experts.num_experts - 1)
-    return layer.experts.ragged(x.flatten(0, 1), counts).reshape(x.shape)
+    return layer.experts.ragged(x.flatten(0, 1), layout(counts)).reshape(x.shape)

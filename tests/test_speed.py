@@ -58,11 +58,11 @@ def test_a_router_of_twice_the_work_is_left_out() -> None:
 
 @pytest.mark.parametrize("module", [layer, step, pytest.param(layouts, marks=pytest.mark.slow)])
 def test_the_commands_print_a_table(
-    module: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    module: ModuleType, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("sys.argv", ["speed", *WORDS])
     run_command(module.__doc__, module.run, keep="1", layers="soft,peers")
-    assert "dense" in capsys.readouterr().out
+    assert "dense" in capfd.readouterr().out
 
 
 def test_a_mistyped_option(command: Command) -> None:

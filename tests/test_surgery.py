@@ -13,6 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from moesuite import UserError, aux_loss, moefy
 from moesuite.experts import Experts, read_mlp
+from moesuite.grouped import layout
 from moesuite.moe import UNREAD_LIMIT, MoE, contexts, moe_layers, unread_losses
 from moesuite.surgery import candidates, limited_evaluation
 
@@ -96,7 +97,7 @@ def test_gated_mlps_are_copied_exactly(gated: str) -> None:
     x = torch.randn(5, 6)
     experts = Experts(parts, 3)
     torch.testing.assert_close(experts(x.expand(3, 5, 6))[2], mlp(x))
-    torch.testing.assert_close(experts.ragged(x, [2, 0, 3]), mlp(x))
+    torch.testing.assert_close(experts.ragged(x, layout([2, 0, 3])), mlp(x))
 
 
 def test_layer_choices() -> None:

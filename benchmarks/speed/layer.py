@@ -11,6 +11,7 @@ left out.
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import statistics
 import sys
@@ -110,8 +111,10 @@ def layer_names(text: str) -> list[str]:
     return names
 
 
-def show(size: Size, seconds: float, names: list[str]) -> None:
+def show(size: Size, seconds: float, names: list[str], keep: bool) -> None:
     """Measure one size and print its table."""
+    if keep:
+        keep_freed_memory()
     title = (
         f"{size.groups * size.tokens} tokens in {size.groups} groups, D {size.dim}, {size.num_experts} experts, "
         f"{size.rows} rows of expert work, float32, {torch.get_num_threads()} threads"
@@ -127,12 +130,15 @@ def show(size: Size, seconds: float, names: list[str]) -> None:
 
 
 def run(values: Values) -> None:
-    """Measure every size that is asked for."""
+    """Measure every size that is asked for, each in a process of its own: kept memory would add up over sizes."""
     names = layer_names(values["layers"])
-    if values["keep"] == "1":
-        keep_freed_memory()
+    processes = multiprocessing.get_context("spawn")
     for size in sizes(values):
-        show(size, float(values["seconds"]), names)
+        child = processes.Process(target=show, args=(size, float(values["seconds"]), names, values["keep"] == "1"))
+        child.start()
+        child.join()
+        if child.exitcode:
+            print(f"{size}: no result, its process ended with {child.exitcode} (-9: out of memory)", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from moesuite.benchmarks.speed.command import Values, command, sizes
 from moesuite.benchmarks.speed.contestants import Contestant, Dense, Size, both
-from moesuite.grouped import grouped_linear
+from moesuite.grouped import Layout, Tile, grouped_linear, layout
 from moesuite.memory import keep_freed_memory
 from moesuite.timing import interleaved
 
@@ -76,9 +76,18 @@ def unbound(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return torch.stack([torch.addmm(b, part, w) for part, w, b in layers])
 
 
-def in_place(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """A loop that writes each expert's gradient where it belongs."""
-    return grouped_linear(x.flatten(0, 1), weight, bias, [x.shape[1]] * len(x)).unflatten(0, x.shape[:2])
+def in_pairs(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Two experts at a time, as ragged routings have them, each gradient written where it belongs."""
+    where = layout([x.shape[1]] * len(x))
+    return grouped_linear(x.flatten(0, 1), weight, bias, where).unflatten(0, x.shape[:2])
+
+
+def one_by_one(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """The same with one expert at a time."""
+    count = x.shape[1]
+    tiles = [Tile(slice(expert, expert + 1), 1, count) for expert in range(len(x))]
+    where = Layout(tiles, list(range(0, len(x) * count, count)), len(x) * count)
+    return grouped_linear(x.flatten(0, 1), weight, bias, where).unflatten(0, x.shape[:2])
 
 
 def grouped_mm(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -109,7 +118,8 @@ def variants(size: Size) -> dict[str, Contestant]:
         f"bmm, {BLOCK} experts at a time": Stacked(size, batched, block=BLOCK),
         "one parameter per expert": PerExpert(size),
         "loop over unbind": Stacked(size, unbound),
-        "loop, gradients in place": Stacked(size, in_place),
+        "loop, gradients in place": Stacked(size, one_by_one),
+        "pairs, gradients in place": Stacked(size, in_pairs),
         "torch grouped_mm": Stacked(size, grouped_mm),
     }
     found = {"dense": Contestant(Dense(size), rows, size.hidden)}
