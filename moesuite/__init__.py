@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from moesuite.composition import compose as compose
+    from moesuite.compute import cost as cost
     from moesuite.errors import UserError as UserError
     from moesuite.memory import keep_freed_memory as keep_freed_memory
     from moesuite.moe import MoE as MoE
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "compose": "composition",
+    "cost": "compute",
     "UserError": "errors",
     "keep_freed_memory": "memory",
     "MoE": "moe",

@@ -19,11 +19,16 @@ from moesuite.surgery import moefy
 from moesuite.task import Task
 
 
-def build_task(options: dict[str, Any]) -> Task:
-    """Build a task from its resolved options and load its data."""
+def declare_task(options: dict[str, Any]) -> Task:
+    """Build a task from its resolved options, without its data."""
     cls = task_class(options["family"])
     own = {key: value for key, value in options.items() if key not in ("family", "recipe")}
-    task = cls(**checked_options(cls.__init__, own, "task"))
+    return cls(**checked_options(cls.__init__, own, "task"))
+
+
+def build_task(options: dict[str, Any]) -> Task:
+    """Build a task from its resolved options and load its data."""
+    task = declare_task(options)
     task.prepare()
     return task
 

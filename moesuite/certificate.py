@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from pydantic import BaseModel
 
-from moesuite.compute import rows
+from moesuite.accounting import work
 from moesuite.moe import MoE
 from moesuite.plugins import build_router, router_names
 from moesuite.router import LayerSpec, Router
@@ -134,8 +134,8 @@ def _work(routing: Routing) -> float:
     """Return the rows that experts compute for the group that costs most."""
     if isinstance(routing, RaggedRouting):
         return float(routing.load().sum(dim=1).max())
-    computed, _, tokens = rows(routing)
-    return computed / (tokens / routing.num_tokens)  # slots are as many in every group
+    found = work(routing)
+    return found.slots / (found.tokens / routing.num_tokens)  # slots are as many in every group
 
 
 def single_expert_is_dense(subject: Subject) -> Check:

@@ -10,6 +10,8 @@ from moesuite.errors import unknown
 VERBS = {
     "run": "train and measure one router on one task, or a sweep with -m",
     "certify": "measure how routers behave: causality, determinism, gradients, ...",
+    "profile": "account a configuration without training: FLOPs, parameters, memory",
+    "compute": "cost tables of papers, recomputed",
     "leaderboard": "turn run records into a page",
 }
 

@@ -1,38 +1,52 @@
-"""What a model costs: floating-point operations and parameters. 1 multiply-add = 2 FLOPs; GFLOP = 10⁹.
+"""What a model costs: floating-point operations, parameters and activation memory, of any size, without running it.
 
-Activated: what routed tokens need. Executed: what really runs, empty slots included; the difference is `padding`.
-Matrix products and attention are counted by torch's FlopCounterMode while the model runs once (the formula for CPU
-attention, zero in some versions, is registered here); the experts' share comes from routings, and is exact.
+Activated: what routed tokens need. Executed: what really runs, empty slots and fill-up included; the difference is
+`padding`. 1 multiply-add = 2 FLOPs, GFLOP = 10⁹ FLOPs; see `moesuite.counting` for what is counted.
+
+    python -m moesuite.compute table=soft_moe                  the cost table of the Soft MoE paper
+    python -m moesuite.compute table=soft_moe format=json
 """
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable
+import json
+import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from rich import box
+from rich.console import Console
+from rich.table import Table
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
-from moesuite.moe import MoE, call, moe_layers
+from moesuite.accounting import Inputs, LayerPass, Pass, account
+from moesuite.errors import unknown
+from moesuite.moe import call, moe_layers
 from moesuite.record import Split
-from moesuite.routing import EMPTY, RaggedRouting, Routing, SlotRouting, SoftRouting
+from moesuite.routing import Routing
+from moesuite.words import FORMATS, bad_input_exits, take
 
 
-def _attention(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
-    return sdpa_flop_count(query, key, value)
+@dataclass(frozen=True)
+class Account:
+    """FLOPs of one pass of one example, by part."""
+
+    activated: Split
+    executed: Split
 
 
-def _attention_backward(grad: Any, query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
-    return sdpa_backward_flop_count(grad, query, key, value)
+@dataclass(frozen=True)
+class LayerCost:
+    """Cost of one MoE layer for one example, without the backbone's share; see `Cost`."""
 
-
-_FORMULAS = {
-    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention,
-    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
-}
+    name: str
+    forward: Account
+    training: Account
+    slots_per_token: float
+    parameters_total: int
+    parameters_active: int
 
 
 @dataclass(frozen=True)
@@ -40,101 +54,165 @@ class Cost:
     """Cost of one example.
 
     Attributes:
-        activated, executed: FLOPs of the forward pass by part.
-        slots_per_token: expert work per token relative to the dense MLP, as it ran, over all MoE layers.
+        forward: one forward pass in evaluation.
+        training: forward and backward in training, all parameters trained.
+        layers: every MoE layer by itself; empty for a dense model.
+        slots_per_token: expert work per token relative to the dense MLP in `forward`, over all MoE layers; 1 if none.
         parameters_total, parameters_active: active counts, of the experts' parameters, one expert's times
             `slots_per_token`.
+        activation_bytes: that a training step keeps for its backward pass.
+        uncounted: "module: operation" for everything without a formula.
     """
 
-    activated: Split
-    executed: Split
+    forward: Account
+    training: Account
+    layers: list[LayerCost]
     slots_per_token: float
     parameters_total: int
     parameters_active: int
+    activation_bytes: float
+    uncounted: list[str]
 
 
-def count_flops(function: Callable[[], Any]) -> dict[str, int]:
-    """Run `function` and return the FLOPs of its matrix products and attention by module, "Global" being all."""
-    counter = FlopCounterMode(display=False, custom_mapping=_FORMULAS)
-    with counter:
-        function()
-    return {name: sum(ops.values()) for name, ops in counter.get_flop_counts().items()}
-
-
-def rows(routing: Routing) -> tuple[int, int, int]:
-    """Return (rows that experts compute, rows that carry a token, tokens) of a routing."""
-    match routing:
-        case SoftRouting():
-            groups, length, num_experts, capacity = routing.dispatch.shape
-            return groups * num_experts * capacity, groups * num_experts * capacity, groups * length
-        case SlotRouting():
-            filled = int((routing.tokens != EMPTY).sum())
-            return routing.tokens.numel(), filled, routing.tokens.shape[0] * routing.num_tokens
-        case RaggedRouting():
-            return len(routing.tokens), len(routing.tokens), routing.num_groups * routing.num_tokens
-
-
-def dispatch_combine_flops(routing: Routing, dim: int) -> int:
-    """Return the FLOPs of moving tokens: two products with [T, S] tensors (soft), else one multiply-add per row."""
-    if isinstance(routing, SoftRouting):
-        groups, length, num_experts, capacity = routing.dispatch.shape
-        return 2 * 2 * groups * length * num_experts * capacity * dim
-    return 2 * rows(routing)[1] * dim
-
-
-def cost(model: nn.Module, inputs: Tensor | dict[str, Tensor], batch: int) -> Cost:
-    """Account one forward pass of `model` in its present mode.
+def cost(
+    model: nn.Module, inputs: Inputs, batch: int | None = None, routings: Mapping[str, Routing] | None = None
+) -> Cost:
+    """Account one example of `model`, which is neither run nor changed, and may be on the meta device.
 
     Args:
         model: with or without MoE layers.
-        inputs: a tensor, or keyword arguments.
-        batch: number of examples in `inputs`, >= 1.
+        inputs: a tensor, or keyword arguments, on any device.
+        batch: number of examples in `inputs`, >= 1; None: the length of its first axis.
+        routings: of the forward pass, as `measured` gave them; None: what is to be expected: each router as it stands,
+            on standard normal tokens; one whose work depends on values (`Router.adaptive`) at its budget.
+
+    Raises:
+        UserError: for inputs that the model refuses.
+
+    Example:
+        >>> import timm
+        >>> with torch.device("meta"):
+        ...     model = timm.create_model("vit_tiny_patch16_224")
+        >>> found = cost(model, torch.empty(1, 3, 224, 224, device="meta"))
+        >>> round(found.forward.executed.total / 1e9, 2)
+        2.51
     """
-    with torch.no_grad():
-        flops = count_flops(lambda: call(model, inputs))
-    root = type(model).__name__
-    backbone, router, moving, filled, empty, work, tokens = flops.get("Global", 0), 0, 0, 0, 0, 0, 0
-    inactive = 0.0
-    for name, layer in moe_layers(model):
-        assert layer.routing is not None
-        path = f"{root}.{name}" if name else root
-        backbone -= flops.get(path, 0)
-        router += flops.get(f"{path}.router", 0)
-        computed, carried, seen = rows(layer.routing)
-        moving += dispatch_combine_flops(layer.routing, layer.experts.dim)
-        filled += carried * layer.experts.flops_per_row
-        empty += (computed - carried) * layer.experts.flops_per_row
-        work, tokens = work + computed, tokens + seen
-        size = sum(parameter.numel() for parameter in layer.experts.parameters())
-        inactive += size * max(0.0, 1 - computed / seen / layer.experts.num_experts)
+    first = inputs if isinstance(inputs, Tensor) else next(iter(inputs.values()))
+    size = len(first) if batch is None else batch
+    forward, training = account(model, inputs, False, routings), account(model, inputs, True)
+    layers = [
+        LayerCost(name, _per_example(forward.layers[name], size), _per_example(training.layers[name], size), *numbers)
+        for name, numbers in _parameters(model, forward).items()
+    ]
+    works = [layer.work for layer in forward.layers.values()]
     total = sum(parameter.numel() for parameter in model.parameters())
-    parts = {"backbone": backbone, "router": router, "dispatch_combine": moving, "experts": filled}
-    per_example = {key: value / batch for key, value in parts.items()}
     return Cost(
-        activated=Split(**per_example, padding=0.0),
-        executed=Split(**per_example, padding=empty / batch),
-        slots_per_token=work / tokens if tokens else 1.0,
+        forward=_whole(forward, size),
+        training=_whole(training, size),
+        layers=layers,
+        slots_per_token=sum(w.slots for w in works) / sum(w.tokens for w in works) if works else 1.0,
         parameters_total=total,
-        parameters_active=round(total - inactive),
+        parameters_active=total - sum(layer.parameters_total - layer.parameters_active for layer in layers),
+        activation_bytes=training.saved / size,
+        uncounted=sorted(forward.uncounted | training.uncounted),
     )
 
 
-def training_step_flops(model: nn.Module, inputs: Tensor | dict[str, Tensor]) -> int:
-    """Return the FLOPs of forward and backward in training mode, counted on a copy that runs both once."""
-    model = copy.deepcopy(model).train()
-
-    def step() -> None:
-        output = call(model, inputs)
-        tensor = output if isinstance(output, Tensor) else output[0]
-        tensor.float().sum().backward()
-
-    with torch.random.fork_rng(devices=[]):
-        flops = count_flops(step)["Global"]
-    moved = sum(dispatch_combine_flops(r, layer.experts.dim) for r, layer in _gathered(model))
-    return flops + 3 * moved
+def measured(model: nn.Module, inputs: Inputs) -> dict[str, Routing]:
+    """Run one forward pass of `model` in evaluation and return the routing of each MoE layer."""
+    modes = [module for module in model.modules() if module.training]
+    with torch.no_grad():
+        call(model.eval(), inputs)
+    for module in modes:
+        module.training = True
+    return {name: layer.routing for name, layer in moe_layers(model) if layer.routing is not None}
 
 
-def _gathered(model: nn.Module) -> list[tuple[Routing, MoE]]:
-    """Layers whose tokens move without matrix products, which the counter does not see."""
-    layers = [(layer.routing, layer) for _, layer in moe_layers(model)]
-    return [(r, layer) for r, layer in layers if r is not None and not isinstance(r, SoftRouting)]
+def _parameters(model: nn.Module, found: Pass) -> dict[str, tuple[float, int, int]]:
+    """Return slots per token, and parameters total and active, of each MoE layer."""
+    numbers = {}
+    for name, layer in moe_layers(model):
+        slots = found.layers[name].work.slots_per_token
+        total = sum(parameter.numel() for parameter in layer.parameters())
+        experts = sum(parameter.numel() for parameter in layer.experts.parameters())
+        inactive = experts * max(0.0, 1 - slots / layer.experts.num_experts)
+        numbers[name] = slots, total, round(total - inactive)
+    return numbers
+
+
+def _per_example(layer: LayerPass, batch: int) -> Account:
+    return Account(layer.activated.over(batch), layer.executed.over(batch))
+
+
+def _whole(found: Pass, batch: int) -> Account:
+    """Add the backbone and all layers up, per example."""
+    activated = executed = Split(backbone=found.backbone, router=0, dispatch_combine=0, experts=0, padding=0)
+    for layer in found.layers.values():
+        activated, executed = activated + layer.activated, executed + layer.executed
+    return Account(activated.over(batch), executed.over(batch))
+
+
+def table_rows(name: str) -> list[dict[str, Any]]:
+    """Return the models of a paper's table with what they cost, and what the paper prints."""
+    from moesuite.published import TABLES
+
+    rows = []
+    for model in TABLES[name]:
+        found = cost(model.build(), torch.empty(1, 3, 224, 224, device="meta"))
+        rows.append(
+            {
+                "model": model.name,
+                "params": found.parameters_total,
+                "gflop_per_image": found.forward.executed.total / 1e9,
+                "paper_params": None if model.params is None else model.params[0],
+                "paper_gflop_per_image": model.gflop,
+            }
+        )
+    return rows
+
+
+def show(rows: list[dict[str, Any]], style: str) -> None:
+    """Print a table of models beside what their paper prints, as `table` or `markdown`."""
+    shown = Table("model", box=box.MARKDOWN if style == "markdown" else box.SQUARE)
+    for heading in ("parameters", "paper", "GFLOP/image", "paper"):
+        shown.add_column(heading, justify="right")
+    for row in rows:
+        theirs = row["paper_gflop_per_image"]
+        shown.add_row(
+            row["model"],
+            _count(row["params"]),
+            _count(row["paper_params"]),
+            f"{row['gflop_per_image']:.2f}",
+            "" if theirs is None else f"{theirs:g}",
+        )
+    Console().print(shown)
+
+
+def _count(number: float | None) -> str:
+    """Return a number of parameters as papers print it."""
+    if number is None:
+        return ""
+    return f"{number / 1e9:.1f} B" if number >= 1e9 else f"{number / 1e6:.0f} M"
+
+
+def main() -> None:
+    """Run the command line; exits with 2 for bad input."""
+    from moesuite.published import TABLES
+
+    with bad_input_exits():
+        if {"--help", "-h"} & set(sys.argv[1:]):
+            print(__doc__)
+            return
+        values, rest = take(sys.argv[1:], {"table": list(TABLES), "format": FORMATS})
+        if rest:
+            raise unknown("option", rest[0], ["table", "format"], "table=soft_moe format=json")
+        rows = table_rows(values["table"])
+        if values["format"] == "json":
+            keys = ("model", "params", "gflop_per_image")
+            print(json.dumps([{key: row[key] for key in keys} for row in rows], indent=1))
+        else:
+            show(rows, values["format"])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,10 +1,13 @@
 """Three ways to move tokens to experts and back, one for each form of routing; all equal `reference`.
 
 soft: two batched matmuls with the real-valued tensors. slots: one gather, one batched matmul per weight of the MLP,
-one scatter-add. ragged: pairs sorted by expert, one matmul per expert over exactly its tokens.
+one scatter-add. ragged: pairs sorted by expert, experts of similar load side by side (`moesuite.grouped`).
+A routing may be on another device than the tokens: accounting runs real decisions on meta tensors.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
@@ -36,7 +39,7 @@ def reference(x: Float[Tensor, "G T D"], routing: Routing, experts: Experts) -> 
 
 def _soft(x: Tensor, routing: SoftRouting, experts: Experts) -> Tensor:
     groups, _, num_experts, capacity = routing.dispatch.shape
-    dispatch, combine = routing.dispatch.flatten(2).to(x.dtype), routing.combine.flatten(2).to(x.dtype)
+    dispatch, combine = routing.dispatch.flatten(2).to(x), routing.combine.flatten(2).to(x)
     slots = dispatch.transpose(1, 2) @ x  # [G, E·C, D]
     by_expert = slots.unflatten(1, (num_experts, capacity)).transpose(0, 1)  # [E, G, C, D]
     outputs = experts(by_expert.flatten(1, 2)).unflatten(1, (groups, capacity))
@@ -44,15 +47,11 @@ def _soft(x: Tensor, routing: SoftRouting, experts: Experts) -> Tensor:
 
 
 def _slots(x: Tensor, routing: SlotRouting, experts: Experts) -> Tensor:
-    groups, length, dim = x.shape
-    num_experts = routing.tokens.shape[1]
-    offset = torch.arange(groups, device=x.device)[:, None, None] * length
-    # an empty slot reads its group's first token: its weight of 0 keeps that out of outputs and gradients
+    groups, num_experts, _ = routing.tokens.shape
+    offset = torch.arange(groups, device=routing.tokens.device)[:, None, None] * x.shape[1]
     rows = (routing.tokens.clamp(min=0) + offset).transpose(0, 1).flatten()  # [E·G·C]
-    weights = routing.weights.transpose(0, 1).flatten().to(x.dtype)
-    tokens = x.flatten(0, 1)
-    outputs = experts(tokens.index_select(0, rows).unflatten(0, (num_experts, -1))).flatten(0, 1)
-    return torch.zeros_like(tokens).index_add(0, rows, outputs * weights[:, None]).reshape(groups, length, dim)
+    weights = routing.weights.transpose(0, 1).flatten()
+    return _move(x, rows, weights, lambda slots: experts(slots.unflatten(0, (num_experts, -1))).flatten(0, 1))
 
 
 def _ragged(x: Tensor, routing: RaggedRouting, experts: Experts) -> Tensor:
@@ -60,11 +59,19 @@ def _ragged(x: Tensor, routing: RaggedRouting, experts: Experts) -> Tensor:
     order = routing.experts.argsort(stable=True)
     where = layout(counts.tolist())
     # rank among its expert's pairs, beyond the expert's first row
-    shift = torch.tensor(where.begins, device=x.device) - (counts.cumsum(0) - counts)
-    place = torch.arange(len(order), device=x.device) + shift[routing.experts[order]]  # [M]
-    # a row that no pair fills reads the first token: its weight of 0 keeps that out of outputs and gradients
-    rows = routing.tokens.new_zeros(where.rows).index_copy(0, place, routing.tokens[order])
-    weights = x.new_zeros(where.rows).index_copy(0, place, routing.weights[order].to(x.dtype))
-    tokens = x.flatten(0, 1)
-    outputs = experts.ragged(tokens.index_select(0, rows), where)
-    return torch.zeros_like(tokens).index_add(0, rows, outputs * weights[:, None]).reshape(x.shape)
+    shift = torch.tensor(where.begins, device=counts.device) - (counts.cumsum(0) - counts)
+    place = torch.arange(len(order), device=counts.device) + shift[routing.experts[order]]  # [M]
+    order, place, weights = order.to(x.device), place.to(x.device), routing.weights.to(x)
+    rows = order.new_zeros(where.rows).index_copy(0, place, routing.tokens.to(x.device)[order])
+    weights = weights.new_zeros(where.rows).index_copy(0, place, weights[order])
+    return _move(x, rows, weights, lambda slots: experts.ragged(slots, where))
+
+
+def _move(x: Tensor, rows: Tensor, weights: Tensor, run: Callable[[Tensor], Tensor]) -> Tensor:
+    """Run experts on the tokens `rows` [N] of all groups, and add up their weighted answers.
+
+    A row that no pair fills reads the first token: its weight of 0 keeps that out of outputs and gradients.
+    """
+    tokens, rows = x.flatten(0, 1), rows.to(x.device)
+    outputs = run(tokens.index_select(0, rows)) * weights.to(x)[:, None]
+    return torch.zeros_like(tokens).index_add(0, rows, outputs).reshape(x.shape)

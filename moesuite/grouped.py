@@ -79,7 +79,7 @@ def grouped_linear(
     x: Float[Tensor, "N D"], weight: Float[Tensor, "E D H"], bias: Float[Tensor, "E H"] | None, where: Layout
 ) -> Float[Tensor, "N H"]:
     """Apply layer e to the rows that `where` gives it. Under autocast in its precision."""
-    if torch.is_autocast_enabled(x.device.type):
+    if not x.is_meta and torch.is_autocast_enabled(x.device.type):
         dtype = torch.get_autocast_dtype(x.device.type)
         x, weight, bias = x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
     return _GroupedLinear.apply(x, weight, bias, where)

@@ -11,13 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from moesuite.compute import cost
+from moesuite.compute import Cost, LayerCost, cost, measured
 from moesuite.config import RunConfig
 from moesuite.moe import aux_loss, call
 from moesuite.optim import build_optimizer
-from moesuite.record import Compute, Timing
+from moesuite.record import Compute, LayerCompute, Timing
 from moesuite.task import Task
-from moesuite.timing import compare, peak_memory
+from moesuite.timing import compare, peak_memory, peak_of
 
 MEASURE_SECONDS = 2.0  # budget of each of the two measurements
 MEASURE_BATCH = 32
@@ -30,7 +30,7 @@ def measure(
     task: Task,
     example: Any,
     config: RunConfig,
-    flops_per_step: float,
+    expected: Cost,
     precision: Precision = nullcontext,
 ) -> Compute:
     """Account `model` and time it against `dense`.
@@ -41,7 +41,7 @@ def measure(
         task: for inputs and loss.
         example: a batch.
         config: of the run.
-        flops_per_step: of training, as counted.
+        expected: cost before training.
         precision: makes the context of a forward pass, such as autocast.
     """
     peak = peak_memory()  # of training: measuring holds two more models
@@ -50,27 +50,55 @@ def measure(
     example = {k: v.to(device) if isinstance(v, Tensor) else v for k, v in example.items()}
     inputs, size = task.inputs(example), task.size(example)
     with precision():
-        account = cost(model.eval(), inputs, size)
-    latency = step = None
-    if config.measure:
-        models = copy.deepcopy(model), dense.to(device, weight.dtype)
-        latency = _latency(*models, inputs, precision)
-        step = _training_step(*models, inputs, task, example, config, precision)
+        routings = measured(model, inputs)
+    found = cost(model, inputs, size, routings)
+    timings = _timings(model, dense, inputs, task, example, config, precision) if config.measure else {}
     return Compute(
-        activated=account.activated,
-        executed=account.executed,
-        training_step_flops=flops_per_step,
-        parameters_total=account.parameters_total,
-        parameters_active=account.parameters_active,
+        activated=found.forward.activated,
+        executed=found.forward.executed,
+        expected=expected.forward.executed,
+        training=expected.training.executed,
+        training_step_flops=expected.training.executed.total * config.data.batch_size,
+        layers=[_layer(layer) for layer in found.layers],
+        uncounted=found.uncounted,
+        parameters_total=found.parameters_total,
+        parameters_active=found.parameters_active,
+        activation_bytes=expected.activation_bytes,
         slots_per_token_asked=config.slots_per_token,
-        slots_per_token_effective=account.slots_per_token,
-        latency=latency,
-        training_step=step,
+        slots_per_token_effective=found.slots_per_token,
+        **{"latency": None, "training_step": None, **timings},
         threads=torch.get_num_threads(),
         batch_size=size,
         peak_memory_bytes=peak,
         device=str(device),
     )
+
+
+def _layer(layer: LayerCost) -> LayerCompute:
+    return LayerCompute(
+        layer=layer.name,
+        activated=layer.forward.activated,
+        executed=layer.forward.executed,
+        slots_per_token=layer.slots_per_token,
+        parameters_total=layer.parameters_total,
+        parameters_active=layer.parameters_active,
+    )
+
+
+def _timings(
+    model: nn.Module, dense: nn.Module, inputs: Any, task: Task, example: Any, config: RunConfig, precision: Precision
+) -> dict[str, Any]:
+    """Time inference and training steps in turns with the dense model, and see what a step holds."""
+    weight = next(model.parameters())
+    models = copy.deepcopy(model), dense.to(weight.device, weight.dtype)
+    latency = _latency(*models, inputs, precision)
+    ours, theirs = (_training_step(m.train(), inputs, task, example, config, precision) for m in models)
+    return {
+        "latency": latency,
+        "training_step": compare(ours, theirs, MEASURE_SECONDS),
+        "step_peak_bytes": peak_of(ours),
+        "dense_step_peak_bytes": peak_of(theirs),
+    }
 
 
 def _latency(model: nn.Module, dense: nn.Module, inputs: Any, precision: Precision) -> Timing:
@@ -85,20 +113,16 @@ def _latency(model: nn.Module, dense: nn.Module, inputs: Any, precision: Precisi
 
 
 def _training_step(
-    model: nn.Module, dense: nn.Module, inputs: Any, task: Task, example: Any, config: RunConfig, precision: Precision
-) -> Timing:
-    """Time a whole training step: forward, backward, update."""
+    model: nn.Module, inputs: Any, task: Task, example: Any, config: RunConfig, precision: Precision
+) -> Callable[[], None]:
+    """Return a whole training step: forward, backward, update."""
+    optimizer, _ = build_optimizer(model, config.optim, steps=1)
 
-    def prepare(model: nn.Module) -> Callable[[], None]:
-        optimizer, _ = build_optimizer(model, config.optim, steps=1)
+    def step() -> None:
+        with precision():
+            loss = task.loss(call(model, inputs), example) + aux_loss(model)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
 
-        def step() -> None:
-            with precision():
-                loss = task.loss(call(model, inputs), example) + aux_loss(model)
-            loss.backward()
-            optimizer.step()
-            optimizer.zero_grad()
-
-        return step
-
-    return compare(prepare(model.train()), prepare(dense.train()), MEASURE_SECONDS)
+    return step

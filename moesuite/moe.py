@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -102,7 +103,8 @@ class MoE(nn.Module):
         if self.training and self.context.is_open:
             self.router.advance()
         self.router.ids = self.context.ids
-        with torch.autocast(x.device.type, enabled=False):
+        # the meta device knows no autocast
+        with nullcontext() if x.is_meta else torch.autocast(x.device.type, enabled=False):
             routing = self.router(tokens.float(), mask)
         self._keep(routing)
         return apply_experts(tokens, routing, self.experts).reshape(x.shape)

@@ -139,7 +139,10 @@ def build_router(name: str, spec: LayerSpec, options: Mapping[str, Any]) -> Rout
         UserError: for an unknown option, or a value outside its type or range.
     """
     cls = router_class(name)
-    return cls(spec, **checked_options(cls.__init__, options, "router"))
+    valid = checked_options(cls.__init__, options, "router")
+    router = cls(spec, **valid)
+    router.options = valid
+    return router
 
 
 def checked_options(function: Callable[..., Any], options: Mapping[str, Any], prefix: str) -> dict[str, Any]:

@@ -35,7 +35,11 @@ def rows(record: RunRecord) -> list[tuple[str, str]]:
         compute = record.compute
         lines += [
             ("GFLOP per example, activated", f"{compute.activated.total / 1e9:.4g}"),
-            ("GFLOP per example, executed", f"{compute.executed.total / 1e9:.4g}"),
+            (
+                "GFLOP per example, executed",
+                f"{compute.executed.total / 1e9:.4g} ({compute.expected.total / 1e9:.4g} expected)",
+            ),
+            ("GFLOP per example, training", f"{compute.training.total / 1e9:.4g}"),
             ("parameters, total / active", f"{compute.parameters_total:,} / {compute.parameters_active:,}"),
             (
                 "slots per token, asked / effective",
@@ -43,8 +47,16 @@ def rows(record: RunRecord) -> list[tuple[str, str]]:
             ),
             (f"latency, batch {compute.batch_size}", timing(compute.latency)),
             (f"training step, batch {compute.batch_size}", timing(compute.training_step)),
-            ("peak memory", f"{compute.peak_memory_bytes / 2**20:.0f} MiB"),
         ]
+        if compute.latency_per_sample is not None and compute.throughput is not None:
+            per_sample = f"{1e6 * compute.latency_per_sample:.0f} µs, {compute.throughput:.0f}/s in training"
+            lines.append(("per sample, throughput", per_sample))
+        if compute.step_peak_bytes is not None and compute.dense_step_peak_bytes is not None:
+            ours, theirs = compute.step_peak_bytes / 2**20, compute.dense_step_peak_bytes / 2**20
+            lines.append(("memory of a step, above weights", f"{ours:.1f} MiB; {ours / theirs:.2f}x dense"))
+        lines.append(("peak memory of the process", f"{compute.peak_memory_bytes / 2**20:.0f} MiB"))
+        if compute.uncounted:
+            lines.append(("not counted, no formula", ", ".join(compute.uncounted)))
     if record.health:
         count = len(record.health)
         dropped = sum(layer.dropped for layer in record.health) / count

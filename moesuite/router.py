@@ -20,7 +20,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
@@ -101,18 +101,23 @@ class Router(nn.Module, ABC):
         paper: author, year and link of the work that describes it.
         causal: claims that no token's routing depends on a later token, in training too.
         drops: claims that a token can be refused for lack of capacity, so that evaluation is also done without limit.
+        adaptive: claims that the number of pairs depends on the values of tokens (ReLU gates), so that accounting
+            without data expects the budget.
         limited: whether a router that drops keeps its training capacity in evaluation (the board's second figure).
+        options: its own parameters as `build_router` gave them, so that it can be built anew.
         ids: [G, T], the token ids of this forward where the model has them; else None.
     """
 
     paper: ClassVar[str] = ""
     drops: ClassVar[bool] = False
+    adaptive: ClassVar[bool] = False
     causal: bool = False
 
     def __init__(self, spec: LayerSpec) -> None:
         super().__init__()
         self.spec = spec
         self.limited = False
+        self.options: Mapping[str, Any] = {}
         self.ids: Tensor | None = None
 
     @property

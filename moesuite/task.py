@@ -63,6 +63,10 @@ class Task(ABC):
         """Return what a backbone has to fit: classes, channels, image size."""
 
     @abstractmethod
+    def blank(self) -> dict[str, Tensor] | Tensor:
+        """Return inputs of one example of the usual size, on the meta device, without loading data."""
+
+    @abstractmethod
     def dataset(self, split: Literal["train", "val", "test"]) -> Dataset[Any] | None:
         """Return a split, by `Key` -> sample; None where the task has no such split (only "val")."""
 

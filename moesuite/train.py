@@ -14,7 +14,7 @@ from torch.utils.data import IterableDataset
 
 from moesuite.build import build_models, build_task
 from moesuite.callbacks import Curve, Interruption, ProgressBar
-from moesuite.compute import training_step_flops
+from moesuite.compute import cost
 from moesuite.config import RunConfig
 from moesuite.errors import RunFailed, UserError
 from moesuite.loading import ResumableLoader, eval_loader, train_loader
@@ -69,9 +69,8 @@ class Run:
         self.example = self._example()
         inputs = self.task.inputs(self.example)
         self.model, self.dense = build_models(self.config, self.task, inputs)
-        size = self.task.size(self.example)
-        flops = training_step_flops(self.model, inputs) * self.config.data.batch_size / size
-        self.curve = Curve(flops)
+        self.expected = cost(self.model, inputs, self.task.size(self.example))
+        self.curve = Curve(self.expected.training.executed.total * self.config.data.batch_size)
         self.interruption = Interruption(self.checkpoint)
         self.trainer = self._trainer()
         self.module = MoEModule(self.task, self.model, self.config)
@@ -208,7 +207,7 @@ def fit(config: RunConfig, command: str = "") -> tuple[RunRecord, Path]:
     try:
         run.train()
         quality, limited, layers = run.evaluate()
-        compute = measure(run.model, run.dense, run.task, run.example, config, run.curve.flops_per_step, context)
+        compute = measure(run.model, run.dense, run.task, run.example, config, run.expected, context)
     except KeyboardInterrupt:
         run.save(run.record("interrupted", "Ctrl-C"))
         raise

@@ -74,13 +74,10 @@ class Vision(Task):
         Args:
             name: of the task.
             embedded: a data set of an installed package, used where no `source` is given.
-            hub, revision, config: the data set on the Hugging Face hub.
-            source: folder, parquet file or hub id to read instead.
-            splits: name of the split of each role: train, test, optionally val.
-            columns: names of the image and label columns.
+            hub, revision, config, source: the data set on the hub; folder, parquet file or hub id to read instead.
+            splits, columns: names of the split of each role (train, test, optionally val), and of image and label.
             num_classes: classes, >= 1; checked against the data.
-            image_size: height and width in pixels that the model sees, >= 1.
-            channels: 1 (grey) or 3 (RGB).
+            image_size, channels: height and width in pixels that the model sees, >= 1; 1 (grey) or 3 (RGB).
             mean, std: of each channel, of pixels scaled to 0..1.
             cache: decode all images once into memory-mapped arrays of `image_size`.
             streaming: read from the hub while training; needs trainer.max_steps.
@@ -89,8 +86,7 @@ class Vision(Task):
             crop_pct: share of the image that the central evaluation crop keeps, in (0, 1].
             hflip, erase: probability of a horizontal flip and of random erasing, in [0, 1].
             auto_augment: a policy of timm, for example "rand-m9-mstd0.5-inc1".
-            mixup, cutmix: alpha of timm's Mixup and CutMix, >= 0; 0: off.
-            smoothing: label smoothing, in [0, 1].
+            mixup, cutmix, smoothing: alpha of timm's Mixup and CutMix, >= 0; label smoothing, in [0, 1]; 0: off.
             licence, size: terms and number of rows, for the reader.
         """
         self.name, self.embedded, self.num_classes, self.image_size = name, embedded, num_classes, image_size
@@ -186,6 +182,10 @@ class Vision(Task):
     def in_memory(self) -> bool:
         """Return whether training reads whole batches of ready pixels; transforms are worth loader processes."""
         return isinstance(dataset := self._datasets["train"], Arrays) and dataset.transform is None
+
+    def blank(self) -> Tensor:
+        """Return one image."""
+        return torch.empty(1, self.channels, self.image_size, self.image_size, device="meta")
 
     def backbone_arguments(self) -> dict[str, Any]:
         """Return what a timm model has to fit."""

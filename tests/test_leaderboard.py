@@ -28,7 +28,11 @@ def finished(router: str, seed: int) -> RunRecord:
     compute = {
         "activated": part,
         "executed": {**part, "padding": 1e8},
+        "expected": part,
+        "training": part,
         "training_step_flops": 1e12,
+        "uncounted": ["Model.attn: mine.attention"] if router == "relu" else [],
+        "activation_bytes": 1.0,
         "parameters_total": 2000000,
         "parameters_active": 1000000,
         "slots_per_token_asked": 1.0,
@@ -55,7 +59,7 @@ def finished(router: str, seed: int) -> RunRecord:
 
 def example() -> list[RunRecord]:
     bad = record(id="f", router="soft", status="failed", reason="the loss is nan at step 3 <b>")
-    return [finished("token_choice", 1), bad, finished("token_choice", 0)]
+    return [finished("token_choice", 1), bad, finished("token_choice", 0), finished("relu", 0)]
 
 
 def test_the_page_is_the_golden_one() -> None:
@@ -64,7 +68,11 @@ def test_the_page_is_the_golden_one() -> None:
 
 def test_the_order_of_records_does_not_matter() -> None:
     assert page(example()) == page(example()[::-1])
-    assert [r.id for r in tables(example())[0].records] == ["f", "token_choice0", "token_choice1"]
+    assert [r.id for r in tables(example())[0].records] == ["relu0", "f", "token_choice0", "token_choice1"]
+
+
+def test_flops_that_are_not_all_counted_are_marked() -> None:
+    assert page(example()).count(">≥ ") == 2 and "no formula for Model.attn: mine.attention" in page(example())
 
 
 def test_text_of_records_cannot_become_markup() -> None:

@@ -71,7 +71,12 @@ def test_every_router_writes_a_whole_record(tmp_path: Path, router: str) -> None
     compute = record.compute
     assert compute is not None and compute.latency is not None and compute.training_step is not None
     assert compute.latency.n >= 5 and compute.latency.ratio_to_dense > 0
-    assert compute.activated.total > 0 and compute.training_step_flops > 64 * compute.activated.total
+    assert compute.activated.total > 0 and compute.training_step_flops == 64 * compute.training.total
+    assert compute.training.total > 2 * compute.expected.total > 0 and compute.activation_bytes > 0
+    assert compute.latency_per_sample == compute.latency.median / 32 and (compute.throughput or 0) > 0
+    assert compute.step_peak_bytes is not None and compute.dense_step_peak_bytes is not None
+    assert compute.step_peak_bytes >= compute.dense_step_peak_bytes > 0 and compute.uncounted == []
+    assert [layer.layer for layer in compute.layers] == ([] if router == "dense" else ["blocks.1.mlp"])
     assert [layer.layer for layer in record.health] == ([] if router == "dense" else ["blocks.1.mlp"])
     path = tmp_path / "runs" / "digits" / router / f"{record.id}.json"
     assert read_record(path) == record

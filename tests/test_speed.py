@@ -48,7 +48,7 @@ def test_peers_have_the_hidden_size_of_equal_flops() -> None:
     size = Size(groups=1, tokens=196, dim=48, hidden=192, num_experts=64)
     found = contestants(size, list(PEERS))
     assert found["st-moe-pytorch"].hidden == 128  # 48 · 4 · 2/3
-    assert found["transformers Mixtral, eager"].hidden == 128  # 192 · 2/3 · 192/196 = 125.4, to a multiple of 16
+    assert found["mixtral-eager"].hidden == 128  # 192 · 2/3 · 192/196 = 125.4, to a multiple of 16
     assert found["soft-moe-pytorch"].hidden == found["mixture-of-experts"].hidden == 192
 
 

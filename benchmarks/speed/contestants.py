@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from moesuite.compute import rows as routed_rows
+from moesuite.accounting import work
 from moesuite.experts import DenseMLP, Experts
 from moesuite.moe import MoE, aux_loss
 from moesuite.plugins import build_router, router_names
@@ -102,7 +102,7 @@ def rows(contestant: Contestant) -> int:
     """Return the rows that a router of ours sends to experts before training; ReLU gates start with half of all."""
     if not isinstance(contestant.layer, MoE):
         return 0
-    return routed_rows(contestant.layer.router(contestant.x))[0]
+    return work(contestant.layer.router(contestant.x)).slots
 
 
 def forward(contestant: Contestant) -> Callable[[], object]:
@@ -184,8 +184,8 @@ def _first(layer: nn.Module, x: Tensor) -> Tensor:
 
 
 PEERS: dict[str, Callable[[Size, Tensor], Contestant]] = {
-    "transformers Mixtral, eager": mixtral("eager"),
-    "transformers Mixtral, grouped_mm": mixtral("grouped_mm"),
+    "mixtral-eager": mixtral("eager"),
+    "mixtral-grouped_mm": mixtral("grouped_mm"),
     "st-moe-pytorch": st_moe,
     "mixture-of-experts": mixture_of_experts,
     "soft-moe-pytorch": soft_moe,

@@ -3,34 +3,30 @@
     python -m moesuite.benchmarks.speed.layer experts=8,64 groups=16 tokens=196 dim=384 hidden=1536 seconds=30
 
 Forward and forward+backward in float32, every contestant called in turns in one process. `bare` is the stacked experts
-on ready-made slots, with no router and no dispatch. `layers=` takes names of routers, "routers" for all of them, and
-"peers", which need the extra `peers`. Freed memory is kept (`moesuite.keep_freed_memory`) for all contestants alike;
-`keep=0` leaves glibc as it is. A layer that would do more than twice the expert work (ReLU gates before training) is
-left out.
+on ready-made slots, with no router and no dispatch. `layers=` takes names of routers and peers, "routers" and "peers"
+for all of them; peers need the extra `peers`. Freed memory is kept (`moesuite.keep_freed_memory`) for all contestants
+alike; `keep=0` leaves glibc as it is. A layer that would do more than twice the expert work (ReLU gates before
+training) is left out; mixtral-eager needs more than 24 GiB at 128 experts.
 """
 
 from __future__ import annotations
 
 import multiprocessing
-import os
 import statistics
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from rich.console import Console
 from rich.table import Table
-from torch.autograd import profiler
 
 from moesuite.benchmarks.speed.command import Values, command, sizes
 from moesuite.benchmarks.speed.contestants import PEERS, Size, both, contestants, forward
 from moesuite.errors import unknown
 from moesuite.memory import keep_freed_memory
 from moesuite.plugins import router_names
-from moesuite.timing import interleaved
+from moesuite.timing import interleaved, peak_of
 
 
 @dataclass(frozen=True)
@@ -62,7 +58,7 @@ def measure(size: Size, seconds: float, names: list[str] | None = None) -> list[
             1000 * whole[i],
             whole[i] / whole[dense],
             whole[i] / whole[bare],
-            peak_mib(both(contestant)),
+            peak_of(both(contestant)) / 2**20,
         )
         for i, (name, contestant) in enumerate(found.items())
     ]
@@ -70,31 +66,6 @@ def measure(size: Size, seconds: float, names: list[str] | None = None) -> list[
 
 def _medians(functions: Sequence[Callable[[], object]], seconds: float) -> list[float]:
     return [statistics.median(sample) for sample in interleaved(functions, seconds, least=3)]
-
-
-def peak_mib(function: Callable[[], object]) -> float:
-    """Return the most that `function` holds at a time above what there was before, in MiB, by torch's allocator."""
-    with _silenced(), profiler.profile(profile_memory=True) as found:
-        function()
-    events = [event for event in found.kineto_results.events() if event.name() == "[memory]"]
-    held, most = 0, 0
-    for event in sorted(events, key=lambda event: event.start_ns()):
-        held += event.nbytes()
-        most = max(most, held)
-    return most / 2**20
-
-
-@contextmanager
-def _silenced() -> Iterator[None]:
-    """Keep the profiler's remarks about missing GPUs off the terminal; they come from C++, past sys.stderr."""
-    kept = os.dup(2)
-    with Path(os.devnull).open("w") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
 
 
 def layer_names(text: str) -> list[str]:
@@ -106,8 +77,10 @@ def layer_names(text: str) -> list[str]:
     names: list[str] = []
     for word in text.split(","):
         names += {"routers": router_names(), "peers": list(PEERS)}.get(word, [word])
-        if word not in ("routers", "peers", *router_names()):
-            raise unknown("layer", word, [*router_names(), "peers", "routers"], "layers=token_choice,soft,peers")
+        if word not in ("routers", "peers", *router_names(), *PEERS):
+            raise unknown(
+                "layer", word, [*router_names(), *PEERS, "peers", "routers"], "layers=token_choice,soft,peers"
+            )
     return names
 
 

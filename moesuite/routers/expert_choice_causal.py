@@ -27,6 +27,7 @@ class ExpertChoiceCausal(Router):
 
     paper = "Not in a paper: moesuite's own"
     drops = True
+    adaptive = True
     causal = True
     threshold: Tensor
     steps: Tensor

@@ -25,6 +25,7 @@ class TopP(Router):
 
     paper = "Huang et al. 2024, https://arxiv.org/abs/2403.07652"
     drops = True
+    adaptive = True
 
     def __init__(
         self,

@@ -1,0 +1,165 @@
+"""One pass of a model, accounted: FLOPs by part and layer, and what autograd keeps, without running the model.
+
+The experts' share and that of moving tokens follow from routings by closed forms; the backbone and routers are counted
+(`moesuite.counting`) on a twin without memory (`moesuite.shadow`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from moesuite.counting import Counted, Saved, count_flops
+from moesuite.errors import UserError
+from moesuite.grouped import layout
+from moesuite.moe import MoE, call, moe_layers
+from moesuite.record import Split
+from moesuite.routing import EMPTY, RaggedRouting, Routing, SlotRouting, SoftRouting
+from moesuite.shadow import KernelsOfRealDevices, Probe, shadow
+
+TRAINING = 3  # a product's gradient takes two more of its size: by the input, and by the weight
+Inputs = Tensor | dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Work:
+    """Rows of expert work of one layer in one forward, over all groups.
+
+    Attributes:
+        slots: that the routing has: G·E·C, or its pairs.
+        filled: slots that carry a token.
+        computed: rows that run, with the fill-up of pairs of experts (`moesuite.grouped`).
+        tokens: G·T.
+    """
+
+    slots: int
+    filled: int
+    computed: int
+    tokens: int
+
+    @property
+    def slots_per_token(self) -> float:
+        """Expert work per token relative to the dense MLP."""
+        return self.slots / self.tokens
+
+
+def work(routing: Routing) -> Work:
+    """Count the rows of a routing."""
+    match routing:
+        case SoftRouting():
+            groups, length, num_experts, capacity = routing.dispatch.shape
+            slots = groups * num_experts * capacity
+            return Work(slots, slots, slots, groups * length)
+        case SlotRouting():
+            filled, slots = int((routing.tokens != EMPTY).sum()), routing.tokens.numel()
+            return Work(slots, filled, slots, len(routing.tokens) * routing.num_tokens)
+        case RaggedRouting():
+            pairs = len(routing.tokens)
+            counts = torch.bincount(routing.experts, minlength=routing.num_experts).tolist()
+            return Work(pairs, pairs, layout(counts).rows, routing.num_groups * routing.num_tokens)
+
+
+def moving_flops(routing: Routing, dim: int, training: bool) -> int:
+    """Return the FLOPs of moving tokens: two products with [T, S] tensors (soft), else one multiply-add a row."""
+    if not isinstance(routing, SoftRouting):
+        return (TRAINING if training else 1) * 2 * work(routing).computed * dim
+    product = 2 * routing.dispatch.numel() * dim
+    if not training:
+        return 2 * product
+    return sum((2 + weights.requires_grad) * product for weights in (routing.dispatch, routing.combine))
+
+
+@dataclass(frozen=True)
+class LayerPass:
+    """FLOPs of one MoE layer in one pass over a batch, and the rows behind them."""
+
+    work: Work
+    activated: Split
+    executed: Split
+    counted: int  # what a counter of matrix products sees of `executed`
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One pass over a batch.
+
+    Attributes:
+        backbone: FLOPs outside of MoE layers.
+        layers: of each MoE layer.
+        saved: bytes that autograd keeps for the backward pass; 0 in evaluation.
+        uncounted: "module: operation" for everything without a formula.
+    """
+
+    backbone: int
+    layers: dict[str, LayerPass]
+    saved: int
+    uncounted: set[str]
+
+
+def account(model: nn.Module, inputs: Inputs, training: bool, routings: Mapping[str, Routing] | None = None) -> Pass:
+    """Account a forward pass of `model` in evaluation, or forward and backward in training, for all of `inputs`.
+
+    Args:
+        model: neither run nor changed; may be on the meta device.
+        inputs: a tensor, or keyword arguments.
+        training: whether with backward, all parameters trained.
+        routings: by the name of the layer; None: what is to be expected.
+
+    Raises:
+        UserError: for inputs that the model refuses.
+    """
+    tensors = inputs if isinstance(inputs, dict) else {"": inputs}
+    twin = shadow(model, training, tensors.get("attention_mask"), routings)
+    on_meta = {key: tensor.to("meta") for key, tensor in tensors.items()}
+    saved = Saved([*twin.parameters(), *twin.buffers()])
+
+    def run() -> None:
+        with KernelsOfRealDevices(), torch.set_grad_enabled(training):
+            with saved:
+                output = call(twin, on_meta if isinstance(inputs, dict) else on_meta[""])
+            if training:
+                _tensor(output).float().sum().backward()
+
+    try:
+        with torch.random.fork_rng(devices=[]):
+            counted = count_flops(run)
+    except (RuntimeError, AssertionError, ValueError, TypeError) as error:
+        shapes = ", ".join(f"{key} {tuple(tensor.shape)}".strip() for key, tensor in tensors.items())
+        raise UserError(
+            f"{type(model).__name__} refuses inputs of shape {shapes}: {str(error).splitlines()[0]}; allowed: what the "
+            "model was made for, for example images of [batch, channels, height, width]"
+        ) from error
+    layers = {name: _layer(twin, name, layer, counted, saved) for name, layer in moe_layers(twin)}
+    inside = sum(layer.counted for layer in layers.values())
+    return Pass(counted.total - inside, layers, saved.bytes, counted.uncounted)
+
+
+def _layer(twin: nn.Module, name: str, layer: MoE, counted: Counted, saved: Saved) -> LayerPass:
+    """Account a layer of the twin after its pass."""
+    probe = layer.router
+    assert isinstance(probe, Probe) and probe.routing is not None
+    for here, there in probe.twins:
+        saved.same(here, there)
+    path = ".".join(part for part in (type(twin).__name__, name, "router") if part)
+    found, experts, router = work(probe.routing), layer.experts, counted.within(path)
+    row = (TRAINING if twin.training else 1) * experts.flops_per_row
+    moving = moving_flops(probe.routing, experts.dim, twin.training)
+    products = moving if isinstance(probe.routing, SoftRouting) else 0  # gathers are no matrix products
+    parts = {"backbone": 0.0, "router": router, "experts": found.filled * row}
+    return LayerPass(
+        work=found,
+        activated=Split(**parts, dispatch_combine=moving * found.filled / max(1, found.computed), padding=0.0),
+        executed=Split(**parts, dispatch_combine=moving, padding=(found.computed - found.filled) * row),
+        counted=router + found.computed * row + products,
+    )
+
+
+def _tensor(output: object) -> Tensor:
+    """Return the first tensor of a model's output."""
+    if isinstance(output, Tensor):
+        return output
+    values = output.values() if isinstance(output, Mapping) else output
+    return _tensor(next(iter(values)))  # type: ignore[call-overload]

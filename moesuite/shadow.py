@@ -1,0 +1,142 @@
+"""A model's twin without memory: every weight on the meta device, routers that decide on random tokens instead.
+
+Shapes run through the twin as through the model, so that what it costs can be counted in seconds at any size. What
+depends on values, routing, cannot run on meta tensors; there a copy of the router with its real weights decides on
+standard normal tokens, or a routing that was measured is replayed.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import replace
+from itertools import chain
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+
+from moesuite.moe import moe_layers
+from moesuite.router import RaggedRouting, Router, Routing, SoftRouting
+
+META = torch.device("meta")
+
+
+def shadow(
+    model: nn.Module, training: bool, mask: Tensor | None = None, routings: Mapping[str, Routing] | None = None
+) -> nn.Module:
+    """Return the twin of `model`; the model itself is not touched.
+
+    Args:
+        model: on any device, meta included.
+        training: mode of the twin.
+        mask: [G, T], for routers; None: no padding.
+        routings: to replay, by the name of the layer; None: routers decide.
+    """
+    memo: dict[int, Any] = {
+        id(tensor): nn.Parameter(torch.empty_like(tensor, device=META), tensor.requires_grad)
+        if isinstance(tensor, nn.Parameter)
+        else torch.empty_like(tensor, device=META)
+        for tensor in chain(model.parameters(), model.buffers())
+    }
+    twin = copy.deepcopy(model, memo)
+    for (name, layer), (_, original) in zip(moe_layers(twin), moe_layers(model), strict=True):
+        given = None if routings is None else routings[name]
+        layer.set_submodule("router", Probe(original.router, mask, given))
+    return twin.train(training)
+
+
+class Probe(nn.Module):
+    """Stands for a router in the twin. Its work, in training with the backward pass, is done on random tokens.
+
+    Attributes:
+        routing: the decision, its weights on the meta device.
+        twins: pairs of a tensor that the router saw or made and the one that stands for it on the meta device.
+    """
+
+    def __init__(self, router: Router, mask: Tensor | None, given: Routing | None) -> None:
+        super().__init__()
+        self.inner = _with_weights(router)
+        self.mask, self.given = mask, given
+        self.routing: Routing | None = None
+        self.twins: list[tuple[Tensor, Tensor]] = []
+        self.ids: Tensor | None = None
+
+    def advance(self) -> None:
+        """Do nothing: nothing is learned here."""
+
+    def forward(self, x: Float[Tensor, "G T D"], mask: Tensor | None = None) -> Routing:
+        """Decide for tokens of the shape of `x`."""
+        device = next(chain(self.inner.parameters(), self.inner.buffers()), torch.empty(0)).device
+        tokens = torch.randn(x.shape, generator=torch.Generator().manual_seed(0)).to(device)
+        real = None if mask is None or self.mask is None else self.mask.to(device)
+        with torch.set_grad_enabled(self.training):
+            routing = self.inner(tokens.requires_grad_(self.training), real)
+            outcome = [t.sum() for t in (*_weights(routing).values(), *routing.losses.values()) if t.requires_grad]
+            if outcome:
+                torch.stack(outcome).sum().backward()
+        made = _weights(routing)
+        self.routing = _on_meta(self.given if self.given is not None else _within_budget(routing, self.inner))
+        moved = _weights(self.routing)
+        self.twins = [(tokens, x), *((made[name], moved[name]) for name in made)]
+        return self.routing
+
+
+def _with_weights(router: Router) -> Router:
+    """Return a copy of `router`, built anew where it has no memory itself."""
+    if any(tensor.is_meta for tensor in chain(router.parameters(), router.buffers())):
+        with torch.device("cpu"):
+            return type(router)(router.spec, **router.options)
+    return copy.deepcopy(router)
+
+
+def _within_budget(routing: Routing, router: Router) -> Routing:
+    """Return what is to be expected: for a router whose work depends on values, its budget, spread evenly."""
+    if not (router.adaptive and isinstance(routing, RaggedRouting)):
+        return routing
+    total = routing.num_groups * routing.num_tokens
+    index = torch.arange(round(total * router.spec.slots_per_token))
+    weights = torch.ones(len(index), requires_grad=routing.weights.requires_grad)
+    return replace(routing, tokens=index % total, experts=index % routing.num_experts, weights=weights)
+
+
+def _weights(routing: Routing) -> dict[str, Tensor]:
+    if isinstance(routing, SoftRouting):
+        return {"dispatch": routing.dispatch, "combine": routing.combine}
+    return {"weights": routing.weights}
+
+
+def _on_meta(routing: Routing) -> Routing:
+    """Return the same decision with weights on the meta device, where the twin's tokens are."""
+    moved: dict[str, Any] = {
+        name: torch.empty_strided(w.shape, w.stride(), dtype=w.dtype, device=META, requires_grad=w.requires_grad)
+        for name, w in _weights(routing).items()
+    }
+    return replace(routing, **moved, losses={})
+
+
+class KernelsOfRealDevices(TorchFunctionMode):
+    """Within this, attention on meta tensors is what it is on a real device: one kernel, where that one is used.
+
+    Its backward pass computes the scores once more, which the plain form of the meta device does not.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is F.scaled_dot_product_attention and args and args[0].is_meta:
+            return _attention(*args, **(kwargs or {}))
+        return func(*args, **(kwargs or {}))
+
+
+def _attention(query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, **options: Any) -> Tensor:
+    if options.get("dropout_p") or (attn_mask is not None and attn_mask.requires_grad):
+        return F.scaled_dot_product_attention(query, key, value, attn_mask, **options)
+    if query.shape[1] != key.shape[1]:  # grouped queries
+        share = query.shape[1] // key.shape[1]
+        key, value = key.repeat_interleave(share, dim=1), value.repeat_interleave(share, dim=1)
+    output, _ = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
+        query, key, value, 0.0, bool(options.get("is_causal")), attn_mask=attn_mask, scale=options.get("scale")
+    )
+    return output
