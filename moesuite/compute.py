@@ -22,9 +22,9 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from moesuite.accounting import Inputs, LayerPass, Pass, account
+from moesuite.costs import Split
 from moesuite.errors import unknown
 from moesuite.moe import call, moe_layers
-from moesuite.record import Split
 from moesuite.routing import Routing
 from moesuite.words import FORMATS, bad_input_exits, take
 

@@ -66,6 +66,7 @@ class RunConfig(Section):
     records: str = "runs"
     force: bool = False
     measure: bool = True
+    energy: bool = False
     task: dict[str, Any]
     router: dict[str, Any]
     backbone: Backbone

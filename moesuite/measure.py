@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from moesuite.compute import Cost, LayerCost, cost, measured
 from moesuite.config import RunConfig
+from moesuite.costs import Compute, LayerCompute, Timing
 from moesuite.moe import aux_loss, call
 from moesuite.optim import build_optimizer
-from moesuite.record import Compute, LayerCompute, Timing
 from moesuite.task import Task
 from moesuite.timing import compare, peak_memory, peak_of
 

@@ -14,18 +14,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
+from moesuite.costs import Compute, Energy, Part
 from moesuite.errors import UserError
 
 SCHEMA = 1
 Status = Literal["ok", "failed", "interrupted"]
-
-
-class Part(BaseModel):
-    """Base of all parts: unknown fields are errors."""
-
-    model_config = ConfigDict(extra="forbid", ser_json_inf_nan="strings")
 
 
 class Quality(Part):
@@ -34,97 +29,6 @@ class Quality(Part):
     value: float
     direction: Literal["max", "min"]
     n: int
-
-
-class Split(Part):
-    """Floating-point operations of one forward pass of one example, 2 per multiply-add."""
-
-    backbone: float
-    router: float
-    dispatch_combine: float
-    experts: float
-    padding: float
-
-    @property
-    def total(self) -> float:
-        """Sum of all parts."""
-        return self.backbone + self.router + self.dispatch_combine + self.experts + self.padding
-
-    def __add__(self, other: Split) -> Split:
-        return Split(**{part: value + getattr(other, part) for part, value in self})
-
-    def over(self, count: int) -> Split:
-        """Return every part divided by `count`."""
-        return Split(**{part: value / count for part, value in self})
-
-
-class Timing(Part):
-    """Seconds of a repeated measurement: median and interquartile range over `n` repeats."""
-
-    median: float
-    iqr: float
-    n: int
-    ratio_to_dense: float
-    dense_median: float
-
-
-class LayerCompute(Part):
-    """What one MoE layer costs per example, of the forward pass."""
-
-    layer: str
-    activated: Split
-    executed: Split
-    slots_per_token: float
-    parameters_total: int
-    parameters_active: int
-
-
-class Compute(Part):
-    """What the run costs. FLOPs are per example; timings per batch.
-
-    Attributes:
-        activated, executed: forward pass in evaluation, with the routing of test examples after training.
-        expected: the same as `executed`, from the budget alone, before training.
-        training: executed in forward and backward, as expected before training.
-        training_step_flops: of an optimizer step.
-        layers: share of each MoE layer in the forward pass.
-        uncounted: "module: operation" for everything that no formula counts: FLOPs are then a lower bound.
-        activation_bytes: that a training step keeps for its backward pass, per example.
-        latency, training_step: seconds of a batch of `batch_size`; None: not measured.
-        step_peak_bytes, dense_step_peak_bytes: most that a measured training step holds beyond weights and optimizer.
-        peak_memory_bytes: of the process in training (GPU: allocated).
-    """
-
-    activated: Split
-    executed: Split
-    expected: Split
-    training: Split
-    training_step_flops: float
-    layers: list[LayerCompute] = []
-    uncounted: list[str] = []
-    parameters_total: int
-    parameters_active: int
-    activation_bytes: float
-    slots_per_token_asked: float
-    slots_per_token_effective: float
-    latency: Timing | None
-    training_step: Timing | None
-    step_peak_bytes: int | None = None
-    dense_step_peak_bytes: int | None = None
-    threads: int
-    batch_size: int
-    peak_memory_bytes: int
-    device: str
-
-    @property
-    def latency_per_sample(self) -> float | None:
-        """Seconds of inference per example."""
-        return None if self.latency is None else self.latency.median / self.batch_size
-
-    @property
-    def throughput(self) -> float | None:
-        """Examples per second in training."""
-        return None if self.training_step is None else self.batch_size / self.training_step.median
 
 
 class LayerHealth(Part):
@@ -170,6 +74,7 @@ class RunRecord(Part):
     quality: dict[str, Quality] = {}
     limited_quality: dict[str, Quality] = {}
     compute: Compute | None = None
+    energy: Energy | None = None
     health: list[LayerHealth] = []
     curve: list[CurvePoint] = []
     steps: int = 0

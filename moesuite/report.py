@@ -7,7 +7,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from moesuite.record import RunRecord, Timing
+from moesuite.costs import Compute, Timing
+from moesuite.record import RunRecord
 
 
 def show(record: RunRecord, path: Path) -> None:
@@ -32,31 +33,9 @@ def rows(record: RunRecord) -> list[tuple[str, str]]:
         quality.append((f"{record.primary}, training capacity", f"{limited:.4f}"))
     lines = [*quality, ("steps, training time", f"{record.steps}, {record.seconds:.1f} s")]
     if record.compute is not None:
-        compute = record.compute
-        lines += [
-            ("GFLOP per example, activated", f"{compute.activated.total / 1e9:.4g}"),
-            (
-                "GFLOP per example, executed",
-                f"{compute.executed.total / 1e9:.4g} ({compute.expected.total / 1e9:.4g} expected)",
-            ),
-            ("GFLOP per example, training", f"{compute.training.total / 1e9:.4g}"),
-            ("parameters, total / active", f"{compute.parameters_total:,} / {compute.parameters_active:,}"),
-            (
-                "slots per token, asked / effective",
-                f"{compute.slots_per_token_asked:g} / {compute.slots_per_token_effective:.3g}",
-            ),
-            (f"latency, batch {compute.batch_size}", timing(compute.latency)),
-            (f"training step, batch {compute.batch_size}", timing(compute.training_step)),
-        ]
-        if compute.latency_per_sample is not None and compute.throughput is not None:
-            per_sample = f"{1e6 * compute.latency_per_sample:.0f} µs, {compute.throughput:.0f}/s in training"
-            lines.append(("per sample, throughput", per_sample))
-        if compute.step_peak_bytes is not None and compute.dense_step_peak_bytes is not None:
-            ours, theirs = compute.step_peak_bytes / 2**20, compute.dense_step_peak_bytes / 2**20
-            lines.append(("memory of a step, above weights", f"{ours:.1f} MiB; {ours / theirs:.2f}x dense"))
-        lines.append(("peak memory of the process", f"{compute.peak_memory_bytes / 2**20:.0f} MiB"))
-        if compute.uncounted:
-            lines.append(("not counted, no formula", ", ".join(compute.uncounted)))
+        lines += cost_rows(record.compute)
+    if record.energy is not None:
+        lines.append(("energy, estimate", f"{1000 * record.energy.kwh:.3g} Wh ({record.energy.estimated_by})"))
     if record.health:
         count = len(record.health)
         dropped = sum(layer.dropped for layer in record.health) / count
@@ -64,6 +43,31 @@ def rows(record: RunRecord) -> list[tuple[str, str]]:
         entropy = sum(layer.entropy for layer in record.health) / count
         text = f"{dropped:.1%} dropped, {dead}/{experts} dead, load entropy {entropy:.3f}"
         lines.append((f"routing, {count} layer{'s' * (count > 1)}", text))
+    return lines
+
+
+def cost_rows(compute: Compute) -> list[tuple[str, str]]:
+    """Return the lines of what the run costs."""
+    expected = f"{compute.expected.total / 1e9:.4g} expected"
+    asked = f"{compute.slots_per_token_asked:g} / {compute.slots_per_token_effective:.3g}"
+    lines = [
+        ("GFLOP per example, activated", f"{compute.activated.total / 1e9:.4g}"),
+        ("GFLOP per example, executed", f"{compute.executed.total / 1e9:.4g} ({expected})"),
+        ("GFLOP per example, training", f"{compute.training.total / 1e9:.4g}"),
+        ("parameters, total / active", f"{compute.parameters_total:,} / {compute.parameters_active:,}"),
+        ("slots per token, asked / effective", asked),
+        (f"latency, batch {compute.batch_size}", timing(compute.latency)),
+        (f"training step, batch {compute.batch_size}", timing(compute.training_step)),
+    ]
+    if compute.latency_per_sample is not None and compute.throughput is not None:
+        per_sample = f"{1e6 * compute.latency_per_sample:.0f} µs, {compute.throughput:.0f}/s in training"
+        lines.append(("per sample, throughput", per_sample))
+    if compute.step_peak_bytes is not None and compute.dense_step_peak_bytes is not None:
+        ours, theirs = compute.step_peak_bytes / 2**20, compute.dense_step_peak_bytes / 2**20
+        lines.append(("memory of a step, above weights", f"{ours:.1f} MiB; {ours / theirs:.2f}x dense"))
+    lines.append(("peak memory of the process", f"{compute.peak_memory_bytes / 2**20:.0f} MiB"))
+    if compute.uncounted:
+        lines.append(("not counted, no formula", ", ".join(compute.uncounted)))
     return lines
 
 

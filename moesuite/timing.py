@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch.autograd import profiler
 
-from moesuite.record import Timing
+from moesuite.costs import Timing
 
 
 def interleaved(

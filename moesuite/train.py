@@ -16,6 +16,7 @@ from moesuite.build import build_models, build_task
 from moesuite.callbacks import Curve, Interruption, ProgressBar
 from moesuite.compute import cost
 from moesuite.config import RunConfig
+from moesuite.energy import Meter
 from moesuite.errors import RunFailed, UserError
 from moesuite.loading import ResumableLoader, eval_loader, train_loader
 from moesuite.loggers import build_loggers, quiet
@@ -39,7 +40,7 @@ from moesuite.stats import health
 from moesuite.surgery import limited_evaluation
 
 # options that change how a run is shown or stored, not what comes out
-OUTSIDE_IDENTITY = {"records", "force", "logger", "measure"}
+OUTSIDE_IDENTITY = {"records", "force", "logger", "measure", "energy"}
 OUTSIDE_TRAINER = {"enable_progress_bar", "enable_model_summary", "enable_checkpointing", "log_every_n_steps"}
 
 
@@ -70,6 +71,7 @@ class Run:
         inputs = self.task.inputs(self.example)
         self.model, self.dense = build_models(self.config, self.task, inputs)
         self.expected = cost(self.model, inputs, self.task.size(self.example))
+        self.meter = Meter(self.config.energy)
         self.curve = Curve(self.expected.training.executed.total * self.config.data.batch_size)
         self.interruption = Interruption(self.checkpoint)
         self.trainer = self._trainer()
@@ -123,7 +125,9 @@ class Run:
         if resume is not None and isinstance(batches, ResumableLoader):
             batches.resume(self.checkpoint)
         try:
-            self.trainer.fit(self.module, batches, validation, ckpt_path=resume, weights_only=False if resume else None)
+            unsafe = False if resume else None  # our own checkpoint, the state of the loop included
+            with self.meter:
+                self.trainer.fit(self.module, batches, validation, ckpt_path=resume, weights_only=unsafe)
         except SystemExit:  # Lightning's answer to KeyboardInterrupt
             signal.signal(signal.SIGINT, signal.default_int_handler)
             raise KeyboardInterrupt from None
@@ -173,6 +177,7 @@ class Run:
             curve=self.curve.points,
             steps=self.trainer.global_step,
             seconds=self.curve.seconds,
+            energy=self.meter.energy,
             environment=environment(),
             git_commit=commit,
             git_dirty=dirty,

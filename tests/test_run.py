@@ -17,8 +17,10 @@ import torch
 
 from moesuite import compose, fit
 from moesuite.composition import trainer_options
+from moesuite.energy import Meter
 from moesuite.errors import RunFailed, UserError
 from moesuite.record import RunRecord, read_record
+from moesuite.report import rows
 from moesuite.run import main
 from tests.conftest import Command
 
@@ -83,6 +85,17 @@ def test_every_router_writes_a_whole_record(tmp_path: Path, router: str) -> None
     header = (path.with_suffix("") / "metrics.csv").read_text().splitlines()[0]
     assert "train/loss" in header and ("train/balance_loss" in header) == (router == "token_choice")
     assert record.environment["torch"] == torch.__version__ and len(record.git_commit or "x" * 40) == 40
+
+
+def test_energy_is_an_estimate_where_it_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = run(tmp_path, "energy=true")
+    assert record.energy is not None and record.energy.kwh > 0 and "codecarbon" in record.energy.estimated_by
+    parts = record.energy.cpu_kwh + record.energy.gpu_kwh + record.energy.memory_kwh
+    assert record.energy.kwh == pytest.approx(parts)
+    assert "codecarbon" in dict(rows(record))["energy, estimate"]
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"pip install 'moesuite\[energy\]'"):
+        Meter(True)
 
 
 def test_the_same_run_is_not_run_again(tmp_path: Path) -> None:

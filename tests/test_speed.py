@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-from moesuite.benchmarks.speed import layer, layouts, step
+from moesuite.benchmarks.speed import layer, layouts, scaling, step
 from moesuite.benchmarks.speed.command import command as run_command
 from moesuite.benchmarks.speed.contestants import PEERS, Size, contestants
 from moesuite.benchmarks.speed.layer import measure
@@ -63,6 +63,26 @@ def test_the_commands_print_a_table(
     monkeypatch.setattr("sys.argv", ["speed", *WORDS])
     run_command(module.__doc__, module.run, keep="1", layers="soft,peers")
     assert "dense" in capfd.readouterr().out
+
+
+def test_the_scaling_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    plot = tmp_path / "scaling.svg"
+    words = ["experts=1,4", "groups=1", "tokens=16", "dim=16", "hidden=32", "seconds=0.01", f"plot={plot}"]
+    monkeypatch.setattr("sys.argv", ["scaling", *words])
+    run_command(scaling.__doc__, scaling.run, layers="soft,expert_choice", plot="")
+    lines = [line.split("│")[1:-1] for line in capfd.readouterr().out.splitlines() if "│" in line and "soft" in line]
+    (one, four) = ([cell.strip() for cell in line] for line in lines)
+    # 16 slots whatever E is: equal FLOPs, experts and three products of [16, 16] and [16, 16] over the experts'
+    assert (one[0], four[0]) == ("1", "4") and one[3] == four[3] == f"{1 + 3 * 16 / (2 * 32):.2f}"
+    assert float(four[2]) > 3 * float(one[2]) and plot.read_text().startswith("<?xml")
+
+
+def test_a_plot_that_cannot_be_written(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    for word in ("plot=nowhere/x.svg", "plot=x.txt"):
+        monkeypatch.setattr("sys.argv", ["scaling", word])
+        with pytest.raises(SystemExit):
+            run_command(scaling.__doc__, scaling.run, layers="soft", plot="")
+        assert "allowed is a .svg" in capsys.readouterr().err
 
 
 def test_a_mistyped_option(command: Command) -> None:

@@ -1,0 +1,56 @@
+"""Energy of training as codecarbon estimates it: from a machine's counters, else from rated power and load."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Any
+
+from moesuite.costs import Energy
+from moesuite.errors import UserError
+
+
+class Meter:
+    """Estimates the energy that the machine uses while the meter runs, everything else on the machine included.
+
+    Args:
+        wanted: False makes a meter that does nothing.
+
+    Attributes:
+        energy: the estimate, after the meter ran; None: not wanted.
+
+    Raises:
+        UserError: if codecarbon is wanted and not installed.
+    """
+
+    def __init__(self, wanted: bool) -> None:
+        self.energy: Energy | None = None
+        self._wanted = wanted
+        self._tracker: Any = None
+        if wanted and importlib.util.find_spec("codecarbon") is None:
+            raise UserError(
+                "energy=true needs codecarbon; type pip install 'moesuite[energy]', or leave energy=true out"
+            )
+
+    def __enter__(self) -> Meter:
+        if self._wanted:
+            from codecarbon import OfflineEmissionsTracker
+
+            # the country decides on emissions alone, which are not recorded
+            self._tracker = OfflineEmissionsTracker(
+                country_iso_code="USA", save_to_file=False, log_level="critical", allow_multiple_runs=True
+            )
+            self._tracker.start()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        if self._tracker is None:
+            return
+        self._tracker.stop()
+        found = self._tracker.final_emissions_data
+        self.energy = Energy(
+            kwh=found.energy_consumed,
+            cpu_kwh=found.cpu_energy,
+            gpu_kwh=found.gpu_energy,
+            memory_kwh=found.ram_energy,
+            estimated_by=f"codecarbon {found.codecarbon_version}, {found.tracking_mode}",
+        )
