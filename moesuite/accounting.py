@@ -112,8 +112,9 @@ def account(model: nn.Module, inputs: Inputs, training: bool, routings: Mapping[
         UserError: for inputs that the model refuses.
     """
     tensors = inputs if isinstance(inputs, dict) else {"": inputs}
-    twin = shadow(model, training, tensors.get("attention_mask"), routings)
-    on_meta = {key: tensor.to("meta") for key, tensor in tensors.items()}
+    twin = shadow(model, training, tensors, routings)
+    # padding costs what tokens cost outside of routers, which get the real masks; some models look into theirs
+    on_meta = {key: tensor.to("meta") for key, tensor in tensors.items() if not key.endswith("attention_mask")}
     saved = Saved([*twin.parameters(), *twin.buffers()])
 
     def run() -> None:

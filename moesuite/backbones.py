@@ -1,4 +1,4 @@
-"""Backbones by name: `timm:<name>`, with any keyword argument of its constructor. No backbone is written by hand."""
+"""Backbones by name, with any keyword argument of theirs: `timm:<name>`, `hf:<name>`. None is written by hand."""
 
 from __future__ import annotations
 
@@ -9,38 +9,47 @@ from torch import nn
 
 from moesuite.errors import UserError, nearest
 
+HEADS = {
+    "causal": "AutoModelForCausalLM",
+    "masked": "AutoModelForMaskedLM",
+    "span_corruption": "AutoModelForSeq2SeqLM",
+}
+
 
 def build_backbone(name: str, pretrained: bool, seed: int, fit: dict[str, Any], kwargs: dict[str, Any]) -> nn.Module:
     """Build a backbone.
 
     Args:
-        name: `timm:<model name>`.
-        pretrained: load timm's weights.
+        name: `timm:<model name>`; or `hf:<model type, local folder or hub id>`: from a configuration, or pretrained.
+        pretrained: load the weights.
         seed: of its initialisation, apart from every other seed, >= 0.
-        fit: what the task asks for: num_classes, in_chans, img_size (left out where the model takes any size).
-        kwargs: of the model's constructor; they win over `fit`.
+        fit: what the task asks for. Of timm: num_classes, in_chans, img_size (left out where the model takes any
+            size). Of Hugging Face: head, one of `HEADS`; vocab_size; max_position_embeddings.
+        kwargs: of the model's constructor (timm) or configuration (Hugging Face); they win over `fit`.
 
     Raises:
         UserError: for an unknown name (lists the nearest) or arguments that the model refuses.
     """
-    import timm
-
     library, _, model = name.partition(":")
-    if library != "timm":
+    builders = {"timm": _timm, "hf": _hf}
+    if library not in builders:
         raise UserError(
-            f"backbone={name}: unknown library {library!r}; allowed: timm:<name>; type for example backbone=vit_s16"
+            f"backbone={name}: unknown library {library!r}; allowed: timm:<name>, hf:<name>; type for example "
+            "backbone=vit_s16"
         )
-    if not timm.is_model(model.split(".")[0]):
-        close = nearest(model, timm.list_models(), count=5)[:5]
-        raise UserError(f"unknown backbone {name!r}; nearest: {', '.join('timm:' + option for option in close)}")
+    if ("head" in fit) != (library == "hf"):
+        wanted = "hf:<name>; type for example backbone=gpt_mini" if "head" in fit else "timm:<name>"
+        raise UserError(f"backbone={name} does not fit this task; allowed: {wanted}")
     arguments = {**fit, **kwargs}
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return _create(model, pretrained, arguments)
+            return builders[library](model, pretrained, arguments)
+    except UserError:
+        raise
     except (TypeError, AssertionError, ValueError) as error:
         given = ", ".join(f"{key}={value}" for key, value in arguments.items())
-        raise UserError(f"backbone={name} refuses its arguments ({given}): {error}") from None
+        raise UserError(f"backbone={name} refuses its arguments ({given}): {str(error).splitlines()[0]}") from None
     except (OSError, RuntimeError) as error:
         if not pretrained:
             raise
@@ -50,10 +59,13 @@ def build_backbone(name: str, pretrained: bool, seed: int, fit: dict[str, Any], 
         ) from None
 
 
-def _create(model: str, pretrained: bool, arguments: dict[str, Any]) -> nn.Module:
+def _timm(model: str, pretrained: bool, arguments: dict[str, Any]) -> nn.Module:
     """Build a model of timm, without `img_size` where it takes images of any size and no such argument."""
     import timm
 
+    if not timm.is_model(model.split(".")[0]):
+        close = nearest(model, timm.list_models(), count=5)[:5]
+        raise UserError(f"unknown backbone 'timm:{model}'; nearest: {', '.join('timm:' + name for name in close)}")
     try:
         return timm.create_model(model, pretrained=pretrained, **arguments)
     except TypeError as error:
@@ -61,3 +73,50 @@ def _create(model: str, pretrained: bool, arguments: dict[str, Any]) -> nn.Modul
             raise
         rest = {key: value for key, value in arguments.items() if key != "img_size"}
         return timm.create_model(model, pretrained=pretrained, **rest)
+
+
+def _hf(model: str, pretrained: bool, arguments: dict[str, Any]) -> nn.Module:
+    """Build a model of Hugging Face with the head of the objective, from a configuration or pretrained.
+
+    Raises:
+        UserError: for an unknown model type, an objective that the model cannot do, or sequences and vocabularies
+            larger than a pretrained model's.
+    """
+    import transformers
+
+    options = dict(arguments)
+    head = options.pop("head")
+    cls = getattr(transformers, HEADS[head])
+    if pretrained or model not in transformers.CONFIG_MAPPING:
+        try:
+            config = transformers.AutoConfig.from_pretrained(model)
+        except OSError:
+            close = nearest(model, list(transformers.CONFIG_MAPPING), count=5)[:5]
+            raise UserError(
+                f"unknown backbone 'hf:{model}': no model type, folder with config.json, or hub id that can be "
+                f"reached; nearest types: {', '.join('hf:' + name for name in close)}"
+            ) from None
+    else:
+        config = transformers.AutoConfig.for_model(model, **options)
+    _check_fit(model, config, options)
+    config.use_cache = False
+    try:
+        return cls.from_pretrained(model, config=config) if pretrained else cls.from_config(config)
+    except ValueError as error:
+        if "Unrecognized configuration class" not in str(error):
+            raise
+        raise UserError(
+            f"backbone=hf:{model} cannot do task.objective={head}; allowed: models of transformers' {HEADS[head]}; "
+            "type for example backbone=gpt_mini (causal), bert_mini (masked) or t5_mini (span_corruption)"
+        ) from None
+
+
+def _check_fit(model: str, config: Any, options: dict[str, Any]) -> None:
+    """Refuse sequences and vocabularies that are larger than the model's."""
+    for option, what in (("max_position_embeddings", "task.length"), ("vocab_size", "the tokenizer's vocabulary")):
+        limit = getattr(config, option, None)
+        if isinstance(limit, int) and options.get(option, 0) > limit:
+            raise UserError(
+                f"{what} of {options[option]} is more than the {limit} of backbone=hf:{model}; allowed: at most "
+                f"{limit}; type for example task.length={limit}"
+            )

@@ -188,7 +188,7 @@ def show(rows: list[dict[str, Any]], style: str) -> None:
     Console().print(shown)
 
 
-def _count(number: float | None) -> str:
+def _count(number: int | float | None) -> str:
     """Return a number of parameters as papers print it."""
     if number is None:
         return ""

@@ -94,7 +94,7 @@ class MoEModule(L.LightningModule):
     def _log_step(self, auxiliary: Mapping[str, Tensor]) -> None:
         values = {f"train/{name}_loss": value.detach() for name, value in auxiliary.items()}
         self.log_dict({"train/loss": self.last_loss, **values})
-        counts = [count(layer.routing, layer.context.mask) for _, layer in moe_layers(self.model) if layer.routing]
+        counts = [count(layer.routing, layer.side.mask) for _, layer in moe_layers(self.model) if layer.routing]
         if counts:
             dropped = torch.stack([c.dropped / c.tokens.clamp(min=1) for c in counts]).mean()
             self.log("drop", dropped, prog_bar=True)
@@ -137,7 +137,7 @@ class MoEModule(L.LightningModule):
         self.examples += self.task.size(batch)
         for name, layer in moe_layers(self.model):
             assert layer.routing is not None
-            new = count(layer.routing, layer.context.mask)
+            new = count(layer.routing, layer.side.mask)
             self.counts[name] = self.counts[name] + new if name in self.counts else new
 
     def _finish(self, metrics: Any) -> None:

@@ -20,6 +20,19 @@ from moesuite.routing import Routing
 UNREAD_LIMIT = 8  # training forwards whose losses may wait; more means that nobody reads them
 
 
+@dataclass(frozen=True)
+class Side:
+    """What is known of the tokens that a model was called with.
+
+    Attributes:
+        mask: [G, T], True for real tokens; None: all are.
+        ids: [G, T], token ids where the model is called with them; else None.
+    """
+
+    mask: Tensor | None = None
+    ids: Tensor | None = None
+
+
 @dataclass
 class RoutingContext:
     """What passes between a model and its MoE layers beside its own arguments.
@@ -29,13 +42,13 @@ class RoutingContext:
     loss a second time.
 
     Attributes:
-        mask: [G, T], True for real tokens; None: all are.
-        ids: [G, T], token ids where the model is called with them; else None.
+        side: of the model's tokens; of the encoder's where there is a decoder beside it.
+        decoder: of the decoder's tokens, in an encoder-decoder.
         losses: auxiliary losses of the training forwards that `aux_loss` has not read yet.
     """
 
-    mask: Tensor | None = None
-    ids: Tensor | None = None
+    side: Side = Side()
+    decoder: Side | None = None
     losses: list[tuple[str, Tensor]] = field(default_factory=list)
     unread: int = 0
     is_open: bool = True
@@ -45,13 +58,13 @@ class RoutingContext:
         """Copies and pickles start fresh: tensors of a running forward do not belong to them."""
         return RoutingContext().__dict__
 
-    def begin(self, mask: Tensor | None, training: bool, ids: Tensor | None = None) -> None:
+    def begin(self, side: Side, training: bool, decoder: Side | None = None) -> None:
         """Open the context for one forward of the host model.
 
         Raises:
             RuntimeError: if the losses of many training forwards were never read: training would silently go without.
         """
-        self.mask, self.ids, self.is_open, self.with_grad = mask, ids, True, torch.is_grad_enabled()
+        self.side, self.decoder, self.is_open, self.with_grad = side, decoder, True, torch.is_grad_enabled()
         if self.losses and training and self.with_grad:
             self.unread += 1
             if self.unread > UNREAD_LIMIT:
@@ -72,14 +85,18 @@ class MoE(nn.Module):
         router: decides; sees tokens in float32.
         experts: compute.
         channels_first: tokens come as [G, D, ...], as in convolutional models.
+        in_decoder: stands in the decoder of an encoder-decoder.
 
     Attributes:
         routing: the last decision, for statistics; replaced at every forward.
     """
 
-    def __init__(self, router: Router, experts: Experts, channels_first: bool = False) -> None:
+    def __init__(
+        self, router: Router, experts: Experts, channels_first: bool = False, in_decoder: bool = False
+    ) -> None:
         super().__init__()
-        self.router, self.experts, self.channels_first = router, experts, channels_first
+        self.router, self.experts = router, experts
+        self.channels_first, self.in_decoder = channels_first, in_decoder
         self.context = RoutingContext()
         self.routing: Routing | None = None
 
@@ -89,12 +106,20 @@ class MoE(nn.Module):
             return self._tokens_last(x.movedim(1, -1)).movedim(-1, 1)
         return self._tokens_last(x)
 
+    @property
+    def side(self) -> Side:
+        """What is known of the tokens of this forward."""
+        decoder = self.context.decoder
+        return decoder if self.in_decoder and decoder is not None else self.context.side
+
     def _tokens_last(self, x: Tensor) -> Tensor:
-        mask = self.context.mask
+        mask = self.side.mask
         if x.ndim == 2 and mask is not None:  # some hosts flatten their sequences before the MLP
             tokens = x.unflatten(0, mask.shape)
         else:
             tokens = x.unsqueeze(0) if x.ndim == 2 else x.flatten(1, -2)
+        if mask is not None and x.ndim > 2:
+            mask = mask[:, -tokens.shape[1] :]  # with cached keys and values, the mask is of all tokens so far
         if mask is not None and mask.shape != tokens.shape[:2]:
             raise UserError(
                 f"padding mask of shape {tuple(mask.shape)} for tokens of shape {tuple(tokens.shape)}: "
@@ -102,7 +127,7 @@ class MoE(nn.Module):
             )
         if self.training and self.context.is_open:
             self.router.advance()
-        self.router.ids = self.context.ids
+        self.router.ids = self.side.ids
         # the meta device knows no autocast
         with nullcontext() if x.is_meta else torch.autocast(x.device.type, enabled=False):
             routing = self.router(tokens.float(), mask)
@@ -136,6 +161,11 @@ def call(model: nn.Module, inputs: Tensor | dict[str, Tensor]) -> Any:
 def moe_layers(model: nn.Module) -> Iterator[tuple[str, MoE]]:
     """Yield (name, layer) for every MoE layer of `model`, in its order."""
     return ((name, module) for name, module in model.named_modules() if isinstance(module, MoE))
+
+
+def is_encoder_decoder(model: nn.Module) -> bool:
+    """Return whether `model` is one of Hugging Face's with an encoder and a decoder."""
+    return bool(getattr(getattr(model, "config", None), "is_encoder_decoder", False))
 
 
 def contexts(model: nn.Module) -> list[RoutingContext]:

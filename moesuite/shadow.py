@@ -19,21 +19,21 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from moesuite.moe import moe_layers
+from moesuite.moe import is_encoder_decoder, moe_layers
 from moesuite.router import RaggedRouting, Router, Routing, SoftRouting
 
 META = torch.device("meta")
 
 
 def shadow(
-    model: nn.Module, training: bool, mask: Tensor | None = None, routings: Mapping[str, Routing] | None = None
+    model: nn.Module, training: bool, inputs: Mapping[str, Tensor], routings: Mapping[str, Routing] | None = None
 ) -> nn.Module:
     """Return the twin of `model`; the model itself is not touched.
 
     Args:
         model: on any device, meta included.
         training: mode of the twin.
-        mask: [G, T], for routers; None: no padding.
+        inputs: that the model would be called with, by name; routers read the padding masks, [G, T], among them.
         routings: to replay, by the name of the layer; None: routers decide.
     """
     memo: dict[int, Any] = {
@@ -45,6 +45,8 @@ def shadow(
     twin = copy.deepcopy(model, memo)
     for (name, layer), (_, original) in zip(moe_layers(twin), moe_layers(model), strict=True):
         given = None if routings is None else routings[name]
+        decoder = layer.in_decoder and is_encoder_decoder(model)
+        mask = inputs.get("decoder_attention_mask" if decoder else "attention_mask")
         layer.set_submodule("router", Probe(original.router, mask, given))
     return twin.train(training)
 
@@ -72,7 +74,7 @@ class Probe(nn.Module):
         """Decide for tokens of the shape of `x`."""
         device = next(chain(self.inner.parameters(), self.inner.buffers()), torch.empty(0)).device
         tokens = torch.randn(x.shape, generator=torch.Generator().manual_seed(0)).to(device)
-        real = None if mask is None or self.mask is None else self.mask.to(device)
+        real = None if self.mask is None else self.mask.bool().to(device)
         with torch.set_grad_enabled(self.training):
             routing = self.inner(tokens.requires_grad_(self.training), real)
             outcome = [t.sum() for t in (*_weights(routing).values(), *routing.losses.values()) if t.requires_grad]
@@ -119,14 +121,18 @@ def _on_meta(routing: Routing) -> Routing:
 
 
 class KernelsOfRealDevices(TorchFunctionMode):
-    """Within this, attention on meta tensors is what it is on a real device: one kernel, where that one is used.
+    """Within this, meta tensors take the way of tensors with values.
 
-    Its backward pass computes the scores once more, which the plain form of the meta device does not.
+    Attention is one kernel, where a real device uses that one: its backward pass computes the scores once more, which
+    the plain form of the meta device does not. And `if tensor:` is yes: what Hugging Face's models ask is whether masks
+    are all ones and sequences in one piece.
     """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is F.scaled_dot_product_attention and args and args[0].is_meta:
             return _attention(*args, **(kwargs or {}))
+        if func is Tensor.__bool__ and args[0].is_meta:
+            return True
         return func(*args, **(kwargs or {}))
 
 

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from moesuite.errors import UserError
-from moesuite.experts import DenseMLP, Experts
+from moesuite.experts import Experts
 from moesuite.grouped import layout
-from moesuite.moe import MoE
+from moesuite.mlps import DenseMLP
+from moesuite.moe import MoE, Side
 from moesuite.router import LayerSpec, Router
 
 
@@ -72,7 +73,7 @@ def small_mlp(dim: int = 6, hidden: int = 10, gated: bool = False, norm: bool = 
 def output(layer: MoE, x: Tensor, training: bool = False, mask: Tensor | None = None, seed: int = 0) -> Tensor:
     """Return the output of a copy of `layer`, so that no pass leaves a trace in the next."""
     layer = copy.deepcopy(layer).train(training)
-    layer.context.mask = mask
+    layer.context.side = Side(mask)
     torch.manual_seed(seed)
     return layer(x)
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from moesuite.errors import UserError, unknown
-from moesuite.experts import DenseMLP, Experts, read_mlp
-from moesuite.moe import MoE, RoutingContext, call
+from moesuite.experts import Experts
+from moesuite.mlps import DenseMLP, read_mlp, read_split
+from moesuite.moe import MoE, RoutingContext, Side, call, is_encoder_decoder
 from moesuite.plugins import build_router, router_class
 from moesuite.router import LayerSpec
 from moesuite.routers.dense import Dense
@@ -27,13 +28,16 @@ class Candidate:
 
     name: str
     mlp: DenseMLP
+    also: Mapping[str, nn.Module] = field(default_factory=dict)  # other modules to replace, by name
 
 
 def candidates(model: nn.Module) -> list[Candidate]:
     """Return every MLP of `model` that can become an MoE layer, in the model's order."""
     found = []
     for name, module in model.named_modules():
-        if name.rsplit(".", 1)[-1] not in TOKEN_MIXERS and (mlp := read_mlp(module)) is not None:
+        if (split := read_split(module)) is not None:
+            found.append(Candidate(f"{name}.intermediate", split[0], {f"{name}.output": split[1]}))
+        elif name.rsplit(".", 1)[-1] not in TOKEN_MIXERS and (mlp := read_mlp(module)) is not None:
             found.append(Candidate(name, mlp))
     return found
 
@@ -78,17 +82,21 @@ def moefy(
         return model
     tokens = _tokens_per_group(model, chosen, example)
     context = RoutingContext()
-    built = {}  # all are built before the first is put in place: an error leaves the model as it was
+    built: dict[
+        str, nn.Module
+    ] = {}  # all are built before the first is put in place: an error leaves the model as it was
     for candidate in chosen:
         dim, length = candidate.mlp.up.in_features, tokens.get(candidate.name)
         spec = LayerSpec(dim, num_experts, slots_per_token, eval_slots_per_token, length)
         experts = Experts(candidate.mlp, num_experts)
-        layer = MoE(build_router(router, spec, router_options), experts, candidate.mlp.channels_first)
+        in_decoder = "decoder" in candidate.name.split(".")
+        layer = MoE(build_router(router, spec, router_options), experts, candidate.mlp.channels_first, in_decoder)
         layer.context = context
         weight = candidate.mlp.up.weight
         built[candidate.name] = layer.to(weight.device, weight.dtype).train(model.training)
-    for name, layer in built.items():
-        model.set_submodule(name, layer)
+    others = {name: module for candidate in chosen for name, module in candidate.also.items()}
+    for name, module in (built | others).items():
+        model.set_submodule(name, module)
     model.register_forward_pre_hook(_Begin(context), with_kwargs=True)
     model.register_forward_hook(_End(context))
     return model
@@ -183,11 +191,17 @@ class _Begin:
         self.context = context
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        mask, ids = (
-            value if isinstance(value, Tensor) and value.ndim == 2 else None
-            for value in (kwargs.get("attention_mask"), kwargs.get("input_ids"))
-        )
-        self.context.begin(None if mask is None else mask.bool(), module.training, ids)
+        decoder = _side(kwargs, "decoder_") if is_encoder_decoder(module) else None
+        self.context.begin(_side(kwargs), module.training, decoder)
+
+
+def _side(kwargs: Mapping[str, Any], prefix: str = "") -> Side:
+    """Read padding mask and token ids, [G, T], from the keyword arguments that Hugging Face's models share."""
+    mask, ids = (
+        value if isinstance(value, Tensor) and value.ndim == 2 else None
+        for value in (kwargs.get(f"{prefix}attention_mask"), kwargs.get(f"{prefix}input_ids"))
+    )
+    return Side(None if mask is None else mask.bool(), ids)
 
 
 class _End:

@@ -12,9 +12,10 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from moesuite import UserError, aux_loss, moefy
-from moesuite.experts import Experts, read_mlp
+from moesuite.experts import Experts
 from moesuite.grouped import layout
-from moesuite.moe import UNREAD_LIMIT, MoE, contexts, moe_layers, unread_losses
+from moesuite.mlps import read_mlp
+from moesuite.moe import UNREAD_LIMIT, MoE, Side, contexts, moe_layers, unread_losses
 from moesuite.surgery import candidates, limited_evaluation
 
 ARCHITECTURES = {
@@ -203,7 +204,7 @@ def test_reentrant_checkpointing_is_an_error() -> None:
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             block = self.model.blocks[3]
-            block.mlp.context.begin(None, True)
+            block.mlp.context.begin(Side(), True)
             return checkpoint(block, x, use_reentrant=True)
 
     with pytest.raises(RuntimeError, match="use_reentrant=False"):

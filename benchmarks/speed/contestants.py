@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from moesuite.accounting import work
-from moesuite.experts import DenseMLP, Experts
+from moesuite.experts import Experts
+from moesuite.mlps import DenseMLP
 from moesuite.moe import MoE, aux_loss
 from moesuite.plugins import build_router, router_names
 from moesuite.router import LayerSpec

@@ -1,0 +1,156 @@
+"""MLPs taken apart, whatever library they came from.
+
+`read_mlp` recognises an MLP by its parts and returns a `DenseMLP`, the one form that the rest of the engine knows:
+    plain:  down(dropout1(norm(act(up x))))          gated:  down(norm(dropout1(act(gate x) · up x)))
+and dropout2 at the end. timm's are `Mlp`, `ConvMlp`, `GluMlp` and `SwiGLU`; Hugging Face's are those of GPT-2, LLaMA
+(and Mistral, Qwen, Gemma), T5, gated T5 and ViT; `read_split` reads BERT's, which is split over two modules.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class DenseMLP:
+    """An MLP taken apart. Weights are [out, in], as in `nn.Linear`."""
+
+    up: nn.Linear
+    gate: nn.Linear | None
+    down: nn.Linear
+    act: nn.Module
+    drop1: nn.Module
+    norm: nn.LayerNorm | None
+    drop2: nn.Module
+    channels_first: bool = False  # tokens come as [G, D, height, width]
+
+
+class Form(NamedTuple):
+    """Names of the parts of a Hugging Face MLP."""
+
+    up: str
+    down: str
+    act: str
+    gate: str | None = None
+    drop1: str | None = None
+    drop2: str | None = None
+
+
+FORMS = [
+    Form("c_fc", "c_proj", "act", drop2="dropout"),  # GPT-2
+    Form("up_proj", "down_proj", "act_fn", gate="gate_proj"),  # LLaMA, Mistral, Qwen, Gemma
+    Form("wi", "wo", "act", drop1="dropout"),  # T5
+    Form("wi_1", "wo", "act", gate="wi_0", drop1="dropout"),  # T5 v1.1
+    Form("fc1", "fc2", "activation_fn"),  # ViT, CLIP
+]
+
+
+def read_mlp(module: nn.Module) -> DenseMLP | None:
+    """Take an MLP apart; None for anything else."""
+    names = set(dict(module.named_children()))
+    for form in FORMS:
+        if names == {name for name in form if name is not None}:
+            return _read_form(module, form)
+    return _timm(module)
+
+
+def _read_form(module: nn.Module, form: Form) -> DenseMLP | None:
+    up, down = _as_linear(getattr(module, form.up)), _as_linear(getattr(module, form.down))
+    gate = None if form.gate is None else _as_linear(getattr(module, form.gate))
+    if up is None or down is None or (gate is None) != (form.gate is None):
+        return None
+    drops = [nn.Identity() if name is None else getattr(module, name) for name in (form.drop1, form.drop2)]
+    return DenseMLP(up, gate, down, getattr(module, form.act), drops[0], None, drops[1])
+
+
+class AddAndNorm(nn.Module):
+    """What remains of BERT's `output` when its linear layer and dropout have gone into experts: add, and norm.
+
+    The norm keeps its name, so that its keys in a state dict stay.
+    """
+
+    def __init__(self, norm: nn.Module | None) -> None:
+        super().__init__()
+        self.LayerNorm = norm
+
+    def forward(self, hidden_states: Tensor, input_tensor: Tensor) -> Tensor:
+        """[G, T, D], [G, T, D] -> [G, T, D]."""
+        added = hidden_states + input_tensor
+        return added if self.LayerNorm is None else self.LayerNorm(added)
+
+
+def read_split(layer: nn.Module) -> tuple[DenseMLP, AddAndNorm] | None:
+    """Take apart the MLP of a BERT-like layer, split over `intermediate` and `output`; None for anything else.
+
+    Returns:
+        The MLP, to stand in place of `intermediate`, and what stands in place of `output`.
+    """
+    first, second = getattr(layer, "intermediate", None), getattr(layer, "output", None)
+    if not isinstance(first, nn.Module) or not isinstance(second, nn.Module):
+        return None
+    act, drop = getattr(first, "intermediate_act_fn", None), getattr(second, "dropout", None)
+    up, down = (_as_linear(getattr(part, "dense", nn.Identity())) for part in (first, second))
+    parts = set(dict(second.named_children()))
+    if up is None or down is None or not isinstance(act, nn.Module) or not parts <= {"dense", "dropout", "LayerNorm"}:
+        return None
+    mlp = DenseMLP(up, None, down, act, nn.Identity(), None, nn.Identity() if drop is None else drop)
+    return mlp, AddAndNorm(getattr(second, "LayerNorm", None))
+
+
+def _timm(module: nn.Module) -> DenseMLP | None:
+    """Take an MLP of timm apart: `Mlp`, `ConvMlp`, `GluMlp` and `SwiGLU`; None for anything else.
+
+    Convolutions wider than 1x1, MLPs that mix tokens inside (global response norm, spatial gates) and norms other
+    than LayerNorm have no expert form and give None.
+    """
+    parts = {name: child for name, child in module.named_children() if not isinstance(child, nn.Identity)}
+    layers = [name for name in ("fc1", "fc1_g", "fc1_x", "fc2") if name in parts]
+    linears = {name: linear for name in layers if (linear := _as_linear(parts.pop(name))) is not None}
+    norm, act = parts.pop("norm", None), parts.pop("act", None)
+    drops = [parts.pop(name, nn.Identity()) for name in ("drop", "drop1", "drop2")]
+    if parts or act is None or "fc2" not in linears or len(linears) < max(2, len(layers)):
+        return None
+    if not isinstance(norm, nn.LayerNorm | None):
+        return None
+    if "fc1_g" in linears:
+        gate, up = linears["fc1_g"], linears["fc1_x"]
+    elif hasattr(module, "gate_last"):
+        first, second = _halves(linears["fc1"])
+        gate, up = (second, first) if module.gate_last else (first, second)
+    else:
+        gate, up = None, linears["fc1"]
+    channels_first = isinstance(module.fc2, nn.Conv2d)
+    drop1 = drops[0] if channels_first else drops[1]  # ConvMlp has one dropout, between its layers
+    return DenseMLP(up, gate, linears["fc2"], act, drop1, norm, drops[2], channels_first)
+
+
+def _as_linear(layer: nn.Module) -> nn.Linear | None:
+    """Return a linear layer, GPT-2's transposed one, or a 1x1 convolution as `nn.Linear`; None for anything else."""
+    if type(layer) is nn.Linear:
+        return layer
+    if type(layer).__name__ == "Conv1D" and isinstance(getattr(layer, "weight", None), nn.Parameter):
+        linear = nn.utils.skip_init(nn.Linear, *layer.weight.shape, layer.bias is not None)  # type: ignore[misc]
+        linear.weight = nn.Parameter(layer.weight.detach().t())  # type: ignore[operator]
+        linear.bias = layer.bias
+        return linear
+    if type(layer) is not nn.Conv2d or layer.kernel_size != (1, 1) or layer.groups != 1:
+        return None
+    linear = nn.utils.skip_init(nn.Linear, layer.in_channels, layer.out_channels, layer.bias is not None)
+    linear.weight = nn.Parameter(layer.weight.detach().flatten(1))
+    linear.bias = layer.bias
+    return linear
+
+
+def _halves(packed: nn.Linear) -> tuple[nn.Linear, nn.Linear]:
+    """Split a linear layer with two outputs packed side by side."""
+    halves = []
+    for index in range(2):
+        half = nn.utils.skip_init(nn.Linear, packed.in_features, packed.out_features // 2, packed.bias is not None)
+        half.weight = nn.Parameter(packed.weight.detach().chunk(2)[index].clone())
+        if packed.bias is not None:
+            half.bias = nn.Parameter(packed.bias.detach().chunk(2)[index].clone())
+        halves.append(half)
+    return halves[0], halves[1]
