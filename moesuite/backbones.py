@@ -97,7 +97,9 @@ def _hf(model: str, pretrained: bool, arguments: dict[str, Any]) -> nn.Module:
                 f"reached; nearest types: {', '.join('hf:' + name for name in close)}"
             ) from None
     else:
-        config = transformers.AutoConfig.for_model(model, **options)
+        # a task's vocabulary has no special tokens: BERT would never train the embedding of its padding, number 0
+        special = dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"))
+        config = transformers.AutoConfig.for_model(model, **special | options)
     _check_fit(model, config, options)
     config.use_cache = False
     try:

@@ -13,6 +13,7 @@ from moesuite.backbones import build_backbone
 from moesuite.certificate import build_with, causal, causal_routers
 from moesuite.config import RunConfig
 from moesuite.errors import UserError
+from moesuite.moe import moe_layers
 from moesuite.plugins import checked_options, task_class
 from moesuite.subject import Subject
 from moesuite.surgery import moefy
@@ -39,8 +40,6 @@ def build_models(config: RunConfig, task: Task, example: Any) -> tuple[nn.Module
     Raises:
         UserError: for a router that looks ahead on a causal task.
     """
-    if task.causal and not config.allow_noncausal:
-        refuse_lookahead(config)
     backbone = config.backbone
     dense = build_backbone(
         backbone.model, backbone.pretrained, backbone.seed, task.backbone_arguments(), backbone.kwargs
@@ -57,11 +56,14 @@ def build_models(config: RunConfig, task: Task, example: Any) -> tuple[nn.Module
             example,
             **config.router_options,
         )
+    decoders = task.causal_decoder and any(layer.in_decoder for _, layer in moe_layers(model))
+    if (task.causal or decoders) and not config.allow_noncausal:
+        refuse_lookahead(config, "in the decoder, this task" if decoders else "this task")
     return model, dense
 
 
-def refuse_lookahead(config: RunConfig) -> None:
-    """Measure whether the router of `config` is causal.
+def refuse_lookahead(config: RunConfig, where: str = "this task") -> None:
+    """Measure whether the router of `config` is causal, where later tokens are predicted.
 
     Raises:
         UserError: if it is not, with the names of those that are.
@@ -70,6 +72,6 @@ def refuse_lookahead(config: RunConfig) -> None:
     found = causal(Subject(partial(build_with, name, **options), max(2, config.num_experts)))
     if not found.holds:
         raise UserError(
-            f"router={name} is not causal (certificate: {found.detail}), and this task predicts later tokens; allowed: "
+            f"router={name} is not causal (certificate: {found.detail}), and {where} predicts later tokens; allowed: "
             f"{', '.join(causal_routers())}; or type allow_noncausal=true, and the record will say so"
         )

@@ -20,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from moesuite.config import RunConfig, checked
 from moesuite.errors import UserError, nearest, unknown
-from moesuite.plugins import PACKAGE, router_defaults, router_names, signature_defaults, task_files
+from moesuite.plugins import PACKAGE, router_defaults, router_names, signature_defaults, task_families, task_files
 
 GROUPS = ("task", "router", "backbone", "optim", "logger")
 BUILT_HERE = ("callbacks", "logger", "plugins", "use_distributed_sampler")  # set by `train`
@@ -71,8 +71,9 @@ def register(arguments: Sequence[str]) -> None:
         store(name, {"name": name, **router_defaults(name)}, "router", "router")
     for name, path in task_files().items():
         store(name, OmegaConf.load(path), "task", "_global_")
-    vision = next(iter(task_files().values())).parent / "vision.py"
-    store("_vision", {"family": "vision", "recipe": {}, **signature_defaults(vision, "Vision", skip=1)}, "task", "task")
+    for family, path in task_families().items():
+        options = signature_defaults(path, None, skip=1)
+        store(f"_{family}", {"family": family, "recipe": {}, **options}, "task", "task")
     store("default", trainer_options(), "trainer", "trainer")
     folders = _config_folders(arguments)
     for group, choice in _choices(arguments):

@@ -17,6 +17,7 @@ from moesuite.moe import MoE, RoutingContext, Side, call, is_encoder_decoder
 from moesuite.plugins import build_router, router_class
 from moesuite.router import LayerSpec
 from moesuite.routers.dense import Dense
+from moesuite.shadow import KernelsOfRealDevices
 
 # MLPs that mix tokens with each other: their last axis is not a token's width, so no token can be routed
 TOKEN_MIXERS = ("mlp_tokens",)
@@ -162,7 +163,7 @@ def _tokens_per_group(model: nn.Module, chosen: list[Candidate], example: Any) -
     ]
     training = [module for module in model.modules() if module.training]
     try:
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        with torch.no_grad(), torch.random.fork_rng(devices=[]), KernelsOfRealDevices():
             call(model.eval(), example)
     finally:
         for module in training:  # one by one: parts of the model may be frozen

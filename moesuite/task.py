@@ -35,6 +35,7 @@ class Task(ABC):
         name: of the task on the command line.
         primary: the metric that ranks.
         causal: whether outputs are predictions of later inputs, so that a router must not look ahead.
+        causal_decoder: the same of the decoder's outputs alone, in an encoder-decoder.
         lower_is_better: names of the other metrics that are better when smaller.
         fingerprint, description: of the data that was read; set by `prepare`.
         unreadable: names of examples that could not be read and were left out.
@@ -43,6 +44,7 @@ class Task(ABC):
     name: str
     primary: Primary
     causal: bool = False
+    causal_decoder: bool = False
     lower_is_better: frozenset[str] = frozenset()
     fingerprint: str
     description: str

@@ -28,7 +28,7 @@ MODELS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "gpt2": ("hf:gpt2", "causal", {"n_layer": 2, "n_embd": 32, "n_head": 2}),
     "llama": ("hf:llama", "causal", SMALL_BERT | {"num_key_value_heads": 1}),
     "bert": ("hf:bert", "masked", SMALL_BERT),
-    "roberta": ("hf:roberta", "masked", SMALL_BERT),
+    "roberta": ("hf:roberta", "masked", SMALL_BERT | {"pad_token_id": 1}),
     "t5": ("hf:t5", "span_corruption", T5),
     "gated t5": ("hf:t5", "span_corruption", T5 | {"feed_forward_proj": "gated-gelu"}),
 }
@@ -86,6 +86,13 @@ def test_costs_are_those_counted(name: str) -> None:
     assert not found.uncounted and not counted.uncounted
     dense = cost(build(name), inputs)
     assert dense.layers == [] and dense.parameters_total < found.parameters_total
+
+
+def test_every_embedding_is_trained() -> None:
+    model = build("bert")
+    model(input_ids=torch.zeros(1, 4, dtype=torch.long)).logits.sum().backward()
+    gradient = model.get_input_embeddings().weight.grad  # type: ignore[operator]
+    assert gradient is not None and bool(gradient[0].any())
 
 
 def test_cached_decoding_is_that_of_the_whole_sequence() -> None:

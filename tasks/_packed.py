@@ -1,0 +1,61 @@
+"""Sequences of packed tokens: side by side for training, a sliding window for evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+
+from moesuite.task import Key
+
+Sample = tuple[NDArray[np.int64], int, int]  # tokens [length + 1], targets to score at the end, seed
+
+
+class Packed(Dataset[Sample]):
+    """Training sequences side by side; where exactly one begins follows from the seed of its key."""
+
+    def __init__(self, tokens: NDArray[Any], length: int) -> None:
+        self.tokens, self.length = tokens, length
+
+    def __len__(self) -> int:
+        return (len(self.tokens) - 1) // self.length
+
+    def __getitem__(self, key: Key) -> Sample:
+        index, seed = key if isinstance(key, tuple) else (key, 0)
+        begin = min(index * self.length + seed % self.length, len(self.tokens) - self.length - 1)
+        return self.tokens[begin : begin + self.length + 1].astype(np.int64), self.length, seed
+
+
+class Sliding(Dataset[Sample]):
+    """Windows of a split for evaluation."""
+
+    def __init__(self, tokens: NDArray[Any], length: int, stride: int) -> None:
+        self.tokens, self.length = tokens, length
+        self.windows = list(windows(length, stride, len(tokens) - 1))
+
+    def __len__(self) -> int:
+        return len(self.windows)
+
+    def __getitem__(self, key: Key) -> Sample:
+        index = key[0] if isinstance(key, tuple) else key
+        begin, scored = self.windows[index]
+        return self.tokens[begin : begin + self.length + 1].astype(np.int64), scored, index
+
+
+def windows(length: int, stride: int, total: int) -> Iterator[tuple[int, int]]:
+    """Yield (first token, how many of the window's last targets to score) so that each target is scored once.
+
+    Args:
+        length: targets of a window.
+        stride: between windows; all but the first window score this many targets, with the rest as context.
+        total: targets, >= length.
+    """
+    yield 0, length
+    done = length
+    while done < total:
+        fresh = min(stride, total - done)
+        done += fresh
+        yield done - length, fresh

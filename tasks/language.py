@@ -1,0 +1,218 @@
+"""Language modelling on packed text, by bytes, characters, words or any tokenizer, with three objectives.
+
+causal (GPT-2, LLaMA): the next token; masked (BERT): hidden tokens; span_corruption (T5): hidden spans, written out.
+Sequences are cut from the text without padding. Evaluation slides a window over the whole split, so that every token is
+scored once, all but the first `length` with at least `length - stride` tokens of context. Bits per byte compare models
+of different tokenizers: total nats of the split / ln 2 / its bytes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import torch
+from annotated_types import Ge, Gt, Lt
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.data import Dataset
+from torchmetrics import Metric, MetricCollection
+
+from moesuite.task import Batch, Primary, Task, UserError
+from moesuite.tasks._packed import Packed, Sample, Sliding
+from moesuite.tasks._spans import Spans
+from moesuite.tasks._text import Corpus, build_tokenizer, gzip_bits_per_byte, read_stdlib, read_text, tokens_of
+
+IGNORED = -100  # a target that is not scored
+SPAN = 3.0  # tokens of a hidden span on average
+RANDOM, KEPT = 0.1, 0.1  # shares of masked tokens that become random ones, or stay (Devlin et al. 2018, section 3.1)
+
+
+class MeanLoss(Metric):
+    """Mean loss in nats per target, times `scale`, or as perplexity."""
+
+    total: Tensor
+    count: Tensor
+
+    def __init__(self, scale: float = 1.0, exponent: bool = False) -> None:
+        super().__init__()
+        self.scale, self.exponent = scale, exponent
+        self.add_state("total", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("count", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+
+    def update(self, loss: Tensor, count: Tensor) -> None:
+        """Add a sum of losses over `count` targets."""
+        self.total += loss
+        self.count += count
+
+    def compute(self) -> Tensor:
+        """Return the mean."""
+        mean = self.total / self.count
+        return mean.exp() if self.exponent else mean * self.scale
+
+
+class Language(Task):
+    """Predict tokens of text."""
+
+    lower_is_better = frozenset({"bits_per_byte", "perplexity"})
+
+    def __init__(
+        self,
+        name: str = "language",
+        embedded: Literal["stdlib"] | None = None,
+        hub: str | None = None,
+        revision: str | None = None,
+        config: str | None = None,
+        source: str | None = None,
+        splits: dict[str, str] = {"train": "train", "val": "validation", "test": "test"},  # noqa: B006
+        column: str = "text",
+        objective: Literal["causal", "masked", "span_corruption"] = "causal",
+        tokenizer: str = "byte",
+        length: Annotated[int, Ge(8)] = 256,
+        stride: Annotated[int, Ge(1)] | None = None,
+        mask_share: Annotated[float, Gt(0), Lt(1)] = 0.15,
+        metric: Literal["bits_per_byte", "perplexity"] = "bits_per_byte",
+        licence: str = "",
+        size: str = "",
+    ) -> None:
+        """Declare a text.
+
+        Args:
+            name: of the task.
+            embedded: a text of the Python installation, used where no `source` is given.
+            hub, revision, config: the data set on the Hugging Face hub.
+            source: text file, folder of train*.txt and test*.txt, parquet files, or hub id to read instead.
+            splits, column: name of the split of each role (train, val, test), and of the column of text.
+            objective: what is predicted.
+            tokenizer: byte, character, word, or a folder or hub id of a tokenizer.
+            length: tokens of a sequence, >= 8.
+            stride: tokens between windows in evaluation, 1 to `length`; None: half of `length`.
+            mask_share: share of the tokens that are hidden, in (0, 1).
+            metric: what ranks; models that are not causal are ranked by perplexity.
+            licence, size: terms and size of the text, for the reader.
+
+        Raises:
+            UserError: if `stride` is more than `length`.
+        """
+        self.name, self.embedded, self.hub, self.revision, self.config = name, embedded, hub, revision, config
+        self.source, self.splits, self.column = source, dict(splits), column
+        self.objective, self.tokenizer, self.length = objective, tokenizer, length
+        self.stride = length // 2 if stride is None else stride
+        if self.stride > length:
+            raise UserError(f"task.stride={stride}: allowed is 1 to task.length={length}; type task.stride={length}")
+        self.mask_share = mask_share
+        self.causal = objective == "causal"
+        self.causal_decoder = objective == "span_corruption"
+        self.primary = Primary(metric if self.causal else "perplexity", "min")
+        self.unreadable: list[str] = []
+        self._datasets: dict[str, Dataset[Any]] = {}
+        self._bytes_per_token, self._vocabulary = 1.0, 256
+
+    def prepare(self) -> None:
+        """Load the text; see `Task.prepare`."""
+        if self._datasets:
+            return
+        embedded = self.embedded is not None and self.source is None
+        corpus = read_stdlib() if embedded else self._read()
+        tokenizer = build_tokenizer(self.tokenizer, corpus.documents["train"])
+        self._vocabulary = tokenizer.size
+        self.fingerprint, self.description = corpus.fingerprint, corpus.description
+        if self.tokenizer == "byte":
+            self.description += f"; gzip -9 needs {gzip_bits_per_byte(corpus, 'test'):.3f} bits per byte of test"
+        for role in corpus.documents:
+            tokens = tokens_of(corpus, role, tokenizer)
+            if len(tokens) <= self.length:
+                raise UserError(
+                    f"{self.description}: split {role} has {len(tokens)} tokens, too few for one sequence of "
+                    f"task.length={self.length}; type for example task.length={max(8, len(tokens) // 2)}"
+                )
+            train = role == "train"
+            self._datasets[role] = Packed(tokens, self.length) if train else Sliding(tokens, self.length, self.stride)
+        self._bytes_per_token = corpus.size("test") / len(tokens_of(corpus, "test", tokenizer))
+
+    def _read(self) -> Corpus:
+        return read_text(self.source, self.hub, self.revision, self.config, self.splits, self.column)
+
+    @property
+    def in_memory(self) -> bool:
+        """Return that tokens are ready, memory-mapped."""
+        return True
+
+    def backbone_arguments(self) -> dict[str, Any]:
+        """Return what a model of Hugging Face has to fit; a masked one has the mask as its last token."""
+        if self.tokenizer != "byte":  # the vocabulary is the data's
+            self.prepare()
+        size = {"masked": self._vocabulary + 1, "span_corruption": self._spans.size}.get(
+            self.objective, self._vocabulary
+        )
+        return {"head": self.objective, "vocab_size": size, "max_position_embeddings": self.length}
+
+    @property
+    def _spans(self) -> Spans:
+        return Spans(self.length, self.mask_share, SPAN, self._vocabulary)
+
+    def blank(self) -> dict[str, Tensor]:
+        """Return one sequence."""
+        sample = np.zeros(self.length + 1, dtype=np.int64), self.length, 0
+        return {key: tensor.to("meta") for key, tensor in self.inputs(self.collate([sample])).items()}
+
+    def dataset(self, split: Literal["train", "val", "test"]) -> Dataset[Any] | None:
+        """Return a split."""
+        return self._datasets.get(split)
+
+    def collate(self, samples: Sequence[Sample]) -> Batch:
+        """Join samples to {input_ids, labels}, both [B, length], and the decoder's; labels not scored are -100."""
+        if self.objective == "span_corruption":
+            return self._corrupt(samples)
+        tokens = torch.from_numpy(np.stack([tokens for tokens, _, _ in samples]))
+        inputs, labels = tokens[:, :-1], tokens[:, 1:].clone()
+        for row, (_, scored, _) in enumerate(samples):
+            labels[row, : self.length - scored] = IGNORED
+        if self.objective == "masked":
+            inputs, labels = self._mask(tokens[:, 1:], labels, [seed for _, _, seed in samples])
+        return {"input_ids": inputs, "labels": labels}
+
+    def _mask(self, tokens: Tensor, labels: Tensor, seeds: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Hide a share of the tokens, by the seed of each sequence; only hidden ones are scored."""
+        draws = [torch.rand(3, self.length, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+        chosen, kind, other = torch.stack(draws, dim=1)  # [B, length] each
+        hidden = chosen < self.mask_share
+        inputs = tokens.masked_fill(hidden & (kind >= RANDOM + KEPT), self._vocabulary)
+        inputs = torch.where(hidden & (kind < RANDOM), (other * self._vocabulary).long(), inputs)
+        return inputs, labels.masked_fill(~hidden, IGNORED)
+
+    def _corrupt(self, samples: Sequence[Sample]) -> Batch:
+        """Hide spans, by the seed of each sequence."""
+        spans = self._spans
+        pairs = [spans.corrupt(tokens[1:], seed) for tokens, _, seed in samples]
+        inputs, labels = (np.stack(part) for part in zip(*pairs, strict=True))
+        arrays = {"input_ids": inputs, "decoder_input_ids": spans.shifted(labels), "labels": labels}
+        return {key: torch.from_numpy(array) for key, array in arrays.items()}
+
+    def inputs(self, batch: Batch) -> dict[str, Tensor]:
+        """Return token ids."""
+        return {key: value for key, value in batch.items() if key != "labels"}
+
+    def loss(self, output: Any, batch: Batch) -> Tensor:
+        """Return the mean cross-entropy of the targets."""
+        return F.cross_entropy(output.logits.flatten(0, 1), batch["labels"].flatten(), ignore_index=IGNORED)
+
+    def metrics(self) -> MetricCollection:
+        """Return perplexity by token, and for causal models bits per byte."""
+        metrics = {"perplexity": MeanLoss(exponent=True)}
+        if self.causal:
+            metrics["bits_per_byte"] = MeanLoss(scale=1 / math.log(2) / self._bytes_per_token)
+        return MetricCollection(dict[str, Metric | MetricCollection](metrics), compute_groups=False)
+
+    def update(self, metrics: MetricCollection, output: Any, batch: Batch) -> None:
+        """Add a batch."""
+        labels = batch["labels"].flatten()
+        logits = output.logits.float().flatten(0, 1)
+        loss = F.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum")
+        metrics.update(loss.double(), (labels != IGNORED).sum())
+
+    def size(self, batch: Batch) -> int:
+        """Return the number of sequences."""
+        return len(batch["input_ids"])
