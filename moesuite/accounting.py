@@ -18,9 +18,10 @@ from moesuite.errors import UserError
 from moesuite.grouped import layout
 from moesuite.moe import MoE, call, moe_layers
 from moesuite.routing import EMPTY, RaggedRouting, Routing, SlotRouting, SoftRouting
-from moesuite.shadow import KernelsOfRealDevices, Probe, shadow
+from moesuite.shadow import META, KernelsOfRealDevices, Probe, shadow
 
 TRAINING = 3  # a product's gradient takes two more of its size: by the input, and by the weight
+REFUSALS = (RuntimeError, AssertionError, ValueError, TypeError)  # of models and of torch
 Inputs = Tensor | dict[str, Tensor]
 
 
@@ -112,22 +113,13 @@ def account(model: nn.Module, inputs: Inputs, training: bool, routings: Mapping[
         UserError: for inputs that the model refuses.
     """
     tensors = inputs if isinstance(inputs, dict) else {"": inputs}
-    twin = shadow(model, training, tensors, routings)
-    # padding costs what tokens cost outside of routers, which get the real masks; some models look into theirs
-    on_meta = {key: tensor.to("meta") for key, tensor in tensors.items() if not key.endswith("attention_mask")}
-    saved = Saved([*twin.parameters(), *twin.buffers()])
-
-    def run() -> None:
-        with KernelsOfRealDevices(), torch.set_grad_enabled(training):
-            with saved:
-                output = call(twin, on_meta if isinstance(inputs, dict) else on_meta[""])
-            if training:
-                _tensor(output).float().sum().backward()
-
     try:
-        with torch.random.fork_rng(devices=[]):
-            counted = count_flops(run)
-    except (RuntimeError, AssertionError, ValueError, TypeError) as error:
+        try:
+            twin, counted, saved = _trace(model, tensors, training, routings, META)
+        except REFUSALS:
+            # an operation may need values, or have no kernel for the meta device: run it where the model is
+            twin, counted, saved = _trace(model, tensors, training, routings, next(model.parameters()).device)
+    except REFUSALS as error:
         shapes = ", ".join(f"{key} {tuple(tensor.shape)}".strip() for key, tensor in tensors.items())
         raise UserError(
             f"{type(model).__name__} refuses inputs of shape {shapes}: {str(error).splitlines()[0]}; allowed: what the "
@@ -136,6 +128,30 @@ def account(model: nn.Module, inputs: Inputs, training: bool, routings: Mapping[
     layers = {name: _layer(twin, name, layer, counted, saved) for name, layer in moe_layers(twin)}
     inside = sum(layer.counted for layer in layers.values())
     return Pass(counted.total - inside, layers, saved.bytes, counted.uncounted)
+
+
+def _trace(
+    model: nn.Module,
+    tensors: Mapping[str, Tensor],
+    training: bool,
+    routings: Mapping[str, Routing] | None,
+    device: torch.device,
+) -> tuple[nn.Module, Counted, Saved]:
+    """Run the twin of `model` on `device`; return it, what was counted, and what autograd kept."""
+    twin = shadow(model, training, tensors, routings, device)
+    # padding costs what tokens cost outside of routers, which get the real masks; some models look into theirs
+    given = {key: tensor.to(device) for key, tensor in tensors.items() if not key.endswith("attention_mask")}
+    saved = Saved([*twin.parameters(), *twin.buffers()])
+
+    def run() -> None:
+        with KernelsOfRealDevices(), torch.set_grad_enabled(training):
+            with saved:
+                output = call(twin, given.get("", given))
+            if training:
+                _tensor(output).float().sum().backward()
+
+    with torch.random.fork_rng(devices=[]):
+        return twin, count_flops(run), saved
 
 
 def _layer(twin: nn.Module, name: str, layer: MoE, counted: Counted, saved: Saved) -> LayerPass:

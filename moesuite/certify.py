@@ -27,6 +27,7 @@ from rich.table import Table
 from moesuite.errors import UserError, unknown
 from moesuite.plugins import router_names, source_of
 from moesuite.record import write_text
+from moesuite.words import bad_input_exits
 
 DEFAULTS = {"router": "token_choice", "num_experts": 8, "slots_per_token": 1.0, "records": "runs"}
 COLUMNS = {
@@ -146,7 +147,7 @@ def main() -> None:
         print(__doc__)
         return
     console = Console(width=None if sys.stdout.isatty() else 150)
-    try:
+    with bad_input_exits():
         values, options = parse(sys.argv[1:])
         names = router_names() if values["router"] == "all" else [str(values["router"])]
         for name in names:
@@ -159,9 +160,6 @@ def main() -> None:
                 write_text(folder / f"{name.rpartition(':')[2]}.json", found[-1].model_dump_json(indent=1) + "\n")
         console.print(table(found))
         console.print(f"certificates in {folder}/", soft_wrap=True)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,11 @@ META = torch.device("meta")
 
 
 def shadow(
-    model: nn.Module, training: bool, inputs: Mapping[str, Tensor], routings: Mapping[str, Routing] | None = None
+    model: nn.Module,
+    training: bool,
+    inputs: Mapping[str, Tensor],
+    routings: Mapping[str, Routing] | None = None,
+    device: torch.device = META,
 ) -> nn.Module:
     """Return the twin of `model`; the model itself is not touched.
 
@@ -35,13 +39,16 @@ def shadow(
         training: mode of the twin.
         inputs: that the model would be called with, by name; routers read the padding masks, [G, T], among them.
         routings: to replay, by the name of the layer; None: routers decide.
+        device: META, or the model's own for a twin with memory: a plain copy, for operations that need values.
     """
-    memo: dict[int, Any] = {
-        id(tensor): nn.Parameter(torch.empty_like(tensor, device=META), tensor.requires_grad)
-        if isinstance(tensor, nn.Parameter)
-        else torch.empty_like(tensor, device=META)
-        for tensor in chain(model.parameters(), model.buffers())
-    }
+    memo: dict[int, Any] = {}
+    if device == META:
+        memo = {
+            id(tensor): nn.Parameter(torch.empty_like(tensor, device=META), tensor.requires_grad)
+            if isinstance(tensor, nn.Parameter)
+            else torch.empty_like(tensor, device=META)
+            for tensor in chain(model.parameters(), model.buffers())
+        }
     twin = copy.deepcopy(model, memo)
     for (name, layer), (_, original) in zip(moe_layers(twin), moe_layers(model), strict=True):
         given = None if routings is None else routings[name]
@@ -55,8 +62,8 @@ class Probe(nn.Module):
     """Stands for a router in the twin. Its work, in training with the backward pass, is done on random tokens.
 
     Attributes:
-        routing: the decision, its weights on the meta device.
-        twins: pairs of a tensor that the router saw or made and the one that stands for it on the meta device.
+        routing: the decision, its weights on the device of the twin.
+        twins: pairs of a tensor that the router saw or made and the one that stands for it in the twin.
     """
 
     def __init__(self, router: Router, mask: Tensor | None, given: Routing | None) -> None:
@@ -81,7 +88,8 @@ class Probe(nn.Module):
             if outcome:
                 torch.stack(outcome).sum().backward()
         made = _weights(routing)
-        self.routing = _on_meta(self.given if self.given is not None else _within_budget(routing, self.inner))
+        decision = self.given if self.given is not None else _within_budget(routing, self.inner)
+        self.routing = _beside(decision, x.device)
         moved = _weights(self.routing)
         self.twins = [(tokens, x), *((made[name], moved[name]) for name in made)]
         return self.routing
@@ -111,10 +119,12 @@ def _weights(routing: Routing) -> dict[str, Tensor]:
     return {"weights": routing.weights}
 
 
-def _on_meta(routing: Routing) -> Routing:
-    """Return the same decision with weights on the meta device, where the twin's tokens are."""
+def _beside(routing: Routing, device: torch.device) -> Routing:
+    """Return the same decision with weights where the twin's tokens are, and no way back to the router's."""
     moved: dict[str, Any] = {
-        name: torch.empty_strided(w.shape, w.stride(), dtype=w.dtype, device=META, requires_grad=w.requires_grad)
+        name: torch.empty_strided(w.shape, w.stride(), dtype=w.dtype, device=device)
+        .copy_(w.detach())
+        .requires_grad_(w.requires_grad)
         for name, w in _weights(routing).items()
     }
     return replace(routing, **moved, losses={})

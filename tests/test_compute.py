@@ -235,6 +235,30 @@ def test_what_has_no_formula_is_named() -> None:
     assert cost(model, images()).uncounted == [f"{name}: aten._fft_r2c", f"{name}: moesuite_test.doubled"]
 
 
+@torch.library.custom_op("moesuite_test::opaque", mutates_args=())
+def opaque(x: torch.Tensor) -> torch.Tensor:
+    """An operation that cannot even be run without values."""
+    return x.clone()
+
+
+class Opaque(nn.Module):
+    """Hides attention from accounting."""
+
+    def forward(self, x: torch.Tensor, **_: object) -> torch.Tensor:
+        """[..., D] -> [..., D]."""
+        return opaque(x.detach()) + x
+
+
+def test_an_operation_that_needs_values_is_run_and_named() -> None:
+    model = moefy(vit(), "expert_choice", num_experts=4)
+    whole = cost(model, images()).forward.executed
+    model.blocks[1].attn = Opaque()  # type: ignore[index]
+    found = cost(model, images())
+    assert found.uncounted == ["VisionTransformer.blocks.1.attn: moesuite_test.opaque"]
+    assert found.forward.executed.total == whole.total - ATTENTION and found.forward.executed.experts == whole.experts
+    assert found.training.executed.total > 2.5 * found.forward.executed.total
+
+
 def test_inputs_that_the_model_refuses() -> None:
     with pytest.raises(UserError, match=r"VisionTransformer refuses inputs of shape \(3, 1, 9, 9\): .*; allowed"):
         cost(vit(), torch.randn(3, 1, 9, 9))

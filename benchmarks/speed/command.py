@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 from moesuite.benchmarks.speed.contestants import Size
 from moesuite.errors import UserError, unknown
+from moesuite.words import bad_input_exits
 
 Values = Mapping[str, str]
 NUMBERS = {"experts": "8,64", "groups": "16", "tokens": "196", "dim": "384", "hidden": "1536", "seconds": "20"}
@@ -23,11 +24,8 @@ def command(text: str | None, run: Callable[[Values], None], **more: str) -> Non
     if {"--help", "-h"} & set(sys.argv[1:]):
         print(text)
         return
-    try:
+    with bad_input_exits():
         run(parse(sys.argv[1:], {**NUMBERS, **more}))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
 
 
 def parse(words: list[str], defaults: Values) -> Values:
