@@ -122,11 +122,13 @@ def _weights(routing: Routing) -> dict[str, Tensor]:
 def _beside(routing: Routing, device: torch.device) -> Routing:
     """Return the same decision with weights where the twin's tokens are, and no way back to the router's."""
     moved: dict[str, Any] = {
-        name: torch.empty_strided(w.shape, w.stride(), dtype=w.dtype, device=device)
-        .copy_(w.detach())
-        .requires_grad_(w.requires_grad)
+        name: torch.empty_strided(w.shape, w.stride(), dtype=w.dtype, device=META)  # uniform weights are one number
+        if device == META
+        else w.detach().to(device, copy=True)
         for name, w in _weights(routing).items()
     }
+    for name, w in _weights(routing).items():
+        moved[name].requires_grad_(w.requires_grad)
     return replace(routing, **moved, losses={})
 
 

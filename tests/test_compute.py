@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import resource
+from typing import Any
 
 import pytest
 import timm
@@ -249,8 +250,11 @@ class Opaque(nn.Module):
         return opaque(x.detach()) + x
 
 
-def test_an_operation_that_needs_values_is_run_and_named() -> None:
-    model = moefy(vit(), "expert_choice", num_experts=4)
+@pytest.mark.parametrize(
+    ("router", "options"), [("expert_choice", {}), ("usmoe", {}), ("soft", {"dispatch": "uniform"})]
+)
+def test_an_operation_that_needs_values_is_run_and_named(router: str, options: dict[str, Any]) -> None:
+    model = moefy(vit(), router, num_experts=4, **options)
     whole = cost(model, images()).forward.executed
     model.blocks[1].attn = Opaque()  # type: ignore[index]
     found = cost(model, images())

@@ -293,6 +293,7 @@ def test_real_sources(real_data: Path) -> None:
     for name, folder, train, test in [
         ("cifar10", "cifar10_jpeg", 20000, 10000),
         ("tiny_imagenet", "tiny_imagenet_50", 10000, 5000),
+        ("fashion_mnist", "fashion_mnist", 60000, 10000),
     ]:
         task = build_task(compose(f"task={name}", f"task.source={real_data / folder}", "task.cache=false").task)
         assert (len(task.dataset("train")), len(task.dataset("test"))) == (train, test)  # type: ignore[arg-type]
