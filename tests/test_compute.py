@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from moesuite import aux_loss, moefy
 from moesuite.accounting import Pass, account
-from moesuite.compute import cost, main, measured, show, table_rows
+from moesuite.compute import cost, main, measured, show
 from moesuite.counting import Counted, Saved, count_flops
 from moesuite.errors import UserError
 from moesuite.moe import moe_layers
@@ -268,10 +268,14 @@ def test_inputs_that_the_model_refuses() -> None:
         cost(vit(), torch.randn(3, 1, 9, 9))
 
 
-def test_the_cost_table_of_soft_moe() -> None:
+def test_the_cost_table_of_soft_moe_needs_no_memory_for_weights(command: Command) -> None:
     """Parameters to the printed digits (some are cut off there: 108.6 M is 108 M), GFLOP per image within 1 %."""
-    found = {row["model"]: row for row in table_rows("soft_moe")}
+    rows = json.loads(command("moesuite.compute", "table=soft_moe", "format=json").stdout)
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 < 2e9
+    assert [set(row) for row in rows] == [{"model", "params", "gflop_per_image"}] * 9
+    found = {row["model"]: row for row in rows}
     assert list(found) == [model.name for model in SOFT_MOE]
+    assert (rows[0]["model"], rows[-1]["model"]) == ("ViT-S/16", "Soft-H/14-256E")
     for model in SOFT_MOE:
         row = found[model.name]
         if model.params is not None:
@@ -280,13 +284,6 @@ def test_the_cost_table_of_soft_moe() -> None:
         if model.gflop is not None:
             assert row["gflop_per_image"] == pytest.approx(model.gflop, rel=0.01), model.name
     assert found["Soft-H/14-256E"]["params"] == pytest.approx(54e9, rel=0.01)
-
-
-def test_the_table_from_the_command_line_needs_no_memory_for_weights(command: Command) -> None:
-    rows = json.loads(command("moesuite.compute", "table=soft_moe", "format=json").stdout)
-    assert [set(row) for row in rows] == [{"model", "params", "gflop_per_image"}] * 9
-    assert rows[0]["model"] == "ViT-S/16" and rows[-1]["model"] == "Soft-H/14-256E"
-    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 < 2e9
 
 
 def test_the_table_as_markdown(capsys: pytest.CaptureFixture[str]) -> None:

@@ -387,7 +387,15 @@ def test_streamed_data_needs_a_number_of_steps(tmp_path: Path, real_data: Path) 
     words = ["task=tiny_imagenet", f"task.source={real_data / 'tiny_imagenet_50'}", "task.streaming=true"]
     with pytest.raises(UserError, match=r"type for example trainer.max_steps=10000"):
         run(tmp_path, *words, "trainer.max_steps=-1")
-    record = run(tmp_path, *words, "trainer.max_steps=2", "data.batch_size=8", "trainer.limit_test_batches=1")
+    record = run(
+        tmp_path,
+        *words,
+        "trainer.max_steps=2",
+        "data.batch_size=8",
+        "data.eval_batch_size=8",
+        "trainer.limit_test_batches=1",
+        "trainer.limit_val_batches=1",
+    )
     assert record.steps == 2 and record.status == "ok"
 
 
