@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -174,9 +175,8 @@ def _layer(twin: nn.Module, name: str, layer: MoE, counted: Counted, saved: Save
     )
 
 
-def _tensor(output: object) -> Tensor:
+def _tensor(output: Any) -> Tensor:
     """Return the first tensor of a model's output."""
     if isinstance(output, Tensor):
         return output
-    values = output.values() if isinstance(output, Mapping) else output
-    return _tensor(next(iter(values)))  # type: ignore[call-overload]
+    return _tensor(next(iter(output.values() if isinstance(output, Mapping) else output)))

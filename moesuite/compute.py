@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from moesuite.accounting import Inputs, LayerPass, Pass, account
 from moesuite.costs import Split
 from moesuite.errors import unknown
-from moesuite.moe import call, moe_layers
+from moesuite.moe import call, evaluating, moe_layers
 from moesuite.routing import Routing
 from moesuite.words import FORMATS, bad_input_exits, take
 
@@ -99,7 +99,11 @@ def cost(
     """
     first = inputs if isinstance(inputs, Tensor) else next(iter(inputs.values()))
     size = len(first) if batch is None else batch
-    forward, training = account(model, inputs, False, routings), account(model, inputs, True)
+    return combine(model, account(model, inputs, False, routings), account(model, inputs, True), size)
+
+
+def combine(model: nn.Module, forward: Pass, training: Pass, size: int) -> Cost:
+    """Return the cost of one example from two passes over a batch of `size`."""
     layers = [
         LayerCost(name, _per_example(forward.layers[name], size), _per_example(training.layers[name], size), *numbers)
         for name, numbers in _parameters(model, forward).items()
@@ -120,11 +124,8 @@ def cost(
 
 def measured(model: nn.Module, inputs: Inputs) -> dict[str, Routing]:
     """Run one forward pass of `model` in evaluation and return the routing of each MoE layer."""
-    modes = [module for module in model.modules() if module.training]
-    with torch.no_grad():
-        call(model.eval(), inputs)
-    for module in modes:
-        module.training = True
+    with evaluating(model), torch.no_grad():
+        call(model, inputs)
     return {name: layer.routing for name, layer in moe_layers(model) if layer.routing is not None}
 
 

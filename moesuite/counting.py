@@ -8,6 +8,7 @@ time only. Any other operation is named in `uncounted`, never silently zero.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -78,6 +79,7 @@ class _Watch(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
+@functools.cache  # asked at every operation of a model
 def is_costly(namespace: str, operation: str) -> bool:
     """Return whether an operation without a formula may be more than element-wise work: a custom one always may."""
     return namespace not in ("aten", "prim", "prims", "profiler") or COSTLY.fullmatch(operation) is not None

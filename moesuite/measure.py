@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from moesuite.compute import Cost, LayerCost, cost, measured
+from moesuite.accounting import Pass, account
+from moesuite.compute import Cost, LayerCost, combine, measured
 from moesuite.config import RunConfig
 from moesuite.costs import Compute, LayerCompute, Timing
 from moesuite.moe import aux_loss, call
@@ -31,6 +32,7 @@ def measure(
     example: Any,
     config: RunConfig,
     expected: Cost,
+    step: Pass,
     precision: Precision = nullcontext,
 ) -> Compute:
     """Account `model` and time it against `dense`.
@@ -42,6 +44,7 @@ def measure(
         example: a batch.
         config: of the run.
         expected: cost before training.
+        step: the account of a training step behind it.
         precision: makes the context of a forward pass, such as autocast.
     """
     peak = peak_memory()  # of training: measuring holds two more models
@@ -51,7 +54,7 @@ def measure(
     inputs, size = task.inputs(example), task.size(example)
     with precision():
         routings = measured(model, inputs)
-    found = cost(model, inputs, size, routings)
+    found = combine(model, account(model, inputs, False, routings), step, size)
     timings = _timings(model, dense, inputs, task, example, config, precision) if config.measure else {}
     return Compute(
         activated=found.forward.activated,

@@ -131,9 +131,10 @@ def _as_linear(layer: nn.Module) -> nn.Linear | None:
     """Return a linear layer, GPT-2's transposed one, or a 1x1 convolution as `nn.Linear`; None for anything else."""
     if type(layer) is nn.Linear:
         return layer
-    if type(layer).__name__ == "Conv1D" and isinstance(getattr(layer, "weight", None), nn.Parameter):
-        linear = nn.utils.skip_init(nn.Linear, *layer.weight.shape, layer.bias is not None)  # type: ignore[misc]
-        linear.weight = nn.Parameter(layer.weight.detach().t())  # type: ignore[operator]
+    weight = getattr(layer, "weight", None)
+    if type(layer).__name__ == "Conv1D" and isinstance(weight, nn.Parameter):
+        linear = nn.utils.skip_init(nn.Linear, *weight.shape, layer.bias is not None)
+        linear.weight = nn.Parameter(weight.detach().t())
         linear.bias = layer.bias
         return linear
     if type(layer) is not nn.Conv2d or layer.kernel_size != (1, 1) or layer.groups != 1:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -118,8 +118,6 @@ class MoE(nn.Module):
             tokens = x.unflatten(0, mask.shape)
         else:
             tokens = x.unsqueeze(0) if x.ndim == 2 else x.flatten(1, -2)
-        if mask is not None and x.ndim > 2:
-            mask = mask[:, -tokens.shape[1] :]  # with cached keys and values, the mask is of all tokens so far
         if mask is not None and mask.shape != tokens.shape[:2]:
             raise UserError(
                 f"padding mask of shape {tuple(mask.shape)} for tokens of shape {tuple(tokens.shape)}: "
@@ -156,6 +154,17 @@ def call(model: nn.Module, inputs: Tensor | dict[str, Tensor]) -> Any:
     if isinstance(inputs, dict):
         return model(**inputs)
     return model(inputs.to(next(model.parameters()).dtype))
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[nn.Module]:
+    """Within this, `model` is in evaluation; after it, every module is in the mode it had: some may be frozen."""
+    training = [module for module in model.modules() if module.training]
+    try:
+        yield model.eval()
+    finally:
+        for module in training:
+            module.training = True
 
 
 def moe_layers(model: nn.Module) -> Iterator[tuple[str, MoE]]:

@@ -2,7 +2,8 @@
 
     python -m moesuite.profile backbone=vit_b16 router=soft num_experts=128 [task=imagenet] [format=table|markdown|json]
 
-Takes every option of `python -m moesuite.run`; nothing is downloaded or trained, and no weight gets memory. FLOPs are
+Takes every option of `python -m moesuite.run`; nothing is trained, no weight gets memory, and no data is read, except
+where a text's vocabulary is not known without it (task.tokenizer=word, character, or a tokenizer's name). FLOPs are
 of one example, 2 per multiply-add; executed counts empty slots too. `training` is forward and backward. Data-dependent
 routing is expected: each router at its initialisation on random tokens; see `moesuite.cost` for models of your own.
 """

@@ -17,8 +17,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from moesuite.composition import explain, group_choices, options_text, register, to_config
 from moesuite.errors import RunFailed, UserError
+from moesuite.words import BAD_INPUT
 
-BAD_INPUT, INTERRUPTED = 2, 130
+INTERRUPTED = 130
 HELP = """\
 python -m moesuite.run: train and measure one router in one backbone on one task, and write a run record.
 

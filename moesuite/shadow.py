@@ -151,9 +151,6 @@ class KernelsOfRealDevices(TorchFunctionMode):
 def _attention(query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, **options: Any) -> Tensor:
     if options.get("dropout_p") or (attn_mask is not None and attn_mask.requires_grad):
         return F.scaled_dot_product_attention(query, key, value, attn_mask, **options)
-    if query.shape[1] != key.shape[1]:  # grouped queries
-        share = query.shape[1] // key.shape[1]
-        key, value = key.repeat_interleave(share, dim=1), value.repeat_interleave(share, dim=1)
     output, _ = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
         query, key, value, 0.0, bool(options.get("is_causal")), attn_mask=attn_mask, scale=options.get("scale")
     )

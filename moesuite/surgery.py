@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from moesuite.errors import UserError, unknown
 from moesuite.experts import Experts
 from moesuite.mlps import DenseMLP, read_mlp, read_split
-from moesuite.moe import MoE, RoutingContext, Side, call, is_encoder_decoder
+from moesuite.moe import MoE, RoutingContext, Side, call, evaluating, is_encoder_decoder
 from moesuite.plugins import build_router, router_class
 from moesuite.router import LayerSpec
 from moesuite.routers.dense import Dense
@@ -83,9 +83,8 @@ def moefy(
         return model
     tokens = _tokens_per_group(model, chosen, example)
     context = RoutingContext()
-    built: dict[
-        str, nn.Module
-    ] = {}  # all are built before the first is put in place: an error leaves the model as it was
+    # all are built before the first is put in place: an error leaves the model as it was
+    built: dict[str, nn.Module] = {}
     for candidate in chosen:
         dim, length = candidate.mlp.up.in_features, tokens.get(candidate.name)
         spec = LayerSpec(dim, num_experts, slots_per_token, eval_slots_per_token, length)
@@ -161,13 +160,10 @@ def _tokens_per_group(model: nn.Module, chosen: list[Candidate], example: Any) -
         model.get_submodule(item.name).register_forward_pre_hook(note(item.name, item.mlp.channels_first))
         for item in chosen
     ]
-    training = [module for module in model.modules() if module.training]
     try:
-        with torch.no_grad(), torch.random.fork_rng(devices=[]), KernelsOfRealDevices():
-            call(model.eval(), example)
+        with evaluating(model), torch.no_grad(), torch.random.fork_rng(devices=[]), KernelsOfRealDevices():
+            call(model, example)
     finally:
-        for module in training:  # one by one: parts of the model may be frozen
-            module.training = True
         for handle in handles:
             handle.remove()
     return tokens
@@ -202,6 +198,8 @@ def _side(kwargs: Mapping[str, Any], prefix: str = "") -> Side:
         value if isinstance(value, Tensor) and value.ndim == 2 else None
         for value in (kwargs.get(f"{prefix}attention_mask"), kwargs.get(f"{prefix}input_ids"))
     )
+    if mask is not None and ids is not None and kwargs.get("past_key_values") is not None:
+        mask = mask[:, -ids.shape[1] :]  # it is of all tokens so far, of which only the new ones are routed
     return Side(None if mask is None else mask.bool(), ids)
 
 

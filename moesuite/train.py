@@ -12,9 +12,10 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch.utils.data import IterableDataset
 
+from moesuite.accounting import account
 from moesuite.build import build_models, build_task
 from moesuite.callbacks import Curve, Interruption, ProgressBar
-from moesuite.compute import cost
+from moesuite.compute import combine
 from moesuite.config import RunConfig
 from moesuite.energy import Meter
 from moesuite.errors import RunFailed, UserError
@@ -70,7 +71,8 @@ class Run:
         self.example = self._example()
         inputs = self.task.inputs(self.example)
         self.model, self.dense = build_models(self.config, self.task, inputs)
-        self.expected = cost(self.model, inputs, self.task.size(self.example))
+        forward, self.step = account(self.model, inputs, False), account(self.model, inputs, True)
+        self.expected = combine(self.model, forward, self.step, self.task.size(self.example))
         self.meter = Meter(self.config.energy)
         self.curve = Curve(self.expected.training.executed.total * self.config.data.batch_size)
         self.interruption = Interruption(self.checkpoint)
@@ -212,7 +214,7 @@ def fit(config: RunConfig, command: str = "") -> tuple[RunRecord, Path]:
     try:
         run.train()
         quality, limited, layers = run.evaluate()
-        compute = measure(run.model, run.dense, run.task, run.example, config, run.expected, context)
+        compute = measure(run.model, run.dense, run.task, run.example, config, run.expected, run.step, context)
     except KeyboardInterrupt:
         run.save(run.record("interrupted", "Ctrl-C"))
         raise

@@ -121,6 +121,11 @@ def _check_utf8(file: Path, content: bytes) -> None:
 
 def _with_all_splits(documents: dict[str, list[bytes]], fingerprint: str, description: str) -> Corpus:
     """Cut one text that has no test split into 90 % train, 5 % val and 5 % test, in this order."""
+    if not documents.get("train"):
+        raise UserError(
+            f"{description} has no text to train on; allowed: files named train*.txt beside test*.txt, or one text "
+            "file; type for example task.splits.train=<how their names begin>"
+        )
     if "test" not in documents:
         text = b"\n".join(documents["train"])
         ends = np.cumsum([round(len(text) * share) for share in SHARES.values()])

@@ -66,7 +66,7 @@ class Language(Task):
         revision: str | None = None,
         config: str | None = None,
         source: str | None = None,
-        splits: dict[str, str] = {"train": "train", "val": "validation", "test": "test"},  # noqa: B006
+        splits: dict[str, str] = {"train": "train", "val": "validation", "test": "test"},  # noqa: B006 - read by `plugins`
         column: str = "text",
         objective: Literal["causal", "masked", "span_corruption"] = "causal",
         tokenizer: str = "byte",

@@ -17,12 +17,12 @@ import torch
 from rich.console import Console
 
 from moesuite.composition import compose
-from moesuite.errors import UserError
 from moesuite.loading import train_loader
 from moesuite.loggers import quiet
 from moesuite.moe import aux_loss, call
 from moesuite.optim import build_optimizer
 from moesuite.train import Run
+from moesuite.words import bad_input_exits
 
 ROUNDS = 40
 
@@ -70,13 +70,8 @@ def main() -> None:
     # neither loop evaluates or writes checkpoints
     words = ["trainer.check_val_every_n_epoch=1000", "trainer.enable_checkpointing=false", *sys.argv[1:]]
     quiet()
-    try:
-        samples: list[tuple[float, float]] = []
-        for _ in range(ROUNDS + 1):
-            samples.append((lightning_epochs(words, epochs=3), bare_epochs(words, epochs=3)))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    with bad_input_exits():
+        samples = [(lightning_epochs(words, epochs=3), bare_epochs(words, epochs=3)) for _ in range(ROUNDS + 1)]
     samples = samples[1:]  # the first round warms up
     ours, bare = (1000 * statistics.median(column) for column in zip(*samples, strict=True))
     low, middle, high = statistics.quantiles([a / b for a, b in samples], n=4)
