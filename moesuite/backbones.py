@@ -13,6 +13,7 @@ HEADS = {
     "causal": "AutoModelForCausalLM",
     "masked": "AutoModelForMaskedLM",
     "span_corruption": "AutoModelForSeq2SeqLM",
+    "embedding": "AutoModel",
 }
 
 
@@ -86,7 +87,7 @@ def _hf(model: str, pretrained: bool, arguments: dict[str, Any]) -> nn.Module:
 
     options = dict(arguments)
     head = options.pop("head")
-    cls = getattr(transformers, HEADS[head])
+    cls: Any = getattr(transformers, HEADS[head])
     if pretrained or model not in transformers.CONFIG_MAPPING:
         try:
             config = transformers.AutoConfig.from_pretrained(model)
@@ -102,8 +103,10 @@ def _hf(model: str, pretrained: bool, arguments: dict[str, Any]) -> nn.Module:
         config = transformers.AutoConfig.for_model(model, **special | options)
     _check_fit(model, config, options)
     config.use_cache = False
+    if head == "embedding" and config.is_encoder_decoder:
+        cls = transformers.AutoModelForTextEncoding
     try:
-        return cls.from_pretrained(model, config=config) if pretrained else cls.from_config(config)
+        built = cls.from_pretrained(model, config=config) if pretrained else cls.from_config(config)
     except ValueError as error:
         if "Unrecognized configuration class" not in str(error):
             raise
@@ -111,6 +114,9 @@ def _hf(model: str, pretrained: bool, arguments: dict[str, Any]) -> nn.Module:
             f"backbone=hf:{model} cannot do task.objective={head}; allowed: models of transformers' {HEADS[head]}; "
             "type for example backbone=gpt_mini (causal), bert_mini (masked) or t5_mini (span_corruption)"
         ) from None
+    if head == "embedding" and getattr(built, "pooler", None) is not None:
+        built.pooler = None  # of the first token, for BERT's sentence pairs: it would never be trained
+    return built
 
 
 def _check_fit(model: str, config: Any, options: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_module
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.overrides_parser import OverridesParser, create_functions
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
@@ -36,7 +36,17 @@ def compose(*overrides: str) -> RunConfig:
         >>> compose("task=digits", "router=soft", "seed=1").seed
         1
     """
-    return to_config(_composed(overrides))
+    return to_config(_composed(quoted(overrides)))
+
+
+def quoted(words: Sequence[str]) -> list[str]:
+    """Quote values that look like calls and are names, such as `task.names=MTEB(eng, v2)`, for Hydra's grammar."""
+    functions = create_functions().functions
+    found = [re.fullmatch(r"([\w./]+)=(\w+)(\(.*\))", word) for word in words]
+    return [
+        f"{match[1]}='{match[2]}{match[3]}'" if match and match[2] not in functions else word
+        for word, match in zip(words, found, strict=True)
+    ]
 
 
 def options_text(overrides: Sequence[str]) -> str:
@@ -97,9 +107,10 @@ def _register_choice(group: str, choice: str, folders: list[Path]) -> None:
     if group == "router" and ":" in choice:
         _store_under_path(group, choice, {"name": choice, **router_defaults(choice)})
     elif group == "backbone" and ":" in choice:
-        _store_under_path(
-            group, choice, {"name": choice, "model": choice, "pretrained": False, "seed": "${seed}", "kwargs": {}}
-        )
+        model = choice.partition(":")[2]
+        own = {"tokenizer": model} if "/" in model else {}  # a folder or hub id; other names are types of model
+        node = {"name": choice, "model": choice, "pretrained": False, "seed": "${seed}", "kwargs": {}, **own}
+        _store_under_path(group, choice, node)
     else:
         outside = {"router": ", or router=my_file:MyRouter for your own", "backbone": ", or backbone=timm:<name>"}
         raise unknown(group, choice, known, f"{group}={nearest(choice, known)[0]}{outside.get(group, '')}")

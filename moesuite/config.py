@@ -44,11 +44,15 @@ class Data(Section):
 
 
 class Backbone(Section):
-    """A name for the record, and a model, `timm:<name>`, with the keyword arguments of its constructor."""
+    """A name for the record, and a model, `timm:<name>` or `hf:<name>`, with the keyword arguments of its constructor.
+
+    `tokenizer` is the one that a pretrained model of text knows: a folder or hub id.
+    """
 
     name: str
     model: str
     pretrained: bool = False
+    tokenizer: str = "byte"
     seed: int = Field(0, ge=0)
     kwargs: dict[str, Any] = Field(default_factory=dict)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+LISTED = 100  # names that are listed as a whole
+
 
 class UserError(ValueError):
     """Bad input, told in one clear line. On the command line: exit code 2 and no traceback."""
@@ -25,6 +27,5 @@ def unknown(kind: str, name: str, options: Iterable[str], hint: str) -> UserErro
     """Build the error for a name that does not exist, for example `unknown("router", "sfot", names, "router=soft")`."""
     options = sorted(options)
     best = nearest(name, options)
-    return UserError(
-        f"unknown {kind} {name!r}; nearest: {', '.join(best)}; all: {', '.join(options)}; type for example {hint}"
-    )
+    everything = f"all: {', '.join(options)}; " if len(options) <= LISTED else ""
+    return UserError(f"unknown {kind} {name!r}; nearest: {', '.join(best)}; {everything}type for example {hint}")

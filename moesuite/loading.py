@@ -103,7 +103,7 @@ def train_loader(
 
 
 def eval_loader(
-    task: Task, data: Data, split: Literal["val", "test"], rank: int = 0, world: int = 1, pin: bool = False
+    task: Task, data: Data, split: Literal["train", "val", "test"], rank: int = 0, world: int = 1, pin: bool = False
 ) -> DataLoader[Any]:
     """Return a split in its own order, each example once among all processes; without a "val", the test split."""
     dataset = task.dataset(split) or task.dataset("test")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from moesuite.config import RunConfig
 from moesuite.errors import RunFailed
-from moesuite.moe import call, contexts, moe_layers, unread_losses
+from moesuite.moe import RoutingWeights, call, contexts, moe_layers, routing_weights, unread_losses
 from moesuite.optim import build_optimizer
 from moesuite.stats import Counts, count, is_finite
 from moesuite.task import Batch, Task
@@ -22,6 +23,10 @@ from moesuite.task import Batch, Task
 class MoEModule(L.LightningModule):
     """Train `model` on `task`: task loss plus every auxiliary loss of its routers.
 
+    Args:
+        task, model, config: of the run.
+        folder: of the run's files.
+
     Attributes:
         results: metrics of the last evaluation by name.
         examples: examples of the last evaluation.
@@ -29,9 +34,9 @@ class MoEModule(L.LightningModule):
         last_loss: of the last training step.
     """
 
-    def __init__(self, task: Task, model: nn.Module, config: RunConfig) -> None:
+    def __init__(self, task: Task, model: nn.Module, config: RunConfig, folder: Path) -> None:
         super().__init__()
-        self.task, self.model, self.config = task, model, config
+        self.task, self.model, self.config, self.folder = task, model, config, folder
         self.val_metrics, self.test_metrics = task.metrics(), task.metrics()
         self.results: dict[str, float] = {}
         self.counts: dict[str, Counts] = {}
@@ -123,7 +128,8 @@ class MoEModule(L.LightningModule):
 
     def on_test_epoch_end(self) -> None:
         """Keep the metrics in `results`."""
-        self._finish(self.test_metrics)
+        if not self._score_whole():
+            self._finish(self.test_metrics)
 
     def _begin(self, metrics: Any) -> None:
         metrics.reset()
@@ -131,14 +137,35 @@ class MoEModule(L.LightningModule):
 
     def _evaluate(self, batch: Batch, metrics: Any) -> None:
         inputs = self.task.inputs(batch)
-        if self.task.size(batch) == 0:
-            return
-        self.task.update(metrics, call(self.model, inputs), batch)
-        self.examples += self.task.size(batch)
+        if self.task.size(batch):
+            self.task.update(metrics, self._predict(inputs), batch)
+            self.examples += self.task.scored(batch)
+
+    def _predict(self, inputs: Any) -> Any:
+        """Return the output, or the routers' weights, and count the routing."""
+        output = call(self.model, inputs)
         for name, layer in moe_layers(self.model):
             assert layer.routing is not None
             new = count(layer.routing, layer.side.mask)
             self.counts[name] = self.counts[name] + new if name in self.counts else new
+        return RoutingWeights(routing_weights(self.model)) if self.task.reads_routing else output
+
+    def _score_whole(self) -> bool:
+        """Let the task score the model as a whole; return False for one that is scored by batches."""
+
+        def predict(batch: Batch) -> Any:
+            batch = {key: v.to(self.device) if isinstance(v, Tensor) else v for key, v in batch.items()}
+            self.examples += self.task.size(batch)
+            return self._predict(self.task.inputs(batch))
+
+        before, self.examples, self.counts = (self.examples, self.counts), 0, {}
+        with self.trainer.precision_plugin.forward_context():
+            results = self.task.whole(predict, self.folder)
+        if results is None:
+            self.examples, self.counts = before
+            return False
+        self.results = results
+        return True
 
     def _finish(self, metrics: Any) -> None:
         if self.examples == 0:

@@ -172,6 +172,25 @@ def moe_layers(model: nn.Module) -> Iterator[tuple[str, MoE]]:
     return ((name, module) for name, module in model.named_modules() if isinstance(module, MoE))
 
 
+@dataclass(frozen=True)
+class RoutingWeights:
+    """What stands in the place of a model's output where its routing is the representation: [G, T, layers · E]."""
+
+    last_hidden_state: Tensor
+
+
+def routing_weights(model: nn.Module) -> Tensor:
+    """Return the weight of each expert for each token in the last forward, layers side by side: [G, T, layers · E].
+
+    Raises:
+        UserError: for a model without MoE layers.
+    """
+    weights = [layer.routing.dense()[1].sum(dim=-1) for _, layer in moe_layers(model) if layer.routing is not None]
+    if not weights:
+        raise UserError("routing weights of a model without MoE layers; allowed: any router but dense")
+    return torch.cat(weights, dim=-1)
+
+
 def is_encoder_decoder(model: nn.Module) -> bool:
     """Return whether `model` is one of Hugging Face's with an encoder and a decoder."""
     return bool(getattr(getattr(model, "config", None), "is_encoder_decoder", False))

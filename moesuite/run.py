@@ -15,7 +15,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from moesuite.composition import explain, group_choices, options_text, register, to_config
+from moesuite.composition import explain, group_choices, options_text, quoted, register, to_config
 from moesuite.errors import RunFailed, UserError
 from moesuite.words import BAD_INPUT
 
@@ -61,7 +61,7 @@ def main() -> None:
             print(f"error: {error}", file=sys.stderr)
 
     with reported():
-        words = sys.argv[1:]
+        words = sys.argv[1:] = quoted(sys.argv[1:])
         if {"--help", "-h"} & set(words):
             print(help_text(words))
             return

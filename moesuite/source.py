@@ -138,11 +138,12 @@ def _from_parquet(folder: Path, files: list[Path], splits: Mapping[str, str], st
         names = [str(file) for file in files if split in (file.stem.split("-")[0], file.parent.name)]
         if names:
             by_role[role] = names
-    if "train" not in by_role:
+    needed = "train" if "train" in splits else "test"  # some data sets are there to test on only
+    if needed not in by_role:
         raise UserError(
-            f"task.source={folder}: no parquet file of the split {splits['train']!r} among "
-            f"{', '.join(file.name for file in files[:5])}; name them {splits['train']}.parquet or "
-            f"{splits['train']}-*.parquet"
+            f"task.source={folder}: no parquet file of the split {splits[needed]!r} among "
+            f"{', '.join(file.name for file in files[:5])}; name them {splits[needed]}.parquet or "
+            f"{splits[needed]}-*.parquet"
         )
     try:
         loaded = {
@@ -151,6 +152,8 @@ def _from_parquet(folder: Path, files: list[Path], splits: Mapping[str, str], st
         }
     except (datasets.exceptions.DatasetGenerationError, OSError) as error:
         raise UserError(f"task.source={folder}: unreadable parquet: {error.__cause__ or error}") from None
+    except ValueError as error:
+        raise UserError(f"task.source={folder}: a split is empty ({error}); allowed: at least one row") from None
     digest = hashlib.sha256()
     for name in sorted(name for names in by_role.values() for name in names):
         with Path(name).open("rb") as stream:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from torch import Tensor
@@ -12,11 +13,13 @@ from torch.utils.data import Dataset
 from torchmetrics import MetricCollection
 
 from moesuite.errors import UserError as UserError
+from moesuite.errors import unknown as unknown
 from moesuite.source import Source as Source
 from moesuite.source import cache_folder as cache_folder
 from moesuite.source import load_source as load_source
 
 Batch = Mapping[str, Any]
+Predict = Callable[[Batch], Any]  # batch -> output of the model in evaluation
 Key = int | tuple[int, int]  # an example's index; in training with the seed of its augmentation
 
 
@@ -36,6 +39,7 @@ class Task(ABC):
         primary: the metric that ranks.
         causal: whether outputs are predictions of later inputs, so that a router must not look ahead.
         causal_decoder: the same of the decoder's outputs alone, in an encoder-decoder.
+        reads_routing: whether outputs in evaluation are the routers' weights instead of hidden states.
         lower_is_better: names of the other metrics that are better when smaller.
         fingerprint, description: of the data that was read; set by `prepare`.
         unreadable: names of examples that could not be read and were left out.
@@ -45,6 +49,7 @@ class Task(ABC):
     primary: Primary
     causal: bool = False
     causal_decoder: bool = False
+    reads_routing: bool = False
     lower_is_better: frozenset[str] = frozenset()
     fingerprint: str
     description: str
@@ -81,6 +86,11 @@ class Task(ABC):
     def in_memory(self) -> bool:
         """Return whether examples are ready in memory, so that loader processes would only cost."""
 
+    @property
+    def example_split(self) -> Literal["train", "test"]:
+        """Return the split that costs are measured on: of training only where evaluation has other inputs."""
+        return "test"
+
     def augment(self, batch: Batch, seed: int) -> Batch:
         """Change a training batch as a whole (Mixup); depends on `seed` only, never on global random state."""
         return batch
@@ -104,3 +114,20 @@ class Task(ABC):
     @abstractmethod
     def size(self, batch: Batch) -> int:
         """Return the number of examples in a batch."""
+
+    def scored(self, batch: Batch) -> int:
+        """Return the number of examples in a batch that metrics are a mean of; others may help to score them."""
+        return self.size(batch)
+
+    def examples(self, metric: str, total: int) -> int:
+        """Return the number of examples behind a metric, of `total` that were scored."""
+        return total
+
+    def whole(self, predict: Predict, folder: Path) -> dict[str, float] | None:
+        """Return all metrics, where another program scores the model as a whole; None: batches of "test" are scored.
+
+        Args:
+            predict: batch -> output.
+            folder: for files of that program.
+        """
+        return None

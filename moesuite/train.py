@@ -77,17 +77,19 @@ class Run:
         self.curve = Curve(self.expected.training.executed.total * self.config.data.batch_size)
         self.interruption = Interruption(self.checkpoint)
         self.trainer = self._trainer()
-        self.module = MoEModule(self.task, self.model, self.config)
+        if self.task.dataset("train") is None and self.trainer.max_epochs != 0:
+            raise UserError(f"{self.task.name}: no training split; type trainer.max_epochs=0 to evaluate only")
+        self.module = MoEModule(self.task, self.model, self.config, self.folder)
 
     def _example(self) -> Any:
         """Return a batch of test examples for counting and measuring."""
         size = min(self.config.data.batch_size, MEASURE_BATCH)
         data = self.config.data.model_copy(update={"workers": 0, "eval_batch_size": size})
-        for batch in eval_loader(self.task, data, "test"):
+        for batch in eval_loader(self.task, data, self.task.example_split):
             self.task.inputs(batch)  # an unreadable image is an error here already
             if self.task.size(batch):
                 return batch
-        raise UserError(f"{self.task.name}: the test split has no readable example")
+        raise UserError(f"{self.task.name}: the {self.task.example_split} split has no readable example")
 
     def _trainer(self) -> L.Trainer:
         options = dict(self.config.trainer)
@@ -109,7 +111,9 @@ class Run:
             raise UserError(f"trainer: {str(error).splitlines()[0]}; see trainer.<option> in --help") from None
 
     def train(self) -> None:
-        """Train, going on from the checkpoint of an interrupted run where there is one."""
+        """Train, going on from the checkpoint of an interrupted run where there is one; not at all for 0 epochs."""
+        if self.trainer.max_epochs == 0:
+            return
         world, rank = self.trainer.world_size, self.trainer.global_rank
         progress = self.trainer.fit_loop.epoch_loop.batch_progress
         pin = torch.cuda.is_available()
@@ -154,7 +158,9 @@ class Run:
         loader = eval_loader(self.task, self.config.data, "test", rank, world, torch.cuda.is_available())
         self.trainer.test(self.module, loader, verbose=False)
         return {
-            name: Quality(value=value, direction=self.task.direction(name), n=self.module.examples)
+            name: Quality(
+                value=value, direction=self.task.direction(name), n=self.task.examples(name, self.module.examples)
+            )
             for name, value in self.module.results.items()
         }
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
-import sys
-import sysconfig
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -18,9 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from moesuite.task import UserError, cache_folder, load_source
+from moesuite.tasks._stdlib import read_library
 
 SHARES = {"train": 0.9, "val": 0.05, "test": 0.05}  # of one long text, in this order, as is usual for enwik8 and text8
 UNKNOWN = "<unk>"
+OWN = ("byte", "character", "word", "bpe")  # tokenizers without a file
+BPE_SIZE = 8192
 
 
 @dataclass(frozen=True)
@@ -37,30 +38,9 @@ class Corpus:
 
 
 def read_stdlib() -> Corpus:
-    """Return the source of Python's standard library without its tests, split by top-level module.
-
-    Modules are dealt out in the order of their names' hashes: to the test split, then to val, while they fit into 5 %
-    of the bytes each; all others train.
-    """
-    root = Path(sysconfig.get_paths()["stdlib"])
-    left_out = {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__", "_bundled"}
-    paths = [path for path in sorted(root.rglob("*.py")) if not left_out & set(path.relative_to(root).parts)]
-    digest, modules = hashlib.sha256(), dict[str, list[bytes]]()
-    for path in paths:
-        name, content = path.relative_to(root), path.read_bytes()
-        digest.update(f"{name.as_posix()} {len(content)}\n".encode() + content)
-        modules.setdefault(name.parts[0].removesuffix(".py"), []).append(content)
-    documents = {role: list[bytes]() for role in SHARES}
-    total = sum(len(content) for contents in modules.values() for content in contents)
-    room = {role: SHARES[role] * total for role in ("test", "val")}
-    for module in sorted(modules, key=lambda name: hashlib.sha256(name.encode()).hexdigest()):
-        size = sum(len(content) for content in modules[module])
-        role = next((role for role in room if size <= room[role]), "train")
-        if role in room:
-            room[role] -= size
-        documents[role] += modules[module]
-    about = f"{len(paths)} source files of the standard library of Python {sys.version.split()[0]}, split by module"
-    return Corpus(documents, f"sha256:{digest.hexdigest()}", about)
+    """Return the source of Python's standard library, split by module."""
+    library = read_library({role: SHARES[role] for role in ("test", "val")})
+    return Corpus(library.files, library.fingerprint, library.description)
 
 
 def read_text(
@@ -156,7 +136,7 @@ def build_tokenizer(name: str, train: Sequence[bytes]) -> Tokenizer:
     """Return a tokenizer.
 
     Args:
-        name: "byte", "character" or "word" (vocabulary of the training split), or a folder or hub id of a tokenizer.
+        name: "byte"; "character", "word" or "bpe" (vocabulary of the training split); or a folder or hub id.
         train: training documents.
 
     Raises:
@@ -166,20 +146,44 @@ def build_tokenizer(name: str, train: Sequence[bytes]) -> Tokenizer:
         return Tokenizer("byte", 256, lambda document: np.frombuffer(document + b"\n", dtype=np.uint8))
     if name in ("character", "word"):
         return _own_vocabulary(name, train)
-    import transformers
-
-    try:
-        loaded = transformers.AutoTokenizer.from_pretrained(name)
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"task.tokenizer={name}: cannot be loaded ({str(error).splitlines()[0]}); allowed: byte, character, word, "
-            "or a folder with tokenizer.json; without a network, copy one and type task.tokenizer=path/to/it"
-        ) from None
+    if name == "bpe":
+        return _trained_bpe(train)
+    loaded = load_tokenizer(name)
     identity = hashlib.sha256(repr(sorted(loaded.get_vocab().items())).encode()).hexdigest()
     return Tokenizer(
         identity,
         len(loaded),
         lambda text: np.array(loaded(text.decode() + "\n", add_special_tokens=False)["input_ids"]),
+    )
+
+
+def load_tokenizer(name: str) -> Any:
+    """Load a tokenizer of Hugging Face from a folder or the hub.
+
+    Raises:
+        UserError: if it cannot be loaded.
+    """
+    import transformers
+
+    try:
+        return transformers.AutoTokenizer.from_pretrained(name)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"task.tokenizer={name}: cannot be loaded ({str(error).splitlines()[0]}); allowed: {', '.join(OWN)}, "
+            "or a folder with tokenizer.json; without a network, copy one and type task.tokenizer=path/to/it"
+        ) from None
+
+
+def _trained_bpe(train: Sequence[bytes]) -> Tokenizer:
+    """Train byte-pair encoding of `BPE_SIZE` tokens over bytes on the training split."""
+    from tokenizers import ByteLevelBPETokenizer
+
+    bpe = ByteLevelBPETokenizer()
+    texts = (document.decode(errors="replace") for document in train)
+    bpe.train_from_iterator(texts, vocab_size=BPE_SIZE, min_frequency=2, show_progress=False)
+    identity = hashlib.sha256(bpe.to_str().encode()).hexdigest()
+    return Tokenizer(
+        identity, bpe.get_vocab_size(), lambda text: np.array(bpe.encode(text.decode(errors="replace") + "\n").ids)
     )
 
 
@@ -203,7 +207,9 @@ def _own_vocabulary(name: str, train: Sequence[bytes]) -> Tokenizer:
 def tokens_of(corpus: Corpus, role: str, tokenizer: Tokenizer) -> NDArray[Any]:
     """Return the tokens of a split, one document after the other, memory-mapped; made once."""
     dtype = np.uint8 if tokenizer.size <= 2**8 else np.uint16 if tokenizer.size <= 2**16 else np.uint32
-    key = hashlib.sha256(f"{corpus.fingerprint} {role} {tokenizer.identity}".encode()).hexdigest()[:32]
+    # the fingerprint is of what was read; how it was split shows in the sizes
+    part = f"{role} {len(corpus.documents[role])} {corpus.size(role)}"
+    key = hashlib.sha256(f"{corpus.fingerprint} {part} {tokenizer.identity}".encode()).hexdigest()[:32]
     path = cache_folder() / "tokens" / f"{key}.npy"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)

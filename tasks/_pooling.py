@@ -1,0 +1,96 @@
+"""From texts to padded tokens, and from the hidden states of tokens to one vector for each text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from moesuite.tasks._text import OWN, build_tokenizer, load_tokenizer
+
+Pooling = Literal["mean", "cls", "last", "max"]
+Ids = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class TextEncoder:
+    """How texts become tokens.
+
+    Attributes:
+        size: of the vocabulary, padding included.
+        padding: the token that fills up.
+        encode: texts -> token ids of each.
+    """
+
+    size: int
+    padding: int
+    encode: Callable[[Sequence[str]], list[Ids]]
+
+
+def text_encoder(name: str, length: int, train: Callable[[], Sequence[str]]) -> TextEncoder:
+    """Return the encoder of a tokenizer; a pretrained one adds its special tokens, others end a text by its line end.
+
+    Args:
+        name: as for `build_tokenizer`.
+        length: tokens that are kept of a text, >= 1.
+        train: returns the training texts, for vocabularies of their own.
+
+    Raises:
+        UserError: for a tokenizer that cannot be loaded.
+    """
+    if name in OWN:
+        own = build_tokenizer(name, [] if name == "byte" else [text.encode() for text in train()])
+        return TextEncoder(
+            own.size + 1,
+            own.size,
+            lambda texts: [own.encode(text.encode())[:length].astype(np.int64) for text in texts],
+        )
+    loaded = load_tokenizer(name)
+
+    def encode(texts: Sequence[str]) -> list[Ids]:
+        if not texts:
+            return []
+        found = loaded(list(texts), truncation=True, max_length=length)["input_ids"]
+        return [np.asarray(ids, dtype=np.int64) for ids in found]
+
+    return TextEncoder(len(loaded), loaded.pad_token_id or 0, encode)
+
+
+def padded(texts: Sequence[Ids], padding: int) -> dict[str, Tensor]:
+    """Return {input_ids, attention_mask} [N, T], T being the longest, filled up on the right."""
+    longest = max(1, *(len(ids) for ids in texts))
+    ids = torch.full((len(texts), longest), padding)
+    mask = torch.zeros(len(texts), longest, dtype=torch.long)
+    for row, tokens in enumerate(texts):
+        ids[row, : len(tokens)] = torch.from_numpy(tokens)
+        mask[row, : len(tokens)] = 1
+    return {"input_ids": ids, "attention_mask": mask}
+
+
+def pool(hidden: Float[Tensor, "N T D"], mask: Int[Tensor, "N T"], how: Pooling) -> Float[Tensor, "N D"]:
+    """Return a vector of unit length for each text, of its real tokens only.
+
+    Args:
+        hidden: of each token.
+        mask: 1 for real tokens, which come first; at least one in each text.
+        how: mean or maximum of all, the first (cls), or the last one, for decoders.
+    """
+    hidden, real = hidden.float(), mask.bool().unsqueeze(-1)
+    pooled: Any
+    match how:
+        case "mean":
+            pooled = (hidden * real).sum(dim=1) / real.sum(dim=1).clamp(min=1)
+        case "max":
+            pooled = hidden.masked_fill(~real, -torch.inf).amax(dim=1)
+        case "cls":
+            pooled = hidden[:, 0]
+        case "last":
+            pooled = hidden[torch.arange(len(hidden), device=hidden.device), mask.sum(dim=1).clamp(min=1) - 1]
+    return F.normalize(pooled, dim=-1)

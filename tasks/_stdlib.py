@@ -1,0 +1,86 @@
+"""The source of Python's standard library as data: real text, and pairs of docstring and code, on every machine."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import sys
+import sysconfig
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+LEFT_OUT = {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__", "_bundled"}
+SHORTEST = 20  # characters of a docstring that says something
+
+
+@dataclass(frozen=True)
+class Library:
+    """Source files by role, what fingerprints them, and one line about them."""
+
+    files: Mapping[str, list[bytes]]
+    fingerprint: str
+    description: str
+
+
+def read_library(shares: Mapping[str, float]) -> Library:
+    """Read the standard library without its tests, split by top-level module.
+
+    Modules are dealt out in the order of their names' hashes: to the roles of `shares` one after the other, while they
+    fit into that share of the bytes; all others train.
+
+    Args:
+        shares: of the bytes for each role but train, each in (0, 1).
+    """
+    root = Path(sysconfig.get_paths()["stdlib"])
+    paths = [path for path in sorted(root.rglob("*.py")) if not LEFT_OUT & set(path.relative_to(root).parts)]
+    digest, modules = hashlib.sha256(), dict[str, list[bytes]]()
+    for path in paths:
+        name, content = path.relative_to(root), path.read_bytes()
+        digest.update(f"{name.as_posix()} {len(content)}\n".encode() + content)
+        modules.setdefault(name.parts[0].removesuffix(".py"), []).append(content)
+    files: dict[str, list[bytes]] = {"train": [], **{role: [] for role in shares}}
+    total = sum(len(content) for contents in modules.values() for content in contents)
+    room = {role: share * total for role, share in shares.items()}
+    for module in sorted(modules, key=lambda name: hashlib.sha256(name.encode()).hexdigest()):
+        size = sum(len(content) for content in modules[module])
+        role = next((role for role in room if size <= room[role]), "train")
+        if role in room:
+            room[role] -= size
+        files[role] += modules[module]
+    about = f"{len(paths)} source files of the standard library of Python {sys.version.split()[0]}, split by module"
+    return Library(files, f"sha256:{digest.hexdigest()}", about)
+
+
+def documented(library: Library) -> dict[str, list[tuple[str, str]]]:
+    """Return, for each role, pairs of a docstring's first paragraph and the code of its function or class without it.
+
+    A docstring, or a code, that stands more than once anywhere in the library belongs to no pair: it would have
+    several right answers, or stand in two splits.
+    """
+    pairs = {role: [pair for file in files for pair in _pairs(file)] for role, files in library.files.items()}
+    queries = Counter(query for found in pairs.values() for query, _ in found)
+    codes = Counter(code for found in pairs.values() for _, code in found)
+    return {
+        role: [(query, code) for query, code in found if queries[query] == codes[code] == 1]
+        for role, found in pairs.items()
+    }
+
+
+def _pairs(file: bytes) -> Iterator[tuple[str, str]]:
+    """Yield the pairs of a file; none of one that this Python cannot parse."""
+    try:
+        tree, lines = ast.parse(file), file.decode().splitlines()
+    except (SyntaxError, UnicodeDecodeError):
+        return
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            continue
+        text = ast.get_docstring(node)
+        query = " ".join((text or "").split("\n\n")[0].split())
+        if len(query) < SHORTEST or len(node.body) < 2:
+            continue
+        docstring = node.body[0]
+        code = lines[node.lineno - 1 : docstring.lineno - 1] + lines[docstring.end_lineno or 0 : node.end_lineno]
+        yield query, "\n".join(line[node.col_offset :] for line in code)
