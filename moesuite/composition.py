@@ -27,7 +27,7 @@ BUILT_HERE = ("callbacks", "logger", "plugins", "use_distributed_sampler")  # se
 
 
 def compose(*overrides: str) -> RunConfig:
-    """Compose a configuration from the same words as on the command line.
+    """Compose a configuration from the same words as on the command line, `--config-dir=<folder>` among them.
 
     Raises:
         UserError: for an unknown or mistyped option, or a value outside its range.
@@ -56,9 +56,12 @@ def options_text(overrides: Sequence[str]) -> str:
 
 def _composed(overrides: Sequence[str]) -> DictConfig:
     register(overrides)
+    words = [word for word in overrides if not word.startswith("-")]
+    if folders := [f"file://{folder.resolve()}" for folder in _config_folders(overrides)[1:]]:
+        words.append(f"hydra.searchpath=[{','.join(folders)}]")
     try:
         with initialize_config_module("moesuite.conf", version_base=None):
-            return hydra_compose("config", list(overrides))
+            return hydra_compose("config", words)
     except (HydraException, OmegaConfBaseException) as error:
         raise explain(error) from None
 

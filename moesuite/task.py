@@ -115,6 +115,12 @@ class Task(ABC):
     def size(self, batch: Batch) -> int:
         """Return the number of examples in a batch."""
 
+    def content(self, sample: Any) -> bytes:
+        """Return what an example of `dataset` shows, so that the same one in two splits is found."""
+        inputs = self.inputs(self.collate([sample]))
+        tensors = inputs.values() if isinstance(inputs, dict) else [inputs]
+        return b"".join(tensor.numpy(force=True).tobytes() for tensor in tensors)
+
     def scored(self, batch: Batch) -> int:
         """Return the number of examples in a batch that metrics are a mean of; others may help to score them."""
         return self.size(batch)

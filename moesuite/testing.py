@@ -1,25 +1,46 @@
-"""Test classes to inherit: one conformance suite for every router, a stranger's too.
+"""Test classes to inherit: one conformance suite for every router and every task, a stranger's too.
 
-from moesuite.testing import RouterContract
+from moesuite.testing import RouterContract, TaskContract
 from my_file import MyRouter
 
 class TestMyRouter(RouterContract):
     router = MyRouter
+
+class TestMyTask(TaskContract):
+    words = ("--config-dir=conf", "task=my_task")
+
+    def expected(self, task, outputs, batches):
+        return {"top1": sklearn.metrics.accuracy_score(...)}
 """
 
 from __future__ import annotations
 
+import hashlib
 import inspect
-from typing import Any
+import math
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 import torch
 
 from moesuite import certificate
+from moesuite.build import build_models, build_task
+from moesuite.composition import compose
 from moesuite.dispatch import apply_experts, reference
+from moesuite.loading import eval_loader
+from moesuite.moe import call
+from moesuite.plugins import router_names
 from moesuite.router import LayerSpec, Router
 from moesuite.subject import Subject, output
 from moesuite.subject import small_mlp as small_mlp
+from moesuite.task import Batch, Task
+from moesuite.train import fit
+
+SPLITS: tuple[Literal["train", "val", "test"], ...] = ("train", "val", "test")
+causal_routers = cache(certificate.causal_routers)
 
 
 class RouterContract:
@@ -119,3 +140,66 @@ class RouterContract:
         if "k" in inspect.signature(inspect.unwrap(self.router.__init__)).parameters:
             subject = Subject(lambda spec, **_: self.build(spec, k=spec.num_experts), slots_per_token=4.0)
             assert torch.isfinite(output(subject.layer(), subject.inputs(), training=True)).all()
+
+
+class TaskContract:
+    """What every task has to keep.
+
+    Attributes:
+        words: that choose the task on the command line, with a small backbone, and with augmentation of single
+            examples switched off, so that what splits hold can be compared.
+        routers: to run; None: all that the task allows.
+    """
+
+    words: Sequence[str]
+    routers: Sequence[str] | None = None
+
+    def expected(self, task: Task, outputs: Sequence[Any], batches: Sequence[Batch]) -> dict[str, float]:
+        """Return metrics of a model's outputs by a library, the primary one among them."""
+        raise NotImplementedError("give the metrics by a library, for example scikit-learn")
+
+    def build(self) -> Task:
+        """Return the task, loaded."""
+        return build_task(compose(*self.words).task)
+
+    def contents(self, task: Task, split: Literal["train", "val", "test"]) -> list[bytes]:
+        """Return the hashes of the examples of a split that are scored."""
+        dataset: Any = task.dataset(split)
+        samples = [dataset[index] for index in range(len(dataset))] if dataset is not None else []
+        scored = [sample for sample in samples if split == "train" or task.scored(task.collate([sample]))]
+        return [hashlib.sha256(task.content(sample)).digest() for sample in scored]
+
+    def test_splits_and_fingerprint_are_always_the_same(self) -> None:
+        first, second = self.build(), self.build()
+        assert first.fingerprint and first.fingerprint == second.fingerprint
+        for split in SPLITS:
+            assert self.contents(first, split) == self.contents(second, split)
+
+    def test_no_example_of_the_test_split_is_trained_on(self) -> None:
+        task = self.build()
+        train, test = (set(self.contents(task, split)) for split in ("train", "test"))
+        assert train and test and not train & test
+
+    def test_metrics_are_those_of_a_library(self) -> None:
+        task, config = self.build(), compose(*self.words, "router=dense")
+        batches = list(eval_loader(task, config.data, "test"))
+        model = build_models(config, task, task.inputs(batches[0]))[1].eval()
+        metrics = task.metrics()
+        with torch.no_grad():
+            outputs = [call(model, task.inputs(batch)) for batch in batches]
+        for given, batch in zip(outputs, batches, strict=True):
+            task.update(metrics, given, batch)
+        found, expected = metrics.compute(), self.expected(task, outputs, batches)
+        assert task.primary.name in expected
+        for name, value in expected.items():
+            assert float(found[name]) == pytest.approx(value, rel=1e-4, abs=1e-6), name
+
+    def test_every_router_runs_an_epoch_of_32_examples(self, tmp_path: Path) -> None:
+        words = [*self.words, "data.batch_size=8", "trainer.max_epochs=1", "trainer.limit_train_batches=4"]
+        words += ["trainer.enable_progress_bar=false", "trainer.limit_val_batches=0", "logger=none", "measure=false"]
+        task = self.build()
+        legal = causal_routers() if task.causal or task.causal_decoder else router_names()
+        for router in self.routers or legal:
+            record, _ = fit(compose(*words, f"router={router}", f"records={tmp_path}"))
+            assert record.status == "ok" and record.steps == 4, router
+            assert math.isfinite(record.quality[task.primary.name].value), router

@@ -161,6 +161,12 @@ def _read_sets(sets: Mapping[str, Mapping[str, str]], names: Sequence[str], sour
                 raise UserError(f"{name}: split {role} is empty; allowed: at least one row")
             part = Part(role, rows, f"{name}, split {role}", group, declared)
             roles.setdefault(role, []).extend(read(part))
+    if "train" in roles:
+        tested = {(example.group, example.texts) for example in roles["test"]}
+        kept = [example for example in roles["train"] if (example.group, example.texts) not in tested]
+        if left_out := len(roles["train"]) - len(kept):
+            about.append(f"{left_out} training examples left out: they stand in the test split too")
+        roles["train"] = kept
     return Reading(roles, chosen, f"sha256:{digest.hexdigest()}", "; ".join(about))
 
 

@@ -12,7 +12,10 @@ from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils.data import Dataset
 
+from moesuite.task import Key
+from moesuite.tasks._pairs import Example
 from moesuite.tasks._text import OWN, build_tokenizer, load_tokenizer
 
 Pooling = Literal["mean", "cls", "last", "max"]
@@ -61,6 +64,33 @@ def text_encoder(name: str, length: int, train: Callable[[], Sequence[str]]) -> 
         return [np.asarray(ids, dtype=np.int64) for ids in found]
 
     return TextEncoder(len(loaded), loaded.pad_token_id or 0, encode)
+
+
+Sample = tuple[list[Ids], Example]
+
+
+class Examples(Dataset[Sample]):
+    """Tokenised examples; in training, a text with a label comes with another one of its class, by its key's seed."""
+
+    def __init__(self, examples: Sequence[Example], encode: Callable[[Sequence[str]], list[Ids]], paired: bool) -> None:
+        flat = iter(encode([text for example in examples for text in example.texts]))
+        self.rows = [([next(flat) for _ in example.texts], example) for example in examples]
+        self.classes: dict[tuple[int, float], list[int]] = {}
+        self.paired = paired
+        for row, example in enumerate(examples):
+            self.classes.setdefault((example.group, example.target), []).append(row)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, key: Key) -> Sample:
+        index, seed = key if isinstance(key, tuple) else (key, 0)
+        tokens, example = self.rows[index]
+        if not self.paired or len(tokens) == 2:
+            return tokens, example
+        same = self.classes[example.group, example.target]
+        other = same[(same.index(index) + 1 + seed % max(1, len(same) - 1)) % len(same)]
+        return [*tokens, *self.rows[other][0]], example
 
 
 def padded(texts: Sequence[Ids], padding: int) -> dict[str, Tensor]:

@@ -71,7 +71,7 @@ def probe(found: Embedded) -> float:
     """Return the accuracy of logistic regression, fitted on the examples that are not scored."""
     from sklearn.linear_model import LogisticRegression
 
-    x, y, scored = found.first.numpy(), found.target.numpy().astype(int), found.scored.numpy()
+    x, y, scored = found.first.double().numpy(), found.target.numpy().astype(int), found.scored.numpy()
     model = LogisticRegression(max_iter=PROBE_STEPS).fit(x[~scored], y[~scored])
     return float(model.score(x[scored], y[scored]))
 

@@ -10,7 +10,7 @@ https://arxiv.org/abs/2307.16645) by task.prompt='This sentence : "{}" means in 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -23,11 +23,11 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 from torchmetrics import MetricCollection
 
-from moesuite.task import Batch, Key, Predict, Primary, Task, UserError
+from moesuite.task import Batch, Predict, Primary, Task, UserError
 from moesuite.tasks import _scores
 from moesuite.tasks._mteb import Mteb
 from moesuite.tasks._pairs import Example, Reading, read_labelled, read_scored, read_search
-from moesuite.tasks._pooling import Ids, Pooling, TextEncoder, padded, pool, text_encoder
+from moesuite.tasks._pooling import Examples, Ids, Pooling, Sample, TextEncoder, padded, pool, text_encoder
 
 Kind = Literal["search", "similarity", "classification", "mteb"]
 PRIMARY = {
@@ -36,30 +36,6 @@ PRIMARY = {
     "classification": "accuracy",
     "mteb": "main_score",
 }
-
-
-class Examples(Dataset[tuple[list[Ids], Example]]):
-    """Tokenised examples; in training, a text with a label comes with another one of its class, by its key's seed."""
-
-    def __init__(self, examples: Sequence[Example], encode: Callable[[Sequence[str]], list[Ids]], paired: bool) -> None:
-        flat = iter(encode([text for example in examples for text in example.texts]))
-        self.rows = [([next(flat) for _ in example.texts], example) for example in examples]
-        self.classes: dict[tuple[int, float], list[int]] = {}
-        self.paired = paired
-        for row, example in enumerate(examples):
-            self.classes.setdefault((example.group, example.target), []).append(row)
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, key: Key) -> tuple[list[Ids], Example]:
-        index, seed = key if isinstance(key, tuple) else (key, 0)
-        tokens, example = self.rows[index]
-        if not self.paired or len(tokens) == 2:
-            return tokens, example
-        same = self.classes[example.group, example.target]
-        other = same[(same.index(index) + 1 + seed % max(1, len(same) - 1)) % len(same)]
-        return [*tokens, *self.rows[other][0]], example
 
 
 class Embeddings(Task):
@@ -120,8 +96,8 @@ class Embeddings(Task):
         reading = self._reading
         self.fingerprint, self.description = reading.fingerprint, reading.description
         if self.kind == "search":
-            queries, documents = zip(*(example.texts for example in reading.roles["test"]), strict=True)
-            self.description += f"; control: BM25 has {PRIMARY['search']} {_scores.bm25(queries, documents):.4f}"
+            control = _scores.bm25(*zip(*(example.texts for example in reading.roles["test"]), strict=True))
+            self.description += f"; control: BM25 has {PRIMARY['search']} {control:.4f}"
         for role, examples in reading.roles.items():
             if role != "train":  # texts of similar length stand together: little padding
                 examples = sorted(examples, key=lambda example: max(map(len, example.texts)))
@@ -177,7 +153,7 @@ class Embeddings(Task):
         """Return a split."""
         return self._datasets.get(split)
 
-    def collate(self, samples: Sequence[tuple[list[Ids], Example]]) -> Batch:
+    def collate(self, samples: Sequence[Sample]) -> Batch:
         """Join examples: first all first texts, then all second ones, if there are."""
         texts = [tokens[0] for tokens, _ in samples] + [tokens[1] for tokens, _ in samples if len(tokens) == 2]
         examples = [example for _, example in samples]
@@ -241,6 +217,10 @@ class Embeddings(Task):
         if self.kind == "mteb" or metric not in reading.names:
             return total
         return sum(e.scored for e in reading.roles["test"] if e.group == reading.names.index(metric))
+
+    def content(self, sample: Sample) -> bytes:
+        """Return the texts."""
+        return "\0".join(sample[1].texts).encode()
 
     def scored(self, batch: Batch) -> int:
         """Return the number of examples that are not there for fitting a probe only."""
