@@ -16,7 +16,7 @@ def page(records: list[RunRecord]) -> str:
     environment = Environment(
         loader=loader, autoescape=select_autoescape(), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters.update(percent=percent, giga=giga, mean_dropped=mean_dropped, dead=dead)
+    environment.filters.update(percent=percent, figure=figure, giga=giga, mean_dropped=mean_dropped, dead=dead)
     return environment.get_template("index.html").render(tables=tables(records), count=len(records))
 
 
@@ -33,6 +33,11 @@ def write(records: list[RunRecord], out: Path) -> Path:
 def percent(share: float) -> str:
     """Return a share as a percentage with two digits."""
     return f"{100 * share:.2f}"
+
+
+def figure(value: float, as_percent: bool) -> str:
+    """Return a metric: a share as a percentage, anything else with four significant digits."""
+    return percent(value) if as_percent else f"{value:.4g}"
 
 
 def giga(flops: float) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from functools import partial
+import json
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
@@ -32,6 +33,16 @@ def build_task(options: dict[str, Any]) -> Task:
     task = declare_task(options)
     task.prepare()
     return task
+
+
+def shared_task(options: dict[str, Any]) -> Task:
+    """Return a loaded task, which runs of the same options in this process share: a sweep loads its data once."""
+    return _shared(json.dumps(options, sort_keys=True))
+
+
+@lru_cache(maxsize=1)
+def _shared(options: str) -> Task:
+    return build_task(json.loads(options))
 
 
 def build_models(config: RunConfig, task: Task, example: Any) -> tuple[nn.Module, nn.Module]:

@@ -9,13 +9,13 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from moesuite.accounting import Pass, account
 from moesuite.compute import Cost, LayerCost, combine, measured
 from moesuite.config import RunConfig
 from moesuite.costs import Compute, LayerCompute, Timing
-from moesuite.moe import aux_loss, call
+from moesuite.moe import aux_loss, call, placed
 from moesuite.optim import build_optimizer
 from moesuite.task import Task
 from moesuite.timing import compare, peak_memory, peak_of
@@ -50,7 +50,7 @@ def measure(
     peak = peak_memory()  # of training: measuring holds two more models
     weight = next(model.parameters())
     device = weight.device
-    example = {k: v.to(device) if isinstance(v, Tensor) else v for k, v in example.items()}
+    example = placed(example, device)
     inputs, size = task.inputs(example), task.size(example)
     with precision():
         routings = measured(model, inputs)

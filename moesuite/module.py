@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from moesuite.config import RunConfig
 from moesuite.errors import RunFailed
-from moesuite.moe import RoutingWeights, call, contexts, moe_layers, routing_weights, unread_losses
+from moesuite.moe import RoutingWeights, call, contexts, moe_layers, placed, routing_weights, unread_losses
 from moesuite.optim import build_optimizer
 from moesuite.stats import Counts, count, is_finite
 from moesuite.task import Batch, Task
@@ -150,17 +150,17 @@ class MoEModule(L.LightningModule):
             self.counts[name] = self.counts[name] + new if name in self.counts else new
         return RoutingWeights(routing_weights(self.model)) if self.task.reads_routing else output
 
-    def _score_whole(self) -> bool:
-        """Let the task score the model as a whole; return False for one that is scored by batches."""
-
-        def predict(batch: Batch) -> Any:
-            batch = {key: v.to(self.device) if isinstance(v, Tensor) else v for key, v in batch.items()}
-            self.examples += self.task.size(batch)
+    def predict(self, batch: Batch) -> Any:
+        """Return the output for a batch from anywhere, in the precision of the trainer."""
+        batch = placed(batch, self.device)
+        self.examples += self.task.size(batch)
+        with self.trainer.precision_plugin.forward_context():
             return self._predict(self.task.inputs(batch))
 
+    def _score_whole(self) -> bool:
+        """Let the task score the model as a whole; return False for one that is scored by batches."""
         before, self.examples, self.counts = (self.examples, self.counts), 0, {}
-        with self.trainer.precision_plugin.forward_context():
-            results = self.task.whole(predict, self.folder)
+        results = self.task.whole(self.predict, self.folder)
         if results is None:
             self.examples, self.counts = before
             return False

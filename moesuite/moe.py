@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -154,6 +154,11 @@ def call(model: nn.Module, inputs: Tensor | dict[str, Tensor]) -> Any:
     if isinstance(inputs, dict):
         return model(**inputs)
     return model(inputs.to(next(model.parameters()).dtype))
+
+
+def placed(batch: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
+    """Return a batch with its tensors on `device`."""
+    return {key: value.to(device) if isinstance(value, Tensor) else value for key, value in batch.items()}
 
 
 @contextmanager

@@ -32,16 +32,21 @@ def router_names() -> list[str]:
 
 def task_files() -> dict[str, Path]:
     """Return the YAML file of every task of the package by name."""
-    return _tasks("*.yaml")
+    return _files("moesuite.tasks", "*.yaml")
 
 
 def task_families() -> dict[str, Path]:
     """Return the Python file of every task family of the package by name."""
-    return _tasks("[!_]*.py")
+    return _files("moesuite.tasks", "[!_]*.py")
 
 
-def _tasks(pattern: str) -> dict[str, Path]:
-    spec = importlib.util.find_spec("moesuite.tasks")
+def benchmark_files() -> dict[str, Path]:
+    """Return the YAML file of every benchmark by name."""
+    return _files("moesuite.benchmarks", "*.yaml")
+
+
+def _files(package: str, pattern: str) -> dict[str, Path]:
+    spec = importlib.util.find_spec(package)
     assert spec is not None and spec.submodule_search_locations is not None
     return {path.stem: path for path in sorted(Path(spec.submodule_search_locations[0]).glob(pattern))}
 

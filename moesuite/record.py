@@ -43,6 +43,18 @@ class LayerHealth(Part):
     pairs_per_token: float
 
 
+class Lookahead(Part):
+    """How much a model of later tokens sees of them, measured: a leak, not a skill.
+
+    Attributes:
+        outputs: share of the outputs for earlier tokens that change when later ones are exchanged, in [0, 1].
+        bits: by how much earlier targets cost more bits each with exchanged later tokens; near 0: no use is made of it.
+    """
+
+    outputs: float
+    bits: float
+
+
 class CurvePoint(Part):
     """Quality on the validation split (test split where there is none) during training."""
 
@@ -76,6 +88,7 @@ class RunRecord(Part):
     compute: Compute | None = None
     energy: Energy | None = None
     health: list[LayerHealth] = []
+    lookahead: Lookahead | None = None
     curve: list[CurvePoint] = []
     steps: int = 0
     seconds: float = 0.0

@@ -31,6 +31,8 @@ def rows(record: RunRecord) -> list[tuple[str, str]]:
     if record.limited_quality:
         limited = record.limited_quality[record.primary].value
         quality.append((f"{record.primary}, training capacity", f"{limited:.4f}"))
+    if (seen := record.lookahead) is not None and seen.outputs:
+        quality.append(("SEES LATER TOKENS", f"{seen.outputs:.1%} of outputs change with them, {seen.bits:+.4f} bits"))
     lines = [*quality, ("steps, training time", f"{record.steps}, {record.seconds:.1f} s")]
     if record.compute is not None:
         lines += cost_rows(record.compute)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import hydra
@@ -15,8 +15,10 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from moesuite.composition import explain, group_choices, options_text, quoted, register, to_config
+from moesuite.composition import compose, explain, group_choices, options_text, quoted, register, to_config
 from moesuite.errors import RunFailed, UserError
+from moesuite.grid import plan, show_grid
+from moesuite.plugins import benchmark_files
 from moesuite.words import BAD_INPUT
 
 INTERRUPTED = 130
@@ -33,6 +35,7 @@ Examples:
   python -m moesuite.run                                        digits, token choice: under a minute
   python -m moesuite.run router=soft num_experts=16 seed=1
   python -m moesuite.run -m router=dense,soft seed=0,1,2        a sweep
+  python -m moesuite.run benchmark=quick                        a frozen grid: {benchmarks}
   python -m moesuite.run task=imagenet task.source=<ImageFolder> backbone=vit_s16
   python -m moesuite.run router=my_file:MyRouter                a router of your own
   python -m moesuite.run trainer.max_steps=10 trainer.precision=bf16-mixed
@@ -46,8 +49,7 @@ def main() -> None:
     failed: list[str] = []
 
     def job(composed: DictConfig) -> None:
-        words = HydraConfig.get().overrides.task
-        command = shlex.join(["python", "-m", "moesuite.run", *words])
+        command = reproduce(HydraConfig.get().overrides.task)
         from moesuite.report import show
         from moesuite.train import fit
 
@@ -65,18 +67,48 @@ def main() -> None:
         if {"--help", "-h"} & set(words):
             print(help_text(words))
             return
-        register(words)
-        hydra.main(version_base=None, config_path="pkg://moesuite.conf", config_name="config")(job)()
+        if any(word.startswith("benchmark=") for word in words):
+            failed += run_grid(words)
+        else:
+            register(words)
+            hydra.main(version_base=None, config_path="pkg://moesuite.conf", config_name="config")(job)()
     if failed:
         if len(failed) > 1:
             print("\n".join([f"{len(failed)} runs failed:", *failed]), file=sys.stderr)
         sys.exit(BAD_INPUT)
 
 
+def reproduce(words: Sequence[str]) -> str:
+    """Return the command of a run."""
+    return shlex.join(["python", "-m", "moesuite.run", *words])
+
+
+def run_grid(words: list[str]) -> list[str]:
+    """Run a benchmark, going on past failed runs; return the commands of these."""
+    runs = plan(words)
+    from moesuite.train import fit
+
+    records, failed = [], []
+    for number, run in enumerate(runs, start=1):
+        print(f"[{number}/{len(runs)}] {run.task}, {run.router}, seed {run.seed}", flush=True)
+        command = reproduce(run.words)
+        try:
+            records.append(fit(compose(*run.words), command)[0])
+        except (UserError, RunFailed) as error:
+            failed.append(command)
+            print(f"error: {error}", file=sys.stderr)
+    show_grid(records)
+    return failed
+
+
 def help_text(words: list[str]) -> str:
     """Return the help: what can be chosen, and every option of the present choice with its value."""
     choices = "\n".join(f"  {group}={'|'.join(names)}" for group, names in group_choices().items())
-    return HELP.format(choices=choices, options=options_text([word for word in words if not word.startswith("-")]))
+    return HELP.format(
+        benchmarks=", ".join(benchmark_files()),
+        choices=choices,
+        options=options_text([word for word in words if not word.startswith("-")]),
+    )
 
 
 def refuse_nested_launch(composed: DictConfig) -> None:

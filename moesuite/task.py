@@ -14,6 +14,7 @@ from torchmetrics import MetricCollection
 
 from moesuite.errors import UserError as UserError
 from moesuite.errors import unknown as unknown
+from moesuite.record import Lookahead as Lookahead
 from moesuite.source import Source as Source
 from moesuite.source import cache_folder as cache_folder
 from moesuite.source import load_source as load_source
@@ -128,6 +129,10 @@ class Task(ABC):
     def examples(self, metric: str, total: int) -> int:
         """Return the number of examples behind a metric, of `total` that were scored."""
         return total
+
+    def lookahead(self, predict: Predict, batch: Batch) -> Lookahead | None:
+        """Measure whether outputs depend on later inputs; None for tasks that do not predict these."""
+        return None
 
     def whole(self, predict: Predict, folder: Path) -> dict[str, float] | None:
         """Return all metrics, where another program scores the model as a whole; None: batches of "test" are scored.

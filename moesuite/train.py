@@ -13,7 +13,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch.utils.data import IterableDataset
 
 from moesuite.accounting import account
-from moesuite.build import build_models, build_task
+from moesuite.build import build_models, shared_task
 from moesuite.callbacks import Curve, Interruption, ProgressBar
 from moesuite.compute import combine
 from moesuite.config import RunConfig
@@ -24,11 +24,12 @@ from moesuite.loggers import build_loggers, quiet
 from moesuite.measure import MEASURE_BATCH, measure
 from moesuite.memory import keep_freed_memory
 from moesuite.module import MoEModule
-from moesuite.moe import moe_layers
+from moesuite.moe import call, evaluating, moe_layers, placed
 from moesuite.plugins import router_class
 from moesuite.provenance import code_version, environment, git_state, now
 from moesuite.record import (
     LayerHealth,
+    Lookahead,
     Quality,
     RunRecord,
     Status,
@@ -50,7 +51,7 @@ class Run:
 
     def __init__(self, config: RunConfig, command: str) -> None:
         self.config, self.command = config, command
-        self.task = build_task(config.task)
+        self.task = shared_task(config.task)
         self.identity = self._identity()
         self.path = record_path(config.records, self.task.name, config.router["name"], self.identity)
         self.folder = self.path.with_suffix("")
@@ -164,6 +165,12 @@ class Run:
             for name, value in self.module.results.items()
         }
 
+    def lookahead(self) -> Lookahead | None:
+        """Measure what the trained model's outputs owe to later inputs."""
+        example = placed(self.example, next(self.model.parameters()).device)
+        with evaluating(self.model), torch.no_grad():
+            return self.task.lookahead(lambda batch: call(self.model, self.task.inputs(batch)), example)
+
     def record(self, status: Status, reason: str = "", **measured: Any) -> RunRecord:
         """Return the record of this run as it stands."""
         commit, dirty = git_state()
@@ -220,6 +227,7 @@ def fit(config: RunConfig, command: str = "") -> tuple[RunRecord, Path]:
     try:
         run.train()
         quality, limited, layers = run.evaluate()
+        lookahead = run.lookahead()
         compute = measure(run.model, run.dense, run.task, run.example, config, run.expected, run.step, context)
     except KeyboardInterrupt:
         run.save(run.record("interrupted", "Ctrl-C"))
@@ -227,6 +235,7 @@ def fit(config: RunConfig, command: str = "") -> tuple[RunRecord, Path]:
     except (RunFailed, UserError) as error:  # an image that turns out unreadable is found only now
         run.save(run.record("failed", str(error)))
         raise
-    record = run.record("ok", quality=quality, limited_quality=limited, compute=compute, health=layers)
+    found: dict[str, Any] = {"quality": quality, "limited_quality": limited, "compute": compute, "health": layers}
+    record = run.record("ok", lookahead=lookahead, **found)
     run.save(record)
     return record, run.path

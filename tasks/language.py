@@ -20,12 +20,13 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 from torchmetrics import Metric, MetricCollection
 
-from moesuite.task import Batch, Primary, Task, UserError
+from moesuite.task import Batch, Lookahead, Predict, Primary, Task, UserError
 from moesuite.tasks._packed import Packed, Sample, Sliding
 from moesuite.tasks._spans import Spans
 from moesuite.tasks._text import Corpus, build_tokenizer, gzip_bits_per_byte, read_stdlib, read_text, tokens_of
 
 IGNORED = -100  # a target that is not scored
+ROUNDING = 1e-4  # of an output's largest value: other sizes of matrix products round otherwise
 SPAN = 3.0  # tokens of a hidden span on average
 RANDOM, KEPT = 0.1, 0.1  # shares of masked tokens that become random ones, or stay (Devlin et al. 2018, section 3.1)
 
@@ -212,6 +213,18 @@ class Language(Task):
         logits = output.logits.float().flatten(0, 1)
         loss = F.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum")
         metrics.update(loss.double(), (labels != IGNORED).sum())
+
+    def lookahead(self, predict: Predict, batch: Batch) -> Lookahead | None:
+        """Exchange the second half of every sequence for that of another one, and look at the first half's outputs."""
+        if not self.causal:
+            return None
+        ids, half = batch["input_ids"], self.length // 2
+        other = torch.cat([ids[:, :half], ids.roll(1, dims=0)[:, half:]], dim=1)
+        before, after = (predict({**batch, "input_ids": i}).logits[:, : half - 1].float() for i in (ids, other))
+        targets = ids[:, 1:half].flatten()  # of the window, whichever of them are scored
+        nats = F.cross_entropy(after.flatten(0, 1), targets) - F.cross_entropy(before.flatten(0, 1), targets)
+        changed = (before - after).abs().amax(dim=-1) > ROUNDING * before.abs().amax(dim=-1)
+        return Lookahead(outputs=changed.float().mean().item(), bits=nats.item() / math.log(2))
 
     def size(self, batch: Batch) -> int:
         """Return the number of sequences."""

@@ -19,7 +19,9 @@ from torch.nn import functional as F
 from moesuite import compose
 from moesuite.build import build_task
 from moesuite.errors import UserError
+from moesuite.leaderboard.render import page
 from moesuite.profile import profile
+from moesuite.report import rows
 from moesuite.tasks._packed import Packed, Sliding, windows
 from moesuite.tasks._spans import Spans
 from moesuite.tasks._text import build_tokenizer, read_stdlib
@@ -211,9 +213,13 @@ def test_a_span_corruption_run_on_real_text(tmp_path: Path, monkeypatch: pytest.
     assert record.status == "ok" and set(record.quality) == {"perplexity"} and len(record.health) == 2
 
 
-def test_a_router_that_looks_ahead_is_let_in_and_labelled(tmp_path: Path) -> None:
-    record = run(tmp_path, "task=stdlib", BOOK, *SMALL, "router=usmoe", "allow_noncausal=true", "task.stride=32")
-    assert record.status == "ok" and record.config["allow_noncausal"] is True
+@pytest.mark.parametrize(("router", "leaks"), [("usmoe", True), ("expert_choice", True), ("switch", False)])
+def test_what_is_seen_of_later_tokens_is_measured(router: str, leaks: bool, tmp_path: Path) -> None:
+    record = run(tmp_path, "task=stdlib", BOOK, *SMALL, f"router={router}", "allow_noncausal=true", "task.stride=32")
+    assert record.status == "ok" and record.config["allow_noncausal"] is True and record.lookahead is not None
+    assert (record.lookahead.outputs > 0.01) is leaks and (leaks or record.lookahead.bits == pytest.approx(0, abs=1e-5))
+    assert ("SEES LATER TOKENS" in dict(rows(record))) is leaks and ("sees later tokens" in page([record])) is leaks
+    assert f">{record.quality['bits_per_byte'].value:.4g}<" in page([record])  # no percentage
 
 
 def test_wikitext2_by_words(real_data: Path) -> None:

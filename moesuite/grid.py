@@ -1,0 +1,126 @@
+"""Benchmarks: frozen grids of runs, one YAML each in `benchmarks/`; what is recorded already is not run again.
+
+A grid is a list of parts; each part is run for all its routers and seeds, seed by seed, so that an interrupted grid has
+whole comparisons first.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from pydantic import Field
+from rich.console import Console
+from rich.table import Table
+
+from moesuite.config import Section, checked
+from moesuite.errors import UserError, unknown
+from moesuite.plugins import benchmark_files, router_names, task_files
+
+if TYPE_CHECKING:
+    from moesuite.record import RunRecord
+
+# words that change how a grid is run, not what comes out
+FREE = ("records", "force", "energy", "logger", "measure", "data.workers", "trainer.accelerator", "trainer.devices")
+
+
+class Part(Section):
+    """Runs of one task.
+
+    Attributes:
+        task: name.
+        routers: names; or "all", or "causal" for those whose certificate says so.
+        seeds: of the runs.
+        words: further options of every run.
+    """
+
+    task: str
+    routers: list[str] | str = "all"
+    seeds: list[int] = Field(default_factory=lambda: [0])
+    words: list[str] = Field(default_factory=list)
+
+    def names(self) -> list[str]:
+        """Return the routers."""
+        if self.routers == "causal":
+            from moesuite.certificate import causal_routers
+
+            return causal_routers()
+        return router_names() if self.routers == "all" else list(self.routers)
+
+
+class Grid(Section):
+    """A frozen grid."""
+
+    parts: list[Part]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One run of a grid: what it is, and the words that it is started with."""
+
+    task: str
+    router: str
+    seed: int
+    words: list[str]
+
+
+def plan(words: Sequence[str]) -> list[Planned]:
+    """Return the runs of `benchmark=<name>`, with the other words added to each.
+
+    Args:
+        words: benchmark=<name>; source.<task>=<folder> for local data; options that leave results as they are.
+
+    Raises:
+        UserError: for an unknown benchmark, or an option that would change what comes out.
+    """
+    files, sources, free, name = benchmark_files(), dict[str, str](), list[str](), ""
+    for word in words:
+        key, _, value = word.partition("=")
+        if key == "benchmark":
+            name = value
+        elif key.startswith("source."):
+            sources[key.removeprefix("source.")] = value
+        elif key in FREE or key.startswith("logger"):
+            free.append(word)
+        else:
+            raise UserError(
+                f"{word}: a benchmark is a frozen grid; allowed beside it: source.<task>=<folder>, {', '.join(FREE)}; "
+                "for other options type python -m moesuite.run without benchmark="
+            )
+    if name not in files:
+        raise unknown("benchmark", name, files, f"benchmark={next(iter(files))}")
+    parts = checked(Grid, yaml.safe_load(files[name].read_text())).parts
+    if foreign := sources.keys() - {part.task for part in parts}:
+        raise unknown(
+            "task in source.<task>", min(foreign), {part.task for part in parts} & set(task_files()), "source."
+        )
+    return [run for part in parts for run in _runs(part, sources.get(part.task), free)]
+
+
+def _runs(part: Part, source: str | None, free: Sequence[str]) -> Iterator[Planned]:
+    routers = part.names()
+    for seed in part.seeds:
+        for router in routers:
+            words = [f"task={part.task}", f"router={router}", f"seed={seed}", *part.words]
+            words += [] if source is None else [f"task.source={source}"]
+            yield Planned(part.task, router, seed, [*words, *free])
+
+
+def show_grid(records: Sequence[RunRecord]) -> None:
+    """Print the ranking metric of every task and router over its seeds: a mean, and points where they are few."""
+    console = Console()
+    for task in dict.fromkeys(record.task for record in records):
+        own = [record for record in records if record.task == task]
+        primary = own[0].primary
+        best_first = own[0].quality[primary].direction == "max"
+        rows: list[tuple[float, Any]] = []
+        for router in dict.fromkeys(record.router for record in own):
+            values = [record.quality[primary].value for record in own if record.router == router]
+            rows.append((statistics.fmean(values), (router, ", ".join(f"{value:.4f}" for value in values))))
+        table = Table("router", primary, "mean", title=f"{task}, by the mean over seeds", title_justify="left")
+        for mean, (router, values) in sorted(rows, reverse=best_first):
+            table.add_row(router, values, f"{mean:.4f}")
+        console.print(table)
