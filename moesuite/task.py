@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import Dataset
 from torchmetrics import MetricCollection
 
@@ -129,6 +129,10 @@ class Task(ABC):
     def examples(self, metric: str, total: int) -> int:
         """Return the number of examples behind a metric, of `total` that were scored."""
         return total
+
+    def beyond(self, model: nn.Module) -> dict[str, float]:
+        """Return metrics that need the model itself, in evaluation, and not its outputs only; may take gradients."""
+        return {}
 
     def lookahead(self, predict: Predict, batch: Batch) -> Lookahead | None:
         """Measure whether outputs depend on later inputs; None for tasks that do not predict these."""

@@ -158,11 +158,13 @@ class Run:
         rank, world = self.trainer.global_rank, self.trainer.world_size
         loader = eval_loader(self.task, self.config.data, "test", rank, world, torch.cuda.is_available())
         self.trainer.test(self.module, loader, verbose=False)
+        with evaluating(self.model):
+            results = self.module.results | self.task.beyond(self.model)
         return {
             name: Quality(
                 value=value, direction=self.task.direction(name), n=self.task.examples(name, self.module.examples)
             )
-            for name, value in self.module.results.items()
+            for name, value in results.items()
         }
 
     def lookahead(self) -> Lookahead | None:

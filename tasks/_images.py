@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -180,27 +180,26 @@ def decode_all(rows: Any, image: str, size: int, channels: int, folder: Path, ke
     return np.load(path, mmap_mode="r"), np.load(bad_path).tolist()
 
 
+def check_columns(columns: Sequence[str], wanted: Mapping[str, str], where: str) -> None:
+    """Raise `UserError` if a column is missing, with those that there are."""
+    if missing := [column for column in wanted.values() if column not in columns]:
+        raise UserError(
+            f"{where} has no column {missing[0]!r}; its columns: {', '.join(columns)}; "
+            f"type for example task.columns.image={columns[0] if columns else 'image'}"
+        )
+
+
 def check_labels(labels: np.ndarray, names: list[str] | None, num_classes: int, where: str) -> None:
     """Compare the classes of the data with those of the task.
 
     Raises:
         UserError: if they differ.
     """
+    if len(labels) == 0:
+        raise UserError(f"{where} is empty: no rows; allowed: at least one example per split")
     found = len(names) if names is not None else int(labels.max()) + 1
     if found != num_classes or labels.min() < 0:
         raise UserError(
             f"{where} has {found} classes, the task {num_classes}; allowed: equal counts; "
             f"type for example task.num_classes={found}"
         )
-
-
-def load_digits() -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
-    """Return scikit-learn's digits as bytes [N, 8, 8, 1], their labels, and the fixed stratified 80/20 split."""
-    from sklearn.datasets import load_digits as load
-    from sklearn.model_selection import train_test_split
-
-    digits = load()
-    pixels = np.round(digits.images * (255 / 16)).astype(np.uint8)[..., None]
-    labels = digits.target.astype(np.int64)
-    parts = train_test_split(np.arange(len(labels)), test_size=0.2, stratify=labels, random_state=0)
-    return pixels, labels, dict(zip(("train", "test"), parts, strict=True))

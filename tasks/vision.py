@@ -1,35 +1,38 @@
-"""Image classification: top-1, top-5 and calibration error. Transforms, RandAugment, Mixup and CutMix are timm's."""
+"""Image classification: top-1, top-5, calibration error; and, if asked, probes of frozen features and attacks."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Iterator, Sequence
 from functools import partial
-from hashlib import sha256
 from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
 from annotated_types import Ge, Gt, Le
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibrationError
 
 from moesuite.task import Batch, Primary, Task, UserError, cache_folder, load_source
+from moesuite.tasks._augment import Augmentation
+from moesuite.tasks._embedded import load_embedded
+from moesuite.tasks._frozen import Attack, frozen
 from moesuite.tasks._images import (
     Arrays,
     Rows,
     Stream,
     Transform,
     Unreadable,
+    check_columns,
     check_labels,
     decode_all,
-    load_digits,
-    seeded,
     unreadable_files,
 )
 
+BATCH = 256  # images at once for features and attacks
 Count = Annotated[int, Ge(1)]
 Share = Annotated[float, Ge(0), Le(1)]
 
@@ -43,7 +46,7 @@ class Vision(Task):
     def __init__(
         self,
         name: str = "vision",
-        embedded: Literal["digits"] | None = None,
+        embedded: Literal["digits", "mnist5k"] | None = None,
         hub: str | None = None,
         revision: str | None = None,
         config: str | None = None,
@@ -66,6 +69,9 @@ class Vision(Task):
         mixup: Annotated[float, Ge(0)] = 0.0,
         cutmix: Annotated[float, Ge(0)] = 0.0,
         smoothing: Share = 0.0,
+        probes: list[Literal["linear", "ten_shot"]] = [],  # noqa: B006
+        attacks: list[Literal["fgsm", "pgd"]] = [],  # noqa: B006
+        attack_radius: Annotated[float, Gt(0), Le(255)] = 4.0,
         licence: str = "",
         size: str = "",
     ) -> None:
@@ -87,25 +93,31 @@ class Vision(Task):
             hflip, erase: probability of a horizontal flip and of random erasing, in [0, 1].
             auto_augment: a policy of timm, for example "rand-m9-mstd0.5-inc1".
             mixup, cutmix, smoothing: alpha of timm's Mixup and CutMix, >= 0; label smoothing, in [0, 1]; 0: off.
+            probes: accuracy of frozen features: linear (the whole training split), ten_shot (10 images a class).
+            attacks, attack_radius: accuracy under fgsm, pgd; by how much each pixel of 0..255 may change, in (0, 255].
             licence, size: terms and number of rows, for the reader.
         """
         self.name, self.embedded, self.num_classes, self.image_size = name, embedded, num_classes, image_size
         self.channels, self.cache, self.streaming, self.strict = channels, cache, streaming, strict
         self.hub, self.revision, self.config, self.source = hub, revision, config, source
         self.splits, self.columns = dict(splits), dict(columns)
-        self.crop, self.crop_pct, self.hflip, self.auto_augment, self.erase = crop, crop_pct, hflip, auto_augment, erase
-        self.mixup, self.cutmix, self.smoothing = mixup, cutmix, smoothing
+        self._augmentation = Augmentation(crop, crop_pct, hflip, auto_augment, erase, mixup, cutmix, smoothing)
+        self.probes, self.attacks, self.attack_radius = list(probes), list(attacks), attack_radius
         self.mean, self.std = mean[:channels], std[:channels]
         self._as_arrays = cache or embedded is not None
         self.unreadable: list[str] = []
-        self._datasets: dict[str, Dataset[Any]] = {}
+        self._datasets: dict[str, Any] = {}
 
     def prepare(self) -> None:
         """Load the data; see `Task.prepare`."""
         if self._datasets:
             return
         if self.embedded is not None and self.source is None:
-            self._prepare_digits()
+            data = load_embedded(self.embedded)
+            self.fingerprint, self.description = data.fingerprint, data.description
+            check_labels(data.labels, None, self.num_classes, data.description)
+            for role, index in data.parts.items():
+                self._datasets[role] = Arrays(data.pixels[index], data.labels[index], self._transform(role))
             return
         loaded = load_source(self.source, self.hub, self.revision, self.config, self.splits, self.streaming)
         self.fingerprint, self.description = loaded.fingerprint, loaded.description
@@ -114,31 +126,16 @@ class Vision(Task):
             self._datasets[role] = self._build(role, rows, f"{loaded.description}, split {role}")
         self._refuse_unreadable()
 
-    def _prepare_digits(self) -> None:
-        pixels, labels, parts = load_digits()
-        self.fingerprint = f"sha256:{sha256(pixels.tobytes() + labels.tobytes()).hexdigest()}"
-        self.description = "scikit-learn digits, 80/20 split, stratified"
-        check_labels(labels, None, self.num_classes, "scikit-learn's digits")
-        for role, index in parts.items():
-            self._datasets[role] = Arrays(pixels[index], labels[index], self._transform(role))
-
     def _build(self, role: str, rows: Any, where: str) -> Dataset[Any]:
         import datasets
 
         image, label = self.columns["image"], self.columns["label"]
-        columns = rows.column_names or []
-        if missing := [column for column in (image, label) if column not in columns]:
-            raise UserError(
-                f"{where} has no column {missing[0]!r}; its columns: {', '.join(columns)}; "
-                f"type for example task.columns.image={columns[0] if columns else 'image'}"
-            )
+        check_columns(rows.column_names or [], self.columns, where)
         names = getattr(rows.features[label], "names", None) if rows.features else None
         rows = rows.cast_column(image, datasets.Image(decode=False))
         transform = self._transform(role)
         if self.streaming:
             return Stream(rows, self.columns, self.channels, transform, role == "train")
-        if len(rows) == 0:
-            raise UserError(f"{where} is empty: no rows; allowed: at least one example per split")
         labels = np.asarray(rows[label], dtype=np.int64)
         check_labels(labels, names, self.num_classes, where)
         bad = unreadable_files(rows[image]) if self.source is not None and not self.cache else {}
@@ -162,21 +159,11 @@ class Vision(Task):
 
     def _transform(self, role: str) -> Transform | None:
         """Return timm's transform; None where whole batches need no more than normalising."""
-        from timm.data import create_transform
-
-        size = (self.channels, self.image_size, self.image_size)
-        plain = partial(create_transform, size, mean=tuple(self.mean), std=tuple(self.std))
-        augments = self.crop is not None or self.hflip or self.auto_augment is not None or self.erase
-        if role != "train" or not augments:
-            return None if self._as_arrays else plain(crop_pct=self.crop_pct)
-        return plain(
-            is_training=True,
-            scale=(self.crop or 1.0, 1.0),
-            ratio=(3 / 4, 4 / 3) if self.crop else (1.0, 1.0),
-            hflip=self.hflip,
-            auto_augment=self.auto_augment,
-            re_prob=self.erase,
-        )
+        train = role == "train"
+        if self._as_arrays and not (train and self._augmentation.by_image):
+            return None
+        shape = (self.channels, self.image_size, self.image_size)
+        return self._augmentation.transform(shape, self.mean, self.std, train)
 
     @property
     def in_memory(self) -> bool:
@@ -207,14 +194,9 @@ class Vision(Task):
 
     def augment(self, batch: Batch, seed: int) -> Batch:
         """Apply Mixup or CutMix to a training batch; labels become shares of classes."""
-        if not (self.mixup or self.cutmix) or len(batch["label"]) < 2:
+        if not self._augmentation.mixes or len(batch["label"]) < 2:
             return batch
-        from timm.data import Mixup
-
-        mix = Mixup(self.mixup, self.cutmix, label_smoothing=self.smoothing, num_classes=self.num_classes)
-        even = len(batch["label"]) // 2 * 2  # timm mixes pairs
-        with seeded(seed):
-            images, labels = mix(self.inputs(batch)[:even].clone(), batch["label"][:even])
+        images, labels = self._augmentation.mix(self.inputs(batch), batch["label"], self.num_classes, seed)
         return {**batch, "image": images, "label": labels}
 
     def inputs(self, batch: Batch) -> Tensor:
@@ -232,7 +214,9 @@ class Vision(Task):
     def loss(self, output: Tensor, batch: Batch) -> Tensor:
         """Return the cross-entropy, with label smoothing where labels are classes."""
         labels = batch["label"]
-        return F.cross_entropy(output, labels, label_smoothing=0.0 if labels.is_floating_point() else self.smoothing)
+        return F.cross_entropy(
+            output, labels, label_smoothing=0.0 if labels.is_floating_point() else self._augmentation.smoothing
+        )
 
     def metrics(self) -> MetricCollection:
         """Return top-1, top-5 (more than 5 classes) and expected calibration error (15 bins)."""
@@ -244,6 +228,19 @@ class Vision(Task):
     def update(self, metrics: MetricCollection, output: Tensor, batch: Batch) -> None:
         """Add a batch."""
         metrics.update(output.float().softmax(dim=-1), batch["label"])
+
+    def beyond(self, model: nn.Module) -> dict[str, float]:
+        """Probe frozen features, and attack."""
+        mean, std = torch.tensor(self.mean), torch.tensor(self.std)
+        attacks = [Attack(kind, self.attack_radius / 255, mean, std) for kind in self.attacks]
+        return frozen(model, partial(self._plain, model), self.probes, attacks)
+
+    def _plain(self, model: nn.Module, split: str) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield images and labels of a split, without augmentation."""
+        device, dataset = next(model.parameters()).device, copy.copy(self._datasets[split])
+        dataset.transform = self._transform("test")
+        for batch in DataLoader(dataset, batch_size=BATCH, collate_fn=self.collate):
+            yield self.inputs(batch).to(device), batch["label"].to(device)
 
     def size(self, batch: Batch) -> int:
         """Return the number of images."""

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from moesuite import Router, compose
+from moesuite.grid import plan
 from moesuite.plugins import router_class
 from moesuite.testing import RouterContract
 from tests.conftest import ROOT
@@ -60,5 +61,7 @@ def test_every_command_has_options_that_exist(my_file: str, monkeypatch: pytest.
     runs = [words[3:] for words in lines if words[:3] == ["python", "-m", "moesuite.run"]]
     assert len(runs) >= 4
     for words in runs:
-        if "-m" not in words:  # a sweep is run by tests/test_run.py
+        if words[0].startswith("benchmark="):
+            assert plan(words)
+        elif "-m" not in words:  # a sweep is run by tests/test_run.py
             assert compose(*[word for word in words if not word.startswith("-")]).router["name"]

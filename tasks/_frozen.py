@@ -1,0 +1,120 @@
+"""What a trained image model knows and withstands: probes on its frozen features, and attacks on its inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+Images = Float[Tensor, "B channels height width"]
+Labels = Int[Tensor, "B"]
+SHOTS, DRAWS = 10, 5  # as reported by V-MoE (Riquelme et al. 2021) and after: 10 images a class, the mean of 5 draws
+PROBE_STEPS = 1000  # of L-BFGS at most
+PGD_STEPS = 10
+PGD_STEP = 0.25  # of the radius, in each step
+
+
+@torch.no_grad()
+def features(model: nn.Module, batches: Iterable[tuple[Images, Labels]]) -> tuple[np.ndarray, np.ndarray]:
+    """Return what goes into the head of a timm model [N, D], and the labels [N]."""
+    timm: Any = model
+    found = [(timm.forward_head(timm.forward_features(x), pre_logits=True), y) for x, y in batches]
+    return tuple(torch.cat(part).double().cpu().numpy() for part in zip(*found, strict=True))  # type: ignore[return-value]
+
+
+def linear_probe(train: tuple[np.ndarray, np.ndarray], test: tuple[np.ndarray, np.ndarray]) -> float:
+    """Return the accuracy of logistic regression on standardised features of the whole training split."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=PROBE_STEPS))
+    return float(model.fit(*train).score(*test))
+
+
+def ten_shot(train: tuple[np.ndarray, np.ndarray], test: tuple[np.ndarray, np.ndarray]) -> float:
+    """Return the mean accuracy of regularised least squares from features to classes, on draws of 10 images a class."""
+    from sklearn.linear_model import RidgeClassifier
+
+    x, y = train
+    scores = []
+    for draw in range(DRAWS):
+        rng = np.random.default_rng(draw)
+        rows = np.concatenate([rng.permutation(np.flatnonzero(y == label))[:SHOTS] for label in np.unique(y)])
+        scores.append(RidgeClassifier().fit(x[rows], y[rows]).score(*test))
+    return float(np.mean(scores))
+
+
+PROBES = {"linear": linear_probe, "ten_shot": ten_shot}
+
+
+class Attack:
+    """Images that a model gets wrong, within `radius` of the given ones in each pixel (L-infinity).
+
+    fgsm: one step of the whole radius along the sign of the gradient (Goodfellow et al. 2015,
+    https://arxiv.org/abs/1412.6572); pgd: 10 steps of a quarter, projected, from a random start (Madry et al. 2018,
+    https://arxiv.org/abs/1706.06083).
+
+    Args:
+        kind: fgsm or pgd.
+        radius: of pixels in 0..1, > 0.
+        mean, std: [channels] that images were normalised with.
+    """
+
+    def __init__(self, kind: Literal["fgsm", "pgd"], radius: float, mean: Tensor, std: Tensor) -> None:
+        self.kind = kind
+        self.mean, self.std = mean.view(-1, 1, 1), std.view(-1, 1, 1)
+        self.radius = radius / self.std
+        self.low, self.high = -self.mean / self.std, (1 - self.mean) / self.std
+
+    def __call__(self, model: Callable[[Tensor], Tensor], images: Images, labels: Labels) -> Images:
+        """Return attacked images, normalised like the given ones."""
+        if self.kind == "fgsm":
+            return self._clip(images + self.radius * self._direction(model, images, labels), images)
+        generator = torch.Generator(images.device).manual_seed(0)
+        start = torch.empty_like(images).uniform_(-1, 1, generator=generator)
+        attacked = self._clip(images + self.radius * start, images)
+        for _ in range(PGD_STEPS):
+            step = PGD_STEP * self.radius * self._direction(model, attacked, labels)
+            attacked = self._clip(attacked + step, images)
+        return attacked
+
+    def _direction(self, model: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor) -> Tensor:
+        with torch.enable_grad():
+            images = images.detach().requires_grad_()
+            (gradient,) = torch.autograd.grad(F.cross_entropy(model(images), labels), images)
+        return gradient.sign()
+
+    def _clip(self, attacked: Tensor, images: Tensor) -> Tensor:
+        """Stay within the radius, and within what an image can show."""
+        near = torch.minimum(torch.maximum(attacked, images - self.radius), images + self.radius)
+        return torch.minimum(torch.maximum(near, self.low), self.high)
+
+
+def frozen(
+    model: nn.Module,
+    batches: Callable[[str], Iterator[tuple[Tensor, Tensor]]],
+    probes: Sequence[str],
+    attacks: Sequence[Attack],
+) -> dict[str, float]:
+    """Return the accuracy of each probe, and under each attack.
+
+    Args:
+        model: of timm, in evaluation.
+        batches: of a split: "train" or "test".
+        probes: names among `PROBES`.
+        attacks: on the test images.
+    """
+    found: dict[str, float] = {}
+    if probes:
+        train, test = features(model, batches("train")), features(model, batches("test"))
+        found |= {probe: PROBES[probe](train, test) for probe in probes}
+    for attack in attacks:
+        right = [(model(attack(model, x, y)).argmax(dim=1) == y).float() for x, y in batches("test")]
+        found[attack.kind] = torch.cat(right).mean().item()
+    return found
