@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 
 from moesuite.task import Key
 from moesuite.tasks._pairs import Example
-from moesuite.tasks._text import OWN, build_tokenizer, load_tokenizer
+from moesuite.tasks._tokens import OWN, build_tokenizer, load_tokenizer
 
 Pooling = Literal["mean", "cls", "last", "max"]
 Ids = NDArray[np.int64]

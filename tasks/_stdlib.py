@@ -48,6 +48,7 @@ def read_library(shares: Mapping[str, float]) -> Library:
         role = next((role for role in room if size <= room[role]), "train")
         if role in room:
             room[role] -= size
+        digest.update(f"{module}: {role}\n".encode())
         files[role] += modules[module]
     about = f"{len(paths)} source files of the standard library of Python {sys.version.split()[0]}, split by module"
     return Library(files, f"sha256:{digest.hexdigest()}", about)

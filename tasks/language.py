@@ -23,7 +23,8 @@ from torchmetrics import Metric, MetricCollection
 from moesuite.task import Batch, Lookahead, Predict, Primary, Task, UserError
 from moesuite.tasks._packed import Packed, Sample, Sliding
 from moesuite.tasks._spans import Spans
-from moesuite.tasks._text import Corpus, build_tokenizer, gzip_bits_per_byte, read_stdlib, read_text, tokens_of
+from moesuite.tasks._text import read_stdlib, read_text
+from moesuite.tasks._tokens import tokens_of
 
 IGNORED = -100  # a target that is not scored
 ROUNDING = 1e-4  # of an output's largest value: other sizes of matrix products round otherwise
@@ -116,25 +117,20 @@ class Language(Task):
         if self._datasets:
             return
         embedded = self.embedded is not None and self.source is None
-        corpus = read_stdlib() if embedded else self._read()
-        tokenizer = build_tokenizer(self.tokenizer, corpus.documents["train"])
-        self._vocabulary = tokenizer.size
-        self.fingerprint, self.description = corpus.fingerprint, corpus.description
-        if self.tokenizer == "byte":
-            self.description += f"; gzip -9 needs {gzip_bits_per_byte(corpus, 'test'):.3f} bits per byte of test"
-        for role in corpus.documents:
-            tokens = tokens_of(corpus, role, tokenizer)
-            if len(tokens) <= self.length:
+        read = (self.source, self.hub, self.revision, self.config, self.splits, self.column)
+        text = read_stdlib() if embedded else read_text(*read)
+        tokens = tokens_of(text, self.tokenizer)
+        self._vocabulary, self._bytes_per_token = tokens.vocabulary, tokens.size["test"] / len(tokens.splits["test"])
+        self.fingerprint = text.fingerprint
+        self.description = f"{text.description}; gzip -9 needs {tokens.gzip:.3f} bits per byte of test"
+        for role, own in tokens.splits.items():
+            if len(own) <= self.length:
                 raise UserError(
-                    f"{self.description}: split {role} has {len(tokens)} tokens, too few for one sequence of "
-                    f"task.length={self.length}; type for example task.length={max(8, len(tokens) // 2)}"
+                    f"{text.description}: split {role} has {len(own)} tokens, too few for one sequence of "
+                    f"task.length={self.length}; type for example task.length={max(8, len(own) // 2)}"
                 )
             train = role == "train"
-            self._datasets[role] = Packed(tokens, self.length) if train else Sliding(tokens, self.length, self.stride)
-        self._bytes_per_token = corpus.size("test") / len(tokens_of(corpus, "test", tokenizer))
-
-    def _read(self) -> Corpus:
-        return read_text(self.source, self.hub, self.revision, self.config, self.splits, self.column)
+            self._datasets[role] = Packed(own, self.length) if train else Sliding(own, self.length, self.stride)
 
     @property
     def in_memory(self) -> bool:

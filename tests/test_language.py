@@ -24,7 +24,8 @@ from moesuite.profile import profile
 from moesuite.report import rows
 from moesuite.tasks._packed import Packed, Sliding, windows
 from moesuite.tasks._spans import Spans
-from moesuite.tasks._text import build_tokenizer, read_stdlib
+from moesuite.tasks._text import Text, read_stdlib
+from moesuite.tasks._tokens import build_tokenizer, tokens_of
 from moesuite.tasks.language import IGNORED, Language
 from tests.test_run import run
 
@@ -134,13 +135,34 @@ def test_tokenizers(tmp_path: Path) -> None:
 
 def test_the_standard_library_is_split_by_module() -> None:
     corpus = read_stdlib()
-    sizes = {role: corpus.size(role) for role in ("train", "val", "test")}
+    sizes = {role: sum(map(len, texts)) for role, texts in corpus.read().items()}
     total = sum(sizes.values())
     assert total > 5e6 and all(0.045 < sizes[role] / total < 0.052 for role in ("val", "test"))
-    documents = [set(texts) for texts in corpus.documents.values()]
+    documents = [set(texts) for texts in corpus.read().values()]
     whole = [{text for text in texts if len(text) > 200} for texts in documents]
     assert not (whole[0] & whole[1] or whole[0] & whole[2] or whole[1] & whole[2])
     assert read_stdlib().fingerprint == corpus.fingerprint
+
+
+def test_cached_tokens_are_found_without_reading_and_belong_to_one_split() -> None:
+    reads = []
+
+    def text(test: bytes, how: str) -> Text:
+        def read() -> dict[str, list[bytes]]:
+            reads.append(how)
+            return {"train": [b"to be"], "test": [test]}
+
+        return Text("sha256:1", "a text", how, read)
+
+    first = tokens_of(text(b"or not", "halves"), "byte")
+    again = tokens_of(text(b"or not", "halves"), "byte")
+    assert bytes(again.splits["test"]) == bytes(first.splits["test"]) == b"or not\n" and again.size == {
+        "train": 6,
+        "test": 7,
+    }
+    assert bytes(tokens_of(text(b"not to be", "thirds"), "byte").splits["test"]) == b"not to be\n"
+    assert reads == ["halves", "thirds"]
+    assert tokens_of(text(b"or not", "halves"), "character").vocabulary == 7  # t, o, b, e, space, line end, <unk>
 
 
 def test_gzip_stands_in_the_record(tmp_path: Path) -> None:

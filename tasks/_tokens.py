@@ -1,0 +1,164 @@
+"""Tokens: text turned into numbers once, and kept as memory-mapped arrays."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from moesuite.task import UserError, cache_folder
+from moesuite.tasks._text import Text
+
+UNKNOWN = "<unk>"
+OWN = ("byte", "character", "word", "bpe")  # tokenizers without a file
+BPE_SIZE = 8192
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """A text in numbers.
+
+    Attributes:
+        splits: by role, one document after the other, memory-mapped.
+        vocabulary: number of tokens that there are.
+        size: bytes of each role, a line end after each document included.
+        gzip: bits that `gzip -9` needs for a byte of the test split.
+    """
+
+    splits: Mapping[str, NDArray[Any]]
+    vocabulary: int
+    size: Mapping[str, int]
+    gzip: float
+
+
+def tokens_of(text: Text, tokenizer: str) -> Tokens:
+    """Return the tokens of a text: from the cache, without reading the text, or made and cached now.
+
+    Args:
+        text: to read.
+        tokenizer: as for `build_tokenizer`.
+    """
+    identity = tokenizer if tokenizer in OWN else repr(sorted(load_tokenizer(tokenizer).get_vocab().items()))
+    key = hashlib.sha256("\n".join((text.fingerprint, text.how, identity)).encode()).hexdigest()[:32]
+    folder = cache_folder() / "tokens" / key
+    if not folder.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent) as made:
+            _write(text, tokenizer, Path(made) / "whole")
+            try:
+                (Path(made) / "whole").replace(folder)  # appears whole or not at all
+            except OSError:  # another process was faster
+                if not folder.exists():
+                    raise
+    about = json.loads((folder / "about.json").read_text())
+    splits = {role: np.load(folder / f"{role}.npy", mmap_mode="r") for role in about["size"]}
+    return Tokens(splits, about["vocabulary"], about["size"], about["gzip"])
+
+
+def _write(text: Text, name: str, folder: Path) -> None:
+    """Write the tokens of each role, and what is to be known of them."""
+    documents = text.read()
+    tokenizer = build_tokenizer(name, documents["train"])
+    dtype = np.uint8 if tokenizer.size <= 2**8 else np.uint16 if tokenizer.size <= 2**16 else np.uint32
+    folder.mkdir()
+    for role, own in documents.items():
+        np.save(folder / f"{role}.npy", np.concatenate([tokenizer.encode(document).astype(dtype) for document in own]))
+    about = {
+        "vocabulary": tokenizer.size,
+        "size": {role: sum(len(document) + 1 for document in own) for role, own in documents.items()},
+        "gzip": gzip_bits_per_byte(b"\n".join([*documents["test"], b""])),
+    }
+    (folder / "about.json").write_text(json.dumps(about))
+
+
+def gzip_bits_per_byte(text: bytes) -> float:
+    """Return what `gzip -9` needs."""
+    return 8 * len(gzip.compress(text, 9)) / len(text)
+
+
+@dataclass(frozen=True)
+class Tokenizer:
+    """How text becomes numbers.
+
+    Attributes:
+        size: of the vocabulary.
+        encode: one document -> token ids.
+    """
+
+    size: int
+    encode: Callable[[bytes], NDArray[Any]]
+
+
+def build_tokenizer(name: str, train: Sequence[bytes]) -> Tokenizer:
+    """Return a tokenizer.
+
+    Args:
+        name: "byte"; "character", "word" or "bpe" (vocabulary of the training split); or a folder or hub id.
+        train: training documents.
+
+    Raises:
+        UserError: for a tokenizer that cannot be loaded.
+    """
+    if name == "byte":
+        return Tokenizer(256, lambda document: np.frombuffer(document + b"\n", dtype=np.uint8))
+    if name in ("character", "word"):
+        return _own_vocabulary(name, train)
+    if name == "bpe":
+        return _trained_bpe(train)
+    loaded = load_tokenizer(name)
+    return Tokenizer(
+        len(loaded),
+        lambda text: np.array(loaded(text.decode() + "\n", add_special_tokens=False)["input_ids"]),
+    )
+
+
+def load_tokenizer(name: str) -> Any:
+    """Load a tokenizer of Hugging Face from a folder or the hub.
+
+    Raises:
+        UserError: if it cannot be loaded.
+    """
+    import transformers
+
+    try:
+        return transformers.AutoTokenizer.from_pretrained(name)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"task.tokenizer={name}: cannot be loaded ({str(error).splitlines()[0]}); allowed: {', '.join(OWN)}, "
+            "or a folder with tokenizer.json; without a network, copy one and type task.tokenizer=path/to/it"
+        ) from None
+
+
+def _trained_bpe(train: Sequence[bytes]) -> Tokenizer:
+    """Train byte-pair encoding of `BPE_SIZE` tokens over bytes on the training split."""
+    from tokenizers import ByteLevelBPETokenizer
+
+    bpe = ByteLevelBPETokenizer()
+    texts = (document.decode(errors="replace") for document in train)
+    bpe.train_from_iterator(texts, vocab_size=BPE_SIZE, min_frequency=2, show_progress=False)
+    return Tokenizer(bpe.get_vocab_size(), lambda text: np.array(bpe.encode(text.decode(errors="replace") + "\n").ids))
+
+
+def _own_vocabulary(name: str, train: Sequence[bytes]) -> Tokenizer:
+    """Number the characters, or the words and line ends, of the training split, the most frequent first."""
+
+    def cut(document: bytes) -> Sequence[str]:
+        text = document.decode() + "\n"
+        return text if name == "character" else text.replace("\n", " <eos> ").split()
+
+    counts = Counter[str]()
+    for document in train:
+        counts.update(cut(document))
+    counts.setdefault(UNKNOWN, 0)
+    numbers = {symbol: number for number, symbol in enumerate(sorted(counts, key=lambda s: (-counts[s], s)))}
+    unknown = numbers[UNKNOWN]
+    return Tokenizer(len(numbers), lambda text: np.array([numbers.get(s, unknown) for s in cut(text)]))
