@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -89,8 +90,7 @@ def train_loader(
     assert dataset is not None
     common = _common(task, data, pin)
     if isinstance(dataset, IterableDataset):
-        dataset.seed = data.seed  # type: ignore[attr-defined]
-        return DataLoader(dataset, batch_size=data.batch_size, **common)
+        return DataLoader(_own_share(dataset, data.seed, rank, world), batch_size=data.batch_size, **common)
     length = len(dataset)  # type: ignore[arg-type]
     if length // world < 1:
         raise UserError(f"{task.name}: {length} training examples for {world} processes; type trainer.devices=1")
@@ -111,9 +111,18 @@ def eval_loader(
         raise UserError(f"{task.name}: no test split was found; name it, for example task.splits.test=validation")
     common = _common(task, data, pin)
     if isinstance(dataset, IterableDataset):
-        return DataLoader(dataset, batch_size=data.eval_batch_size, **common)
+        return DataLoader(_own_share(dataset, data.seed, rank, world), batch_size=data.eval_batch_size, **common)
     own = range(rank, len(dataset), world)  # type: ignore[arg-type]
     return DataLoader(dataset, batch_size=data.eval_batch_size, sampler=list(own), **common)
+
+
+def _own_share(stream: Any, seed: int, rank: int, world: int) -> IterableDataset[Any]:
+    """Return the part of a stream (of `rows`) that belongs to this process, in the order of `seed`."""
+    import datasets.distributed
+
+    own = copy.copy(stream)  # the task may be another run's too
+    own.seed, own.rows = seed, datasets.distributed.split_dataset_by_node(stream.rows, rank=rank, world_size=world)
+    return own
 
 
 def _common(task: Task, data: Data, pin: bool) -> dict[str, Any]:

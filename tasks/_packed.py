@@ -9,9 +9,23 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from moesuite.task import Key
+from moesuite.task import Key, UserError
 
 Sample = tuple[NDArray[np.int64], int, int]  # tokens [length + 1], targets to score at the end, seed
+
+
+def check_length(tokens: NDArray[Any], length: int, where: str) -> NDArray[Any]:
+    """Return tokens that fill at least one sequence.
+
+    Raises:
+        UserError: if they do not.
+    """
+    if len(tokens) <= length:
+        raise UserError(
+            f"{where} has {len(tokens)} tokens, too few for one sequence of task.length={length}; type for example "
+            f"task.length={max(8, len(tokens) // 2)}"
+        )
+    return tokens
 
 
 class Packed(Dataset[Sample]):

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -59,18 +60,23 @@ def read_text(
         return _read_files(path, splits)
     loaded = load_source(source, hub, revision, config, splits)
     for role, rows in loaded.splits.items():
-        if column not in rows.column_names:
-            columns = ", ".join(rows.column_names)
-            raise UserError(
-                f"{loaded.description}, split {role} has no column {column!r}; its columns: {columns}; type for "
-                f"example task.column={rows.column_names[0]}"
-            )
+        check_column(rows, column, f"{loaded.description}, split {role}")
 
     def read() -> Documents:
         found = {role: [text.rstrip("\n").encode() for text in rows[column]] for role, rows in loaded.splits.items()}
         return _with_all_splits(found, loaded.description)
 
     return Text(loaded.fingerprint, loaded.description, f"{column} {sorted(splits.items())} {SHARES}", read)
+
+
+def check_column(rows: Any, column: str, where: str) -> None:
+    """Raise `UserError` if a data set has no such column, with those that it has."""
+    columns = rows.column_names or []
+    if columns and column not in columns:
+        raise UserError(
+            f"{where} has no column {column!r}; its columns: {', '.join(columns)}; type for example "
+            f"task.column={columns[0]}"
+        )
 
 
 def _read_files(path: Path, splits: Mapping[str, str]) -> Text:

@@ -20,11 +20,12 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 from torchmetrics import Metric, MetricCollection
 
-from moesuite.task import Batch, Lookahead, Predict, Primary, Task, UserError
-from moesuite.tasks._packed import Packed, Sample, Sliding
+from moesuite.task import Batch, Lookahead, Predict, Primary, Source, Task, UserError, load_source
+from moesuite.tasks._packed import Packed, Sample, Sliding, check_length
 from moesuite.tasks._spans import Spans
-from moesuite.tasks._text import read_stdlib, read_text
-from moesuite.tasks._tokens import tokens_of
+from moesuite.tasks._stream import StreamedTokens, first_documents
+from moesuite.tasks._text import check_column, read_stdlib, read_text
+from moesuite.tasks._tokens import build_tokenizer, tokens_of
 
 IGNORED = -100  # a target that is not scored
 ROUNDING = 1e-4  # of an output's largest value: other sizes of matrix products round otherwise
@@ -76,6 +77,8 @@ class Language(Task):
         stride: Annotated[int, Ge(1)] | None = None,
         mask_share: Annotated[float, Gt(0), Lt(1)] = 0.15,
         metric: Literal["bits_per_byte", "perplexity"] = "bits_per_byte",
+        streaming: bool = False,
+        eval_documents: Annotated[int, Ge(1)] = 1000,
         licence: str = "",
         size: str = "",
     ) -> None:
@@ -93,10 +96,12 @@ class Language(Task):
             stride: tokens between windows in evaluation, 1 to `length`; None: half of `length`.
             mask_share: share of the tokens that are hidden, in (0, 1).
             metric: what ranks; models that are not causal are ranked by perplexity.
+            streaming: tokenise while training, from the hub, nothing on disk; needs trainer.max_steps.
+            eval_documents: of a stream, that are evaluated: the first ones of its test split.
             licence, size: terms and size of the text, for the reader.
 
         Raises:
-            UserError: if `stride` is more than `length`.
+            UserError: if `stride` is more than `length`, or a streamed text would have to be read for a vocabulary.
         """
         self.name, self.embedded, self.hub, self.revision, self.config = name, embedded, hub, revision, config
         self.source, self.splits, self.column = source, dict(splits), column
@@ -104,7 +109,12 @@ class Language(Task):
         self.stride = length // 2 if stride is None else stride
         if self.stride > length:
             raise UserError(f"task.stride={stride}: allowed is 1 to task.length={length}; type task.stride={length}")
-        self.mask_share = mask_share
+        if streaming and tokenizer in ("character", "word", "bpe"):
+            raise UserError(
+                f"task.tokenizer={tokenizer} learns its vocabulary from the whole text, which a stream never shows; "
+                "allowed: byte, or a tokenizer's folder or hub id; type task.tokenizer=byte"
+            )
+        self.mask_share, self.streaming, self.eval_documents = mask_share, streaming, eval_documents
         self.causal = objective == "causal"
         self.causal_decoder = objective == "span_corruption"
         self.primary = Primary(metric if self.causal else "perplexity", "min")
@@ -117,20 +127,29 @@ class Language(Task):
         if self._datasets:
             return
         embedded = self.embedded is not None and self.source is None
-        read = (self.source, self.hub, self.revision, self.config, self.splits, self.column)
-        text = read_stdlib() if embedded else read_text(*read)
+        read = (self.source, self.hub, self.revision, self.config, self.splits)
+        if self.streaming and not embedded:
+            self._stream(load_source(*read, streaming=True))
+            return
+        text = read_stdlib() if embedded else read_text(*read, self.column)
         tokens = tokens_of(text, self.tokenizer)
         self._vocabulary, self._bytes_per_token = tokens.vocabulary, tokens.size["test"] / len(tokens.splits["test"])
         self.fingerprint = text.fingerprint
         self.description = f"{text.description}; gzip -9 needs {tokens.gzip:.3f} bits per byte of test"
-        for role, own in tokens.splits.items():
-            if len(own) <= self.length:
-                raise UserError(
-                    f"{text.description}: split {role} has {len(own)} tokens, too few for one sequence of "
-                    f"task.length={self.length}; type for example task.length={max(8, len(own) // 2)}"
-                )
-            train = role == "train"
+        for role, whole in tokens.splits.items():
+            own, train = check_length(whole, self.length, f"{text.description}: split {role}"), role == "train"
             self._datasets[role] = Packed(own, self.length) if train else Sliding(own, self.length, self.stride)
+
+    def _stream(self, loaded: Source) -> None:
+        """Train on a stream, evaluate on the first documents of its test split."""
+        tokenizer = build_tokenizer(self.tokenizer, [])
+        train, test = loaded.splits["train"], loaded.splits["test"]
+        check_column(train, self.column, loaded.description)
+        self._vocabulary, self.fingerprint = tokenizer.size, loaded.fingerprint
+        self.description = f"{loaded.description}, streamed; first {self.eval_documents} documents of test"
+        tokens, self._bytes_per_token = first_documents(test, self.column, tokenizer, self.eval_documents)
+        self._datasets["train"] = StreamedTokens(train, self.column, tokenizer, self.length)
+        self._datasets["test"] = Sliding(check_length(tokens, self.length, self.description), self.length, self.stride)
 
     @property
     def in_memory(self) -> bool:

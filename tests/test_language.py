@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import gzip
 import math
+from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import datasets
 import numpy as np
 import pytest
 import torch
@@ -18,12 +20,15 @@ from torch.nn import functional as F
 
 from moesuite import compose
 from moesuite.build import build_task
+from moesuite.config import Data
 from moesuite.errors import UserError
 from moesuite.leaderboard.render import page
+from moesuite.loading import train_loader
 from moesuite.profile import profile
 from moesuite.report import rows
 from moesuite.tasks._packed import Packed, Sliding, windows
 from moesuite.tasks._spans import Spans
+from moesuite.tasks._stream import StreamedTokens, first_documents
 from moesuite.tasks._text import Text, read_stdlib
 from moesuite.tasks._tokens import build_tokenizer, tokens_of
 from moesuite.tasks.language import IGNORED, Language
@@ -163,6 +168,38 @@ def test_cached_tokens_are_found_without_reading_and_belong_to_one_split() -> No
     assert bytes(tokens_of(text(b"not to be", "thirds"), "byte").splits["test"]) == b"not to be\n"
     assert reads == ["halves", "thirds"]
     assert tokens_of(text(b"or not", "halves"), "character").vocabulary == 7  # t, o, b, e, space, line end, <unk>
+
+
+def test_a_streamed_text(real_data: Path, tmp_path: Path) -> None:
+    words = ["task=wikitext2", f"task.source={real_data / 'wikitext2'}", "task.streaming=true", "task.tokenizer=byte"]
+    words += [*SMALL, "task.stride=32", "task.eval_documents=60", "router=switch", "task.metric=bits_per_byte"]
+    with pytest.raises(UserError, match=r"type for example trainer.max_steps"):
+        run(tmp_path, *words, "trainer.max_steps=-1")
+    record = run(tmp_path, *words, "trainer.max_steps=3")
+    assert record.status == "ok" and record.steps == 3 and 5 < record.quality["bits_per_byte"].value < 9
+    with pytest.raises(UserError, match="learns its vocabulary from the whole text"):
+        run(tmp_path, *words, "task.tokenizer=word")
+
+
+def test_streamed_sequences_hold_the_text_in_one_piece() -> None:
+    rows = datasets.Dataset.from_dict({"text": ["to be", "or not", "to be"]}).to_iterable_dataset()
+    stream = StreamedTokens(rows, "text", build_tokenizer("byte", []), length=8)
+    tokens = [list(sample[0]) for sample in stream]
+    # 19 bytes with line ends: two sequences of 8 and the token after each, which begins the next one
+    assert [len(sequence) for sequence in tokens] == [9, 9] and tokens[0][-1] == tokens[1][0]
+    assert tokens == [list(sample[0]) for sample in stream]
+    text, per_token = first_documents(rows, "text", build_tokenizer("byte", []), 2)
+    assert bytes(text) == b"to be\nor not\n" and per_token == 1
+
+
+def test_a_stream_is_shared_out_among_processes(real_data: Path) -> None:
+    words = [f"task.source={real_data / 'wikitext2'}", "task.streaming=true", "task.tokenizer=byte", "task.length=64"]
+    task = build_task(compose("task=wikitext2", *words).task)
+    loaders = [train_loader(task, Data(batch_size=4), lambda: 0, rank, world=2) for rank in (0, 1)]
+    first, second = (
+        {row.numpy().tobytes() for batch in islice(loader, 5) for row in batch["input_ids"]} for loader in loaders
+    )
+    assert len(first) == len(second) == 20 and not first & second
 
 
 def test_gzip_stands_in_the_record(tmp_path: Path) -> None:
