@@ -179,9 +179,7 @@ class Embeddings(Task):
         found = self._vectors(output, batch)
         logits = found.first @ found.second.T / self.temperature
         key = torch.stack([found.group.double(), found.target])
-        same = (key[:, :, None] == key[:, None, :]).all(dim=0) & ~torch.eye(
-            len(logits), dtype=torch.bool, device=logits.device
-        )
+        same = (key[:, :, None] == key[:, None, :]).all(dim=0).fill_diagonal_(False)
         return F.cross_entropy(logits.masked_fill(same, -torch.inf), torch.arange(len(logits), device=logits.device))
 
     def metrics(self) -> MetricCollection:
