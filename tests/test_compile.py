@@ -47,7 +47,7 @@ print(json.dumps(worst))
 @pytest.mark.parametrize(
     ("backend", "names"),
     [
-        ("aot_eager", sorted(set(router_names()) - DYNAMIC)),
+        pytest.param("aot_eager", sorted(set(router_names()) - DYNAMIC), marks=pytest.mark.slow),
         pytest.param("inductor", ["expert_choice", "soft"], marks=pytest.mark.slow),
     ],
 )

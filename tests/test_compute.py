@@ -269,6 +269,7 @@ def test_inputs_that_the_model_refuses() -> None:
         cost(vit(), torch.randn(3, 1, 9, 9))
 
 
+@pytest.mark.slow
 def test_the_cost_table_of_soft_moe_needs_no_memory_for_weights(command: Command) -> None:
     """Parameters to the printed digits (some are cut off there: 108.6 M is 108 M), GFLOP per image within 1 %."""
     rows = json.loads(command("moesuite.compute", "table=soft_moe", "format=json").stdout)

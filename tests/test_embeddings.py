@@ -255,6 +255,7 @@ def test_published_figures_by_sts_and_by_mteb(real_data: Path, minilm: list[str]
     )
 
 
+@pytest.mark.slow
 def test_a_wrapped_encoder_goes_the_same_way(real_data: Path, minilm: list[str], tmp_path: Path) -> None:
     """Hash routing has weight 1: with copies of the MLP as experts the published figure stays, 4 digits of it."""
     words = [f"task.source={real_data / 'sts'}", "task.names=[STS16]", *minilm, "router=hash", "num_experts=4"]
@@ -318,7 +319,7 @@ def test_labels_out_of_range(tmp_path: Path) -> None:
         folder = parquet(
             tmp_path / f"{number}" / "Emotion",
             train={"text": texts, "label": train},
-            test={"text": texts, "label": test},
+            test={"text": sentences(4, 10), "label": test},
         )
         with pytest.raises(UserError, match=says):
             build_task(
@@ -335,12 +336,16 @@ def test_labels_out_of_range(tmp_path: Path) -> None:
         (["task=sts", "task.names=[STS21]", "task.source=."], "unknown data set in task.names 'STS21'; nearest: STS1"),
         (["task=sts", "task.source=.", "task.names=[STS12,STS13]"], "has no folder STS12"),
         (["task=stdlib_search", "task.prompt=summary"], "the text's place is missing"),
-        (["task=stdlib_search", "task.tokenizer=./nowhere"], "task.tokenizer=./nowhere: cannot be loaded"),
-        (["task=stdlib_search", "backbone=vit_mini"], "allowed: hf:<name>"),
+        (
+            ["task=stdlib_search", "task.source=data", "task.tokenizer=./nowhere"],
+            "task.tokenizer=./nowhere: cannot be loaded",
+        ),
+        (["task=stdlib_search", "task.source=data", "backbone=vit_mini"], "allowed: hf:<name>"),
     ],
 )
 def test_bad_input(words: list[str], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    search_folder(tmp_path / "data")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(UserError, match=says):
         run(tmp_path, *words)

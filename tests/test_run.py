@@ -343,6 +343,7 @@ def test_the_console_script_hands_over(command: Command) -> None:
     assert wrong.returncode == 2 and "nearest: run" in wrong.stderr
 
 
+@pytest.mark.slow
 def test_real_images_end_to_end(tmp_path: Path, real_data: Path) -> None:
     """CIFAR-10 (JPEG) with a small ViT, a few steps; the cache is filled once."""
     words = [
