@@ -19,22 +19,29 @@ REFRESHES = 2  # of the progress bar, in a second: Lightning's 100 compete with 
 
 
 class Curve(L.Callback):
-    """Keeps quality against steps, training seconds (without evaluation) and FLOPs; goes on when a run is resumed."""
+    """Keeps quality against steps, training seconds (without evaluation) and FLOPs; goes on when a run is resumed.
+
+    Attributes:
+        points: after each evaluation.
+        seconds: of training.
+        waited: seconds of these between a step's end and the next one's begin: for data, and for the loop itself.
+    """
 
     def __init__(self, flops_per_step: float) -> None:
         self.flops_per_step = flops_per_step
         self.points: list[CurvePoint] = []
-        self.seconds = 0.0
+        self.seconds = self.waited = 0.0
         self._since: float | None = None
+        self._step_end: float | None = None
 
     def state_dict(self) -> dict[str, Any]:
         """Return the curve for the checkpoint."""
         self._tick()
-        return {"seconds": self.seconds, "points": [point.model_dump() for point in self.points]}
+        return {"seconds": self.seconds, "waited": self.waited, "points": [point.model_dump() for point in self.points]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on with the curve of the checkpoint."""
-        self.seconds = state_dict["seconds"]
+        self.seconds, self.waited = state_dict["seconds"], state_dict["waited"]
         self.points = [CurvePoint(**point) for point in state_dict["points"]]
 
     def _tick(self) -> None:
@@ -47,10 +54,23 @@ class Curve(L.Callback):
         """Start the clock."""
         self._since = time.perf_counter()
 
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Count what passed since the last step."""
+        if self._step_end is not None:
+            self.waited += time.perf_counter() - self._step_end
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Begin to wait."""
+        self._step_end = time.perf_counter()
+
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Stop the clock: evaluation is not training."""
         self._tick()
-        self._since = None
+        self._since = self._step_end = None
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Add a point and start the clock."""

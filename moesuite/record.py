@@ -92,6 +92,7 @@ class RunRecord(Part):
     curve: list[CurvePoint] = []
     steps: int = 0
     seconds: float = 0.0
+    waited: float = 0.0
     environment: dict[str, str]
     git_commit: str | None
     git_dirty: bool | None

@@ -34,6 +34,8 @@ def rows(record: RunRecord) -> list[tuple[str, str]]:
     if (seen := record.lookahead) is not None and seen.outputs:
         quality.append(("SEES LATER TOKENS", f"{seen.outputs:.1%} of outputs change with them, {seen.bits:+.4f} bits"))
     lines = [*quality, ("steps, training time", f"{record.steps}, {record.seconds:.1f} s")]
+    if record.steps:
+        lines.append(("of it between steps, for data", f"{record.waited:.1f} s, {record.waited / record.seconds:.1%}"))
     if record.compute is not None:
         lines += cost_rows(record.compute)
     if record.energy is not None:

@@ -194,6 +194,7 @@ class Run:
             curve=self.curve.points,
             steps=self.trainer.global_step,
             seconds=self.curve.seconds,
+            waited=self.curve.waited,
             energy=self.meter.energy,
             environment=environment(),
             git_commit=commit,

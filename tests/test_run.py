@@ -135,6 +135,7 @@ def test_curve_carries_steps_seconds_and_flops(tmp_path: Path) -> None:
     assert record.compute is not None
     assert record.curve[1].flops == 44 * record.compute.training_step_flops
     assert 0 < record.curve[0].seconds < record.curve[1].seconds <= record.seconds
+    assert 0 < record.waited < record.seconds
     assert record.curve[1].quality == pytest.approx(record.quality["top1"].value)
 
 
