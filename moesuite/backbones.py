@@ -9,12 +9,16 @@ from torch import nn
 
 from moesuite.errors import UserError, nearest
 
-HEADS = {
-    "causal": "AutoModelForCausalLM",
-    "masked": "AutoModelForMaskedLM",
-    "span_corruption": "AutoModelForSeq2SeqLM",
-    "embedding": "AutoModel",
+HEADS = {  # of what a task asks for: the class in transformers, and a backbone that has it
+    "causal": ("AutoModelForCausalLM", "gpt_mini"),
+    "masked": ("AutoModelForMaskedLM", "bert_mini"),
+    "span_corruption": ("AutoModelForSeq2SeqLM", "t5_mini"),
+    "embedding": ("AutoModel", "bert_mini"),
+    "classification": ("AutoModelForSequenceClassification", "bert_mini"),
+    "text_to_text": ("AutoModelForSeq2SeqLM", "t5_mini"),
 }
+UNFIT = "Unrecognized configuration class"  # what transformers says
+OF_ANY = ("num_labels", "pad_token_id")  # what a task sets of a pretrained model's configuration too
 
 
 def build_backbone(name: str, pretrained: bool, seed: int, fit: dict[str, Any], kwargs: dict[str, Any]) -> nn.Module:
@@ -25,7 +29,7 @@ def build_backbone(name: str, pretrained: bool, seed: int, fit: dict[str, Any], 
         pretrained: load the weights.
         seed: of its initialisation, apart from every other seed, >= 0.
         fit: what the task asks for. Of timm: num_classes, in_chans, img_size (left out where the model takes any
-            size). Of Hugging Face: head, one of `HEADS`; vocab_size; max_position_embeddings.
+            size). Of Hugging Face: head, one of `HEADS`; vocab_size; max_position_embeddings; num_labels; pad_token_id.
         kwargs: of the model's constructor (timm) or configuration (Hugging Face); they win over `fit`.
 
     Raises:
@@ -87,10 +91,11 @@ def _hf(model: str, pretrained: bool, arguments: dict[str, Any]) -> nn.Module:
 
     options = dict(arguments)
     head = options.pop("head")
-    cls: Any = getattr(transformers, HEADS[head])
+    cls: Any = getattr(transformers, HEADS[head][0])
     if pretrained or model not in transformers.CONFIG_MAPPING:
         try:
-            config = transformers.AutoConfig.from_pretrained(model)
+            own = {key: options[key] for key in OF_ANY if key in options}
+            config = transformers.AutoConfig.from_pretrained(model, **own)
         except OSError:
             close = nearest(model, list(transformers.CONFIG_MAPPING), count=5)[:5]
             raise UserError(
@@ -106,13 +111,17 @@ def _hf(model: str, pretrained: bool, arguments: dict[str, Any]) -> nn.Module:
     if head == "embedding" and config.is_encoder_decoder:
         cls = transformers.AutoModelForTextEncoding
     try:
+        if config.is_encoder_decoder and head == "classification":  # its head would need tokens of its own vocabulary
+            raise ValueError(UNFIT)
         built = cls.from_pretrained(model, config=config) if pretrained else cls.from_config(config)
     except ValueError as error:
-        if "Unrecognized configuration class" not in str(error):
+        if UNFIT not in str(error):
             raise
+        allowed, example = HEADS[head]
         raise UserError(
-            f"backbone=hf:{model} cannot do task.objective={head}; allowed: models of transformers' {HEADS[head]}; "
-            "type for example backbone=gpt_mini (causal), bert_mini (masked) or t5_mini (span_corruption)"
+            f"backbone=hf:{model} cannot do task.objective={head}; allowed: models of transformers' {allowed}"
+            f"{' with an encoder or a decoder only' if head == 'classification' else ''}; type for example "
+            f"backbone={example}"
         ) from None
     if head == "embedding" and getattr(built, "pooler", None) is not None:
         built.pooler = None  # of the first token, for BERT's sentence pairs: it would never be trained

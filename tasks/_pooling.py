@@ -30,11 +30,13 @@ class TextEncoder:
         size: of the vocabulary, padding included.
         padding: the token that fills up.
         encode: texts -> token ids of each.
+        rows: single texts or pairs of texts -> padded inputs of a model [N, T].
     """
 
     size: int
     padding: int
     encode: Callable[[Sequence[str]], list[Ids]]
+    rows: Callable[[Sequence[tuple[str, ...]]], dict[str, Tensor]]
 
 
 def text_encoder(name: str, length: int, train: Callable[[], Sequence[str]]) -> TextEncoder:
@@ -48,22 +50,50 @@ def text_encoder(name: str, length: int, train: Callable[[], Sequence[str]]) -> 
     Raises:
         UserError: for a tokenizer that cannot be loaded.
     """
-    if name in OWN:
-        own = build_tokenizer(name, [] if name == "byte" else [text.encode() for text in train()])
-        return TextEncoder(
-            own.size + 1,
-            own.size,
-            lambda texts: [own.encode(text.encode())[:length].astype(np.int64) for text in texts],
-        )
-    loaded = load_tokenizer(name)
+    return _own_encoder(name, length, train) if name in OWN else _loaded_encoder(load_tokenizer(name), length)
+
+
+def _own_encoder(name: str, length: int, train: Callable[[], Sequence[str]]) -> TextEncoder:
+    own = build_tokenizer(name, [] if name == "byte" else [text.encode() for text in train()])
 
     def encode(texts: Sequence[str]) -> list[Ids]:
+        return [own.encode(text.encode())[:length].astype(np.int64) for text in texts]
+
+    def rows(texts: Sequence[tuple[str, ...]]) -> dict[str, Tensor]:
+        return padded([_joined(encode(row), length) for row in texts], own.size)
+
+    return TextEncoder(own.size + 1, own.size, encode, rows)
+
+
+def _loaded_encoder(loaded: Any, length: int) -> TextEncoder:
+    padding = next((token for token in (loaded.pad_token_id, loaded.eos_token_id) if token is not None), 0)
+
+    def encode(texts: Sequence[str]) -> list[Ids]:
+        return [row["input_ids"] for row in tokens([(text,) for text in texts])]
+
+    def tokens(texts: Sequence[tuple[str, ...]]) -> list[dict[str, Ids]]:
         if not texts:
             return []
-        found = loaded(list(texts), truncation=True, max_length=length)["input_ids"]
-        return [np.asarray(ids, dtype=np.int64) for ids in found]
+        found = loaded(*map(list, zip(*texts, strict=True)), truncation=True, max_length=length)
+        return [{key: np.asarray(found[key][row], dtype=np.int64) for key in found} for row in range(len(texts))]
 
-    return TextEncoder(len(loaded), loaded.pad_token_id or 0, encode)
+    def rows(texts: Sequence[tuple[str, ...]]) -> dict[str, Tensor]:
+        found = tokens(texts)
+        inputs = padded([row["input_ids"] for row in found], padding)
+        if "token_type_ids" in found[0]:
+            inputs["token_type_ids"] = padded([row["token_type_ids"] for row in found], 0)["input_ids"]
+        return inputs
+
+    return TextEncoder(len(loaded), padding, encode, rows)
+
+
+def _joined(texts: Sequence[Ids], length: int) -> Ids:
+    """Join one or two texts to `length` tokens at most; the longer one is cut first."""
+    first, *rest = texts
+    if not rest:
+        return first
+    first = first[: max(length - len(rest[0]), length - length // 2)]
+    return np.concatenate([first, rest[0][: length - len(first)]])
 
 
 Sample = tuple[list[Ids], Example]
