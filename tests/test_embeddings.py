@@ -263,6 +263,7 @@ def test_a_wrapped_encoder_goes_the_same_way(real_data: Path, minilm: list[str],
     assert round(record.quality["STS16"].value, 4) == 0.7899 and len(record.health) == 3
 
 
+@pytest.mark.slow
 def test_mteb_runs_a_local_copy(tmp_path: Path) -> None:
     pairs = {"sentence1": sentences(12), "sentence2": sentences(12, 5), "score": [float(n % 6) for n in range(12)]}
     parquet(tmp_path / "data" / "biosses-sts", test=pairs)

@@ -192,6 +192,7 @@ def test_streamed_sequences_hold_the_text_in_one_piece() -> None:
     assert bytes(text) == b"to be\nor not\n" and per_token == 1
 
 
+@pytest.mark.slow
 def test_a_stream_is_shared_out_among_processes(real_data: Path) -> None:
     words = [f"task.source={real_data / 'wikitext2'}", "task.streaming=true", "task.tokenizer=byte", "task.length=64"]
     task = build_task(compose("task=wikitext2", *words).task)

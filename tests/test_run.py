@@ -385,13 +385,19 @@ def test_python_and_command_line_agree(tmp_path: Path) -> None:
         run(tmp_path, f"router={tmp_path}/my_file.py:MyRouter", "router.gain=1e38")
 
 
+STREAMED = ["task=tiny_imagenet", "task.streaming=true", "task.source={}/tiny_imagenet_50"]
+
+
 def test_streamed_data_needs_a_number_of_steps(tmp_path: Path, real_data: Path) -> None:
-    words = ["task=tiny_imagenet", f"task.source={real_data / 'tiny_imagenet_50'}", "task.streaming=true"]
     with pytest.raises(UserError, match=r"type for example trainer.max_steps=10000"):
-        run(tmp_path, *words, "trainer.max_steps=-1")
+        run(tmp_path, *(word.format(real_data) for word in STREAMED), "trainer.max_steps=-1")
+
+
+@pytest.mark.slow
+def test_streamed_data_trains(tmp_path: Path, real_data: Path) -> None:
     record = run(
         tmp_path,
-        *words,
+        *(word.format(real_data) for word in STREAMED),
         "trainer.max_steps=2",
         "data.batch_size=8",
         "data.eval_batch_size=8",

@@ -334,6 +334,7 @@ def test_attacks_on_a_linear_model_by_hand(kind: Literal["fgsm", "pgd"]) -> None
     torch.testing.assert_close(attacked, torch.tensor([[[[0.4, 0.6], [0.0, 0.6]]]]))
 
 
+@pytest.mark.slow
 def test_a_run_with_probes_and_attacks(tmp_path: Path) -> None:
     words = ["task.probes=[linear,ten_shot]", "task.attacks=[fgsm,pgd]", "router=expert_choice", "measure=false"]
     words += ["trainer.max_epochs=6"]
