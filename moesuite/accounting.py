@@ -92,12 +92,14 @@ class Pass:
         backbone: FLOPs outside of MoE layers.
         layers: of each MoE layer.
         saved: bytes that autograd keeps for the backward pass; 0 in evaluation.
+        output: bytes of the model's output.
         uncounted: "module: operation" for everything without a formula.
     """
 
     backbone: int
     layers: dict[str, LayerPass]
     saved: int
+    output: int
     uncounted: set[str]
 
 
@@ -116,10 +118,11 @@ def account(model: nn.Module, inputs: Inputs, training: bool, routings: Mapping[
     tensors = inputs if isinstance(inputs, dict) else {"": inputs}
     try:
         try:
-            twin, counted, saved = _trace(model, tensors, training, routings, META)
+            twin, counted, saved, output = _trace(model, tensors, training, routings, META)
         except REFUSALS:
             # an operation may need values, or have no kernel for the meta device: run it where the model is
-            twin, counted, saved = _trace(model, tensors, training, routings, next(model.parameters()).device)
+            device = next(model.parameters()).device
+            twin, counted, saved, output = _trace(model, tensors, training, routings, device)
     except REFUSALS as error:
         shapes = ", ".join(f"{key} {tuple(tensor.shape)}".strip() for key, tensor in tensors.items())
         raise UserError(
@@ -128,7 +131,7 @@ def account(model: nn.Module, inputs: Inputs, training: bool, routings: Mapping[
         ) from error
     layers = {name: _layer(twin, name, layer, counted, saved) for name, layer in moe_layers(twin)}
     inside = sum(layer.counted for layer in layers.values())
-    return Pass(counted.total - inside, layers, saved.bytes, counted.uncounted)
+    return Pass(counted.total - inside, layers, saved.bytes, output.nbytes, counted.uncounted)
 
 
 def _trace(
@@ -137,22 +140,23 @@ def _trace(
     training: bool,
     routings: Mapping[str, Routing] | None,
     device: torch.device,
-) -> tuple[nn.Module, Counted, Saved]:
-    """Run the twin of `model` on `device`; return it, what was counted, and what autograd kept."""
+) -> tuple[nn.Module, Counted, Saved, Tensor]:
+    """Run the twin of `model` on `device`; return it, what was counted, what autograd kept, and the output."""
     twin = shadow(model, training, tensors, routings, device)
     # padding costs what tokens cost outside of routers, which get the real masks; some models look into theirs
     given = {key: tensor.to(device) for key, tensor in tensors.items() if not key.endswith("attention_mask")}
     saved = Saved([*twin.parameters(), *twin.buffers()])
+    output = list[Tensor]()
 
     def run() -> None:
         with KernelsOfRealDevices(), torch.set_grad_enabled(training):
             with saved:
-                output = call(twin, given.get("", given))
+                output.append(first_tensor(call(twin, given.get("", given))))
             if training:
-                _tensor(output).float().sum().backward()
+                output[0].float().sum().backward()
 
     with torch.random.fork_rng(devices=[]):
-        return twin, count_flops(run), saved
+        return twin, count_flops(run), saved, output[0]
 
 
 def _layer(twin: nn.Module, name: str, layer: MoE, counted: Counted, saved: Saved) -> LayerPass:
@@ -175,8 +179,8 @@ def _layer(twin: nn.Module, name: str, layer: MoE, counted: Counted, saved: Save
     )
 
 
-def _tensor(output: Any) -> Tensor:
-    """Return the first tensor of a model's output."""
+def first_tensor(output: Any) -> Tensor:
+    """Return the first tensor of a model's inputs or output."""
     if isinstance(output, Tensor):
         return output
-    return _tensor(next(iter(output.values() if isinstance(output, Mapping) else output)))
+    return first_tensor(next(iter(output.values() if isinstance(output, Mapping) else output)))

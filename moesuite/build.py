@@ -19,6 +19,7 @@ from moesuite.plugins import checked_options, task_class
 from moesuite.subject import Subject
 from moesuite.surgery import moefy
 from moesuite.task import Task
+from moesuite.weights import start_from
 
 
 def declare_task(options: dict[str, Any]) -> Task:
@@ -49,7 +50,7 @@ def build_models(config: RunConfig, task: Task, example: Any) -> tuple[nn.Module
     """Return the model with its MoE layers, and the matched dense model with the same initial weights.
 
     Raises:
-        UserError: for a router that looks ahead on a causal task.
+        UserError: for a router that looks ahead on a causal task, or `init` weights that do not fit.
     """
     backbone = config.backbone
     dense = build_backbone(
@@ -67,6 +68,8 @@ def build_models(config: RunConfig, task: Task, example: Any) -> tuple[nn.Module
             example,
             **config.router_options,
         )
+    if config.init is not None:
+        start_from(model, config.init)
     decoders = task.causal_decoder and any(layer.in_decoder for _, layer in moe_layers(model))
     if (task.causal or decoders) and not config.allow_noncausal:
         refuse_lookahead(config, "in the decoder, this task" if decoders else "this task")

@@ -35,7 +35,10 @@ class Optim(Section):
 
 
 class Data(Section):
-    """How data reaches the model. `workers` None: none for data in memory, else one per core."""
+    """How data reaches the model. `workers` None: none for data in memory, else one per core.
+
+    `eval_batch_size` is the most at once; where memory does not hold as many, a run takes fewer.
+    """
 
     batch_size: int = Field(32, ge=1)
     eval_batch_size: int = Field(256, ge=1)
@@ -67,6 +70,7 @@ class RunConfig(Section):
     eval_slots_per_token: float | None = Field(None, gt=0)
     allow_noncausal: bool = False
     layers: str | list[int | str] = "last_half"
+    init: str | None = None
     records: str = "runs"
     force: bool = False
     measure: bool = True

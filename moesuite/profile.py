@@ -54,7 +54,7 @@ def profile(config: RunConfig) -> tuple[Cost, Cost]:
     blank = task.blank()
     backbone = config.backbone.model_copy(update={"pretrained": False})
     # whether a router looks ahead changes no cost, and is measured with real weights
-    config = config.model_copy(update={"backbone": backbone, "allow_noncausal": True})
+    config = config.model_copy(update={"backbone": backbone, "allow_noncausal": True, "init": None})
     with torch.device("meta"):
         model, dense = build_models(config, task, blank)
     return cost(model, blank), cost(dense, blank)

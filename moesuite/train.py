@@ -12,17 +12,17 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch.utils.data import IterableDataset
 
-from moesuite.accounting import account
+from moesuite.accounting import account, first_tensor
 from moesuite.build import build_models, shared_task
 from moesuite.callbacks import Curve, Interruption, ProgressBar
 from moesuite.compute import combine
-from moesuite.config import RunConfig
+from moesuite.config import Data, RunConfig
 from moesuite.energy import Meter
 from moesuite.errors import RunFailed, UserError
 from moesuite.loading import ResumableLoader, eval_loader, train_loader
 from moesuite.loggers import build_loggers, quiet
 from moesuite.measure import MEASURE_BATCH, measure
-from moesuite.memory import keep_freed_memory
+from moesuite.memory import examples_that_fit, keep_freed_memory
 from moesuite.module import MoEModule
 from moesuite.moe import call, evaluating, moe_layers, placed
 from moesuite.plugins import router_class
@@ -40,6 +40,7 @@ from moesuite.record import (
 )
 from moesuite.stats import health
 from moesuite.surgery import limited_evaluation
+from moesuite.weights import content_of
 
 # options that change how a run is shown or stored, not what comes out
 OUTSIDE_IDENTITY = {"records", "force", "logger", "measure", "energy"}
@@ -58,7 +59,7 @@ class Run:
         self.checkpoint = self.folder / "last.ckpt"
 
     def _identity(self) -> str:
-        values = self.config.model_dump(exclude=OUTSIDE_IDENTITY)
+        values = self.config.model_dump(exclude=OUTSIDE_IDENTITY) | {"init": content_of(self.config.init)}
         values["trainer"] = {k: v for k, v in values["trainer"].items() if k not in OUTSIDE_TRAINER}
         values["task"] = {k: v for k, v in values["task"].items() if k != "source"}  # the data's fingerprint counts
         return record_id(values, code_version(self.config.router["name"]), self.task.fingerprint)
@@ -78,6 +79,7 @@ class Run:
         self.curve = Curve(self.expected.training.executed.total * self.config.data.batch_size)
         self.interruption = Interruption(self.checkpoint)
         self.trainer = self._trainer()
+        self.data = self._data(forward.output)
         if self.task.dataset("train") is None and self.trainer.max_epochs != 0:
             raise UserError(f"{self.task.name}: no training split; type trainer.max_epochs=0 to evaluate only")
         self.module = MoEModule(self.task, self.model, self.config, self.folder)
@@ -92,6 +94,14 @@ class Run:
                 return batch
         raise UserError(f"{self.task.name}: the {self.task.example_split} split has no readable example")
 
+    def _data(self, output: int) -> Data:
+        """Return how data is read: in evaluation no more at once than memory holds, were all as long as can be."""
+        size, inputs = self.task.size(self.example), self.task.inputs(self.example)
+        longest = max(1.0, first_tensor(self.task.blank()).numel() * size / first_tensor(inputs).numel())
+        kept, made = longest * self.expected.activation_bytes, longest * output / size
+        most = min(self.config.data.eval_batch_size, examples_that_fit(kept, made, self.trainer.world_size))
+        return self.config.data.model_copy(update={"eval_batch_size": most})
+
     def _trainer(self) -> L.Trainer:
         options = dict(self.config.trainer)
         if options["max_epochs"] is None:
@@ -105,9 +115,9 @@ class Run:
             callbacks.append(ProgressBar())
         if options["enable_checkpointing"] is not False:
             callbacks.append(ModelCheckpoint(self.folder, "last", enable_version_counter=False))
-        loggers = build_loggers(self.config, self.folder)
+        options |= {"callbacks": callbacks, "logger": build_loggers(self.config, self.folder)}
         try:
-            return L.Trainer(**options, callbacks=callbacks, logger=loggers, use_distributed_sampler=False)
+            return L.Trainer(**options, use_distributed_sampler=False)
         except (MisconfigurationException, ValueError, TypeError) as error:
             raise UserError(f"trainer: {str(error).splitlines()[0]}; see trainer.<option> in --help") from None
 
@@ -118,16 +128,12 @@ class Run:
         world, rank = self.trainer.world_size, self.trainer.global_rank
         progress = self.trainer.fit_loop.epoch_loop.batch_progress
         pin = torch.cuda.is_available()
-        data = self.config.data
-        batches = train_loader(
-            self.task,
-            data,
-            lambda: progress.current.processed,  # type: ignore[attr-defined] # of a subclass
-            rank,
-            world,
-            pin,
-        )
-        validation = eval_loader(self.task, data, "val", rank, world, pin)
+
+        def finished() -> int:
+            return progress.current.processed  # type: ignore[attr-defined] # of a subclass
+
+        batches = train_loader(self.task, self.data, finished, rank, world, pin)
+        validation = eval_loader(self.task, self.data, "val", rank, world, pin)
         resume = str(self.checkpoint) if self.checkpoint.exists() and not self.config.force else None
         if resume is not None and isinstance(batches, ResumableLoader):
             batches.resume(self.checkpoint)
@@ -156,7 +162,7 @@ class Run:
 
     def _test(self) -> dict[str, Quality]:
         rank, world = self.trainer.global_rank, self.trainer.world_size
-        loader = eval_loader(self.task, self.config.data, "test", rank, world, torch.cuda.is_available())
+        loader = eval_loader(self.task, self.data, "test", rank, world, torch.cuda.is_available())
         self.trainer.test(self.module, loader, verbose=False)
         with evaluating(self.model):
             results = self.module.results | self.task.beyond(self.model)

@@ -54,6 +54,13 @@ def decode(cell: dict[str, Any], channels: int) -> Image.Image:
         raise OSError(str(error)) from None
 
 
+def pixels_of(picture: Image.Image, size: int) -> np.ndarray:
+    """Return the bytes of a picture [size, size, channels]; one of another size is resized."""
+    if picture.size != (size, size):
+        picture = picture.resize((size, size), Image.Resampling.BICUBIC)
+    return np.asarray(picture).reshape(size, size, -1)
+
+
 def cell_name(cell: dict[str, Any], index: int) -> str:
     """Return what to call an image in messages: its path, or its row."""
     return cell["path"] or f"row {index}"
@@ -171,9 +178,7 @@ def decode_all(rows: Any, image: str, size: int, channels: int, folder: Path, ke
             except OSError:
                 bad.append(index)
                 continue
-            if picture.size != (size, size):
-                picture = picture.resize((size, size), Image.Resampling.BICUBIC)
-            out[index] = np.asarray(picture).reshape(size, size, channels)
+            out[index] = pixels_of(picture, size)
         out.flush()
         np.save(bad_path, np.array(bad, dtype=np.int64))
         part.replace(path)  # appears whole or not at all

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import Dataset
 
-from moesuite.task import Key
+from moesuite.task import Key, UserError
 from moesuite.tasks._pairs import Example
 from moesuite.tasks._tokens import OWN, build_tokenizer, load_tokenizer
 
@@ -39,25 +39,29 @@ class TextEncoder:
     rows: Callable[[Sequence[tuple[str, ...]]], dict[str, Tensor]]
 
 
-def text_encoder(name: str, length: int, train: Callable[[], Sequence[str]]) -> TextEncoder:
+def text_encoder(name: str, length: int, train: Callable[[], Sequence[str]], closing: str = "") -> TextEncoder:
     """Return the encoder of a tokenizer; a pretrained one adds its special tokens, others end a text by its line end.
 
     Args:
         name: as for `build_tokenizer`.
         length: tokens that are kept of a text, >= 1.
         train: returns the training texts, for vocabularies of their own.
+        closing: words at the end of every text, which stay when a text is cut.
 
     Raises:
-        UserError: for a tokenizer that cannot be loaded.
+        UserError: for a tokenizer that cannot be loaded, or `closing` words that leave no room for a text.
     """
-    return _own_encoder(name, length, train) if name in OWN else _loaded_encoder(load_tokenizer(name), length)
+    if name in OWN:
+        return _own_encoder(name, length, train, closing)
+    return _loaded_encoder(load_tokenizer(name), length, closing)
 
 
-def _own_encoder(name: str, length: int, train: Callable[[], Sequence[str]]) -> TextEncoder:
+def _own_encoder(name: str, length: int, train: Callable[[], Sequence[str]], closing: str) -> TextEncoder:
     own = build_tokenizer(name, [] if name == "byte" else [text.encode() for text in train()])
+    kept = _room(len(own.encode(closing.encode())) if closing else 0, length, closing)
 
     def encode(texts: Sequence[str]) -> list[Ids]:
-        return [own.encode(text.encode())[:length].astype(np.int64) for text in texts]
+        return [_cut(own.encode(text.encode()).astype(np.int64), length, kept) for text in texts]
 
     def rows(texts: Sequence[tuple[str, ...]]) -> dict[str, Tensor]:
         return padded([_joined(encode(row), length) for row in texts], own.size)
@@ -65,11 +69,18 @@ def _own_encoder(name: str, length: int, train: Callable[[], Sequence[str]]) -> 
     return TextEncoder(own.size + 1, own.size, encode, rows)
 
 
-def _loaded_encoder(loaded: Any, length: int) -> TextEncoder:
+def _loaded_encoder(loaded: Any, length: int, closing: str) -> TextEncoder:
     padding = next((token for token in (loaded.pad_token_id, loaded.eos_token_id) if token is not None), 0)
+    kept = 0
+    if closing:  # and the special tokens behind it
+        special = loaded(closing, return_special_tokens_mask=True)["special_tokens_mask"]
+        kept = _room(len(special) - special.index(0), length, closing)
 
     def encode(texts: Sequence[str]) -> list[Ids]:
-        return [row["input_ids"] for row in tokens([(text,) for text in texts])]
+        if not closing:
+            return [row["input_ids"] for row in tokens([(text,) for text in texts])]
+        found = loaded(list(texts), verbose=False)["input_ids"]
+        return [_cut(np.asarray(ids, dtype=np.int64), length, kept) for ids in found]
 
     def tokens(texts: Sequence[tuple[str, ...]]) -> list[dict[str, Ids]]:
         if not texts:
@@ -85,6 +96,21 @@ def _loaded_encoder(loaded: Any, length: int) -> TextEncoder:
         return inputs
 
     return TextEncoder(len(loaded), padding, encode, rows)
+
+
+def _room(kept: int, length: int, closing: str) -> int:
+    """Return `kept`, the number of tokens of `closing`."""
+    if kept >= length:
+        raise UserError(
+            f"task.length={length}: the prompt's end {closing!r} alone has {kept} tokens; allowed: more than that; "
+            f"type for example task.length={2 * kept}"
+        )
+    return kept
+
+
+def _cut(ids: Ids, length: int, kept: int) -> Ids:
+    """Return at most `length` tokens: the first ones, and the last `kept`."""
+    return ids if len(ids) <= length else np.concatenate([ids[: length - kept], ids[len(ids) - kept :]])
 
 
 def _joined(texts: Sequence[Ids], length: int) -> Ids:

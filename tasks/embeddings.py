@@ -69,7 +69,7 @@ class Embeddings(Task):
             tokenizer: byte, character, word, bpe, or a folder or hub id of a tokenizer.
             length: tokens that are kept of a text, >= 2.
             pooling: of the tokens' hidden states: mean, cls (first), last, max.
-            prompt: around each text, which stands for {}.
+            prompt: around each text, which stands for {}; of a long text, the prompt's end is not cut off.
             representation: hidden states, or the weights that routers gave, of all MoE layers.
             temperature: of the cosines in the training loss, in (0, 10].
             close: similarity from which a scored pair is one to train on, 0 to 5.
@@ -125,7 +125,7 @@ class Embeddings(Task):
         def train() -> list[str]:
             return [text for example in self._reading.roles.get("train", []) for text in example.texts]
 
-        return text_encoder(self.tokenizer, self.length, train)
+        return text_encoder(self.tokenizer, self.length, train, self.prompt.rpartition("{}")[2])
 
     def _encode(self, texts: Sequence[str]) -> list[Ids]:
         return self._text.encode([self.prompt.replace("{}", text) for text in texts])

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import torch
 from annotated_types import Ge, Gt, Le
+from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
@@ -29,6 +30,7 @@ from moesuite.tasks._images import (
     check_columns,
     check_labels,
     decode_all,
+    pixels_of,
     unreadable_files,
 )
 
@@ -116,8 +118,9 @@ class Vision(Task):
             data = load_embedded(self.embedded)
             self.fingerprint, self.description = data.fingerprint, data.description
             check_labels(data.labels, None, self.num_classes, data.description)
+            pixels = np.stack([pixels_of(Image.fromarray(p.squeeze()), self.image_size) for p in data.pixels])
             for role, index in data.parts.items():
-                self._datasets[role] = Arrays(data.pixels[index], data.labels[index], self._transform(role))
+                self._datasets[role] = Arrays(pixels[index], data.labels[index], self._transform(role))
             return
         loaded = load_source(self.source, self.hub, self.revision, self.config, self.splits, self.streaming)
         self.fingerprint, self.description = loaded.fingerprint, loaded.description

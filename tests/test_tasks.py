@@ -144,6 +144,31 @@ class TestUnderstanding(TaskContract):
         return {"accuracy": accuracy, "f1": f1, "score": (accuracy + f1) / 2}
 
 
+@pytest.mark.slow
+class TestImagesByEveryRouter(TestDigits):
+    routers = None
+
+
+@pytest.mark.slow
+class TestCausalTextByEveryRouter(TestCausalText):
+    routers = None
+
+
+@pytest.mark.slow
+class TestMaskedTextByEveryRouter(TestMaskedText):
+    routers = None
+
+
+@pytest.mark.slow
+class TestSearchByEveryRouter(TestSearch):
+    routers = None
+
+
+@pytest.mark.slow
+class TestUnderstandingByEveryRouter(TestUnderstanding):
+    routers = None
+
+
 THIRD_PARTY = '''
 import torch
 from torch.utils.data import TensorDataset

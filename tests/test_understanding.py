@@ -226,6 +226,21 @@ def test_pairs_are_cut_at_the_longer_text_and_typed(tmp_path: Path) -> None:
     assert inputs["token_type_ids"].tolist() == [[0, 0, 0, 1, 1, 0], [0, 0, 0, 0, 1, 1]]
 
 
+@pytest.mark.parametrize("name", ["byte", "bert"])
+def test_closing_words_stay_when_a_text_is_cut(name: str, tmp_path: Path) -> None:
+    words = tmp_path / "vocab.txt"
+    words.write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefgh"]))
+    BertTokenizerFast(str(words)).save_pretrained(tmp_path / "bert")
+    tokenizer = name if name == "byte" else str(tmp_path / "bert")
+    long, short = text_encoder(tokenizer, 6, list, closing=" g h").encode(["a b c d e f g h", "a g h"])
+    if name == "byte":
+        assert long.tolist() == [*b"a g h\n"] and short.tolist() == [*b"a g h\n"]
+    else:
+        assert long.tolist() == [2, 5, 6, 11, 12, 3] and short.tolist() == [2, 5, 11, 12, 3]
+    with pytest.raises(UserError, match=r"task.length=3: the prompt's end ' g h' alone has \d tokens"):
+        text_encoder(tokenizer, 3, list, closing=" g h")
+
+
 @pytest.mark.parametrize(
     ("words", "change", "says"),
     [

@@ -1,0 +1,94 @@
+"""Weights of an earlier run as the start of another, as for fine-tuning at a higher resolution: `init=<checkpoint>`."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from moesuite.errors import UserError
+
+OURS = "model."  # what a run's checkpoint puts before the names of weights
+
+
+def content_of(checkpoint: str | None) -> str | None:
+    """Return the hash of a checkpoint's content, None for none: a run starts from weights, not from a path.
+
+    Raises:
+        UserError: if there is no such file.
+    """
+    if checkpoint is None:
+        return None
+    if not (path := Path(checkpoint).expanduser()).is_file():
+        raise UserError(
+            f"init={checkpoint}: no such file; allowed: a checkpoint of a run; type for example "
+            "init=runs/digits/soft/0123456789ab/last.ckpt"
+        )
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def start_from(model: nn.Module, checkpoint: str) -> None:
+    """Copy the weights of a run's checkpoint into `model`.
+
+    Positions are interpolated to the size of the model's images by timm, as in Dosovitskiy et al. 2021, section 3.2
+    (https://arxiv.org/abs/2010.11929). A head that does not fit, as for other classes or another objective, stays new.
+
+    Args:
+        model: with its MoE layers; changed in place.
+        checkpoint: file that a run left behind; only its weights are read, no optimizer, step or schedule.
+
+    Raises:
+        UserError: for a file that is no checkpoint of a run, or weights that do not fit.
+    """
+    state = _read(checkpoint)
+    fit = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)  # of a timm model
+    if fit is not None:
+        state = fit(state, model)
+    base = f"{getattr(model, 'base_model_prefix', '')}."  # of a Hugging Face model: what its heads share
+    given = {name.removeprefix(base): value for name, value in state.items()}
+    own, head = model.state_dict(), _head(model, base)
+    taken = {name: value for name in own if (value := given.get(name.removeprefix(base))) is not None}
+    unfit = [name for name in own if name not in taken or taken[name].shape != own[name].shape]
+    if wrong := [name for name in unfit if not name.startswith(head)]:
+        found = tuple(taken[wrong[0]].shape) if wrong[0] in taken else "missing"
+        raise UserError(
+            f"init={checkpoint}: {len(wrong)} of {len(own)} weights do not fit, the first is {wrong[0]}: "
+            f"{found} in the checkpoint, {tuple(own[wrong[0]].shape)} in this run; allowed: a run of the same "
+            "backbone, router, layers, experts and slots (at another resolution, slots_per_token keeps their number)"
+        )
+    model.load_state_dict({**own, **{name: value for name, value in taken.items() if name not in unfit}})
+
+
+def _read(checkpoint: str) -> dict[str, Tensor]:
+    """Return the weights in a checkpoint by their names in the model."""
+    content_of(checkpoint)
+    try:
+        loaded = torch.load(Path(checkpoint).expanduser(), map_location="cpu", weights_only=True, mmap=True)
+        found = {
+            name.removeprefix(OURS): value for name, value in loaded["state_dict"].items() if name.startswith(OURS)
+        }
+    except (pickle.UnpicklingError, RuntimeError, KeyError, TypeError, EOFError) as error:
+        raise UserError(
+            f"init={checkpoint}: no checkpoint of a run ({str(error).splitlines()[0]}); allowed: last.ckpt in the "
+            "folder of a record"
+        ) from None
+    if not found:
+        raise UserError(f"init={checkpoint}: no weights of a run in it; allowed: last.ckpt in the folder of a record")
+    return found
+
+
+def _head(model: Any, base: str) -> tuple[str, ...]:
+    """Return what the names of the head's weights begin with."""
+    if hasattr(model, "get_classifier"):
+        found = model.get_classifier()
+        heads = found if isinstance(found, tuple) else (found,)  # distilled models have two
+        return tuple(f"{name}." for name, module in model.named_modules() if any(module is head for head in heads))
+    outside = {f"{name.split('.')[0]}." for name in model.state_dict()} - {base}
+    whole = not any(name.startswith(base) for name in model.state_dict())  # a model without a head
+    return () if whole else (*outside, f"{base}pooler.")  # BERT's is made for classification
