@@ -1,7 +1,7 @@
 """Benchmarks: frozen grids of runs, one YAML each in `benchmarks/`; what is recorded already is not run again.
 
-A grid is a list of parts; each part is run for all its routers and seeds, seed by seed, so that an interrupted grid has
-whole comparisons first.
+A grid is a list of parts; each part is run for all its routers and seeds. All runs of one seed come before those of the
+next, so that an interrupted grid has whole comparisons.
 """
 
 from __future__ import annotations
@@ -97,7 +97,8 @@ def plan(words: Sequence[str]) -> list[Planned]:
         raise unknown(
             "task in source.<task>", min(foreign), {part.task for part in parts} & set(task_files()), "source."
         )
-    return [run for part in parts for run in _runs(part, sources.get(part.task), free)]
+    runs = [run for part in parts for run in _runs(part, sources.get(part.task), free)]
+    return sorted(runs, key=lambda run: run.seed)
 
 
 def _runs(part: Part, source: str | None, free: Sequence[str]) -> Iterator[Planned]:
@@ -110,17 +111,21 @@ def _runs(part: Part, source: str | None, free: Sequence[str]) -> Iterator[Plann
 
 
 def show_grid(records: Sequence[RunRecord]) -> None:
-    """Print the ranking metric of every task and router over its seeds: a mean, and points where they are few."""
+    """Print the ranking metric of every task and router over its seeds: a mean, and points where they are few.
+
+    Runs of one task that are scored otherwise, or whose routers were let look ahead, stand in tables of their own.
+    """
     console = Console()
-    for task in dict.fromkeys(record.task for record in records):
-        own = [record for record in records if record.task == task]
-        primary = own[0].primary
-        best_first = own[0].quality[primary].direction == "max"
+    groups: dict[tuple[str, str, bool], list[RunRecord]] = {}
+    for record in records:
+        groups.setdefault((record.task, record.primary, record.config["allow_noncausal"]), []).append(record)
+    for (task, primary, leaks), own in groups.items():
         rows: list[tuple[float, Any]] = []
         for router in dict.fromkeys(record.router for record in own):
             values = [record.quality[primary].value for record in own if record.router == router]
             rows.append((statistics.fmean(values), (router, ", ".join(f"{value:.4f}" for value in values))))
-        table = Table("router", primary, "mean", title=f"{task}, by the mean over seeds", title_justify="left")
-        for mean, (router, values) in sorted(rows, reverse=best_first):
+        title = f"{task}{', SEES LATER TOKENS' * leaks}, by the mean over seeds"
+        table = Table("router", primary, "mean", title=title, title_justify="left")
+        for mean, (router, values) in sorted(rows, reverse=own[0].quality[primary].direction == "max"):
             table.add_row(router, values, f"{mean:.4f}")
         console.print(table)

@@ -183,19 +183,32 @@ class TaskContract:
         train, test = (set(self.contents(task, split)) for split in ("train", "test"))
         assert train and test and not train & test
 
-    def test_metrics_are_those_of_a_library(self) -> None:
-        task, config = self.build(), compose(*self.words, "router=dense")
-        batches = list(eval_loader(task, config.data, "test"))
-        model = build_models(config, task, task.inputs(batches[0]))[1].eval()
+    def score(self, router: str, at_once: int | None = None) -> tuple[Task, list[Any], list[Batch], dict[str, float]]:
+        """Return the task, and outputs, batches and metrics of an untrained model, with so many examples in a batch."""
+        task, config = self.build(), compose(*self.words, f"router={router}")
+        data = config.data if at_once is None else config.data.model_copy(update={"eval_batch_size": at_once})
+        batches = list(eval_loader(task, data, "test"))
+        model = build_models(config, task, task.inputs(batches[0]))[0].eval()
         metrics = task.metrics()
         with torch.no_grad():
             outputs = [call(model, task.inputs(batch)) for batch in batches]
         for given, batch in zip(outputs, batches, strict=True):
             task.update(metrics, given, batch)
-        found, expected = metrics.compute(), self.expected(task, outputs, batches)
+        return task, outputs, batches, {name: float(value) for name, value in metrics.compute().items()}
+
+    def test_results_depend_neither_on_padding_nor_on_the_batch(self) -> None:
+        router = "expert_choice" if "expert_choice" in self.legal() else "token_choice"
+        few, many = (self.score(router, at_once)[-1] for at_once in (3, 32))
+        assert few.keys() == many.keys()
+        for name, value in few.items():
+            assert value == pytest.approx(many[name], rel=1e-4, abs=1e-6), name
+
+    def test_metrics_are_those_of_a_library(self) -> None:
+        task, outputs, batches, found = self.score("dense")
+        expected = self.expected(task, outputs, batches)
         assert task.primary.name in expected
         for name, value in expected.items():
-            assert float(found[name]) == pytest.approx(value, rel=1e-4, abs=1e-6), name
+            assert found[name] == pytest.approx(value, rel=1e-4, abs=1e-6), name
 
     def test_every_router_runs_an_epoch_of_32_examples(self, tmp_path: Path) -> None:
         words = [*self.words, "data.batch_size=8", "trainer.max_epochs=1", "trainer.limit_train_batches=4"]

@@ -242,12 +242,12 @@ def test_decoders_and_encoders_embed(backbone: str, tmp_path: Path) -> None:
 def test_published_figures_by_sts_and_by_mteb(real_data: Path, minilm: list[str], tmp_path: Path) -> None:
     """As MTEB publishes them for all-MiniLM-L6-v2."""
     published = {"STSBenchmark": 0.8203, "STS12": 0.7237, "STS16": 0.7899}
-    words = [f"task.source={real_data / 'sts'}", f"task.names=[{','.join(published)}]", *minilm, "router=dense"]
-    for task in ("sts", "mteb"):
+    for task, names in (("sts", list(published)), ("mteb", ["STSBenchmark", "STS16"])):  # STS12 alone takes a minute
+        words = [f"task.source={real_data / 'sts'}", f"task.names=[{','.join(names)}]", *minilm, "router=dense"]
         record = run(tmp_path, f"task={task}", *words, "measure=false", "trainer.max_epochs=0")
-        found = {name: round(record.quality[name].value, 4) for name in published}
-        assert found == published
-        assert record.quality[record.primary].value == pytest.approx(np.mean(list(published.values())), abs=1e-4)
+        assert {name: round(record.quality[name].value, 4) for name in names} == {n: published[n] for n in names}
+        mean = np.mean([published[name] for name in names])
+        assert record.quality[record.primary].value == pytest.approx(mean, abs=1e-4)
     (file,) = (tmp_path / "runs").rglob("STS16.json")
     written = json.loads(file.read_text())
     assert written["task_name"] == "STS16" and written["scores"]["test"][0]["main_score"] == pytest.approx(

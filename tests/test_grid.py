@@ -8,9 +8,9 @@ import pytest
 
 from moesuite import compose, run
 from moesuite.errors import UserError
-from moesuite.grid import Grid, plan
+from moesuite.grid import Grid, plan, show_grid
 from moesuite.plugins import benchmark_files, router_names
-from moesuite.record import read_record
+from moesuite.record import Quality, RunRecord, read_record
 
 GRID = """parts:
   - task: digits
@@ -59,6 +59,19 @@ def test_a_grid_is_run_shown_and_not_run_again(
     run.main()  # only what is missing
     again = {path: path.stat().st_mtime_ns for path in (grid / "runs").rglob("*.json")}
     assert again.keys() == files.keys() and {path for path in files if files[path] != again[path]} == {gone}
+
+
+def test_what_looks_ahead_and_what_is_scored_otherwise_stands_apart(capsys: pytest.CaptureFixture[str]) -> None:
+    def record(router: str, primary: str, value: float, leaks: bool = False) -> RunRecord:
+        quality, config = {primary: Quality(value=value, direction="min", n=9)}, {"allow_noncausal": leaks}
+        return RunRecord.model_construct(task="stdlib", router=router, primary=primary, quality=quality, config=config)
+
+    causal = [record("switch", "bits_per_byte", 2.0), record("hash", "bits_per_byte", 1.75)]
+    others = [record("usmoe", "bits_per_byte", 0.5, leaks=True), record("soft", "perplexity", 9.0)]
+    show_grid([*causal, record("hash", "bits_per_byte", 1.25), *others])
+    found = capsys.readouterr().out
+    assert found.count("by the mean over seeds") == 3 and found.count("SEES LATER TOKENS") == 1
+    assert "1.7500, 1.2500" in found and found.index("1.5000") < found.index("switch") < found.index("usmoe")
 
 
 @pytest.mark.parametrize(
