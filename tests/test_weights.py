@@ -61,6 +61,24 @@ def test_a_head_for_other_classes_stays_new(tmp_path: Path) -> None:
     assert torch.equal(three.head.weight, head)
 
 
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("swin_tiny_patch4_window7_224", {"embed_dim": 24, "depths": (1, 1, 1, 1), "num_heads": (1, 1, 1, 1)}),
+        ("convnext_atto", {"depths": (1, 1, 1, 1), "dims": (8, 8, 16, 16)}),
+        ("mixer_s32_224", {}),
+        ("eva02_tiny_patch14_224", {"depth": 2}),
+        ("deit_tiny_distilled_patch16_224", {"depth": 2}),
+    ],
+)
+def test_every_family_takes_its_own_weights_back(name: str, options: dict[str, object], tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    first, second = (moefy(timm.create_model(name, **options), "token_choice", num_experts=2) for _ in range(2))
+    assert differing(first, second)
+    start_from(second, saved(first, tmp_path / "last.ckpt"))
+    assert not differing(first, second)
+
+
 @pytest.mark.parametrize(("head", "options"), [("classification", {"num_labels": 3}), ("embedding", {})])
 def test_a_language_model_becomes_something_else(head: str, options: dict[str, int], tmp_path: Path) -> None:
     before, after = bert("masked"), bert(head, seed=1, **options)
