@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from moesuite.compute import cost as cost
     from moesuite.errors import UserError as UserError
     from moesuite.memory import keep_freed_memory as keep_freed_memory
+    from moesuite.mlps import DenseMLP as DenseMLP
     from moesuite.moe import MoE as MoE
     from moesuite.moe import aux_loss as aux_loss
     from moesuite.record import RunRecord as RunRecord
@@ -26,12 +27,14 @@ if TYPE_CHECKING:
     from moesuite.router import SoftRouting as SoftRouting
     from moesuite.surgery import moefy as moefy
     from moesuite.train import fit as fit
+    from moesuite.upcycling import upcycle as upcycle
 
 _HOMES = {
     "compose": "composition",
     "cost": "compute",
     "UserError": "errors",
     "keep_freed_memory": "memory",
+    "DenseMLP": "mlps",
     "MoE": "moe",
     "aux_loss": "moe",
     "RunRecord": "record",
@@ -42,6 +45,7 @@ _HOMES = {
     "SoftRouting": "router",
     "moefy": "surgery",
     "fit": "train",
+    "upcycle": "upcycling",
 }
 __all__ = list(_HOMES)
 

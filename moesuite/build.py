@@ -66,6 +66,7 @@ def build_models(config: RunConfig, task: Task, example: Any) -> tuple[nn.Module
             config.slots_per_token,
             config.eval_slots_per_token,
             example,
+            config.renormalise,
             **config.router_options,
         )
     if config.init is not None:

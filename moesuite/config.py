@@ -70,6 +70,7 @@ class RunConfig(Section):
     eval_slots_per_token: float | None = Field(None, gt=0)
     allow_noncausal: bool = False
     layers: str | list[int | str] = "last_half"
+    renormalise: bool = False
     init: str | None = None
     records: str = "runs"
     force: bool = False

@@ -146,12 +146,12 @@ def _as_linear(layer: nn.Module) -> nn.Linear | None:
 
 
 def _halves(packed: nn.Linear) -> tuple[nn.Linear, nn.Linear]:
-    """Split a linear layer with two outputs packed side by side."""
+    """Split a linear layer with two outputs packed side by side; the halves are views of it."""
     halves = []
     for index in range(2):
         half = nn.utils.skip_init(nn.Linear, packed.in_features, packed.out_features // 2, packed.bias is not None)
-        half.weight = nn.Parameter(packed.weight.detach().chunk(2)[index].clone())
+        half.weight = nn.Parameter(packed.weight.detach().chunk(2)[index])
         if packed.bias is not None:
-            half.bias = nn.Parameter(packed.bias.detach().chunk(2)[index].clone())
+            half.bias = nn.Parameter(packed.bias.detach().chunk(2)[index])
         halves.append(half)
     return halves[0], halves[1]

@@ -86,17 +86,23 @@ class MoE(nn.Module):
         experts: compute.
         channels_first: tokens come as [G, D, ...], as in convolutional models.
         in_decoder: stands in the decoder of an encoder-decoder.
+        renormalise: divide the combine weights of each token by their sum.
 
     Attributes:
         routing: the last decision, for statistics; replaced at every forward.
     """
 
     def __init__(
-        self, router: Router, experts: Experts, channels_first: bool = False, in_decoder: bool = False
+        self,
+        router: Router,
+        experts: Experts,
+        channels_first: bool = False,
+        in_decoder: bool = False,
+        renormalise: bool = False,
     ) -> None:
         super().__init__()
         self.router, self.experts = router, experts
-        self.channels_first, self.in_decoder = channels_first, in_decoder
+        self.channels_first, self.in_decoder, self.renormalise = channels_first, in_decoder, renormalise
         self.context = RoutingContext()
         self.routing: Routing | None = None
 
@@ -129,6 +135,7 @@ class MoE(nn.Module):
         # the meta device knows no autocast
         with nullcontext() if x.is_meta else torch.autocast(x.device.type, enabled=False):
             routing = self.router(tokens.float(), mask)
+            routing = routing.renormalised() if self.renormalise else routing
         self._keep(routing)
         return apply_experts(tokens, routing, self.experts).reshape(x.shape)
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 EMPTY = -1  # the token index of a slot that nobody took
+TINY = 1e-20  # a sum of combine weights below it is taken for none
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,10 @@ class SoftRouting:
     def dense(self) -> tuple[Float[Tensor, "G T E C"], Float[Tensor, "G T E C"]]:
         """Return (dispatch, combine)."""
         return self.dispatch, self.combine
+
+    def renormalised(self) -> SoftRouting:
+        """Return the same routing; a token's combine weights sum to 1 by definition, or to what an ablation means."""
+        return self
 
     @property
     def num_tokens(self) -> int:
@@ -71,6 +76,13 @@ class SlotRouting:
         """Return the same slots with the gates of their pairs as combine weights."""
         weights = gates.transpose(1, 2).gather(2, self.tokens.clamp(min=0)) * (self.tokens != EMPTY)
         return replace(self, weights=weights)
+
+    def renormalised(self) -> SlotRouting:
+        """Return the same slots, the combine weights of each token divided by their sum."""
+        groups = self.tokens.shape[0]
+        index, weights = self.tokens.clamp(min=0).flatten(1), self.weights.flatten(1)  # an empty slot adds 0
+        sums = weights.new_zeros(groups, self.num_tokens).scatter_add(1, index, weights)
+        return replace(self, weights=self.weights / sums.gather(1, index).clamp(min=TINY).view_as(self.weights))
 
     def load(self) -> Float[Tensor, "G E"]:
         """Filled slots of each expert."""
@@ -123,6 +135,11 @@ class RaggedRouting:
         dispatch[where] = 1.0
         combine = combine.index_put(where, self.weights)
         return dispatch.unflatten(0, shape[:2]), combine.unflatten(0, shape[:2])
+
+    def renormalised(self) -> RaggedRouting:
+        """Return the same pairs, the combine weights of each token divided by their sum."""
+        sums = self.weights.new_zeros(self.num_groups * self.num_tokens).index_add(0, self.tokens, self.weights)
+        return replace(self, weights=self.weights / sums[self.tokens].clamp(min=TINY))
 
     def load(self) -> Float[Tensor, "G E"]:
         """Pairs of each expert."""

@@ -2,61 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from moesuite.errors import UserError, unknown
+from moesuite.candidates import Adapter, Candidate, Layers, candidates, select
 from moesuite.experts import Experts
-from moesuite.mlps import DenseMLP, read_mlp, read_split
 from moesuite.moe import MoE, RoutingContext, Side, call, evaluating, is_encoder_decoder
 from moesuite.plugins import build_router, router_class
-from moesuite.router import LayerSpec
+from moesuite.router import LayerSpec, Router
 from moesuite.routers.dense import Dense
 from moesuite.shadow import KernelsOfRealDevices
-
-# MLPs that mix tokens with each other: their last axis is not a token's width, so no token can be routed
-TOKEN_MIXERS = ("mlp_tokens",)
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """An MLP that can become an MoE layer: where it stands and what it is made of."""
-
-    name: str
-    mlp: DenseMLP
-    also: Mapping[str, nn.Module] = field(default_factory=dict)  # other modules to replace, by name
-
-
-def candidates(model: nn.Module) -> list[Candidate]:
-    """Return every MLP of `model` that can become an MoE layer, in the model's order."""
-    found = []
-    for name, module in model.named_modules():
-        if (split := read_split(module)) is not None:
-            found.append(Candidate(f"{name}.intermediate", split[0], {f"{name}.output": split[1]}))
-        elif name.rsplit(".", 1)[-1] not in TOKEN_MIXERS and (mlp := read_mlp(module)) is not None:
-            found.append(Candidate(name, mlp))
-    return found
 
 
 def moefy(
     model: nn.Module,
     router: str = "token_choice",
     num_experts: int = 8,
-    layers: str | Sequence[int | str] = "last_half",
+    layers: Layers = "last_half",
     slots_per_token: float = 1.0,
     eval_slots_per_token: float | None = None,
     example: Any = None,
+    renormalise: bool = False,
+    adapter: Adapter | None = None,
     **router_options: Any,
 ) -> nn.Module:
     """Replace MLPs of `model` by MoE layers, in place, and return it. Every expert starts as a copy of its MLP.
 
     Args:
-        model: any timm model with MLP blocks: ViT, DeiT, MLP-Mixer, Swin, ConvNeXt, EVA.
+        model: any timm model with MLP blocks: ViT, DeiT, MLP-Mixer, Swin, ConvNeXt, EVA; of Hugging Face's: GPT-2,
+            LLaMA and its kin, BERT, RoBERTa, T5, ViT.
         router: a router's name, or `module.or.file:Class` outside the package; "dense" changes nothing.
         num_experts: experts E of each layer, >= 1.
         layers: "last_half" (Soft MoE), "every_other" (V-MoE: second, fourth, ...), "all", "last_two", indices among
@@ -66,6 +44,8 @@ def moefy(
         eval_slots_per_token: the same in evaluation; None: as in training, without limit for routers that drop.
         example: an input of the model, from which routers with a fixed number of slots learn the number of tokens;
             None: one image of the size that the model was made for.
+        renormalise: divide the combine weights of each token by their sum, as `moesuite.upcycle` does for images.
+        adapter: takes modules of the model apart that no form of `moesuite.mlps` knows; None for all others.
         router_options: the router's own parameters.
 
     Raises:
@@ -77,69 +57,34 @@ def moefy(
         >>> sum(1 for _ in moe_layers(model))
         6
     """
-    chosen = _select(candidates(model), layers, model)
-    cls = router_class(router)
-    if cls is Dense:
+    chosen = select(candidates(model, adapter), layers, model)
+    if router_class(router) is Dense:
         return model
     tokens = _tokens_per_group(model, chosen, example)
+    # all are built before the first expert is made: an error leaves the model as it was
+    routers = [
+        build_router(router, LayerSpec(dim, num_experts, slots_per_token, eval_slots_per_token, length), router_options)
+        for dim, length in ((candidate.mlp.up.in_features, tokens.get(candidate.name)) for candidate in chosen)
+    ]
     context = RoutingContext()
-    # all are built before the first is put in place: an error leaves the model as it was
-    built: dict[str, nn.Module] = {}
-    for candidate in chosen:
-        dim, length = candidate.mlp.up.in_features, tokens.get(candidate.name)
-        spec = LayerSpec(dim, num_experts, slots_per_token, eval_slots_per_token, length)
-        experts = Experts(candidate.mlp, num_experts)
-        in_decoder = "decoder" in candidate.name.split(".")
-        layer = MoE(build_router(router, spec, router_options), experts, candidate.mlp.channels_first, in_decoder)
-        layer.context = context
-        weight = candidate.mlp.up.weight
-        built[candidate.name] = layer.to(weight.device, weight.dtype).train(model.training)
-    others = {name: module for candidate in chosen for name, module in candidate.also.items()}
-    for name, module in (built | others).items():
-        model.set_submodule(name, module)
+    while chosen:  # one by one, each MLP forgotten where its experts stand: no second copy of the model in memory
+        _replace(model, chosen.pop(0), routers.pop(0), num_experts, renormalise, context)
     model.register_forward_pre_hook(_Begin(context), with_kwargs=True)
     model.register_forward_hook(_End(context))
     return model
 
 
-def _select(found: list[Candidate], layers: str | Sequence[int | str], model: nn.Module) -> list[Candidate]:
-    names = [candidate.name for candidate in found]
-    if not names:
-        modules = sorted({type(m).__name__ for _, m in model.named_modules() if "mlp" in type(m).__name__.lower()})
-        raise UserError(
-            f"{type(model).__name__} has no MLP that can become an MoE layer; modules that look like one: "
-            f"{', '.join(modules) or 'none'}; allowed: MLPs of linear layers on tokens [..., D]; "
-            "type for example backbone=vit_ti16"
-        )
-    rules: dict[str, Callable[[], list[Candidate]]] = {
-        "last_half": lambda: found[len(found) // 2 :],
-        "every_other": lambda: found[1::2],
-        "all": lambda: found,
-        "last_two": lambda: found[-2:],
-    }
-    if isinstance(layers, str):
-        if layers not in rules:
-            raise unknown("layers", layers, rules, "layers=last_half, or layers=[-1] with indices or module names")
-        chosen = rules[layers]()
-    else:
-        chosen = [_pick(found, names, layer) for layer in layers]
-    if not chosen:
-        raise UserError(
-            f"layers={layers}: nothing matched; candidates: {', '.join(names)}; type for example layers=[-1]"
-        )
-    return chosen
-
-
-def _pick(found: list[Candidate], names: list[str], layer: int | str) -> Candidate:
-    if isinstance(layer, str) and layer in names:
-        return found[names.index(layer)]
-    if isinstance(layer, int) and -len(found) <= layer < len(found):
-        return found[layer]
-    raise UserError(
-        f"layers: {layer!r} matched nothing; candidates: "
-        + ", ".join(f"{index} {name}" for index, name in enumerate(names))
-        + "; type for example layers=[-1]"
-    )
+def _replace(
+    model: nn.Module, old: Candidate, router: Router, num_experts: int, renormalise: bool, context: RoutingContext
+) -> None:
+    """Put an MoE layer in the place of an MLP."""
+    in_decoder = "decoder" in old.name.split(".")
+    layer = MoE(router, Experts(old.mlp, num_experts), old.mlp.channels_first, in_decoder, renormalise)
+    layer.context = context
+    weight = old.mlp.up.weight
+    new = {old.name: layer.to(weight.device, weight.dtype).train(model.training), **old.also}
+    for name, module in new.items():
+        model.set_submodule(name, module)
 
 
 def _tokens_per_group(model: nn.Module, chosen: list[Candidate], example: Any) -> dict[str, int]:
@@ -188,8 +133,13 @@ class _Begin:
         self.context = context
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        decoder = _side(kwargs, "decoder_") if is_encoder_decoder(module) else None
-        self.context.begin(_side(kwargs), module.training, decoder)
+        begin_routing(self.context, module, kwargs)
+
+
+def begin_routing(context: RoutingContext, model: nn.Module, inputs: Mapping[str, Any]) -> None:
+    """Tell the layers of `model` what is known of the tokens that it is called with."""
+    decoder = _side(inputs, "decoder_") if is_encoder_decoder(model) else None
+    context.begin(_side(inputs), model.training, decoder)
 
 
 def _side(kwargs: Mapping[str, Any], prefix: str = "") -> Side:

@@ -257,8 +257,9 @@ def test_published_figures_by_sts_and_by_mteb(real_data: Path, minilm: list[str]
 
 @pytest.mark.slow
 def test_a_wrapped_encoder_goes_the_same_way(real_data: Path, minilm: list[str], tmp_path: Path) -> None:
-    """Hash routing has weight 1: with copies of the MLP as experts the published figure stays, 4 digits of it."""
-    words = [f"task.source={real_data / 'sts'}", "task.names=[STS16]", *minilm, "router=hash", "num_experts=4"]
+    """With copies of the MLP as experts and weights that sum to 1 the published figure stays, 4 digits of it."""
+    words = [f"task.source={real_data / 'sts'}", "task.names=[STS16]", *minilm, "router=token_choice", "num_experts=4"]
+    words += ["router.k=2", "slots_per_token=2", "renormalise=true"]
     record = run(tmp_path, "task=sts", *words, "measure=false", "trainer.max_epochs=0")
     assert round(record.quality["STS16"].value, 4) == 0.7899 and len(record.health) == 3
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+import timm
 
-from moesuite.benchmarks.speed import layer, layouts, scaling, step
+from moesuite.benchmarks.speed import layer, layouts, scaling, step, upcycling
 from moesuite.benchmarks.speed.command import command as run_command
 from moesuite.benchmarks.speed.contestants import PEERS, Size, contestants
 from moesuite.benchmarks.speed.layer import measure
@@ -77,6 +79,19 @@ def test_scaling_keeps_flops_while_parameters_grow() -> None:
     # 16 slots whatever E is: the experts, and three products of [16, 16] and [16, 16] over the experts'
     assert one.flops == four.flops == pytest.approx(1 + 3 * 16 / (2 * 32))
     assert four.parameters > 3 * one.parameters and points["bare", 4].flops == 1
+
+
+def test_surgery_holds_one_mlp_beyond_the_result() -> None:
+    """Of 4 MLPs that are replaced, one at a time is still there when its experts are made."""
+    sizes = {"img_size": 32, "patch_size": 8, "embed_dim": 128, "depth": 8, "num_heads": 2, "num_classes": 2}
+    build = partial(timm.create_model, "vit_tiny_patch16_224", **sizes)
+    assert upcycling.extra_copies(build, num_experts=4) == pytest.approx(1, abs=0.1)
+
+
+def test_upcycling_is_timed(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("sys.argv", ["upcycling", "experts=2", "rounds=1"])
+    run_command(upcycling.__doc__, upcycling.run, model="vit_tiny_patch16_224", rounds="5", experts="8")
+    assert "clone of the experts" in (shown := capfd.readouterr().out) and "copies of one layer's MLP" in shown
 
 
 @pytest.mark.slow

@@ -12,11 +12,12 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from moesuite import UserError, aux_loss, moefy
+from moesuite.candidates import candidates
 from moesuite.experts import Experts
 from moesuite.grouped import layout
 from moesuite.mlps import read_mlp
 from moesuite.moe import UNREAD_LIMIT, MoE, Side, contexts, moe_layers, unread_losses
-from moesuite.surgery import candidates, limited_evaluation
+from moesuite.surgery import limited_evaluation
 
 ARCHITECTURES = {
     "vit_tiny_patch16_224": 12,
@@ -129,7 +130,7 @@ def test_bad_arguments_say_what_is_allowed(arguments: dict[str, object], message
 
 
 def test_a_model_without_mlps_says_so() -> None:
-    with pytest.raises(UserError, match=r"ConvNeXt has no MLP .* look like one: GlobalResponseNormMlp"):
+    with pytest.raises(UserError, match=r"ConvNeXt has no MLP .* no adapter: GlobalResponseNormMlp"):
         moefy(timm.create_model("convnextv2_atto"))
 
 

@@ -1,0 +1,84 @@
+"""Upcycling a model of 300 M parameters, against copying the bytes of its experts.
+
+    python -m moesuite.benchmarks.speed.upcycling experts=8 model=vit_large_patch16_224 rounds=5
+
+In turns, on a fresh copy of the model each time: `moefy` (every other MLP), the same with its receipt (`upcycle`), and
+a clone of every expert's weights. Memory is the most that is held at a time beyond the finished model, in copies of
+the MLP of one layer.
+"""
+
+from __future__ import annotations
+
+import copy
+import statistics
+from collections.abc import Callable
+from functools import partial
+
+import timm
+from rich.console import Console
+from rich.table import Table
+from torch import nn
+
+from moesuite.benchmarks.speed.command import Values, command
+from moesuite.memory import keep_freed_memory
+from moesuite.moe import moe_layers
+from moesuite.surgery import moefy
+from moesuite.timing import peak_of, seconds_of
+from moesuite.upcycling import upcycle
+
+
+def measure(dense: nn.Module, num_experts: int, rounds: int) -> dict[str, list[float]]:
+    """Return the seconds of each way by name; of one round more, which takes the memory from the machine."""
+    seconds: dict[str, list[float]] = {"moefy": [], "upcycle, with receipt": [], "clone of the experts": []}
+    for _ in range(rounds + 1):
+        for name, build in ways(num_experts).items():
+            model = copy.deepcopy(dense)
+            seconds[name].append(seconds_of(lambda build=build, model=model: build(model)))  # type: ignore[misc]
+        weights = [weight for _, layer in moe_layers(model) for weight in layer.experts.parameters()]
+        seconds["clone of the experts"].append(seconds_of(lambda w=weights: [weight.clone() for weight in w]))  # type: ignore[misc]
+    return {name: samples[1:] for name, samples in seconds.items()}
+
+
+def ways(num_experts: int) -> dict[str, Callable[[nn.Module], object]]:
+    """Return what makes an MoE of a model."""
+    words = {"num_experts": num_experts, "layers": "every_other", "slots_per_token": 2.0}
+    return {
+        "moefy": lambda model: moefy(model, "expert_choice", **words),  # type: ignore[arg-type]
+        "upcycle, with receipt": lambda model: upcycle(model, **words),  # type: ignore[arg-type]
+    }
+
+
+def extra_copies(build: Callable[[], nn.Module], num_experts: int) -> float:
+    """Return the most memory that `moefy` holds beyond the finished model, in MLPs of one layer."""
+    made: list[nn.Module] = []
+
+    def whole() -> None:  # the model is made here too: only what was taken here is missed when it is given back
+        made.append(build())
+        ways(num_experts)["moefy"](made[0])
+
+    peak = peak_of(whole)
+    layer = next(layer for _, layer in moe_layers(made[0]))
+    return (peak - _bytes(made[0])) / (_bytes(layer.experts) / num_experts)
+
+
+def _bytes(module: nn.Module) -> int:
+    return sum(parameter.nbytes for parameter in module.parameters())
+
+
+def run(values: Values) -> None:
+    """Measure and print a table."""
+    keep_freed_memory()
+    dense, num_experts = timm.create_model(values["model"]), int(values["experts"])
+    seconds = measure(dense, num_experts, int(values["rounds"]))
+    size = sum(parameter.numel() for parameter in dense.parameters()) / 1e6
+    table = Table("", "seconds", "over the clone", title=f"{values['model']}, {size:.0f} M parameters, E={num_experts}")
+    base = statistics.median(seconds["clone of the experts"])
+    for name, samples in seconds.items():
+        table.add_row(name, f"{statistics.median(samples):.2f}", f"{statistics.median(samples) / base:.2f}")
+    Console().print(table)
+    extra = extra_copies(partial(timm.create_model, values["model"]), num_experts)
+    print(f"memory beyond the result: {extra:.2f} copies of one layer's MLP")
+
+
+if __name__ == "__main__":
+    command(__doc__, run, experts="8", model="vit_large_patch16_224", rounds="5")

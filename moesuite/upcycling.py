@@ -1,0 +1,243 @@
+"""Sparse upcycling: a dense checkpoint becomes a mixture of experts, with a receipt of what that changed.
+
+Komatsuzaki et al., "Sparse Upcycling: Training Mixture-of-Experts from Dense Checkpoints" (2022),
+https://arxiv.org/abs/2212.05055, section 3: half of the MLPs become MoE layers, every expert is an exact copy of its
+MLP, the router is new (normal, standard deviation 0.02), all else is kept. Expert choice with C = 2; for images the
+combine weights of each token are divided by their sum, so that the model starts where the dense one stood.
+Not in the paper: the receipt, which measures where it starts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from moesuite.candidates import Adapter, Candidate, Layers, candidates, looks_like_mlp, mixes_tokens, select
+from moesuite.errors import UserError
+from moesuite.moe import MoE, call, evaluating, moe_layers
+from moesuite.router import Gate
+from moesuite.surgery import begin_routing, default_example, moefy
+
+STD = 0.02  # of new routers, as in the paper
+GROUPS, TOKENS = 2, 16  # of a random text, where no example is given
+
+
+@dataclass(frozen=True)
+class LayerReceipt:
+    """One MoE layer against the MLP that it stands for, on the example, in evaluation.
+
+    Attributes:
+        layer: name of the module.
+        difference: largest absolute difference of an output, over all real tokens.
+        served_difference: the same over tokens that an expert serves.
+        scale: largest absolute output of the MLP.
+        unserved: share of the real tokens that no expert serves, in [0, 1]: dropped.
+    """
+
+    layer: str
+    difference: float
+    served_difference: float
+    scale: float
+    unserved: float
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What upcycling changed.
+
+    Attributes:
+        layers: the new layers, in the model's order.
+        parameters_before, parameters_after: of the whole model.
+        skipped: name of each MLP that stayed, and why.
+    """
+
+    layers: list[LayerReceipt]
+    parameters_before: int
+    parameters_after: int
+    skipped: Mapping[str, str]
+
+    def __str__(self) -> str:
+        """Return a line for each layer, and one for all."""
+        width = max([len(name) for name in (*self.skipped, *(row.layer for row in self.layers))], default=0)
+        rows = [
+            f"{row.layer:{width}}  |dense - MoE| {row.difference:.2e}, of served tokens {row.served_difference:.2e} "
+            f"(|dense| {row.scale:.2e}), {row.unserved:.1%} unserved"
+            for row in self.layers
+        ]
+        rows += [f"{name:{width}}  stays: {why}" for name, why in self.skipped.items()]
+        return "\n".join([*rows, f"{self.parameters_before:,} -> {self.parameters_after:,} parameters"])
+
+
+class Seen(NamedTuple):
+    """What an MLP was given and answered, in the shape that its model uses."""
+
+    x: Tensor
+    y: Tensor
+
+
+def upcycle(
+    model: nn.Module,
+    router: str = "expert_choice",
+    num_experts: int = 32,
+    layers: Layers = "every_other",
+    slots_per_token: float = 2.0,
+    eval_slots_per_token: float | None = None,
+    router_std: float = STD,
+    expert_noise: float = 0.0,
+    renormalise: bool | None = None,
+    example: Any = None,
+    adapter: Adapter | None = None,
+    **router_options: Any,
+) -> tuple[nn.Module, Receipt]:
+    """Make MoE layers of the MLPs of a trained model, in place; see `moesuite.moefy`.
+
+    Args:
+        model: trained, of timm or Hugging Face, or with MLPs that `adapter` takes apart; in any precision.
+        router, num_experts, layers, slots_per_token, eval_slots_per_token, router_options: as for `moefy`.
+        router_std: standard deviation of the weights of routers with a linear gate, >= 0.
+        expert_noise: standard deviation of the noise on the experts' weights, >= 0; 0: exact copies.
+        renormalise: divide the combine weights of each token by their sum; None: for models of images only, as it
+            hurts language in the paper.
+        example: an input of the model, for the receipt; None: random images or tokens, always the same.
+        adapter: as for `moefy`.
+
+    Returns:
+        The model, and the receipt.
+
+    Raises:
+        UserError: if nothing can be replaced, for an option out of range, or without an example where none is known.
+    """
+    _check(router_std, expert_noise)
+    example = random_example(model) if example is None else example
+    found = candidates(model, adapter)
+    chosen = select(found, layers, model)
+    names = [candidate.name for candidate in chosen]
+    seen = _observe(model, chosen, example)
+    before, skipped = _size(model), _skipped(model, found, names)
+    del found, chosen  # they hold the MLPs, which are to be forgotten one by one
+    images = not _is_text(model)
+    renormalise = images if renormalise is None else renormalise
+    tokens = example if images else None  # texts differ in length
+    budget = slots_per_token, eval_slots_per_token
+    model = moefy(model, router, num_experts, names, *budget, tokens, renormalise, adapter, **router_options)
+    new = [(name, layer) for name, layer in moe_layers(model) if name in seen]  # none for the router "dense"
+    for _, layer in new:
+        _initialise(layer, router_std, expert_noise)
+    rows = [_compare(name, layer, model, example, seen[name]) for name, layer in new]
+    return model, Receipt(rows, before, _size(model), skipped)
+
+
+def _check(router_std: float, expert_noise: float) -> None:
+    for name, value in (("router_std", router_std), ("expert_noise", expert_noise)):
+        if value < 0:
+            raise UserError(f"{name}={value}: allowed is 0 or more; type for example {name}={STD}")
+
+
+def _size(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def _is_text(model: Any) -> bool:
+    return hasattr(getattr(model, "config", None), "vocab_size")
+
+
+def random_example(model: Any) -> Any:
+    """Return an input of a timm or Hugging Face model: normal pixels, or tokens without padding; always the same.
+
+    Raises:
+        UserError: for a model whose inputs are not known.
+    """
+    random = torch.Generator().manual_seed(0)
+    config: Any = getattr(model, "config", None)
+    parameter = next(model.parameters())
+    if (blank := default_example(model)) is not None:
+        return torch.randn(blank.shape, generator=random).to(parameter)
+    if _is_text(model):
+        ids = torch.randint(config.vocab_size, (GROUPS, TOKENS), generator=random).to(parameter.device)
+        text = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+        return text | {f"decoder_{key}": value for key, value in text.items() if config.is_encoder_decoder}
+    if hasattr(config, "image_size") and hasattr(config, "num_channels"):
+        shape = (GROUPS, config.num_channels, config.image_size, config.image_size)
+        return {"pixel_values": torch.randn(shape, generator=random).to(parameter)}
+    raise UserError(
+        f"{type(model).__name__}: its inputs are not known, and the receipt needs one; type example=<a tensor, or a "
+        "dict of keyword arguments>"
+    )
+
+
+def _skipped(model: nn.Module, found: list[Candidate], chosen: list[str]) -> dict[str, str]:
+    """Return every MLP that stays, and why."""
+    known = [candidate.name for candidate in found]
+    reasons = {name: "not among the chosen layers" for name in known if name not in chosen}
+    for name, module in model.named_modules():
+        inside = any(f"{name}.".startswith(f"{other}.") for other in known)
+        around = any(other.startswith(f"{name}." if name else "") for other in known)
+        if looks_like_mlp(module) and not inside and not around:
+            reasons[name] = "mixes tokens" if mixes_tokens(name) else f"no adapter for {type(module).__name__}"
+    return reasons
+
+
+def _keep(where: dict[str, Tensor], name: str, _: nn.Module, args: tuple[Tensor, ...], *output: Tensor) -> None:
+    """Hook: keep what a module puts out, or before it runs what it is given."""
+    where[name] = output[0] if output else args[0]
+
+
+@torch.no_grad()
+def _observe(model: nn.Module, chosen: list[Candidate], example: Any) -> dict[str, Seen]:
+    """Run the dense model once, and keep what goes into each MLP and what comes out."""
+    given: dict[str, Tensor] = {}
+    answered: dict[str, Tensor] = {}
+    handles = []
+    for candidate in chosen:
+        first, last = model.get_submodule(candidate.name), model.get_submodule(candidate.last)
+        handles.append(first.register_forward_pre_hook(partial(_keep, given, candidate.name)))
+        handles.append(last.register_forward_hook(partial(_keep, answered, candidate.name)))
+    try:
+        with evaluating(model):
+            call(model, example)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return {candidate.name: Seen(given[candidate.name], answered[candidate.name]) for candidate in chosen}
+
+
+@torch.no_grad()
+def _initialise(layer: MoE, router_std: float, expert_noise: float) -> None:
+    """Draw the router's gate anew where its deviation is not that of the paper, and let the experts differ."""
+    for module in layer.router.modules():
+        if isinstance(module, Gate) and router_std != STD:
+            nn.init.normal_(module.weight, std=router_std)
+    for parameter in layer.experts.parameters() if expert_noise else ():
+        parameter.add_(torch.randn_like(parameter), alpha=expert_noise)
+
+
+@torch.no_grad()
+def _compare(name: str, layer: MoE, model: nn.Module, example: Any, seen: Seen) -> LayerReceipt:
+    """Give an MoE layer what its MLP was given."""
+    with evaluating(model):
+        begin_routing(layer.context, model, example if isinstance(example, dict) else {})
+        apart = (layer(seen.x) - seen.y).float().abs()
+    layer.context.end()
+    routing, layer.routing = layer.routing, None
+    assert routing is not None
+    served = routing.experts_per_token().flatten().to(apart.device) > 0
+    mask = layer.side.mask
+    real = torch.ones_like(served) if mask is None else mask.flatten()
+    width = 1 if layer.channels_first else -1
+    return _row(name, apart.amax(dim=width).flatten(), served, real, seen.y.float().abs().max().item())
+
+
+def _row(
+    name: str, apart: Float[Tensor, " N"], served: Bool[Tensor, " N"], real: Bool[Tensor, " N"], scale: float
+) -> LayerReceipt:
+    def most(tokens: Tensor) -> float:
+        return apart[tokens].max().item() if bool(tokens.any()) else 0.0
+
+    unserved = (real & ~served).sum() / real.sum().clamp(min=1)
+    return LayerReceipt(name, most(real), most(real & served), scale, unserved.item())

@@ -1,0 +1,202 @@
+"""Upcycling: exact copies, a receipt that says what changed, for every family of models."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+import timm
+import torch
+import transformers
+from torch import Tensor, nn
+
+from moesuite import DenseMLP, RaggedRouting, SlotRouting, UserError, upcycle
+from moesuite.candidates import candidates
+from moesuite.moe import moe_layers
+from moesuite.plugins import router_names
+from moesuite.upcycling import random_example
+
+SMALL = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+GROUPED = SMALL | {"num_key_value_heads": 1, "vocab_size": 50}
+T5 = {"d_model": 32, "d_ff": 64, "num_layers": 2, "num_heads": 2, "d_kv": 16, "vocab_size": 50}
+VIT = {"img_size": 16, "patch_size": 4, "embed_dim": 32, "depth": 2, "num_heads": 2, "num_classes": 5}
+
+
+def hf(kind: str, cls: str, **options: Any) -> nn.Module:
+    config = transformers.AutoConfig.for_model(kind, **options)
+    return getattr(transformers, cls).from_config(config)
+
+
+MODELS: dict[str, Callable[[], nn.Module]] = {
+    "vit": partial(timm.create_model, "vit_tiny_patch16_224", **VIT),
+    "deit": partial(timm.create_model, "deit_tiny_distilled_patch16_224", **VIT),
+    "mixer": partial(timm.create_model, "mixer_s32_224"),
+    "swin": partial(timm.create_model, "swin_tiny_patch4_window7_224", embed_dim=24, depths=(1, 1), num_heads=(1, 1)),
+    "convnext": partial(timm.create_model, "convnext_atto", depths=(1, 1, 1, 1), dims=(8, 8, 16, 16)),
+    "eva02": partial(timm.create_model, "eva02_tiny_patch14_224", depth=2),
+    "eva02 with norm": partial(timm.create_model, "eva02_base_patch14_224", depth=2, embed_dim=96, num_heads=2),
+    "bert": partial(hf, "bert", "AutoModelForMaskedLM", vocab_size=50, **SMALL),
+    "roberta": partial(hf, "roberta", "AutoModel", vocab_size=50, **SMALL),
+    "t5": partial(hf, "t5", "AutoModelForSeq2SeqLM", **T5),
+    "gated t5": partial(hf, "t5", "AutoModelForSeq2SeqLM", feed_forward_proj="gated-gelu", **T5),
+    "t5 encoder": partial(hf, "t5", "AutoModelForTextEncoding", **T5),
+    "gpt2": partial(hf, "gpt2", "AutoModelForCausalLM", n_layer=2, n_embd=32, n_head=2, vocab_size=50),
+    "llama": partial(hf, "llama", "AutoModelForCausalLM", **GROUPED),
+    "qwen2": partial(hf, "qwen2", "AutoModelForCausalLM", **GROUPED),
+    "qwen3": partial(hf, "qwen3", "AutoModelForCausalLM", head_dim=16, **GROUPED),
+    "mistral": partial(hf, "mistral", "AutoModelForCausalLM", head_dim=16, **GROUPED),
+    "hf vit": partial(hf, "vit", "AutoModelForImageClassification", image_size=16, patch_size=4, **SMALL),
+}
+
+
+def build(name: str) -> nn.Module:
+    torch.manual_seed(0)
+    return MODELS[name]()
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_receipt_of_every_family(name: str) -> None:
+    """Combine weights that sum to 1 and nothing dropped: the model answers as the dense one did."""
+    dense, example = build(name), None
+    count = len(candidates(dense))
+    model, receipt = upcycle(copy.deepcopy(dense), "token_choice", 4, layers="all", renormalise=True, k=2)
+    assert len(receipt.layers) == count >= 2
+    for row in receipt.layers:
+        assert row.unserved == 0 and row.difference == row.served_difference <= 1e-5 * row.scale, row
+    assert receipt.parameters_before == sum(p.numel() for p in dense.parameters())
+    assert receipt.parameters_after == sum(p.numel() for p in model.parameters()) > receipt.parameters_before
+    example = random_example(dense)
+    outputs = [m.eval()(**example) if isinstance(example, dict) else m.eval()(example) for m in (dense, model)]
+    ours, theirs = (output if isinstance(output, Tensor) else output[0] for output in outputs)
+    torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["vit", "gpt2", "bert", "eva02"])
+def test_every_expert_is_a_copy_and_all_else_is_kept(name: str) -> None:
+    dense = build(name)
+    state = {key: value.clone() for key, value in dense.state_dict().items()}
+    chosen = candidates(copy.deepcopy(dense))[1]
+    model, receipt = upcycle(dense, num_experts=3)
+    ((layer_name, layer),) = moe_layers(model)
+    assert layer_name == chosen.name and list(receipt.skipped.values()) == ["not among the chosen layers"]
+    for expert in range(3):
+        assert torch.equal(layer.experts.up.weight[expert].t(), chosen.mlp.up.weight)
+        assert torch.equal(layer.experts.down.weight[expert].t(), chosen.mlp.down.weight)
+    kept = {key: value for key, value in model.state_dict().items() if not key.startswith(f"{layer_name}.")}
+    assert kept and all(torch.equal(state[key], value) for key, value in kept.items())
+
+
+def test_what_is_dropped_stands_in_the_receipt() -> None:
+    _, receipt = upcycle(build("vit"), "expert_choice", 4, layers="all", slots_per_token=1.0)
+    assert all(0 < row.unserved < 0.6 and row.difference > 1e-3 * row.scale for row in receipt.layers)
+    assert all(row.served_difference <= 1e-5 * row.scale for row in receipt.layers)
+    _, raw = upcycle(build("vit"), "expert_choice", 4, layers="all", slots_per_token=1.0, renormalise=False)
+    assert all(row.served_difference > 0.1 * row.scale for row in raw.layers)  # weights of about 1/4
+    text = str(receipt)
+    assert "blocks.1.mlp" in text and "% unserved" in text and f"{receipt.parameters_before:,} -> " in text
+
+
+def test_images_are_renormalised_and_language_is_not() -> None:
+    assert all(layer.renormalise for _, layer in moe_layers(upcycle(build("vit"), num_experts=2)[0]))
+    assert not any(layer.renormalise for _, layer in moe_layers(upcycle(build("gpt2"), num_experts=2)[0]))
+
+
+def test_what_stays_is_named_with_the_reason() -> None:
+    _, receipt = upcycle(build("mixer"), num_experts=2, layers=[0])
+    others = {f"blocks.{block}.mlp_channels": "not among the chosen layers" for block in range(1, 8)}
+    assert receipt.skipped == others | {f"blocks.{block}.mlp_tokens": "mixes tokens" for block in range(8)}
+    _, dense = upcycle(build("vit"), "dense")
+    assert dense.layers == [] and dense.parameters_after == dense.parameters_before
+
+
+def test_padding_does_not_count() -> None:
+    example: dict[str, Any] = dict(random_example(build("bert")))
+    example["attention_mask"] = example["attention_mask"].clone()
+    example["attention_mask"][0, 9:] = 0
+    _, receipt = upcycle(build("bert"), "hash", 4, layers="all", example=example)
+    assert all(row.unserved == 0 and row.difference <= 1e-5 * row.scale for row in receipt.layers)
+
+
+def test_noise_and_deviation_of_the_gate() -> None:
+    plain, noisy = upcycle(build("vit"), num_experts=8)[0], upcycle(build("vit"), num_experts=8, expert_noise=0.1)[0]
+    ((_, before),), ((_, after),) = moe_layers(plain), moe_layers(noisy)
+    # 8 · 32 · 128 values of noise: the deviation is within 3 % of 0.1
+    assert (after.experts.up.weight - before.experts.up.weight).std().item() == pytest.approx(0.1, rel=0.03)
+    ((_, wide),) = moe_layers(upcycle(build("vit"), num_experts=64, router_std=1.0)[0])
+    assert wide.router.gate.weight.std().item() == pytest.approx(1.0, rel=0.1)
+
+
+def test_modes_and_dropout_of_the_original_are_kept() -> None:
+    dense = timm.create_model("vit_tiny_patch16_224", proj_drop_rate=0.25, **VIT).train()
+    model, _ = upcycle(dense, num_experts=2)
+    ((_, layer),) = moe_layers(model)
+    assert model.training and layer.training and layer.routing is None
+    assert isinstance(layer.experts.drop1, nn.Dropout) and layer.experts.drop1.p == 0.25
+
+
+def test_renormalised_weights_by_hand() -> None:
+    # token 0 has 0.2 and 0.6, sum 0.8; token 1 has 0.3; one slot is empty, and token 2 has none
+    slots = SlotRouting(torch.tensor([[[0, 1], [0, -1]]]), torch.tensor([[[0.2, 0.3], [0.6, 0.0]]]), num_tokens=3)
+    torch.testing.assert_close(slots.renormalised().weights, torch.tensor([[[0.25, 1.0], [0.75, 0.0]]]))
+    pairs = torch.tensor([0, 1, 0]), torch.tensor([0, 0, 1]), torch.tensor([0.2, 0.3, 0.6])
+    ragged = RaggedRouting(*pairs, num_groups=1, num_tokens=3, num_experts=2)
+    torch.testing.assert_close(ragged.renormalised().weights, torch.tensor([0.25, 1.0, 0.75]))
+
+
+@pytest.mark.parametrize("router", [name for name in router_names() if name != "dense"])
+def test_every_router_starts_where_its_weights_allow(router: str) -> None:
+    """Renormalised, served tokens are answered as by the dense MLP; but mixtures of tokens are no tokens."""
+    _, receipt = upcycle(build("vit"), router, 4, layers=[-1])
+    (row,) = receipt.layers
+    assert (row.served_difference <= 1e-5 * row.scale) is (router != "soft")
+
+
+class FeedForward(nn.Module):
+    """An MLP that no form knows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.w1, self.w2 = nn.Linear(6, 12), nn.Linear(12, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.w2(torch.relu(self.w1(x)))
+
+
+def take_apart(module: nn.Module) -> DenseMLP | None:
+    if not isinstance(module, FeedForward):
+        return None
+    return DenseMLP(module.w1, None, module.w2, nn.ReLU(), nn.Identity(), None, nn.Identity())
+
+
+def test_an_adapter_for_an_mlp_of_ones_own() -> None:
+    model, x = nn.Sequential(FeedForward(), FeedForward()), torch.randn(3, 5, 6)
+    with pytest.raises(UserError, match=r"no adapter: FeedForward; .*adapter=<function that takes such a module"):
+        upcycle(model, example=x)
+    _, receipt = upcycle(model, "switch", 4, layers="all", example=x, adapter=take_apart, renormalise=True)
+    assert [row.layer for row in receipt.layers] == ["0", "1"]
+    assert all(row.difference <= 1e-5 * row.scale for row in receipt.layers)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"router_std": -1.0}, "router_std=-1.0: allowed is 0 or more"),
+        ({"expert_noise": -0.1}, "expert_noise=-0.1: allowed is 0 or more"),
+        ({"slots_per_token": 9.0, "num_experts": 4}, "slots_per_token=9.0: allowed is more than 0 and at most"),
+        ({"layers": "evry_other"}, "nearest: every_other"),
+        ({"router": "token_choice", "num_experts": 2, "k": 3}, "router.k=3"),
+    ],
+)
+def test_bad_options_leave_the_model_as_it_was(options: dict[str, Any], says: str) -> None:
+    model = build("vit")
+    with pytest.raises(UserError, match=says):
+        upcycle(model, **options)
+    assert not list(moe_layers(model))
+
+
+def test_a_model_of_unknown_inputs_needs_an_example() -> None:
+    with pytest.raises(UserError, match="Sequential: its inputs are not known, .*type example="):
+        upcycle(nn.Sequential(timm.layers.Mlp(6, 8)), num_experts=2)
