@@ -64,6 +64,42 @@ def build_backbone(name: str, pretrained: bool, seed: int, fit: dict[str, Any], 
         ) from None
 
 
+def load_pretrained(name: str) -> nn.Module:
+    """Load a trained model as it is, with the head that it was saved with, in evaluation.
+
+    Args:
+        name: `timm:<pretrained name>`, or `hf:<local folder or hub id>`.
+
+    Raises:
+        UserError: for an unknown name, or weights that cannot be loaded.
+    """
+    library, _, model = name.partition(":")
+    try:
+        if library == "timm":
+            return _timm(model, True, {}).eval()
+        if library == "hf":
+            return _as_saved(model).eval()
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UserError(
+            f"{name}: pretrained weights cannot be loaded ({str(error).splitlines()[0]}); allowed: a local folder, or "
+            "a name whose weights are in the cache or can be reached; run once where there is a network and copy the "
+            "cache of HF_HOME"
+        ) from None
+    raise UserError(
+        f"{name}: unknown library {library!r}; allowed: timm:<name>, hf:<folder or hub id>; type for example "
+        "timm:vit_base_patch16_224"
+    )
+
+
+def _as_saved(model: str) -> nn.Module:
+    """Load a model of Hugging Face by the class that its configuration names."""
+    import transformers
+
+    config = transformers.AutoConfig.from_pretrained(model)
+    saved: Any = getattr(transformers, (config.architectures or ["AutoModel"])[0], transformers.AutoModel)
+    return saved.from_pretrained(model)
+
+
 def _timm(model: str, pretrained: bool, arguments: dict[str, Any]) -> nn.Module:
     """Build a model of timm, without `img_size` where it takes images of any size and no such argument."""
     import timm

@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from moesuite.backbones import load_pretrained
 from moesuite.candidates import Adapter, Candidate, Layers, candidates, looks_like_mlp, mixes_tokens, select
 from moesuite.errors import UserError
 from moesuite.moe import MoE, call, evaluating, moe_layers
@@ -82,7 +83,7 @@ class Seen(NamedTuple):
 
 
 def upcycle(
-    model: nn.Module,
+    model: nn.Module | str,
     router: str = "expert_choice",
     num_experts: int = 32,
     layers: Layers = "every_other",
@@ -98,7 +99,8 @@ def upcycle(
     """Make MoE layers of the MLPs of a trained model, in place; see `moesuite.moefy`.
 
     Args:
-        model: trained, of timm or Hugging Face, or with MLPs that `adapter` takes apart; in any precision.
+        model: trained, of timm or Hugging Face, or with MLPs that `adapter` takes apart; or the name of one:
+            `timm:<pretrained name>`, `hf:<local folder or hub id>`.
         router, num_experts, layers, slots_per_token, eval_slots_per_token, router_options: as for `moefy`.
         router_std: standard deviation of the weights of routers with a linear gate, >= 0.
         expert_noise: standard deviation of the noise on the experts' weights, >= 0; 0: exact copies.
@@ -111,9 +113,10 @@ def upcycle(
         The model, and the receipt.
 
     Raises:
-        UserError: if nothing can be replaced, for an option out of range, or without an example where none is known.
+        UserError: if nothing can be loaded or replaced, for an option out of range, or where an example is missing.
     """
     _check(router_std, expert_noise)
+    model = load_pretrained(model) if isinstance(model, str) else model
     example = random_example(model) if example is None else example
     found = candidates(model, adapter)
     chosen = select(found, layers, model)

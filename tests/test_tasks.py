@@ -144,29 +144,39 @@ class TestUnderstanding(TaskContract):
         return {"accuracy": accuracy, "f1": f1, "score": (accuracy + f1) / 2}
 
 
-@pytest.mark.slow
-class TestImagesByEveryRouter(TestDigits):
+class EveryRouter:
+    """Epochs of all routers, and nothing else: the rest of the contract is kept by the class with a few of them."""
+
     routers = None
-
-
-@pytest.mark.slow
-class TestCausalTextByEveryRouter(TestCausalText):
-    routers = None
-
-
-@pytest.mark.slow
-class TestMaskedTextByEveryRouter(TestMaskedText):
-    routers = None
+    test_splits_and_fingerprint_are_always_the_same = None
+    test_no_example_of_the_test_split_is_trained_on = None
+    test_results_depend_neither_on_padding_nor_on_the_batch = None
+    test_metrics_are_those_of_a_library = None
 
 
 @pytest.mark.slow
-class TestSearchByEveryRouter(TestSearch):
-    routers = None
+class TestImagesByEveryRouter(EveryRouter, TestDigits):
+    pass
 
 
 @pytest.mark.slow
-class TestUnderstandingByEveryRouter(TestUnderstanding):
-    routers = None
+class TestCausalTextByEveryRouter(EveryRouter, TestCausalText):
+    pass
+
+
+@pytest.mark.slow
+class TestMaskedTextByEveryRouter(EveryRouter, TestMaskedText):
+    pass
+
+
+@pytest.mark.slow
+class TestSearchByEveryRouter(EveryRouter, TestSearch):
+    pass
+
+
+@pytest.mark.slow
+class TestUnderstandingByEveryRouter(EveryRouter, TestUnderstanding):
+    pass
 
 
 THIRD_PARTY = '''

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -200,3 +201,28 @@ def test_bad_options_leave_the_model_as_it_was(options: dict[str, Any], says: st
 def test_a_model_of_unknown_inputs_needs_an_example() -> None:
     with pytest.raises(UserError, match="Sequential: its inputs are not known, .*type example="):
         upcycle(nn.Sequential(timm.layers.Mlp(6, 8)), num_experts=2)
+
+
+@pytest.mark.parametrize("name", ["t5", "bert", "qwen3"])
+def test_a_saved_model_by_its_folder(name: str, tmp_path: Path) -> None:
+    dense = build(name)
+    dense.save_pretrained(tmp_path)  # type: ignore[operator]
+    model, receipt = upcycle(f"hf:{tmp_path}", "hash", num_experts=2, layers=[0])
+    assert type(model) is type(dense) and not model.training
+    kept = {key: value for key, value in model.state_dict().items() if key in dense.state_dict()}
+    assert len(kept) > 10 and all(torch.equal(dense.state_dict()[key], value) for key, value in kept.items())
+    assert receipt.layers[0].difference <= 1e-5 * receipt.layers[0].scale
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("hf:./nowhere", r"hf:./nowhere: pretrained weights cannot be loaded \(.*allowed: a local folder"),
+        ("timm:vit_tiny_patch16_225", "nearest: timm:vit_tiny"),
+        ("keras:vit", "unknown library 'keras'; allowed: timm:<name>, hf:<folder or hub id>"),
+    ],
+)
+def test_names_that_lead_nowhere(name: str, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(UserError, match=says):
+        upcycle(name)
