@@ -14,7 +14,7 @@ import torch
 import transformers
 from torch import Tensor, nn
 
-from moesuite import DenseMLP, RaggedRouting, SlotRouting, UserError, upcycle
+from moesuite import DenseMLP, RaggedRouting, SlotRouting, UserError, compose, fit, upcycle
 from moesuite.candidates import candidates
 from moesuite.moe import moe_layers
 from moesuite.plugins import router_names
@@ -153,6 +153,14 @@ def test_every_router_starts_where_its_weights_allow(router: str) -> None:
     _, receipt = upcycle(build("vit"), router, 4, layers=[-1])
     (row,) = receipt.layers
     assert (row.served_difference <= 1e-5 * row.scale) is (router != "soft")
+
+
+@pytest.mark.parametrize("router", ["token_choice", "expert_choice"])
+def test_a_run_with_renormalised_weights(router: str, tmp_path: Path) -> None:
+    """Trained and accounted, with slots and without limit."""
+    words = ["renormalise=true", "slots_per_token=2", "trainer.max_steps=2", "measure=false", "logger=none"]
+    record, _ = fit(compose(f"router={router}", *words, "trainer.enable_progress_bar=false", f"records={tmp_path}"))
+    assert record.status == "ok" and record.config["renormalise"] is True
 
 
 class FeedForward(nn.Module):
