@@ -28,6 +28,7 @@ def test_which_routers_are_causal() -> None:
     assert set(causal_routers()) == CAUSAL
 
 
+@pytest.mark.slow
 def test_claims_are_what_is_measured() -> None:
     for name in router_names():
         found = certify(name, {})

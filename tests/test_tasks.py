@@ -22,7 +22,7 @@ from moesuite.build import declare_task
 from moesuite.plugins import task_files
 from moesuite.task import Batch, Task
 from moesuite.testing import TaskContract
-from tests.test_embeddings import BYTES, TINY, search_folder
+from tests.test_embeddings import BYTES, TINY, parquet, search_folder, sentences
 from tests.test_understanding import folder as understanding_folder
 
 FEW = ("expert_choice", "soft", "switch")
@@ -47,7 +47,7 @@ class TestDigits(Images):
 
 
 class Text(TaskContract):
-    words = ("task=stdlib", f"task.source={argparse.__file__}", "task.length=32", "task.stride=32")
+    words = ("task=stdlib", f"task.source={argparse.__file__}", "task.length=96", "task.stride=96")
 
     def expected(self, task: Task, outputs: Sequence[Any], batches: Sequence[Batch]) -> dict[str, float]:
         metric = Perplexity(ignore_index=-100)
@@ -118,9 +118,12 @@ class TestProbe(Pairs):
     routers = FEW
 
     @pytest.fixture(autouse=True)
-    def folder(self, real_data: Path) -> None:
-        source = [f"task.source={real_data / 'classification'}", "task.names=[TREC]"]
-        self.words = ("task=text_classification", *source, *TINY, *BYTES)
+    def folder(self, tmp_path_factory: pytest.TempPathFactory) -> None:
+        folder = tmp_path_factory.mktemp("labelled")
+        labels = [number % 3 for number in range(60)]
+        train, test = ({"text": sentences(60, start), "label": labels} for start in (0, 100))
+        parquet(folder / "TREC", train=train, test=test)
+        self.words = ("task=text_classification", f"task.source={folder}", "task.names=[TREC]", *TINY, *BYTES)
 
     def expected(self, task: Task, outputs: Sequence[Any], batches: Sequence[Batch]) -> dict[str, float]:
         x, _ = self.vectors(outputs, batches)

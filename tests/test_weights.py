@@ -90,6 +90,7 @@ def test_a_language_model_becomes_something_else(head: str, options: dict[str, i
     assert bool(new) == (head == "classification")
 
 
+@pytest.mark.slow
 def test_a_run_at_a_higher_resolution_starts_from_another(tmp_path: Path) -> None:
     def run(*words: str) -> RunRecord:
         quick = ["measure=false", "trainer.enable_progress_bar=false", f"records={tmp_path / 'runs'}", "logger=none"]
