@@ -84,7 +84,8 @@ def select(found: list[Candidate], layers: Layers, model: nn.Module) -> list[Can
             raise unknown("layers", layers, rules, "layers=last_half, or layers=[-1] with indices or module names")
         chosen = rules[layers]()
     else:
-        chosen = [_pick(found, names, layer) for layer in layers]
+        picked = [_pick(found, names, layer) for layer in layers]
+        chosen = list({candidate.name: candidate for candidate in picked}.values())  # -1 may be named twice
     if not chosen:
         raise UserError(
             f"layers={layers}: nothing matched; candidates: {', '.join(names)}; type for example layers=[-1]"

@@ -109,7 +109,7 @@ def test_layer_choices() -> None:
     assert replaced("last_half") == ["blocks.2.mlp", "blocks.3.mlp"]
     assert replaced("every_other") == ["blocks.1.mlp", "blocks.3.mlp"]
     assert replaced("all") == [f"blocks.{i}.mlp" for i in range(4)]
-    assert replaced([0, -1]) == ["blocks.0.mlp", "blocks.3.mlp"]
+    assert replaced([0, -1]) == replaced([0, -1, 3]) == ["blocks.0.mlp", "blocks.3.mlp"]
     assert replaced(["blocks.1.mlp"]) == ["blocks.1.mlp"]
 
 

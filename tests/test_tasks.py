@@ -132,6 +132,16 @@ class TestProbe(Pairs):
         return {"accuracy": sklearn.metrics.accuracy_score(y[scored], model.predict(x[scored].double()))}
 
 
+@pytest.mark.slow
+class TestProbeOnRealQuestions(TestProbe):
+    """TREC repeats some of its training questions in its test split."""
+
+    @pytest.fixture(autouse=True)
+    def folder(self, real_data: Path) -> None:
+        source = [f"task.source={real_data / 'classification'}", "task.names=[TREC]"]
+        self.words = ("task=text_classification", *source, *TINY, *BYTES)
+
+
 class TestUnderstanding(TaskContract):
     routers = FEW
 

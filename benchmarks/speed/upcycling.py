@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import copy
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import timm
 from rich.console import Console
 from rich.table import Table
-from torch import nn
+from torch import Tensor, nn
 
 from moesuite.benchmarks.speed.command import Values, command
 from moesuite.memory import keep_freed_memory
@@ -33,19 +33,24 @@ def measure(dense: nn.Module, num_experts: int, rounds: int) -> dict[str, list[f
     for _ in range(rounds + 1):
         for name, build in ways(num_experts).items():
             model = copy.deepcopy(dense)
-            seconds[name].append(seconds_of(lambda build=build, model=model: build(model)))  # type: ignore[misc]
+            seconds[name].append(seconds_of(partial(build, model)))
         weights = [weight for _, layer in moe_layers(model) for weight in layer.experts.parameters()]
-        seconds["clone of the experts"].append(seconds_of(lambda w=weights: [weight.clone() for weight in w]))  # type: ignore[misc]
+        seconds["clone of the experts"].append(seconds_of(partial(_clone, weights)))
     return {name: samples[1:] for name, samples in seconds.items()}
 
 
 def ways(num_experts: int) -> dict[str, Callable[[nn.Module], object]]:
     """Return what makes an MoE of a model."""
-    words = {"num_experts": num_experts, "layers": "every_other", "slots_per_token": 2.0}
     return {
-        "moefy": lambda model: moefy(model, "expert_choice", **words),  # type: ignore[arg-type]
-        "upcycle, with receipt": lambda model: upcycle(model, **words),  # type: ignore[arg-type]
+        "moefy": partial(
+            moefy, router="expert_choice", num_experts=num_experts, layers="every_other", slots_per_token=2.0
+        ),
+        "upcycle, with receipt": partial(upcycle, num_experts=num_experts),
     }
+
+
+def _clone(weights: Sequence[Tensor]) -> list[Tensor]:
+    return [weight.clone() for weight in weights]
 
 
 def extra_copies(build: Callable[[], nn.Module], num_experts: int) -> float:
