@@ -20,11 +20,14 @@ if TYPE_CHECKING:
     from moesuite.moe import MoE as MoE
     from moesuite.moe import aux_loss as aux_loss
     from moesuite.record import RunRecord as RunRecord
+    from moesuite.rerouting import reroute as reroute
     from moesuite.router import LayerSpec as LayerSpec
     from moesuite.router import RaggedRouting as RaggedRouting
     from moesuite.router import Router as Router
     from moesuite.router import SlotRouting as SlotRouting
     from moesuite.router import SoftRouting as SoftRouting
+    from moesuite.saving import load_moe as load_moe
+    from moesuite.saving import save_moe as save_moe
     from moesuite.surgery import moefy as moefy
     from moesuite.train import fit as fit
     from moesuite.upcycling import upcycle as upcycle
@@ -38,11 +41,14 @@ _HOMES = {
     "MoE": "moe",
     "aux_loss": "moe",
     "RunRecord": "record",
+    "reroute": "rerouting",
     "LayerSpec": "router",
     "RaggedRouting": "router",
     "Router": "router",
     "SlotRouting": "router",
     "SoftRouting": "router",
+    "load_moe": "saving",
+    "save_moe": "saving",
     "moefy": "surgery",
     "fit": "train",
     "upcycle": "upcycling",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import torch
@@ -91,6 +92,34 @@ def load_pretrained(name: str) -> nn.Module:
     )
 
 
+def recipe_of(model: Any) -> dict[str, Any] | None:
+    """Return what builds a dense model of this architecture, without weights; None where that is not known.
+
+    For a model of timm that was not built here: its name, classes and image size, but no other argument.
+    """
+    config: Any = getattr(model, "config", None)
+    if hasattr(config, "to_json_string"):
+        return {"hf": type(model).__name__, "config": json.loads(config.to_json_string(use_diff=False))}
+    if (made := getattr(model, "built_from", None)) is not None:
+        return made
+    name = (getattr(model, "pretrained_cfg", None) or {}).get("architecture")
+    if name is None:
+        return None
+    size = getattr(getattr(model, "patch_embed", None), "img_size", None)
+    return {"timm": name, "arguments": {"num_classes": model.num_classes} | ({"img_size": list(size)} if size else {})}
+
+
+def from_recipe(recipe: dict[str, Any]) -> nn.Module:
+    """Build what `recipe_of` describes, with random weights."""
+    if "timm" in recipe:
+        return _timm(recipe["timm"], False, recipe["arguments"])
+    import transformers
+
+    values = dict(recipe["config"])
+    config = transformers.AutoConfig.for_model(values.pop("model_type"), **values)
+    return getattr(transformers, recipe["hf"])._from_config(config)
+
+
 def _as_saved(model: str) -> nn.Module:
     """Load a model of Hugging Face by the class that its configuration names."""
     import transformers
@@ -108,12 +137,14 @@ def _timm(model: str, pretrained: bool, arguments: dict[str, Any]) -> nn.Module:
         close = nearest(model, timm.list_models(), count=5)[:5]
         raise UserError(f"unknown backbone 'timm:{model}'; nearest: {', '.join('timm:' + name for name in close)}")
     try:
-        return timm.create_model(model, pretrained=pretrained, **arguments)
+        built: Any = timm.create_model(model, pretrained=pretrained, **arguments)
     except TypeError as error:
         if "img_size" not in str(error):
             raise
-        rest = {key: value for key, value in arguments.items() if key != "img_size"}
-        return timm.create_model(model, pretrained=pretrained, **rest)
+        arguments = {key: value for key, value in arguments.items() if key != "img_size"}
+        built = timm.create_model(model, pretrained=pretrained, **arguments)
+    built.built_from = {"timm": model, "arguments": arguments}
+    return built
 
 
 def _hf(model: str, pretrained: bool, arguments: dict[str, Any]) -> nn.Module:

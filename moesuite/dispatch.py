@@ -14,11 +14,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from moesuite.experts import Experts
+from moesuite.fused import FusedExperts
 from moesuite.grouped import layout
 from moesuite.routing import RaggedRouting, Routing, SlotRouting, SoftRouting
 
+AnyExperts = Experts | FusedExperts
 
-def apply_experts(x: Float[Tensor, "G T D"], routing: Routing, experts: Experts) -> Float[Tensor, "G T D"]:
+
+def apply_experts(x: Float[Tensor, "G T D"], routing: Routing, experts: AnyExperts) -> Float[Tensor, "G T D"]:
     """Return Σ_e C_e f_e(D_eᵀ x) by the fastest path for the form of `routing`; tokens without an expert get 0."""
     match routing:
         case SoftRouting():
@@ -29,7 +32,7 @@ def apply_experts(x: Float[Tensor, "G T D"], routing: Routing, experts: Experts)
             return _ragged(x, routing, experts)
 
 
-def reference(x: Float[Tensor, "G T D"], routing: Routing, experts: Experts) -> Float[Tensor, "G T D"]:
+def reference(x: Float[Tensor, "G T D"], routing: Routing, experts: AnyExperts) -> Float[Tensor, "G T D"]:
     """The same from the dense tensors, as the papers write it: slow, readable, the oracle of the tests."""
     dispatch, combine = (tensor.to(x.dtype) for tensor in routing.dense())
     slots = torch.einsum("gtec,gtd->egcd", dispatch, x)
@@ -37,7 +40,7 @@ def reference(x: Float[Tensor, "G T D"], routing: Routing, experts: Experts) -> 
     return torch.einsum("gtec,egcd->gtd", combine, outputs)
 
 
-def _soft(x: Tensor, routing: SoftRouting, experts: Experts) -> Tensor:
+def _soft(x: Tensor, routing: SoftRouting, experts: AnyExperts) -> Tensor:
     groups, _, num_experts, capacity = routing.dispatch.shape
     dispatch, combine = routing.dispatch.flatten(2).to(x), routing.combine.flatten(2).to(x)
     slots = dispatch.transpose(1, 2) @ x  # [G, E·C, D]
@@ -46,7 +49,7 @@ def _soft(x: Tensor, routing: SoftRouting, experts: Experts) -> Tensor:
     return combine @ outputs.transpose(0, 1).flatten(1, 2)
 
 
-def _slots(x: Tensor, routing: SlotRouting, experts: Experts) -> Tensor:
+def _slots(x: Tensor, routing: SlotRouting, experts: AnyExperts) -> Tensor:
     groups, num_experts, _ = routing.tokens.shape
     offset = torch.arange(groups, device=routing.tokens.device)[:, None, None] * x.shape[1]
     rows = (routing.tokens.clamp(min=0) + offset).transpose(0, 1).flatten()  # [E·G·C]
@@ -54,7 +57,7 @@ def _slots(x: Tensor, routing: SlotRouting, experts: Experts) -> Tensor:
     return _move(x, rows, weights, lambda slots: experts(slots.unflatten(0, (num_experts, -1))).flatten(0, 1))
 
 
-def _ragged(x: Tensor, routing: RaggedRouting, experts: Experts) -> Tensor:
+def _ragged(x: Tensor, routing: RaggedRouting, experts: AnyExperts) -> Tensor:
     counts = torch.bincount(routing.experts, minlength=routing.num_experts)
     order = routing.experts.argsort(stable=True)
     where = layout(counts.tolist())

@@ -16,6 +16,7 @@ from moesuite.config import RunConfig
 from moesuite.errors import RunFailed
 from moesuite.moe import RoutingWeights, call, contexts, moe_layers, placed, routing_weights, unread_losses
 from moesuite.optim import build_optimizer
+from moesuite.saving import KEY, contents
 from moesuite.stats import Counts, count, is_finite
 from moesuite.task import Batch, Task
 
@@ -57,6 +58,10 @@ class MoEModule(L.LightningModule):
         """Look at the loss at every step where that is free: on a GPU it would wait for the device."""
         self._log_every = max(1, getattr(self.trainer, "log_every_n_steps", 1))
         self._check_every = 1 if self.device.type == "cpu" else self._log_every
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Let the checkpoint say how to build the model, for `moesuite.load_moe`."""
+        checkpoint[KEY] = contents(self.model)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
         """Return the objective; None for a batch of which nothing could be read."""

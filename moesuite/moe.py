@@ -11,9 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from moesuite.dispatch import apply_experts
+from moesuite.dispatch import AnyExperts, apply_experts
 from moesuite.errors import UserError
-from moesuite.experts import Experts
 from moesuite.router import Router
 from moesuite.routing import Routing
 
@@ -87,6 +86,7 @@ class MoE(nn.Module):
         channels_first: tokens come as [G, D, ...], as in convolutional models.
         in_decoder: stands in the decoder of an encoder-decoder.
         renormalise: divide the combine weights of each token by their sum.
+        shared: what every token passes beside the routed experts, [..., D] -> [..., D]; None: nothing.
 
     Attributes:
         routing: the last decision, for statistics; replaced at every forward.
@@ -95,14 +95,16 @@ class MoE(nn.Module):
     def __init__(
         self,
         router: Router,
-        experts: Experts,
+        experts: AnyExperts,
         channels_first: bool = False,
         in_decoder: bool = False,
         renormalise: bool = False,
+        shared: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.router, self.experts = router, experts
         self.channels_first, self.in_decoder, self.renormalise = channels_first, in_decoder, renormalise
+        self.shared = shared
         self.context = RoutingContext()
         self.routing: Routing | None = None
 
@@ -137,7 +139,8 @@ class MoE(nn.Module):
             routing = self.router(tokens.float(), mask)
             routing = routing.renormalised() if self.renormalise else routing
         self._keep(routing)
-        return apply_experts(tokens, routing, self.experts).reshape(x.shape)
+        y = apply_experts(tokens, routing, self.experts).reshape(x.shape)
+        return y if self.shared is None else y + self.shared(x)
 
     def _keep(self, routing: Routing) -> None:
         if not self.context.is_open:

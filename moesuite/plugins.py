@@ -155,7 +155,7 @@ def build_router(name: str, spec: LayerSpec, options: Mapping[str, Any]) -> Rout
     cls = router_class(name)
     valid = checked_options(cls.__init__, options, "router")
     router = cls(spec, **valid)
-    router.options = valid
+    router.name, router.options = name, valid
     return router
 
 

@@ -101,15 +101,17 @@ class Router(nn.Module, ABC):
         paper: author, year and link of the work that describes it.
         causal: claims that no token's routing depends on a later token, in training too.
         drops: claims that a token can be refused for lack of capacity, so that evaluation is also done without limit.
+        sized: its parameters depend on the number of tokens of a group, which the layer then has to know.
         adaptive: claims that the number of pairs depends on the values of tokens (ReLU gates), so that accounting
             without data expects the budget.
         limited: whether a router that drops keeps its training capacity in evaluation (the board's second figure).
-        options: its own parameters as `build_router` gave them, so that it can be built anew.
+        name, options: by which `build_router` made it, so that it can be built anew.
         ids: [G, T], the token ids of this forward where the model has them; else None.
     """
 
     paper: ClassVar[str] = ""
     drops: ClassVar[bool] = False
+    sized: ClassVar[bool] = False
     adaptive: ClassVar[bool] = False
     causal: bool = False
 
@@ -117,7 +119,7 @@ class Router(nn.Module, ABC):
         super().__init__()
         self.spec = spec
         self.limited = False
-        self.options: Mapping[str, Any] = {}
+        self.name, self.options = "", dict[str, Any]()
         self.ids: Tensor | None = None
 
     @property

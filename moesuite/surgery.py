@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from moesuite.candidates import Adapter, Candidate, Layers, candidates, select
+from moesuite.description import describe
+from moesuite.example import default_example
 from moesuite.experts import Experts
 from moesuite.moe import MoE, RoutingContext, Side, call, evaluating, is_encoder_decoder
 from moesuite.plugins import build_router, router_class
@@ -28,6 +30,7 @@ def moefy(
     example: Any = None,
     renormalise: bool = False,
     adapter: Adapter | None = None,
+    decoder: Mapping[str, Any] | None = None,
     **router_options: Any,
 ) -> nn.Module:
     """Replace MLPs of `model` by MoE layers, in place, and return it. Every expert starts as a copy of its MLP.
@@ -46,6 +49,7 @@ def moefy(
             None: one image of the size that the model was made for.
         renormalise: divide the combine weights of each token by their sum, as `moesuite.upcycle` does for images.
         adapter: takes modules of the model apart that no form of `moesuite.mlps` knows; None for all others.
+        decoder: another router for the layers of a decoder beside an encoder: its `name`, and options of its own.
         router_options: the router's own parameters.
 
     Raises:
@@ -60,31 +64,62 @@ def moefy(
     chosen = select(candidates(model, adapter), layers, model)
     if router_class(router) is Dense:
         return model
-    tokens = _tokens_per_group(model, chosen, example)
+    kinds = {False: (router, router_options), True: (router, router_options)}
+    if decoder is not None:
+        kinds[True] = (str(decoder["name"]), {key: value for key, value in decoder.items() if key != "name"})
+    sized = any(router_class(name).sized for name, _ in kinds.values())
+    tokens = _tokens_per_group(model, chosen, example) if sized else {}
     # all are built before the first expert is made: an error leaves the model as it was
-    routers = [
-        build_router(router, LayerSpec(dim, num_experts, slots_per_token, eval_slots_per_token, length), router_options)
-        for dim, length in ((candidate.mlp.up.in_features, tokens.get(candidate.name)) for candidate in chosen)
-    ]
+    routers = []
+    for candidate in chosen:
+        length = tokens.get(candidate.name)
+        spec = LayerSpec(candidate.mlp.up.in_features, num_experts, slots_per_token, eval_slots_per_token, length)
+        routers.append(build_router(kinds[in_decoder(candidate.name)][0], spec, kinds[in_decoder(candidate.name)][1]))
+    return install(model, chosen, routers, renormalise)
+
+
+def in_decoder(name: str) -> bool:
+    """Return whether a module of this name stands in the decoder of an encoder-decoder."""
+    return "decoder" in name.split(".")
+
+
+def install(model: nn.Module, chosen: list[Candidate], routers: list[Router], renormalise: bool) -> nn.Module:
+    """Put MoE layers with these routers in the places of the `chosen` MLPs, which are forgotten, and return the model.
+
+    One by one, each MLP forgotten where its experts stand: no second copy of the model in memory.
+    """
     context = RoutingContext()
-    while chosen:  # one by one, each MLP forgotten where its experts stand: no second copy of the model in memory
-        _replace(model, chosen.pop(0), routers.pop(0), num_experts, renormalise, context)
+    while chosen:
+        _replace(model, chosen.pop(0), routers.pop(0), renormalise, context)
+    return attach(model, context)
+
+
+def _replace(model: nn.Module, old: Candidate, router: Router, renormalise: bool, context: RoutingContext) -> None:
+    """Put an MoE layer in the place of an MLP."""
+    experts = Experts(old.mlp, router.spec.num_experts)
+    layer = MoE(router, experts, old.mlp.channels_first, in_decoder(old.name), renormalise)
+    weight = old.mlp.up.weight
+    put(model, old.name, layer.to(weight.device, weight.dtype), context)
+    for name, module in old.also.items():
+        model.set_submodule(name, module)
+
+
+def put(model: nn.Module, name: str, layer: MoE, context: RoutingContext) -> None:
+    """Put an MoE layer in the place of a module."""
+    layer.context = context
+    model.set_submodule(name, layer.train(model.training))
+
+
+def attach(model: nn.Module, context: RoutingContext) -> nn.Module:
+    """Let every forward of the model open and close the context of its layers, and return the model.
+
+    A configuration of Hugging Face's gets the description of the layers: `save_pretrained` writes it.
+    """
     model.register_forward_pre_hook(_Begin(context), with_kwargs=True)
     model.register_forward_hook(_End(context))
+    if hasattr(config := getattr(model, "config", None), "to_json_string"):
+        config.moesuite = describe(model).model_dump()  # type: ignore[union-attr]
     return model
-
-
-def _replace(
-    model: nn.Module, old: Candidate, router: Router, num_experts: int, renormalise: bool, context: RoutingContext
-) -> None:
-    """Put an MoE layer in the place of an MLP."""
-    in_decoder = "decoder" in old.name.split(".")
-    layer = MoE(router, Experts(old.mlp, num_experts), old.mlp.channels_first, in_decoder, renormalise)
-    layer.context = context
-    weight = old.mlp.up.weight
-    new = {old.name: layer.to(weight.device, weight.dtype).train(model.training), **old.also}
-    for name, module in new.items():
-        model.set_submodule(name, module)
 
 
 def _tokens_per_group(model: nn.Module, chosen: list[Candidate], example: Any) -> dict[str, int]:
@@ -112,18 +147,6 @@ def _tokens_per_group(model: nn.Module, chosen: list[Candidate], example: Any) -
         for handle in handles:
             handle.remove()
     return tokens
-
-
-def default_example(model: nn.Module) -> Tensor | None:
-    """Return one blank image of the size that a timm model was made for; None for other models."""
-    size = getattr(model, "default_cfg", {}).get("input_size") if hasattr(model, "default_cfg") else None
-    if size is None:
-        return None
-    embed = getattr(model, "patch_embed", None)
-    height, width = getattr(embed, "img_size", None) or size[-2:]
-    parameter = next(model.parameters())
-    channels = next((m.in_channels for m in model.modules() if isinstance(m, nn.Conv2d)), size[0])
-    return parameter.new_zeros(1, channels, height, width)
 
 
 class _Begin:

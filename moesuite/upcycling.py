@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -21,12 +22,13 @@ from torch import Tensor, nn
 from moesuite.backbones import load_pretrained
 from moesuite.candidates import Adapter, Candidate, Layers, candidates, looks_like_mlp, mixes_tokens, select
 from moesuite.errors import UserError
+from moesuite.example import is_text, random_example
 from moesuite.moe import MoE, call, evaluating, moe_layers
 from moesuite.router import Gate
-from moesuite.surgery import begin_routing, default_example, moefy
+from moesuite.saving import load_moe
+from moesuite.surgery import begin_routing, moefy
 
 STD = 0.02  # of new routers, as in the paper
-GROUPS, TOKENS = 2, 16  # of a random text, where no example is given
 
 
 @dataclass(frozen=True)
@@ -94,20 +96,21 @@ def upcycle(
     renormalise: bool | None = None,
     example: Any = None,
     adapter: Adapter | None = None,
+    decoder: Mapping[str, Any] | None = None,
     **router_options: Any,
 ) -> tuple[nn.Module, Receipt]:
     """Make MoE layers of the MLPs of a trained model, in place; see `moesuite.moefy`.
 
     Args:
         model: trained, of timm or Hugging Face, or with MLPs that `adapter` takes apart; or the name of one:
-            `timm:<pretrained name>`, `hf:<local folder or hub id>`.
+            `timm:<pretrained name>`, `hf:<local folder or hub id>`; or the checkpoint of a dense run.
         router, num_experts, layers, slots_per_token, eval_slots_per_token, router_options: as for `moefy`.
         router_std: standard deviation of the weights of routers with a linear gate, >= 0.
         expert_noise: standard deviation of the noise on the experts' weights, >= 0; 0: exact copies.
         renormalise: divide the combine weights of each token by their sum; None: for models of images only, as it
             hurts language in the paper.
         example: an input of the model, for the receipt; None: random images or tokens, always the same.
-        adapter: as for `moefy`.
+        adapter, decoder: as for `moefy`; the paper's T5: expert choice, decoder={"name": "token_choice", "k": 2}.
 
     Returns:
         The model, and the receipt.
@@ -116,7 +119,7 @@ def upcycle(
         UserError: if nothing can be loaded or replaced, for an option out of range, or where an example is missing.
     """
     _check(router_std, expert_noise)
-    model = load_pretrained(model) if isinstance(model, str) else model
+    model = _load(model) if isinstance(model, str) else model
     example = random_example(model) if example is None else example
     found = candidates(model, adapter)
     chosen = select(found, layers, model)
@@ -124,16 +127,27 @@ def upcycle(
     seen = _observe(model, chosen, example)
     before, skipped = _size(model), _skipped(model, found, names)
     del found, chosen  # they hold the MLPs, which are to be forgotten one by one
-    images = not _is_text(model)
+    images = not is_text(model)
     renormalise = images if renormalise is None else renormalise
     tokens = example if images else None  # texts differ in length
     budget = slots_per_token, eval_slots_per_token
-    model = moefy(model, router, num_experts, names, *budget, tokens, renormalise, adapter, **router_options)
+    model = moefy(model, router, num_experts, names, *budget, tokens, renormalise, adapter, decoder, **router_options)
     new = [(name, layer) for name, layer in moe_layers(model) if name in seen]  # none for the router "dense"
     for _, layer in new:
         _initialise(layer, router_std, expert_noise)
     rows = [_compare(name, layer, model, example, seen[name]) for name, layer in new]
     return model, Receipt(rows, before, _size(model), skipped)
+
+
+def _load(name: str) -> nn.Module:
+    """Load a pretrained model by its name, or the model of a run by its checkpoint."""
+    if not Path(name).expanduser().is_file():
+        return load_pretrained(name)
+    if list(moe_layers(model := load_moe(name))):
+        raise UserError(
+            f"{name}: this model has MoE layers; allowed: a dense one, as a run of router=dense leaves behind"
+        )
+    return model
 
 
 def _check(router_std: float, expert_noise: float) -> None:
@@ -144,34 +158,6 @@ def _check(router_std: float, expert_noise: float) -> None:
 
 def _size(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
-
-
-def _is_text(model: Any) -> bool:
-    return hasattr(getattr(model, "config", None), "vocab_size")
-
-
-def random_example(model: Any) -> Any:
-    """Return an input of a timm or Hugging Face model: normal pixels, or tokens without padding; always the same.
-
-    Raises:
-        UserError: for a model whose inputs are not known.
-    """
-    random = torch.Generator().manual_seed(0)
-    config: Any = getattr(model, "config", None)
-    parameter = next(model.parameters())
-    if (blank := default_example(model)) is not None:
-        return torch.randn(blank.shape, generator=random).to(parameter)
-    if _is_text(model):
-        ids = torch.randint(config.vocab_size, (GROUPS, TOKENS), generator=random).to(parameter.device)
-        text = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
-        return text | {f"decoder_{key}": value for key, value in text.items() if config.is_encoder_decoder}
-    if hasattr(config, "image_size") and hasattr(config, "num_channels"):
-        shape = (GROUPS, config.num_channels, config.image_size, config.image_size)
-        return {"pixel_values": torch.randn(shape, generator=random).to(parameter)}
-    raise UserError(
-        f"{type(model).__name__}: its inputs are not known, and the receipt needs one; type example=<a tensor, or a "
-        "dict of keyword arguments>"
-    )
 
 
 def _skipped(model: nn.Module, found: list[Candidate], chosen: list[str]) -> dict[str, str]:

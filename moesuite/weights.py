@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import pickle
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from moesuite.errors import UserError
 
+SHOWN = 5  # names of weights that do not fit
 OURS = "model."  # what a run's checkpoint puts before the names of weights
 
 
@@ -56,13 +58,25 @@ def start_from(model: nn.Module, checkpoint: str) -> None:
     taken = {name: value for name in own if (value := given.get(name.removeprefix(base))) is not None}
     unfit = [name for name in own if name not in taken or taken[name].shape != own[name].shape]
     if wrong := [name for name in unfit if not name.startswith(head)]:
-        found = tuple(taken[wrong[0]].shape) if wrong[0] in taken else "missing"
         raise UserError(
-            f"init={checkpoint}: {len(wrong)} of {len(own)} weights do not fit, the first is {wrong[0]}: "
-            f"{found} in the checkpoint, {tuple(own[wrong[0]].shape)} in this run; allowed: a run of the same "
+            f"init={checkpoint}: {misfits({name: own[name] for name in wrong}, taken)}; allowed: a run of the same "
             "backbone, router, layers, experts and slots (at another resolution, slots_per_token keeps their number)"
         )
     model.load_state_dict({**own, **{name: value for name, value in taken.items() if name not in unfit}})
+
+
+def misfits(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str:
+    """Return which of the weights `own` of a model are missing in `given` or of another shape, the first five by name.
+
+    Empty if all fit.
+    """
+    wrong = [
+        f"{name}: {tuple(given[name].shape) if name in given else 'missing'}, here {tuple(value.shape)}"
+        for name, value in own.items()
+        if name not in given or given[name].shape != value.shape
+    ]
+    more = f" and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
+    return f"weights that do not fit: {'; '.join(wrong[:SHOWN])}{more}" if wrong else ""
 
 
 def _read(checkpoint: str) -> dict[str, Tensor]:

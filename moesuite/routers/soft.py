@@ -29,6 +29,7 @@ class Soft(Router):
     """Soft mixtures over a fixed number of slots per expert."""
 
     paper = "Puigcerver et al. 2023, https://arxiv.org/abs/2308.00951"
+    sized = True
 
     def __init__(
         self,

@@ -25,15 +25,17 @@ class USMoE(Router):
 
     paper = "Do, Le and Tran 2025, https://arxiv.org/abs/2503.22996"
 
-    def __init__(self, spec: LayerSpec, alpha: Annotated[float, Ge(0), Le(1)] = 0.5) -> None:
+    def __init__(self, spec: LayerSpec, alpha: Annotated[float, Ge(0), Le(1)] = 0.5, normalise: bool = False) -> None:
         """Build the router.
 
         Args:
             spec: the layer.
             alpha: share α of the expert-choice score, in [0, 1].
+            normalise: divide a token's scores by their sum over all experts, as the official code does in models that
+                normalise their top-K weights.
         """
         super().__init__(spec)
-        self.alpha = alpha
+        self.alpha, self.normalise = alpha, normalise
         self.gate = Gate(spec.dim, spec.num_experts)
 
     def forward(self, x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None) -> RaggedRouting:
@@ -41,6 +43,8 @@ class USMoE(Router):
         num_experts, budget = self.spec.num_experts, self.slots_per_token or 0.0
         logits = self.gate(x)  # [G, T, E]
         scores = (1 - self.alpha) * logits.softmax(dim=-1) + self.alpha * 2 * logits.sigmoid() / num_experts
+        if self.normalise:
+            scores = scores / scores.sum(dim=-1, keepdim=True)
         if mask is not None:
             scores = scores.masked_fill(~mask[..., None], -1.0)
         weights, kept = top(scores.flatten(1), max(1, round(length * budget)))  # [G, n]

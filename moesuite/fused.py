@@ -1,0 +1,138 @@
+"""Hugging Face's own MoE layers taken apart, their weights read where they are: nothing is copied.
+
+Known are blocks of a `gate` and of `experts` with the fused weights `gate_up_proj` [E, 2H, D] and `down_proj`
+[E, D, H], and beside them nothing, or an expert that every token passes: those of OLMoE, Mixtral, Qwen2-MoE, Qwen3-MoE,
+DeepSeek V2 and V3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from moesuite.choice import dropless
+from moesuite.grouped import Layout, grouped_linear
+from moesuite.router import LayerSpec, RaggedRouting, Router
+
+WEIGHTS = {"gate_up_proj", "down_proj"}
+SHARED: tuple[set[str], ...] = (
+    set(),
+    {"shared_expert", "shared_expert_gate"},
+    {"shared_experts"},
+)  # beside gate, experts
+OWN = "own"  # name of the rule that a model came with
+
+
+class FusedExperts(nn.Module):
+    """E gated experts on the weights of a Hugging Face module, [E, N, D] -> [E, N, D].
+
+    Args:
+        experts: has `gate_up_proj`, `down_proj` and `act_fn`.
+        scale: of the answers, where the model scales its combine weights.
+    """
+
+    def __init__(self, experts: Any, scale: float = 1.0) -> None:
+        super().__init__()
+        self.gate_up_proj: Tensor = experts.gate_up_proj  # [E, 2H, D]
+        self.down_proj: Tensor = experts.down_proj  # [E, D, H]
+        self.act, self.scale = experts.act_fn, scale
+        self.num_experts, self.dim = len(self.down_proj), self.down_proj.shape[1]
+
+    @property
+    def flops_per_row(self) -> int:
+        """Multiply-adds of one expert on one token, times 2."""
+        return 2 * (self.gate_up_proj[0].numel() + self.down_proj[0].numel())
+
+    def forward(self, x: Float[Tensor, "E N D"]) -> Float[Tensor, "E N D"]:
+        """Apply expert e to x[e]."""
+        return torch.bmm(self._hidden(torch.bmm(x, self.gate_up_proj.mT)), self.down_proj.mT)
+
+    def ragged(self, x: Float[Tensor, "N D"], where: Layout) -> Float[Tensor, "N D"]:
+        """Apply expert e to the rows of x that `where` gives it."""
+        hidden = self._hidden(grouped_linear(x, self.gate_up_proj.mT, None, where))
+        return grouped_linear(hidden, self.down_proj.mT, None, where)
+
+    def _hidden(self, both: Tensor) -> Tensor:
+        gate, up = both.chunk(2, dim=-1)
+        hidden = self.act(gate) * up
+        return hidden if self.scale == 1 else hidden * self.scale
+
+
+class Shared(nn.Module):
+    """The expert that every token passes, [..., D] -> [..., D], weighed by a sigmoid gate where there is one."""
+
+    def __init__(self, mlp: nn.Module, gate: nn.Module | None) -> None:
+        super().__init__()
+        self.mlp, self.gate = mlp, gate
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return its weighed answer."""
+        return self.mlp(x) if self.gate is None else self.gate(x).sigmoid() * self.mlp(x)
+
+
+class OwnRule(Router):
+    """The rule that a model came with: its own gate module decides, and every choice is served."""
+
+    causal = True
+
+    def __init__(self, spec: LayerSpec, gate: nn.Module) -> None:
+        super().__init__(spec)
+        self.gate, self.name = gate, OWN
+
+    def forward(self, x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None) -> RaggedRouting:
+        """Ask the gate, in the precision of its weights."""
+        tokens = x.flatten(0, 1).to(next(self.gate.parameters()).dtype)
+        _, weights, experts = self.gate(tokens)
+        weights, experts = (value.unflatten(0, x.shape[:2]) for value in (weights.float(), experts))
+        if mask is not None:
+            experts = experts.masked_fill(~mask[..., None], self.spec.num_experts)
+        return dropless(weights, experts, self.spec.num_experts)
+
+
+@dataclass(frozen=True)
+class Block:
+    """One MoE layer of a Hugging Face model.
+
+    Attributes:
+        name: of the module.
+        gate: decides; called with tokens [N, D], returns (logits, combine weights, experts), each [N, ...].
+        experts: with the fused weights.
+        shared: what every token passes beside them.
+        k: experts per token.
+        scale: of the combine weights.
+    """
+
+    name: str
+    gate: Any
+    experts: Any
+    shared: Shared | None
+    k: int
+    scale: float
+
+
+def blocks(model: nn.Module) -> Iterator[Block]:
+    """Yield the MoE layers of a Hugging Face model that can be read, in its order."""
+    for name, module in model.named_modules():
+        parts = dict(module.named_children())
+        experts, rest = parts.get("experts"), parts.keys() - {"experts", "gate"}
+        gate: Any = parts.get("gate")
+        fused = experts is not None and {name for name, _ in experts.named_parameters()} == WEIGHTS
+        if not fused or not hasattr(gate, "top_k") or rest not in SHARED or not hasattr(experts, "act_fn"):
+            continue
+        mlp = parts.get("shared_expert", parts.get("shared_experts"))
+        shared = None if mlp is None else Shared(mlp, parts.get("shared_expert_gate"))
+        scale = float(getattr(gate, "routed_scaling_factor", 1.0))
+        yield Block(name, gate, experts, shared, gate.top_k, scale)
+
+
+@torch.no_grad()
+def normalises(block: Block) -> bool:
+    """Return whether a block divides the weights of a token by their sum: measured where all experts are equal."""
+    weight = block.gate.weight
+    _, weights, _ = block.gate(weight.new_zeros(1, weight.shape[1]))
+    return block.k < len(weight) and abs(weights.float().sum().item() / block.scale - 1) < 0.01

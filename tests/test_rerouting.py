@@ -1,0 +1,231 @@
+"""Rerouting: the own rule reproduces the model, no weight is copied, padding and shared experts stay as they are."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from torch import Tensor, nn
+
+from moesuite import UserError, reroute
+from moesuite.compute import cost
+from moesuite.moe import moe_layers
+from tests.test_hf import build as build_dense
+
+SMALL: dict[str, Any] = {
+    "vocab_size": 50,
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "num_experts_per_tok": 2,
+    "bos_token_id": None,
+    "eos_token_id": None,
+    "pad_token_id": None,
+}
+DEEPSEEK = SMALL | {
+    "n_routed_experts": 8,
+    "moe_intermediate_size": 24,
+    "n_shared_experts": 2,
+    "first_k_dense_replace": 1,
+    "num_hidden_layers": 3,
+    "num_key_value_heads": 2,
+    "q_lora_rank": 16,
+    "kv_lora_rank": 16,
+    "qk_rope_head_dim": 8,
+    "qk_nope_head_dim": 8,
+    "v_head_dim": 16,
+    "n_group": 4,
+    "topk_group": 2,
+    "routed_scaling_factor": 2.5,
+}
+QWEN = SMALL | {"num_experts": 8, "moe_intermediate_size": 24}
+MODELS: dict[str, tuple[str, dict[str, Any]]] = {
+    "olmoe": ("olmoe", SMALL | {"num_experts": 8}),
+    "mixtral": ("mixtral", SMALL | {"num_local_experts": 8}),
+    "qwen2_moe": ("qwen2_moe", QWEN | {"shared_expert_intermediate_size": 40}),
+    "qwen3_moe": ("qwen3_moe", QWEN | {"head_dim": 16, "norm_topk_prob": True}),
+    "deepseek_v2": ("deepseek_v2", DEEPSEEK | {"topk_method": "group_limited_greedy"}),
+    "deepseek_v3": ("deepseek_v3", DEEPSEEK),
+}
+
+
+def build(name: str) -> Any:
+    """Return a small model with sharp weights, so that another choice of experts is another answer."""
+    kind, options = MODELS[name]
+    torch.manual_seed(0)
+    model = transformers.AutoModelForCausalLM.from_config(transformers.AutoConfig.for_model(kind, **options)).eval()
+    for parameter in model.parameters():
+        if parameter.ndim >= 2:
+            nn.init.normal_(parameter, std=0.3)
+    if name == "deepseek_v3":
+        for module in model.modules():
+            if hasattr(module, "e_score_correction_bias"):
+                module.e_score_correction_bias.normal_(std=0.3)
+    return model
+
+
+def batch(padding: int = 3, left: bool = False) -> dict[str, Tensor]:
+    ids = torch.randint(50, (2, 12), generator=torch.Generator().manual_seed(0))
+    mask, fill = torch.ones_like(ids), ids.new_zeros(2, padding)
+    sides = (fill, ids) if left else (ids, fill)
+    masks = (fill, mask) if left else (mask, fill)
+    return {"input_ids": torch.cat(sides, dim=1), "attention_mask": torch.cat(masks, dim=1)}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_own_rule_reproduces_the_logits(name: str) -> None:
+    model = build(name)
+    expected = model(**batch())["logits"][:, :12]
+    rerouted, rows = reroute(model, "own")
+    assert rerouted is model and len(rows) == 2
+    torch.testing.assert_close(model(**batch())["logits"][:, :12], expected, atol=1e-4, rtol=1e-5)
+    for row in rows:
+        assert row.identity <= 1e-5 * row.scale and row.kept == 1 and row.pairs_per_token == 2
+
+
+@pytest.mark.parametrize("name", ["olmoe", "mixtral", "qwen2_moe", "qwen3_moe"])
+def test_token_choice_is_the_rule_of_most_of_them(name: str) -> None:
+    """Top-2 by softmax, normalised where the model does it; DeepSeek limits groups of experts besides."""
+    model = build(name)
+    expected = model(**batch())["logits"][:, :12]
+    _, rows = reroute(model, "token_choice")
+    torch.testing.assert_close(model(**batch())["logits"][:, :12], expected, atol=1e-4, rtol=1e-5)
+    assert all(row.difference <= 1e-5 * row.scale for row in rows)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_no_weight_is_copied_or_changed(name: str) -> None:
+    model = build(name)
+    before = {id(value): value.clone() for value in model.parameters()}
+    reroute(model, "usmoe")
+    after = {id(value): value for value in model.parameters()}
+    assert after.keys() == before.keys() and all(torch.equal(after[key], before[key]) for key in before)
+    layer = next(layer for _, layer in moe_layers(model))
+    assert layer.router.gate.weight.shape == (8, 32)
+    if name.startswith(("qwen2", "deepseek")):
+        assert layer.shared is not None
+
+
+def test_usmoe_in_a_model_by_hand() -> None:
+    """s = (softmax(z) + 2σ(z)/E) / 2 with the trained gate; 12 tokens of 2 experts: the best 24 pairs of a sequence."""
+    model = build("olmoe")
+    gate = model.model.layers[0].mlp.gate.weight.detach().clone()
+    seen: list[Tensor] = []
+    model.model.layers[0].mlp.register_forward_hook(lambda _, args, y: seen.append(args[0]))
+    model(**batch(padding=0))
+    _, rows = reroute(model, "usmoe", slots_per_token=1.5)
+    model(**batch(padding=0))
+    logits = seen[0].detach() @ gate.T
+    scores = (logits.softmax(-1) + 2 * logits.sigmoid() / 8) / 2
+    ((_, layer), _) = moe_layers(model)
+    combine = layer.routing.dense()[1].sum(-1)  # type: ignore[union-attr]
+    for group in range(2):
+        best = scores[group].flatten().topk(18).indices  # 12 · 1.5
+        expected = torch.zeros(96).index_copy(0, best, scores[group].flatten()[best]).view(12, 8)
+        torch.testing.assert_close(combine[group], expected, atol=1e-5, rtol=1e-4)
+    assert all(row.pairs_per_token == 1.5 and row.difference > 0.01 * row.scale for row in rows)
+
+
+def test_usmoe_is_normalised_as_its_code_does_it() -> None:
+    for name, normalise in (("olmoe", False), ("mixtral", True), ("qwen3_moe", True)):
+        model, _ = reroute(build(name), "usmoe")
+        layer = next(layer for _, layer in moe_layers(model))
+        assert layer.router.normalise is normalise and not layer.renormalise, name
+
+
+@pytest.mark.parametrize("name", ["olmoe", "deepseek_v3"])
+@pytest.mark.parametrize("left", [False, True])
+def test_padding_neither_competes_nor_counts(name: str, left: bool) -> None:
+    model, _ = reroute(build(name), "usmoe")
+    few, more = (
+        model(**batch(padding, left), position_ids=positions(padding, left))["logits"][:, padding if left else 0 :][
+            :, :12
+        ]
+        for padding in (0, 5)
+    )
+    torch.testing.assert_close(few, more, atol=1e-4, rtol=1e-4)
+
+
+def positions(padding: int, left: bool) -> Tensor:
+    order = torch.arange(12 + padding) - (padding if left else 0)
+    return order.clamp(min=0).expand(2, -1)
+
+
+def test_some_layers_only() -> None:
+    model, rows = reroute(build("olmoe"), "expert_choice", layers=["model.layers.1.mlp"])
+    assert [row.layer for row in rows] == ["model.layers.1.mlp"] == [name for name, _ in moe_layers(model)]
+    assert "keeps" in str(rows[0]) and "model.layers.1.mlp" in str(rows[0])
+
+
+def test_weights_in_half_precision() -> None:
+    model = build("qwen2_moe").bfloat16()
+    expected = model(**batch())["logits"][:, :12].float()
+    reroute(model, "own")
+    assert (model(**batch())["logits"][:, :12].float() - expected).abs().max() < 0.05 * expected.abs().max()
+
+
+def test_a_rerouted_model_trains_and_is_accounted() -> None:
+    model, _ = reroute(build("qwen2_moe"), "token_choice")
+    model.train()(**batch(), labels=batch()["input_ids"])["loss"].backward()
+    missing = [name for name, parameter in model.named_parameters() if parameter.grad is None]
+    assert missing == []
+    found = cost(model.eval(), batch(padding=0))
+    # 2 of 8 experts of 3 · 24 · 32 weights each, in 2 layers
+    assert found.parameters_total - found.parameters_active == 2 * 6 * 3 * 24 * 32
+
+
+def test_the_number_of_pairs_of_the_loss_free_router_follows_its_bias() -> None:
+    model = build("deepseek_v3")
+    bias = model.model.layers[1].mlp.gate.e_score_correction_bias.clone()
+    reroute(model, "loss_free")
+    layer = next(layer for _, layer in moe_layers(model))
+    assert torch.equal(layer.router.bias, bias)
+
+
+@pytest.mark.parametrize("router", ["soft", "cosine"])
+def test_routers_that_need_weights_that_the_model_lacks(router: str) -> None:
+    model = build("olmoe")
+    with pytest.raises(UserError, match=rf"router={router}.*type for example"):
+        reroute(model, router)
+    assert not list(moe_layers(model))
+
+
+def test_a_dense_model_is_refused() -> None:
+    with pytest.raises(UserError, match=r"GPT2LMHeadModel has no MoE layers .*it is dense; type moesuite.upcycle"):
+        reroute(build_dense("gpt2"))
+
+
+def test_a_block_without_adapter_is_named() -> None:
+    class OddMoeBlock(nn.Module):
+        pass
+
+    with pytest.raises(UserError, match="modules that have no adapter: OddMoeBlock; allowed: OLMoE"):
+        reroute(nn.Sequential(OddMoeBlock()))
+
+
+def test_a_layer_that_does_not_exist() -> None:
+    with pytest.raises(UserError, match="unknown MoE layer 'model.layers.7.mlp'; nearest: model.layers"):
+        reroute(build("olmoe"), layers=["model.layers.7.mlp"])
+
+
+def test_a_model_that_routes_by_another_rule_is_refused() -> None:
+    model = build("olmoe")
+    block = model.model.layers[0].mlp
+    forward = block.forward
+    block.forward = lambda x: 2 * forward(x)
+    with pytest.raises(UserError, match=r"model.layers.0.mlp: rebuilt with its own rule it answers"):
+        reroute(model)
+    assert not list(moe_layers(model))
+
+
+def test_copies_are_independent() -> None:
+    model, _ = reroute(build("olmoe"), "usmoe")
+    other = copy.deepcopy(model)
+    with torch.no_grad():
+        next(layer for _, layer in moe_layers(other)).experts.down_proj.zero_()
+    assert next(layer for _, layer in moe_layers(model)).experts.down_proj.abs().sum() > 0
