@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import lru_cache, partial
+from itertools import chain
 from typing import Any
 
 import torch
@@ -13,12 +16,18 @@ from torch import nn
 from moesuite.backbones import build_backbone
 from moesuite.certificate import build_with, causal, causal_routers
 from moesuite.config import RunConfig
+from moesuite.depth import tile_depth
 from moesuite.errors import UserError
+from moesuite.fused import OWN, blocks
+from moesuite.handover import take_weights
 from moesuite.moe import moe_layers
 from moesuite.plugins import checked_options, task_class
+from moesuite.record import UpcycledLayer
+from moesuite.rerouting import reroute
 from moesuite.subject import Subject
 from moesuite.surgery import moefy
 from moesuite.task import Task
+from moesuite.upcycling import upcycle
 from moesuite.weights import start_from
 
 
@@ -46,46 +55,115 @@ def _shared(options: str) -> Task:
     return build_task(json.loads(options))
 
 
-def build_models(config: RunConfig, task: Task, example: Any) -> tuple[nn.Module, nn.Module]:
+@dataclass(frozen=True)
+class Built:
+    """The models of a run.
+
+    Attributes:
+        model: with its MoE layers.
+        dense: the matched one with the same initial weights; of a rerouted model, the one with its own rule.
+        surgery: what makes the one of the other.
+        receipt: what upcycling changed, by layer.
+    """
+
+    model: nn.Module
+    dense: nn.Module
+    surgery: Callable[[nn.Module], nn.Module]
+    receipt: list[UpcycledLayer] = field(default_factory=list)
+
+
+def build_models(config: RunConfig, task: Task, example: Any) -> Built:
     """Return the model with its MoE layers, and the matched dense model with the same initial weights.
 
     Raises:
-        UserError: for a router that looks ahead on a causal task, or `init` weights that do not fit.
+        UserError: for a router that looks ahead on a causal task, or `init` or `upcycle` weights that do not fit.
     """
     backbone = config.backbone
     dense = build_backbone(
         backbone.model, backbone.pretrained, backbone.seed, task.backbone_arguments(), backbone.kwargs
     )
+    if config.tile_depth > 1 and config.upcycle is None:
+        raise UserError(f"tile_depth={config.tile_depth} repeats trained blocks; type upcycle=<checkpoint> beside it")
+    if config.upcycles_run and not next(dense.parameters()).is_meta:
+        _upcycle_weights(config, dense)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.router_seed)
-        model = moefy(
-            copy.deepcopy(dense),
-            config.router["name"],
-            config.num_experts,
-            config.layers,
-            config.slots_per_token,
-            config.eval_slots_per_token,
-            example,
-            config.renormalise,
-            **config.router_options,
-        )
+        built = _rerouted(config, dense) if any(blocks(dense)) else _with_layers(config, dense, example)
     if config.init is not None:
-        start_from(model, config.init)
-    decoders = task.causal_decoder and any(layer.in_decoder for _, layer in moe_layers(model))
+        start_from(built.model, config.init)
+    decoders = task.causal_decoder and any(layer.in_decoder for _, layer in moe_layers(built.model))
     if (task.causal or decoders) and not config.allow_noncausal:
-        refuse_lookahead(config, "in the decoder, this task" if decoders else "this task")
-    return model, dense
+        refuse_lookahead(config, decoders)
+    return built
 
 
-def refuse_lookahead(config: RunConfig, where: str = "this task") -> None:
+def _upcycle_weights(config: RunConfig, dense: nn.Module) -> None:
+    assert config.upcycle is not None
+    if config.upcycle_state == "weights":  # another head is new, positions are interpolated
+        start_from(dense, config.upcycle, "upcycle")
+    else:
+        take_weights(dense, config.upcycle)
+
+
+def _with_layers(config: RunConfig, dense: nn.Module, example: Any) -> Built:
+    """Make MoE layers of the MLPs of a copy of `dense`."""
+    renormalise = config.renormalise
+    if renormalise is None:
+        renormalise = config.upcycle is not None and config.reads_images
+    choices: dict[str, Any] = {
+        "router": config.router["name"],
+        "num_experts": config.num_experts,
+        "layers": config.layers,
+        "slots_per_token": config.slots_per_token or 1.0,
+        "eval_slots_per_token": config.eval_slots_per_token,
+        "example": example,
+        "renormalise": renormalise,
+        "decoder": config.decoder,
+        **config.router_options,
+    }
+
+    def surgery(model: nn.Module) -> nn.Module:
+        return moefy(tile_depth(model, config.tile_depth), **choices)
+
+    if config.upcycle is None or next(dense.parameters()).is_meta:
+        return Built(surgery(copy.deepcopy(dense)), dense, surgery)
+    model, receipt = upcycle(tile_depth(copy.deepcopy(dense), config.tile_depth), **choices)
+    return Built(model, dense, surgery, receipt.layers)
+
+
+def _rerouted(config: RunConfig, dense: nn.Module) -> Built:
+    """Reroute a model that is a mixture of experts; the matched one keeps its own rule, and both share all weights.
+
+    router=dense leaves the own rule.
+    """
+    if next(dense.parameters()).is_meta:
+        raise UserError(
+            f"backbone={config.backbone.name} is a mixture of experts, whose own rule needs values to decide; allowed: "
+            "dense backbones here; its cost stands in the record of a run, type python -m moesuite.run"
+        )
+    name, options = config.router["name"], config.router_options
+    shared = {id(value): value for value in chain(dense.parameters(), dense.buffers())}
+    model = copy.deepcopy(dense, dict(shared))
+    if name == "dense":
+        name, options = OWN, {}
+    budget = config.slots_per_token, config.eval_slots_per_token
+    surgery = partial(reroute, router=OWN)
+    model, _ = reroute(model, name, *budget, **options)
+    return Built(model, surgery(dense)[0], lambda given: surgery(given)[0])
+
+
+def refuse_lookahead(config: RunConfig, in_decoder: bool = False) -> None:
     """Measure whether the router of `config` is causal, where later tokens are predicted.
 
     Raises:
         UserError: if it is not, with the names of those that are.
     """
     name, options = config.router["name"], config.router_options
+    if in_decoder and config.decoder is not None:
+        name, options = config.decoder["name"], {k: v for k, v in config.decoder.items() if k != "name"}
     found = causal(Subject(partial(build_with, name, **options), max(2, config.num_experts)))
     if not found.holds:
+        where = "in the decoder, this task" if in_decoder else "this task"
         raise UserError(
             f"router={name} is not causal (certificate: {found.detail}), and {where} predicts later tokens; allowed: "
             f"{', '.join(causal_routers())}; or type allow_noncausal=true, and the record will say so"

@@ -23,12 +23,14 @@ class Curve(L.Callback):
 
     Attributes:
         points: after each evaluation.
+        step, flops: of the optimizer, so far; those of a dense run that was upcycled, at its cost a step, among them.
         seconds: of training.
         waited: seconds of these between a step's end and the next one's begin: for data, and for the loop itself.
     """
 
     def __init__(self, flops_per_step: float) -> None:
         self.flops_per_step = flops_per_step
+        self.step, self.flops = 0, 0.0
         self.points: list[CurvePoint] = []
         self.seconds = self.waited = 0.0
         self._since: float | None = None
@@ -37,11 +39,14 @@ class Curve(L.Callback):
     def state_dict(self) -> dict[str, Any]:
         """Return the curve for the checkpoint."""
         self._tick()
-        return {"seconds": self.seconds, "waited": self.waited, "points": [point.model_dump() for point in self.points]}
+        points = [point.model_dump() for point in self.points]
+        figures = {"seconds": self.seconds, "waited": self.waited, "step": self.step, "flops": self.flops}
+        return {**figures, "points": points}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on with the curve of the checkpoint."""
         self.seconds, self.waited = state_dict["seconds"], state_dict["waited"]
+        self.step, self.flops = state_dict["step"], state_dict["flops"]
         self.points = [CurvePoint(**point) for point in state_dict["points"]]
 
     def _tick(self) -> None:
@@ -64,7 +69,9 @@ class Curve(L.Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Begin to wait."""
+        """Count the step, if the optimizer made one, and begin to wait."""
+        self.flops += (trainer.global_step - self.step) * self.flops_per_step * trainer.world_size
+        self.step = trainer.global_step
         self._step_end = time.perf_counter()
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -80,7 +87,7 @@ class Curve(L.Callback):
         point = CurvePoint(
             step=trainer.global_step,
             seconds=self.seconds,
-            flops=trainer.global_step * self.flops_per_step * trainer.world_size,
+            flops=self.flops,
             loss=pl_module.last_loss,
             quality=pl_module.results[pl_module.task.primary.name],
         )

@@ -18,7 +18,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from moesuite.config import RunConfig, checked
+from moesuite.config import NAMED, RunConfig, checked
 from moesuite.errors import UserError, nearest, unknown
 from moesuite.plugins import PACKAGE, router_defaults, router_names, signature_defaults, task_families, task_files
 
@@ -36,7 +36,21 @@ def compose(*overrides: str) -> RunConfig:
         >>> compose("task=digits", "router=soft", "seed=1").seed
         1
     """
-    return to_config(_composed(quoted(overrides)))
+    return to_config(_composed(understood(overrides)))
+
+
+def understood(words: Sequence[str]) -> list[str]:
+    """Return the words as Hydra can read them; `upcycle=<library>:<name>` names a pretrained backbone.
+
+    Raises:
+        UserError: where another backbone is named beside it.
+    """
+    name = next((word.partition("=")[2] for word in words if word.startswith(tuple(f"upcycle={n}" for n in NAMED))), "")
+    if not name:
+        return quoted(words)
+    if other := [word for word in words if word.startswith("backbone=")]:
+        raise UserError(f"{other[0]} beside upcycle={name}: allowed is one of them; upcycle={name} is the backbone too")
+    return quoted([*words, f"backbone={name}", "backbone.pretrained=true"])
 
 
 def quoted(words: Sequence[str]) -> list[str]:

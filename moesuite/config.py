@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from moesuite.errors import UserError, nearest
 
 Model = TypeVar("Model", bound=BaseModel)
+NAMED = ("timm:", "hf:")  # pretrained models by their library's name
 
 
 class Section(BaseModel):
@@ -66,12 +67,16 @@ class RunConfig(Section):
     seed: int = Field(0, ge=0)
     router_seed: int = Field(0, ge=0)
     num_experts: int = Field(8, ge=1, le=65536)
-    slots_per_token: float = Field(1.0, gt=0)
+    slots_per_token: float | None = Field(None, gt=0)
     eval_slots_per_token: float | None = Field(None, gt=0)
     allow_noncausal: bool = False
     layers: str | list[int | str] = "last_half"
-    renormalise: bool = False
+    renormalise: bool | None = None
+    decoder: dict[str, Any] | None = None
     init: str | None = None
+    upcycle: str | None = None
+    upcycle_state: Literal["resume", "fresh_optimizer", "weights"] | None = None
+    tile_depth: int = Field(1, ge=1, le=64)
     records: str = "runs"
     force: bool = False
     measure: bool = True
@@ -88,6 +93,23 @@ class RunConfig(Section):
     def router_options(self) -> dict[str, Any]:
         """The router's own parameters."""
         return {key: value for key, value in self.router.items() if key != "name"}
+
+    @property
+    def upcycles_run(self) -> bool:
+        """Whether the run starts from the checkpoint of another, not from a pretrained model by its name."""
+        return self.upcycle is not None and not self.upcycle.startswith(NAMED)
+
+    @property
+    def goes_on_with(self) -> Literal["resume", "fresh_optimizer"] | None:
+        """What an upcycled run takes over of a dense one beside weights and step; None: nothing, it starts at 0."""
+        if not self.upcycles_run or self.upcycle_state == "weights":
+            return None
+        return self.upcycle_state or ("resume" if self.reads_images else "fresh_optimizer")
+
+    @property
+    def reads_images(self) -> bool:
+        """Whether the recipe for images applies: upcycled weights are renormalised, the optimizer's state goes on."""
+        return self.backbone.model.startswith("timm:")
 
 
 def checked(model: type[Model], values: dict[str, Any], prefix: str = "") -> Model:

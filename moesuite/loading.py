@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -100,6 +101,19 @@ def train_loader(
     )
     loader.finished = finished
     return loader
+
+
+def total_steps(trainer: Any, task: Task, data: Data) -> int:
+    """Return the optimizer steps after which a trainer will stop; -1 where that is not known (streams, time limits)."""
+    dataset = task.dataset("train")
+    if isinstance(dataset, IterableDataset) or trainer.max_epochs in (None, -1):
+        return trainer.max_steps
+    share = len(dataset) // trainer.world_size  # type: ignore[arg-type]
+    batches = max(1, share // data.batch_size)  # the last, smaller one is left out
+    limit = trainer.limit_train_batches
+    batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
+    steps = math.ceil(batches / trainer.accumulate_grad_batches) * trainer.max_epochs
+    return steps if trainer.max_steps == -1 else min(steps, trainer.max_steps)
 
 
 def eval_loader(

@@ -15,7 +15,7 @@ from moesuite.accounting import Pass, account
 from moesuite.compute import Cost, LayerCost, combine, measured
 from moesuite.config import RunConfig
 from moesuite.costs import Compute, LayerCompute, Timing
-from moesuite.moe import aux_loss, call, placed
+from moesuite.moe import aux_loss, call, moe_layers, placed
 from moesuite.optim import build_optimizer
 from moesuite.task import Task
 from moesuite.timing import compare, peak_memory, peak_of
@@ -67,7 +67,7 @@ def measure(
         parameters_total=found.parameters_total,
         parameters_active=found.parameters_active,
         activation_bytes=expected.activation_bytes,
-        slots_per_token_asked=config.slots_per_token,
+        slots_per_token_asked=next((layer.router.spec.slots_per_token for _, layer in moe_layers(model)), 1.0),
         slots_per_token_effective=found.slots_per_token,
         **{"latency": None, "training_step": None, **timings},
         threads=torch.get_num_threads(),

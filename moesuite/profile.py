@@ -56,8 +56,8 @@ def profile(config: RunConfig) -> tuple[Cost, Cost]:
     # whether a router looks ahead changes no cost, and is measured with real weights
     config = config.model_copy(update={"backbone": backbone, "allow_noncausal": True, "init": None})
     with torch.device("meta"):
-        model, dense = build_models(config, task, blank)
-    return cost(model, blank), cost(dense, blank)
+        built = build_models(config, task, blank)
+    return cost(built.model, blank), cost(built.dense, blank)
 
 
 def lines(model: Cost, dense: Cost) -> list[tuple[str, float, float]]:

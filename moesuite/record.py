@@ -55,6 +55,34 @@ class Lookahead(Part):
     bits: float
 
 
+class UpcycledLayer(Part):
+    """One MoE layer against the MLP that it stands for, on an example, in evaluation, before any training.
+
+    Attributes:
+        layer: name of the module.
+        difference: largest absolute difference of an output, over all real tokens.
+        served_difference: the same over tokens that an expert serves.
+        scale: largest absolute output of the MLP.
+        unserved: share of the real tokens that no expert serves, in [0, 1]: dropped.
+    """
+
+    layer: str
+    difference: float
+    served_difference: float
+    scale: float
+    unserved: float
+
+
+class Sunk(Part):
+    """What the dense run that was upcycled had cost by then: a part of the record's steps, seconds and FLOPs."""
+
+    checkpoint: str
+    content: str
+    steps: int
+    seconds: float
+    flops: float
+
+
 class CurvePoint(Part):
     """Quality on the validation split (test split where there is none) during training."""
 
@@ -89,6 +117,8 @@ class RunRecord(Part):
     energy: Energy | None = None
     health: list[LayerHealth] = []
     lookahead: Lookahead | None = None
+    sunk: Sunk | None = None
+    upcycled: list[UpcycledLayer] = []
     curve: list[CurvePoint] = []
     steps: int = 0
     seconds: float = 0.0

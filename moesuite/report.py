@@ -36,6 +36,13 @@ def rows(record: RunRecord) -> list[tuple[str, str]]:
     lines = [*quality, ("steps, training time", f"{record.steps}, {record.seconds:.1f} s")]
     if record.steps:
         lines.append(("of it between steps, for data", f"{record.waited:.1f} s, {record.waited / record.seconds:.1%}"))
+    lines += (
+        [] if record.sunk is None else [("of it by the dense run", f"{record.sunk.steps}, {record.sunk.seconds:.1f} s")]
+    )
+    if record.upcycled:
+        apart = max(layer.served_difference / max(layer.scale, 1e-12) for layer in record.upcycled)
+        unserved = sum(layer.unserved for layer in record.upcycled) / len(record.upcycled)
+        lines.append(("upcycled: start against dense", f"{apart:.1e} apart where served, {unserved:.1%} unserved"))
     if record.compute is not None:
         lines += cost_rows(record.compute)
     if record.energy is not None:

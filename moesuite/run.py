@@ -15,7 +15,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from moesuite.composition import compose, explain, group_choices, options_text, quoted, register, to_config
+from moesuite.composition import compose, explain, group_choices, options_text, register, to_config, understood
 from moesuite.errors import RunFailed, UserError
 from moesuite.grid import plan, show_grid
 from moesuite.plugins import benchmark_files
@@ -37,6 +37,7 @@ Examples:
   python -m moesuite.run -m router=dense,soft seed=0,1,2        a sweep
   python -m moesuite.run benchmark=quick                        a frozen grid: {benchmarks}
   python -m moesuite.run task=imagenet task.source=<ImageFolder> backbone=vit_s16
+  python -m moesuite.run router=expert_choice upcycle=<last.ckpt of a dense run> trainer.max_steps=<of both>
   python -m moesuite.run router=my_file:MyRouter                a router of your own
   python -m moesuite.run trainer.max_steps=10 trainer.precision=bf16-mixed
 
@@ -63,7 +64,7 @@ def main() -> None:
             print(f"error: {error}", file=sys.stderr)
 
     with reported():
-        words = sys.argv[1:] = quoted(sys.argv[1:])
+        words = sys.argv[1:] = understood(sys.argv[1:])
         if {"--help", "-h"} & set(words):
             print(help_text(words))
             return

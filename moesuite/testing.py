@@ -188,7 +188,7 @@ class TaskContract:
         task, config = self.build(), compose(*self.words, f"router={router}")
         data = config.data if at_once is None else config.data.model_copy(update={"eval_batch_size": at_once})
         batches = list(eval_loader(task, data, "test"))
-        model = build_models(config, task, task.inputs(batches[0]))[0].eval()
+        model = build_models(config, task, task.inputs(batches[0])).model.eval()
         metrics = task.metrics()
         with torch.no_grad():
             outputs = [call(model, task.inputs(batch)) for batch in batches]

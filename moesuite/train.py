@@ -19,14 +19,16 @@ from moesuite.compute import combine
 from moesuite.config import Data, RunConfig
 from moesuite.energy import Meter
 from moesuite.errors import RunFailed, UserError
-from moesuite.loading import ResumableLoader, eval_loader, train_loader
+from moesuite.handover import Handover
+from moesuite.identity import identity
+from moesuite.loading import ResumableLoader, eval_loader, total_steps, train_loader
 from moesuite.loggers import build_loggers, quiet
 from moesuite.measure import MEASURE_BATCH, measure
 from moesuite.memory import examples_that_fit, keep_freed_memory
 from moesuite.module import MoEModule
 from moesuite.moe import call, evaluating, moe_layers, placed
 from moesuite.plugins import router_class
-from moesuite.provenance import code_version, environment, git_state, now
+from moesuite.provenance import environment, git_state, now
 from moesuite.record import (
     LayerHealth,
     Lookahead,
@@ -34,17 +36,11 @@ from moesuite.record import (
     RunRecord,
     Status,
     read_record,
-    record_id,
     record_path,
     write_record,
 )
 from moesuite.stats import health
 from moesuite.surgery import limited_evaluation
-from moesuite.weights import content_of
-
-# options that change how a run is shown or stored, not what comes out
-OUTSIDE_IDENTITY = {"records", "force", "logger", "measure", "energy"}
-OUTSIDE_TRAINER = {"enable_progress_bar", "enable_model_summary", "enable_checkpointing", "log_every_n_steps"}
 
 
 class Run:
@@ -53,16 +49,10 @@ class Run:
     def __init__(self, config: RunConfig, command: str) -> None:
         self.config, self.command = config, command
         self.task = shared_task(config.task)
-        self.identity = self._identity()
+        self.identity = identity(config, self.task)
         self.path = record_path(config.records, self.task.name, config.router["name"], self.identity)
         self.folder = self.path.with_suffix("")
-        self.checkpoint = self.folder / "last.ckpt"
-
-    def _identity(self) -> str:
-        values = self.config.model_dump(exclude=OUTSIDE_IDENTITY) | {"init": content_of(self.config.init)}
-        values["trainer"] = {k: v for k, v in values["trainer"].items() if k not in OUTSIDE_TRAINER}
-        values["task"] = {k: v for k, v in values["task"].items() if k != "source"}  # the data's fingerprint counts
-        return record_id(values, code_version(self.config.router["name"]), self.task.fingerprint)
+        self.checkpoint, self.start = self.folder / "last.ckpt", self.folder / "start.ckpt"
 
     def build(self) -> None:
         """Build models, trainer and callbacks; every check of the configuration happens here."""
@@ -72,7 +62,8 @@ class Run:
             )
         self.example = self._example()
         inputs = self.task.inputs(self.example)
-        self.model, self.dense = build_models(self.config, self.task, inputs)
+        self.built = build_models(self.config, self.task, inputs)
+        self.model, self.dense = self.built.model, self.built.dense
         forward, self.step = account(self.model, inputs, False), account(self.model, inputs, True)
         self.expected = combine(self.model, forward, self.step, self.task.size(self.example))
         self.meter = Meter(self.config.energy)
@@ -83,6 +74,9 @@ class Run:
         if self.task.dataset("train") is None and self.trainer.max_epochs != 0:
             raise UserError(f"{self.task.name}: no training split; type trainer.max_epochs=0 to evaluate only")
         self.module = MoEModule(self.task, self.model, self.config, self.folder)
+        self.handover = None if self.config.goes_on_with is None else Handover(self.config)
+        if self.handover is not None:
+            self.handover.check(total_steps(self.trainer, self.task, self.config.data))
 
     def _example(self) -> Any:
         """Return a batch of test examples for counting and measuring."""
@@ -134,13 +128,16 @@ class Run:
 
         batches = train_loader(self.task, self.data, finished, rank, world, pin)
         validation = eval_loader(self.task, self.data, "val", rank, world, pin)
-        resume = str(self.checkpoint) if self.checkpoint.exists() and not self.config.force else None
+        resume = self.checkpoint if self.checkpoint.exists() and not self.config.force else None
+        if resume is None and self.handover is not None:
+            resume = self.handover.write(self.start, self.dense, self.model, self.built.surgery)
         if resume is not None and isinstance(batches, ResumableLoader):
-            batches.resume(self.checkpoint)
+            batches.resume(resume)
         try:
             unsafe = False if resume else None  # our own checkpoint, the state of the loop included
             with self.meter:
                 self.trainer.fit(self.module, batches, validation, ckpt_path=resume, weights_only=unsafe)
+            self.start.unlink(missing_ok=True)
         except SystemExit:  # Lightning's answer to KeyboardInterrupt
             signal.signal(signal.SIGINT, signal.default_int_handler)
             raise KeyboardInterrupt from None
@@ -197,6 +194,8 @@ class Run:
             config=self.config.model_dump(),
             command=self.command,
             primary=self.task.primary.name,
+            sunk=None if self.handover is None else self.handover.sunk,
+            upcycled=self.built.receipt,
             curve=self.curve.points,
             steps=self.trainer.global_step,
             seconds=self.curve.seconds,

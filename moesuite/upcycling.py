@@ -24,30 +24,12 @@ from moesuite.candidates import Adapter, Candidate, Layers, candidates, looks_li
 from moesuite.errors import UserError
 from moesuite.example import is_text, random_example
 from moesuite.moe import MoE, call, evaluating, moe_layers
+from moesuite.record import UpcycledLayer
 from moesuite.router import Gate
 from moesuite.saving import load_moe
 from moesuite.surgery import begin_routing, moefy
 
 STD = 0.02  # of new routers, as in the paper
-
-
-@dataclass(frozen=True)
-class LayerReceipt:
-    """One MoE layer against the MLP that it stands for, on the example, in evaluation.
-
-    Attributes:
-        layer: name of the module.
-        difference: largest absolute difference of an output, over all real tokens.
-        served_difference: the same over tokens that an expert serves.
-        scale: largest absolute output of the MLP.
-        unserved: share of the real tokens that no expert serves, in [0, 1]: dropped.
-    """
-
-    layer: str
-    difference: float
-    served_difference: float
-    scale: float
-    unserved: float
 
 
 @dataclass(frozen=True)
@@ -60,7 +42,7 @@ class Receipt:
         skipped: name of each MLP that stayed, and why.
     """
 
-    layers: list[LayerReceipt]
+    layers: list[UpcycledLayer]
     parameters_before: int
     parameters_after: int
     skipped: Mapping[str, str]
@@ -120,6 +102,8 @@ def upcycle(
     """
     _check(router_std, expert_noise)
     model = _load(model) if isinstance(model, str) else model
+    images = not is_text(model)
+    tokens = random_example(model) if example is None and images else example  # random texts are of no true length
     example = random_example(model) if example is None else example
     found = candidates(model, adapter)
     chosen = select(found, layers, model)
@@ -127,9 +111,7 @@ def upcycle(
     seen = _observe(model, chosen, example)
     before, skipped = _size(model), _skipped(model, found, names)
     del found, chosen  # they hold the MLPs, which are to be forgotten one by one
-    images = not is_text(model)
     renormalise = images if renormalise is None else renormalise
-    tokens = example if images else None  # texts differ in length
     budget = slots_per_token, eval_slots_per_token
     model = moefy(model, router, num_experts, names, *budget, tokens, renormalise, adapter, decoder, **router_options)
     new = [(name, layer) for name, layer in moe_layers(model) if name in seen]  # none for the router "dense"
@@ -207,7 +189,7 @@ def _initialise(layer: MoE, router_std: float, expert_noise: float) -> None:
 
 
 @torch.no_grad()
-def _compare(name: str, layer: MoE, model: nn.Module, example: Any, seen: Seen) -> LayerReceipt:
+def _compare(name: str, layer: MoE, model: nn.Module, example: Any, seen: Seen) -> UpcycledLayer:
     """Give an MoE layer what its MLP was given."""
     with evaluating(model):
         begin_routing(layer.context, model, example if isinstance(example, dict) else {})
@@ -224,9 +206,15 @@ def _compare(name: str, layer: MoE, model: nn.Module, example: Any, seen: Seen) 
 
 def _row(
     name: str, apart: Float[Tensor, " N"], served: Bool[Tensor, " N"], real: Bool[Tensor, " N"], scale: float
-) -> LayerReceipt:
+) -> UpcycledLayer:
     def most(tokens: Tensor) -> float:
         return apart[tokens].max().item() if bool(tokens.any()) else 0.0
 
     unserved = (real & ~served).sum() / real.sum().clamp(min=1)
-    return LayerReceipt(name, most(real), most(real & served), scale, unserved.item())
+    return UpcycledLayer(
+        layer=name,
+        difference=most(real),
+        served_difference=most(real & served),
+        scale=scale,
+        unserved=unserved.item(),
+    )

@@ -18,7 +18,7 @@ SHOWN = 5  # names of weights that do not fit
 OURS = "model."  # what a run's checkpoint puts before the names of weights
 
 
-def content_of(checkpoint: str | None) -> str | None:
+def content_of(checkpoint: str | None, option: str = "init") -> str | None:
     """Return the hash of a checkpoint's content, None for none: a run starts from weights, not from a path.
 
     Raises:
@@ -28,14 +28,14 @@ def content_of(checkpoint: str | None) -> str | None:
         return None
     if not (path := Path(checkpoint).expanduser()).is_file():
         raise UserError(
-            f"init={checkpoint}: no such file; allowed: a checkpoint of a run; type for example "
-            "init=runs/digits/soft/0123456789ab/last.ckpt"
+            f"{option}={checkpoint}: no such file; allowed: a checkpoint of a run; type for example "
+            f"{option}=runs/digits/dense/0123456789ab/last.ckpt"
         )
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def start_from(model: nn.Module, checkpoint: str) -> None:
+def start_from(model: nn.Module, checkpoint: str, option: str = "init") -> None:
     """Copy the weights of a run's checkpoint into `model`.
 
     Positions are interpolated to the size of the model's images by timm, as in Dosovitskiy et al. 2021, section 3.2
@@ -44,11 +44,12 @@ def start_from(model: nn.Module, checkpoint: str) -> None:
     Args:
         model: with its MoE layers; changed in place.
         checkpoint: file that a run left behind; only its weights are read, no optimizer, step or schedule.
+        option: that named it.
 
     Raises:
         UserError: for a file that is no checkpoint of a run, or weights that do not fit.
     """
-    state = _read(checkpoint)
+    _, state = read_checkpoint(option, checkpoint)
     fit = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)  # of a timm model
     if fit is not None:
         state = fit(state, model)
@@ -59,7 +60,7 @@ def start_from(model: nn.Module, checkpoint: str) -> None:
     unfit = [name for name in own if name not in taken or taken[name].shape != own[name].shape]
     if wrong := [name for name in unfit if not name.startswith(head)]:
         raise UserError(
-            f"init={checkpoint}: {misfits({name: own[name] for name in wrong}, taken)}; allowed: a run of the same "
+            f"{option}={checkpoint}: {misfits({name: own[name] for name in wrong}, taken)}; allowed: a run of the same "
             "backbone, router, layers, experts and slots (at another resolution, slots_per_token keeps their number)"
         )
     model.load_state_dict({**own, **{name: value for name, value in taken.items() if name not in unfit}})
@@ -79,9 +80,13 @@ def misfits(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str:
     return f"weights that do not fit: {'; '.join(wrong[:SHOWN])}{more}" if wrong else ""
 
 
-def _read(checkpoint: str) -> dict[str, Tensor]:
-    """Return the weights in a checkpoint by their names in the model."""
-    content_of(checkpoint)
+def read_checkpoint(option: str, checkpoint: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return the checkpoint of a run that `option` names, and the weights in it by their names in the model.
+
+    Raises:
+        UserError: for a file that is none.
+    """
+    content_of(checkpoint, option)
     try:
         loaded = torch.load(Path(checkpoint).expanduser(), map_location="cpu", weights_only=True, mmap=True)
         found = {
@@ -89,12 +94,14 @@ def _read(checkpoint: str) -> dict[str, Tensor]:
         }
     except (pickle.UnpicklingError, RuntimeError, KeyError, TypeError, EOFError) as error:
         raise UserError(
-            f"init={checkpoint}: no checkpoint of a run ({str(error).splitlines()[0]}); allowed: last.ckpt in the "
+            f"{option}={checkpoint}: no checkpoint of a run ({str(error).splitlines()[0]}); allowed: last.ckpt in the "
             "folder of a record"
         ) from None
     if not found:
-        raise UserError(f"init={checkpoint}: no weights of a run in it; allowed: last.ckpt in the folder of a record")
-    return found
+        raise UserError(
+            f"{option}={checkpoint}: no weights of a run in it; allowed: last.ckpt in the folder of a record"
+        )
+    return loaded, found
 
 
 def _head(model: Any, base: str) -> tuple[str, ...]:
