@@ -65,7 +65,7 @@ def test_step_schedule_and_cost_go_on(dense: Path, tmp_path: Path) -> None:
     flops = EPOCH * before.compute.training_step_flops, EPOCH * record.compute.training_step_flops
     assert record.sunk.flops == pytest.approx(flops[0]) and record.curve[-1].flops == pytest.approx(sum(flops))
     saved = torch.load(path, weights_only=True)
-    config = Optim(schedule="rsqrt", warmup=5)
+    config = compose(*WORDS).optim
     assert saved["lr_schedulers"][0]["_last_lr"][0] == pytest.approx(config.lr * learning_rate(44, 44, config))
     assert [row.unserved < 0.6 and row.served_difference < 1e-5 * row.scale for row in record.upcycled] == [True] * 2
     assert not (path.parent / "start.ckpt").exists()
