@@ -197,10 +197,13 @@ def _hf(model: str, pretrained: bool, arguments: dict[str, Any]) -> nn.Module:
 
 def _check_fit(model: str, config: Any, options: dict[str, Any]) -> None:
     """Refuse sequences and vocabularies that are larger than the model's."""
-    for option, what in (("max_position_embeddings", "task.length"), ("vocab_size", "the tokenizer's vocabulary")):
+    for option, what, instead in (
+        ("max_position_embeddings", "task.length", "task.length={}"),
+        ("vocab_size", "the tokenizer's vocabulary", "backbone.tokenizer=<the folder or hub id of the model's own>"),
+    ):
         limit = getattr(config, option, None)
         if isinstance(limit, int) and options.get(option, 0) > limit:
             raise UserError(
                 f"{what} of {options[option]} is more than the {limit} of backbone=hf:{model}; allowed: at most "
-                f"{limit}; type for example task.length={limit}"
+                f"{limit}; type for example {instead.format(limit)}"
             )

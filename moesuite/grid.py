@@ -34,13 +34,17 @@ class Part(Section):
         task: name.
         routers: names; or "all", or "causal" for those whose certificate says so.
         seeds: of the runs.
-        words: further options of every run.
+        words: further options of every run; a list among them stands for its words, so that parts share them.
+        name: by which later parts name this one.
+        upcycles: name of an earlier part of one router, whose run of the same seed is upcycled.
     """
 
     task: str
     routers: list[str] | str = "all"
     seeds: list[int] = Field(default_factory=lambda: [0])
-    words: list[str] = Field(default_factory=list)
+    words: list[str | list[str]] = Field(default_factory=list)
+    name: str = ""
+    upcycles: str = ""
 
     def names(self) -> list[str]:
         """Return the routers."""
@@ -59,12 +63,18 @@ class Grid(Section):
 
 @dataclass(frozen=True)
 class Planned:
-    """One run of a grid: what it is, and the words that it is started with."""
+    """One run of a grid: what it is, and the words that it is started with.
+
+    Attributes:
+        part, upcycles: names of its part, and of the one whose run of this seed it upcycles; empty for none.
+    """
 
     task: str
     router: str
     seed: int
     words: list[str]
+    part: str = ""
+    upcycles: str = ""
 
 
 def plan(words: Sequence[str]) -> list[Planned]:
@@ -105,9 +115,10 @@ def _runs(part: Part, source: str | None, free: Sequence[str]) -> Iterator[Plann
     routers = part.names()
     for seed in part.seeds:
         for router in routers:
-            words = [f"task={part.task}", f"router={router}", f"seed={seed}", *part.words]
+            own = [word for words in part.words for word in ([words] if isinstance(words, str) else words)]
+            words = [f"task={part.task}", f"router={router}", f"seed={seed}", *own]
             words += [] if source is None else [f"task.source={source}"]
-            yield Planned(part.task, router, seed, [*words, *free])
+            yield Planned(part.task, router, seed, [*words, *free], part.name, part.upcycles)
 
 
 def show_grid(records: Sequence[RunRecord]) -> None:

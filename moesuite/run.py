@@ -7,6 +7,7 @@ import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -87,18 +88,26 @@ def reproduce(words: Sequence[str]) -> str:
 def run_grid(words: list[str]) -> list[str]:
     """Run a benchmark, going on past failed runs; return the commands of these."""
     runs = plan(words)
+    from moesuite.budgets import show_budgets
     from moesuite.train import fit
 
-    records, failed = [], []
+    records, failed, checkpoints = [], list[str](), dict[tuple[str, int], Path]()
     for number, run in enumerate(runs, start=1):
         print(f"[{number}/{len(runs)}] {run.task}, {run.router}, seed {run.seed}", flush=True)
-        command = reproduce(run.words)
+        words = list(run.words)
+        if run.upcycles:
+            words.append(f"upcycle={checkpoints.get((run.upcycles, run.seed), f'<{run.upcycles}, which failed>')}")
+        command = reproduce(words)
         try:
-            records.append(fit(compose(*run.words), command)[0])
+            record, path = fit(compose(*words), command)
+            records.append(record)
+            checkpoints[run.part, run.seed] = path.with_suffix("") / "last.ckpt"
         except (UserError, RunFailed) as error:
             failed.append(command)
             print(f"error: {error}", file=sys.stderr)
     show_grid(records)
+    if any(record.sunk is not None for record in records):
+        show_budgets(records)
     return failed
 
 

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from moesuite import compose, run
+from moesuite.budgets import at, label
 from moesuite.errors import UserError
 from moesuite.grid import Grid, plan, show_grid
 from moesuite.plugins import benchmark_files, router_names
-from moesuite.record import Quality, RunRecord, read_record
+from moesuite.record import CurvePoint, Quality, RunRecord, Sunk, read_record
 
 GRID = """parts:
   - task: digits
@@ -72,6 +73,63 @@ def test_what_looks_ahead_and_what_is_scored_otherwise_stands_apart(capsys: pyte
     found = " ".join(capsys.readouterr().out.split())  # titles are broken into lines
     assert found.count("by the mean over seeds") == 3 and found.count("SEES LATER TOKENS") == 1
     assert "1.7500, 1.2500" in found and found.index("1.5000") < found.index("switch") < found.index("usmoe")
+
+
+UPCYCLING = """parts:
+  - task: digits
+    routers: [dense]
+    name: start
+    words:
+      - &same [measure=false, trainer.enable_progress_bar=false, backbone.kwargs.embed_dim=16, optim.schedule=rsqrt,
+          optim.warmup=5, trainer.val_check_interval=2, trainer.check_val_every_n_epoch=null]
+      - trainer.max_steps=10
+  - {task: digits, routers: [dense, switch], upcycles: start, words: [*same, trainer.max_steps=20]}
+  - {task: digits, routers: [dense], upcycles: start, words: [*same, trainer.max_steps=20, tile_depth=2]}
+  - {task: digits, routers: [switch], words: [*same, trainer.max_steps=20]}
+"""
+
+
+def test_a_grid_upcycles_what_it_trained(
+    grid: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (grid / "mine.yaml").write_text(UPCYCLING)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr("sys.argv", ["run", "benchmark=mine", f"records={grid / 'runs'}"])
+    run.main()
+    shown = " ".join(capsys.readouterr().out.split())
+    for way in (
+        "dense, as upcycled",
+        "dense, continued",
+        "switch, upcycled",
+        "dense, depth x2",
+        "switch, from scratch",
+    ):
+        assert shown.count(way) >= 2, way  # at extra FLOPs and at extra seconds
+    records = [read_record(path) for path in (grid / "runs").rglob("*.json")]
+    assert len(records) == 5 and sum(record.sunk is not None for record in records) == 3
+    assert all(record.sunk is None or record.sunk.steps == 10 for record in records)
+    (commands,) = {record.command.count("upcycle=") for record in records if record.sunk is not None}
+    assert commands == 1
+
+
+def test_quality_at_equal_budgets_by_hand() -> None:
+    """The dense run took 10 steps of 2 FLOPs; upcycled steps cost 4: within +50 %, 10 FLOPs, end 2 of them."""
+    dense = Sunk(checkpoint="last.ckpt", content="", steps=10, seconds=5.0, flops=20.0)
+
+    def points(first: int, count: int, cost: float, base: float) -> list[CurvePoint]:
+        steps = range(first, first + count)
+        costs = [base + cost * (step - first + 1) for step in steps]
+        return [
+            CurvePoint(step=s, seconds=f / 4, flops=f, loss=0.0, quality=f) for s, f in zip(steps, costs, strict=True)
+        ]
+
+    upcycled = RunRecord.model_construct(router="soft", sunk=dense, curve=points(11, 5, 4.0, 20.0))
+    assert at(upcycled, dense, 0.1, "flops") is None and at(upcycled, dense, 0.2, "flops") == 24
+    assert at(upcycled, dense, 0.5, "flops") == 28 and at(upcycled, dense, 1.0, "flops") == 40
+    assert at(upcycled, dense, 0.5, "seconds") == 28  # 5 + 2.5 seconds: up to 30 FLOPs
+    scratch = RunRecord.model_construct(router="soft", sunk=None, curve=points(1, 10, 4.0, 0.0), steps=20)
+    assert at(scratch, dense, 0.5, "flops") == 8 and at(scratch, dense, 1.0, "flops") == 20
+    assert (label(upcycled, dense), label(scratch, dense)) == ("soft, upcycled", "soft, from scratch")
 
 
 @pytest.mark.parametrize(

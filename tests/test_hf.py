@@ -138,5 +138,7 @@ def test_sequences_longer_than_a_pretrained_model_has_positions_for(tmp_path: An
         assert torch.equal(ours, theirs), key
     with pytest.raises(UserError, match="task.length of 128 is more than the 66"):
         build_backbone(f"hf:{tmp_path}", True, 0, fit | {"max_position_embeddings": 128}, {})
-    with pytest.raises(UserError, match="vocabulary of 101 is more than the 100"):
+    with pytest.raises(
+        UserError, match="vocabulary of 101 is more than the 100 .*type for example backbone.tokenizer="
+    ):
         build_backbone(f"hf:{tmp_path}", True, 0, fit | {"vocab_size": 101}, {})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,8 @@ from torch import Tensor, nn
 from moesuite import UserError, reroute
 from moesuite.compute import cost
 from moesuite.moe import moe_layers
+from tests.test_embeddings import run as embed
+from tests.test_embeddings import search_folder
 from tests.test_hf import build as build_dense
 
 SMALL: dict[str, Any] = {
@@ -229,3 +232,20 @@ def test_copies_are_independent() -> None:
     with torch.no_grad():
         next(layer for _, layer in moe_layers(other)).experts.down_proj.zero_()
     assert next(layer for _, layer in moe_layers(model)).experts.down_proj.abs().sum() > 0
+
+
+@pytest.mark.parametrize("representation", ["hidden", "routing"])
+def test_embeddings_of_a_rerouted_model(representation: str, tmp_path: Path) -> None:
+    """By its folder, from the command's words: last token, PromptEOL; no training."""
+    options = QWEN | {"vocab_size": 400, "shared_expert_intermediate_size": 40}
+    kind = transformers.AutoConfig.for_model("qwen2_moe", **options)
+    transformers.AutoModelForCausalLM.from_config(kind).save_pretrained(tmp_path / "model")
+    words = [f"task.source={search_folder(tmp_path / 'data')}", f"upcycle=hf:{tmp_path / 'model'}", "measure=true"]
+    words += ["backbone.tokenizer=byte", "task.pooling=last", f"task.representation={representation}"]
+    words += ["""task.prompt='This sentence : "{}" means in one word:"'""", "trainer.max_epochs=0", "task.length=64"]
+    found = {router: embed(tmp_path, "task=stdlib_search", *words, f"router={router}") for router in ("usmoe", "dense")}
+    for record in found.values():
+        assert record.status == "ok" and record.steps == 0 and len(record.health) == 2 and record.compute is not None
+        assert record.compute.slots_per_token_asked == 2 and record.compute.latency is not None
+    assert found["usmoe"].health[0].load != found["dense"].health[0].load  # the second has its own rule
+    assert found["usmoe"].compute.parameters_total == found["dense"].compute.parameters_total  # type: ignore[union-attr]
