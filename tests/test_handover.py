@@ -12,7 +12,7 @@ import timm
 import torch
 from torch import nn
 
-from moesuite import UserError, compose, fit, load_moe
+from moesuite import UserError, compose, fit, load_moe, upcycle
 from moesuite.callbacks import Interruption
 from moesuite.config import Optim
 from moesuite.depth import tile_depth
@@ -193,10 +193,21 @@ def test_what_cannot_go_on(
     assert error.count("\n") == 1 and not any((tmp_path / "runs").rglob("*"))
 
 
+def test_a_checkpoint_in_python(dense: Path) -> None:
+    model, receipt = upcycle(str(dense), "switch", num_experts=4, layers=[0])
+    state = weights(dense)
+    assert torch.equal(model.state_dict()["head.weight"], state["model.head.weight"])
+    ((_, layer),) = moe_layers(model)
+    assert torch.equal(layer.experts.down.weight[3].t(), state["model.blocks.0.mlp.fc2.weight"])
+    assert len(receipt.layers) == 1 and list(receipt.skipped) == ["blocks.1.mlp"]
+
+
 def test_a_model_with_moe_layers_is_not_upcycled_again(dense: Path, tmp_path: Path) -> None:
     _, moe = run(tmp_path, "router=switch", "trainer.max_steps=2")
     with pytest.raises(UserError, match="this model has MoE layers; allowed: the checkpoint of a run of router=dense"):
         run(tmp_path, "router=switch", "trainer.max_steps=4", f"upcycle={moe}")
+    with pytest.raises(UserError, match="this model has MoE layers; allowed: a dense one"):
+        upcycle(str(moe))
 
 
 def test_depth_tiling_repeats_the_stack() -> None:

@@ -3,8 +3,8 @@
     python -m moesuite.benchmarks.speed.upcycling experts=8 model=vit_large_patch16_224 rounds=5
 
 In turns, on a fresh copy of the model each time: `moefy` (every other MLP), the same with its receipt (`upcycle`), and
-a clone of every expert's weights. Memory is the most that is held at a time beyond the finished model, in copies of
-the MLP of one layer.
+clones of every expert's weights and of all weights of the result. Memory is the most that is held at a time beyond the
+finished model, in copies of the MLP of one layer.
 """
 
 from __future__ import annotations
@@ -26,16 +26,19 @@ from moesuite.surgery import moefy
 from moesuite.timing import peak_of, seconds_of
 from moesuite.upcycling import upcycle
 
+CLONES = ("clone of the experts", "clone of the result")
+
 
 def measure(dense: nn.Module, num_experts: int, rounds: int) -> dict[str, list[float]]:
     """Return the seconds of each way by name; of one round more, which takes the memory from the machine."""
-    seconds: dict[str, list[float]] = {"moefy": [], "upcycle, with receipt": [], "clone of the experts": []}
+    seconds: dict[str, list[float]] = {"moefy": [], "upcycle, with receipt": [], **{name: [] for name in CLONES}}
     for _ in range(rounds + 1):
         for name, build in ways(num_experts).items():
             model = copy.deepcopy(dense)
             seconds[name].append(seconds_of(partial(build, model)))
-        weights = [weight for _, layer in moe_layers(model) for weight in layer.experts.parameters()]
-        seconds["clone of the experts"].append(seconds_of(partial(_clone, weights)))
+        experts = [weight for _, layer in moe_layers(model) for weight in layer.experts.parameters()]
+        for name, weights in zip(CLONES, (experts, list(model.parameters())), strict=True):
+            seconds[name].append(seconds_of(partial(_clone, weights)))
     return {name: samples[1:] for name, samples in seconds.items()}
 
 
@@ -77,7 +80,7 @@ def run(values: Values) -> None:
     seconds = measure(dense, num_experts, int(values["rounds"]))
     size = sum(parameter.numel() for parameter in dense.parameters()) / 1e6
     table = Table("", "seconds", "over the clone", title=f"{values['model']}, {size:.0f} M parameters, E={num_experts}")
-    base = statistics.median(seconds["clone of the experts"])
+    base = statistics.median(seconds[CLONES[0]])
     for name, samples in seconds.items():
         table.add_row(name, f"{statistics.median(samples):.2f}", f"{statistics.median(samples) / base:.2f}")
     Console().print(table)
