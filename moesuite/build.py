@@ -107,9 +107,7 @@ def _upcycle_weights(config: RunConfig, dense: nn.Module) -> None:
 
 def _with_layers(config: RunConfig, dense: nn.Module, example: Any) -> Built:
     """Make MoE layers of the MLPs of a copy of `dense`."""
-    renormalise = config.renormalise
-    if renormalise is None:
-        renormalise = config.upcycle is not None and config.reads_images
+    config = config.resolved()
     choices: dict[str, Any] = {
         "router": config.router["name"],
         "num_experts": config.num_experts,
@@ -117,7 +115,7 @@ def _with_layers(config: RunConfig, dense: nn.Module, example: Any) -> Built:
         "slots_per_token": config.slots_per_token or 1.0,
         "eval_slots_per_token": config.eval_slots_per_token,
         "example": example,
-        "renormalise": renormalise,
+        "renormalise": config.renormalise,
         "decoder": config.decoder,
         **config.router_options,
     }

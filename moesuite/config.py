@@ -94,22 +94,25 @@ class RunConfig(Section):
         """The router's own parameters."""
         return {key: value for key, value in self.router.items() if key != "name"}
 
+    def resolved(self) -> RunConfig:
+        """Return the same with what was left open filled in, by the recipes for images and for text."""
+        images = self.backbone.model.startswith("timm:")
+        values: dict[str, Any] = {}
+        if self.renormalise is None:
+            values["renormalise"] = self.upcycle is not None and images
+        if self.upcycles_run and self.upcycle_state is None:
+            values["upcycle_state"] = "resume" if images else "fresh_optimizer"
+        return self.model_copy(update=values)
+
     @property
     def upcycles_run(self) -> bool:
         """Whether the run starts from the checkpoint of another, not from a pretrained model by its name."""
         return self.upcycle is not None and not self.upcycle.startswith(NAMED)
 
     @property
-    def goes_on_with(self) -> Literal["resume", "fresh_optimizer"] | None:
-        """What an upcycled run takes over of a dense one beside weights and step; None: nothing, it starts at 0."""
-        if not self.upcycles_run or self.upcycle_state == "weights":
-            return None
-        return self.upcycle_state or ("resume" if self.reads_images else "fresh_optimizer")
-
-    @property
-    def reads_images(self) -> bool:
-        """Whether the recipe for images applies: upcycled weights are renormalised, the optimizer's state goes on."""
-        return self.backbone.model.startswith("timm:")
+    def goes_on(self) -> bool:
+        """Whether the run takes over step and schedule of a dense one, beside its weights."""
+        return self.upcycles_run and self.upcycle_state != "weights"
 
 
 def checked(model: type[Model], values: dict[str, Any], prefix: str = "") -> Model:

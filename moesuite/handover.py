@@ -99,7 +99,7 @@ class Handover:
         others = {name: value for name, value in self.loaded["state_dict"].items() if not name.startswith(OURS)}
         weights = {f"{OURS}{name}": value for name, value in model.state_dict().items()}
         (old,) = self.loaded["optimizer_states"]
-        resumes = self.config.goes_on_with == "resume"
+        resumes = self.config.upcycle_state == "resume"
         state = moments(old["state"], dense, model, surgery) if resumes else {}
         pairs = zip(old["param_groups"], _numbers(model), strict=True)
         groups = [{**group, "params": numbers} for group, numbers in pairs]

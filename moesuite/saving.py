@@ -89,7 +89,10 @@ def load_moe(path: str | Path, model: nn.Module | None = None, adapter: Adapter 
             raise UserError(
                 f"{path}: how to build the dense model is not known; type load_moe(path, model=<the model>)"
             )
-        model = from_recipe(saved.dense)
+        built: Any = from_recipe(saved.dense)
+        if getattr(built, "pooler", None) is not None and not any(name.startswith("pooler.") for name in saved.state):
+            built.pooler = None  # as where text is embedded
+        model = built
     rebuild(model, saved.description, adapter)
     _take(model, saved.state, path)
     return model.eval()

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from moesuite.candidates import Adapter, Candidate, Layers, candidates, select
 from moesuite.description import describe
+from moesuite.errors import UserError
 from moesuite.example import default_example
 from moesuite.experts import Experts
 from moesuite.moe import MoE, RoutingContext, Side, call, evaluating, is_encoder_decoder
@@ -64,9 +65,7 @@ def moefy(
     chosen = select(candidates(model, adapter), layers, model)
     if router_class(router) is Dense:
         return model
-    kinds = {False: (router, router_options), True: (router, router_options)}
-    if decoder is not None:
-        kinds[True] = (str(decoder["name"]), {key: value for key, value in decoder.items() if key != "name"})
+    kinds = {False: (router, router_options), True: _in_decoder(decoder, chosen) or (router, router_options)}
     sized = any(router_class(name).sized for name, _ in kinds.values())
     tokens = _tokens_per_group(model, chosen, example) if sized else {}
     # all are built before the first expert is made: an error leaves the model as it was
@@ -76,6 +75,23 @@ def moefy(
         spec = LayerSpec(candidate.mlp.up.in_features, num_experts, slots_per_token, eval_slots_per_token, length)
         routers.append(build_router(kinds[in_decoder(candidate.name)][0], spec, kinds[in_decoder(candidate.name)][1]))
     return install(model, chosen, routers, renormalise)
+
+
+def _in_decoder(decoder: Mapping[str, Any] | None, chosen: list[Candidate]) -> tuple[str, dict[str, Any]] | None:
+    """Return name and options of the decoder's own router, None for none.
+
+    Raises:
+        UserError: if it has no name, or no chosen layer stands in a decoder.
+    """
+    if decoder is None:
+        return None
+    if "name" not in decoder or not any(in_decoder(candidate.name) for candidate in chosen):
+        why = "its name is missing" if "name" not in decoder else "no chosen layer stands in a decoder"
+        raise UserError(
+            f"decoder={dict(decoder)}: {why}; allowed: a router beside an encoder-decoder; type for example "
+            "backbone=t5_mini layers=all 'decoder={name:token_choice,k:2}'"
+        )
+    return str(decoder["name"]), {key: value for key, value in decoder.items() if key != "name"}
 
 
 def in_decoder(name: str) -> bool:

@@ -47,9 +47,9 @@ class Run:
     """One run, from configuration to record. Its steps are called in the order of `fit`."""
 
     def __init__(self, config: RunConfig, command: str) -> None:
-        self.config, self.command = config, command
+        self.config, self.command = config.resolved(), command
         self.task = shared_task(config.task)
-        self.identity = identity(config, self.task)
+        self.identity = identity(self.config, self.task)
         self.path = record_path(config.records, self.task.name, config.router["name"], self.identity)
         self.folder = self.path.with_suffix("")
         self.checkpoint, self.start = self.folder / "last.ckpt", self.folder / "start.ckpt"
@@ -74,7 +74,7 @@ class Run:
         if self.task.dataset("train") is None and self.trainer.max_epochs != 0:
             raise UserError(f"{self.task.name}: no training split; type trainer.max_epochs=0 to evaluate only")
         self.module = MoEModule(self.task, self.model, self.config, self.folder)
-        self.handover = None if self.config.goes_on_with is None else Handover(self.config)
+        self.handover = Handover(self.config) if self.config.goes_on else None
         if self.handover is not None:
             self.handover.check(total_steps(self.trainer, self.task, self.config.data))
 

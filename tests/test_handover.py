@@ -162,7 +162,8 @@ def test_a_pretrained_model_by_its_name(tmp_path: Path, monkeypatch: pytest.Monk
     build("bert").save_pretrained(tmp_path / "bert")  # type: ignore[operator]
     config = compose("task=sts", f"upcycle=hf:{tmp_path / 'bert'}", "router=hash")
     assert config.backbone.model == f"hf:{tmp_path / 'bert'}" and config.backbone.pretrained
-    assert not config.upcycles_run and config.goes_on_with is None
+    assert not config.upcycles_run and not config.goes_on and config.resolved().renormalise is False
+    assert compose("upcycle=timm:vit_tiny_patch16_224").resolved().renormalise is True
     with pytest.raises(UserError, match="backbone=vit_mini beside upcycle=timm:vit_tiny_patch16_224: allowed is one"):
         compose("upcycle=timm:vit_tiny_patch16_224", "backbone=vit_mini")
 
@@ -178,6 +179,8 @@ def test_a_pretrained_model_by_its_name(tmp_path: Path, monkeypatch: pytest.Monk
             r"weights that do not fit: pos_embed: .*; .*; .*; .*; .* and \d+ more; allowed: a run of router=dense",
         ),
         (["trainer.max_steps=40", "upcycle=nowhere.ckpt"], "upcycle=nowhere.ckpt: no such file; allowed"),
+        (["trainer.max_steps=40", "decoder={k:2}"], r"decoder=\{'k': 2\}: its name is missing"),
+        (["trainer.max_steps=40", "decoder={name:switch}"], "no chosen layer stands in a decoder; allowed"),
         (["trainer.max_steps=40", "layers=[3]"], "layers: 3 matched nothing"),
     ],
 )
@@ -243,4 +246,4 @@ def test_a_deeper_model_goes_on_too(dense: Path, tmp_path: Path) -> None:
     before = read_record(dense.parent.with_suffix(".json"))
     assert record.steps == 24 and record.compute is not None and before.compute is not None
     assert record.compute.parameters_total > 1.9 * before.compute.parameters_total
-    assert sum(name.startswith("model.blocks.3.") for name in weights(path)) > 0
+    assert len(load_moe(path).blocks) == 4  # type: ignore[arg-type]

@@ -249,3 +249,4 @@ def test_embeddings_of_a_rerouted_model(representation: str, tmp_path: Path) -> 
         assert record.compute.slots_per_token_asked == 2 and record.compute.latency is not None
     assert found["usmoe"].health[0].load != found["dense"].health[0].load  # the second has its own rule
     assert found["usmoe"].compute.parameters_total == found["dense"].compute.parameters_total  # type: ignore[union-attr]
+    assert found["usmoe"].config["renormalise"] is False

@@ -14,6 +14,7 @@ from moesuite import UserError, compose, fit, load_moe, moefy, reroute, save_moe
 from moesuite.example import random_example
 from moesuite.moe import moe_layers
 from tests import test_rerouting
+from tests.test_embeddings import BYTES, TINY, search_folder
 from tests.test_run import SHORT
 from tests.test_upcycling import FeedForward, build, take_apart
 
@@ -143,6 +144,13 @@ def test_the_checkpoint_of_a_run(tmp_path: Path) -> None:
     state = torch.load(checkpoint, weights_only=True)["state_dict"]
     assert len(list(moe_layers(loaded))) == 1 and not loaded.training
     assert all(torch.equal(state[f"model.{name}"], value) for name, value in loaded.state_dict().items())
+
+
+def test_the_checkpoint_of_a_run_that_embeds_text(tmp_path: Path) -> None:
+    words = [f"task.source={search_folder(tmp_path / 'data')}", *TINY, *BYTES, "measure=false", "trainer.max_steps=1"]
+    _, path = fit(compose("task=stdlib_search", *words, "router=usmoe", f"records={tmp_path}"))
+    loaded: Any = load_moe(path.with_suffix("") / "last.ckpt")
+    assert loaded.pooler is None and len(list(moe_layers(loaded))) == 1
 
 
 def test_what_cannot_be_loaded(tmp_path: Path) -> None:
