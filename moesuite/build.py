@@ -62,13 +62,13 @@ class Built:
     Attributes:
         model: with its MoE layers.
         dense: the matched one with the same initial weights; of a rerouted model, the one with its own rule.
-        surgery: what makes the one of the other.
+        surgery: what makes the one of the other; of a rerouted model, nothing.
         receipt: what upcycling changed, by layer.
     """
 
     model: nn.Module
     dense: nn.Module
-    surgery: Callable[[nn.Module], nn.Module]
+    surgery: Callable[[nn.Module], nn.Module] = lambda model: model
     receipt: list[UpcycledLayer] = field(default_factory=list)
 
 
@@ -78,12 +78,11 @@ def build_models(config: RunConfig, task: Task, example: Any) -> Built:
     Raises:
         UserError: for a router that looks ahead on a causal task, or `init` or `upcycle` weights that do not fit.
     """
+    _check_start(config)
     backbone = config.backbone
     dense = build_backbone(
         backbone.model, backbone.pretrained, backbone.seed, task.backbone_arguments(), backbone.kwargs
     )
-    if config.tile_depth > 1 and config.upcycle is None:
-        raise UserError(f"tile_depth={config.tile_depth} repeats trained blocks; type upcycle=<checkpoint> beside it")
     if config.upcycles_run and not next(dense.parameters()).is_meta:
         _upcycle_weights(config, dense)
     with torch.random.fork_rng(devices=[]):
@@ -95,6 +94,15 @@ def build_models(config: RunConfig, task: Task, example: Any) -> Built:
     if (task.causal or decoders) and not config.allow_noncausal:
         refuse_lookahead(config, decoders)
     return built
+
+
+def _check_start(config: RunConfig) -> None:
+    if config.tile_depth > 1 and config.upcycle is None:
+        raise UserError(f"tile_depth={config.tile_depth} repeats trained blocks; type upcycle=<checkpoint> beside it")
+    if config.init is not None and config.upcycle is not None:
+        raise UserError(
+            f"init={config.init} beside upcycle={config.upcycle}: both name weights; allowed is one of them"
+        )
 
 
 def _upcycle_weights(config: RunConfig, dense: nn.Module) -> None:
@@ -134,10 +142,10 @@ def _rerouted(config: RunConfig, dense: nn.Module) -> Built:
 
     router=dense leaves the own rule.
     """
-    if next(dense.parameters()).is_meta:
+    if next(dense.parameters()).is_meta or config.upcycles_run:
         raise UserError(
-            f"backbone={config.backbone.name} is a mixture of experts, whose own rule needs values to decide; allowed: "
-            "dense backbones here; its cost stands in the record of a run, type python -m moesuite.run"
+            f"backbone={config.backbone.name} is a mixture of experts: its own rule needs values to decide, and "
+            "nothing is left to upcycle; allowed: dense backbones here; its cost stands in the record of a run"
         )
     name, options = config.router["name"], config.router_options
     shared = {id(value): value for value in chain(dense.parameters(), dense.buffers())}
@@ -145,9 +153,7 @@ def _rerouted(config: RunConfig, dense: nn.Module) -> Built:
     if name == "dense":
         name, options = OWN, {}
     budget = config.slots_per_token, config.eval_slots_per_token
-    surgery = partial(reroute, router=OWN)
-    model, _ = reroute(model, name, *budget, **options)
-    return Built(model, surgery(dense)[0], lambda given: surgery(given)[0])
+    return Built(reroute(model, name, *budget, **options)[0], reroute(dense, OWN)[0])
 
 
 def refuse_lookahead(config: RunConfig, in_decoder: bool = False) -> None:

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from moesuite import UserError, compose, fit, load_moe, upcycle
+from moesuite.build import build_models, build_task
 from moesuite.callbacks import Interruption
 from moesuite.config import Optim
 from moesuite.depth import tile_depth
@@ -239,6 +240,8 @@ def test_depth_tiling_needs_one_stack() -> None:
     assert tile_depth(timm.create_model("vit_tiny_patch16_224", **VIT), 1) is not None
     with pytest.raises(UserError, match="tile_depth=2 repeats trained blocks; type upcycle="):
         fit(compose("tile_depth=2", *QUIET))
+    with pytest.raises(UserError, match="init=a.ckpt beside upcycle=timm:vit_tiny_patch16_224: both name weights"):
+        build_models(compose("init=a.ckpt", "upcycle=timm:vit_tiny_patch16_224"), build_task(compose().task), None)
 
 
 def test_a_deeper_model_goes_on_too(dense: Path, tmp_path: Path) -> None:

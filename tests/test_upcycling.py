@@ -205,6 +205,13 @@ def test_bad_options_leave_the_model_as_it_was(options: dict[str, Any], says: st
     assert not list(moe_layers(model))
 
 
+def test_a_router_that_needs_a_size_that_text_does_not_have() -> None:
+    with pytest.raises(UserError, match=r"router=soft: its number of slots is a parameter.*router.slots_per_expert=1"):
+        upcycle(build("gpt2"), "soft")
+    _, receipt = upcycle(build("gpt2"), "soft", 4, slots_per_expert=2)
+    assert len(receipt.layers) == 1
+
+
 def test_a_model_of_unknown_inputs_needs_an_example() -> None:
     with pytest.raises(UserError, match="Sequential: its inputs are not known, .*type example="):
         upcycle(nn.Sequential(timm.layers.Mlp(6, 8)), num_experts=2)
