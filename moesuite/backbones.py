@@ -192,7 +192,7 @@ def _hf(model: str, pretrained: bool, arguments: dict[str, Any]) -> nn.Module:
         ) from None
     if head == "embedding" and getattr(built, "pooler", None) is not None:
         built.pooler = None  # of the first token, for BERT's sentence pairs: it would never be trained
-    return built
+    return built.train()  # as timm's are; loaded models come in evaluation, and would be trained without dropout
 
 
 def _check_fit(model: str, config: Any, options: dict[str, Any]) -> None:

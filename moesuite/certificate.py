@@ -7,7 +7,7 @@ few training steps; figures are largest differences relative to the largest outp
 
 from __future__ import annotations
 
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -176,6 +176,7 @@ def at_start(subject: Subject) -> dict[str, float]:
     return {"dropped": found.dropped, "dead": found.dead / larger.num_experts}
 
 
+@cache
 def causal_routers() -> list[str]:
     """Return the names of the package's routers that are measured to be causal with their default options."""
     return [name for name in router_names() if causal(Subject(partial(build_with, name))).holds]

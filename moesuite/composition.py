@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,15 @@ def register(arguments: Sequence[str]) -> None:
     Raises:
         UserError: for a choice that does not exist, with the nearest names.
     """
+    _register_package()
+    folders = _config_folders(arguments)
+    for group, choice in _choices(arguments):
+        _register_choice(group, choice, folders)
+
+
+@cache
+def _register_package() -> None:
+    """Make what the package offers known, once in a process: reading it takes longer than composing."""
     store = ConfigStore.instance().store
     for name in router_names():
         store(name, {"name": name, **router_defaults(name)}, "router", "router")
@@ -102,9 +112,6 @@ def register(arguments: Sequence[str]) -> None:
         options = signature_defaults(path, None, skip=1)
         store(f"_{family}", {"family": family, "recipe": {}, **options}, "task", "task")
     store("default", trainer_options(), "trainer", "trainer")
-    folders = _config_folders(arguments)
-    for group, choice in _choices(arguments):
-        _register_choice(group, choice, folders)
 
 
 def trainer_options() -> dict[str, Any]:

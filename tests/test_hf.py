@@ -134,6 +134,7 @@ def test_sequences_longer_than_a_pretrained_model_has_positions_for(tmp_path: An
     build("gpt2").save_pretrained(tmp_path)
     fit = {"head": "causal", "vocab_size": VOCABULARY, "max_position_embeddings": LENGTH}
     loaded = build_backbone(f"hf:{tmp_path}", True, 0, fit, {})
+    assert all(module.training for module in loaded.modules())
     for (key, ours), theirs in zip(loaded.state_dict().items(), build("gpt2").state_dict().values(), strict=True):
         assert torch.equal(ours, theirs), key
     with pytest.raises(UserError, match="task.length of 128 is more than the 66"):
