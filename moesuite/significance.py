@@ -1,0 +1,162 @@
+"""Is it better, or is it noise? Paired differences, intervals, tie groups, duels, Pareto front. No torch here.
+
+Runs of one seed share data order and initialisation, so differences are taken within a seed; what all routers of a seed
+have in common cancels. Student's t over seeds, from `ENOUGH` of them on: below that only points are shown. Many pairs
+are compared at once: p-values are corrected by Holm (1979, https://www.jstor.org/stable/4615733).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Literal, TypeVar
+
+import numpy as np
+from scipy import optimize, stats
+
+ENOUGH = 5  # seeds for an interval
+LEVEL = 0.05  # of tests; intervals hold with 1 - LEVEL
+RESAMPLES = 1000  # of bootstraps
+Direction = Literal["max", "min"]
+Name = TypeVar("Name", bound=Hashable)
+BySeed = Mapping[int, float]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over seeds and its interval.
+
+    Attributes:
+        mean: of the values.
+        half: half the width of the interval; None for fewer than `ENOUGH` seeds.
+        p: two-sided, of the mean being 0; None likewise.
+        n: seeds.
+    """
+
+    mean: float
+    half: float | None
+    p: float | None
+    n: int
+
+
+def estimate(values: Sequence[float]) -> Estimate:
+    """Return the mean of values, one for each seed, with its t interval.
+
+    Args:
+        values: at least one, finite.
+
+    Raises:
+        ValueError: without a value, or with one that is not finite.
+    """
+    given = np.asarray(values, dtype=float)
+    if given.size == 0 or not np.isfinite(given).all():
+        raise ValueError(f"{list(values)}: allowed is at least one number, all of them finite")
+    mean = float(given.mean())
+    if given.size < ENOUGH:
+        return Estimate(mean, None, None, given.size)
+    error = float(given.std(ddof=1)) / math.sqrt(given.size)
+    if error == 0:
+        return Estimate(mean, 0.0, float(mean == 0), given.size)
+    p = 2 * stats.t.sf(abs(mean) / error, given.size - 1)
+    return Estimate(mean, float(stats.t.ppf(1 - LEVEL / 2, given.size - 1)) * error, float(p), given.size)
+
+
+def difference(ours: BySeed, theirs: BySeed) -> Estimate | None:
+    """Return ours - theirs over the seeds that both have; None if there is none."""
+    shared = sorted(ours.keys() & theirs.keys())
+    return estimate([ours[seed] - theirs[seed] for seed in shared]) if shared else None
+
+
+def holm(p: Mapping[Name, float]) -> dict[Name, float]:
+    """Return p-values corrected for their number by Holm's step-down rule, each at most 1."""
+    worst, corrected = 0.0, {}
+    for rank, name in enumerate(sorted(p, key=lambda key: p[key])):
+        worst = max(worst, min(1.0, (len(p) - rank) * p[name]))
+        corrected[name] = worst
+    return {name: corrected[name] for name in p}
+
+
+def tie_groups(values: Mapping[str, BySeed], direction: Direction) -> dict[str, int]:
+    """Return the group of each router, from 1: in a group are those that its best is not shown to be better than.
+
+    The best of all those not yet in a group leads the next. A pair that shares fewer than `ENOUGH` seeds is a tie.
+
+    Args:
+        values: quality by router and seed, at least one seed each.
+        direction: of the quality.
+    """
+    sign = 1 if direction == "max" else -1
+    waiting = sorted(values, key=lambda name: (-sign * float(np.mean(list(values[name].values()))), name))
+    pairs = {pair: difference(values[pair[0]], values[pair[1]]) for pair in combinations(waiting, 2)}
+    corrected = holm({pair: found.p for pair, found in pairs.items() if found is not None and found.p is not None})
+    groups: dict[str, int] = {}
+    for number in range(1, len(waiting) + 1):
+        if not waiting:
+            break
+        leader, *others = waiting
+        tied = [leader, *(name for name in others if corrected.get((leader, name), 1.0) >= LEVEL)]
+        groups |= dict.fromkeys(tied, number)
+        waiting = [name for name in waiting if name not in tied]
+    return groups
+
+
+def pareto(costs: Sequence[float], qualities: Sequence[float], direction: Direction) -> list[bool]:
+    """Return which points lie on the front: no other one is as cheap and as good, and better in one of both."""
+    sign = 1 if direction == "max" else -1
+    points = [(cost, -sign * quality) for cost, quality in zip(costs, qualities, strict=True)]
+    return [not any(o != p and o[0] <= p[0] and o[1] <= p[1] for o in points) for p in points]
+
+
+@dataclass(frozen=True)
+class Strength:
+    """Of a router in duels: log-odds against the average one, with the interval of a bootstrap over duels' contests."""
+
+    value: float
+    low: float
+    high: float
+
+
+def bradley_terry(contests: Sequence[Mapping[str, float]], seed: int = 0) -> dict[str, Strength]:
+    """Return how strong routers are, from who beats whom in each contest, a (task, seed).
+
+    Bradley and Terry (1952), https://doi.org/10.2307/2334029: P(a beats b) = σ(s_a - s_b). A tie is half a win of each.
+    Every pair that met has half a win of each beside, so that who always wins stays finite.
+
+    Args:
+        contests: of each, quality by router, larger is better.
+        seed: of the bootstrap.
+    """
+    names = sorted({name for contest in contests for name in contest})
+    wins = np.stack([_wins(contest, names) for contest in contests]) if contests else np.zeros((0, 0, 0))
+    if len(names) < 2 or not wins.any():
+        return {name: Strength(0.0, 0.0, 0.0) for name in names}
+    value = _strengths(wins.sum(axis=0))
+    draw = np.random.default_rng(seed)
+    resampled = [_strengths(wins[draw.integers(len(wins), size=len(wins))].sum(axis=0)) for _ in range(RESAMPLES)]
+    low, high = np.quantile(np.stack(resampled), [LEVEL / 2, 1 - LEVEL / 2], axis=0)
+    return {name: Strength(*map(float, row)) for name, *row in zip(names, value, low, high, strict=True)}
+
+
+def _wins(contest: Mapping[str, float], names: list[str]) -> np.ndarray:
+    """Return the wins of each (row) over each (column) in one contest."""
+    values = np.array([contest.get(name, np.nan) for name in names])
+    ahead = values[:, None] - values[None, :]
+    won = np.where(ahead > 0, 1.0, np.where(ahead == 0, 0.5, 0.0))
+    np.fill_diagonal(won, 0.0)
+    return won
+
+
+def _strengths(wins: np.ndarray) -> np.ndarray:
+    """Return the strengths of largest likelihood, their mean 0."""
+    wins = wins + 0.5 * ((wins + wins.T) > 0)
+
+    def loss(strength: np.ndarray) -> tuple[float, np.ndarray]:
+        apart = strength[:, None] - strength[None, :]
+        surprise = wins / (1 + np.exp(apart))  # gradient of each win's log-likelihood
+        value = float((wins * np.logaddexp(0, -apart)).sum()) + 0.5e-6 * float(strength @ strength)
+        return value, surprise.sum(axis=0) - surprise.sum(axis=1) + 1e-6 * strength
+
+    found = optimize.minimize(loss, np.zeros(len(wins)), jac=True, method="L-BFGS-B").x
+    return found - found.mean()

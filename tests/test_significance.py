@@ -1,0 +1,153 @@
+"""Statistics of the board: against scipy, by hand, and by simulation."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from moesuite.significance import (
+    Strength,
+    bradley_terry,
+    difference,
+    estimate,
+    holm,
+    pareto,
+    tie_groups,
+)
+
+NUMBERS = st.floats(-100, 100, allow_nan=False).map(lambda value: round(value, 3))
+
+
+def by_seed(*values: float) -> dict[int, float]:
+    return dict(enumerate(values))
+
+
+@given(st.lists(NUMBERS, min_size=5, max_size=9), st.integers(0, 2**31))
+def test_differences_are_those_of_scipy(ours: list[float], seed: int) -> None:
+    theirs = [
+        value + noise for value, noise in zip(ours, np.random.default_rng(seed).normal(size=len(ours)), strict=True)
+    ]
+    found = difference(by_seed(*ours), by_seed(*theirs))
+    expected = stats.ttest_rel(ours, theirs)
+    low, high = expected.confidence_interval(0.95)
+    assert found is not None and found.n == len(ours) and found.half is not None
+    assert found.p == pytest.approx(expected.pvalue, rel=1e-6)
+    assert (found.mean - found.half, found.mean + found.half) == pytest.approx((low, high), rel=1e-6, abs=1e-9)
+
+
+def test_few_seeds_are_points() -> None:
+    found = difference(by_seed(0.5, 0.7, 0.9, 1.0), {1: 0.6, 2: 0.6, 7: 0.1})
+    assert found is not None and found.mean == pytest.approx(0.2)  # seeds 1 and 2: 0.1 and 0.3
+    assert (found.half, found.p, found.n) == (None, None, 2)
+    assert difference({0: 1.0}, {1: 1.0}) is None
+    with pytest.raises(ValueError, match="all of them finite"):
+        estimate([1.0, math.nan])
+    with pytest.raises(ValueError, match="at least one number"):
+        estimate([])
+
+
+def test_values_without_any_spread() -> None:
+    same, apart = estimate([0.0] * 5), estimate([0.25] * 5)
+    assert (same.p, same.half, apart.p, apart.half) == (1.0, 0.0, 0.0, 0.0)
+
+
+def test_holm_by_hand() -> None:
+    """Sorted 0.01, 0.02, 0.03, 0.04 times 4, 3, 2, 1: 0.04, 0.06, 0.06, and 0.04 that is raised to the one before."""
+    assert holm({"d": 0.04, "a": 0.01, "c": 0.03, "b": 0.02}) == pytest.approx(
+        {"d": 0.06, "a": 0.04, "c": 0.06, "b": 0.06}
+    )
+    assert holm({"a": 0.6, "b": 0.7}) == {"a": 1.0, "b": 1.0} and holm({}) == {}
+
+
+@given(st.dictionaries(st.integers(0, 50), st.floats(0, 1), max_size=12))
+def test_holm_never_lowers_and_keeps_the_order(p: dict[int, float]) -> None:
+    corrected = holm(p)
+    assert corrected.keys() == p.keys() and all(p[key] <= corrected[key] <= 1 for key in p)
+    ordered = sorted(p, key=lambda key: p[key])
+    assert all(corrected[a] <= corrected[b] for a, b in pairwise(ordered))
+
+
+def test_tie_groups_by_hand() -> None:
+    """a and b differ by noise of the same size as their distance; c is far below in every seed."""
+    values = {
+        "c": by_seed(0.50, 0.51, 0.49, 0.50, 0.52, 0.48),
+        "b": by_seed(0.80, 0.85, 0.79, 0.84, 0.78, 0.83),
+        "a": by_seed(0.82, 0.82, 0.83, 0.82, 0.83, 0.81),
+    }
+    assert tie_groups(values, "max") == {"a": 1, "b": 1, "c": 2}
+    assert tie_groups(values, "min") == {"c": 1, "b": 2, "a": 2}
+    few = {name: {seed: row[seed] for seed in range(3)} for name, row in values.items()}
+    assert set(tie_groups(few, "max").values()) == {1}  # three seeds show nothing
+    assert tie_groups({"a": {0: 1.0}}, "max") == {"a": 1}
+
+
+def test_the_interval_covers_the_truth_in_95_of_100_boards() -> None:
+    """2,000 boards of five seeds: what routers of a seed have in common is ten times their own noise."""
+    draw = np.random.default_rng(0)
+    common, noise = draw.normal(size=(2000, 5, 1)), 0.1 * draw.normal(size=(2000, 5, 2))
+    boards = common + noise + np.array([0.3, 0.0])
+    covered = 0
+    for board in boards:
+        found = difference(by_seed(*board[:, 0]), by_seed(*board[:, 1]))
+        assert found is not None and found.half is not None
+        covered += abs(found.mean - 0.3) <= found.half
+    assert 0.92 <= covered / 2000 <= 0.98
+
+
+def test_equal_routers_are_one_group_in_95_of_100_boards() -> None:
+    """Holm keeps the chance of any wrong pair below 5 %: of six equal routers over five seeds, 400 boards."""
+    draw = np.random.default_rng(1)
+    wrong = 0
+    for _ in range(400):
+        board = draw.normal(size=(5, 1)) + draw.normal(size=(5, 6))
+        groups = tie_groups({str(router): by_seed(*board[:, router]) for router in range(6)}, "max")
+        wrong += len(set(groups.values())) > 1
+    assert wrong / 400 <= 0.07
+
+
+def test_the_front_by_hand() -> None:
+    costs, qualities = [1.0, 2.0, 2.0, 3.0, 1.0], [0.5, 0.7, 0.6, 0.7, 0.5]
+    assert pareto(costs, qualities, "max") == [True, True, False, False, True]  # twins are both on it
+    assert pareto(costs, qualities, "min") == [True, False, False, False, True]
+
+
+@given(st.lists(st.tuples(NUMBERS, NUMBERS), min_size=1, max_size=12))
+def test_every_point_off_the_front_is_beaten_by_one_on_it(points: list[tuple[float, float]]) -> None:
+    costs, qualities = [cost for cost, _ in points], [quality for _, quality in points]
+    front = pareto(costs, qualities, "max")
+    assert any(front)
+    for (cost, quality), on in zip(points, front, strict=True):
+        better = [p for p, f in zip(points, front, strict=True) if f and p[0] <= cost and p[1] >= quality]
+        assert better and on == all(p == (cost, quality) for p in better)
+
+
+def test_two_routers_in_duels_have_a_closed_form() -> None:
+    """a wins 7 of 9 and ties 1: 7.5 wins against 1.5, half a win more for each: log(8 / 2), ± half of it each."""
+    contests = [{"a": 1.0, "b": 0.0}] * 7 + [{"a": 0.0, "b": 1.0}] + [{"a": 0.5, "b": 0.5}]
+    found = bradley_terry(contests)
+    assert found["a"].value == pytest.approx(math.log(4) / 2, abs=1e-3)
+    assert found["a"].value == pytest.approx(-found["b"].value, abs=1e-6)
+    assert found["a"].low < found["a"].value < found["a"].high and found == bradley_terry(contests)
+
+
+def test_duels_find_the_order_that_was_drawn() -> None:
+    draw = np.random.default_rng(0)
+    truth = {"a": 1.0, "b": 0.0, "c": -1.0}
+    contests = [{name: value + draw.gumbel() for name, value in truth.items()} for _ in range(400)]
+    found = bradley_terry(contests)
+    # differences of Gumbel noise are logistic: Bradley and Terry's own model
+    assert {name: found[name].value for name in truth} == pytest.approx(truth, abs=0.25)
+    assert all(found[name].low < value < found[name].high for name, value in truth.items())
+
+
+def test_duels_that_never_were() -> None:
+    assert bradley_terry([]) == {}
+    assert bradley_terry([{"a": 1.0}]) == {"a": Strength(0.0, 0.0, 0.0)}
+    always = bradley_terry([{"a": 1.0, "b": 0.0}] * 20)
+    assert math.isfinite(always["a"].value) and always["a"].value > 1
