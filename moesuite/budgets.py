@@ -57,13 +57,15 @@ def table(records: Sequence[RunRecord], axis: Axis) -> list[list[str]]:
     sunk = {record.seed: record.sunk for record in records if record.sunk is not None}
     lines = []
     for record in records:
-        dense = sunk[record.seed]
+        if (dense := sunk.get(record.seed)) is None:  # what should have been upcycled failed
+            continue
         found = [at(record, dense, share, axis) for share in SHARES]
         extra = [getattr(record.curve[-1], key) - (getattr(record.sunk, key) if record.sunk else 0) for key in AXES]
-        figures = [f"{extra[0] / 1e12:.2f}", f"{extra[1]:.0f}", f"{record.curve[-1].flops / 1e12:.2f}"]
+        last = record.curve[-1]
+        costs = [f"{extra[0] / 1e12:.2f}", f"{last.flops / 1e12:.2f}", f"{extra[1]:.0f}", f"{last.seconds:.0f}"]
         quality = ["–" if value is None else f"{value:.4f}" for value in found]
         end = f"{record.quality[record.primary].value:.4f}"
-        lines.append([label(record, dense), str(record.seed), *quality, end, *figures])
+        lines.append([label(record, dense), str(record.seed), *quality, end, *costs])
     return lines
 
 
@@ -75,19 +77,10 @@ def show_budgets(records: Sequence[RunRecord]) -> None:
         if not any(record.sunk for record in own):
             continue
         for axis in AXES:
-            shown = Table(
-                *[
-                    "way",
-                    "seed",
-                    *(f"+{share:.0%}" for share in SHARES),
-                    "end",
-                    "extra TFLOP",
-                    "extra s",
-                    "total TFLOP",
-                ],
-                title=f"{task}: {own[0].primary} at extra {axis}, relative to the dense run's",
-                title_justify="left",
-            )
+            budgets = [f"+{share:.0%}" for share in SHARES]
+            costs = ["extra TFLOP", "total", "extra s", "total"]
+            title = f"{task}: {own[0].primary} at extra {axis}, relative to the dense run's"
+            shown = Table("way", "seed", *budgets, "end", *costs, title=title, title_justify="left")
             for line in table(own, axis):
                 shown.add_row(*line)
             console.print(shown)

@@ -52,12 +52,13 @@ def main() -> None:
 
     def job(composed: DictConfig) -> None:
         command = reproduce(HydraConfig.get().overrides.task)
-        from moesuite.report import show
-        from moesuite.train import fit
-
         try:
             refuse_nested_launch(composed)
-            record, path = fit(to_config(composed), command)
+            config = to_config(composed)  # what is mistyped is told before seconds of imports
+            from moesuite.report import show
+            from moesuite.train import fit
+
+            record, path = fit(config, command)
             if os.environ.get("LOCAL_RANK", "0") == "0":  # the other processes of a multi-device run stay silent
                 show(record, path)
         except (UserError, RunFailed) as error:  # a sweep goes on with its other runs

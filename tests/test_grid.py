@@ -35,7 +35,7 @@ def test_every_benchmark_opens_with_what_command_cost_and_figure(monkeypatch: py
         head = path.read_text()
         assert head.startswith("# What: ") and f"# Command: python -m moesuite.run benchmark={name}" in head
         assert "# Cost: " in head and "# Figure reached: " in head
-        for part in plan([f"benchmark={name}"])[::7]:
+        for part in plan([f"benchmark={name}"])[::29]:
             assert compose(*part.words).task["name"] == part.task
 
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moesuite.errors import UserError
@@ -85,6 +85,7 @@ json_values = st.recursive(
 )
 
 
+@settings(max_examples=30)
 @given(st.dictionaries(st.text(), json_values))
 def test_identity_does_not_depend_on_key_order_and_on_everything_else(config: dict[str, object]) -> None:
     reordered = dict(reversed(list(config.items())))

@@ -108,7 +108,13 @@ def test_the_same_run_is_not_run_again(tmp_path: Path) -> None:
 def test_a_run_is_reproducible_and_its_seeds_reach_everything(tmp_path: Path) -> None:
     def loss(*words: str) -> float:
         config = compose(
-            *SHORT, f"records={tmp_path}", "force=true", "trainer.max_epochs=1", "trainer.max_steps=-1", *words
+            *SHORT,
+            f"records={tmp_path}",
+            "force=true",
+            "trainer.max_epochs=1",
+            "trainer.max_steps=-1",
+            *words,
+            "trainer.limit_train_batches=4",
         )
         return fit(config)[0].curve[-1].loss
 

@@ -21,7 +21,6 @@ from tests.test_upcycling import FeedForward, build, take_apart
 MODELS = [
     "vit",
     "deit",
-    "mixer",
     "swin",
     "convnext",
     "eva02 with norm",

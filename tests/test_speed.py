@@ -19,7 +19,6 @@ from moesuite.benchmarks.speed.loop import bare_epochs, lightning_epochs
 from moesuite.moe import MoE
 from moesuite.plugins import router_names
 from moesuite.routing import SlotRouting, SoftRouting
-from tests.conftest import Command
 
 SMALL = Size(groups=2, tokens=16, dim=16, hidden=32, num_experts=4)
 WORDS = ["experts=4", "groups=2", "tokens=16", "dim=16", "hidden=32", "seconds=0.01"]
@@ -111,11 +110,21 @@ def test_a_plot_that_cannot_be_written(monkeypatch: pytest.MonkeyPatch, capsys: 
         assert "allowed is a .svg" in capsys.readouterr().err
 
 
-def test_a_mistyped_option(command: Command) -> None:
-    wrong = command("moesuite.benchmarks.speed.layer", "expert=8")
-    assert wrong.returncode == 2 and "nearest: experts" in wrong.stderr
-    assert command("moesuite.benchmarks.speed.layer", "experts=many").returncode == 2
-    assert "nearest: soft" in command("moesuite.benchmarks.speed.layer", "layers=sofd").stderr
+@pytest.mark.parametrize(
+    ("word", "says"),
+    [
+        ("expert=8", "nearest: experts"),
+        ("experts=many", "allowed are positive numbers"),
+        ("layers=sofd", "nearest: soft"),
+    ],
+)
+def test_a_mistyped_option(
+    word: str, says: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["layer", word])
+    with pytest.raises(SystemExit) as stop:
+        run_command(layer.__doc__, layer.run, seconds="30", keep="1", layers="routers")
+    assert stop.value.code == 2 and says in capsys.readouterr().err
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a setting of glibc")
