@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from moesuite.errors import UserError
@@ -80,13 +80,15 @@ def test_not_a_record(tmp_path: Path) -> None:
         list(read_records(tmp_path / "nowhere"))
 
 
+words = st.text(max_size=8)
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(), lambda v: st.lists(v) | st.dictionaries(st.text(), v)
+    st.none() | st.booleans() | st.integers() | words,
+    lambda v: st.lists(v, max_size=3) | st.dictionaries(words, v, max_size=3),
+    max_leaves=8,
 )
 
 
-@settings(max_examples=30)
-@given(st.dictionaries(st.text(), json_values))
+@given(st.dictionaries(words, json_values, max_size=4))
 def test_identity_does_not_depend_on_key_order_and_on_everything_else(config: dict[str, object]) -> None:
     reordered = dict(reversed(list(config.items())))
     assert record_id(config, "code", "data") == record_id(reordered, "code", "data")
