@@ -1,4 +1,7 @@
-"""`python -m moesuite.leaderboard [records=runs] [out=site]`: run records -> one page."""
+"""`python -m moesuite.leaderboard [records=runs,more] [out=site] [--check]`: run records -> one page.
+
+Records that cannot be shown are named with the reason, and the exit code is 2; the others are shown. --check only looks.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,11 @@ import sys
 from pathlib import Path
 
 from moesuite.errors import UserError, unknown
+from moesuite.leaderboard.intake import take
 from moesuite.leaderboard.render import write
-from moesuite.record import read_records
 
 DEFAULTS = {"records": "runs", "out": "site"}
+CHECK = "--check"
 
 
 def main() -> None:
@@ -19,15 +23,18 @@ def main() -> None:
         print(__doc__)
         return
     try:
-        options = parse(words)
-        records = list(read_records(options["records"]))
-        if not records:
+        options = parse([word for word in words if word != CHECK])
+        found = take(options["records"].split(","))
+        for line in found.problems:
+            print(f"error: left out: {line}", file=sys.stderr)
+        if not found.records:
             raise UserError(f"records={options['records']} holds no record; first type python -m moesuite.run")
-        path = write(records, Path(options["out"]))
+        path = None if CHECK in words else write(found.records, Path(options["out"]))
     except (UserError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    print(f"{len(records)} records -> {path}")
+    print(f"{len(found.records)} records {'can be shown' if path is None else f'-> {path}'}")
+    sys.exit(2 if found.problems else 0)
 
 
 def parse(words: list[str]) -> dict[str, str]:

@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -179,17 +178,3 @@ def read_record(path: Path) -> RunRecord:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise UserError(f"{path}: not a run record of schema {SCHEMA}: {where}: {first['msg'].lower()}") from None
-
-
-def read_records(folder: str | Path) -> Iterator[RunRecord]:
-    """Yield every record below `folder`, in the order of their paths.
-
-    Raises:
-        UserError: if the folder does not exist, or a file is no record.
-    """
-    if not Path(folder).is_dir():
-        raise UserError(
-            f"records={folder} does not exist; allowed: a folder that runs wrote to; first type python -m moesuite.run"
-        )
-    for path in sorted(Path(folder).glob("*/*/*.json")):
-        yield read_record(path)

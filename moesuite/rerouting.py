@@ -88,12 +88,17 @@ def reroute(
     seen = _observe(model, found, example)
     context = RoutingContext()
     begin_routing(context, model, example)
-    rows = []
-    for block, new in zip(found, routers, strict=True):
-        own = rerouted(block, OwnRule(new.spec, block.gate))
-        layer = rerouted(block, new, normalises(block) and new.name != OWN and "normalise" not in new.options)
-        rows.append(_compare(block.name, own, layer, context, *seen.pop(block.name)))
-        put(model, block.name, layer, context)
+    rows, new = [], dict[str, MoE]()
+    for block, chosen in zip(found, routers, strict=True):
+        own = rerouted(block, OwnRule(chosen.spec, block.gate))
+        renormalise = normalises(block) and chosen.name != OWN and "normalise" not in chosen.options
+        new[block.name] = rerouted(block, chosen, renormalise)
+        rows.append(_compare(block.name, own, new[block.name], context, *seen.pop(block.name)))
+    for (
+        name,
+        layer,
+    ) in new.items():  # none before all of them have answered as they did: an error leaves the model whole
+        put(model, name, layer, context)
     context.end()
     config: Any = getattr(model, "config", None)
     if getattr(config, "output_router_logits", False):
