@@ -1,6 +1,7 @@
 """`python -m moesuite.leaderboard [records=runs,more] [out=site] [--check]`: run records -> one page.
 
-Records that cannot be shown are named with the reason, and the exit code is 2; the others are shown. --check only looks.
+Records that cannot be shown are named with the reason, and the exit code is 2; the others are shown. --check builds no
+page.
 """
 
 from __future__ import annotations
