@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from moesuite.depth import tile_depth
 from moesuite.errors import UserError, nearest
 
 HEADS = {  # of what a task asks for: the class in transformers, and a backbone that has it
@@ -112,7 +113,7 @@ def recipe_of(model: Any) -> dict[str, Any] | None:
 def from_recipe(recipe: dict[str, Any]) -> nn.Module:
     """Build what `recipe_of` describes, with random weights."""
     if "timm" in recipe:
-        return _timm(recipe["timm"], False, recipe["arguments"])
+        return tile_depth(_timm(recipe["timm"], False, recipe["arguments"]), recipe.get("tile_depth", 1))
     import transformers
 
     values = dict(recipe["config"])
@@ -125,6 +126,7 @@ def _as_saved(model: str) -> nn.Module:
     import transformers
 
     config = transformers.AutoConfig.from_pretrained(model)
+    _refuse_layers(model, config)
     saved: Any = getattr(transformers, (config.architectures or ["AutoModel"])[0], transformers.AutoModel)
     return saved.from_pretrained(model)
 
@@ -173,6 +175,7 @@ def _hf(model: str, pretrained: bool, arguments: dict[str, Any]) -> nn.Module:
         # a task's vocabulary has no special tokens: BERT would never train the embedding of its padding, number 0
         special = dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"))
         config = transformers.AutoConfig.for_model(model, **special | options)
+    _refuse_layers(model, config)
     _check_fit(model, config, options)
     config.use_cache = False
     if head == "embedding" and config.is_encoder_decoder:
@@ -180,7 +183,9 @@ def _hf(model: str, pretrained: bool, arguments: dict[str, Any]) -> nn.Module:
     try:
         if config.is_encoder_decoder and head == "classification":  # its head would need tokens of its own vocabulary
             raise ValueError(UNFIT)
-        built = cls.from_pretrained(model, config=config) if pretrained else cls.from_config(config)
+        built = (
+            cls.from_pretrained(model, config=config, dtype=torch.float32) if pretrained else cls.from_config(config)
+        )
     except ValueError as error:
         if UNFIT not in str(error):
             raise
@@ -193,6 +198,15 @@ def _hf(model: str, pretrained: bool, arguments: dict[str, Any]) -> nn.Module:
     if head == "embedding" and getattr(built, "pooler", None) is not None:
         built.pooler = None  # of the first token, for BERT's sentence pairs: it would never be trained
     return built.train()  # as timm's are; loaded models come in evaluation, and would be trained without dropout
+
+
+def _refuse_layers(model: str, config: Any) -> None:
+    """Refuse what `moesuite.save_moe` wrote: the plain class would draw its MoE layers' weights anew."""
+    if getattr(config, "moesuite", None) is not None:
+        raise UserError(
+            f"hf:{model}: this model was saved with MoE layers; allowed: dense models, and those that are mixtures of "
+            "experts in transformers; in Python type moesuite.load_moe(folder)"
+        )
 
 
 def _check_fit(model: str, config: Any, options: dict[str, Any]) -> None:

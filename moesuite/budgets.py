@@ -40,7 +40,8 @@ def at(record: RunRecord, dense: Sunk, share: float, axis: Axis) -> float | None
 def label(record: RunRecord, dense: Sunk) -> str:
     """Return what was done after the dense run, or instead of it."""
     if record.sunk is None:
-        return "dense, as upcycled" if record.steps == dense.steps else f"{record.router}, from scratch"
+        upcycled = record.router == "dense" and record.steps == dense.steps
+        return "dense, as upcycled" if upcycled else f"{record.router}, from scratch"
     if record.router == "dense":
         depth = record.config["tile_depth"]
         return f"dense, depth x{depth}" if depth > 1 else "dense, continued"

@@ -21,7 +21,7 @@ from moesuite.errors import UserError
 from moesuite.fused import OWN, blocks
 from moesuite.handover import take_weights
 from moesuite.moe import moe_layers
-from moesuite.plugins import checked_options, task_class
+from moesuite.plugins import checked_options, router_defaults, task_class
 from moesuite.record import UpcycledLayer
 from moesuite.rerouting import reroute
 from moesuite.subject import Subject
@@ -103,6 +103,17 @@ def _check_start(config: RunConfig) -> None:
         raise UserError(
             f"init={config.init} beside upcycle={config.upcycle}: both name weights; allowed is one of them"
         )
+    if config.upcycle_state is not None and not config.upcycles_run:
+        raise UserError(
+            f"upcycle_state={config.upcycle_state}: nothing goes on but the checkpoint of a run; type "
+            "upcycle=<last.ckpt> beside it, or leave it out"
+        )
+    named = config.upcycle is not None and not config.upcycles_run
+    if named and not (config.backbone.model == config.upcycle and config.backbone.pretrained):
+        raise UserError(
+            f"upcycle={config.upcycle}: the backbone is {config.backbone.model}; type backbone={config.upcycle} "
+            "backbone.pretrained=true beside it"
+        )
 
 
 def _upcycle_weights(config: RunConfig, dense: nn.Module) -> None:
@@ -147,7 +158,19 @@ def _rerouted(config: RunConfig, dense: nn.Module) -> Built:
             f"backbone={config.backbone.name} is a mixture of experts: its own rule needs values to decide, and "
             "nothing is left to upcycle; allowed: dense backbones here; its cost stands in the record of a run"
         )
-    name, options = config.router["name"], config.router_options
+    unfit = {
+        "tile_depth": config.tile_depth > 1,
+        "decoder": config.decoder is not None,
+        "renormalise": config.renormalise,
+    }
+    if wrong := [option for option, given in unfit.items() if given]:
+        raise UserError(
+            f"{wrong[0]}={getattr(config, wrong[0])}: backbone={config.backbone.name} is a mixture of experts, which "
+            f"is rerouted as it is; leave {wrong[0]} out"
+        )
+    name, defaults = config.router["name"], router_defaults(config.router["name"])
+    # what was not typed is the model's own: its experts per token, and whether it normalises their weights
+    options = {key: value for key, value in config.router_options.items() if value != defaults[key]}
     shared = {id(value): value for value in chain(dense.parameters(), dense.buffers())}
     model = copy.deepcopy(dense, dict(shared))
     if name == "dense":

@@ -41,17 +41,24 @@ def compose(*overrides: str) -> RunConfig:
 
 
 def understood(words: Sequence[str]) -> list[str]:
-    """Return the words as Hydra can read them; `upcycle=<library>:<name>` names a pretrained backbone.
+    """Return the words as Hydra can read them; `upcycle=<library>:<name>` names a pretrained backbone too.
+
+    Understood words are understood as they are: they stand in records, and start the processes of multi-device runs.
 
     Raises:
-        UserError: where another backbone is named beside it.
+        UserError: where another backbone is named beside it, or several are to be upcycled in one sweep.
     """
-    name = next((word.partition("=")[2] for word in words if word.startswith(tuple(f"upcycle={n}" for n in NAMED))), "")
-    if not name:
+    given = [word.partition("=")[2].strip("'\"") for word in words if word.startswith("upcycle=")]
+    if not given or not given[-1].startswith(NAMED):
         return quoted(words)
-    if other := [word for word in words if word.startswith("backbone=")]:
-        raise UserError(f"{other[0]} beside upcycle={name}: allowed is one of them; upcycle={name} is the backbone too")
-    return quoted([*words, f"backbone={name}", "backbone.pretrained=true"])
+    backbone, pretrained = f"backbone={given[-1]}", "backbone.pretrained=true"
+    if "," in given[-1]:
+        raise UserError(f"upcycle={given[-1]}: allowed is one pretrained model; start a sweep for each")
+    if other := [word for word in words if word.startswith("backbone=") and word != backbone]:
+        raise UserError(
+            f"{other[0]} beside upcycle={given[-1]}: allowed is one of them; what is upcycled is the backbone"
+        )
+    return quoted([*words, *(word for word in (backbone, pretrained) if word not in words)])
 
 
 def quoted(words: Sequence[str]) -> list[str]:

@@ -52,7 +52,7 @@ def tile_depth(model: Any, times: int) -> nn.Module:
         stacks[0], nn.Sequential(*blocks) if isinstance(stack, nn.Sequential) else nn.ModuleList(blocks)
     )
     if (made := getattr(model, "built_from", None)) is not None:  # as the loader of a saved model has to know
-        model.built_from = {**made, "arguments": {**made["arguments"], "depth": len(blocks)}}
+        model.built_from = {**made, "tile_depth": times * made.get("tile_depth", 1)}
     config = getattr(model, "config", None)
     for option in ("num_hidden_layers", "layer_types"):
         if (value := getattr(config, option, None)) is not None:

@@ -8,6 +8,7 @@ on too, the moments of every expert being copies of its MLP's; for language it s
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,9 +18,9 @@ from torch import Tensor, nn
 from moesuite.config import RunConfig
 from moesuite.errors import UserError
 from moesuite.moe import moe_layers
-from moesuite.optim import learning_rate, parameter_groups
+from moesuite.optim import build_optimizer, learning_rate, parameter_groups
 from moesuite.record import Sunk
-from moesuite.weights import OURS, content_of, misfits, read_checkpoint
+from moesuite.weights import OURS, SHOWN, content_of, misfits, read_checkpoint
 
 JUMP = 0.01  # of the learning rate at the first step, relative: more is refused
 MOMENTS = ("exp_avg", "exp_avg_sq")  # AdamW's
@@ -34,11 +35,14 @@ def take_weights(dense: nn.Module, checkpoint: str) -> None:
             do not fit.
     """
     given, own = read_checkpoint("upcycle", checkpoint)[1], dense.state_dict()
-    if any(".experts." in name for name in given.keys() - own.keys()):
+    foreign = sorted(given.keys() - own.keys())
+    if any(".experts." in name for name in foreign):
         raise UserError(
             f"upcycle={checkpoint}: this model has MoE layers; allowed: the checkpoint of a run of router=dense"
         )
-    if wrong := misfits(own, given):
+    if not (wrong := misfits(own, given)) and foreign:
+        wrong = f"weights that this model lacks: {', '.join(foreign[:SHOWN])}"
+    if wrong:
         raise UserError(
             f"upcycle={checkpoint}: {wrong}; allowed: a run of router=dense with the same backbone, task and head; to "
             "change these, type upcycle_state=weights"
@@ -51,29 +55,30 @@ class Handover:
 
     Args:
         config: of the run that goes on.
+        steps: of it, those of the dense one among them; 0: it is only evaluated.
+
+    Raises:
+        UserError: if no step is left, or the learning rate would jump.
 
     Attributes:
         sunk: what the dense run had cost when it stopped.
     """
 
-    def __init__(self, config: RunConfig) -> None:
+    def __init__(self, config: RunConfig, steps: int) -> None:
         assert config.upcycle is not None
-        self.config, self.path = config, config.upcycle
+        self.config, self.path, self.steps = config, config.upcycle, steps
         self.loaded = read_checkpoint("upcycle", self.path)[0]
         self.curve = {name: state for name, state in self.loaded["callbacks"].items() if name.startswith("Curve")}
         curve: dict[str, float] = next(iter(self.curve.values()), {})
         seconds, flops = curve.get("seconds", 0.0), curve.get("flops", 0.0)
         content = str(content_of(self.path, "upcycle"))
-        steps = self.loaded["global_step"]
-        self.sunk = Sunk(checkpoint=self.path, content=content, steps=steps, seconds=seconds, flops=flops)
+        done = self.loaded["global_step"]
+        self.sunk = Sunk(checkpoint=self.path, content=content, steps=done, seconds=seconds, flops=flops)
+        if steps:
+            self._check()
 
-    def check(self, steps: int) -> None:
-        """Check that a run of `steps`, those of the dense one among them, can go on.
-
-        Raises:
-            UserError: if no step is left, or the learning rate would jump.
-        """
-        step, optim = self.sunk.steps, self.config.optim
+    def _check(self) -> None:
+        step, optim, steps = self.sunk.steps, self.config.optim, self.steps
         if 0 <= steps <= step:
             raise UserError(
                 f"upcycle={self.path}: the dense run stands at step {step}, and this one ends at step {steps}, counted "
@@ -101,13 +106,18 @@ class Handover:
         (old,) = self.loaded["optimizer_states"]
         resumes = self.config.upcycle_state == "resume"
         state = moments(old["state"], dense, model, surgery) if resumes else {}
-        pairs = zip(old["param_groups"], _numbers(model), strict=True)
-        groups = [{**group, "params": numbers} for group, numbers in pairs]
+        optim = self.config.optim
+        fused = "mixed" not in str(self.config.trainer["precision"])  # as the run itself will build it
+        groups = build_optimizer(model, optim, self.steps, fused)[0].state_dict()["param_groups"]
+        for group in groups:
+            group["lr"] = optim.lr * learning_rate(self.sunk.steps, self.steps, optim)
+        (schedule,) = self.loaded["lr_schedulers"]
+        schedules = [{**schedule, "base_lrs": [optim.lr] * len(groups)}]
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part")
+        part = path.with_suffix(f".{os.getpid()}.part")  # each process of a multi-device run writes one
         optimizer = {"state": state, "param_groups": groups}
-        start = {"state_dict": weights | others, "optimizer_states": [optimizer], "callbacks": self.curve}
-        torch.save({**self.loaded, **start}, part)
+        start = {"state_dict": weights | others, "optimizer_states": [optimizer], "lr_schedulers": schedules}
+        torch.save({**self.loaded, **start, "callbacks": self.curve}, part)
         return part.replace(path)
 
 
@@ -115,15 +125,6 @@ def _names(model: nn.Module) -> list[list[str]]:
     """Return the names of the parameters of each group of the optimizer, in its order."""
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     return [[names[id(parameter)] for parameter in group["params"]] for group in parameter_groups(model, 0.0)]
-
-
-def _numbers(model: nn.Module) -> list[list[int]]:
-    """Return the numbers by which the optimizer's state knows the parameters of each group."""
-    first, numbers = 0, []
-    for names in _names(model):
-        numbers.append(list(range(first, first + len(names))))
-        first += len(names)
-    return numbers
 
 
 def moments(
@@ -137,6 +138,8 @@ def moments(
     after = [name for names in _names(model) for name in names]
     routers = tuple(f"{name}.router." for name, _ in moe_layers(model))
     made = {moment: _operated(dense, {before[n]: old[n][moment] for n in old}, surgery) for moment in MOMENTS}
+    if not old:  # it was stopped before its first step
+        return {}
     step = next(iter(old.values()))["step"]
     return {
         number: {"step": step.clone(), **{moment: made[moment][name] for moment in MOMENTS}}

@@ -104,9 +104,11 @@ def train_loader(
 
 
 def total_steps(trainer: Any, task: Task, data: Data) -> int:
-    """Return the optimizer steps after which a trainer will stop; -1 where that is not known (streams, time limits)."""
+    """Return the optimizer steps after which a trainer will stop; -1 where that is not known (a limit of time)."""
+    if trainer.max_epochs == 0:
+        return 0
     dataset = task.dataset("train")
-    if isinstance(dataset, IterableDataset) or trainer.max_epochs in (None, -1):
+    if dataset is None or isinstance(dataset, IterableDataset) or trainer.max_epochs in (None, -1):
         return trainer.max_steps
     share = len(dataset) // trainer.world_size  # type: ignore[arg-type]
     batches = max(1, share // data.batch_size)  # the last, smaller one is left out

@@ -20,6 +20,8 @@ from moesuite.saving import KEY, contents
 from moesuite.stats import Counts, count, is_finite
 from moesuite.task import Batch, Task
 
+UNKNOWN = 2**62  # steps, for schedules that do not depend on the last one
+
 
 class MoEModule(L.LightningModule):
     """Train `model` on `task`: task loss plus every auxiliary loss of its routers.
@@ -48,7 +50,7 @@ class MoEModule(L.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Return AdamW and its schedule, one step of which is one step of the optimizer."""
-        steps = self.trainer.estimated_stepping_batches
+        steps = min(self.trainer.estimated_stepping_batches, UNKNOWN)  # infinite where only time limits a run
         # Lightning refuses to clip the gradients of a fused step under autocast
         fused = "mixed" not in str(self.trainer.precision)
         optimizer, schedule = build_optimizer(self.model, self.config.optim, int(steps), fused)

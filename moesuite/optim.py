@@ -10,6 +10,7 @@ from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from moesuite.config import Optim
+from moesuite.errors import UserError
 from moesuite.moe import moe_layers
 
 
@@ -47,6 +48,19 @@ def learning_rate(step: int, steps: int, config: Optim) -> float:
     low = config.min_lr / config.lr
     done = min(1.0, (step - warmup) / max(1, steps - warmup))
     return low + (1 - low) * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def check_schedule(config: Optim, steps: int) -> None:
+    """Check that the learning rate is known at every step.
+
+    Raises:
+        UserError: for an unknown number of `steps`, -1, and a schedule that depends on it.
+    """
+    if steps == -1 and (config.schedule == "cosine" or 0 < config.warmup < 1):
+        raise UserError(
+            f"optim.schedule={config.schedule} with optim.warmup={config.warmup:g} depends on the number of steps, "
+            "which only time limits here; type trainer.max_steps=10000, or optim.schedule=rsqrt optim.warmup=100"
+        )
 
 
 def build_optimizer(

@@ -87,7 +87,7 @@ def reroute(
     example = random_example(model) if example is None else example
     seen = _observe(model, found, example)
     context = RoutingContext()
-    begin_routing(context, model, example)
+    begin_routing(context, model, example if isinstance(example, dict) else {})
     rows, new = [], dict[str, MoE]()
     for block, chosen in zip(found, routers, strict=True):
         own = rerouted(block, OwnRule(chosen.spec, block.gate))
@@ -144,11 +144,11 @@ def _router(name: str, block: Block, spec: LayerSpec, options: dict[str, Any]) -
     gate = getattr(router, "gate", None)
     if isinstance(gate, Gate):
         gate.weight = block.gate.weight
-    elif list(router.parameters()):
+    if name == "dense" or any(parameter is not block.gate.weight for parameter in router.parameters()):
+        unfit = ("soft", "cosine", "dense", "noisy_topk")
         raise UserError(
-            f"router={name}: it needs weights of its own that a trained gate [E, D] is not; allowed: "
-            f"{OWN}, {', '.join(n for n in router_names() if n not in ('soft', 'cosine', 'dense'))}; type for example "
-            "router=usmoe"
+            f"router={name}: it needs weights of its own beside a trained gate [E, D], or has no experts to choose; "
+            f"allowed: {OWN}, {', '.join(n for n in router_names() if n not in unfit)}; type for example router=usmoe"
         )
     if hasattr(router, "bias") and hasattr(block.gate, "e_score_correction_bias"):
         router.bias = block.gate.e_score_correction_bias
@@ -197,7 +197,7 @@ def _compare(name: str, own: MoE, new: MoE, context: RoutingContext, x: Tensor, 
         served.append(layer.routing.dense()[0].sum(dim=-1) > 0)  # [G, T, E]
         layer.routing = None
     scale, tokens = y.float().abs().max().item(), served[0].any(dim=-1).sum().item()
-    if apart[0] > TOLERANCE * scale:
+    if not apart[0] <= TOLERANCE * scale:  # not a number is not the same
         raise UserError(
             f"{name}: rebuilt with its own rule it answers {apart[0]:.2e} apart (largest answer {scale:.2e}), so this "
             "model routes in a way that is not known here; allowed: layers without jitter or rules beside the gate"

@@ -81,8 +81,8 @@ def load_moe(path: str | Path, model: nn.Module | None = None, adapter: Adapter 
         UserError: for a path without a description, one of another form, or weights that do not fit.
     """
     path = Path(path).expanduser()
-    if model is None and (path / "config.json").is_file():
-        return _as_saved(path, adapter)
+    if (path / "config.json").is_file():
+        return _as_saved(path, adapter, model)
     saved = _read(path)
     if model is None:
         if saved.dense is None:
@@ -145,7 +145,7 @@ def _read(path: Path) -> Saved:
         raise UserError(f"{path}: not readable ({str(error).splitlines()[0]}); allowed: {WRITTEN}") from None
 
 
-def _as_saved(folder: Path, adapter: Adapter | None) -> nn.Module:
+def _as_saved(folder: Path, adapter: Adapter | None, like: nn.Module | None) -> nn.Module:
     """Load what `save_pretrained` wrote by Hugging Face's own loader, which knows how it names and splits weights.
 
     A class of the moment builds the MoE layers where the loader builds the model.
@@ -154,7 +154,12 @@ def _as_saved(folder: Path, adapter: Adapter | None) -> nn.Module:
 
     config = json.loads((folder / "config.json").read_text())
     described = _saved(folder, config.get(KEY), {}).description
-    base: Any = getattr(transformers, config["architectures"][0])
+    name = (config.get("architectures") or ["none"])[0]
+    base: Any = getattr(transformers, name, None) if like is None else type(like)
+    if base is None:
+        raise UserError(
+            f"{folder}: its class {name} is not one of transformers; type load_moe(path, model=<such a model>)"
+        )
 
     def build(self: Any, *args: Any, **kwargs: Any) -> None:
         base.__init__(self, *args, **kwargs)
@@ -188,9 +193,12 @@ def _take(model: Any, state: Mapping[str, Tensor], path: str | Path) -> None:
     """Copy weights into `model`; names of one and the same weight, as of tied embeddings, are saved once."""
     own = model.state_dict()
     tied = {value.data_ptr(): state[name] for name, value in own.items() if name in state}
-    given = {name: state.get(name, tied.get(value.data_ptr())) for name, value in own.items()}
-    if wrong := misfits(own, {name: value for name, value in given.items() if value is not None}):
+    found = {name: state.get(name, tied.get(value.data_ptr())) for name, value in own.items()}
+    given = {name: value for name, value in found.items() if value is not None}
+    if wrong := misfits(own, given):
         raise UserError(f"{path}: {wrong}; allowed: weights of the described model; type model=<the dense model>")
     if foreign := sorted(state.keys() - own.keys()):
         raise UserError(f"{path}: weights that the described model does not have: {', '.join(foreign[:5])}")
+    for name, parameter in model.named_parameters():
+        parameter.data = parameter.data.to(given[name].dtype)  # as it was saved
     model.load_state_dict(given)

@@ -96,7 +96,15 @@ def tie_groups(values: Mapping[str, BySeed], direction: Direction) -> dict[str, 
         if not waiting:
             break
         leader, *others = waiting
-        tied = [leader, *(name for name in others if corrected.get((leader, name), 1.0) >= LEVEL)]
+        # over shared seeds alone one of lower mean may be the better: that is no defeat
+        beaten = {
+            name
+            for name in others
+            if corrected.get((leader, name), 1.0) < LEVEL
+            and (apart := pairs[leader, name]) is not None
+            and sign * apart.mean > 0
+        }
+        tied = [name for name in waiting if name not in beaten]
         groups |= dict.fromkeys(tied, number)
         waiting = [name for name in waiting if name not in tied]
     return groups

@@ -63,9 +63,10 @@ def moefy(
         6
     """
     chosen = select(candidates(model, adapter), layers, model)
-    if router_class(router) is Dense:
-        return model
     kinds = {False: (router, router_options), True: _in_decoder(decoder, chosen) or (router, router_options)}
+    chosen = [candidate for candidate in chosen if router_class(kinds[in_decoder(candidate.name)][0]) is not Dense]
+    if not chosen:
+        return model
     sized = any(router_class(name).sized for name, _ in kinds.values())
     tokens = _tokens_per_group(model, chosen, example) if sized else {}
     # all are built before the first expert is made: an error leaves the model as it was
@@ -115,7 +116,9 @@ def _replace(model: nn.Module, old: Candidate, router: Router, renormalise: bool
     experts = Experts(old.mlp, router.spec.num_experts)
     layer = MoE(router, experts, old.mlp.channels_first, in_decoder(old.name), renormalise)
     weight = old.mlp.up.weight
-    put(model, old.name, layer.to(weight.device, weight.dtype), context)
+    for parameter in router.parameters():  # not what a router counts: half precision stops at 256
+        parameter.data = parameter.data.to(weight.dtype)
+    put(model, old.name, layer.to(weight.device), context)
     for name, module in old.also.items():
         model.set_submodule(name, module)
 

@@ -27,6 +27,7 @@ from moesuite.measure import MEASURE_BATCH, measure
 from moesuite.memory import examples_that_fit, keep_freed_memory
 from moesuite.module import MoEModule
 from moesuite.moe import call, evaluating, moe_layers, placed
+from moesuite.optim import check_schedule
 from moesuite.plugins import router_class
 from moesuite.provenance import environment, git_state, now
 from moesuite.record import (
@@ -74,9 +75,9 @@ class Run:
         if self.task.dataset("train") is None and self.trainer.max_epochs != 0:
             raise UserError(f"{self.task.name}: no training split; type trainer.max_epochs=0 to evaluate only")
         self.module = MoEModule(self.task, self.model, self.config, self.folder)
-        self.handover = Handover(self.config) if self.config.goes_on else None
-        if self.handover is not None:
-            self.handover.check(total_steps(self.trainer, self.task, self.config.data))
+        steps = total_steps(self.trainer, self.task, self.config.data)
+        check_schedule(self.config.optim, steps)
+        self.handover = Handover(self.config, steps) if self.config.goes_on else None
 
     def _example(self) -> Any:
         """Return a batch of test examples for counting and measuring."""

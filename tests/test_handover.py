@@ -15,6 +15,7 @@ from torch import nn
 from moesuite import UserError, compose, fit, load_moe, upcycle
 from moesuite.build import build_models, build_task
 from moesuite.callbacks import Interruption
+from moesuite.composition import understood
 from moesuite.config import Optim
 from moesuite.depth import tile_depth
 from moesuite.handover import moments
@@ -169,6 +170,37 @@ def test_a_pretrained_model_by_its_name(tmp_path: Path, monkeypatch: pytest.Monk
         compose("upcycle=timm:vit_tiny_patch16_224", "backbone=vit_mini")
 
 
+def test_words_are_understood_twice() -> None:
+    """They stand in records, and Lightning starts further processes by them."""
+    words = understood(["router=soft", "upcycle='timm:vit_tiny_patch16_224'"])
+    assert (
+        words[2:] == ["backbone=timm:vit_tiny_patch16_224", "backbone.pretrained=true"] and understood(words) == words
+    )
+    with pytest.raises(UserError, match="allowed is one pretrained model"):
+        understood(["-m", "upcycle=timm:a,timm:b"])
+    with pytest.raises(UserError, match="upcycle_state=weights: nothing goes on but the checkpoint of a run"):
+        fit(compose("upcycle_state=weights", *QUIET))
+
+
+def test_the_optimizer_is_as_the_new_run_asks_for(dense: Path, tmp_path: Path) -> None:
+    words = ["router=switch", "trainer.max_steps=24", "optim.weight_decay=0.5", "optim.beta2=0.95"]
+    _, path = run(tmp_path, *words, f"upcycle={dense}")
+    group = torch.load(path, weights_only=True)["optimizer_states"][0]["param_groups"][0]
+    assert group["weight_decay"] == 0.5 and group["betas"] == (0.9, 0.95)
+
+
+def test_only_evaluated(dense: Path, tmp_path: Path) -> None:
+    record, _ = run(tmp_path, "router=switch", "trainer.max_epochs=0", f"upcycle={dense}")
+    assert record.status == "ok" and record.steps == 0 and len(record.upcycled) == 1
+
+
+def test_a_run_limited_by_time_needs_a_schedule_without_end(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="optim.schedule=cosine with optim.warmup=0.05 depends on the number of steps"):
+        fit(compose("trainer.max_time=00:00:00:01", f"records={tmp_path}", *QUIET))
+    record, _ = run(tmp_path, "router=dense", "trainer.max_time=00:00:00:01")
+    assert record.status == "ok" and record.steps > 0
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
@@ -250,3 +282,5 @@ def test_a_deeper_model_goes_on_too(dense: Path, tmp_path: Path) -> None:
     assert record.steps == 24 and record.compute is not None and before.compute is not None
     assert record.compute.parameters_total > 1.9 * before.compute.parameters_total
     assert len(load_moe(path).blocks) == 4  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=r"weights that this model lacks: blocks\.2\.attn"):
+        run(tmp_path, "router=dense", "trainer.max_steps=26", f"upcycle={path}")

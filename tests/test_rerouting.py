@@ -11,7 +11,8 @@ import torch
 import transformers
 from torch import Tensor, nn
 
-from moesuite import UserError, reroute
+from moesuite import UserError, compose, reroute
+from moesuite.build import build_models, build_task
 from moesuite.compute import cost
 from moesuite.moe import moe_layers
 from tests.test_embeddings import run as embed
@@ -190,7 +191,7 @@ def test_the_number_of_pairs_of_the_loss_free_router_follows_its_bias() -> None:
     assert torch.equal(layer.router.bias, bias)
 
 
-@pytest.mark.parametrize("router", ["soft", "cosine"])
+@pytest.mark.parametrize("router", ["soft", "cosine", "noisy_topk", "dense"])
 def test_routers_that_need_weights_that_the_model_lacks(router: str) -> None:
     model = build("olmoe")
     with pytest.raises(UserError, match=rf"router={router}.*type for example"):
@@ -237,7 +238,7 @@ def test_copies_are_independent() -> None:
 @pytest.mark.parametrize("representation", ["hidden", "routing"])
 def test_embeddings_of_a_rerouted_model(representation: str, tmp_path: Path) -> None:
     """By its folder, from the command's words: last token, PromptEOL; no training."""
-    options = QWEN | {"vocab_size": 400, "shared_expert_intermediate_size": 40}
+    options = QWEN | {"vocab_size": 400, "shared_expert_intermediate_size": 40, "norm_topk_prob": True}
     kind = transformers.AutoConfig.for_model("qwen2_moe", **options)
     transformers.AutoModelForCausalLM.from_config(kind).save_pretrained(tmp_path / "model")
     words = [f"task.source={search_folder(tmp_path / 'data')}", f"upcycle=hf:{tmp_path / 'model'}", "measure=true"]
@@ -250,3 +251,28 @@ def test_embeddings_of_a_rerouted_model(representation: str, tmp_path: Path) -> 
     assert found["usmoe"].health[0].load != found["dense"].health[0].load  # the second has its own rule
     assert found["usmoe"].compute.parameters_total == found["dense"].compute.parameters_total  # type: ignore[union-attr]
     assert found["usmoe"].config["renormalise"] is False
+
+
+def test_in_runs_the_model_says_what_was_not_typed(tmp_path: Path) -> None:
+    """Experts per token and normalisation; a half-precision model is trained in float32."""
+    options = QWEN | {"vocab_size": 400, "head_dim": 16, "norm_topk_prob": True}
+    model = transformers.AutoModelForCausalLM.from_config(transformers.AutoConfig.for_model("qwen3_moe", **options))
+    model.bfloat16().save_pretrained(tmp_path / "model")
+    words = [
+        f"task.source={search_folder(tmp_path / 'data')}",
+        f"upcycle=hf:{tmp_path / 'model'}",
+        "task=stdlib_search",
+    ]
+    words += ["backbone.tokenizer=byte", "task.length=64"]
+
+    def layers(*more: str) -> list[Any]:
+        config = compose(*words, *more)
+        built = build_models(config, build_task(config.task), None)
+        assert {parameter.dtype for parameter in built.model.parameters()} == {torch.float32}
+        return [layer for _, layer in moe_layers(built.model)]
+
+    assert all(layer.router.normalise and layer.router.spec.slots_per_token == 2 for layer in layers("router=usmoe"))
+    assert all(layer.router.k == 2 and layer.renormalise for layer in layers("router=token_choice"))
+    assert all(layer.router.k == 3 for layer in layers("router=token_choice", "router.k=3", "slots_per_token=3"))
+    with pytest.raises(UserError, match="tile_depth=2: backbone=hf:.* is a mixture of experts"):
+        layers("router=usmoe", "tile_depth=2")

@@ -125,6 +125,26 @@ def test_models_of_mixed_routers(tmp_path: Path) -> None:
     torch.testing.assert_close(answer(load_moe(tmp_path)), answer(model), atol=0, rtol=0)
 
 
+def test_a_decoder_may_stay_dense() -> None:
+    model, _ = upcycle(build("t5"), "switch", 4, layers="all", decoder={"name": "dense"})
+    assert [layer.in_decoder for _, layer in moe_layers(model)] == [False, False]
+
+
+def test_precision_is_kept(tmp_path: Path) -> None:
+    model = moe("vit").bfloat16()
+    save_moe(model, tmp_path / "model.pt")
+    loaded = load_moe(tmp_path / "model.pt", build("vit"))
+    assert {parameter.dtype for parameter in loaded.parameters()} == {torch.bfloat16}
+
+
+def test_a_saved_folder_is_no_dense_backbone(tmp_path: Path) -> None:
+    save_moe(moe("bert"), tmp_path)
+    with pytest.raises(UserError, match="this model was saved with MoE layers; .*load_moe"):
+        upcycle(f"hf:{tmp_path}")
+    loaded = load_moe(tmp_path, model=build("bert"))  # of a class that need not be in transformers
+    assert len(list(moe_layers(loaded))) == 2
+
+
 def test_a_model_with_an_adapter(tmp_path: Path) -> None:
     model = nn.Sequential(FeedForward(), FeedForward())
     upcycle(model, "switch", 4, layers="all", example=torch.randn(3, 5, 6), adapter=take_apart)

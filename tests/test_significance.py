@@ -87,6 +87,14 @@ def test_tie_groups_by_hand() -> None:
     assert tie_groups({"a": {0: 1.0}}, "max") == {"a": 1}
 
 
+def test_who_wins_every_shared_seed_is_not_beaten() -> None:
+    """b leads by its mean over twelve seeds, yet a is better in each of the six that both have."""
+    noise = [0.001, -0.002, 0.002, 0.0, -0.001, 0.001]
+    a = {seed: 0.5 + value for seed, value in enumerate(noise)}
+    b = dict.fromkeys(range(6), 0.4) | dict.fromkeys(range(6, 12), 0.9)
+    assert tie_groups({"a": a, "b": b}, "max") == {"a": 1, "b": 1}
+
+
 def test_the_interval_covers_the_truth_in_95_of_100_boards() -> None:
     """2,000 boards of five seeds: what routers of a seed have in common is ten times their own noise."""
     draw = np.random.default_rng(0)
