@@ -161,20 +161,7 @@ def _hf(model: str, pretrained: bool, arguments: dict[str, Any]) -> nn.Module:
     options = dict(arguments)
     head = options.pop("head")
     cls: Any = getattr(transformers, HEADS[head][0])
-    if pretrained or model not in transformers.CONFIG_MAPPING:
-        try:
-            own = {key: options[key] for key in OF_ANY if key in options}
-            config = transformers.AutoConfig.from_pretrained(model, **own)
-        except OSError:
-            close = nearest(model, list(transformers.CONFIG_MAPPING), count=5)[:5]
-            raise UserError(
-                f"unknown backbone 'hf:{model}': no model type, folder with config.json, or hub id that can be "
-                f"reached; nearest types: {', '.join('hf:' + name for name in close)}"
-            ) from None
-    else:
-        # a task's vocabulary has no special tokens: BERT would never train the embedding of its padding, number 0
-        special = dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"))
-        config = transformers.AutoConfig.for_model(model, **special | options)
+    config = _hf_config(model, pretrained, options)
     _refuse_layers(model, config)
     _check_fit(model, config, options)
     config.use_cache = False
@@ -198,6 +185,29 @@ def _hf(model: str, pretrained: bool, arguments: dict[str, Any]) -> nn.Module:
     if head == "embedding" and getattr(built, "pooler", None) is not None:
         built.pooler = None  # of the first token, for BERT's sentence pairs: it would never be trained
     return built.train()  # as timm's are; loaded models come in evaluation, and would be trained without dropout
+
+
+def _hf_config(model: str, pretrained: bool, options: dict[str, Any]) -> Any:
+    """Return the configuration of a type of model with `options`, or that of a pretrained one.
+
+    Raises:
+        UserError: for a name that leads nowhere.
+    """
+    import transformers
+
+    if pretrained or model not in transformers.CONFIG_MAPPING:
+        try:
+            own = {key: options[key] for key in OF_ANY if key in options}
+            return transformers.AutoConfig.from_pretrained(model, **own)
+        except OSError:
+            close = nearest(model, list(transformers.CONFIG_MAPPING), count=5)[:5]
+            raise UserError(
+                f"unknown backbone 'hf:{model}': no model type, folder with config.json, or hub id that can be "
+                f"reached; nearest types: {', '.join('hf:' + name for name in close)}"
+            ) from None
+    # a task's vocabulary has no special tokens: BERT would never train the embedding of its padding, number 0
+    special = dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"))
+    return transformers.AutoConfig.for_model(model, **special | options)
 
 
 def _refuse_layers(model: str, config: Any) -> None:

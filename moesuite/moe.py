@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from moesuite.dispatch import AnyExperts, apply_experts
 from moesuite.errors import UserError
@@ -180,6 +181,16 @@ def evaluating(model: nn.Module) -> Iterator[nn.Module]:
     finally:
         for module in training:
             module.training = True
+
+
+def run_once(model: nn.Module, inputs: Tensor | dict[str, Tensor], hooks: Iterable[RemovableHandle]) -> None:
+    """Call a model in evaluation, without gradients; `hooks`, which see it, are removed after it."""
+    try:
+        with evaluating(model), torch.no_grad():
+            call(model, inputs)
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def moe_layers(model: nn.Module) -> Iterator[tuple[str, MoE]]:

@@ -18,7 +18,7 @@ from moesuite.candidates import looks_like_mlp
 from moesuite.errors import UserError, unknown
 from moesuite.example import random_example
 from moesuite.fused import OWN, Block, FusedExperts, OwnRule, blocks, normalises
-from moesuite.moe import MoE, RoutingContext, call, evaluating
+from moesuite.moe import MoE, RoutingContext, run_once
 from moesuite.plugins import build_router, router_class, router_names
 from moesuite.router import Gate, LayerSpec, Router
 from moesuite.surgery import attach, begin_routing, put
@@ -162,7 +162,6 @@ def rerouted(block: Block, router: Router, renormalise: bool = False) -> MoE:
     return layer.to(block.experts.down_proj.device)
 
 
-@torch.no_grad()
 def _observe(model: nn.Module, found: list[Block], example: Any) -> dict[str, tuple[Tensor, Tensor]]:
     """Run the model as it is once, and keep what each MoE layer was given and answered."""
     seen: dict[str, tuple[Tensor, Tensor]] = {}
@@ -173,12 +172,7 @@ def _observe(model: nn.Module, found: list[Block], example: Any) -> dict[str, tu
             seen[name] = args[0], y
 
         handles.append(model.get_submodule(block.name).register_forward_hook(keep))
-    try:
-        with evaluating(model):
-            call(model, example)
-    finally:
-        for handle in handles:
-            handle.remove()
+    run_once(model, example, handles)
     return seen
 
 

@@ -14,7 +14,7 @@ from moesuite.description import describe
 from moesuite.errors import UserError
 from moesuite.example import default_example
 from moesuite.experts import Experts
-from moesuite.moe import MoE, RoutingContext, Side, call, evaluating, is_encoder_decoder
+from moesuite.moe import MoE, RoutingContext, Side, is_encoder_decoder, run_once
 from moesuite.plugins import build_router, router_class
 from moesuite.router import LayerSpec, Router
 from moesuite.routers.dense import Dense
@@ -159,12 +159,8 @@ def _tokens_per_group(model: nn.Module, chosen: list[Candidate], example: Any) -
         model.get_submodule(item.name).register_forward_pre_hook(note(item.name, item.mlp.channels_first))
         for item in chosen
     ]
-    try:
-        with evaluating(model), torch.no_grad(), torch.random.fork_rng(devices=[]), KernelsOfRealDevices():
-            call(model, example)
-    finally:
-        for handle in handles:
-            handle.remove()
+    with torch.random.fork_rng(devices=[]), KernelsOfRealDevices():
+        run_once(model, example, handles)
     return tokens
 
 

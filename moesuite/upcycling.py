@@ -23,7 +23,7 @@ from moesuite.backbones import load_pretrained
 from moesuite.candidates import Adapter, Candidate, Layers, candidates, looks_like_mlp, mixes_tokens, select
 from moesuite.errors import UserError
 from moesuite.example import is_text, random_example
-from moesuite.moe import MoE, call, evaluating, moe_layers
+from moesuite.moe import MoE, evaluating, moe_layers, run_once
 from moesuite.record import UpcycledLayer
 from moesuite.router import Gate
 from moesuite.saving import load_moe
@@ -159,7 +159,6 @@ def _keep(where: dict[str, Tensor], name: str, _: nn.Module, args: tuple[Tensor,
     where[name] = output[0] if output else args[0]
 
 
-@torch.no_grad()
 def _observe(model: nn.Module, chosen: list[Candidate], example: Any) -> dict[str, Seen]:
     """Run the dense model once, and keep what goes into each MLP and what comes out."""
     given: dict[str, Tensor] = {}
@@ -169,12 +168,7 @@ def _observe(model: nn.Module, chosen: list[Candidate], example: Any) -> dict[st
         first, last = model.get_submodule(candidate.name), model.get_submodule(candidate.last)
         handles.append(first.register_forward_pre_hook(partial(_keep, given, candidate.name)))
         handles.append(last.register_forward_hook(partial(_keep, answered, candidate.name)))
-    try:
-        with evaluating(model):
-            call(model, example)
-    finally:
-        for handle in handles:
-            handle.remove()
+    run_once(model, example, handles)
     return {candidate.name: Seen(given[candidate.name], answered[candidate.name]) for candidate in chosen}
 
 
