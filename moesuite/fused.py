@@ -20,11 +20,8 @@ from moesuite.grouped import Layout, grouped_linear
 from moesuite.router import LayerSpec, RaggedRouting, Router
 
 WEIGHTS = {"gate_up_proj", "down_proj"}
-SHARED: tuple[set[str], ...] = (
-    set(),
-    {"shared_expert", "shared_expert_gate"},
-    {"shared_experts"},
-)  # beside gate, experts
+# what may stand beside gate and experts
+SHARED: tuple[set[str], ...] = (set(), {"shared_expert", "shared_expert_gate"}, {"shared_experts"})
 OWN = "own"  # name of the rule that a model came with
 
 

@@ -134,12 +134,12 @@ def moments(
 
     A model whose weights are the moments goes through the same surgery: experts then hold copies of their MLP's.
     """
+    if not old:  # it was stopped before its first step
+        return {}
     before = [name for names in _names(dense) for name in names]
     after = [name for names in _names(model) for name in names]
     routers = tuple(f"{name}.router." for name, _ in moe_layers(model))
     made = {moment: _operated(dense, {before[n]: old[n][moment] for n in old}, surgery) for moment in MOMENTS}
-    if not old:  # it was stopped before its first step
-        return {}
     step = next(iter(old.values()))["step"]
     return {
         number: {"step": step.clone(), **{moment: made[moment][name] for moment in MOMENTS}}

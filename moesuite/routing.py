@@ -138,8 +138,9 @@ class RaggedRouting:
 
     def renormalised(self) -> RaggedRouting:
         """Return the same pairs, the combine weights of each token divided by their sum."""
-        sums = self.weights.new_zeros(self.num_groups * self.num_tokens).index_add(0, self.tokens, self.weights)
-        return replace(self, weights=self.weights / sums[self.tokens].clamp(min=TINY))
+        tokens = self.tokens.to(self.weights.device)  # decided off the meta device when costs are accounted
+        sums = self.weights.new_zeros(self.num_groups * self.num_tokens).index_add(0, tokens, self.weights)
+        return replace(self, weights=self.weights / sums[tokens].clamp(min=TINY))
 
     def load(self) -> Float[Tensor, "G E"]:
         """Pairs of each expert."""

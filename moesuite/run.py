@@ -95,11 +95,12 @@ def run_grid(words: list[str]) -> list[str]:
     records, failed, checkpoints = [], list[str](), dict[tuple[str, int], Path]()
     for number, run in enumerate(runs, start=1):
         print(f"[{number}/{len(runs)}] {run.task}, {run.router}, seed {run.seed}", flush=True)
-        words = list(run.words)
-        if run.upcycles:
-            words.append(f"upcycle={checkpoints.get((run.upcycles, run.seed), f'<{run.upcycles}, which failed>')}")
+        start = checkpoints.get((run.upcycles, run.seed)) if run.upcycles else None
+        words = [*run.words, *([] if start is None else [f"upcycle={start}"])]
         command = reproduce(words)
         try:
+            if run.upcycles and start is None:
+                raise UserError(f"there is no run {run.upcycles!r} of seed {run.seed} to upcycle: it failed, see above")
             record, path = fit(compose(*words), command)
             records.append(record)
             checkpoints[run.part, run.seed] = path.with_suffix("") / "last.ckpt"

@@ -92,9 +92,7 @@ def tie_groups(values: Mapping[str, BySeed], direction: Direction) -> dict[str, 
     pairs = {pair: difference(values[pair[0]], values[pair[1]]) for pair in combinations(waiting, 2)}
     corrected = holm({pair: found.p for pair, found in pairs.items() if found is not None and found.p is not None})
     groups: dict[str, int] = {}
-    for number in range(1, len(waiting) + 1):
-        if not waiting:
-            break
+    while waiting:
         leader, *others = waiting
         # over shared seeds alone one of lower mean may be the better: that is no defeat
         beaten = {
@@ -104,9 +102,9 @@ def tie_groups(values: Mapping[str, BySeed], direction: Direction) -> dict[str, 
             and (apart := pairs[leader, name]) is not None
             and sign * apart.mean > 0
         }
-        tied = [name for name in waiting if name not in beaten]
-        groups |= dict.fromkeys(tied, number)
-        waiting = [name for name in waiting if name not in tied]
+        number = 1 + max(groups.values(), default=0)
+        groups |= {name: number for name in waiting if name not in beaten}
+        waiting = [name for name in waiting if name in beaten]
     return groups
 
 

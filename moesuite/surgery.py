@@ -63,7 +63,7 @@ def moefy(
         6
     """
     chosen = select(candidates(model, adapter), layers, model)
-    kinds = {False: (router, router_options), True: _in_decoder(decoder, chosen) or (router, router_options)}
+    kinds = {False: (router, router_options), True: _decoders_router(decoder, chosen) or (router, router_options)}
     chosen = [candidate for candidate in chosen if router_class(kinds[in_decoder(candidate.name)][0]) is not Dense]
     if not chosen:
         return model
@@ -78,7 +78,7 @@ def moefy(
     return install(model, chosen, routers, renormalise)
 
 
-def _in_decoder(decoder: Mapping[str, Any] | None, chosen: list[Candidate]) -> tuple[str, dict[str, Any]] | None:
+def _decoders_router(decoder: Mapping[str, Any] | None, chosen: list[Candidate]) -> tuple[str, dict[str, Any]] | None:
     """Return name and options of the decoder's own router, None for none.
 
     Raises:
@@ -136,8 +136,9 @@ def attach(model: nn.Module, context: RoutingContext) -> nn.Module:
     """
     model.register_forward_pre_hook(_Begin(context), with_kwargs=True)
     model.register_forward_hook(_End(context))
-    if hasattr(config := getattr(model, "config", None), "to_json_string"):
-        config.moesuite = describe(model).model_dump()  # type: ignore[union-attr]
+    config: Any = getattr(model, "config", None)
+    if hasattr(config, "to_json_string"):
+        config.moesuite = describe(model).model_dump()
     return model
 
 

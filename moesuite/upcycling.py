@@ -102,9 +102,9 @@ def upcycle(
     """
     _check(router_std, expert_noise)
     model = _load(model) if isinstance(model, str) else model
-    images = not is_text(model)
-    tokens = random_example(model) if example is None and images else example  # random texts are of no true length
-    example = random_example(model) if example is None else example
+    images, given = not is_text(model), example
+    example = random_example(model) if given is None else given
+    tokens = example if images else given  # a random text has no true length
     found = candidates(model, adapter)
     chosen = select(found, layers, model)
     names = [candidate.name for candidate in chosen]

@@ -26,13 +26,17 @@ def content_of(checkpoint: str | None, option: str = "init") -> str | None:
     """
     if checkpoint is None:
         return None
+    with _existing(option, checkpoint).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _existing(option: str, checkpoint: str) -> Path:
     if not (path := Path(checkpoint).expanduser()).is_file():
         raise UserError(
             f"{option}={checkpoint}: no such file; allowed: a checkpoint of a run; type for example "
             f"{option}=runs/digits/dense/0123456789ab/last.ckpt"
         )
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return path
 
 
 def start_from(model: nn.Module, checkpoint: str, option: str = "init") -> None:
@@ -86,9 +90,9 @@ def read_checkpoint(option: str, checkpoint: str) -> tuple[dict[str, Any], dict[
     Raises:
         UserError: for a file that is none.
     """
-    content_of(checkpoint, option)
+    path = _existing(option, checkpoint)
     try:
-        loaded = torch.load(Path(checkpoint).expanduser(), map_location="cpu", weights_only=True, mmap=True)
+        loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         found = {
             name.removeprefix(OURS): value for name, value in loaded["state_dict"].items() if name.startswith(OURS)
         }

@@ -112,6 +112,17 @@ def test_a_grid_upcycles_what_it_trained(
     assert commands == 1
 
 
+def test_what_was_to_be_upcycled_and_failed(
+    grid: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (grid / "mine.yaml").write_text(UPCYCLING.replace("name: start", "name: start\n    seeds: [7]"))
+    monkeypatch.setattr("sys.argv", ["run", "benchmark=mine", f"records={grid / 'runs'}", "data.workers=0"])
+    with pytest.raises(SystemExit) as stop:
+        run.main()
+    assert stop.value.code == 2
+    assert capsys.readouterr().err.count("there is no run 'start' of seed 0 to upcycle") == 3
+
+
 def test_quality_at_equal_budgets_by_hand() -> None:
     """The dense run took 10 steps of 2 FLOPs; upcycled steps cost 4: within +50 %, 10 FLOPs, end 2 of them."""
     dense = Sunk(checkpoint="last.ckpt", content="", steps=10, seconds=5.0, flops=20.0)

@@ -21,6 +21,7 @@ from moesuite.depth import tile_depth
 from moesuite.handover import moments
 from moesuite.moe import moe_layers
 from moesuite.optim import build_optimizer, learning_rate
+from moesuite.profile import profile
 from moesuite.record import RunRecord, read_record
 from moesuite.surgery import moefy
 from tests.test_run import invoke
@@ -82,8 +83,8 @@ def test_experts_have_copies_of_their_moments() -> None:
     optimizer.step()
     state = optimizer.state_dict()["state"]
     of = {id(p): optimizer.state[p] for p in model.parameters()}
-    fc1 = of[id(model.blocks[1].mlp.fc1.weight)]  # type: ignore[union-attr, index]
-    head = of[id(model.head.weight)]  # type: ignore[union-attr]
+    fc1 = of[id(model.blocks[1].mlp.fc1.weight)]
+    head = of[id(model.head.weight)]
 
     def surgery(given: nn.Module) -> nn.Module:
         return moefy(given, "token_choice", 3, layers="last_half")
@@ -96,7 +97,7 @@ def test_experts_have_copies_of_their_moments() -> None:
     up = new.state[layer.experts.up.weight]
     for moment in ("exp_avg", "exp_avg_sq"):
         assert all(torch.equal(up[moment][expert], fc1[moment].t()) for expert in range(3))
-        assert torch.equal(new.state[moe.head.weight][moment], head[moment])  # type: ignore[index, union-attr]
+        assert torch.equal(new.state[moe.head.weight][moment], head[moment])
     assert up["step"] == 1 and layer.router.gate.weight not in new.state
     assert len(found) == sum(1 for _ in moe.parameters()) - 1
 
@@ -161,7 +162,7 @@ def test_language_starts_its_optimizer_anew_and_a_decoder_has_a_router_of_its_ow
 
 
 def test_a_pretrained_model_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    build("bert").save_pretrained(tmp_path / "bert")  # type: ignore[operator]
+    build("bert").save_pretrained(tmp_path / "bert")
     config = compose("task=sts", f"upcycle=hf:{tmp_path / 'bert'}", "router=hash")
     assert config.backbone.model == f"hf:{tmp_path / 'bert'}" and config.backbone.pretrained
     assert not config.upcycles_run and not config.goes_on and config.resolved().renormalise is False
@@ -180,6 +181,15 @@ def test_words_are_understood_twice() -> None:
         understood(["-m", "upcycle=timm:a,timm:b"])
     with pytest.raises(UserError, match="upcycle_state=weights: nothing goes on but the checkpoint of a run"):
         fit(compose("upcycle_state=weights", *QUIET))
+
+
+@pytest.mark.parametrize("router", ["switch", "expert_choice"])
+def test_what_is_to_be_upcycled_is_accounted_without_its_weights(router: str) -> None:
+    words = [f"router={router}", "num_experts=4", "layers=[-1]"]
+    model, dense = profile(compose("upcycle=timm:vit_tiny_patch16_224", "+backbone.kwargs.patch_size=2", *words))
+    assert model.parameters_total > dense.parameters_total
+    deep, same = profile(compose("upcycle=nowhere.ckpt", "tile_depth=2", "router=dense"))
+    assert deep.parameters_total > 1.9 * same.parameters_total
 
 
 def test_the_optimizer_is_as_the_new_run_asks_for(dense: Path, tmp_path: Path) -> None:
@@ -251,7 +261,7 @@ def test_depth_tiling_repeats_the_stack() -> None:
     deep: Any = tile_depth(copy.deepcopy(model), 3)
     assert len(deep.blocks) == 6 and deep(torch.randn(1, 3, 16, 16)).shape == (1, 5)
     for index, block in enumerate(deep.blocks):
-        original = model.blocks[index % 2]  # type: ignore[index]
+        original = model.blocks[index % 2]
         assert all(torch.equal(a, b) for a, b in zip(block.parameters(), original.parameters(), strict=True))
     assert len({id(parameter) for parameter in deep.parameters()}) == len(list(deep.parameters()))
 
@@ -281,6 +291,6 @@ def test_a_deeper_model_goes_on_too(dense: Path, tmp_path: Path) -> None:
     before = read_record(dense.parent.with_suffix(".json"))
     assert record.steps == 24 and record.compute is not None and before.compute is not None
     assert record.compute.parameters_total > 1.9 * before.compute.parameters_total
-    assert len(load_moe(path).blocks) == 4  # type: ignore[arg-type]
+    assert len(load_moe(path).blocks) == 4
     with pytest.raises(UserError, match=r"weights that this model lacks: blocks\.2\.attn"):
         run(tmp_path, "router=dense", "trainer.max_steps=26", f"upcycle={path}")

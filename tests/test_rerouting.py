@@ -12,7 +12,7 @@ import transformers
 from torch import Tensor, nn
 
 from moesuite import UserError, compose, reroute
-from moesuite.build import build_models, build_task
+from moesuite.build import build_models, build_task, refuse_lookahead
 from moesuite.compute import cost
 from moesuite.moe import moe_layers
 from tests.test_embeddings import run as embed
@@ -127,7 +127,7 @@ def test_usmoe_in_a_model_by_hand() -> None:
     logits = seen[0].detach() @ gate.T
     scores = (logits.softmax(-1) + 2 * logits.sigmoid() / 8) / 2
     ((_, layer), _) = moe_layers(model)
-    combine = layer.routing.dense()[1].sum(-1)  # type: ignore[union-attr]
+    combine = layer.routing.dense()[1].sum(-1)
     for group in range(2):
         best = scores[group].flatten().topk(18).indices  # 12 · 1.5
         expected = torch.zeros(96).index_copy(0, best, scores[group].flatten()[best]).view(12, 8)
@@ -235,6 +235,20 @@ def test_copies_are_independent() -> None:
     assert next(layer for _, layer in moe_layers(model)).experts.down_proj.abs().sum() > 0
 
 
+def test_looking_ahead_is_measured_as_the_layers_are_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Token choice with the model's own two experts looks ahead in training, where that with one does not."""
+    monkeypatch.setattr("moesuite.build.causal_routers", lambda: ["switch"])
+
+    def layers(router: str, **options: Any) -> list[Any]:
+        return [layer for _, layer in moe_layers(reroute(build("olmoe"), router, **options)[0])]
+
+    refuse_lookahead(layers("own"), "this task")
+    refuse_lookahead(layers("token_choice", k=1), "this task")
+    for router in ("token_choice", "usmoe"):
+        with pytest.raises(UserError, match=f"router={router} is not causal .* and this task predicts later tokens"):
+            refuse_lookahead(layers(router), "this task")
+
+
 @pytest.mark.parametrize("representation", ["hidden", "routing"])
 def test_embeddings_of_a_rerouted_model(representation: str, tmp_path: Path) -> None:
     """By its folder, from the command's words: last token, PromptEOL; no training."""
@@ -249,7 +263,7 @@ def test_embeddings_of_a_rerouted_model(representation: str, tmp_path: Path) -> 
         assert record.status == "ok" and record.steps == 0 and len(record.health) == 2 and record.compute is not None
         assert record.compute.slots_per_token_asked == 2 and record.compute.latency is not None
     assert found["usmoe"].health[0].load != found["dense"].health[0].load  # the second has its own rule
-    assert found["usmoe"].compute.parameters_total == found["dense"].compute.parameters_total  # type: ignore[union-attr]
+    assert found["usmoe"].compute.parameters_total == found["dense"].compute.parameters_total
     assert found["usmoe"].config["renormalise"] is False
 
 

@@ -183,7 +183,7 @@ def test_what_cannot_be_loaded(tmp_path: Path) -> None:
     torch.save({"state_dict": {"model.head.weight": torch.zeros(2)}}, tmp_path / "old.ckpt")
     with pytest.raises(UserError, match=r"without a description of MoE layers, from before form 1 or not of moesuite"):
         load_moe(tmp_path / "old.ckpt")
-    build("bert").save_pretrained(tmp_path / "dense")  # type: ignore[operator]
+    build("bert").save_pretrained(tmp_path / "dense")
     with pytest.raises(UserError, match="without a description of MoE layers"):
         load_moe(tmp_path / "dense")
     torch.save({"moesuite": {"format": 2, "layers": {}}, "state_dict": {}}, tmp_path / "new.pt")
