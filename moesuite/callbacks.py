@@ -6,7 +6,9 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Collection
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import lightning as L
@@ -14,6 +16,7 @@ from lightning.pytorch.callbacks import RichProgressBar
 
 from moesuite.module import MoEModule
 from moesuite.record import CurvePoint
+from moesuite.stats import Counts, health
 
 REFRESHES = 2  # of the progress bar, in a second: Lightning's 100 compete with training for the processor
 
@@ -90,6 +93,7 @@ class Curve(L.Callback):
             flops=self.flops,
             loss=pl_module.last_loss,
             quality=pl_module.results[pl_module.task.primary.name],
+            **_health(pl_module.counts.values()),
         )
         self.points.append(point)
         self._since = time.perf_counter()
@@ -98,6 +102,15 @@ class Curve(L.Callback):
         """Stop the clock."""
         self._tick()
         self._since = None
+
+
+def _health(counts: Collection[Counts]) -> dict[str, Any]:
+    """Return routing health over all MoE layers, as a point of the curve has it."""
+    if not counts:
+        return {}
+    layers = [health(of_layer) for of_layer in counts]
+    means = {key: fmean(getattr(layer, key) for layer in layers) for key in ("entropy", "dropped")}
+    return {**means, "dead": sum(layer.dead for layer in layers)}
 
 
 class Interruption(L.Callback):

@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel
 from rich.console import Console
 from rich.table import Table
 
+from moesuite.artifacts import Certificate
 from moesuite.errors import UserError, unknown
 from moesuite.plugins import router_names, source_of
 from moesuite.record import write_text
@@ -74,6 +74,7 @@ def certify(router: str, options: dict[str, Any], num_experts: int = 8, slots_pe
         options=options,
         paper=router_class(router).paper,
         code=code_version(router),
+        source=source_of(router)[0].read_text(),
         num_experts=num_experts,
         slots_per_token=slots_per_token,
         random_in_training=c.is_random(subject),
@@ -81,22 +82,6 @@ def certify(router: str, options: dict[str, Any], num_experts: int = 8, slots_pe
         checks={name: check.model_dump() for name, check in checks.items()},
         at_initialisation=c.at_start(subject),
     )
-
-
-class Certificate(BaseModel):
-    """What was measured of one router; see `moesuite.certificate` for each check."""
-
-    schema_version: int = 1
-    router: str
-    options: dict[str, Any]
-    paper: str
-    code: str
-    num_experts: int
-    slots_per_token: float
-    random_in_training: bool
-    claims_causal: bool
-    checks: dict[str, dict[str, Any]]
-    at_initialisation: dict[str, float]
 
 
 def table(certificates: Sequence[Certificate]) -> Table:

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from moesuite.config import RunConfig
 from moesuite.provenance import code_version
 from moesuite.record import record_id
 from moesuite.task import Task
 from moesuite.weights import content_of
 
-# options that change how a run is shown or stored, not what comes out
-OUTSIDE = {"records", "force", "logger", "measure", "energy"}
-OUTSIDE_TRAINER = {"enable_progress_bar", "enable_model_summary", "enable_checkpointing", "log_every_n_steps"}
+
+@dataclass(frozen=True)
+class Identity:
+    """The id of a run, the name of its record, and what it is the hash of beside configuration and data."""
+
+    id: str
+    contents: dict[str, str | None]
+    code: str
 
 
-def identity(config: RunConfig, task: Task) -> str:
-    """Return the id of a run, the name of its record.
+def identity(config: RunConfig, task: Task) -> Identity:
+    """Return the identity of a run.
 
     Raises:
         UserError: for a checkpoint that is not there.
     """
-    values = config.model_dump(exclude=OUTSIDE) | {"init": content_of(config.init)}
+    contents = {"init": content_of(config.init)}
     if config.upcycles_run:
-        values["upcycle"] = content_of(config.upcycle, "upcycle")
-    values["trainer"] = {k: v for k, v in values["trainer"].items() if k not in OUTSIDE_TRAINER}
-    values["task"] = {k: v for k, v in values["task"].items() if k != "source"}  # the data's fingerprint counts
-    return record_id(values, code_version(config.router["name"]), task.fingerprint)
+        contents["upcycle"] = content_of(config.upcycle, "upcycle")
+    code = code_version(config.router["name"])
+    return Identity(record_id(config.model_dump(), contents, code, task.fingerprint), contents, code)

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,7 +19,10 @@ from pydantic import ValidationError
 from moesuite.costs import Compute, Energy, Part
 from moesuite.errors import UserError
 
-SCHEMA = 1
+SCHEMA = 2
+# options that change how a run is shown or stored, not what comes out
+OUTSIDE = {"records", "force", "logger", "measure", "energy"}
+OUTSIDE_TRAINER = {"enable_progress_bar", "enable_model_summary", "enable_checkpointing", "log_every_n_steps"}
 Status = Literal["ok", "failed", "interrupted"]
 
 
@@ -83,17 +87,29 @@ class Sunk(Part):
 
 
 class CurvePoint(Part):
-    """Quality on the validation split (test split where there is none) during training."""
+    """Quality on the validation split (test split where there is none) during training, and routing health there.
+
+    Health is the mean over MoE layers, of dead experts the sum; None for a dense model.
+    """
 
     step: int
     seconds: float
     flops: float
     loss: float
     quality: float
+    entropy: float | None = None
+    dropped: float | None = None
+    dead: int | None = None
 
 
 class RunRecord(Part):
-    """Everything that is known of one run."""
+    """Everything that is known of one run.
+
+    Attributes:
+        id: `record_id` of `config`, `contents`, `code` and `data_fingerprint`, all of which stand here.
+        contents: hashes of the checkpoints that `init` and `upcycle` name.
+        code: version of engine, task and router.
+    """
 
     schema_version: int = SCHEMA
     id: str
@@ -108,6 +124,8 @@ class RunRecord(Part):
     backbone: str
     seed: int
     config: dict[str, Any]
+    contents: dict[str, str | None]
+    code: str
     command: str
     primary: str
     quality: dict[str, Quality] = {}
@@ -128,9 +146,19 @@ class RunRecord(Part):
     created: str
 
 
-def record_id(config: dict[str, Any], code: str, data: str) -> str:
-    """Return the 12-digit hash of a run's resolved configuration, code version and data fingerprint."""
-    text = json.dumps([config, code, data], sort_keys=True, separators=(",", ":"))
+def record_id(config: dict[str, Any], contents: Mapping[str, str | None], code: str, data: str) -> str:
+    """Return the 12-digit hash of what a run's outcome depends on.
+
+    Args:
+        config: resolved configuration; options that change nothing do not count.
+        contents: of the checkpoints that it names, by option: what is in them counts, not where they are.
+        code, data: version of the code and fingerprint of the data.
+    """
+    values = {key: value for key, value in config.items() if key not in OUTSIDE}
+    for section, left_out in (("trainer", OUTSIDE_TRAINER), ("task", {"source"})):  # the fingerprint tells the data
+        if isinstance(options := values.get(section), dict):
+            values[section] = {key: value for key, value in options.items() if key not in left_out}
+    text = json.dumps([values | dict(contents), code, data], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

@@ -134,6 +134,10 @@ class Task(ABC):
         """Return metrics that need the model itself, in evaluation, and not its outputs only; may take gradients."""
         return {}
 
+    def shown(self, batch: Batch) -> Sequence[str | list[str]]:
+        """Return what a reader sees of each example of a batch: an image as a data URI, or one word for each token."""
+        return []
+
     def lookahead(self, predict: Predict, batch: Batch) -> Lookahead | None:
         """Measure whether outputs depend on later inputs; None for tasks that do not predict these."""
         return None

@@ -6,15 +6,13 @@ import signal
 from pathlib import Path
 from typing import Any
 
-import lightning as L
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch.utils.data import IterableDataset
 
 from moesuite.accounting import account, first_tensor
+from moesuite.artifacts import Example, Looked, routing_path
 from moesuite.build import build_models, shared_task
-from moesuite.callbacks import Curve, Interruption, ProgressBar
+from moesuite.callbacks import Curve, Interruption
 from moesuite.compute import combine
 from moesuite.config import Data, RunConfig
 from moesuite.energy import Meter
@@ -22,7 +20,8 @@ from moesuite.errors import RunFailed, UserError
 from moesuite.handover import Handover
 from moesuite.identity import identity
 from moesuite.loading import ResumableLoader, eval_loader, total_steps, train_loader
-from moesuite.loggers import build_loggers, quiet
+from moesuite.loggers import quiet
+from moesuite.looking import EXAMPLES, look
 from moesuite.measure import MEASURE_BATCH, measure
 from moesuite.memory import examples_that_fit, keep_freed_memory
 from moesuite.module import MoEModule
@@ -39,9 +38,11 @@ from moesuite.record import (
     read_record,
     record_path,
     write_record,
+    write_text,
 )
 from moesuite.stats import health
 from moesuite.surgery import limited_evaluation
+from moesuite.trainer import build_trainer
 
 
 class Run:
@@ -51,7 +52,7 @@ class Run:
         self.config, self.command = config.resolved(), command
         self.task = shared_task(config.task)
         self.identity = identity(self.config, self.task)
-        self.path = record_path(config.records, self.task.name, config.router["name"], self.identity)
+        self.path = record_path(config.records, self.task.name, config.router["name"], self.identity.id)
         self.folder = self.path.with_suffix("")
         self.checkpoint, self.start = self.folder / "last.ckpt", self.folder / "start.ckpt"
 
@@ -70,7 +71,7 @@ class Run:
         self.meter = Meter(self.config.energy)
         self.curve = Curve(self.expected.training.executed.total * self.config.data.batch_size)
         self.interruption = Interruption(self.checkpoint)
-        self.trainer = self._trainer()
+        self.trainer = build_trainer(self.config, self.folder, [self.curve, self.interruption])
         self.data = self._data(forward.output)
         if self.task.dataset("train") is None and self.trainer.max_epochs != 0:
             raise UserError(f"{self.task.name}: no training split; type trainer.max_epochs=0 to evaluate only")
@@ -79,9 +80,9 @@ class Run:
         check_schedule(self.config.optim, steps)
         self.handover = Handover(self.config, steps) if self.config.goes_on else None
 
-    def _example(self) -> Any:
+    def _example(self, most: int = MEASURE_BATCH) -> Any:
         """Return a batch of test examples for counting and measuring."""
-        size = min(self.config.data.batch_size, MEASURE_BATCH)
+        size = min(self.config.data.batch_size, most)
         data = self.config.data.model_copy(update={"workers": 0, "eval_batch_size": size})
         for batch in eval_loader(self.task, data, self.task.example_split):
             self.task.inputs(batch)  # an unreadable image is an error here already
@@ -96,25 +97,6 @@ class Run:
         kept, made = longest * self.expected.activation_bytes, longest * output / size
         most = min(self.config.data.eval_batch_size, examples_that_fit(kept, made, self.trainer.world_size))
         return self.config.data.model_copy(update={"eval_batch_size": most})
-
-    def _trainer(self) -> L.Trainer:
-        options = dict(self.config.trainer)
-        if options["max_epochs"] is None:
-            limited = options["max_steps"] != -1 or options["max_time"] is not None
-            options["max_epochs"] = -1 if limited else self.config.task.get("recipe", {}).get("epochs", 10)
-        if options["gradient_clip_val"] is None and self.config.optim.clip > 0:
-            options["gradient_clip_val"] = self.config.optim.clip
-        options["enable_model_summary"] = bool(options["enable_model_summary"])  # off unless asked for
-        callbacks: list[L.Callback] = [self.curve, self.interruption]
-        if options["enable_progress_bar"] is not False:
-            callbacks.append(ProgressBar())
-        if options["enable_checkpointing"] is not False:
-            callbacks.append(ModelCheckpoint(self.folder, "last", enable_version_counter=False))
-        options |= {"callbacks": callbacks, "logger": build_loggers(self.config, self.folder)}
-        try:
-            return L.Trainer(**options, use_distributed_sampler=False)
-        except (MisconfigurationException, ValueError, TypeError) as error:
-            raise UserError(f"trainer: {str(error).splitlines()[0]}; see trainer.<option> in --help") from None
 
     def train(self) -> None:
         """Train, going on from the checkpoint of an interrupted run where there is one; not at all for 0 epochs."""
@@ -143,9 +125,11 @@ class Run:
             signal.signal(signal.SIGINT, signal.default_int_handler)
             raise KeyboardInterrupt from None
 
-    def save(self, record: RunRecord) -> None:
-        """Write the record, on the first process only."""
+    def save(self, record: RunRecord, examples: list[Example]) -> None:
+        """Write the record, and before it what its router looked at, on the first process only."""
         if self.trainer.is_global_zero:
+            if examples:
+                write_text(routing_path(self.path), Looked(id=record.id, examples=examples).model_dump_json() + "\n")
             write_record(self.path, record, overwrite=self.config.force)
 
     def evaluate(self) -> tuple[dict[str, Quality], dict[str, Quality], list[LayerHealth]]:
@@ -171,6 +155,10 @@ class Run:
             for name, value in results.items()
         }
 
+    def look(self) -> list[Example]:
+        """Return what the trained router does with a few test examples."""
+        return look(self.model, self.task, self._example(EXAMPLES))
+
     def lookahead(self) -> Lookahead | None:
         """Measure what the trained model's outputs owe to later inputs."""
         example = placed(self.example, next(self.model.parameters()).device)
@@ -181,7 +169,9 @@ class Run:
         """Return the record of this run as it stands."""
         commit, dirty = git_state()
         return RunRecord(
-            id=self.identity,
+            id=self.identity.id,
+            contents=self.identity.contents,
+            code=self.identity.code,
             status=status,
             reason=reason,
             task=self.task.name,
@@ -236,15 +226,15 @@ def fit(config: RunConfig, command: str = "") -> tuple[RunRecord, Path]:
     try:
         run.train()
         quality, limited, layers = run.evaluate()
-        lookahead = run.lookahead()
+        lookahead, examples = run.lookahead(), run.look()
         compute = measure(run.model, run.dense, run.task, run.example, config, run.expected, run.step, context)
     except KeyboardInterrupt:
-        run.save(run.record("interrupted", "Ctrl-C"))
+        run.save(run.record("interrupted", "Ctrl-C"), [])
         raise
     except (RunFailed, UserError) as error:  # an image that turns out unreadable is found only now
-        run.save(run.record("failed", str(error)))
+        run.save(run.record("failed", str(error)), [])
         raise
     found: dict[str, Any] = {"quality": quality, "limited_quality": limited, "compute": compute, "health": layers}
     record = run.record("ok", lookahead=lookahead, **found)
-    run.save(record)
+    run.save(record, examples)
     return record, run.path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
 import random
@@ -19,6 +20,7 @@ from torch.utils.data import Dataset, IterableDataset
 
 from moesuite.task import Key, UserError
 
+SHOWN = 160  # pixels of a picture for readers
 Transform = Callable[[Image.Image], Tensor]
 
 
@@ -52,6 +54,26 @@ def decode(cell: dict[str, Any], channels: int) -> Image.Image:
             return image.convert("L" if channels == 1 else "RGB")
     except (SyntaxError, ValueError, Image.DecompressionBombError) as error:  # what PIL raises for some broken files
         raise OSError(str(error)) from None
+
+
+def refuse_unreadable(names: Sequence[str]) -> None:
+    """Raise `UserError` for images that cannot be read, if there are any."""
+    if names:
+        raise UserError(
+            f"{len(names)} unreadable image{'s' * (len(names) > 1)}: {', '.join(names[:3])}; allowed: images that "
+            "Pillow can decode; repair or remove them, or type task.strict=false to leave them out and count them"
+        )
+
+
+def as_uri(image: Tensor, mean: Sequence[float], std: Sequence[float]) -> str:
+    """Return a normalised image [channels, height, width] as a data URI, of at most `SHOWN` pixels a side."""
+    shape = (-1, 1, 1)
+    pixels = image.float().cpu() * torch.tensor(std).view(shape) + torch.tensor(mean).view(shape)
+    picture = Image.fromarray((255 * pixels).round().clamp(0, 255).byte().permute(1, 2, 0).numpy().squeeze())
+    kind, stream = "png" if max(picture.size) <= SHOWN // 4 else "jpeg", io.BytesIO()
+    picture.thumbnail((SHOWN, SHOWN))
+    picture.save(stream, kind)
+    return f"data:image/{kind};base64,{base64.b64encode(stream.getvalue()).decode()}"
 
 
 def pixels_of(picture: Image.Image, size: int) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 
 from moesuite.task import Key, UserError
 from moesuite.tasks._pairs import Example
-from moesuite.tasks._tokens import OWN, build_tokenizer, load_tokenizer
+from moesuite.tasks._tokens import OWN, Symbol, build_tokenizer, load_tokenizer
 
 Pooling = Literal["mean", "cls", "last", "max"]
 Ids = NDArray[np.int64]
@@ -31,12 +31,19 @@ class TextEncoder:
         padding: the token that fills up.
         encode: texts -> token ids of each.
         rows: single texts or pairs of texts -> padded inputs of a model [N, T].
+        symbol: token id -> what stands in the text.
     """
 
     size: int
     padding: int
     encode: Callable[[Sequence[str]], list[Ids]]
     rows: Callable[[Sequence[tuple[str, ...]]], dict[str, Tensor]]
+    symbol: Symbol
+
+    def words(self, batch: Mapping[str, Tensor]) -> list[list[str]]:
+        """Return the tokens of each padded text of a batch as they stand in it, without padding."""
+        pairs = zip(batch["input_ids"], batch["attention_mask"].bool(), strict=True)
+        return [[self.symbol(token) for token in ids[mask].tolist()] for ids, mask in pairs]
 
 
 def text_encoder(name: str, length: int, train: Callable[[], Sequence[str]], closing: str = "") -> TextEncoder:
@@ -66,7 +73,7 @@ def _own_encoder(name: str, length: int, train: Callable[[], Sequence[str]], clo
     def rows(texts: Sequence[tuple[str, ...]]) -> dict[str, Tensor]:
         return padded([_joined(encode(row), length) for row in texts], own.size)
 
-    return TextEncoder(own.size + 1, own.size, encode, rows)
+    return TextEncoder(own.size + 1, own.size, encode, rows, own.symbol)
 
 
 def _loaded_encoder(loaded: Any, length: int, closing: str) -> TextEncoder:
@@ -95,7 +102,7 @@ def _loaded_encoder(loaded: Any, length: int, closing: str) -> TextEncoder:
             inputs["token_type_ids"] = padded([row["token_type_ids"] for row in found], 0)["input_ids"]
         return inputs
 
-    return TextEncoder(len(loaded), padding, encode, rows)
+    return TextEncoder(len(loaded), padding, encode, rows, lambda token: loaded.decode([token]))
 
 
 def _room(kept: int, length: int, closing: str) -> int:

@@ -19,7 +19,9 @@ from moesuite.task import UserError, cache_folder
 from moesuite.tasks._text import Text
 
 UNKNOWN = "<unk>"
-OWN = ("byte", "character", "word", "bpe")  # tokenizers without a file
+LEARNED = ("character", "word", "bpe")  # from the training text
+OWN = ("byte", *LEARNED)  # tokenizers without a file
+Symbol = Callable[[int], str]
 BPE_SIZE = 8192
 
 
@@ -32,12 +34,14 @@ class Tokens:
         vocabulary: number of tokens that there are.
         size: bytes of each role, a line end after each document included.
         gzip: bits that `gzip -9` needs for a byte of the test split.
+        symbol: token id -> what stands in the text.
     """
 
     splits: Mapping[str, NDArray[Any]]
     vocabulary: int
     size: Mapping[str, int]
     gzip: float
+    symbol: Symbol
 
 
 def tokens_of(text: Text, tokenizer: str) -> Tokens:
@@ -48,7 +52,7 @@ def tokens_of(text: Text, tokenizer: str) -> Tokens:
         tokenizer: as for `build_tokenizer`.
     """
     identity = tokenizer if tokenizer in OWN else repr(sorted(load_tokenizer(tokenizer).get_vocab().items()))
-    key = hashlib.sha256("\n".join((text.fingerprint, text.how, identity)).encode()).hexdigest()[:32]
+    key = hashlib.sha256("\n".join((text.fingerprint, text.how, identity, "symbols")).encode()).hexdigest()[:32]
     folder = cache_folder() / "tokens" / key
     if not folder.exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -61,7 +65,12 @@ def tokens_of(text: Text, tokenizer: str) -> Tokens:
                     raise
     about = json.loads((folder / "about.json").read_text())
     splits = {role: np.load(folder / f"{role}.npy", mmap_mode="r") for role in about["size"]}
-    return Tokens(splits, about["vocabulary"], about["size"], about["gzip"])
+    return Tokens(splits, about["vocabulary"], about["size"], about["gzip"], _symbol(tokenizer, about["symbols"]))
+
+
+def _symbol(tokenizer: str, symbols: Sequence[str]) -> Symbol:
+    """Return how to read a tokenizer's ids, of which `symbols` are kept where no file has them."""
+    return symbols.__getitem__ if symbols else build_tokenizer(tokenizer, []).symbol
 
 
 def _write(text: Text, name: str, folder: Path) -> None:
@@ -76,6 +85,7 @@ def _write(text: Text, name: str, folder: Path) -> None:
         "vocabulary": tokenizer.size,
         "size": {role: sum(len(document) + 1 for document in own) for role, own in documents.items()},
         "gzip": gzip_bits_per_byte(b"\n".join([*documents["test"], b""])),
+        "symbols": [*map(tokenizer.symbol, range(tokenizer.size))] if name in LEARNED else [],
     }
     (folder / "about.json").write_text(json.dumps(about))
 
@@ -92,10 +102,12 @@ class Tokenizer:
     Attributes:
         size: of the vocabulary.
         encode: one document -> token ids.
+        symbol: token id -> what stands in the text.
     """
 
     size: int
     encode: Callable[[bytes], NDArray[Any]]
+    symbol: Symbol
 
 
 def build_tokenizer(name: str, train: Sequence[bytes]) -> Tokenizer:
@@ -109,7 +121,7 @@ def build_tokenizer(name: str, train: Sequence[bytes]) -> Tokenizer:
         UserError: for a tokenizer that cannot be loaded.
     """
     if name == "byte":
-        return Tokenizer(256, lambda document: np.frombuffer(document + b"\n", dtype=np.uint8))
+        return Tokenizer(256, lambda document: np.frombuffer(document + b"\n", dtype=np.uint8), chr)
     if name in ("character", "word"):
         return _own_vocabulary(name, train)
     if name == "bpe":
@@ -118,6 +130,7 @@ def build_tokenizer(name: str, train: Sequence[bytes]) -> Tokenizer:
     return Tokenizer(
         len(loaded),
         lambda text: np.array(loaded(text.decode() + "\n", add_special_tokens=False)["input_ids"]),
+        lambda token: loaded.decode([token]),
     )
 
 
@@ -145,7 +158,11 @@ def _trained_bpe(train: Sequence[bytes]) -> Tokenizer:
     bpe = ByteLevelBPETokenizer()
     texts = (document.decode(errors="replace") for document in train)
     bpe.train_from_iterator(texts, vocab_size=BPE_SIZE, min_frequency=2, show_progress=False)
-    return Tokenizer(bpe.get_vocab_size(), lambda text: np.array(bpe.encode(text.decode(errors="replace") + "\n").ids))
+    return Tokenizer(
+        bpe.get_vocab_size(),
+        lambda text: np.array(bpe.encode(text.decode(errors="replace") + "\n").ids),
+        lambda token: bpe.decode([token]),
+    )
 
 
 def _own_vocabulary(name: str, train: Sequence[bytes]) -> Tokenizer:
@@ -161,4 +178,6 @@ def _own_vocabulary(name: str, train: Sequence[bytes]) -> Tokenizer:
     counts.setdefault(UNKNOWN, 0)
     numbers = {symbol: number for number, symbol in enumerate(sorted(counts, key=lambda s: (-counts[s], s)))}
     unknown = numbers[UNKNOWN]
-    return Tokenizer(len(numbers), lambda text: np.array([numbers.get(s, unknown) for s in cut(text)]))
+    return Tokenizer(
+        len(numbers), lambda text: np.array([numbers.get(s, unknown) for s in cut(text)]), list(numbers).__getitem__
+    )

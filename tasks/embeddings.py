@@ -174,6 +174,10 @@ class Embeddings(Task):
         count = len(batch["target"])
         return _scores.Embedded(vectors[:count], vectors[-count:], batch["target"], batch["group"], batch["scored"])
 
+    def shown(self, batch: Batch) -> list[list[str]]:
+        """Return the words of the texts."""
+        return self._text.words(batch)
+
     def loss(self, output: Any, batch: Batch) -> Tensor:
         """Return the cross-entropy of finding each second text; others of the same target are no negatives."""
         found = self._vectors(output, batch)

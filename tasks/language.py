@@ -120,7 +120,7 @@ class Language(Task):
         self.primary = Primary(metric if self.causal else "perplexity", "min")
         self.unreadable: list[str] = []
         self._datasets: dict[str, Dataset[Any]] = {}
-        self._bytes_per_token, self._vocabulary = 1.0, 256
+        self._bytes_per_token, self._vocabulary, self._symbol = 1.0, 256, chr
 
     def prepare(self) -> None:
         """Load the text; see `Task.prepare`."""
@@ -134,7 +134,7 @@ class Language(Task):
         text = read_stdlib() if embedded else read_text(*read, self.column)
         tokens = tokens_of(text, self.tokenizer)
         self._vocabulary, self._bytes_per_token = tokens.vocabulary, tokens.size["test"] / len(tokens.splits["test"])
-        self.fingerprint = text.fingerprint
+        self.fingerprint, self._symbol = text.fingerprint, tokens.symbol
         self.description = f"{text.description}; gzip -9 needs {tokens.gzip:.3f} bits per byte of test"
         for role, whole in tokens.splits.items():
             own, train = check_length(whole, self.length, f"{text.description}: split {role}"), role == "train"
@@ -145,7 +145,7 @@ class Language(Task):
         tokenizer = build_tokenizer(self.tokenizer, [])
         train, test = loaded.splits["train"], loaded.splits["test"]
         check_column(train, self.column, loaded.description)
-        self._vocabulary, self.fingerprint = tokenizer.size, loaded.fingerprint
+        self._vocabulary, self.fingerprint, self._symbol = tokenizer.size, loaded.fingerprint, tokenizer.symbol
         self.description = f"{loaded.description}, streamed; first {self.eval_documents} documents of test"
         tokens, self._bytes_per_token = first_documents(test, self.column, tokenizer, self.eval_documents)
         self._datasets["train"] = StreamedTokens(train, self.column, tokenizer, self.length)
@@ -240,6 +240,10 @@ class Language(Task):
         nats = F.cross_entropy(after.flatten(0, 1), targets) - F.cross_entropy(before.flatten(0, 1), targets)
         changed = (before - after).abs().amax(dim=-1) > ROUNDING * before.abs().amax(dim=-1)
         return Lookahead(outputs=changed.float().mean().item(), bits=nats.item() / math.log(2))
+
+    def shown(self, batch: Batch) -> list[list[str]]:
+        """Return the tokens, hidden ones as _."""
+        return [[self._symbol(i) if i < self._vocabulary else "_" for i in row] for row in batch["input_ids"].tolist()]
 
     def size(self, batch: Batch) -> int:
         """Return the number of sequences."""

@@ -184,6 +184,10 @@ class Understanding(Task):
             return output.logits.float()
         return pad_sequence(list(values.split(batch["rows"].tolist())), True, -torch.inf)
 
+    def shown(self, batch: Batch) -> list[list[str]]:
+        """Return the words of the texts."""
+        return self._text.words(batch)
+
     def loss(self, output: Any, batch: Batch) -> Tensor:
         """Return the cross-entropy of the right words or alternatives; of scores, the mean squared error."""
         if self.in_words:

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibrationError
 
-from moesuite.task import Batch, Primary, Task, UserError, cache_folder, load_source
+from moesuite.task import Batch, Primary, Task, cache_folder, load_source
 from moesuite.tasks._augment import Augmentation
 from moesuite.tasks._embedded import load_embedded
 from moesuite.tasks._frozen import Attack, frozen
@@ -27,10 +27,12 @@ from moesuite.tasks._images import (
     Stream,
     Transform,
     Unreadable,
+    as_uri,
     check_columns,
     check_labels,
     decode_all,
     pixels_of,
+    refuse_unreadable,
     unreadable_files,
 )
 
@@ -127,7 +129,7 @@ class Vision(Task):
         self._as_arrays = self.cache and not self.streaming
         for role, rows in loaded.splits.items():
             self._datasets[role] = self._build(role, rows, f"{loaded.description}, split {role}")
-        self._refuse_unreadable()
+        refuse_unreadable(self.unreadable if self.strict else [])
 
     def _build(self, role: str, rows: Any, where: str) -> Dataset[Any]:
         import datasets
@@ -151,14 +153,6 @@ class Vision(Task):
         if self.cache:
             return Arrays(images[good] if bad else images, labels[good], transform)
         return Rows(rows.select(good) if bad else rows, labels[good], image, self.channels, transform)
-
-    def _refuse_unreadable(self) -> None:
-        if self.strict and self.unreadable:
-            count = len(self.unreadable)
-            raise UserError(
-                f"{count} unreadable image{'s' * (count > 1)}: {', '.join(self.unreadable[:3])}; allowed: images that "
-                "Pillow can decode; repair or remove them, or type task.strict=false to leave them out and count them"
-            )
 
     def _transform(self, role: str) -> Transform | None:
         """Return timm's transform; None where whole batches need no more than normalising."""
@@ -207,7 +201,7 @@ class Vision(Task):
         if batch["unreadable"]:
             self.unreadable.extend(batch["unreadable"])
             batch["unreadable"].clear()
-            self._refuse_unreadable()
+            refuse_unreadable(self.unreadable if self.strict else [])
         image = batch["image"]
         if image.dtype != torch.uint8:
             return image
@@ -244,6 +238,10 @@ class Vision(Task):
         dataset.transform = self._transform("test")
         for batch in DataLoader(dataset, batch_size=BATCH, collate_fn=self.collate):
             yield self.inputs(batch).to(device), batch["label"].to(device)
+
+    def shown(self, batch: Batch) -> list[str]:
+        """Return the images as the model sees them."""
+        return [as_uri(image, self.mean, self.std) for image in self.inputs(batch)]
 
     def size(self, batch: Batch) -> int:
         """Return the number of images."""

@@ -24,6 +24,8 @@ MINIMAL = {
     "backbone": "timm:x",
     "seed": 0,
     "config": {"num_experts": 8},
+    "contents": {},
+    "code": "c0de",
     "command": "c",
     "primary": "top1",
     "environment": {},
@@ -73,7 +75,7 @@ def test_not_a_record(tmp_path: Path) -> None:
     path = tmp_path / "t" / "r" / "x.json"
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps({"id": 1}))
-    with pytest.raises(UserError, match="not a run record of schema 1"):
+    with pytest.raises(UserError, match="not a run record of schema 2"):
         read_record(path)
 
 
@@ -88,11 +90,19 @@ json_values = st.recursive(
 @given(st.dictionaries(words, json_values, max_size=4))
 def test_identity_does_not_depend_on_key_order_and_on_everything_else(config: dict[str, object]) -> None:
     reordered = dict(reversed(list(config.items())))
-    assert record_id(config, "code", "data") == record_id(reordered, "code", "data")
-    assert record_id(config, "code", "data") != record_id(config, "code", "other")
+    assert record_id(config, {}, "code", "data") == record_id(reordered, {}, "code", "data")
+    assert record_id(config, {}, "code", "data") != record_id(config, {}, "code", "other")
     assert (
-        record_id(config, "code", "data") != record_id({**config, "new": 1}, "code", "data") or config.get("new") == 1
+        record_id(config, {}, "code", "data") != record_id({**config, "new": 1}, {}, "code", "data")
+        or config.get("new") == 1
     )
+
+
+def test_identity_does_not_depend_on_what_changes_nothing() -> None:
+    config = {"seed": 0, "records": "a", "task": {"name": "t", "source": "x"}, "trainer": {"log_every_n_steps": 5}}
+    same = {"seed": 0, "records": "b", "task": {"name": "t", "source": "y"}, "trainer": {"log_every_n_steps": 9}}
+    assert record_id(config, {}, "c", "d") == record_id(same, {}, "c", "d")
+    assert record_id(config, {"init": "one"}, "c", "d") != record_id(config, {"init": "two"}, "c", "d")
 
 
 def test_records_are_read_without_torch() -> None:
