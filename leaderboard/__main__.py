@@ -1,7 +1,13 @@
-"""`python -m moesuite.leaderboard [records=runs,more] [out=site] [--check]`: run records -> one page.
+"""Run records -> a folder of pages that open from a file, without a server and without a network.
 
-Records that cannot be shown are named with the reason, and the exit code is 2; the others are shown. --check builds no
-page.
+    python -m moesuite.leaderboard [records=runs] [out=site] [--check | --serve]
+
+records: folders that runs wrote to, or addresses that fsspec lists (s3://…, gs://…, https://…), with commas between.
+out: folder of the pages; after a first build only what changed is read and written.
+--check: only read the records, and tell which ones cannot be shown: the gate for submissions.
+--serve: show the pages at http://127.0.0.1:8000 (port=8000) until Ctrl-C.
+
+Records that cannot be shown are named with the reason, and the exit code is 2; the others are shown.
 """
 
 from __future__ import annotations
@@ -10,11 +16,12 @@ import sys
 from pathlib import Path
 
 from moesuite.errors import UserError, unknown
-from moesuite.leaderboard.intake import take
-from moesuite.leaderboard.render import write
+from moesuite.leaderboard.build import Built, build, check
+from moesuite.leaderboard.serve import serve
 
-DEFAULTS = {"records": "runs", "out": "site"}
-CHECK = "--check"
+DEFAULTS = {"records": "runs", "out": "site", "port": "8000"}
+FLAGS = ("--check", "--serve")
+SHOWN = 20  # problems on the terminal; the page has all
 
 
 def main() -> None:
@@ -24,29 +31,55 @@ def main() -> None:
         print(__doc__)
         return
     try:
-        options = parse([word for word in words if word != CHECK])
-        found = take(options["records"].split(","))
-        for line in found.problems:
-            print(f"error: left out: {line}", file=sys.stderr)
-        if not found.records:
-            raise UserError(f"records={options['records']} holds no record; first type python -m moesuite.run")
-        path = None if CHECK in words else write(found.records, Path(options["out"]))
+        options, flags = parse(words)
+        places = [place for place in options["records"].split(",") if place]
+        built = check(places, progress) if "--check" in flags else build(places, Path(options["out"]), progress)
+        report(built, options, "--check" in flags)
+        if "--serve" in flags:
+            serve(Path(options["out"]), int(options["port"]))
     except (UserError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    print(f"{len(found.records)} records {'can be shown' if path is None else f'-> {path}'}")
-    sys.exit(2 if found.problems else 0)
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on", file=sys.stderr)
+        sys.exit(130)
+    sys.exit(2 if built.problems else 0)
 
 
-def parse(words: list[str]) -> dict[str, str]:
-    """Return the options; raises `UserError` for an unknown one."""
-    options = dict(DEFAULTS)
+def report(built: Built, options: dict[str, str], only_checked: bool) -> None:
+    """Tell what was built, and what is left out."""
+    for line in built.problems[:SHOWN]:
+        print(f"error: left out: {line}", file=sys.stderr)
+    if len(built.problems) > SHOWN:
+        print(f"error: left out: {len(built.problems) - SHOWN} more", file=sys.stderr)
+    if not built.shown and not built.problems:
+        raise UserError(f"records={options['records']} holds no record; first type python -m moesuite.run")
+    what = "can be shown" if only_checked else f"-> {Path(options['out']) / 'index.html'} ({built.read} read)"
+    print(f"{built.shown} records {what}")
+
+
+def progress(done: int, of: int) -> None:
+    """Show how far reading is, on a terminal."""
+    if sys.stderr.isatty():
+        print(f"\rreading records: {done} of {of}", end="" if done < of else "\n", file=sys.stderr, flush=True)
+
+
+def parse(words: list[str]) -> tuple[dict[str, str], set[str]]:
+    """Return options and flags; raises `UserError` for an unknown one."""
+    options, flags = dict(DEFAULTS), set[str]()
     for word in words:
         key, equals, value = word.partition("=")
-        if not equals or key not in options:
-            raise unknown("option", key, options, "records=runs out=site")
-        options[key] = value
-    return options
+        if word in FLAGS:
+            flags.add(word)
+        elif not equals or key not in options:
+            raise unknown("option", key, [*options, *FLAGS], "records=runs out=site")
+        else:
+            options[key] = value
+    if flags == set(FLAGS):
+        raise UserError("--check with --serve: --check builds nothing that could be served; type one of them")
+    if not options["port"].isdecimal() or not 0 < int(options["port"]) < 65536:
+        raise UserError(f"port={options['port']}: allowed is 1 to 65535; type for example port=8000")
+    return options, flags
 
 
 if __name__ == "__main__":

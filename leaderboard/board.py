@@ -1,31 +1,139 @@
-"""From records to the rows of a table, without any formatting."""
+"""From entries to the table of one benchmark: contestants, paired comparisons, tie groups. No formatting."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
+from typing import Literal
 
-from moesuite.record import RunRecord
+from moesuite.artifacts import Certificate
+from moesuite.costs import Part
+from moesuite.leaderboard.contestants import Row, row_of
+from moesuite.leaderboard.entry import Entry, Facts, short
+from moesuite.significance import Estimate, difference, tie_groups
 
 
-@dataclass(frozen=True)
-class Table:
-    """All records of one task, in the order of router, backbone and seed; `percent`: its metric is a share."""
+class Board(Part):
+    """One benchmark: a task on one version of its data, ranked by one metric.
 
+    Attributes:
+        slug: of the page; `other`: why this is not the task's main page.
+        settings: by key, a letter and what sets it apart from the page's other settings.
+        failed: (id, router, seed, status, reason) of runs without a result.
+    """
+
+    slug: str
     task: str
+    family: str
+    data: str
     metric: str
-    percent: bool
-    records: list[RunRecord]
+    direction: Literal["max", "min"]
+    other: str = ""
+    settings: dict[str, tuple[str, str]]
+    rows: list[Row]
+    failed: list[tuple[str, str, int, str, str]]
 
 
-def tables(records: Iterable[RunRecord]) -> list[Table]:
-    """Group records by task; the order of the input does not matter."""
-    ordered = sorted(records, key=lambda r: (r.task, r.router, r.backbone, r.seed, r.id))
-    grouped = [(task, list(group)) for task, group in groupby(ordered, key=lambda r: r.task)]
-    return [Table(task, group[0].primary, _is_share(group), group) for task, group in grouped]
+def boards(
+    entries: Iterable[Entry], facts: Mapping[str, Facts], certificates: Mapping[str, Certificate]
+) -> list[Board]:
+    """Return the benchmarks of one task; data of another fingerprint, or another metric, is another benchmark.
+
+    Args:
+        entries: of the task, in any order.
+        facts: settings and contestants by hash.
+        certificates: by router.
+    """
+    ordered = sorted(entries, key=lambda e: (e.data, e.primary, e.router, e.contestant, e.seed, e.created, e.id))
+    parts = {key: list(group) for key, group in groupby(ordered, key=lambda e: (e.data, e.primary))}
+    main = min(parts, key=lambda key: (-len(parts[key]), key), default=None)
+    return [_board(parts[key], facts, certificates, main=key == main) for key in parts]
 
 
-def _is_share(records: list[RunRecord]) -> bool:
-    """Return whether the ranking metric is a share: what is better when larger is one, here; losses are not."""
-    return all(r.quality[r.primary].direction == "max" for r in records if r.primary in r.quality)
+def _board(
+    entries: Sequence[Entry], facts: Mapping[str, Facts], certificates: Mapping[str, Certificate], main: bool
+) -> Board:
+    first, finished = entries[0], [entry for entry in entries if entry.status == "ok"]
+    used = sorted({entry.setting for entry in finished})
+    names = dict(zip(used, _apart([facts[key] for key in used]), strict=True))
+    rows = []
+    for setting in used:
+        own = [entry for entry in finished if entry.setting == setting]
+        contestants = [list(group) for _, group in groupby(own, key=lambda e: (e.router, e.contestant))]
+        rows += _compared([row_of(runs, certificates, facts) for runs in contestants], facts, own[0].direction)
+    _name_variants(rows, facts)
+    sign = -1 if first.direction == "max" else 1
+    rows.sort(key=lambda row: (names[row.setting], sign * row.mean, row.router, row.key))
+    return Board(
+        slug=slug(first.task) if main else slug(f"{first.task}-{first.data[-8:]}-{first.primary}"),
+        task=first.task,
+        family=first.family,
+        data=first.data,
+        metric=first.primary,
+        direction=(finished or entries)[0].direction,
+        other="" if main else "other data or another metric than most runs of this task",
+        settings={key: (letter(index), names[key]) for index, key in enumerate(sorted(used, key=lambda k: names[k]))},
+        rows=rows,
+        failed=[(e.id, e.router, e.seed, e.status, e.reason) for e in entries if e.status != "ok"],
+    )
+
+
+def _compared(rows: list[Row], facts: Mapping[str, Facts], direction: Literal["max", "min"]) -> list[Row]:
+    """Compare the contestants of a setting with the matched dense model, and sort them into tie groups.
+
+    Of several dense models that one matches which was upcycled likewise; then that of most seeds.
+    """
+    dense = [row for row in rows if row.router == "dense"]
+    for row in rows:
+        if row.lookahead:
+            row.unranked = "outputs depend on later tokens"
+        elif not dense:
+            row.unranked = "no matched dense run"
+        if dense and row.router != "dense":
+            start = facts[row.key].get("upcycle")
+            matched = max(dense, key=lambda d: (facts[d.key].get("upcycle") == start, len(d.values), d.key))
+            row.apart = _triple(difference(row.values, matched.values))
+    ranked = {row.key: row.values for row in rows if not row.unranked}
+    groups = tie_groups(ranked, direction)
+    for row in rows:
+        row.group = groups.get(row.key)
+    return rows
+
+
+def _triple(found: Estimate | None) -> tuple[float, float | None, int] | None:
+    return None if found is None else (short(found.mean), None if found.half is None else short(found.half), found.n)
+
+
+def _name_variants(rows: list[Row], facts: Mapping[str, Facts]) -> None:
+    """Tell rows of one router and setting apart by the options in which they differ."""
+    for _, group in groupby(sorted(rows, key=lambda r: (r.router, r.setting)), key=lambda r: (r.router, r.setting)):
+        own = list(group)
+        for row, name in zip(own, _apart([facts[row.key] for row in own]), strict=True):
+            row.variant = name
+
+
+def _apart(options: Sequence[Facts]) -> list[str]:
+    """Return for each of several sets of options those that not all of them share."""
+    keys = sorted({key for own in options for key in own})
+    differing = [key for key in keys if len({repr(own.get(key)) for own in options}) > 1]
+    return [", ".join(f"{key}={own[key]}" for key in differing if key in own) for own in options]
+
+
+def letter(index: int) -> str:
+    """Return A, B and so on, A1 after Z."""
+    return chr(ord("A") + index % 26) + (str(index // 26) if index >= 26 else "")
+
+
+def usual(values: Iterable[str]) -> str:
+    """Return the most frequent value, the first in order among equals."""
+    counts = Counter(values)
+    return min(counts, key=lambda value: (-counts[value], value), default="")
+
+
+def slug(name: str) -> str:
+    """Return a name as part of an address: a name that has to be changed gets a hash, so that two never meet."""
+    clean = re.sub(r"[^A-Za-z0-9_.-]+", "_", name).strip(".") or "_"
+    return clean if clean == name else f"{clean}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"

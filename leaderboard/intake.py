@@ -2,71 +2,124 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+import re
+from collections.abc import Iterator
+from typing import Any
 
+from pydantic import ValidationError
+
+from moesuite.artifacts import Certificate
 from moesuite.errors import UserError
-from moesuite.record import SCHEMA, RunRecord, read_record
+from moesuite.leaderboard.store import File, read
+from moesuite.record import SCHEMA, RunRecord, record_id
+
+FINGERPRINT = re.compile(r"[a-z0-9]+:[0-9a-zA-Z]+")
+# of data that comes with a pinned package, as `python -m moesuite.run` reads it
+KNOWN_DATA = {
+    "digits": "sha256:0b7e9c3202d7bcd255d6a19a238d3743bf5e320ba74812a6679958a017c55382",
+    "mnist5k": "sha256:1f75c140503b3082c96134f5593303f3133e59989a92e21f060c644c655c3722",
+}
+SUSPECT = re.compile(rb"NaN|Infinity")
 
 
-@dataclass(frozen=True)
-class Intake:
-    """Records to show, and for each one left out a line: its file, and why."""
-
-    records: list[RunRecord]
-    problems: list[str]
-
-
-def take(folders: Sequence[str | Path]) -> Intake:
-    """Read every record below `folders`, each record once; contradictory ones, of one id and other content, not at all.
-
-    Raises:
-        UserError: if a folder does not exist.
-    """
-    found: dict[str, tuple[Path, RunRecord]] = {}
-    problems, contradictory = [], set[str]()
-    for path in _files(folders):
-        try:
-            record = _read(path)
-        except (UserError, OSError, UnicodeDecodeError) as error:
-            line = str(error)
-            problems.append(line if str(path) in line else f"{path}: {line}")
-            continue
-        first, known = found.setdefault(record.id, (path, record))
-        if first == path:
-            continue
-        same = known == record
-        problems.append(f"{path}: {'the same record' if same else 'the same id with other content'} as {first}")
-        contradictory |= set() if same else {record.id}
-    return Intake([record for _, record in found.values() if record.id not in contradictory], problems)
-
-
-def _files(folders: Sequence[str | Path]) -> list[Path]:
-    for folder in folders:
-        if not Path(folder).is_dir():
-            raise UserError(
-                f"records={folder} does not exist; allowed: folders that runs wrote to, with commas between; first "
-                "type python -m moesuite.run"
-            )
-    return [path for folder in folders for path in sorted(Path(folder).glob("*/*/*.json"))]
-
-
-def _read(path: Path) -> RunRecord:
+def take(file: File) -> tuple[RunRecord, str]:
     """Read a record that can be shown.
 
+    Returns:
+        The record, and its text.
+
     Raises:
-        UserError: for one that cannot, and why.
+        UserError: for one that cannot be shown, and why, without the name of the file.
     """
-    record = read_record(path)
-    if record.schema_version > SCHEMA:
-        raise UserError(f"{path}: of schema {record.schema_version}, here up to {SCHEMA} is known; update moesuite")
-    if record.id != path.stem:
-        raise UserError(f"{path}: its id is {record.id}; allowed: a file by the name of its id")
-    for name, quality in record.quality.items():
-        if not math.isfinite(quality.value):
-            raise UserError(f"{path}: {name} is {quality.value}; allowed: finite numbers")
+    try:
+        content = read(file.where)
+        text = content.decode()
+    except OSError as error:
+        raise UserError(f"cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError:
+        raise UserError("is no text") from None
+    record = _parsed(text)
+    if record.id != file.stem:
+        raise UserError(f"its id is {record.id}; allowed: a file by the name of its id")
+    if SUSPECT.search(content):
+        for name, value in _numbers("", record.model_dump()):
+            if not math.isfinite(value):
+                raise UserError(f"{name} is {value}; allowed: finite numbers")
     if record.status == "ok" and record.primary not in record.quality:
-        raise UserError(f"{path}: a finished run without {record.primary}, its ranking metric")
-    return record
+        raise UserError(f"a finished run without {record.primary}, its ranking metric")
+    _check_origin(record)
+    return record, text
+
+
+def _parsed(text: str) -> RunRecord:
+    if not text.strip():
+        raise UserError("is empty")
+    try:
+        record = RunRecord.model_validate_json(text)
+        version, first = record.schema_version, None
+    except ValidationError as error:
+        version, first = _schema(text), error.errors()[0]
+    if isinstance(version, int) and version > SCHEMA:
+        raise UserError(f"of schema {version}, here up to {SCHEMA} is known; update moesuite")
+    if isinstance(version, int) and version < SCHEMA:
+        raise UserError(f"of schema {version}, which lacks what {SCHEMA} is checked by; run its command again")
+    if first is None:
+        return record
+    where = ".".join(str(part) for part in first["loc"])
+    raise UserError(f"not a run record of schema {SCHEMA}: {where}{': ' * bool(where)}{first['msg'].lower()}")
+
+
+def _schema(text: str) -> Any:
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return None
+    return found.get("schema_version") if isinstance(found, dict) else None
+
+
+def _check_origin(record: RunRecord) -> None:
+    """Recompute the id, and look at the data's fingerprint."""
+    made = record_id(record.config, record.contents, record.code, record.data_fingerprint)
+    if made != record.id:
+        raise UserError(f"its content hashes to {made}, not to its id: configuration, code or data were changed")
+    if not FINGERPRINT.fullmatch(record.data_fingerprint):
+        raise UserError(f"its data fingerprint is {record.data_fingerprint!r}; allowed: <algorithm>:<digest>")
+    known = KNOWN_DATA.get(record.task)
+    embedded = record.config.get("task", {}).get("embedded") and not record.config["task"].get("source")
+    if known and embedded and record.data_fingerprint != known:
+        raise UserError(f"its data fingerprint is {record.data_fingerprint}; that of {record.task} is {known}")
+
+
+def _numbers(name: str, value: Any) -> Iterator[tuple[str, float]]:
+    if isinstance(value, float):
+        yield name, value
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _numbers(f"{name}.{key}".lstrip("."), inner)
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from _numbers(f"{name}.{index}", inner)
+
+
+def content_digest(record: RunRecord) -> str:
+    """Return the hash of a record's content, however its file is laid out."""
+    return hashlib.sha256(record.model_dump_json().encode()).hexdigest()[:16]
+
+
+def certificate(file: File) -> Certificate:
+    """Read a certificate.
+
+    Raises:
+        UserError: for what is none, and why.
+    """
+    try:
+        return Certificate.model_validate_json(read(file.where))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise UserError(f"not a certificate: {where}{': ' * bool(where)}{first['msg'].lower()}") from None
+    except OSError as error:
+        raise UserError(f"cannot be read: {error.strerror or error}") from None

@@ -1,55 +1,71 @@
-"""From tables to one HTML page that opens from a file: no server, no network."""
+"""Jinja, and data that pages carry: nothing of a record can become markup."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import json
+import re
+from functools import cache
+from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
-from moesuite.leaderboard.board import tables
-from moesuite.record import LayerHealth, RunRecord
+LINK = re.compile(r"https?://[^\s<>\"']+[^\s<>\"'.,;)]")
 
 
-def page(records: list[RunRecord]) -> str:
-    """Return the page; the same records give the same bytes."""
-    loader = PackageLoader("moesuite.leaderboard")
-    environment = Environment(
-        loader=loader, autoescape=select_autoescape(), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+@cache
+def environment() -> Environment:
+    """Return the environment of the templates; everything is escaped."""
+    made = Environment(
+        loader=PackageLoader("moesuite.leaderboard"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    environment.filters.update(percent=percent, figure=figure, giga=giga, mean_dropped=mean_dropped, dead=dead)
-    return environment.get_template("index.html").render(tables=tables(records), count=len(records))
+    made.filters.update(figure=figure, signed=signed, giga=giga, percent=percent, linked=linked)
+    return made
 
 
-def write(records: list[RunRecord], out: Path) -> Path:
-    """Write the page to `out`/index.html and return its path."""
-    out.mkdir(parents=True, exist_ok=True)
-    path = out / "index.html"
-    part = path.with_suffix(".part")
-    part.write_text(page(records), encoding="utf-8")
-    part.replace(path)
-    return path
+def render(template: str, **values: Any) -> str:
+    """Return a page."""
+    return environment().get_template(template).render(**values)
 
 
-def percent(share: float) -> str:
-    """Return a share as a percentage with two digits."""
-    return f"{100 * share:.2f}"
+def data(value: Any) -> Markup:
+    """Return JSON for a <script type="application/json">."""
+    return inert(json.dumps(value, separators=(",", ":"), ensure_ascii=False))
 
 
-def figure(value: float, as_percent: bool) -> str:
-    """Return a metric: a share as a percentage, anything else with four significant digits."""
-    return percent(value) if as_percent else f"{value:.4g}"
+def inert(text: str) -> Markup:
+    """Return JSON text in which no tag or comment can begin or end."""
+    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
 
 
-def giga(flops: float) -> str:
+def figure(value: float | None, digits: int = 4) -> str:
+    """Return a figure with as many significant digits; a dash for none."""
+    return "–" if value is None else f"{value:.{digits}g}"
+
+
+def signed(value: float | None) -> str:
+    """Return a difference with its sign and three significant digits."""
+    return "–" if value is None else f"{value:+.3g}".replace("-", "−")
+
+
+def giga(value: float | None) -> str:
     """Return FLOPs as GFLOP with four significant digits."""
-    return f"{flops / 1e9:.4g}"
+    return "–" if value is None else f"{value / 1e9:.4g}"
 
 
-def mean_dropped(layers: list[LayerHealth]) -> str:
-    """Return the percentage of dropped tokens, the mean over layers; a dash without layers."""
-    return percent(sum(layer.dropped for layer in layers) / len(layers)) if layers else "–"
+def percent(share: float | None) -> str:
+    """Return a share as a percentage with one digit."""
+    return "–" if share is None else f"{100 * share:.1f} %"
 
 
-def dead(layers: list[LayerHealth]) -> str:
-    """Return dead experts of all experts, over layers; a dash without layers."""
-    return f"{sum(layer.dead for layer in layers)}/{sum(len(layer.load) for layer in layers)}" if layers else "–"
+def linked(text: str) -> Markup:
+    """Return text with its web addresses as links."""
+    parts, end = [], 0
+    for match in LINK.finditer(text):
+        parts.append(Markup('{}<a href="{}">{}</a>').format(text[end : match.start()], match[0], match[0]))
+        end = match.end()
+    return Markup("").join([*parts, Markup("{}").format(text[end:])])

@@ -25,7 +25,7 @@ from rich.table import Table
 
 from moesuite.artifacts import Certificate
 from moesuite.errors import UserError, unknown
-from moesuite.plugins import router_names, source_of
+from moesuite.plugins import router_defaults, router_names, source_of
 from moesuite.record import write_text
 from moesuite.words import bad_input_exits
 
@@ -71,7 +71,7 @@ def certify(router: str, options: dict[str, Any], num_experts: int = 8, slots_pe
     checks |= {"gradient": both, "gradient_task": task, "gradient_auxiliary": auxiliary}
     return Certificate(
         router=router,
-        options=options,
+        options={**router_defaults(router), **options},
         paper=router_class(router).paper,
         code=code_version(router),
         source=source_of(router)[0].read_text(),

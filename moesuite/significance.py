@@ -10,15 +10,15 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from typing import Literal, TypeVar
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import special
 
 ENOUGH = 5  # seeds for an interval
 LEVEL = 0.05  # of tests; intervals hold with 1 - LEVEL
 RESAMPLES = 1000  # of bootstraps
+NEWTON_STEPS = 50  # far more than are needed
 Direction = Literal["max", "min"]
 Name = TypeVar("Name", bound=Hashable)
 BySeed = Mapping[int, float]
@@ -59,8 +59,8 @@ def estimate(values: Sequence[float]) -> Estimate:
     error = float(given.std(ddof=1)) / math.sqrt(given.size)
     if error == 0:
         return Estimate(mean, 0.0, float(mean == 0), given.size)
-    p = 2 * stats.t.sf(abs(mean) / error, given.size - 1)
-    return Estimate(mean, float(stats.t.ppf(1 - LEVEL / 2, given.size - 1)) * error, float(p), given.size)
+    p = 2 * special.stdtr(given.size - 1, -abs(mean) / error)
+    return Estimate(mean, float(special.stdtrit(given.size - 1, 1 - LEVEL / 2)) * error, float(p), given.size)
 
 
 def difference(ours: BySeed, theirs: BySeed) -> Estimate | None:
@@ -88,24 +88,36 @@ def tie_groups(values: Mapping[str, BySeed], direction: Direction) -> dict[str, 
         direction: of the quality.
     """
     sign = 1 if direction == "max" else -1
-    waiting = sorted(values, key=lambda name: (-sign * float(np.mean(list(values[name].values()))), name))
-    pairs = {pair: difference(values[pair[0]], values[pair[1]]) for pair in combinations(waiting, 2)}
-    corrected = holm({pair: found.p for pair, found in pairs.items() if found is not None and found.p is not None})
-    groups: dict[str, int] = {}
+    names = sorted(values, key=lambda name: (-sign * float(np.mean(list(values[name].values()))), name))
+    if not names:
+        return {}
+    apart, p = _pairs([values[name] for name in names])
+    first, second = np.triu_indices(len(names), 1)
+    known = ~np.isnan(p[first, second])
+    pairs = [*zip(first[known].tolist(), second[known].tolist(), strict=True)]
+    corrected = holm(dict(zip(pairs, p[first, second][known].tolist(), strict=True)))
+    groups, waiting, number = dict[str, int](), list(range(len(names))), 0
     while waiting:
-        leader, *others = waiting
+        leader, number = waiting[0], number + 1
         # over shared seeds alone one of lower mean may be the better: that is no defeat
-        beaten = {
-            name
-            for name in others
-            if corrected.get((leader, name), 1.0) < LEVEL
-            and (apart := pairs[leader, name]) is not None
-            and sign * apart.mean > 0
-        }
-        number = 1 + max(groups.values(), default=0)
-        groups |= {name: number for name in waiting if name not in beaten}
-        waiting = [name for name in waiting if name in beaten]
+        beaten = [i for i in waiting if corrected.get((leader, i), 1.0) < LEVEL and sign * apart[leader, i] > 0]
+        groups |= {names[i]: number for i in waiting if i not in beaten}
+        waiting = beaten
     return groups
+
+
+def _pairs(values: Sequence[BySeed]) -> tuple[np.ndarray, np.ndarray]:
+    """Return for all pairs the mean difference over shared seeds, and its p-value, NaN below `ENOUGH` of them."""
+    seeds = sorted({seed for row in values for seed in row})
+    table = np.array([[row.get(seed, np.nan) for seed in seeds] for row in values])  # [routers, seeds]
+    apart = table[:, None] - table[None]
+    shared = ~np.isnan(apart)
+    n = shared.sum(axis=2)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mean = np.where(shared, apart, 0).sum(axis=2) / n
+        error = np.sqrt((np.where(shared, apart - mean[..., None], 0) ** 2).sum(axis=2) / (n - 1) / n)
+        t = np.where(error > 0, np.abs(mean) / error, np.where(mean == 0, 0, np.inf))
+    return mean, np.where(n >= ENOUGH, 2 * special.stdtr(np.maximum(n - 1, 1), -t), np.nan)
 
 
 def pareto(costs: Sequence[float], qualities: Sequence[float], direction: Direction) -> list[bool]:
@@ -138,9 +150,9 @@ def bradley_terry(contests: Sequence[Mapping[str, float]], seed: int = 0) -> dic
     wins = np.stack([_wins(contest, names) for contest in contests]) if contests else np.zeros((0, 0, 0))
     if len(names) < 2 or not wins.any():
         return {name: Strength(0.0, 0.0, 0.0) for name in names}
-    value = _strengths(wins.sum(axis=0))
-    draw = np.random.default_rng(seed)
-    resampled = [_strengths(wins[draw.integers(len(wins), size=len(wins))].sum(axis=0)) for _ in range(RESAMPLES)]
+    drawn = np.random.default_rng(seed).multinomial(len(wins), np.full(len(wins), 1 / len(wins)), size=RESAMPLES)
+    times = np.concatenate([np.ones((1, len(wins))), drawn])  # how often each contest counts: once, or as drawn
+    value, *resampled = _strengths((times @ wins.reshape(len(wins), -1)).reshape(-1, len(names), len(names)))
     low, high = np.quantile(np.stack(resampled), [LEVEL / 2, 1 - LEVEL / 2], axis=0)
     return {name: Strength(*map(float, row)) for name, *row in zip(names, value, low, high, strict=True)}
 
@@ -155,14 +167,20 @@ def _wins(contest: Mapping[str, float], names: list[str]) -> np.ndarray:
 
 
 def _strengths(wins: np.ndarray) -> np.ndarray:
-    """Return the strengths of largest likelihood, their mean 0."""
-    wins = wins + 0.5 * ((wins + wins.T) > 0)
+    """Return the strengths of largest likelihood, their mean 0, for many tables of wins [R, N, N] at once: [R, N].
 
-    def loss(strength: np.ndarray) -> tuple[float, np.ndarray]:
-        apart = strength[:, None] - strength[None, :]
-        surprise = wins / (1 + np.exp(apart))  # gradient of each win's log-likelihood
-        value = float((wins * np.logaddexp(0, -apart)).sum()) + 0.5e-6 * float(strength @ strength)
-        return value, surprise.sum(axis=0) - surprise.sum(axis=1) + 1e-6 * strength
-
-    found = optimize.minimize(loss, np.zeros(len(wins)), jac=True, method="L-BFGS-B").x
-    return found - found.mean()
+    Newton's steps, none longer than 1 in any strength, so that the first ones do not overshoot.
+    """
+    wins = wins + 0.5 * ((wins + wins.swapaxes(1, 2)) > 0)
+    met, strength = wins + wins.swapaxes(1, 2), np.zeros(wins.shape[:2])
+    pull = 1e-6 * np.eye(wins.shape[1])  # to 0, of strengths that no duel tells
+    for _ in range(NEWTON_STEPS):
+        chance = special.expit(strength[:, :, None] - strength[:, None, :])
+        slope = (wins - met * chance).sum(axis=2) - 1e-6 * strength
+        bend = met * chance * (1 - chance)
+        curvature = np.eye(wins.shape[1]) * bend.sum(axis=2)[:, :, None] - bend + pull
+        step = np.linalg.solve(curvature, slope[..., None])[..., 0]
+        strength += step / np.maximum(1, np.abs(step).max(axis=1, keepdims=True))
+        if np.abs(step).max() < 1e-6:
+            break
+    return strength - strength.mean(axis=1, keepdims=True)

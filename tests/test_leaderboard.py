@@ -1,157 +1,461 @@
-"""The page: a pure function of the records, and a command with clear errors."""
+"""The board: records judged, compared, and written as pages; a command with clear errors."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+import http.server
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from xml.etree import ElementTree
 
+import jsonschema
 import pytest
+import yaml
 
+from moesuite.artifacts import Certificate
+from moesuite.leaderboard import exports
 from moesuite.leaderboard.__main__ import main
-from moesuite.leaderboard.board import tables
-from moesuite.leaderboard.intake import take
-from moesuite.leaderboard.render import page
-from moesuite.record import RunRecord, write_record
+from moesuite.leaderboard.board import Board, boards, slug
+from moesuite.leaderboard.build import build, check
+from moesuite.leaderboard.entry import entry_of
+from moesuite.leaderboard.overview import overview
+from moesuite.record import RunRecord
+from tests.boards import GOLDEN, compute_of, config_of, example, golden_files, put, record_of
 from tests.conftest import Command
-from tests.test_record import record
-
-GOLDEN = Path(__file__).parent / "golden" / "index.html"
-
-
-def finished(router: str, seed: int) -> RunRecord:
-    part = {"backbone": 1e9, "router": 1e6, "dispatch_combine": 2e6, "experts": 5e8, "padding": 0.0}
-    timing = {"median": 0.1, "iqr": 0.01, "n": 9, "ratio_to_dense": 1.25, "dense_median": 0.08}
-    layer = {
-        "layer": "blocks.1.mlp",
-        "load": [0.5, 0.5],
-        "dropped": 0.125,
-        "refused": 0.1,
-        "dead": 0,
-        "entropy": 1.0,
-        "pairs_per_token": 1.0,
-    }
-    compute = {
-        "activated": part,
-        "executed": {**part, "padding": 1e8},
-        "expected": part,
-        "training": part,
-        "training_step_flops": 1e12,
-        "uncounted": ["Model.attn: mine.attention"] if router == "relu" else [],
-        "activation_bytes": 1.0,
-        "parameters_total": 2000000,
-        "parameters_active": 1000000,
-        "slots_per_token_asked": 1.0,
-        "slots_per_token_effective": 1.0,
-        "latency": timing,
-        "training_step": None,
-        "threads": 2,
-        "batch_size": 32,
-        "peak_memory_bytes": 1,
-        "device": "cpu",
-    }
-    quality = {"top1": {"value": 0.9 + seed / 100, "direction": "max", "n": 360}}
-    return record(
-        id=f"{router}{seed}",
-        router=router,
-        seed=seed,
-        quality=quality,
-        limited_quality=quality,
-        compute=compute,
-        health=[layer],
-        seconds=12.5,
-    )
-
-
-def example() -> list[RunRecord]:
-    bad = record(id="f", router="soft", status="failed", reason="the loss is nan at step 3 <b>")
-    return [finished("token_choice", 1), bad, finished("token_choice", 0), finished("relu", 0)]
-
-
-def test_the_page_is_the_golden_one() -> None:
-    assert page(example()) == GOLDEN.read_text()
-
-
-def test_the_order_of_records_does_not_matter() -> None:
-    assert page(example()) == page(example()[::-1])
-    assert [r.id for r in tables(example())[0].records] == ["relu0", "f", "token_choice0", "token_choice1"]
-
-
-def test_flops_that_are_not_all_counted_are_marked() -> None:
-    assert page(example()).count(">≥ ") == 2 and "no formula for Model.attn: mine.attention" in page(example())
-
-
-def test_text_of_records_cannot_become_markup() -> None:
-    assert "<b>" not in page(example()) and "&lt;b&gt;" in page(example())
-
-
-def test_the_command(command: Command, tmp_path: Path) -> None:
-    missing = command("moesuite.leaderboard")
-    assert missing.returncode == 2 and "records=runs does not exist" in missing.stderr
-    for one in example():
-        write_record(tmp_path / "mine" / one.task / one.router / f"{one.id}.json", one)
-    done = command("moesuite.leaderboard", "records=mine", "out=here")
-    assert done.returncode == 0 and (tmp_path / "here" / "index.html").read_text() == GOLDEN.read_text()
-    wrong = command("moesuite.leaderboard", "recrods=mine")
-    assert wrong.returncode == 2 and "nearest: records" in wrong.stderr
 
 
 @pytest.fixture
-def good(tmp_path: Path) -> Path:
-    """Return a folder with one record."""
-    write_record(tmp_path / "a" / "digits" / "relu" / "relu0.json", finished("relu", 0))
-    return tmp_path / "a"
+def runs(tmp_path: Path) -> Path:
+    """Return a folder with the example's records."""
+    put(tmp_path / "runs", example())
+    return tmp_path / "runs"
+
+
+def boards_of(records: list[RunRecord], **certificates: Certificate) -> list[Board]:
+    found = [entry_of(record, record.id) for record in records]
+    facts = {key: value for _, known in found for key, value in known.items()}
+    return boards([entry for entry, _ in found], facts, certificates)
+
+
+def contents(site: Path) -> dict[str, bytes]:
+    return {
+        p.relative_to(site).as_posix(): p.read_bytes()
+        for p in site.rglob("*")
+        if p.is_file() and ".moesuite" not in p.parts
+    }
+
+
+def invoke(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
+    monkeypatch.setattr("sys.argv", ["leaderboard", *words])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    return int(stop.value.code or 0)
+
+
+def test_the_pages_are_the_golden_ones(runs: Path, tmp_path: Path) -> None:
+    """Written anew by `python -m tests.boards`."""
+    build([str(runs)], tmp_path / "site")
+    made = golden_files(tmp_path / "site")
+    assert set(made) == {p.relative_to(GOLDEN).as_posix() for p in GOLDEN.rglob("*") if p.is_file()}
+    for name, text in made.items():
+        assert text == (GOLDEN / name).read_text(), name
+
+
+def test_the_same_records_give_the_same_bytes(tmp_path: Path) -> None:
+    put(tmp_path / "a", example())
+    put(tmp_path / "b", example()[::-1])
+    for place in ("a", "b"):
+        build([str(tmp_path / place)], tmp_path / f"site_{place}")
+    assert contents(tmp_path / "site_a") == contents(tmp_path / "site_b")
+
+
+def test_only_what_is_new_is_read_and_the_pages_are_those_of_a_whole_build(runs: Path, tmp_path: Path) -> None:
+    out, more = tmp_path / "site", record_of("good", 5, 0.94)
+    assert build([str(runs)], out).read == len(example())
+    assert build([str(runs)], out).read == 0
+    untouched = (out / "tasks" / "text.html").stat().st_mtime_ns
+    (path,) = put(runs, [more])
+    assert build([str(runs)], out).read == 1
+    build([str(runs)], tmp_path / "whole")
+    assert contents(out) == contents(tmp_path / "whole") and f"runs/{more.id}.html" in contents(out)
+    assert (out / "tasks" / "text.html").stat().st_mtime_ns == untouched
+    path.unlink()
+    shutil.rmtree(runs / "text")
+    build([str(runs)], out)
+    shutil.rmtree(tmp_path / "whole")
+    build([str(runs)], tmp_path / "whole")
+    assert contents(out) == contents(tmp_path / "whole") and "tasks/text.html" not in contents(out)
+
+
+def test_an_interrupted_build_goes_on(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("moesuite.leaderboard.build.task_pages", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            build([str(runs)], tmp_path / "site")
+    build([str(runs)], tmp_path / "site")
+    build([str(runs)], tmp_path / "whole")
+    assert contents(tmp_path / "site") == contents(tmp_path / "whole")
+
+
+def test_paired_differences_and_tie_groups() -> None:
+    """good is better than dense in every seed by 0.0302 on average; bad is far below."""
+    (mine, _) = boards_of(example()[:16]) + boards_of(example()[17:])
+    rows = {row.router: row for row in mine.rows}
+    assert rows["good"].apart is not None and rows["good"].apart[0] == pytest.approx(0.0302)
+    assert {name: row.group for name, row in rows.items()} == {"good": 1, "dense": 2, "bad": 3, "soft_one": None}
+    assert (
+        rows["soft_one"].unranked == "outputs depend on later tokens" and "sees later tokens" in rows["soft_one"].labels
+    )
+    assert rows["dense"].apart is None and rows["dense"].half is not None
+
+
+def test_without_a_matched_dense_run_nothing_is_ranked() -> None:
+    other = {"optim": {"lr": 0.5}}
+    (board,) = boards_of([record_of("dense", 0), *(record_of("good", seed, config=other) for seed in range(5))])
+    rows = {row.router: row for row in board.rows}
+    assert rows["good"].group is None and rows["good"].unranked == "no matched dense run" and rows["good"].apart is None
+    assert sorted(name for _, name in board.settings.values()) == ["optim.lr=0.001", "optim.lr=0.5"]
+
+
+def test_of_two_runs_of_a_seed_the_newest_counts() -> None:
+    older, newer = (
+        record_of("good", 0, 0.1, code="a" * 64),
+        record_of("good", 0, 0.2, code="b" * 64, created="2027-01-01T00:00:00+00:00"),
+    )
+    (board,) = boards_of([newer, older])
+    assert board.rows[0].mean == 0.2 and [run for _, run in board.rows[0].runs] == [newer.id, older.id]
+
+
+def test_options_tell_contestants_apart() -> None:
+    two = config_of("mine", "good", 0) | {"router": {"name": "good", "k": 2}}
+    (board,) = boards_of([record_of("good", 0), record_of("good", 0, config=two)])
+    assert sorted(row.variant for row in board.rows) == ["router.k=1", "router.k=2"]
+
+
+def test_other_data_is_another_benchmark() -> None:
+    found = boards_of(
+        [record_of("good", 0), record_of("good", 1), record_of("good", 2, data_fingerprint="sha256:0ther")]
+    )
+    assert {board.slug: (bool(board.other), len(board.rows)) for board in found} == {
+        "mine": (False, 1),
+        slug("mine-56:0ther-top1"): (True, 1),
+    }
+
+
+def test_times_of_two_machines_are_never_mixed() -> None:
+    there = {"device": "GPU", "cpus": "8", "threads": "2", "moesuite": "0.1.0"}
+    (board,) = boards_of([record_of("good", 0), record_of("good", 1, environment=there, compute=compute_of(3.0, 1e9))])
+    timings = board.rows[0].timings
+    assert {name.split(",")[0]: one.latency_ratio for name, one in timings.items()} == {"CPU": 1.25, "GPU": 3.0}
+
+
+def test_labels_of_what_a_reader_has_to_know() -> None:
+    dirty = record_of("good", 0, git_dirty=True)
+    other = record_of("good", 1, code="d" * 64, git_commit=None, git_dirty=None)
+    (board,) = boards_of([dirty, other])
+    assert board.rows[0].labels == ["uncommitted code", "code of no commit", "seeds of different code", "2 seeds"]
+
+
+def certificate(**options: object) -> Certificate:
+    checks = {name: {"holds": name != "causal", "figure": 0.0, "detail": ""} for name in ("deterministic", "causal")}
+    return Certificate(
+        router="good", options=options, paper="", code="x", source="class Good: ...", num_experts=4,
+        slots_per_token=1.0, random_in_training=False, claims_causal=False, checks=checks,
+        at_initialisation={"dropped": 0.0, "dead": 0.0},
+    )  # fmt: skip
+
+
+def test_marks_are_those_of_a_certificate_with_the_same_options(runs: Path, tmp_path: Path) -> None:
+    (same,), (other,) = (boards_of([record_of("good", 0)], good=certificate(k=k)) for k in (1, 2))
+    assert same.rows[0].checks == {"deterministic": True, "causal": False} and same.rows[0].stale
+    assert other.rows[0].checks == {}
+    (runs / "certificates").mkdir()
+    (runs / "certificates" / "good.json").write_text(certificate(k=1).model_dump_json())
+    (runs / "certificates" / "none.json").write_text("{}")
+    built = build([str(runs)], tmp_path / "site")
+    assert built.problems == [f"{runs}/certificates/none.json: not a certificate: router: field required"]
+    assert "class Good: ..." in (tmp_path / "site" / "routers" / "good.html").read_text()
+
+
+def test_the_overview_shows_what_is_missing_and_ranks_only_who_ran_everything() -> None:
+    records = [record for record in example() if record.status == "ok"]
+    view = overview(
+        boards_of([r for r in records if r.task == "mine"]) + boards_of([r for r in records if r.task == "text"])
+    )
+    ranks = {standing.router: standing.ranks for standing in view.standings}
+    assert ranks["bad"] is None and ranks["soft_one"] is None and ranks["good"] is not None
+    assert {s.router: s.missing for s in view.standings}["bad"] == ["text"] and ("bad", "text") not in view.cells
+    assert view.duels == 5 + 2  # seeds of mine, and those that both ran of text
+
+
+def test_the_overview_takes_the_usual_budget_and_not_the_best_one() -> None:
+    large = {"num_experts": 64}
+    records = [
+        record_of("dense", 0),
+        record_of("a", 0, 0.5),
+        record_of("b", 0, 0.6),
+        record_of("a", 0, 0.99, config=large),
+    ]
+    view = overview(boards_of(records))
+    assert view.cells["a", "mine"].mean == 0.5
 
 
 BAD: dict[str, tuple[Callable[[str], str], str]] = {
-    "empty": (lambda _: "", "not a run record of schema 1: : invalid json: eof"),
-    "truncated": (lambda text: text[: len(text) // 2], "not a run record of schema 1: : invalid json"),
-    "later": (lambda text: text.replace('"schema_version": 1', '"schema_version": 2'), "of schema 2, here up to 1 is"),
-    "nan": (lambda text: text.replace('"value": 0.9', '"value": NaN'), "top1 is nan; allowed: finite numbers"),
-    "moved": (lambda text: text, "its id is relu0; allowed: a file by the name of its id"),
+    "empty": (lambda _: "", "is empty"),
+    "truncated": (lambda text: text[: len(text) // 2], "not a run record of schema 2: invalid json"),
+    "later": (
+        lambda text: text.replace('"schema_version": 2', '"schema_version": 3'),
+        "of schema 3, here up to 2 is known",
+    ),
+    "earlier": (
+        lambda text: text.replace('"schema_version": 2', '"schema_version": 1').replace('"code"', '"old"'),
+        "of schema 1, which lacks",
+    ),
+    "unknown field": (lambda text: text.replace('"steps"', '"stairs"'), "stairs: extra inputs are not permitted"),
+    "nan": (lambda text: text.replace('"value": 0.9,', '"value": NaN,'), "quality.top1.value is nan; allowed: finite"),
+    "infinite cost": (
+        lambda text: text.replace('"activation_bytes": 1.0', '"activation_bytes": Infinity'),
+        "compute.activation_bytes is inf",
+    ),
+    "changed": (lambda text: text.replace('"lr": 0.001', '"lr": 0.002'), "its content hashes to"),
+    "other data": (lambda text: text.replace("sha256:da7a0000", "sha256:da7a0001"), "its content hashes to"),
+    "no fingerprint": (lambda text: text, "its data fingerprint is 'unknown'; allowed: <algorithm>:<digest>"),
+    "moved": (lambda text: text, "allowed: a file by the name of its id"),
     "pointless": (lambda text: text.replace('"primary": "top1"', '"primary": "top9"'), "a finished run without top9"),
+    "binary": (lambda text: text.replace("vit", "v\udcff"), "is no text"),
 }
 
 
 @pytest.mark.parametrize("name", BAD)
 def test_a_bad_record_is_named_and_the_rest_is_shown(
-    name: str, good: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     change, says = BAD[name]
-    path = good / "digits" / "soft" / ("other.json" if name == "moved" else "relu0.json")
-    path.parent.mkdir()
-    path.write_text(change((good / "digits" / "relu" / "relu0.json").read_text()))
-    monkeypatch.setattr("sys.argv", ["leaderboard", f"records={good}", f"out={good / 'site'}"])
-    with pytest.raises(SystemExit) as stop:
-        main()
+    known = {"data_fingerprint": "unknown"} if name == "no fingerprint" else {}
+    (path,) = put(tmp_path / "runs", [record_of("odd", 0, **known)])
+    put(tmp_path / "runs", [record_of("good", 0)])
+    text = change(path.read_text())
+    path.unlink()
+    path = path.with_name("moved.json") if name == "moved" else path
+    path.write_text(text, errors="surrogateescape")
+    code = invoke(monkeypatch, f"records={tmp_path / 'runs'}", f"out={tmp_path / 'site'}")
     shown = capsys.readouterr()
-    assert stop.value.code == 2 and shown.err.count("\n") == 1 and f"{path}" in shown.err and says in shown.err
+    assert code == 2 and shown.err.count("\n") == 1 and f"{path}" in shown.err and says in shown.err
     assert (
-        shown.out.startswith("1 records -> ")
-        and page([finished("relu", 0)]) == (good / "site" / "index.html").read_text()
+        shown.out.startswith("1 records -> ") and says.split("'")[0] in (tmp_path / "site" / "apart.html").read_text()
     )
+    assert invoke(monkeypatch, f"records={tmp_path / 'runs'}", "--check") == 2
+    path.unlink()
+    assert invoke(monkeypatch, f"records={tmp_path / 'runs'}", f"out={tmp_path / 'site'}") == 0
 
 
-def test_the_same_record_twice_and_a_contradiction(good: Path, tmp_path: Path) -> None:
-    write_record(tmp_path / "b" / "digits" / "relu" / "relu0.json", finished("relu", 0))
-    found = take([good, tmp_path / "b"])
-    assert [r.id for r in found.records] == [
-        "relu0"
-    ] and "b/digits/relu/relu0.json: the same record as" in found.problems[0]
-    other = finished("relu", 0).model_copy(update={"seconds": 99.0})
-    write_record(tmp_path / "c" / "digits" / "relu" / "relu0.json", other)
-    found = take([good, tmp_path / "c"])
-    assert found.records == [] and "the same id with other content as" in found.problems[0]
+def test_the_fingerprint_of_known_data_is_checked(tmp_path: Path) -> None:
+    config = {"task": {"name": "digits", "family": "vision", "embedded": "digits", "source": None}}
+    put(tmp_path, [record_of("good", 0, task="digits", config=config)])
+    assert "that of digits is sha256:0b7e9c32" in check([str(tmp_path)]).problems[0]
+
+
+def test_the_same_record_twice_and_a_contradiction(tmp_path: Path) -> None:
+    one = record_of("good", 0)
+    put(tmp_path / "a", [one])
+    put(tmp_path / "b", [one])
+    out, places = tmp_path / "site", [f"{tmp_path}/a", f"{tmp_path}/b"]
+    built = build(places, out)
+    assert built.shown == 1 and "b/mine/good/" in built.problems[0] and "the same record as" in built.problems[0]
+    (path,) = put(tmp_path / "b", [one.model_copy(update={"seconds": 99.0})])
+    built = build(places, out)
+    assert built.shown == 0 and all("the same id with other content as" in line for line in built.problems)
+    assert len(built.problems) == 2 and not (out / "runs" / f"{one.id}.html").exists()
+    path.unlink()
+    assert build(places, out).shown == 1 and (out / "runs" / f"{one.id}.html").exists()
+
+
+EVIL = "</script><img src=x onerror=alert(1)>'\"&"
+
+
+def test_text_of_records_cannot_become_markup(tmp_path: Path) -> None:
+    odd = {"router_paper": f"{EVIL} https://e.org/{EVIL}", "backbone": EVIL, "data_description": EVIL, "command": EVIL}
+    odd |= {"environment": {EVIL: EVIL}, "reason": EVIL}
+    put(tmp_path / "runs", [record_of(f"x{EVIL.replace('/', '')}", 0, task="t<b>", **odd, direction="max")])
+    put(tmp_path / "runs", [record_of("good", 0, task="t<b>", config={"optim": {EVIL: EVIL}})])
+    assert build([str(tmp_path / "runs")], tmp_path / "site").problems == []
+    for name, text in contents(tmp_path / "site").items():
+        if name.endswith(".html"):
+            assert b"<img" not in text and b"<b>'" not in text and text.count(b"</script>") == text.count(b"<script"), (
+                name
+            )
+    ElementTree.parse(tmp_path / "site" / "feed.xml")
+
+
+@pytest.mark.parametrize("name", ["digits", "a/b", "..", "a b", "é", "x" * 40, "<b>", ""])
+def test_names_are_addresses(name: str) -> None:
+    made = slug(name)
+    assert made and "/" not in made and not made.startswith(".") and (made == name or slug(made) == made)
+    assert slug("a/b") != slug("a_b")
+
+
+def test_the_command(command: Command, tmp_path: Path) -> None:
+    missing = command("moesuite.leaderboard")
+    assert (
+        missing.returncode == 2 and "records=runs does not exist" in missing.stderr and missing.stderr.count("\n") == 1
+    )
+    put(tmp_path / "mine", example())
+    done = command("moesuite.leaderboard", "records=mine", "out=here")
+    assert done.returncode == 0 and f"{len(example())} records -> here/index.html" in done.stdout
+    wrong = command("moesuite.leaderboard", "recrods=mine")
+    assert wrong.returncode == 2 and "nearest: records" in wrong.stderr
+    assert "--serve" in command("moesuite.leaderboard", "--help").stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--check", "--serve"], "type one of them"),
+        (["port=x"], "allowed is 1 to 65535"),
+        (["records=nosuch://bucket/x"], "Protocol not known: nosuch"),
+        (["records=http://127.0.0.1:9/runs/"], "does not exist, or cannot be reached"),
+    ],
+)
+def test_what_is_mistyped(
+    words: list[str], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert invoke(monkeypatch, *words) == 2
+    error = capsys.readouterr().err
+    assert says in error and error.count("\n") == 1 and not (tmp_path / "site").exists()
+
+
+def test_a_folder_that_is_not_ours_is_not_overwritten(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "index.html").write_text("mine")
+    assert invoke(monkeypatch, f"records={runs}", f"out={tmp_path / 'theirs'}") == 2
+    assert "did not write" in capsys.readouterr().err and contents(tmp_path / "theirs") == {"index.html": b"mine"}
+    assert invoke(monkeypatch, f"records={runs}", "out=/proc/site") == 2
+    assert "cannot be written" in capsys.readouterr().err
+    (tmp_path / "file").touch()
+    assert invoke(monkeypatch, f"records={runs}", f"out={tmp_path / 'file'}") == 2
 
 
 def test_records_are_only_checked(
-    good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sys.argv", ["leaderboard", f"records={good}", "--check"])
-    with pytest.raises(SystemExit) as stop:
-        main()
-    assert (
-        stop.value.code == 0
-        and capsys.readouterr().out == "1 records can be shown\n"
-        and not (tmp_path / "site").exists()
+    assert invoke(monkeypatch, f"records={runs}", "--check") == 0
+    assert f"{len(example())} records can be shown" in capsys.readouterr().out and not (tmp_path / "site").exists()
+    (tmp_path / "none").mkdir()
+    assert invoke(monkeypatch, "records=none", "--check") == 2 and "holds no record" in capsys.readouterr().err
+
+
+@pytest.fixture
+def address(runs: Path) -> Iterator[str]:
+    """Return the address of an http listing of the example's records."""
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *arguments: object) -> None: ...
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=runs))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+
+
+@pytest.mark.parametrize("protocol", ["http", "file", "memory"])
+def test_records_from_anywhere_give_the_same_pages(protocol: str, runs: Path, address: str, tmp_path: Path) -> None:
+    place = address if protocol == "http" else f"file://{runs}"
+    if protocol == "memory":
+        import fsspec
+
+        fsspec.filesystem("memory").put(f"{runs}/", "/runs/", recursive=True)
+        place = "memory://runs"
+    built = build([place], tmp_path / "site")
+    assert built.shown == len(example()) and built.problems == []
+    build([str(runs)], tmp_path / "local")
+    assert contents(tmp_path / "site") == contents(tmp_path / "local")
+    assert build([place], tmp_path / "site").read == (len(example()) if protocol == "http" else 0)
+
+
+def test_serving_a_look(command: Command, runs: Path, tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "moesuite.leaderboard", f"records={runs}", "--serve", "port=8765"]
+    process = subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.PIPE, text=True, env={**os.environ})
+    try:
+        assert process.stdout is not None
+        process.stdout.readline()
+        assert "http://127.0.0.1:8765/" in process.stdout.readline()
+        time.sleep(0.2)
+        assert b"Routers" in urllib.request.urlopen("http://127.0.0.1:8765/").read()
+        taken = command("moesuite.leaderboard", f"records={runs}", "--serve", "port=8765")
+        assert taken.returncode == 2 and "type for example port=8766" in taken.stderr
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def test_every_eval_ever_accepts_what_is_exported(runs: Path, tmp_path: Path) -> None:
+    """Its schema, version 0.3.0, as in the package every-eval-ever on PyPI."""
+    schema = json.loads((Path(__file__).parent / "eval.schema.json").read_text())
+    build([str(runs)], tmp_path / "site")
+    files = list((tmp_path / "site" / "exports" / "every_eval_ever").rglob("*.json"))
+    assert len(files) == 6 and schema["version"] == exports.SCHEMA
+    for path in files:
+        jsonschema.validate(json.loads(path.read_text()), schema)
+    good = json.loads(next(path for path in files if path.parent.name == "good" and "mine" in path.parts).read_text())
+    (result,) = good["evaluation_results"]
+    interval = result["score_details"]["uncertainty"]["confidence_interval"]
+    assert result["score_details"]["score"] == pytest.approx(0.9306)
+    assert interval["lower"] < 0.9306 < interval["upper"]
+
+
+def test_a_model_card_takes_the_block() -> None:
+    from huggingface_hub import ModelCard
+
+    card = ModelCard(exports.model_index(record_of("good", 0, 0.875)) + "\n# A model\n")
+    (result,) = card.data.eval_results
+    assert (result.task_type, result.dataset_type, result.dataset_revision) == (
+        "image-classification",
+        "someone/data",
+        "abc",
     )
+    assert (result.metric_type, result.metric_value) == ("top1", 0.875)
+    odd = exports.model_index(record_of('a: "b"\n', 0, config={"task": {"name": "- x", "family": ""}}))
+    assert yaml.safe_load(odd.strip("-\n"))["model-index"][0]["name"] == 'vit-a: "b"\n'
+
+
+def test_the_feed_is_atom_and_tells_the_newest_first(runs: Path, tmp_path: Path) -> None:
+    build([str(runs)], tmp_path / "site")
+    root = ElementTree.parse(tmp_path / "site" / "feed.xml").getroot()
+    name = "{http://www.w3.org/2005/Atom}"
+    updated = [entry.findtext(f"{name}updated") or "" for entry in root.findall(f"{name}entry")]
+    assert updated == sorted(updated, reverse=True) and root.findtext(f"{name}updated") == updated[0]
+    assert all(root.findtext(f"{name}{part}") for part in ("id", "title"))
+
+
+def test_no_spreadsheet_takes_a_name_for_a_formula() -> None:
+    (board,) = boards_of([record_of("good", 0, backbone="=HYPERLINK(1)")])
+    assert "'=HYPERLINK(1)" in exports.csv_of(board) and ",-0" not in exports.csv_of(board)
+
+
+def test_published_figures_stand_beside_measured_ones(tmp_path: Path) -> None:
+    quality = {name: {"value": 0.8, "direction": "max", "n": 9} for name in ("spearman", "STSBenchmark", "STS12")}
+    run = record_of("dense", 0, task="sts", quality=quality, primary="spearman", backbone="minilm", steps=0)
+    put(
+        tmp_path / "runs",
+        [run, record_of("dense", 1, task="sts", quality=quality, primary="spearman", backbone="minilm")],
+    )
+    build([str(tmp_path / "runs")], tmp_path / "site")
+    page = (tmp_path / "site" / "tasks" / "sts.html").read_text()
+    assert "Claimed and measured" not in page  # one of the two was trained: another model than the published one
+    shutil.rmtree(tmp_path / "runs")
+    put(tmp_path / "runs", [run])
+    build([str(tmp_path / "runs")], tmp_path / "site")
+    page = (tmp_path / "site" / "tasks" / "sts.html").read_text()
+    assert "0.8203" in page and "−0.0203" in page and page.count("mteb") == 2

@@ -84,7 +84,7 @@ def test_tie_groups_by_hand() -> None:
     assert tie_groups(values, "min") == {"c": 1, "b": 2, "a": 2}
     few = {name: {seed: row[seed] for seed in range(3)} for name, row in values.items()}
     assert set(tie_groups(few, "max").values()) == {1}  # three seeds show nothing
-    assert tie_groups({"a": {0: 1.0}}, "max") == {"a": 1}
+    assert tie_groups({"a": {0: 1.0}}, "max") == {"a": 1} and tie_groups({}, "max") == {}
 
 
 def test_who_wins_every_shared_seed_is_not_beaten() -> None:

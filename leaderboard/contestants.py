@@ -1,0 +1,172 @@
+"""One contestant: a router with its options, in a setting, over all its seeds."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import fmean
+from typing import Any
+
+from moesuite.artifacts import Certificate
+from moesuite.costs import Part
+from moesuite.leaderboard.entry import Entry, Facts, Timings, short
+from moesuite.significance import estimate
+
+CHECKS = ("deterministic", "causal", "batch_independent", "padding_invariant")
+FEW = 3  # seeds of a published row
+BUDGET = ("num_experts", "slots_per_token", "layers")
+SAME = ("setting", "router", "paper", "backbone", "hub", "version", "experts")
+MEANS = "limited activated executed parameters_active parameters_total slots dropped dead entropy seconds steps".split()  # noqa: SIM905 - a list of words reads as one
+
+
+class Row(Part):
+    """One contestant: a router with its options, in a setting, over all its seeds.
+
+    Attributes:
+        key: of the contestant; `setting`: of what it shares with those that it is compared with.
+        variant: options in which it differs from other rows of its router.
+        values: quality by seed; half: half of the 95 % interval of their mean, from five seeds on.
+        apart: mean difference to the matched dense model over shared seeds, with its interval and number.
+        group: tie group in its setting; None: not ranked, for the reason `unranked`.
+        timings: by hardware, means over seeds.
+        checks: of the certificate; None: does not arise; missing: not certified with these options.
+        labels: what a reader has to know before comparing.
+        runs: (seed, id) of the runs that count, then of the others.
+        curve: (step, seconds, FLOPs, quality), health: (step, entropy, dropped, dead), means over seeds.
+    """
+
+    key: str
+    setting: str
+    router: str
+    variant: str = ""
+    paper: str
+    backbone: str
+    values: dict[int, float]
+    mean: float
+    half: float | None
+    limited: float | None
+    apart: tuple[float, float | None, int] | None = None
+    group: int | None = None
+    unranked: str = ""
+    activated: float | None
+    executed: float | None
+    uncounted: bool
+    parameters_active: float | None
+    parameters_total: float | None
+    slots: float | None
+    budget: str
+    timings: dict[str, Timings]
+    dropped: float | None
+    dead: float | None
+    experts: int | None
+    entropy: float | None
+    lookahead: float
+    seconds: float
+    steps: float
+    checks: dict[str, bool | None]
+    stale: bool
+    labels: list[str]
+    metrics: dict[str, tuple[float, bool, int]]
+    runs: list[tuple[int, str]]
+    version: str
+    newest: str
+    hub: str
+    curve: list[tuple[float, float, float, float]]
+    health: list[tuple[float, float, float, float]]
+
+
+def row_of(runs: Sequence[Entry], certificates: Mapping[str, Certificate], facts: Mapping[str, Facts]) -> Row:
+    """Return one contestant; of several runs of a seed the newest counts.
+
+    Args:
+        runs: finished ones of one contestant.
+        certificates: by router.
+        facts: settings and contestants by hash.
+    """
+    counted = {entry.seed: entry for entry in sorted(runs, key=lambda e: (e.created, e.id))}
+    newest = [counted[seed] for seed in sorted(counted)]
+    others = [entry for entry in runs if counted[entry.seed] is not entry]
+    first, own = newest[0], facts[newest[0].contestant]
+    values = {entry.seed: entry.value for entry in newest if entry.value is not None}
+    quality = estimate(list(values.values()))
+    found: dict[str, Any] = {
+        **{key: getattr(first, key) for key in SAME},
+        **{key: mean(getattr(entry, key) for entry in newest) for key in MEANS},
+        **_certified(first, own, certificates),
+        "key": first.contestant,
+        "values": values,
+        "mean": short(quality.mean),
+        "half": None if quality.half is None else short(quality.half),
+        "uncounted": any(entry.uncounted for entry in newest),
+        "budget": ", ".join(f"{key}={own[key]}" for key in BUDGET if key in own),
+        "timings": _timings(newest),
+        "lookahead": max(entry.lookahead or 0.0 for entry in newest),
+        "labels": _labels(newest),
+        "metrics": {name: (_mean_of(newest, name), *first.metrics[name][1:]) for name in first.metrics},
+        "runs": [(entry.seed, entry.id) for entry in [*newest, *others]],
+        "newest": max(entry.created for entry in newest),
+        "curve": _mean_curve([entry.curve for entry in newest]),
+        "health": _mean_curve([entry.health for entry in newest]),
+    }
+    return Row(**found)
+
+
+def _mean_of(runs: Sequence[Entry], metric: str) -> float:
+    return short(fmean(entry.metrics[metric][0] for entry in runs if metric in entry.metrics))
+
+
+def _certified(entry: Entry, own: Facts, certificates: Mapping[str, Certificate]) -> dict[str, Any]:
+    """Return the checks of the router's certificate, if it was certified with these very options."""
+    known = certificates.get(entry.router)
+    options = {key.removeprefix("router."): value for key, value in own.items() if key.startswith("router.")}
+    asked = {} if known is None else {key: value for key, value in known.options.items() if value is not None}
+    if known is None or asked != options:
+        return {"checks": {}, "stale": False}
+    return {
+        "checks": {name: known.checks[name]["holds"] for name in CHECKS if name in known.checks},
+        "stale": known.code != entry.code,
+    }
+
+
+def _labels(runs: Sequence[Entry]) -> list[str]:
+    found = []
+    if any(entry.lookahead for entry in runs):
+        found.append("sees later tokens")
+    if any(entry.dirty for entry in runs):
+        found.append("uncommitted code")
+    if any(entry.commit is None for entry in runs):
+        found.append("code of no commit")
+    if len({entry.code for entry in runs}) > 1:
+        found.append("seeds of different code")
+    if len(runs) < FEW:
+        found.append(f"{len(runs)} seed{'s' * (len(runs) > 1)}")
+    return found
+
+
+def _timings(runs: Sequence[Entry]) -> dict[str, Timings]:
+    """Return the mean times by hardware."""
+    by_machine: dict[str, list[Timings]] = defaultdict(list)
+    for entry in runs:
+        by_machine[entry.hardware].append(entry.timings)
+    return {
+        machine: Timings(**{key: mean(getattr(timing, key) for timing in found) for key in Timings.model_fields})
+        for machine, found in sorted(by_machine.items())
+    }
+
+
+def mean(values: Iterable[float | None]) -> float | None:
+    """Return the mean of what is known; None of nothing."""
+    known = [value for value in values if value is not None]
+    return short(fmean(known)) if known else None
+
+
+def _mean_curve(curves: Sequence[Sequence[tuple[Any, ...]]]) -> list[tuple[Any, ...]]:
+    """Return the mean over seeds at the steps that all of them have."""
+    by_step = [{point[0]: point for point in curve} for curve in curves if curve]
+    if not by_step:
+        return []
+    shared = sorted(set.intersection(*(set(points) for points in by_step)))
+    return [
+        tuple(short(fmean(values)) for values in zip(*(points[step] for points in by_step), strict=True))
+        for step in shared
+    ]

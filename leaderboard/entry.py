@@ -1,0 +1,218 @@
+"""What the board keeps of one record: small, so that thousands of them are ready when one more comes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from statistics import fmean
+from typing import Any, Literal
+
+from moesuite.costs import Compute, Part
+from moesuite.record import OUTSIDE, OUTSIDE_TRAINER, LayerHealth, RunRecord, Status
+
+POINTS = 40  # of a curve
+CONTESTANT = (
+    "router",
+    "num_experts",
+    "slots_per_token",
+    "eval_slots_per_token",
+    "layers",
+    "renormalise",
+    "decoder",
+    "tile_depth",
+    "upcycle",
+    "upcycle_state",
+    "init",
+)
+OF_DENSE = ("tile_depth", "upcycle", "upcycle_state", "init")  # what makes dense models differ
+SEEDS = {"seed", "router_seed"}
+# options that say where and how data is read, not what; those of validation change no result either
+FREE = {
+    "task": {"source", "licence", "size", "recipe", "cache", "strict", "hub", "revision", "config", "name", "family"},
+    "backbone": {"seed"},
+    "data": {"seed", "workers", "eval_batch_size"},
+    "trainer": OUTSIDE_TRAINER
+    | {"accelerator", "val_check_interval", "check_val_every_n_epoch", "limit_val_batches", "num_sanity_val_steps"}
+    | {"profiler", "model_registry", "barebones", "inference_mode", "default_root_dir", "detect_anomaly"}
+    | {"enable_autolog_hparams"},
+}
+Facts = dict[str, Any]
+
+
+class Timings(Part):
+    """Of a run: ratios to the matched dense model, and milliseconds of a batch; None: not measured."""
+
+    latency_ratio: float | None = None
+    step_ratio: float | None = None
+    latency_ms: float | None = None
+    step_ms: float | None = None
+
+
+class Entry(Part):
+    """A record as the board knows it.
+
+    Attributes:
+        where: file of the record.
+        setting: hash of what all contestants of a head-to-head share; `contestant`: of what they differ in.
+        hardware: machine that it ran on; times of others are not compared with it.
+        metrics: (value, whether smaller is better, examples) by name.
+        curve: (step, seconds, FLOPs, quality); health: (step, entropy, dropped, dead).
+    """
+
+    where: str
+    id: str
+    status: Status
+    reason: str
+    task: str
+    family: str
+    data: str
+    router: str
+    paper: str
+    backbone: str
+    seed: int
+    setting: str
+    contestant: str
+    primary: str
+    direction: Literal["max", "min"]
+    value: float | None
+    limited: float | None
+    metrics: dict[str, tuple[float, bool, int]]
+    activated: float | None = None
+    executed: float | None = None
+    uncounted: bool = False
+    parameters_active: int | None = None
+    parameters_total: int | None = None
+    slots: float | None = None
+    timings: Timings
+    hardware: str
+    dropped: float | None = None
+    dead: int | None = None
+    experts: int | None = None
+    entropy: float | None = None
+    lookahead: float | None = None
+    seconds: float
+    steps: int
+    code: str
+    commit: str | None
+    dirty: bool | None
+    version: str
+    created: str
+    hub: str
+    curve: list[tuple[int, float, float, float]]
+    health: list[tuple[int, float, float, int]]
+
+
+def entry_of(record: RunRecord, where: str) -> tuple[Entry, dict[str, Facts]]:
+    """Return the entry of a record, and what its setting and its contestant are, by hash."""
+    setting, contestant = setting_of(record), contestant_of(record)
+    ranked = record.quality.get(record.primary)
+    limited = record.limited_quality.get(record.primary)
+    entry = Entry(
+        where=where,
+        **{key: getattr(record, key) for key in ("id", "status", "reason", "task", "router", "backbone", "seed")},
+        **{key: getattr(record, key) for key in ("primary", "seconds", "steps", "code", "created")},
+        family=str(record.config.get("task", {}).get("family", "")),
+        data=record.data_fingerprint,
+        paper=record.router_paper,
+        setting=digest(setting),
+        contestant=digest({"setting": setting, **contestant}),
+        direction=ranked.direction if ranked else "max",
+        value=ranked.value if ranked else None,
+        limited=limited.value if limited else None,
+        metrics={name: (q.value, q.direction == "min", q.n) for name, q in record.quality.items()},
+        **(_costs(record.compute) if record.compute else {"timings": Timings()}),
+        hardware=hardware_of(record),
+        **(_health(record.health) if record.health else {}),
+        lookahead=record.lookahead.outputs if record.lookahead else None,
+        commit=record.git_commit,
+        dirty=record.git_dirty,
+        version=record.environment.get("moesuite", ""),
+        hub=str(record.config.get("task", {}).get("hub") or ""),
+        curve=[(p.step, short(p.seconds), short(p.flops), short(p.quality)) for p in thinned(record.curve)],
+        health=[
+            (p.step, short(p.entropy), short(p.dropped or 0.0), p.dead or 0)
+            for p in thinned(record.curve)
+            if p.entropy is not None
+        ],
+    )
+    return entry, {entry.setting: setting, entry.contestant: contestant}
+
+
+def _health(layers: list[LayerHealth]) -> Facts:
+    return {
+        "dropped": short(fmean(layer.dropped for layer in layers)),
+        "entropy": short(fmean(layer.entropy for layer in layers)),
+        "dead": sum(layer.dead for layer in layers),
+        "experts": sum(len(layer.load) for layer in layers),
+    }
+
+
+def _costs(compute: Compute) -> Facts:
+    latency, step = compute.latency, compute.training_step
+    timings = Timings(
+        latency_ratio=short(latency.ratio_to_dense) if latency else None,
+        latency_ms=short(1000 * latency.median) if latency else None,
+        step_ratio=short(step.ratio_to_dense) if step else None,
+        step_ms=short(1000 * step.median) if step else None,
+    )
+    return {
+        "activated": compute.activated.total,
+        "executed": compute.executed.total,
+        "uncounted": bool(compute.uncounted),
+        "parameters_active": compute.parameters_active,
+        "parameters_total": compute.parameters_total,
+        "slots": short(compute.slots_per_token_effective),
+        "timings": timings,
+    }
+
+
+def hardware_of(record: RunRecord) -> str:
+    """Return the fingerprint of the machine, readable as it is."""
+    known = record.environment
+    device = record.compute.device.partition(":")[0] if record.compute else "cpu"
+    threads = record.compute.threads if record.compute else known.get("threads", "?")
+    return f"{known.get('device', 'unknown')}, {device}, {known.get('cpus', '?')} CPUs, {threads} threads"
+
+
+def setting_of(record: RunRecord) -> Facts:
+    """Return what contestants share: task options, backbone, optimizer, batch and budget, as flat names."""
+    found: Facts = {}
+    for key, value in record.config.items():
+        if key in CONTESTANT or key in SEEDS or key in OUTSIDE or key == "allow_noncausal":
+            continue
+        options = value if isinstance(value, dict) else {"": value}
+        for name, option in options.items():
+            if option is not None and name not in FREE.get(key, ()):
+                found[f"{key}.{name}".rstrip(".")] = option
+    return found
+
+
+def contestant_of(record: RunRecord) -> Facts:
+    """Return what makes the contestant, by which it is told from others of its setting."""
+    config = {key: record.config.get(key) for key in CONTESTANT}
+    router = config.pop("router") or {"name": record.router}
+    if record.router == "dense":
+        config, router = {key: config[key] for key in OF_DENSE}, {"name": "dense"}
+    if "upcycle" in record.contents:  # another checkpoint for each seed
+        config["upcycle"] = "a dense run"
+    if config.get("init"):
+        config["init"] = record.contents.get("init")
+    options = {f"router.{key}" if key != "name" else "router": value for key, value in router.items()}
+    return {key: value for key, value in {**options, **config}.items() if value is not None}
+
+
+def thinned(points: list[Any]) -> list[Any]:
+    """Return at most `POINTS` points, the first and the last among them."""
+    if len(points) <= POINTS:
+        return points
+    return [points[round(i * (len(points) - 1) / (POINTS - 1))] for i in range(POINTS)]
+
+
+def short(value: float) -> float:
+    """Return a number with six significant digits."""
+    return float(f"{value:.6g}")
+
+
+def digest(facts: Any) -> str:
+    """Return the hash of anything that JSON can hold."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:12]

@@ -1,0 +1,181 @@
+"""What others read: CSV, Every Eval Ever, the model-index of a Hugging Face model card, an Atom feed."""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import io
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+from xml.sax.saxutils import escape, quoteattr
+
+from moesuite.leaderboard.board import Board
+from moesuite.leaderboard.contestants import Row
+from moesuite.record import RunRecord
+
+SCHEMA = "0.3.0"  # of Every Eval Ever, https://github.com/evaleval/every_eval_ever
+RECENT = 50  # entries of the feed
+# the hub's names, https://huggingface.co/tasks; other families have none
+HUB_TASKS = {"vision": "image-classification", "language": "text-generation", "embeddings": "sentence-similarity"}
+PLAIN = ("variant", "backbone", "mean", "half", "group", "unranked", "limited", "activated", "executed")
+COSTS = (
+    "parameters_active",
+    "parameters_total",
+    "slots",
+    "dropped",
+    "dead",
+    "experts",
+    "entropy",
+    "lookahead",
+    "seconds",
+)
+
+
+def csv_of(board: Board) -> str:
+    """Return the rows of a benchmark as CSV; figures as in `Row`, an interval's half beside its mean."""
+    machines = sorted({machine for row in board.rows for machine in row.timings})
+    lines = [_cells(board, row, machines) for row in board.rows]
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, list(lines[0]) if lines else ["task"], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({key: harmless(value) for key, value in line.items()} for line in lines)
+    return stream.getvalue()
+
+
+def _cells(board: Board, row: Row, machines: Sequence[str]) -> dict[str, Any]:
+    apart = row.apart or (None, None, None)
+    found = {
+        "task": board.task,
+        "metric": board.metric,
+        "setting": board.settings[row.setting][0],
+        "router": row.router,
+    }
+    found |= {key: getattr(row, key) for key in PLAIN} | {"seeds": len(row.values)}
+    found |= dict(zip(("apart", "apart_half", "apart_seeds"), apart, strict=True))
+    found |= {key: getattr(row, key) for key in COSTS}
+    for machine in machines:
+        for key in ("latency_ratio", "step_ratio"):
+            found[f"{key} on {machine}"] = getattr(row.timings.get(machine), key, None)
+    runs = " ".join(identity for _, identity in row.runs)
+    return found | {"labels": "; ".join(row.labels), "runs": runs}
+
+
+def harmless(value: Any) -> Any:
+    """Return a cell that no spreadsheet takes for a formula."""
+    return f"'{value}" if isinstance(value, str) and value[:1] in "=+-@\t\r" and value else value
+
+
+def every_eval_ever(board: Board, row: Row) -> dict[str, Any]:
+    """Return one contestant in the schema of Every Eval Ever."""
+    when = str(int(datetime.datetime.fromisoformat(row.newest).timestamp()))
+    model = f"moesuite/{row.backbone}-{row.router}-{row.key}"
+    source = {"dataset_name": board.task, "source_type": "other", "additional_details": {"fingerprint": board.data}}
+    if row.hub:
+        source |= {"source_type": "hf_dataset", "hf_repo": row.hub, "hf_split": "test"}
+    return {
+        "schema_version": SCHEMA,
+        "evaluation_id": f"{board.task}/{model}/{when}",
+        "evaluation_timestamp": row.newest,
+        "retrieved_timestamp": when,
+        "source_metadata": {
+            "source_name": "moesuite",
+            "source_type": "evaluation_run",
+            "source_organization_name": "moesuite",
+            "evaluator_relationship": "first_party",
+        },
+        "eval_library": {"name": "moesuite", "version": row.version or "unknown"},
+        "model_info": {
+            "name": f"{row.router} in {row.backbone}",
+            "id": model,
+            "additional_details": {
+                "deployment_type": "self_deployed",
+                "model_availability": "unknown",
+                "router": row.router,
+                "options": row.variant,
+                "paper": row.paper,
+                "runs": " ".join(identity for _, identity in row.runs),
+            },
+        },
+        "evaluation_results": [_result(board, row, name, source) for name in sorted(row.metrics)],
+    }
+
+
+def _result(board: Board, row: Row, name: str, source: dict[str, Any]) -> dict[str, Any]:
+    value, lower, examples = row.metrics[name]
+    details: dict[str, Any] = {"score": value, "details": {"examples": str(examples)}}
+    if name == board.metric:
+        details["uncertainty"] = {"num_samples": len(row.values)}
+        if row.half is not None:
+            interval = {"lower": row.mean - row.half, "upper": row.mean + row.half, "confidence_level": 0.95}
+            details["uncertainty"]["confidence_interval"] = {**interval, "method": "Student's t over seeds"}
+    return {
+        "evaluation_name": board.task,
+        "source_data": source,
+        "metric_config": {
+            "evaluation_description": f"{name} on the test split of {board.task}, mean over seeds",
+            "metric_name": name,
+            "lower_is_better": lower,
+            "score_type": "continuous",
+            "min_score": None,
+            "max_score": None,
+        },
+        "score_details": details,
+    }
+
+
+def model_index(record: RunRecord) -> str:
+    """Return the metadata block of a model card, https://github.com/huggingface/hub-docs/blob/main/modelcard.md."""
+    task = record.config.get("task", {})
+    family = str(task.get("family", ""))
+    lines = ["---", "library_name: moesuite", "model-index:"]
+    lines += [f"- name: {json.dumps(f'{record.backbone}-{record.router}')}", "  results:", "  - task:"]
+    lines += [f"      type: {json.dumps(HUB_TASKS.get(family, family or 'other'))}", "    dataset:"]
+    lines += [f"      name: {json.dumps(record.task)}", f"      type: {json.dumps(task.get('hub') or record.task)}"]
+    lines += ["      split: test"]
+    if task.get("revision"):
+        lines.append(f"      revision: {json.dumps(task['revision'])}")
+    lines.append("    metrics:")
+    for name, quality in sorted(record.quality.items()):
+        lines += [
+            f"    - type: {json.dumps(name)}",
+            f"      value: {quality.value!r}",
+            f"      name: {json.dumps(name)}",
+        ]
+    return "\n".join([*lines, "---"]) + "\n"
+
+
+def atom(boards: Sequence[Board], number: str) -> str:
+    """Return the feed of the newest results.
+
+    Args:
+        boards: all benchmarks.
+        number: format of a quality.
+    """
+    found = [(row.newest, board, row) for board in boards for row in board.rows]
+    found.sort(key=lambda item: (item[0], item[1].slug, item[2].key), reverse=True)
+    updated = found[0][0] if found else "1970-01-01T00:00:00+00:00"
+    entries = "".join(_entry(board, row, number) for _, board, row in found[:RECENT])
+    return (
+        '<?xml version="1.0" encoding="utf-8"?>\n<feed xmlns="http://www.w3.org/2005/Atom">\n'
+        "<title>moesuite: new results</title>\n<id>urn:moesuite:results</id>\n"
+        f'<link href="index.html"/>\n<updated>{escape(updated)}</updated>\n'
+        f"<author><name>moesuite</name></author>\n{entries}</feed>\n"
+    )
+
+
+def _entry(board: Board, row: Row, number: str) -> str:
+    interval = "" if row.half is None else f" ± {row.half:{number}}"
+    seeds = f"{len(row.values)} seed{'s' * (len(row.values) != 1)}"
+    title = f"{row.router} on {board.task}: {board.metric} {row.mean:{number}}{interval}, {seeds}"
+    return (
+        f"<entry><title>{plain(title)}</title><id>urn:moesuite:{plain(board.slug)}:{row.key}</id>"
+        f"<link href={quoteattr(f'tasks/{board.slug}.html')}/><updated>{escape(row.newest)}</updated>"
+        f"<summary>{plain(', '.join(filter(None, [row.backbone, row.variant, *row.labels])))}</summary></entry>\n"
+    )
+
+
+def plain(text: str) -> str:
+    """Return text for XML, without the characters that XML 1.0 has no way to write."""
+    return escape(re.sub(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "", text))

@@ -1,0 +1,150 @@
+"""The pages, and the files beside them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+from moesuite.artifacts import Certificate
+from moesuite.leaderboard import exports
+from moesuite.leaderboard.board import Board, slug
+from moesuite.leaderboard.claims import compared
+from moesuite.leaderboard.overview import Overview, overview
+from moesuite.leaderboard.payload import benchmark_payload, curves
+from moesuite.leaderboard.render import data, inert, render
+from moesuite.leaderboard.site import Site
+from moesuite.leaderboard.store import read
+from moesuite.record import RunRecord
+
+STATIC = Path(__file__).parent / "static"
+
+
+def run_name(identity: str) -> str:
+    """Return the file of a run's page."""
+    return f"runs/{slug(identity)}.html"
+
+
+def run_page(record: RunRecord, text: str, routing: str) -> str:
+    """Return the page of a run.
+
+    Args:
+        record: of the run.
+        text: of the record's file, which the page carries.
+        routing: file of what its router looked at; empty: none.
+    """
+    looked = "null"
+    if routing:
+        try:
+            looked = json.dumps(json.loads(read(routing)), separators=(",", ":"))
+        except (OSError, ValueError):
+            looked = "null"
+    ranked = record.quality.get(record.primary)
+    return render(
+        "run.html",
+        root="../",
+        title=f"{record.router} on {record.task}, seed {record.seed}",
+        record=record,
+        task=f"tasks/{slug(record.task)}.html",
+        router=f"routers/{slug(record.router)}.html",
+        ranked=ranked,
+        text=inert(text.strip()),
+        looked=inert(looked),
+        card=exports.model_index(record) if record.quality else "",
+    )
+
+
+def task_pages(site: Site, made: Sequence[Board]) -> list[str]:
+    """Write the pages and exports of a task's benchmarks; return the names of the files."""
+    names = list[str]()
+    for board in made:
+        files = {
+            f"tasks/{board.slug}.html": benchmark_page(board, made),
+            f"data/{board.slug}.csv": exports.csv_of(board),
+            f"data/{board.slug}.json": board.model_dump_json(indent=1) + "\n",
+            f"data/{board.slug}.curves.js": f"moesuite.curves({inert(json.dumps(curves(board)))});\n",
+        }
+        for row in board.rows:
+            name = f"exports/every_eval_ever/{board.slug}/{slug(row.router)}/{row.key}.json"
+            files[name] = json.dumps(exports.every_eval_ever(board, row), indent=1, ensure_ascii=False) + "\n"
+        for name, text in files.items():
+            site.write(name, text)
+        names += files
+    return names
+
+
+def benchmark_page(board: Board, of_task: Sequence[Board]) -> str:
+    """Return the page of a benchmark; `of_task`: all benchmarks of its task."""
+    return render(
+        "benchmark.html",
+        root="../",
+        title=board.task,
+        board=board,
+        others=[other for other in of_task if other.slug != board.slug],
+        claims=list(compared(board)),
+        payload=data(benchmark_payload(board)),
+    )
+
+
+def shared_pages(
+    site: Site, made: Sequence[Board], certificates: Mapping[str, Certificate], problems: Sequence[str]
+) -> list[str]:
+    """Write the pages that many tasks have a part in, and what all pages need; return the names of the files."""
+    view = overview(made)
+    files = {
+        "index.html": render(
+            "overview.html",
+            root="",
+            title="Overview",
+            view=view,
+            slug=slug,
+            problems=len(problems),
+            others=[b for b in made if b not in view.boards],
+        ),
+        "method.html": render("method.html", root="", title="Method"),
+        "apart.html": render("apart.html", root="", title="Left out", problems=sorted(problems), boards=made),
+        "feed.xml": exports.atom(made, ".4g"),
+        "static/tasks.js": f"moesuite.tasks({inert(json.dumps([[b.slug, b.task] for b in made]))});\n",
+        **{f"static/{path.name}": path.read_text() for path in sorted(STATIC.iterdir())},
+    }
+    routers = {row.router for board in made for row in board.rows} | {f[1] for board in made for f in board.failed}
+    for router in sorted(routers):
+        files[f"routers/{slug(router)}.html"] = router_page(router, made, view, certificates.get(router))
+    for name, text in files.items():
+        site.write(name, text)
+    return list(files)
+
+
+def router_page(router: str, made: Sequence[Board], view: Overview, certificate: Certificate | None) -> str:
+    """Return the page of a router."""
+    rows = [(board, row) for board in made for row in board.rows if row.router == router]
+    code = certificate.source if certificate is not None and certificate.source else packaged(router)
+    health = [
+        {"name": board.task, "points": row.health}
+        for board in view.boards
+        if (row := view.cells.get((router, board.slug))) is not None and row.health
+    ]
+    return render(
+        "router.html",
+        root="../",
+        title=router,
+        router=router,
+        paper=next((row.paper for _, row in rows if row.paper), certificate.paper if certificate else ""),
+        rows=rows,
+        code=code,
+        lines=len(code.splitlines()),
+        certificate=certificate,
+        failed=[(board, *one) for board in made for one in board.failed if one[1] == router],
+        payload=data({"health": health}),
+    )
+
+
+@cache
+def packaged(router: str) -> str:
+    """Return the source of a router of the package; empty for any other."""
+    spec = find_spec("moesuite.routers")
+    assert spec is not None and spec.submodule_search_locations is not None
+    path = Path(spec.submodule_search_locations[0]) / f"{router}.py"
+    return path.read_text() if router.isidentifier() and path.is_file() else ""
