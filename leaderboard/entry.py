@@ -10,7 +10,7 @@ from typing import Any, Literal
 from moesuite.costs import Compute, Part
 from moesuite.record import OUTSIDE, OUTSIDE_TRAINER, LayerHealth, RunRecord, Status
 
-POINTS = 40  # of a curve
+POINTS = 24  # of a curve
 CONTESTANT = (
     "router",
     "num_experts",

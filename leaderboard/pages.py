@@ -89,9 +89,21 @@ def benchmark_page(board: Board, of_task: Sequence[Board]) -> str:
 
 
 def shared_pages(
-    site: Site, made: Sequence[Board], certificates: Mapping[str, Certificate], problems: Sequence[str]
+    site: Site,
+    made: Sequence[Board],
+    certificates: Mapping[str, Certificate],
+    problems: Sequence[str],
+    changed: set[str] | None,
 ) -> list[str]:
-    """Write the pages that many tasks have a part in, and what all pages need; return the names of the files."""
+    """Write the pages that many tasks have a part in, and what all pages need; return the names of the files.
+
+    Args:
+        site: to write to.
+        made: all benchmarks.
+        certificates: by router.
+        problems: a line for each file that is left out.
+        changed: routers whose pages are to be made anew; None: all.
+    """
     view = overview(made)
     files = {
         "index.html": render(
@@ -110,11 +122,11 @@ def shared_pages(
         **{f"static/{path.name}": path.read_text() for path in sorted(STATIC.iterdir())},
     }
     routers = {row.router for board in made for row in board.rows} | {f[1] for board in made for f in board.failed}
-    for router in sorted(routers):
+    for router in sorted(routers if changed is None else routers & changed):
         files[f"routers/{slug(router)}.html"] = router_page(router, made, view, certificates.get(router))
     for name, text in files.items():
         site.write(name, text)
-    return list(files)
+    return sorted({*files, *(f"routers/{slug(router)}.html" for router in routers)})
 
 
 def router_page(router: str, made: Sequence[Board], view: Overview, certificate: Certificate | None) -> str:

@@ -151,9 +151,9 @@ def bradley_terry(contests: Sequence[Mapping[str, float]], seed: int = 0) -> dic
     if len(names) < 2 or not wins.any():
         return {name: Strength(0.0, 0.0, 0.0) for name in names}
     drawn = np.random.default_rng(seed).multinomial(len(wins), np.full(len(wins), 1 / len(wins)), size=RESAMPLES)
-    times = np.concatenate([np.ones((1, len(wins))), drawn])  # how often each contest counts: once, or as drawn
-    value, *resampled = _strengths((times @ wins.reshape(len(wins), -1)).reshape(-1, len(names), len(names)))
-    low, high = np.quantile(np.stack(resampled), [LEVEL / 2, 1 - LEVEL / 2], axis=0)
+    (value,) = _strengths(wins.sum(axis=0, keepdims=True), np.zeros(len(names)))
+    resampled = _strengths((drawn @ wins.reshape(len(wins), -1)).reshape(-1, len(names), len(names)), value)
+    low, high = np.quantile(resampled, [LEVEL / 2, 1 - LEVEL / 2], axis=0)
     return {name: Strength(*map(float, row)) for name, *row in zip(names, value, low, high, strict=True)}
 
 
@@ -166,13 +166,13 @@ def _wins(contest: Mapping[str, float], names: list[str]) -> np.ndarray:
     return won
 
 
-def _strengths(wins: np.ndarray) -> np.ndarray:
+def _strengths(wins: np.ndarray, start: np.ndarray) -> np.ndarray:
     """Return the strengths of largest likelihood, their mean 0, for many tables of wins [R, N, N] at once: [R, N].
 
-    Newton's steps, none longer than 1 in any strength, so that the first ones do not overshoot.
+    Newton's steps from `start` [N], none longer than 1 in any strength, so that the first ones do not overshoot.
     """
     wins = wins + 0.5 * ((wins + wins.swapaxes(1, 2)) > 0)
-    met, strength = wins + wins.swapaxes(1, 2), np.zeros(wins.shape[:2])
+    met, strength = wins + wins.swapaxes(1, 2), np.tile(start, (len(wins), 1))
     pull = 1e-6 * np.eye(wins.shape[1])  # to 0, of strengths that no duel tells
     for _ in range(NEWTON_STEPS):
         chance = special.expit(strength[:, :, None] - strength[:, None, :])

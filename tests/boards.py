@@ -1,11 +1,10 @@
-"""Records for tests of the board: valid ones, made by hand, and many of them.
+"""Records for tests of the board: valid ones, made by hand.
 
 `python -m tests.boards` writes the golden files anew.
 """
 
 from __future__ import annotations
 
-import random
 import sys
 import tempfile
 from pathlib import Path
@@ -164,24 +163,6 @@ def put(folder: Path, records: list[RunRecord], looked: bool = True) -> list[Pat
         if looked and record.router == "good" and record.seed == 0:
             write_text(routing_path(path), looked_of(record).model_dump_json())
     return paths
-
-
-def many(count: int, tasks: int = 20, seeds: int = 5, routers: int = 20) -> list[RunRecord]:
-    """Return as many records of a large board: the same routers on every task, in several settings."""
-    draw, found = random.Random(0), list[RunRecord]()
-    setting = 0
-    while len(found) < count:
-        for task in range(tasks):
-            for router in range(routers):
-                for seed in range(seeds):
-                    if len(found) == count:
-                        return found
-                    name = "dense" if router == 0 else f"router_{router:02d}"
-                    changed = {"optim": {"lr": 0.001 * (setting + 1)}}
-                    value = 0.5 + 0.02 * router + 0.02 * draw.random()
-                    found.append(record_of(name, seed, round(value, 6), f"task_{task:02d}", changed))
-        setting += 1
-    return found
 
 
 def golden_files(site: Path) -> dict[str, str]:

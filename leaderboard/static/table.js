@@ -103,11 +103,19 @@ Object.assign(moesuite, (() => {
   function body(found) {
     const key = state.columns.join() + state.machine;
     if (key !== madeFor) { made = new Map(); madeFor = key; }
-    table.tBodies[0].replaceChildren(...(state.all ? found : found.slice(0, FIRST)).map(rowOf));
+    table.tBodies[0].replaceChildren(...found.slice(0, FIRST).map(rowOf));
+    clearTimeout(growing);
+    if (state.all) grow(found, FIRST);
     const more = document.getElementById("all");
     more.hidden = state.all || found.length <= FIRST;
     more.textContent = `Show all ${found.length} rows`;
     document.getElementById("count").textContent = `${found.length} of ${rows.length} contestants${more.hidden ? "" : `, ${FIRST} of them shown`}`;
+  }
+
+  let growing = 0;
+  function grow(found, from) {  // the first rows answer at once; the others follow, a part at a time
+    if (from >= found.length) return;
+    growing = setTimeout(() => { table.tBodies[0].append(...found.slice(from, from + FIRST).map(rowOf)); grow(found, from + FIRST); });
   }
 
   function compare() {

@@ -1,0 +1,119 @@
+"""Files -> what is known of each, by several processes where there are many; and which of them are shown."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from moesuite.artifacts import Certificate
+from moesuite.errors import UserError
+from moesuite.leaderboard.board import slug
+from moesuite.leaderboard.entry import Facts, entry_of
+from moesuite.leaderboard.intake import certificate, same_content, take
+from moesuite.leaderboard.pages import run_name, run_page
+from moesuite.leaderboard.site import Site
+from moesuite.leaderboard.store import File, Listing
+
+MANY, CHUNK, WORKERS = 200, 100, 2  # files from which on processes pay; files that one takes at once; processes
+Known = dict[str, Any]  # of a file: its stamp, and a problem, or id, content and task
+Progress = Callable[[int, int], None]
+
+
+@dataclass
+class Fresh:
+    """What was read now.
+
+    Attributes:
+        known: by file.
+        entries: by file, in JSON.
+        facts: settings and contestants by hash.
+    """
+
+    known: dict[str, Known] = field(default_factory=dict)
+    entries: dict[str, str] = field(default_factory=dict)
+    facts: dict[str, Facts] = field(default_factory=dict)
+
+    def take(self, other: Fresh) -> None:
+        """Add what another process read."""
+        self.known |= other.known
+        self.entries |= other.entries
+        self.facts |= other.facts
+
+
+def examined(files: list[File], site: Site | None, progress: Progress | None = None) -> Fresh:
+    """Read files, and write the pages of their runs to `site`, if there is one."""
+    found, examine = Fresh(), partial(_examine, site=site)
+    parts = [files[start : start + CHUNK] for start in range(0, len(files), CHUNK)]
+    results: Iterable[Fresh] = map(examine, parts)
+    if len(files) >= MANY:
+        results = ProcessPoolExecutor(WORKERS).map(examine, parts)
+    for part in results:
+        found.take(part)
+        if progress:
+            progress(len(found.known), len(files))
+    return found
+
+
+def _examine(files: list[File], site: Site | None) -> Fresh:
+    found = Fresh()
+    for file in files:
+        try:
+            record, text = take(file)
+        except UserError as error:
+            found.known[file.where] = {"stamp": file.stamp, "problem": str(error)}
+            continue
+        entry, facts = entry_of(record, file.where)
+        if site is not None:
+            site.write(run_name(record.id), run_page(record, text, file.routing))
+        content = hashlib.sha256(text.encode()).hexdigest()[:16]
+        found.known[file.where] = {
+            "stamp": file.stamp,
+            "id": record.id,
+            "content": content,
+            "task": slug(record.task),
+        }
+        found.entries[file.where] = entry.model_dump_json()
+        found.facts |= facts
+    return found
+
+
+def selected(files: Sequence[File], known: dict[str, Known]) -> tuple[list[str], list[str]]:
+    """Return the files that are shown, each record once, and a line for every other one.
+
+    Of records of one id and other content none is shown.
+    """
+    by_id, problems = defaultdict[str, list[str]](list), []
+    for file in files:
+        one = known[file.where]
+        if "problem" in one:
+            problems.append(f"{file.where}: {one['problem']}")
+        else:
+            by_id[one["id"]].append(file.where)
+    shown = []
+    for first, *others in by_id.values():
+        same = [known[other]["content"] == known[first]["content"] or same_content(other, first) for other in others]
+        how = {True: "the same record", False: "the same id with other content"}
+        problems += [f"{where}: {how[equal]} as {first}" for where, equal in zip(others, same, strict=True)]
+        if all(same):
+            shown.append(first)
+        else:
+            problems.append(f"{first}: the same id with other content as {others[same.index(False)]}")
+    return shown, problems
+
+
+def certified(found: Listing) -> tuple[dict[str, Certificate], list[str]]:
+    """Return the certificates by router, the first place's before others', and a line for what is none."""
+    certificates: dict[str, Certificate] = {}
+    problems = []
+    for file in found.certificates:
+        try:
+            one = certificate(file)
+            certificates.setdefault(one.router, one)
+        except UserError as error:
+            problems.append(f"{file.where}: {error}")
+    return certificates, problems

@@ -1,0 +1,320 @@
+"""The pages in a real browser: Debian's Chromium, driven by Playwright, opening files; accessibility by axe-core."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from moesuite.benchmarks.speed.board import copies, write
+from moesuite.leaderboard.build import build
+from moesuite.significance import pareto
+from tests.boards import example, put, record_of
+from tests.conftest import ROOT
+
+AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
+GOOD = next(record.id for record in example() if record.router == "good" and record.seed == 0)
+PAGES = ["index.html", "tasks/mine.html", "tasks/text.html", "routers/good.html", "routers/broken.html"]
+PAGES += ["method.html", "apart.html", f"runs/{GOOD}.html"]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the example's pages, a file that is left out among them."""
+    folder = tmp_path_factory.mktemp("board")
+    put(folder / "runs", example())
+    (folder / "runs" / "mine" / "good" / "empty.json").touch()
+    build([str(folder / "runs")], folder / "site")
+    return folder / "site"
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the pages of a benchmark of 1,000 contestants, of two seeds each."""
+    folder = tmp_path_factory.mktemp("large")
+    write(folder / "runs", copies(record_of("dense", 0), 2000, tasks=1, seeds=2), 2000)
+    build([str(folder / "runs")], folder / "site")
+    return folder / "site"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Return Chromium."""
+    where = shutil.which("chromium") or shutil.which("google-chrome")
+    if where is None or not AXE.exists():
+        missing = "chromium (apt-get install chromium)" if where is None else f"{AXE} (npm install --no-save axe-core)"
+        if os.environ.get("MOESUITE_REQUIRE_BROWSER") == "1":
+            pytest.fail(f"MOESUITE_REQUIRE_BROWSER=1, but there is no {missing}")
+        pytest.skip(f"no {missing}")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=where, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+class Watched:
+    """A page that must not complain, nor ask the network for anything."""
+
+    def __init__(self, page: Any) -> None:
+        self.page, self.complaints = page, list[str]()
+        page.on(
+            "console", lambda said: self.complaints.append(said.text) if said.type in ("error", "warning") else None
+        )
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on(
+            "request",
+            lambda asked: None if asked.url.startswith(("file:", "data:")) else self.complaints.append(asked.url),
+        )
+
+
+@pytest.fixture
+def page(browser: Any) -> Iterator[Any]:
+    """Return a page on a desk; nothing may be complained about."""
+    context = browser.new_context(viewport={"width": 1400, "height": 900})
+    watched = Watched(context.new_page())
+    yield watched.page
+    assert watched.complaints == []
+    context.close()
+
+
+def visit(page: Any, site: Path, name: str, state: str = "") -> Any:
+    page.goto(f"{(site / name).as_uri()}{state}")
+    if name.startswith("tasks/"):
+        page.wait_for_selector("#curves svg, #curves p")
+        page.wait_for_selector("#plot svg")
+    return page
+
+
+def names(page: Any) -> list[str]:
+    return page.eval_on_selector_all("#table tbody tr th a", "links => links.map(link => link.textContent)")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1400, 390])
+def test_every_page_is_accessible_quiet_and_fits(browser: Any, site: Path, scheme: str, width: int) -> None:
+    context = browser.new_context(viewport={"width": width, "height": 844}, color_scheme=scheme)
+    watched = Watched(context.new_page())
+    for name in PAGES:
+        visit(watched.page, site, name)
+        if name == "tasks/mine.html":
+            watched.page.check("#table tbody tr:first-child input")  # the comparison is looked at too
+            watched.page.click("summary:has-text('Columns')")
+        watched.page.add_script_tag(path=str(AXE))
+        found = watched.page.evaluate(
+            "async () => (await axe.run(document, {preload: false}))"
+            ".violations.map(one => [one.impact, one.id, one.nodes[0].html])"
+        )
+        assert [one for one in found if one[0] in ("serious", "critical")] == [], name
+        assert watched.page.evaluate("document.documentElement.scrollWidth <= innerWidth"), (
+            f"{name} is wider than {width}"
+        )
+    assert watched.complaints == []
+    context.close()
+
+
+def test_sorting_by_one_column_and_by_several(page: Any, site: Path) -> None:
+    visit(page, site, "tasks/mine.html")
+    assert names(page) == ["soft_one", "good", "dense", "bad"]
+    page.click("[data-column=quality]")
+    page.click("[data-column=quality]")
+    assert names(page) == ["bad", "dense", "good", "soft_one"]
+    assert page.get_attribute("th:has([data-column=quality])", "aria-sort") == "ascending"
+    page.click("[data-column=seeds]")
+    page.click("[data-column=router]", modifiers=["Shift"])
+    assert names(page) == ["soft_one", "bad", "dense", "good"]  # one seed; then five, by name
+    assert page.text_content("#said") == "sorted by seeds, ascending, then router, ascending"
+    page.click("[data-column=group]")
+    assert names(page)[-1] == "soft_one"  # of no group: last, whichever way
+    page.click("[data-column=group]")
+    assert names(page) == ["bad", "dense", "good", "soft_one"]
+
+
+def test_the_keyboard_sorts_and_selects(page: Any, site: Path) -> None:
+    visit(page, site, "tasks/mine.html")
+    page.focus("[data-column=router]")
+    page.keyboard.press("Enter")
+    assert names(page) == ["bad", "dense", "good", "soft_one"]
+    assert page.evaluate("document.activeElement.dataset.column") == "router"
+    page.keyboard.press("Shift+Tab")
+    page.focus("#table tbody tr:first-child input")
+    page.keyboard.press("Space")
+    assert page.is_visible("#compare") and "bad" in page.text_content("#compare th:nth-child(2)")
+    page.goto((site / "index.html").as_uri())
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+
+
+def test_filters_and_the_number_that_is_left(page: Any, site: Path) -> None:
+    visit(page, site, "tasks/mine.html")
+    page.fill("#search", "later tokens")
+    assert names(page) == ["soft_one"] and page.text_content("#count") == "1 of 4 contestants"
+    page.fill("#search", "")
+    page.click("summary:has-text('Router')")
+    page.check("details input[value=good]")
+    page.check("details input[value=bad]")
+    assert sorted(names(page)) == ["bad", "good"]
+
+
+def test_a_link_restores_the_view(page: Any, site: Path, browser: Any) -> None:
+    visit(page, site, "tasks/mine.html")
+    page.click("[data-column=router]")
+    page.click("summary:has-text('Columns')")
+    page.uncheck("details input[value=backbone]")
+    page.check("#table tbody tr:nth-child(2) input")
+    page.select_option("#axis", "latency")
+    page.select_option("#curve-axis", "seconds")
+    page.fill("#search", "o")
+    state = page.evaluate("location.hash")
+    again = browser.new_context().new_page()
+    visit(again, site, "tasks/mine.html", state)
+    assert names(again) == names(page) == ["good", "soft_one"]
+    for look in ("[data-column=backbone]", "#compare", "#axis", "#curve-axis", "#search"):
+        assert again.locator(look).count() == page.locator(look).count()
+    assert again.input_value("#axis") == "latency" and again.input_value("#curve-axis") == "seconds"
+    assert again.text_content("#compare") == page.text_content("#compare") and "dense" in again.text_content("#compare")
+    again.click("text=Reset the view")
+    assert names(again) == ["soft_one", "good", "dense", "bad"] and again.evaluate("location.hash") in ("", "#")
+
+
+def test_another_task_keeps_the_view(page: Any, site: Path) -> None:
+    visit(page, site, "tasks/mine.html", "#sort=router%2B")
+    page.select_option("#tasks", "text")
+    page.wait_for_url("**/tasks/text.html#sort=router%2B")
+    assert names(page) == ["dense", "good"]
+
+
+def test_the_table_shows_intervals_differences_groups_and_marks(page: Any, site: Path) -> None:
+    visit(page, site, "tasks/mine.html")
+    cells = page.eval_on_selector_all(
+        "tr:has(a[href='../routers/good.html']) > *", "all => all.map(cell => cell.textContent.trim())"
+    )
+    assert cells[1:8] == ["good", "A", "vit", "0.9306 ± 0.0023", "5", "+0.0302 ± 0.0014", "1"]
+    assert "D? C? B? P?" in cells and cells[-1] == "0 1 2 3 4"
+    assert page.text_content("tr:has(a[href='../routers/soft_one.html']) .warn") == "sees later tokens"
+
+
+def test_the_front_is_that_of_the_statistics_module(page: Any, large: Path) -> None:
+    visit(page, large, "tasks/task_00.html")
+    drawn = page.eval_on_selector_all("#plot a", "all => all.map(a => [a.dataset.key, a.dataset.front === '1'])")
+    rows = page.evaluate("moesuite.rows.map(row => [row.key, row.executed, row.mean])")
+    expected = pareto([float(row[1]) for row in rows], [float(row[2]) for row in rows], "max")
+    assert dict(drawn) == {row[0]: on for row, on in zip(rows, expected, strict=True)} and 0 < sum(expected) < 1000
+    small = page.evaluate("moesuite.front([{x:1,y:1},{x:1,y:1},{x:2,y:1},{x:2,y:0.5},{x:0.5,y:2}], false)")
+    assert small == pareto([1.0, 1.0, 2.0, 2.0, 0.5], [1.0, 1.0, 1.0, 0.5, 2.0], "min")
+
+
+def test_the_plot_answers_and_leads_on(page: Any, site: Path) -> None:
+    visit(page, site, "tasks/mine.html")
+    assert page.locator("#plot a").count() == 4 and page.locator("#plot a line").count() == 3  # no interval of one seed
+    page.hover("#plot a[href='../routers/good.html'] .mark")
+    assert "good: top1 0.9306 ± 0.002256, GFLOP executed 2.003" in page.text_content(".tip")
+    assert page.locator("tr.lit th").text_content() == "good"
+    for axis in ("activated", "latency", "step", "total", "active", "reach"):
+        page.select_option("#axis", axis)
+        assert page.locator("#plot svg").count() == 1, axis
+    page.fill("#target", "0.75")
+    page.keyboard.press("Enter")  # at 0.8 after 5 of 10 seconds all but bad, which ends at 0.7 but was at 0.8 before
+    assert page.locator("#plot a").count() == 4
+    page.fill("#target", "0.92")
+    page.keyboard.press("Enter")
+    assert page.locator("#plot a").count() == 2 and "2 rows without this figure" in page.text_content("#plot")
+    page.click("#plot a[href='../routers/good.html'] .mark")
+    page.wait_for_url("**/routers/good.html")
+
+
+def test_learning_curves_of_what_is_selected(page: Any, site: Path) -> None:
+    visit(page, site, "tasks/mine.html")
+    assert page.locator("#curves polyline").count() == 4
+    page.check("tr:has(a[href='../routers/bad.html']) input")
+    page.wait_for_function("document.querySelectorAll('#curves polyline').length === 1")
+    assert "bad ends at 0.6992" in page.get_attribute("#curves svg", "aria-label")
+    page.select_option("#curve-axis", "flops")
+    assert "PFLOP of training" in page.get_attribute("#curves svg", "aria-label")
+
+
+def test_copies_as_markdown_and_latex(page: Any, site: Path) -> None:
+    visit(page, site, "tasks/mine.html", "#columns=router~quality~apart&sort=router%2B")
+    lines = page.evaluate("moesuite.markdown()").splitlines()
+    assert lines[:3] == [
+        "| router | top1 ↑ | difference to dense |",
+        "|---|---:|---:|",
+        "| bad | 0.6992 ± 0.0067 | −0.201 ± 0.01 |",
+    ]
+    latex = page.evaluate("moesuite.latex()")
+    assert "soft\\_one & 0.99 & +0.09 \\\\" in latex and "$\\pm$" in latex and "\\begin{tabular}{lrr}" in latex
+    page.click("text=Copy as Markdown")
+    page.wait_for_function("document.getElementById('said').textContent === 'the table as Markdown copied'")
+    page.fill("#search", "")
+    page.focus("#search")
+    page.keyboard.press("Control+V")
+    assert page.input_value("#search").startswith("| router | top1 ↑")
+    for kind in ("csv", "json"):
+        assert (site / "tasks" / page.get_attribute(f"a[href$='.{kind}']", "href")).resolve().exists()
+
+
+def test_dark_and_light(page: Any, site: Path) -> None:
+    visit(page, site, "index.html")
+    ground = "getComputedStyle(document.body).backgroundColor"
+    assert page.evaluate(ground) == "rgb(255, 255, 255)"
+    page.click("#theme")
+    assert page.evaluate(ground) == "rgb(20, 23, 28)"
+    visit(page, site, "method.html")
+    assert page.evaluate(ground) == "rgb(20, 23, 28)"  # remembered
+
+
+def test_a_run_shows_its_record_and_what_its_router_looked_at(page: Any, site: Path) -> None:
+    visit(page, site, f"runs/{GOOD}.html")
+    text = page.text_content("main")
+    for part in (
+        "Quality",
+        "Cost",
+        "Learning curve",
+        "Routing health over training",
+        "Routing health by layer",
+        "Environment",
+    ):
+        assert part in text
+    assert page.locator("figure svg image").count() == 3  # the image, and two slots
+    opacity = "tiles => tiles.map(tile => tile.getAttribute('fill-opacity'))"
+    assert page.eval_on_selector_all("figure:first-child svg >> rect", opacity)[:4] == ["0.45", "0.45", "0.75", "0.45"]
+    assert page.locator("figure:nth-child(1) rect title").nth(1).text_content() == "patch 2: experts 1, 2"
+    page.select_option("#expert", "1")
+    assert page.eval_on_selector_all(".words .dim", "all => all.map(one => one.textContent)") == ["a ", "c"]
+    assert page.text_content(".words").startswith("a <b>c")
+    page.click("#main >> text=Copy the command")
+    page.click("summary")
+    assert '"router": "good"' in page.text_content("#json")
+
+
+def test_the_overview_has_cells_without_a_result(page: Any, site: Path) -> None:
+    visit(page, site, "index.html")
+    cells = page.eval_on_selector_all(
+        "tr:has(a[href='routers/bad.html']) td", "all => all.map(cell => cell.textContent)"
+    )
+    assert cells[0] == "not run" and "group 3" in cells[1] and cells[-1] == "not ranked: no ranked result on text"
+
+
+def test_a_thousand_rows_stay_small_and_answer(page: Any, large: Path) -> None:
+    assert (large / "tasks" / "task_00.html").stat().st_size + sum(
+        path.stat().st_size for path in (large / "static").iterdir()
+    ) <= 600_000
+    visit(page, large, "tasks/task_00.html")
+    assert page.locator("#table tbody tr").count() == 100
+    page.fill("#search", "router_19")
+    assert page.text_content("#count").startswith("50 of 1000")
+    page.fill("#search", "")
+    page.click("text=Show all 1000 rows")
+    page.wait_for_function("document.querySelectorAll('#table tbody tr').length === 1000")
+    page.click("[data-column=quality]")
+    page.wait_for_function("document.querySelectorAll('#table tbody tr').length === 1000")
+    shown = [
+        float(text.split(" ")[0])
+        for text in page.eval_on_selector_all("#table tbody tr td:nth-child(5)", "all => all.map(c => c.textContent)")
+    ]
+    assert shown == sorted(shown, reverse=True)
