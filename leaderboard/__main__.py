@@ -18,7 +18,6 @@ from pathlib import Path
 
 from moesuite.errors import UserError, unknown
 from moesuite.leaderboard.build import Built, build, check
-from moesuite.leaderboard.serve import serve
 
 DEFAULTS = {"records": "runs", "out": "site", "port": "8000"}
 FLAGS = ("--check", "--serve")
@@ -38,6 +37,8 @@ def main() -> None:
         built = check(places, progress) if "--check" in flags else build(places, Path(options["out"]), progress)
         report(built, options, "--check" in flags)
         if "--serve" in flags:
+            from moesuite.leaderboard.serve import serve
+
             serve(Path(options["out"]), int(options["port"]))
     except (UserError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

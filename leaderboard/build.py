@@ -8,14 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from moesuite.artifacts import Certificate
 from moesuite.leaderboard.board import Board, boards
 from moesuite.leaderboard.entry import Entry, digest
 from moesuite.leaderboard.overview import representatives
 from moesuite.leaderboard.pages import run_name, shared_pages, task_pages
 from moesuite.leaderboard.reading import Fresh, Known, Progress, certified, examined, selected
-from moesuite.leaderboard.site import INDEX, Site, generator
+from moesuite.leaderboard.site import INDEX, KEPT, Site, generator
 from moesuite.leaderboard.store import listing
+
+BOARDS = f"{KEPT}/boards/{{task}}.json"
+ADAPTER = TypeAdapter(list[Board])
 
 
 @dataclass(frozen=True)
@@ -81,14 +86,16 @@ def _boards(
     after: Known = {"marks": marks, "tasks": {}, "outputs": {}, "routers": set()}
     for task, own in sorted(tasks.items()):
         stamp = digest([marks, sorted((where, shown[where]["content"]) for where in own)])
-        kept = [Board.model_validate(board) for board in site.known(f"boards/{task}.json") or []]
+        kept = _kept(site, task)
         if kept and before["tasks"].get(task) == stamp:
             made += kept
             after["outputs"][task] = before["outputs"][task]
         else:
-            new = _compared(site, task, own, fresh, certificates)
+            whole = _compared(site, task, own, fresh, certificates)
+            after["outputs"][task] = task_pages(site, whole)
+            new = [lean(board) for board in whole]
+            site.write(BOARDS.format(task=task), ADAPTER.dump_json(new).decode())
             made += new
-            after["outputs"][task] = task_pages(site, new)
             after["routers"] |= changed_routers(kept, new)
         after["tasks"][task] = stamp
     return made, after
@@ -120,9 +127,22 @@ def _compared(
     facts = kept["facts"] | fresh.facts
     used = {key: facts[key] for entry in found for key in (entry.setting, entry.contestant)}
     site.keep(f"entries/{task}.json", {"entries": entries, "facts": used})
-    made = boards(found, used, certificates)
-    site.keep(f"boards/{task}.json", [board.model_dump(mode="json") for board in made])
-    return made
+    return boards(found, used, certificates)
+
+
+def _kept(site: Site, task: str) -> list[Board]:
+    """Return the benchmarks of a task as the build before left them."""
+    try:
+        return ADAPTER.validate_json((site.out / BOARDS.format(task=task)).read_bytes())
+    except (OSError, ValueError):
+        return []
+
+
+def lean(board: Board) -> Board:
+    """Return a benchmark as other pages need it: no curves, and health of those only that stand for their router."""
+    chosen = {row.key for row in representatives(board)} if not board.other else set()
+    rows = [row.model_copy(update={"curve": [], "health": row.health * (row.key in chosen)}) for row in board.rows]
+    return board.model_copy(update={"rows": rows})
 
 
 def _forget(site: Site, before: Known, outputs: dict[str, list[str]], runs: set[str]) -> None:

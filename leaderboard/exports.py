@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 import datetime
+import html
 import io
 import json
 import re
 from collections.abc import Sequence
 from typing import Any
-from xml.sax.saxutils import escape, quoteattr
 
 from moesuite.leaderboard.board import Board
 from moesuite.leaderboard.contestants import Row
@@ -160,7 +160,7 @@ def atom(boards: Sequence[Board], number: str) -> str:
     return (
         '<?xml version="1.0" encoding="utf-8"?>\n<feed xmlns="http://www.w3.org/2005/Atom">\n'
         "<title>moesuite: new results</title>\n<id>urn:moesuite:results</id>\n"
-        f'<link href="index.html"/>\n<updated>{escape(updated)}</updated>\n'
+        f'<link href="index.html"/>\n<updated>{plain(updated)}</updated>\n'
         f"<author><name>moesuite</name></author>\n{entries}</feed>\n"
     )
 
@@ -171,11 +171,11 @@ def _entry(board: Board, row: Row, number: str) -> str:
     title = f"{row.router} on {board.task}: {board.metric} {row.mean:{number}}{interval}, {seeds}"
     return (
         f"<entry><title>{plain(title)}</title><id>urn:moesuite:{plain(board.slug)}:{row.key}</id>"
-        f"<link href={quoteattr(f'tasks/{board.slug}.html')}/><updated>{escape(row.newest)}</updated>"
+        f'<link href="tasks/{plain(board.slug)}.html"/><updated>{plain(row.newest)}</updated>'
         f"<summary>{plain(', '.join(filter(None, [row.backbone, row.variant, *row.labels])))}</summary></entry>\n"
     )
 
 
 def plain(text: str) -> str:
     """Return text for XML, without the characters that XML 1.0 has no way to write."""
-    return escape(re.sub(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "", text))
+    return html.escape(re.sub(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "", text))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -51,6 +50,8 @@ def examined(files: list[File], site: Site | None, progress: Progress | None = N
     parts = [files[start : start + CHUNK] for start in range(0, len(files), CHUNK)]
     results: Iterable[Fresh] = map(examine, parts)
     if len(files) >= MANY:
+        from concurrent.futures import ProcessPoolExecutor  # takes longer to import than one record to read
+
         results = ProcessPoolExecutor(WORKERS).map(examine, parts)
     for part in results:
         found.take(part)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
+RUN = '<a href="../runs/{id}.html" aria-label="run of seed {seed}: {id}">{seed}</a>'
 LINK = re.compile(r"https?://[^\s<>\"']+[^\s<>\"'.,;)]")
 
 
@@ -23,7 +25,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters.update(figure=figure, signed=signed, giga=giga, percent=percent, linked=linked)
+    made.filters.update(figure=figure, signed=signed, giga=giga, percent=percent, linked=linked, links=links)
     return made
 
 
@@ -60,6 +62,11 @@ def giga(value: float | None) -> str:
 def percent(share: float | None) -> str:
     """Return a share as a percentage with one digit."""
     return "–" if share is None else f"{100 * share:.1f} %"
+
+
+def links(runs: Iterable[tuple[int, str]]) -> Markup:
+    """Return links from seeds to the pages of runs; made here at once, for the template would take twice as long."""
+    return Markup(" ").join(Markup(RUN.format(seed=int(seed), id=escape(run))) for seed, run in runs)
 
 
 def linked(text: str) -> Markup:

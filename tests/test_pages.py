@@ -13,8 +13,8 @@ import pytest
 from moesuite.benchmarks.speed.board import copies, write
 from moesuite.leaderboard.build import build
 from moesuite.significance import pareto
-from tests.boards import example, put, record_of
-from tests.conftest import ROOT
+from tests.boards import compute_of, example, put, record_of
+from tests.conftest import ROOT, Command
 
 AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
 GOOD = next(record.id for record in example() if record.router == "good" and record.seed == 0)
@@ -37,6 +37,16 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the pages of a benchmark of 1,000 contestants, of two seeds each."""
     folder = tmp_path_factory.mktemp("large")
     write(folder / "runs", copies(record_of("dense", 0), 2000, tasks=1, seeds=2), 2000)
+    build([str(folder / "runs")], folder / "site")
+    return folder / "site"
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the pages of runs on two machines."""
+    folder, there = tmp_path_factory.mktemp("mixed"), {"device": "GPU", "cpus": "8", "threads": "2"}
+    put(folder / "runs", [record_of("dense", seed) for seed in range(2)])
+    put(folder / "runs", [record_of("far", 0, environment=there, compute=compute_of(3.0, 1e9))])
     build([str(folder / "runs")], folder / "site")
     return folder / "site"
 
@@ -161,6 +171,29 @@ def test_filters_and_the_number_that_is_left(page: Any, site: Path) -> None:
     assert sorted(names(page)) == ["bad", "good"]
 
 
+def cells(page: Any) -> dict[str, dict[str, str]]:
+    """Return the text of every cell by router and heading."""
+    heads = page.eval_on_selector_all("#table thead button", "all => all.map(one => one.dataset.column)")
+    rows = page.eval_on_selector_all(
+        "#table tbody tr", "all => all.map(row => [...row.cells].map(c => c.textContent.trim()))"
+    )
+    return {row[1]: dict(zip(heads, row[1:], strict=True)) for row in rows}
+
+
+def test_times_are_those_of_one_machine(page: Any, mixed: Path) -> None:
+    visit(page, mixed, "tasks/mine.html")
+    shown = cells(page)
+    assert (shown["dense"]["latency"], shown["far"]["latency"], shown["far"]["step"]) == ("1", "–", "–")
+    assert "other hardware" in shown["far"]["labels"] and "other hardware" not in shown["dense"]["labels"]
+    page.select_option("#machine", "GPU, cpu, 8 CPUs, 2 threads")
+    shown = cells(page)
+    assert (shown["dense"]["latency"], shown["far"]["latency"]) == ("–", "3")
+    page.check("#only")
+    assert names(page) == ["far"]
+    page.select_option("#axis", "latency")
+    assert page.locator("#plot a").count() == 1
+
+
 def test_a_link_restores_the_view(page: Any, site: Path, browser: Any) -> None:
     visit(page, site, "tasks/mine.html")
     page.click("[data-column=router]")
@@ -191,11 +224,9 @@ def test_another_task_keeps_the_view(page: Any, site: Path) -> None:
 
 def test_the_table_shows_intervals_differences_groups_and_marks(page: Any, site: Path) -> None:
     visit(page, site, "tasks/mine.html")
-    cells = page.eval_on_selector_all(
-        "tr:has(a[href='../routers/good.html']) > *", "all => all.map(cell => cell.textContent.trim())"
-    )
-    assert cells[1:8] == ["good", "A", "vit", "0.9306 ± 0.0023", "5", "+0.0302 ± 0.0014", "1"]
-    assert "D? C? B? P?" in cells and cells[-1] == "0 1 2 3 4"
+    good = cells(page)["good"]
+    assert [*good.values()][:7] == ["good", "A", "vit", "0.9306 ± 0.0023", "5", "+0.0302 ± 0.0014", "1"]
+    assert good["checks"] == "D? C? B? P?" and good["runs"] == "0 1 2 3 4"
     assert page.text_content("tr:has(a[href='../routers/soft_one.html']) .warn") == "sees later tokens"
 
 
@@ -300,12 +331,21 @@ def test_the_overview_has_cells_without_a_result(page: Any, site: Path) -> None:
     assert cells[0] == "not run" and "group 3" in cells[1] and cells[-1] == "not ranked: no ranked result on text"
 
 
+def test_the_board_is_measured(browser: Any, command: Command, tmp_path: Path) -> None:
+    (record,) = put(tmp_path, [record_of("good", 0)])
+    done = command("moesuite.benchmarks.speed.board", f"record={record}", "count=300", "rounds=1", "rows=20")
+    expected = ("all records", "one record more", "MiB", "page of 20 rows", "kB", "first paint", "sort", "filter")
+    assert done.returncode == 0 and all(what in done.stdout for what in expected), done.stderr
+    wrong = command("moesuite.benchmarks.speed.board", "record=nowhere.json")
+    assert wrong.returncode == 2 and "record=nowhere.json: no such record" in wrong.stderr
+
+
 def test_a_thousand_rows_stay_small_and_answer(page: Any, large: Path) -> None:
     assert (large / "tasks" / "task_00.html").stat().st_size + sum(
         path.stat().st_size for path in (large / "static").iterdir()
     ) <= 600_000
     visit(page, large, "tasks/task_00.html")
-    assert page.locator("#table tbody tr").count() == 100
+    page.wait_for_function("document.querySelectorAll('#table tbody tr').length === 100")
     page.fill("#search", "router_19")
     assert page.text_content("#count").startswith("50 of 1000")
     page.fill("#search", "")

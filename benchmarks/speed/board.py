@@ -1,10 +1,10 @@
 """How long the leaderboard takes: many copies of one record, built whole and after one more, and opened in a browser.
 
-    python -m moesuite.benchmarks.speed.board record=runs/digits/soft/0123456789ab.json count=10000 rounds=5
+    python -m moesuite.benchmarks.speed.board record=runs/digits/soft/0123456789ab.json count=10000 rows=1000 rounds=5
 
 Copies differ in task, router, seed, setting and quality, and have the ids that follow. Seconds are those of the whole
 command, start of Python included; memory is the most that one of its processes holds. The browser (Chromium, if
-Playwright is installed) opens a benchmark of 1,000 contestants from its file, all its rows shown.
+Playwright is installed) opens a benchmark of as many contestants from its file, all its rows shown.
 """
 
 from __future__ import annotations
@@ -31,7 +31,6 @@ from moesuite.errors import UserError
 from moesuite.record import RunRecord, read_record, record_id, record_path
 
 TASKS, ROUTERS, SEEDS = 20, 20, 5
-PAGE = 1000  # contestants of the benchmark that the browser opens
 
 
 def copies(template: RunRecord, count: int, tasks: int = TASKS, seeds: int = SEEDS) -> Iterator[RunRecord]:
@@ -111,7 +110,7 @@ SORT = """async (what) => {
   }
   document.getElementById("table").getBoundingClientRect();  // layout is a part of the answer
   const answered = performance.now() - begun;
-  await new Promise((then) => setTimeout(then, 400));
+  await new Promise((then) => setTimeout(then, 1500));
   return answered;
 }"""
 
@@ -137,7 +136,8 @@ def in_browser(page_file: Path, rounds: int) -> dict[str, list[float]]:
 
 def measure(values: Values) -> None:
     """Measure and print."""
-    template, count, rounds = template_of(values["record"]), int(values["count"]), int(values["rounds"])
+    template = template_of(values["record"])
+    count, rows, rounds = (int(values[key]) for key in ("count", "rows", "rounds"))
     size = len(template.model_dump_json(indent=1))
     table = Table(title=f"{count} records of {size} bytes, {os.cpu_count()} cores, {rounds} rounds")
     for heading in ("what", "median", "least", "most"):
@@ -148,12 +148,12 @@ def measure(values: Values) -> None:
             table.add_row(what, *(f"{f(seconds):.2f} s" for f in (statistics.median, min, max)))
         most = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**10
         table.add_row("memory of a process", "", "", f"{most:.0f} MiB")
-        write(folder / "large", copies(template, PAGE * SEEDS, tasks=1), PAGE * SEEDS)
+        write(folder / "large", copies(template, rows * SEEDS, tasks=1), rows * SEEDS)
         seconds_of_build(folder / "large", folder / "page")
         (page,) = (folder / "page" / "tasks").iterdir()
         loaded = [page, *(page.parents[1] / "static").iterdir()]
         table.add_row(
-            f"page of {PAGE} rows with all that it loads", f"{sum(p.stat().st_size for p in loaded) / 1000:.0f} kB"
+            f"page of {rows} rows with all that it loads", f"{sum(p.stat().st_size for p in loaded) / 1000:.0f} kB"
         )
         for what, milliseconds in in_browser(page, rounds).items():
             table.add_row(what, *(f"{f(milliseconds):.0f} ms" for f in (statistics.median, min, max)))
@@ -176,4 +176,4 @@ def template_of(path: str) -> RunRecord:
 
 
 if __name__ == "__main__":
-    command(__doc__, measure, record="", count="10000", rounds="5")
+    command(__doc__, measure, record="", count="10000", rows="1000", rounds="5")

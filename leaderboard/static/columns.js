@@ -7,6 +7,7 @@ moesuite.columns = (board, state) => {
   const giga = (row, value) => value === null ? "–" : (row.uncounted ? "≥ " : "") + figure(value / 1e9);
   const share = (value) => value === null ? "–" : figure(100 * value, 3) + " %";
   const timing = (row, which) => { const found = row.timings[state.machine]; return found ? found[which] : null; };
+  const notes = (row) => state.machine && !row.timings[state.machine] ? [...row.labels, "other hardware"] : row.labels;
   const within = (mean, half, show) => show(mean) + (half === null ? "" : " ± " + figure(half, 2));
   const numeric = (id, label, value, text, more = {}) => ({ id, label, value, text: text || ((row) => figure(value(row))), numeric: true, ...more });
 
@@ -38,7 +39,7 @@ moesuite.columns = (board, state) => {
     numeric("entropy", "load entropy", (row) => row.entropy, null, { off: true }),
     { id: "checks", label: "certificate", value: (row) => row.checks, text: (row) => [...row.checks].map((mark, i) => "DCBP"[i] + SAID[mark][0]).join(" "), cell: marks },
     numeric("seconds", "training, s", (row) => row.seconds, null, { off: true }),
-    { id: "labels", label: "notes", value: (row) => row.labels.join(), text: (row) => row.labels.join("; "), cell: (row) => row.labels.flatMap((label) => [el("span", { class: label === "sees later tokens" ? "label warn" : "label", title: label === "sees later tokens" ? `${figure(100 * row.lookahead)} % of the outputs` : null }, label), " "]) },
+    { id: "labels", label: "notes", value: (row) => notes(row).join(), text: (row) => notes(row).join("; "), cell: (row) => notes(row).flatMap((label) => [el("span", { class: label === "sees later tokens" ? "label warn" : "label", title: label === "sees later tokens" ? `${figure(100 * row.lookahead)} % of the outputs` : null }, label), " "]) },
     { id: "runs", label: "runs", value: (row) => row.runs.join(), text: (row) => row.runs.join(" "), cell: (row) => row.runs.flatMap((run, i) => [el("a", { href: `../runs/${run}.html`, "aria-label": `run of seed ${row.values[i][0]} of ${row.router}, ${run}` }, String(row.values[i][0])), " "]) },
   ];
 };

@@ -2,7 +2,7 @@
 "use strict";
 Object.assign(moesuite, (() => {
   const { el, figure, signed, copy, tell, json } = moesuite;
-  const FIRST = 100;  // rows that are shown before one asks for all
+  const FIRST = 100, AT_ONCE = 40;  // rows that are shown before one asks for all; that are drawn before anything else happens
   const board = json("payload");
   const rows = board.rows.map((list, index) => {
     const row = Object.fromEntries(board.fields.map((name, i) => [name, list[i]]));
@@ -20,7 +20,7 @@ Object.assign(moesuite, (() => {
   const usual = (list) => { const counts = new Map(); for (const value of list) counts.set(value, (counts.get(value) || 0) + 1); return [...counts].sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1)).map(([value]) => value); };
   const machines = usual(rows.flatMap((row) => Object.keys(row.timings)));
   const FACETS = { setting: "Setting", backbone: "Backbone", size: "Size", router: "Router" };
-  const state = { sort: [], q: "", facets: { setting: [], backbone: [], size: [], router: [] }, machine: machines[0] || "", columns: [], selected: [], x: "executed", target: "", cx: "step", all: false };
+  const state = { sort: [], q: "", facets: { setting: [], backbone: [], size: [], router: [] }, machine: machines[0] || "", only: false, columns: [], selected: [], x: "executed", target: "", cx: "step", all: false };
   const columns = moesuite.columns(board, state);
   const usualColumns = columns.filter((column) => !column.off).map((column) => column.id);
   state.columns = usualColumns;
@@ -36,6 +36,7 @@ Object.assign(moesuite, (() => {
     state.x = given.get("x") || "executed";
     state.cx = given.get("cx") || "step";
     state.target = given.get("target") || "";
+    state.only = given.get("only") === "1";
     state.all = given.get("all") === "1";
   }
   function remember() {
@@ -44,6 +45,7 @@ Object.assign(moesuite, (() => {
     put("q", state.q);
     for (const name of Object.keys(FACETS)) put(name, state.facets[name].join("~"));
     put("machine", state.machine, machines[0]);
+    put("only", state.only ? "1" : "");
     put("columns", state.columns.join("~"), usualColumns.join("~"));
     put("select", state.selected.join("~"));
     put("x", state.x, "executed");
@@ -55,7 +57,7 @@ Object.assign(moesuite, (() => {
 
   function visible() {
     const words = state.q.toLowerCase().split(/\s+/).filter(Boolean);
-    const kept = rows.filter((row) => words.every((word) => row.text.includes(word)) && Object.entries(state.facets).every(([name, chosen]) => !chosen.length || chosen.includes(row[name])));
+    const kept = rows.filter((row) => (!state.only || row.timings[state.machine]) && words.every((word) => row.text.includes(word)) && Object.entries(state.facets).every(([name, chosen]) => !chosen.length || chosen.includes(row[name])));
     const by = state.sort.map(([id, way]) => [columns.find((column) => column.id === id), way]);
     const empty = (value) => value === null || value === undefined || value === "";
     return kept.sort((a, b) => {
@@ -103,9 +105,10 @@ Object.assign(moesuite, (() => {
   function body(found) {
     const key = state.columns.join() + state.machine;
     if (key !== madeFor) { made = new Map(); madeFor = key; }
-    table.tBodies[0].replaceChildren(...found.slice(0, FIRST).map(rowOf));
+    table.tBodies[0].remove();  // with all its rows at once: one by one takes longer
+    table.append(el("tbody", {}, found.slice(0, AT_ONCE).map(rowOf)));
     clearTimeout(growing);
-    if (state.all) grow(found, FIRST);
+    grow(state.all ? found : found.slice(0, FIRST), AT_ONCE);
     const more = document.getElementById("all");
     more.hidden = state.all || found.length <= FIRST;
     more.textContent = `Show all ${found.length} rows`;
@@ -144,6 +147,7 @@ Object.assign(moesuite, (() => {
       el("label", {}, "Search ", search),
       facets.map(([title, name, values]) => choice(title, values.map((value) => [value, value]), () => state.facets[name], (value, on) => { state.facets[name] = on ? [...state.facets[name], value] : state.facets[name].filter((other) => other !== value); update("filter"); })),
       machines.length ? el("label", {}, "Times of ", el("select", { id: "machine", change: (event) => { state.machine = event.target.value; update("all"); } }, machines.map((name) => el("option", { value: name, selected: name === state.machine }, name)))) : null,
+      machines.length > 1 ? el("label", {}, el("input", { type: "checkbox", id: "only", checked: state.only, change: (event) => { state.only = event.target.checked; update("filter"); } }), " hide other hardware") : null,
       choice("Columns", columns.map((column) => [column.id, column.label]), () => state.columns, (id, on) => { state.columns = columns.map((column) => column.id).filter((other) => other === id ? on : state.columns.includes(other)); update("all"); }),
       el("button", { type: "button", click: () => copy(markdown(), "the table as Markdown") }, "Copy as Markdown"),
       el("button", { type: "button", click: () => copy(latex(), "the table as LaTeX") }, "Copy as LaTeX"),
