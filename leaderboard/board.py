@@ -42,12 +42,15 @@ def boards(
 ) -> list[Board]:
     """Return the benchmarks of one task; data of another fingerprint, or another metric, is another benchmark.
 
+    Trials of a search are left to its study's page: the best of many is too good by luck.
+
     Args:
         entries: of the task, in any order.
         facts: settings and contestants by hash.
         certificates: by router.
     """
-    ordered = sorted(entries, key=lambda e: (e.data, e.primary, e.router, e.contestant, e.seed, e.created, e.id))
+    shown = [entry for entry in entries if entry.trial is None]
+    ordered = sorted(shown, key=lambda e: (e.data, e.primary, e.router, e.contestant, e.seed, e.created, e.id))
     parts = {key: list(group) for key, group in groupby(ordered, key=lambda e: (e.data, e.primary))}
     main = min(parts, key=lambda key: (-len(parts[key]), key), default=None)
     return [_board(parts[key], facts, certificates, main=key == main) for key in parts]

@@ -14,8 +14,8 @@ from moesuite.artifacts import Certificate
 from moesuite.leaderboard.board import Board, boards
 from moesuite.leaderboard.entry import Entry, digest
 from moesuite.leaderboard.overview import representatives
-from moesuite.leaderboard.pages import run_name, shared_pages, task_pages
-from moesuite.leaderboard.reading import Fresh, Known, Progress, certified, examined, selected
+from moesuite.leaderboard.pages import run_name, shared_pages, study_pages, task_pages
+from moesuite.leaderboard.reading import Fresh, Known, Progress, beside_records, examined, selected
 from moesuite.leaderboard.site import INDEX, KEPT, Site, generator
 from moesuite.leaderboard.store import listing
 
@@ -37,7 +37,7 @@ def check(places: Sequence[str], progress: Progress | None = None) -> Built:
     found = listing(places)
     known = examined(found.records, None, progress).known
     shown, problems = selected(found.records, known)
-    return Built(len(shown), len(known), problems + certified(found)[1])
+    return Built(len(shown), len(known), problems + beside_records(found)[2])
 
 
 def build(places: Sequence[str], out: Path, progress: Progress | None = None) -> Built:
@@ -64,15 +64,17 @@ def build(places: Sequence[str], out: Path, progress: Progress | None = None) ->
     # what a contradiction had hidden is shown again, though its file is as it was
     back = runs - set(before["runs"])
     fresh.take(examined([f for f in found.records if f.where in old and known[f.where].get("id") in back], site))
-    certificates, broken = certified(found)
+    certificates, studies, broken = beside_records(found)
     made, after = _boards(site, before, {where: known[where] for where in shown}, fresh, certificates)
     same = before["tasks"].keys() == after["tasks"].keys() and before.get("marks") == after["marks"]
     changed = after.pop("routers")
-    after["outputs"][""] = shared_pages(site, made, certificates, problems + broken, changed if same else None)
+    problems += broken
+    after["outputs"][""] = shared_pages(site, made, certificates, studies, problems, changed if same else None)
+    after["outputs"]["studies"] = study_pages(site, studies, runs)
     gone = {one["id"] for one in known.values() if "id" in one} | set(before["runs"])
     _forget(site, before, after["outputs"], gone - runs)
     site.keep(INDEX, {"generator": generator(), "files": known, "runs": sorted(runs), **after})
-    return Built(len(shown), len(fresh.known), problems + broken)
+    return Built(len(shown), len(fresh.known), problems)
 
 
 def _boards(

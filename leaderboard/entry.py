@@ -26,6 +26,7 @@ CONTESTANT = (
 )
 OF_DENSE = ("tile_depth", "upcycle", "upcycle_state", "init")  # what makes dense models differ
 SEEDS = {"seed", "router_seed"}
+ASIDE = {"allow_noncausal", "study", "trial"}  # what labels tell
 # options that say where and how data is read, not what; those of validation change no result either
 FREE = {
     "task": {"source", "licence", "size", "recipe", "cache", "strict", "hub", "revision", "config", "name", "family"},
@@ -54,6 +55,7 @@ class Entry(Part):
     Attributes:
         where: file of the record.
         setting: hash of what all contestants of a head-to-head share; `contestant`: of what they differ in.
+        trial: number in the search of `study`; None: not of a search, and shown among others.
         hardware: machine that it ran on; times of others are not compared with it.
         metrics: (value, whether smaller is better, examples) by name.
         curve: (step, seconds, FLOPs, quality); health: (step, entropy, dropped, dead).
@@ -98,6 +100,8 @@ class Entry(Part):
     version: str
     created: str
     hub: str
+    study: str
+    trial: int | None
     curve: list[tuple[int, float, float, float]]
     health: list[tuple[int, float, float, int]]
 
@@ -128,6 +132,8 @@ def entry_of(record: RunRecord, where: str) -> tuple[Entry, dict[str, Facts]]:
         dirty=record.git_dirty,
         version=record.environment.get("moesuite", ""),
         hub=str(record.config.get("task", {}).get("hub") or ""),
+        study=str(record.config.get("study") or ""),
+        trial=record.config.get("trial"),
         curve=[(p.step, short(p.seconds), short(p.flops), short(p.quality)) for p in thinned(record.curve)],
         health=[
             (p.step, short(p.entropy), short(p.dropped or 0.0), p.dead or 0)
@@ -178,7 +184,7 @@ def setting_of(record: RunRecord) -> Facts:
     """Return what contestants share: task options, backbone, optimizer, batch and budget, as flat names."""
     found: Facts = {}
     for key, value in record.config.items():
-        if key in CONTESTANT or key in SEEDS or key in OUTSIDE or key == "allow_noncausal":
+        if key in CONTESTANT or key in SEEDS or key in OUTSIDE or key in ASIDE:
             continue
         options = value if isinstance(value, dict) else {"": value}
         for name, option in options.items():

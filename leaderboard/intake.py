@@ -6,11 +6,11 @@ import json
 import math
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from moesuite.artifacts import Certificate
+from moesuite.artifacts import Certificate, StudyRecord
 from moesuite.errors import UserError
 from moesuite.leaderboard.store import File, read
 from moesuite.record import SCHEMA, RunRecord, record_id
@@ -107,17 +107,21 @@ def same_content(one: str, other: str) -> bool:
     return bool(json.loads(read(one)) == json.loads(read(other)))
 
 
-def certificate(file: File) -> Certificate:
-    """Read a certificate.
+Kind = TypeVar("Kind", Certificate, StudyRecord)
+
+
+def beside(file: File, kind: type[Kind]) -> Kind:
+    """Read a certificate or a study.
 
     Raises:
         UserError: for what is none, and why.
     """
     try:
-        return Certificate.model_validate_json(read(file.where))
+        return kind.model_validate_json(read(file.where))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise UserError(f"not a certificate: {where}{': ' * bool(where)}{first['msg'].lower()}") from None
+        what = "certificate" if kind is Certificate else "study"
+        raise UserError(f"not a {what}: {where}{': ' * bool(where)}{first['msg'].lower()}") from None
     except OSError as error:
         raise UserError(f"cannot be read: {error.strerror or error}") from None

@@ -8,7 +8,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from moesuite.artifacts import Certificate
+from moesuite.artifacts import Certificate, StudyRecord
 from moesuite.leaderboard import exports
 from moesuite.leaderboard.board import Board, slug
 from moesuite.leaderboard.claims import compared
@@ -92,6 +92,7 @@ def shared_pages(
     site: Site,
     made: Sequence[Board],
     certificates: Mapping[str, Certificate],
+    studies: Mapping[str, StudyRecord],
     problems: Sequence[str],
     changed: set[str] | None,
 ) -> list[str]:
@@ -100,7 +101,7 @@ def shared_pages(
     Args:
         site: to write to.
         made: all benchmarks.
-        certificates: by router.
+        certificates, studies: by router, and by name.
         problems: a line for each file that is left out.
         changed: routers whose pages are to be made anew; None: all.
     """
@@ -113,6 +114,7 @@ def shared_pages(
             view=view,
             slug=slug,
             problems=len(problems),
+            studies=sorted(studies.values(), key=lambda study: (study.task, study.name)),
             others=[b for b in made if b not in view.boards],
         ),
         "method.html": render("method.html", root="", title="Method"),
@@ -127,6 +129,18 @@ def shared_pages(
     for name, text in files.items():
         site.write(name, text)
     return sorted({*files, *(f"routers/{slug(router)}.html" for router in routers)})
+
+
+def study_pages(site: Site, studies: Mapping[str, StudyRecord], runs: set[str]) -> list[str]:
+    """Write the pages of studies, with links to those of their `runs` that are shown; return the names of the files."""
+    names = list[str]()
+    for name, study in sorted(studies.items()):
+        known = {trial.run for trial in study.trials} | set(study.winner)
+        values = {"study": study, "task": slug(study.task), "router": slug(study.router), "runs": runs}
+        payload = {**study.model_dump(), "runs": sorted(known & runs)}
+        names.append(f"studies/{slug(name)}.html")
+        site.write(names[-1], render("study.html", root="../", title=name, payload=data(payload), **values))
+    return names
 
 
 def router_page(router: str, made: Sequence[Board], view: Overview, certificate: Certificate | None) -> str:

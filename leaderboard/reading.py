@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from moesuite.artifacts import Certificate
+from moesuite.artifacts import Certificate, StudyRecord
 from moesuite.errors import UserError
 from moesuite.leaderboard.board import slug
 from moesuite.leaderboard.entry import Facts, entry_of
-from moesuite.leaderboard.intake import certificate, same_content, take
+from moesuite.leaderboard.intake import beside, same_content, take
 from moesuite.leaderboard.pages import run_name, run_page
 from moesuite.leaderboard.site import Site
 from moesuite.leaderboard.store import File, Listing
@@ -107,14 +107,17 @@ def selected(files: Sequence[File], known: dict[str, Known]) -> tuple[list[str],
     return shown, problems
 
 
-def certified(found: Listing) -> tuple[dict[str, Certificate], list[str]]:
-    """Return the certificates by router, the first place's before others', and a line for what is none."""
-    certificates: dict[str, Certificate] = {}
-    problems = []
-    for file in found.certificates:
+def beside_records(found: Listing) -> tuple[dict[str, Certificate], dict[str, StudyRecord], list[str]]:
+    """Return certificates by router, studies by name, the first place's before others', and a line for what is none."""
+    certificates, studies, problems = dict[str, Certificate](), dict[str, StudyRecord](), list[str]()
+    for file in found.certificates + found.studies:
         try:
-            one = certificate(file)
-            certificates.setdefault(one.router, one)
+            if file in found.certificates:
+                certificate = beside(file, Certificate)
+                certificates.setdefault(certificate.router, certificate)
+            else:
+                study = beside(file, StudyRecord)
+                studies.setdefault(study.name, study)
         except UserError as error:
             problems.append(f"{file.where}: {error}")
-    return certificates, problems
+    return certificates, studies, problems

@@ -11,7 +11,7 @@ from typing import Any
 from moesuite.artifacts import ROUTING
 from moesuite.errors import UserError
 
-CERTIFICATES = "certificates"
+CERTIFICATES, STUDIES = "certificates", "studies"
 
 
 @dataclass(frozen=True)
@@ -40,21 +40,24 @@ class Listing:
 
     records: list[File]
     certificates: list[File]
+    studies: list[File]
 
 
 def listing(places: Sequence[str]) -> Listing:
-    """List `<place>/<task>/<router>/<id>.json` and `<place>/certificates/<router>.json`.
+    """List `<place>/<task>/<router>/<id>.json`, `<place>/certificates/<router>.json` and `<place>/studies/<name>.json`.
 
     Raises:
         UserError: for a place that does not exist, cannot be reached, or needs a package that is not installed.
     """
-    found = Listing([], [])
+    found = Listing([], [], [])
     for place in places:
         known = _remote(place) if "://" in place else _local(place)
         for name, stamp in sorted(known.items()):
             parts = name.split("/")
             if len(parts) == 2 and parts[0] == CERTIFICATES:
                 found.certificates.append(File(_join(place, name), stamp))
+            elif len(parts) == 2 and parts[0] == STUDIES:
+                found.studies.append(File(_join(place, name), stamp))
             elif len(parts) == 3:
                 beside = f"{name.removesuffix('.json')}/{ROUTING}"
                 routing = _join(place, beside) if beside in known else ""

@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -18,6 +18,7 @@ from moesuite.module import MoEModule
 from moesuite.record import CurvePoint
 from moesuite.stats import Counts, health
 
+Watch = Callable[[int, float], None]  # step, quality
 REFRESHES = 2  # of the progress bar, in a second: Lightning's 100 compete with training for the processor
 
 
@@ -102,6 +103,19 @@ class Curve(L.Callback):
         """Stop the clock."""
         self._tick()
         self._since = None
+
+
+class Watched(L.Callback):
+    """Shows each evaluation to whoever follows the run, and may stop it by raising `Pruned`."""
+
+    def __init__(self, watch: Watch) -> None:
+        self.watch = watch
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Show step and quality."""
+        assert isinstance(pl_module, MoEModule)
+        if not trainer.sanity_checking:
+            self.watch(trainer.global_step, pl_module.results[pl_module.task.primary.name])
 
 
 def _health(counts: Collection[Counts]) -> dict[str, Any]:

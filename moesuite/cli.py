@@ -9,6 +9,7 @@ from moesuite.errors import unknown
 
 VERBS = {
     "run": "train and measure one router on one task, or a sweep with -m",
+    "tune": "search capacity, slots, experts, a router's own parameters, the optimizer",
     "certify": "measure how routers behave: causality, determinism, gradients, ...",
     "profile": "account a configuration without training: FLOPs, parameters, memory",
     "compute": "cost tables of papers, recomputed",

@@ -77,6 +77,8 @@ class RunConfig(Section):
     upcycle: str | None = None
     upcycle_state: Literal["resume", "fresh_optimizer", "weights"] | None = None
     tile_depth: int = Field(1, ge=1, le=64)
+    study: str | None = None
+    trial: int | None = Field(None, ge=0)
     records: str = "runs"
     force: bool = False
     measure: bool = True

@@ -16,6 +16,10 @@ class RunFailed(RuntimeError):
     """A run that could not be finished (for example a loss that is not finite); its record says why."""
 
 
+class Pruned(RunFailed):
+    """A trial that was stopped because others of its study were better by then; its record says so."""
+
+
 def nearest(name: str, options: Iterable[str], count: int = 3) -> list[str]:
     """Return up to `count` of `options` that look most like `name`, best first; all of them if few look alike."""
     options = sorted(options)

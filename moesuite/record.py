@@ -23,7 +23,7 @@ SCHEMA = 2
 # options that change how a run is shown or stored, not what comes out
 OUTSIDE = {"records", "force", "logger", "measure", "energy"}
 OUTSIDE_TRAINER = {"enable_progress_bar", "enable_model_summary", "enable_checkpointing", "log_every_n_steps"}
-Status = Literal["ok", "failed", "interrupted"]
+Status = Literal["ok", "failed", "interrupted", "pruned"]
 
 
 class Quality(Part):

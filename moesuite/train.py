@@ -12,11 +12,11 @@ from torch.utils.data import IterableDataset
 from moesuite.accounting import account, first_tensor
 from moesuite.artifacts import Example, Looked, routing_path
 from moesuite.build import build_models, shared_task
-from moesuite.callbacks import Curve, Interruption
+from moesuite.callbacks import Curve, Interruption, Watch, Watched
 from moesuite.compute import combine
 from moesuite.config import Data, RunConfig
 from moesuite.energy import Meter
-from moesuite.errors import RunFailed, UserError
+from moesuite.errors import Pruned, RunFailed, UserError
 from moesuite.handover import Handover
 from moesuite.identity import identity
 from moesuite.loading import ResumableLoader, eval_loader, total_steps, train_loader
@@ -48,8 +48,8 @@ from moesuite.trainer import build_trainer
 class Run:
     """One run, from configuration to record. Its steps are called in the order of `fit`."""
 
-    def __init__(self, config: RunConfig, command: str) -> None:
-        self.config, self.command = config.resolved(), command
+    def __init__(self, config: RunConfig, command: str, watch: Watch | None = None) -> None:
+        self.config, self.command, self.watch = config.resolved(), command, watch
         self.task = shared_task(config.task)
         self.identity = identity(self.config, self.task)
         self.path = record_path(config.records, self.task.name, config.router["name"], self.identity.id)
@@ -71,7 +71,8 @@ class Run:
         self.meter = Meter(self.config.energy)
         self.curve = Curve(self.expected.training.executed.total * self.config.data.batch_size)
         self.interruption = Interruption(self.checkpoint)
-        self.trainer = build_trainer(self.config, self.folder, [self.curve, self.interruption])
+        watched = [] if self.watch is None else [Watched(self.watch)]
+        self.trainer = build_trainer(self.config, self.folder, [self.curve, self.interruption, *watched])
         self.data = self._data(forward.output)
         if self.task.dataset("train") is None and self.trainer.max_epochs != 0:
             raise UserError(f"{self.task.name}: no training split; type trainer.max_epochs=0 to evaluate only")
@@ -200,12 +201,13 @@ class Run:
         )
 
 
-def fit(config: RunConfig, command: str = "") -> tuple[RunRecord, Path]:
+def fit(config: RunConfig, command: str = "", watch: Watch | None = None) -> tuple[RunRecord, Path]:
     """Run `config` from data to record; a run that is already recorded is not run again unless `force` is set.
 
     Args:
         config: checked configuration, for example of `moesuite.compose("task=digits", "router=soft")`.
         command: what reproduces the run, for the record.
+        watch: called with (step, quality) after each evaluation on the validation split; may raise `Pruned`.
 
     Returns:
         The record and its path.
@@ -218,7 +220,7 @@ def fit(config: RunConfig, command: str = "") -> tuple[RunRecord, Path]:
     """
     quiet()
     keep_freed_memory()
-    run = Run(config, command)
+    run = Run(config, command, watch)
     if run.path.exists() and not config.force and (done := read_record(run.path)).status == "ok":
         return done, run.path
     run.build()
@@ -230,6 +232,9 @@ def fit(config: RunConfig, command: str = "") -> tuple[RunRecord, Path]:
         compute = measure(run.model, run.dense, run.task, run.example, config, run.expected, run.step, context)
     except KeyboardInterrupt:
         run.save(run.record("interrupted", "Ctrl-C"), [])
+        raise
+    except Pruned as error:
+        run.save(run.record("pruned", str(error)), [])
         raise
     except (RunFailed, UserError) as error:  # an image that turns out unreadable is found only now
         run.save(run.record("failed", str(error)), [])

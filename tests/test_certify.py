@@ -81,7 +81,7 @@ def test_the_command_writes_json_and_a_table(command: Command, tmp_path: Path) -
     assert done.returncode == 0, done.stderr
     assert "token_choice" in done.stdout and "causal" in done.stdout
     found = json.loads((tmp_path / "runs" / "certificates" / "token_choice.json").read_text())
-    assert found["options"] == {"k": 2} and found["num_experts"] == 4
+    assert (found["options"]["k"], found["options"]["balance_weight"]) == (2, 0.01) and found["num_experts"] == 4
     assert found["checks"]["causal"]["holds"] is False and found["checks"]["deterministic"]["holds"] is True
 
 

@@ -1,0 +1,101 @@
+"""What a tuning command asks for. Imports no torch, so that a mistyped word is told at once."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from moesuite.errors import UserError, unknown
+from moesuite.plugins import router_names
+from moesuite.space import read_space
+
+DEFAULTS = {
+    "tune": "",
+    "trials": "30",
+    "objective": "quality",
+    "max_gflop": "",
+    "max_ms": "",
+    "max_dropped": "",
+    "pruner": "none",
+    "winner": "3",
+    "study": "",
+    "storage": "",
+    "workers": "1",
+}
+PRUNERS = ("none", "median", "hyperband")
+QUIET = ("trainer.enable_progress_bar=false", "logger=none")  # unless asked for
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A command: its own values, lines of the space, router, and the words of every run."""
+
+    values: dict[str, str]
+    own: dict[str, str]
+    router: str
+    words: tuple[str, ...]
+    given: tuple[str, ...]
+
+    @property
+    def records(self) -> Path:
+        """Folder of run records."""
+        return Path(next((word.partition("=")[2] for word in self.words if word.startswith("records=")), "runs"))
+
+
+def parse(words: Sequence[str]) -> Asked:
+    """Read the command line.
+
+    Raises:
+        UserError: for a value that is not allowed.
+    """
+    values, own, rest, router = dict(DEFAULTS), dict[str, str](), [], "token_choice"
+    for word in words:
+        key, _, value = word.partition("=")
+        if key in DEFAULTS:
+            values[key] = value
+        elif key.startswith("tune.space."):
+            own[key.removeprefix("tune.space.")] = value
+        elif key == "router":
+            router = value
+        elif key in ("seed", "trial") or word == "-m":
+            raise UserError(
+                f"{word}: a study sets it itself; type winner=<number of fresh seeds> for the seeds of its end"
+            )
+        else:
+            rest.append(word)
+    for key in ("trials", "winner", "workers"):
+        if not values[key].isdecimal() or (key != "winner" and int(values[key]) < 1):
+            raise UserError(f"{key}={values[key]}: allowed are whole numbers; type for example {key}={DEFAULTS[key]}")
+    if values["pruner"] not in PRUNERS:
+        raise unknown("pruner", values["pruner"], PRUNERS, "pruner=median")
+    if values["pruner"] != "none" and "," in values["objective"]:
+        raise UserError(
+            f"pruner={values['pruner']} with objective={values['objective']}: a trial that is behind in one "
+            "objective may be on the front by the other, so these are not pruned; type pruner=none"
+        )
+    quiet = [word for word in QUIET if not any(own_word.startswith(word.partition("=")[0]) for own_word in rest)]
+    return Asked(values, own, router, (*rest, *quiet), tuple(words))
+
+
+def of_each_router(asked: Asked) -> list[Asked]:
+    """Return the command of each router: for router=all of all that have something to search, with equal budgets."""
+    if asked.router != "all":
+        return [asked]
+    found = []
+    for router in router_names():
+        try:
+            read_space(asked.values["tune"] or None, asked.own, router)
+        except UserError:
+            continue
+        study = asked.values["study"] and f"{asked.values['study']}_{router}"
+        found.append(replace(asked, router=router, values={**asked.values, "study": study}))
+    if not found:
+        raise UserError(f"tune={asked.values['tune']}: no router has anything to search there; type tune=capacity")
+    return found
+
+
+def command_of(asked: Asked) -> str:
+    """Return the command of a study."""
+    return shlex.join(["python", "-m", "moesuite.tune", *asked.given])

@@ -1,0 +1,135 @@
+"""The work of one worker on one study: trials until the budget is spent, then the winner on fresh seeds."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shlex
+import time
+from functools import partial
+
+import optuna
+from optuna.trial import TrialState
+from rich.console import Console
+
+from moesuite.artifacts import StudyRecord
+from moesuite.asked import Asked, command_of
+from moesuite.build import declare_task
+from moesuite.composition import compose
+from moesuite.config import RunConfig
+from moesuite.errors import RunFailed, UserError
+from moesuite.space import read_space
+from moesuite.studies import study_record, write_study
+from moesuite.study import BEYOND, Plan, allowed, best, is_open, open_storage, open_study, recover
+from moesuite.train import fit
+from moesuite.trials import LIMITS, Search, directions, options_of, parse_objectives, run_trial
+
+WINNER_SEED = 1000  # first of the fresh seeds
+POLL = 1.0  # seconds between looks at trials of other workers
+
+
+def search(asked: Asked) -> StudyRecord:
+    """Work on a study until its budget is spent; the worker that ends last runs the winner.
+
+    Raises:
+        UserError: for bad input, before a trial begins, or a storage that cannot be reached.
+    """
+    console = Console(stderr=True)
+    plan, found, config = planned(asked)
+    where = asked.values["storage"] or str(asked.records / "studies" / f"{plan.name}.journal")
+    optuna.logging.set_verbosity(logging.WARNING)
+    study = open_study(plan, open_storage(where, console.print), os.getpid(), pruner(asked.values["pruner"]))
+    budget = int(asked.values["trials"])
+    write = partial(_write, asked, plan, found, config, study)
+    while is_open(study, budget):
+        if lost := recover(study):
+            console.print(f"{lost} trial{'s' * (lost > 1)} of workers that died: run again")
+        trial = study.ask()
+        if trial.number >= allowed(study, budget):  # another worker took the last one
+            trial.set_user_attr(BEYOND, True)
+            study.tell(trial, state=TrialState.FAIL)
+            continue
+        run_trial(found, study, trial)
+        tell(console, study, trial.number, budget)
+        write([])
+    winner = int(asked.values["winner"])
+    if winner and len(plan.objectives) == 1:
+        wait_for_others(study)
+    runs = rerun(found, study, winner, console) if len(plan.objectives) == 1 else []
+    return write(runs)
+
+
+def planned(asked: Asked) -> tuple[Plan, Search, RunConfig]:
+    """Return what is to be done; every check of the command happens here."""
+    objectives = parse_objectives(asked.values["objective"])
+    limits = {key: limit(key, asked.values[key]) for key in LIMITS if asked.values[key]}
+    words = (f"router={asked.router}", *asked.words)
+    if "latency" not in objectives and "max_ms" not in limits and not any(w.startswith("measure=") for w in words):
+        words += ("measure=false",)
+    config = compose(*words)
+    space = read_space(asked.values["tune"] or None, asked.own, asked.router)
+    for parameter in space:  # an option that does not exist, or a value out of its range, is told before any trial
+        for value in parameter.values if parameter.form == "choice" else parameter.values[:1]:
+            compose(*words, *options_of({parameter.name: value}))
+    name = asked.values["study"] or "_".join(filter(None, (config.task["name"], asked.router, asked.values["tune"])))
+    larger = declare_task(config.task).primary.direction == "max"
+    kept = tuple(word for word in words if not word.startswith("records="))
+    plan = Plan(name, space, objectives, directions(objectives, larger), kept)
+    return plan, Search(name, words, space, objectives, limits), config
+
+
+def limit(key: str, text: str) -> float:
+    """Return a limit; raises `UserError` for what is no positive number."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise UserError(f"{key}={text}: allowed are numbers from 0 on; type for example {key}=1")
+    return value
+
+
+def pruner(name: str) -> optuna.pruners.BasePruner:
+    """Return what stops trials early."""
+    if name == "median":
+        return optuna.pruners.MedianPruner(n_startup_trials=5)
+    return optuna.pruners.HyperbandPruner() if name == "hyperband" else optuna.pruners.NopPruner()
+
+
+def tell(console: Console, study: optuna.Study, number: int, budget: int) -> None:
+    """Say how a trial ended."""
+    trial = study.get_trials(deepcopy=False)[number]
+    values = ", ".join(f"{value:.4g}" for value in trial.values or []) or trial.user_attrs.get("reason", "")
+    options = ", ".join(f"{name}={value}" for name, value in trial.params.items())
+    console.print(f"[{number + 1}/{budget}] {trial.state.name.lower()}  {values}  {options}", highlight=False)
+
+
+def wait_for_others(study: optuna.Study) -> None:
+    """Wait until no worker that is alive has a trial."""
+    while any(trial.state == TrialState.RUNNING for trial in study.get_trials(deepcopy=False)):
+        recover(study)
+        time.sleep(POLL)
+
+
+def rerun(found: Search, study: optuna.Study, seeds: int, console: Console) -> list[str]:
+    """Run the best trial's options on fresh seeds: what is best of many is too good by luck. Return the runs' ids."""
+    runs = []
+    for winner in best(study):
+        for seed in range(WINNER_SEED, WINNER_SEED + seeds):
+            words = [*found.words, *options_of(winner.params), f"study={found.study}", f"seed={seed}"]
+            try:
+                record, path = fit(compose(*words), shlex.join(["python", "-m", "moesuite.run", *words]))
+            except (RunFailed, UserError) as error:
+                console.print(f"seed {seed} of the winner failed: {error}")
+                continue
+            console.print(f"winner, seed {seed}: {record.primary} {record.quality[record.primary].value:.4g}")
+            runs.append(path.stem)
+    return runs
+
+
+def _write(
+    asked: Asked, plan: Plan, found: Search, config: RunConfig, study: optuna.Study, winner: list[str]
+) -> StudyRecord:
+    record = study_record(plan, found, study, config, command_of(asked), int(asked.values["trials"]), winner)
+    write_study(asked.records, record)
+    return record

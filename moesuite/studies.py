@@ -1,0 +1,108 @@
+"""The record of a study, for the leaderboard, and its end on the console."""
+
+from __future__ import annotations
+
+import warnings
+from functools import partial
+from pathlib import Path
+
+import optuna
+from optuna.importance import FanovaImportanceEvaluator, get_param_importances
+from optuna.trial import FrozenTrial, TrialState
+from rich.console import Console
+from rich.table import Table
+
+from moesuite.artifacts import StudyRecord, TrialRecord
+from moesuite.config import RunConfig
+from moesuite.record import write_text
+from moesuite.study import BEYOND, Plan, best
+from moesuite.trials import Search
+
+ENOUGH = 4  # finished trials for importances
+
+
+def study_record(
+    plan: Plan, found: Search, study: optuna.Study, config: RunConfig, command: str, budget: int, winner: list[str]
+) -> StudyRecord:
+    """Return the record of a study as it stands; `winner`: ids of the runs on fresh seeds, empty before the end."""
+    trials = [trial for trial in study.get_trials(deepcopy=False) if not trial.user_attrs.get(BEYOND)]
+    over = not any(trial.state in (TrialState.RUNNING, TrialState.WAITING) for trial in trials)
+    return StudyRecord(
+        name=plan.name,
+        task=config.task["name"],
+        router=config.router["name"],
+        command=command,
+        budget=budget,
+        space=plan.described["space"],
+        objectives=list(plan.objectives),
+        directions=list(plan.directions),
+        constraints=found.limits,
+        trials=[_trial(trial) for trial in trials],
+        best=[trial.number for trial in best(study)],
+        importances=importances(study, plan.objectives) if over and len(trials) >= budget else {},
+        winner=winner,
+    )
+
+
+def _trial(trial: FrozenTrial) -> TrialRecord:
+    kept = trial.user_attrs
+    return TrialRecord(
+        number=trial.number,
+        state=trial.state.name.lower(),
+        params=trial.params,
+        values=list(trial.values) if trial.values else None,
+        violated=[name for name, over in trial.constraints.items() if over > 0],
+        steps=list(trial.intermediate_values.items()) or [tuple(point) for point in kept.get("points", [])],
+        run=kept.get("run", ""),
+        command=kept.get("command", ""),
+        reason=kept.get("reason", ""),
+        seconds=trial.duration.total_seconds() if trial.duration else None,
+        retry_of=kept.get("retry_of"),
+    )
+
+
+def importances(study: optuna.Study, objectives: tuple[str, ...]) -> dict[str, dict[str, float]]:
+    """Return how much of each objective's variance the parameters explain (fANOVA); empty for too few trials."""
+    if len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))) < ENOUGH:
+        return {}
+    found = {}
+    for index, name in enumerate(objectives):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                shares = get_param_importances(
+                    study, evaluator=FanovaImportanceEvaluator(seed=0), target=partial(_value, index)
+                )
+            except (RuntimeError, ValueError):  # all values are the same
+                continue
+        found[name] = {parameter: round(share, 4) for parameter, share in shares.items()}
+    return found
+
+
+def _value(index: int, trial: FrozenTrial) -> float:
+    return trial.values[index]
+
+
+def write_study(records: Path, record: StudyRecord) -> Path:
+    """Write the record of a study; return its path."""
+    path = records / "studies" / f"{record.name}.json"
+    write_text(path, record.model_dump_json(indent=1) + "\n")
+    return path
+
+
+def show(record: StudyRecord) -> None:
+    """Print the best trials of a study."""
+    console = Console()
+    table = Table(title=f"{record.name}: {len(record.trials)} trials", title_justify="left")
+    for heading in ("trial", *record.objectives, *record.space):
+        table.add_column(heading)
+    chosen = {trial.number: trial for trial in record.trials}
+    for number in record.best:
+        trial = chosen[number]
+        values = [f"{value:.4g}" for value in trial.values or []]
+        table.add_row(str(number), *values, *(str(trial.params.get(name, "–")) for name in record.space))
+    console.print(table)
+    if not record.best:
+        console.print("no trial finished within the constraints")
+    states = {state: sum(trial.state == state for trial in record.trials) for state in ("pruned", "fail")}
+    console.print(", ".join(f"{count} {state}" for state, count in states.items() if count) or "all trials finished")

@@ -1,0 +1,205 @@
+"""A study: trials in a storage that outlives its workers; any number may share it, and each may die at any time."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import optuna
+from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from moesuite.errors import UserError
+from moesuite.significance import Direction, pareto
+from moesuite.space import Space
+
+BEAT, GRACE = 10.0, 60.0  # seconds between signs of life, and without one until a trial counts as lost
+TRIES, WAIT = 4, 1.0  # to reach a storage; seconds before the second try, doubled each time
+WORKER, ALIVE, LOST, BEYOND = "worker", "alive", "lost", "beyond"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What makes two commands work on the same study.
+
+    Attributes:
+        name: of the study.
+        space: what is searched.
+        objectives: quality, flops, latency; directions: maximize or minimize, of each.
+        words: of every run.
+    """
+
+    name: str
+    space: Space
+    objectives: tuple[str, ...]
+    directions: tuple[Literal["maximize", "minimize"], ...]
+    words: tuple[str, ...]
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """The plan as the storage keeps it."""
+        return {
+            "space": {parameter.name: parameter.text for parameter in self.space},
+            "objectives": list(self.objectives),
+            "words": list(self.words),
+        }
+
+
+def open_storage(where: str, say: Callable[[str], None] = print) -> BaseStorage:
+    """Open a journal file, or a database by its address.
+
+    Raises:
+        UserError: if it cannot be reached, after several tries.
+    """
+    for attempt in range(TRIES):
+        try:
+            if "://" in where:
+                return RDBStorage(where)
+            Path(where).parent.mkdir(parents=True, exist_ok=True)
+            return JournalStorage(JournalFileBackend(where))
+        except ImportError as error:
+            raise UserError(f"storage={where}: {str(error).splitlines()[0]}; install the driver it names") from None
+        except Exception as error:  # each database's driver has its own
+            reason = str(error).splitlines()[0]
+            if attempt < TRIES - 1:
+                say(f"storage={where} cannot be reached ({reason}); trying again in {WAIT * 2**attempt:g} s")
+                time.sleep(WAIT * 2**attempt)
+    raise UserError(
+        f"storage={where} cannot be reached: {reason}; what the study holds is as it was; allowed: the path of a file, "
+        "or an address such as postgresql://user:password@host/database"
+    )
+
+
+def open_study(plan: Plan, storage: BaseStorage, seed: int, pruner: optuna.pruners.BasePruner) -> optuna.Study:
+    """Return the study of a plan, a new one or the one that is there.
+
+    Raises:
+        UserError: if another plan has a study of that name, with the difference.
+    """
+    sampler = optuna.samplers.TPESampler(
+        seed=seed + os.getpid() % 1000 if storage_has(storage, plan.name) else seed,  # workers must not draw the same
+        multivariate=True,
+    )
+    study = optuna.create_study(
+        storage=storage,
+        study_name=plan.name,
+        sampler=sampler,
+        pruner=pruner,
+        directions=list(plan.directions),
+        load_if_exists=True,
+    )
+    kept = study.user_attrs.get("plan")
+    if kept is None:
+        study.set_user_attr("plan", plan.described)
+    elif difference := apart(kept, plan.described):
+        raise UserError(
+            f"study={plan.name} is there already with {difference}; allowed: the same plan, to go on with it; type "
+            f"another name, for example study={plan.name}_2"
+        )
+    return study
+
+
+def storage_has(storage: BaseStorage, name: str) -> bool:
+    """Return whether a study is there."""
+    return any(study.study_name == name for study in storage.get_all_studies())
+
+
+def apart(kept: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
+    """Return in what two plans differ; empty for nothing."""
+    spaces = kept["space"], asked["space"]
+    for name in sorted(spaces[0].keys() | spaces[1].keys()):
+        ours, theirs = (space.get(name, "nothing") for space in spaces)
+        if ours != theirs:
+            return f"{name}={ours} in its space, where this one has {theirs}"
+    for key in ("objectives", "words"):
+        if kept[key] != asked[key]:
+            return f"{key} {' '.join(kept[key])}, where this one has {' '.join(asked[key])}"
+    return ""
+
+
+def recover(study: optuna.Study) -> int:
+    """Give trials of workers that died to others; return how many."""
+    found = 0
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        if not _is_lost(trial):
+            continue
+        try:
+            study._storage.set_trial_user_attr(trial._trial_id, LOST, True)
+            study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+        except UpdateFinishedTrialError:  # another worker was faster
+            continue
+        study.enqueue_trial(trial.params, user_attrs={"retry_of": trial.number})
+        found += 1
+    return found
+
+
+def _is_lost(trial: FrozenTrial) -> bool:
+    host, _, pid = trial.user_attrs.get(WORKER, "::0").rpartition(":")
+    if host == socket.gethostname():
+        return not Path(f"/proc/{pid}").exists() if Path("/proc").is_dir() else _is_silent(trial)
+    return _is_silent(trial)
+
+
+def _is_silent(trial: FrozenTrial) -> bool:
+    begun = trial.datetime_start.timestamp() if trial.datetime_start else 0.0
+    return time.time() - trial.user_attrs.get(ALIVE, begun) > GRACE
+
+
+@contextmanager
+def alive(trial: Trial) -> Iterator[None]:
+    """Give signs of life while a trial runs."""
+    trial.set_user_attr(WORKER, f"{socket.gethostname()}:{os.getpid()}")
+    over = threading.Event()
+
+    def beat() -> None:
+        while not over.wait(BEAT):
+            try:
+                trial.set_user_attr(ALIVE, time.time())
+            except (StorageInternalError, OSError):  # it may be back at the next beat
+                continue
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def allowed(study: optuna.Study, budget: int) -> int:
+    """Return the number from which on a trial is beyond the budget: lost ones, and others beyond it, do not count."""
+    trials = study.get_trials(deepcopy=False)
+    return budget + sum(bool(trial.user_attrs.get(LOST) or trial.user_attrs.get(BEYOND)) for trial in trials)
+
+
+def is_open(study: optuna.Study, budget: int) -> bool:
+    """Return whether there are trials left to start."""
+    trials = study.get_trials(deepcopy=False)
+    waiting = any(trial.state == TrialState.WAITING for trial in trials)
+    return waiting or len(trials) < allowed(study, budget)
+
+
+def feasible(trial: FrozenTrial) -> bool:
+    """Return whether a trial keeps all constraints."""
+    return all(value <= 0 for value in trial.constraints.values())
+
+
+def best(study: optuna.Study) -> list[FrozenTrial]:
+    """Return the best feasible trial, or the front of quality and cost; empty if there is none."""
+    done = [trial for trial in study.get_trials(states=(TrialState.COMPLETE,)) if feasible(trial)]
+    way: Direction = "max" if study.directions[0] == optuna.study.StudyDirection.MAXIMIZE else "min"
+    if len(study.directions) == 1:
+        sign = -1 if way == "max" else 1
+        return sorted(done, key=lambda trial: (sign * trial.values[0], trial.number))[:1]
+    front = pareto([trial.values[1] for trial in done], [trial.values[0] for trial in done], way)
+    return [trial for trial, on in zip(done, front, strict=True) if on]

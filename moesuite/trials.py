@@ -1,0 +1,134 @@
+"""One trial: a normal run with a normal record, its objectives, its constraints, and when it is stopped early."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import optuna
+from optuna.trial import Trial, TrialState
+
+from moesuite.build import shared_task
+from moesuite.composition import compose
+from moesuite.errors import Pruned, RunFailed, UserError
+from moesuite.identity import identity
+from moesuite.record import RunRecord
+from moesuite.space import Space
+from moesuite.study import alive
+from moesuite.train import fit
+
+OBJECTIVES = {"quality": "of the last evaluation on the validation split", "flops": "GFLOP executed", "latency": "ms"}
+LIMITS = {"max_gflop": "gflop", "max_ms": "ms", "max_dropped": "dropped"}
+
+
+@dataclass(frozen=True)
+class Search:
+    """What every trial of a study shares.
+
+    Attributes:
+        study: its name; words: of every run.
+        space: what is searched.
+        objectives: quality, then maybe flops or latency.
+        limits: largest allowed GFLOP, ms and share of dropped tokens, by option.
+    """
+
+    study: str
+    words: tuple[str, ...]
+    space: Space
+    objectives: tuple[str, ...]
+    limits: dict[str, float]
+
+
+def run_trial(search: Search, study: optuna.Study, trial: Trial) -> None:
+    """Run one trial and tell the study how it ended; a run that fails, or options that do not fit, fail the trial."""
+    words = [*search.words, *options(search.space, trial), f"study={search.study}", f"trial={trial.number}"]
+    command = shlex.join(["python", "-m", "moesuite.run", *words])
+    trial.set_user_attr("command", command)
+    points: list[tuple[int, float]] = []
+
+    def watch(step: int, quality: float) -> None:
+        points.append((step, quality))
+        if len(search.objectives) > 1:  # Optuna prunes single objectives only
+            return
+        trial.report(quality, step)
+        if trial.should_prune():
+            raise Pruned(f"pruned at step {step}: {quality:.4g} is no better than earlier trials were there")
+
+    with alive(trial):
+        try:
+            config = compose(*words)
+            task = shared_task(config.task)
+            trial.set_user_attr("run", identity(config.resolved(), task).id)
+            record, _ = fit(config, command, watch)
+        except Pruned as error:
+            trial.set_user_attr("reason", str(error))
+            study.tell(trial, state=TrialState.PRUNED, skip_if_finished=True)
+            return
+        except (RunFailed, UserError) as error:
+            trial.set_user_attr("reason", str(error))
+            study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
+            return
+        trial.set_user_attr("points", points)
+        for key, limit in search.limits.items():
+            trial.set_constraint(key, measured(record, LIMITS[key]) - limit)
+        study.tell(trial, [objective(record, name) for name in search.objectives], skip_if_finished=True)
+
+
+def options(space: Space, trial: Trial) -> list[str]:
+    """Return the words of a trial."""
+    return options_of({parameter.name: parameter.suggest(trial) for parameter in space})
+
+
+def options_of(params: Mapping[str, Any]) -> list[str]:
+    """Return parameters as words of the command line."""
+    return [f"{name}={word(value)}" for name, value in params.items()]
+
+
+def word(value: Any) -> str:
+    """Return a value as the command line reads it, to its last digit."""
+    plain = {None: "null", True: "true", False: "false"}
+    return plain[value] if value is None or isinstance(value, bool) else str(value)
+
+
+def objective(record: RunRecord, name: str) -> float:
+    """Return what an objective is of a finished run.
+
+    Raises:
+        UserError: for latency of a run that was not measured.
+    """
+    if name == "quality":  # never of the test split, where there is another one
+        return record.curve[-1].quality if record.curve else record.quality[record.primary].value
+    return measured(record, {"flops": "gflop", "latency": "ms"}[name])
+
+
+def measured(record: RunRecord, name: str) -> float:
+    """Return GFLOP executed, ms of a batch, or the mean share of dropped tokens."""
+    compute = record.compute
+    if name == "dropped":
+        return sum(layer.dropped for layer in record.health) / max(1, len(record.health))
+    if compute is None or (name == "ms" and compute.latency is None):
+        raise UserError(f"{name} of a run that was not measured; type measure=true")
+    return compute.executed.total / 1e9 if name == "gflop" else 1000 * compute.latency.median  # type: ignore[union-attr]
+
+
+def parse_objectives(text: str) -> tuple[str, ...]:
+    """Return the objectives that are asked for.
+
+    Raises:
+        UserError: for an unknown one, or a combination that is not allowed.
+    """
+    names = tuple(text.split(","))
+    if names not in (("quality",), ("quality", "flops"), ("quality", "latency")):
+        raise UserError(
+            f"objective={text}: allowed are quality, quality,flops and quality,latency; type for example "
+            "objective=quality,flops"
+        )
+    return names
+
+
+def directions(names: Sequence[str], larger_is_better: bool) -> tuple[Literal["maximize", "minimize"], ...]:
+    """Return the direction of each objective; costs are to be small."""
+    quality: Literal["maximize", "minimize"] = "maximize" if larger_is_better else "minimize"
+    return tuple(quality if name == "quality" else "minimize" for name in names)

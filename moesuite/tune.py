@@ -1,0 +1,72 @@
+"""Search the options of a router: capacity, slots, experts, its own parameters, the optimizer.
+
+    python -m moesuite.tune task=<name> router=<name|all> tune=<space> [option=value ...]
+
+tune        a space: {spaces}, or the path of a YAML file; see moesuite/space.py
+tune.space.<option>=   log(a,b), float(a,b), int(a,b), choice(a,b,...) or auto: one parameter more, or instead
+trials      of each router [30]
+objective   quality | quality,flops | quality,latency [quality]
+max_gflop, max_ms, max_dropped   largest allowed GFLOP executed, ms of a batch, share of dropped tokens [none]
+pruner      median | hyperband | none; stops trials early by their quality on the validation split; one objective [none]
+winner      fresh seeds that the best trial's options are run with at the end, apart from the search [3]
+study       name [<task>_<router>_<tune>]; the same command goes on with it, in any number of processes
+storage     journal file, or an address such as postgresql://... [<records>/studies/<study>.journal]
+workers     processes of this machine that share its cores [1]
+
+Everything else is an option of every run, see python -m moesuite.run --help. Each trial is a run with a record.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+from moesuite.asked import Asked, of_each_router, parse
+from moesuite.errors import UserError
+from moesuite.space import tune_files
+from moesuite.words import BAD_INPUT
+
+if TYPE_CHECKING:
+    pass
+
+INTERRUPTED = 130
+
+
+def main() -> None:
+    """Run the command line; exits with 2 for bad input, 130 after Ctrl-C."""
+    words = sys.argv[1:]
+    if {"--help", "-h"} & set(words):
+        print((__doc__ or "").format(spaces=", ".join(tune_files())))
+        return
+    try:
+        asked = parse(words)
+        if int(asked.values["workers"]) > 1:
+            share_out(asked)
+        for one in of_each_router(asked):
+            from moesuite.search import search
+            from moesuite.studies import show
+
+            show(search(one))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(BAD_INPUT)
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+
+
+def share_out(asked: Asked) -> None:
+    """Start further processes with the same command, and give each an equal part of the cores."""
+    count = int(asked.values["workers"])
+    threads = str(max(1, (os.cpu_count() or 1) // count))
+    os.environ["OMP_NUM_THREADS"] = threads  # torch is not imported yet
+    words = [word for word in asked.given if not word.startswith("workers=")]
+    for _ in range(count - 1):
+        command = [sys.executable, "-m", "moesuite.tune", *words, "winner=0"]
+        subprocess.Popen(command, stdout=subprocess.DEVNULL)
+
+
+if __name__ == "__main__":
+    main()
