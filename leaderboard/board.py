@@ -12,7 +12,7 @@ from typing import Literal
 from moesuite.artifacts import Certificate
 from moesuite.costs import Part
 from moesuite.leaderboard.contestants import Row, row_of
-from moesuite.leaderboard.entry import Entry, Facts, short
+from moesuite.leaderboard.entry import OF_DENSE, Entry, Facts, digest, short
 from moesuite.significance import Estimate, difference, tie_groups
 
 
@@ -52,7 +52,8 @@ def boards(
     shown = [entry for entry in entries if entry.trial is None]
     ordered = sorted(shown, key=lambda e: (e.data, e.primary, e.router, e.contestant, e.seed, e.created, e.id))
     parts = {key: list(group) for key, group in groupby(ordered, key=lambda e: (e.data, e.primary))}
-    main = min(parts, key=lambda key: (-len(parts[key]), key), default=None)
+    finished = {key: sum(entry.status == "ok" for entry in parts[key]) for key in parts}
+    main = min(parts, key=lambda key: (-finished[key], key), default=None)
     return [_board(parts[key], facts, certificates, main=key == main) for key in parts]
 
 
@@ -71,7 +72,7 @@ def _board(
     sign = -1 if first.direction == "max" else 1
     rows.sort(key=lambda row: (names[row.setting], sign * row.mean, row.router, row.key))
     return Board(
-        slug=slug(first.task) if main else slug(f"{first.task}-{first.data[-8:]}-{first.primary}"),
+        slug=slug(first.task) if main else f"{slug(first.task)}~{digest([first.data, first.primary])}",
         task=first.task,
         family=first.family,
         data=first.data,
@@ -87,23 +88,26 @@ def _board(
 def _compared(rows: list[Row], facts: Mapping[str, Facts], direction: Literal["max", "min"]) -> list[Row]:
     """Compare the contestants of a setting with the matched dense model, and sort them into tie groups.
 
-    Of several dense models that one matches which was upcycled likewise; then that of most seeds.
+    Matched is the dense model of the same depth that began from the same: from nothing, a checkpoint, or a dense run.
     """
-    dense = [row for row in rows if row.router == "dense"]
+    dense = {_begun(facts[row.key]): row for row in rows if row.router == "dense"}
     for row in rows:
+        matched = dense.get(_begun(facts[row.key]))
         if row.lookahead:
             row.unranked = "outputs depend on later tokens"
-        elif not dense:
+        elif matched is None:
             row.unranked = "no matched dense run"
-        if dense and row.router != "dense":
-            start = facts[row.key].get("upcycle")
-            matched = max(dense, key=lambda d: (facts[d.key].get("upcycle") == start, len(d.values), d.key))
+        if matched is not None and matched is not row:
             row.apart = _triple(difference(row.values, matched.values))
     ranked = {row.key: row.values for row in rows if not row.unranked}
     groups = tie_groups(ranked, direction)
     for row in rows:
         row.group = groups.get(row.key)
     return rows
+
+
+def _begun(own: Facts) -> str:
+    return repr([own.get(key) for key in OF_DENSE])
 
 
 def _triple(found: Estimate | None) -> tuple[float, float | None, int] | None:

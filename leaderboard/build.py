@@ -3,24 +3,37 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
 
 from moesuite.artifacts import Certificate
 from moesuite.leaderboard.board import Board, boards
-from moesuite.leaderboard.entry import Entry, digest
+from moesuite.leaderboard.entry import Entry, Facts, digest
 from moesuite.leaderboard.overview import representatives
 from moesuite.leaderboard.pages import run_name, shared_pages, study_pages, task_pages
-from moesuite.leaderboard.reading import Fresh, Known, Progress, beside_records, examined, selected
+from moesuite.leaderboard.reading import (
+    MANY,
+    WORKERS,
+    Fresh,
+    Known,
+    Progress,
+    beside_records,
+    examined,
+    first_of_each,
+    selected,
+)
 from moesuite.leaderboard.site import INDEX, KEPT, Site, generator
-from moesuite.leaderboard.store import listing
+from moesuite.leaderboard.store import File, listing
 
 BOARDS = f"{KEPT}/boards/{{task}}.json"
 ADAPTER = TypeAdapter(list[Board])
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -35,7 +48,7 @@ class Built:
 def check(places: Sequence[str], progress: Progress | None = None) -> Built:
     """Read all records without writing anything. Raises `UserError` for a place that cannot be read."""
     found = listing(places)
-    known = examined(found.records, None, progress).known
+    known = examined(found.records, None, progress=progress).known
     shown, problems = selected(found.records, known)
     return Built(len(shown), len(known), problems + beside_records(found)[2])
 
@@ -55,26 +68,44 @@ def build(places: Sequence[str], out: Path, progress: Progress | None = None) ->
     before: Known = {"files": {}, "tasks": {}, "outputs": {}, "runs": []} | (site.known(INDEX) or {})
     if before.get("generator") != generator():
         before |= {"files": {}, "tasks": {}}
-    old: dict[str, Known] = before["files"]
-    new = [file for file in found.records if not file.stamp or file.stamp != old.get(file.where, {}).get("stamp")]
-    fresh = examined(new, site, progress)
-    known = {file.where: fresh.known.get(file.where) or old[file.where] for file in found.records}
+    # until this build has ended, the next one has to begin from nothing
+    stems = {file.stem for file in found.records}
+    site.keep(INDEX, {"outputs": before["outputs"], "runs": sorted(stems | set(before["runs"]))})
+    known, fresh = _known(found.records, before["files"], site, progress)
     shown, problems = selected(found.records, known)
+    _complete(found.records, shown, before["files"], known, fresh, site)
     runs = {known[where]["id"] for where in shown}
-    # what a contradiction had hidden is shown again, though its file is as it was
-    back = runs - set(before["runs"])
-    fresh.take(examined([f for f in found.records if f.where in old and known[f.where].get("id") in back], site))
     certificates, studies, broken = beside_records(found)
+    problems += broken
     made, after = _boards(site, before, {where: known[where] for where in shown}, fresh, certificates)
     same = before["tasks"].keys() == after["tasks"].keys() and before.get("marks") == after["marks"]
     changed = after.pop("routers")
-    problems += broken
     after["outputs"][""] = shared_pages(site, made, certificates, studies, problems, changed if same else None)
     after["outputs"]["studies"] = study_pages(site, studies, runs)
-    gone = {one["id"] for one in known.values() if "id" in one} | set(before["runs"])
-    _forget(site, before, after["outputs"], gone - runs)
-    site.keep(INDEX, {"generator": generator(), "files": known, "runs": sorted(runs), **after})
+    _forget(site, before, after["outputs"], (stems | set(before["runs"])) - runs)
+    files = {where: {**one, "shown": where in shown} for where, one in known.items()}
+    site.keep(INDEX, {"generator": generator(), "files": files, "runs": sorted(runs), **after})
     return Built(len(shown), len(fresh.known), problems)
+
+
+def _known(
+    files: list[File], old: dict[str, Known], site: Site, progress: Progress | None
+) -> tuple[dict[str, Known], Fresh]:
+    """Return what is known of all files, and what had to be read for it."""
+    new = [file for file in files if not file.stamp or file.stamp != old.get(file.where, {}).get("stamp")]
+    fresh = examined(new, site, first_of_each(files), progress)
+    return {file.where: fresh.known.get(file.where) or old[file.where] for file in files}, fresh
+
+
+def _complete(
+    files: list[File], shown: set[str], old: dict[str, Known], known: dict[str, Known], fresh: Fresh, site: Site
+) -> None:
+    """Read again what is shown now and was not before: another file of its id hid it, or made its page."""
+    for file in files:
+        kept = file.where not in fresh.known and old[file.where].get("shown")
+        if file.where in shown and file.where not in fresh.pages and not kept:
+            fresh.take(examined([file], site, frozenset({file.where})))
+            known[file.where] = fresh.known[file.where]
 
 
 def _boards(
@@ -82,25 +113,58 @@ def _boards(
 ) -> tuple[list[Board], Known]:
     """Return the benchmarks of all tasks, and what is to be known of them; those that changed are compared anew."""
     marks = digest({router: one.model_dump() for router, one in certificates.items()})
-    tasks, made = defaultdict[str, list[str]](list), list[Board]()
+    tasks = defaultdict[str, list[str]](list)
     for where, one in shown.items():
         tasks[one["task"]].append(where)
-    after: Known = {"marks": marks, "tasks": {}, "outputs": {}, "routers": set()}
-    for task, own in sorted(tasks.items()):
-        stamp = digest([marks, sorted((where, shown[where]["content"]) for where in own)])
-        kept = _kept(site, task)
-        if kept and before["tasks"].get(task) == stamp:
-            made += kept
-            after["outputs"][task] = before["outputs"][task]
-        else:
-            whole = _compared(site, task, own, fresh, certificates)
-            after["outputs"][task] = task_pages(site, whole)
-            new = [lean(board) for board in whole]
-            site.write(BOARDS.format(task=task), ADAPTER.dump_json(new).decode())
-            made += new
-            after["routers"] |= changed_routers(kept, new)
-        after["tasks"][task] = stamp
-    return made, after
+    stamps = {
+        task: digest([marks, sorted((where, shown[where]["content"]) for where in own)]) for task, own in tasks.items()
+    }
+    made = {task: _kept(site, task) for task in sorted(tasks)}
+    changed = [task for task in made if not made[task] or before["tasks"].get(task) != stamps[task]]
+    outputs = {task: before["outputs"][task] for task in made if task not in changed}
+    jobs = [_Job(task, {where: fresh.entries.get(where) for where in tasks[task]}, fresh.facts) for task in changed]
+    routers = set[str]()
+    for task, (new, names) in zip(changed, _each(partial(_compared, site, certificates), jobs), strict=True):
+        routers |= changed_routers(made[task], new)
+        made[task], outputs[task] = new, names
+    return list(chain.from_iterable(made.values())), {
+        "marks": marks,
+        "tasks": stamps,
+        "outputs": outputs,
+        "routers": routers,
+    }
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A task to compare anew: its entries by file, None for those that were read before, and facts by hash."""
+
+    task: str
+    entries: dict[str, str | None]
+    facts: dict[str, Facts]
+
+
+def _each(function: Callable[[_Job], Result], jobs: list[_Job]) -> Iterable[Result]:
+    """Call a function for each job, by several processes where these are worth it."""
+    if len(jobs) < 2 or sum(len(job.entries) for job in jobs) < MANY:
+        return map(function, jobs)
+    from concurrent.futures import ProcessPoolExecutor
+
+    return ProcessPoolExecutor(WORKERS).map(function, jobs)
+
+
+def _compared(site: Site, certificates: dict[str, Certificate], job: _Job) -> tuple[list[Board], list[str]]:
+    """Compare the runs of one task, those that were read now and those that were read before, and write its pages."""
+    kept = site.known(f"entries/{job.task}.json") or {"entries": {}, "facts": {}}
+    entries = {where: entry or kept["entries"][where] for where, entry in job.entries.items()}
+    found = [Entry.model_validate_json(entry) for entry in entries.values()]
+    facts = kept["facts"] | job.facts
+    used = {key: facts[key] for entry in found for key in (entry.setting, entry.contestant)}
+    site.keep(f"entries/{job.task}.json", {"entries": entries, "facts": used})
+    whole = boards(found, used, certificates)
+    names, new = task_pages(site, whole), [lean(board) for board in whole]
+    site.write(BOARDS.format(task=job.task), ADAPTER.dump_json(new).decode())
+    return new, names
 
 
 def changed_routers(before: Sequence[Board], after: Sequence[Board]) -> set[str]:
@@ -117,19 +181,6 @@ def _shown(board: Board) -> Iterator[tuple[tuple[Any, ...], str]]:
     for row in board.rows:
         own = row.key in chosen, row.model_dump_json()
         yield (board.slug, board.settings[row.setting][0], board.metric, *own), row.router
-
-
-def _compared(
-    site: Site, task: str, own: Sequence[str], fresh: Fresh, certificates: dict[str, Certificate]
-) -> list[Board]:
-    """Compare the runs of one task, those that were read now and those that were read before."""
-    kept = site.known(f"entries/{task}.json") or {"entries": {}, "facts": {}}
-    entries = {where: fresh.entries.get(where) or kept["entries"][where] for where in own}
-    found = [Entry.model_validate_json(entry) for entry in entries.values()]
-    facts = kept["facts"] | fresh.facts
-    used = {key: facts[key] for entry in found for key in (entry.setting, entry.contestant)}
-    site.keep(f"entries/{task}.json", {"entries": entries, "facts": used})
-    return boards(found, used, certificates)
 
 
 def _kept(site: Site, task: str) -> list[Board]:

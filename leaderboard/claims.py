@@ -29,12 +29,11 @@ class Claim(Part):
 
 @dataclass(frozen=True)
 class Compared:
-    """A published figure and the one that was measured of the same, of `n` seeds."""
+    """A published figure and the one that was measured of the same."""
 
     claim: Claim
     row: Row
     measured: float
-    n: int
 
 
 @cache
@@ -53,4 +52,4 @@ def compared(board: Board) -> Iterator[Compared]:
         for row in board.rows:
             same = row.router == claim.router and row.steps == claim.steps
             if same and claim.metric in row.metrics and fnmatch(row.backbone.lower(), claim.backbone.lower()):
-                yield Compared(claim, row, row.metrics[claim.metric][0], len(row.values))
+                yield Compared(claim, row, row.metrics[claim.metric][0])

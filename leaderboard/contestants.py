@@ -123,7 +123,7 @@ def _certified(entry: Entry, own: Facts, certificates: Mapping[str, Certificate]
     if known is None or asked != options:
         return {"checks": {}, "stale": False}
     return {
-        "checks": {name: known.checks[name]["holds"] for name in CHECKS if name in known.checks},
+        "checks": {name: known.checks[name].holds for name in CHECKS if name in known.checks},
         "stale": known.code != entry.code,
     }
 

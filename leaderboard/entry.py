@@ -53,7 +53,6 @@ class Entry(Part):
     """A record as the board knows it.
 
     Attributes:
-        where: file of the record.
         setting: hash of what all contestants of a head-to-head share; `contestant`: of what they differ in.
         trial: number in the search of `study`; None: not of a search, and shown among others.
         hardware: machine that it ran on; times of others are not compared with it.
@@ -61,7 +60,6 @@ class Entry(Part):
         curve: (step, seconds, FLOPs, quality); health: (step, entropy, dropped, dead).
     """
 
-    where: str
     id: str
     status: Status
     reason: str
@@ -106,13 +104,12 @@ class Entry(Part):
     health: list[tuple[int, float, float, int]]
 
 
-def entry_of(record: RunRecord, where: str) -> tuple[Entry, dict[str, Facts]]:
+def entry_of(record: RunRecord) -> tuple[Entry, dict[str, Facts]]:
     """Return the entry of a record, and what its setting and its contestant are, by hash."""
     setting, contestant = setting_of(record), contestant_of(record)
     ranked = record.quality.get(record.primary)
     limited = record.limited_quality.get(record.primary)
     entry = Entry(
-        where=where,
         **{key: getattr(record, key) for key in ("id", "status", "reason", "task", "router", "backbone", "seed")},
         **{key: getattr(record, key) for key in ("primary", "seconds", "steps", "code", "created")},
         family=str(record.config.get("task", {}).get("family", "")),

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import datetime
 import json
-import math
 import re
 from collections.abc import Iterator
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from moesuite.artifacts import Certificate, StudyRecord
+from moesuite.artifacts import Certificate, Looked, StudyRecord
 from moesuite.errors import UserError
 from moesuite.leaderboard.store import File, read
 from moesuite.record import SCHEMA, RunRecord, record_id
 
-FINGERPRINT = re.compile(r"[a-z0-9]+:[0-9a-zA-Z]+")
+FINGERPRINT = re.compile(r"[a-z0-9]+:[0-9a-zA-Z]{8,128}")
+LARGEST = 1e300  # of any number: sums of some must be finite too
+LONGEST = 200  # characters of a name, for it is a part of file names
+PICTURE = re.compile(r"data:image/(png|jpeg|webp);base64,[A-Za-z0-9+/=]+")
+MOST_COLUMNS = 256
+SECTIONS = ("task", "router", "backbone", "optim", "data", "trainer")
 # of data that comes with a pinned package, as `python -m moesuite.run` reads it
 KNOWN_DATA = {
     "digits": "sha256:0b7e9c3202d7bcd255d6a19a238d3743bf5e320ba74812a6679958a017c55382",
@@ -42,10 +47,10 @@ def take(file: File) -> tuple[RunRecord, str]:
     record = _parsed(text)
     if record.id != file.stem:
         raise UserError(f"its id is {record.id}; allowed: a file by the name of its id")
-    if "NaN" in text or "Infinity" in text:
-        for name, value in _numbers("", record.model_dump()):
-            if not math.isfinite(value):
-                raise UserError(f"{name} is {value}; allowed: finite numbers")
+    values = record.model_dump()
+    for name, value in _numbers("", values) if not _is_finite(values) else ():
+        if not abs(value) <= LARGEST:
+            raise UserError(f"{name} is {value if isinstance(value, float) else 'huge'}; allowed: finite numbers")
     if record.status == "ok" and record.primary not in record.quality:
         raise UserError(f"a finished run without {record.primary}, its ranking metric")
     _check_origin(record)
@@ -73,26 +78,64 @@ def _parsed(text: str) -> RunRecord:
 def _schema(text: str) -> Any:
     try:
         found = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return found.get("schema_version") if isinstance(found, dict) else None
 
 
 def _check_origin(record: RunRecord) -> None:
-    """Recompute the id, and look at the data's fingerprint."""
+    """Recompute the id, and look at what has to agree with the configuration, which the id is a hash of."""
+    _check_names(record)
     made = record_id(record.config, record.contents, record.code, record.data_fingerprint)
     if made != record.id:
         raise UserError(f"its content hashes to {made}, not to its id: configuration, code or data were changed")
     if not FINGERPRINT.fullmatch(record.data_fingerprint):
         raise UserError(f"its data fingerprint is {record.data_fingerprint!r}; allowed: <algorithm>:<digest>")
-    known = KNOWN_DATA.get(record.task)
-    embedded = record.config.get("task", {}).get("embedded") and not record.config["task"].get("source")
-    if known and embedded and record.data_fingerprint != known:
+    known, task = KNOWN_DATA.get(record.task), record.config["task"]
+    if known and task.get("embedded") and not task.get("source") and record.data_fingerprint != known:
         raise UserError(f"its data fingerprint is {record.data_fingerprint}; that of {record.task} is {known}")
 
 
-def _numbers(name: str, value: Any) -> Iterator[tuple[str, float]]:
-    if isinstance(value, float):
+def _check_names(record: RunRecord) -> None:
+    config = record.config
+    for section in SECTIONS:
+        if not isinstance(config.get(section), dict):
+            raise UserError(f"config.{section} is {config.get(section)!r:.40}; allowed: options by name")
+    told = {
+        "task": config["task"].get("name"),
+        "router": config["router"].get("name"),
+        "backbone": config["backbone"].get("name"),
+        "seed": config.get("seed"),
+    }
+    for name, value in told.items():
+        if getattr(record, name) != value:
+            raise UserError(f"{name} is {getattr(record, name)!r}, but {value!r:.40} in its configuration")
+    for name in ("task", "router", "backbone"):
+        if not 0 < len(getattr(record, name)) <= LONGEST:
+            raise UserError(f"{name} of {len(getattr(record, name))} characters; allowed are 1 to {LONGEST}")
+    if not record.contents.keys() <= {"init", "upcycle"}:
+        raise UserError(f"contents of {', '.join(record.contents)}; allowed are init and upcycle")
+    try:
+        zone = datetime.datetime.fromisoformat(record.created).tzinfo
+    except ValueError:
+        zone = None
+    if zone is None:
+        raise UserError(
+            f"created is {record.created!r:.40}; allowed: a time with its zone, as 2026-01-31T12:00:00+00:00"
+        )
+
+
+def _is_finite(value: Any) -> bool:
+    """Return whether all numbers are, without the names that take most of the time."""
+    if isinstance(value, dict):
+        return all(map(_is_finite, value.values()))
+    if isinstance(value, list):
+        return all(map(_is_finite, value))
+    return not isinstance(value, int | float) or -LARGEST <= value <= LARGEST
+
+
+def _numbers(name: str, value: Any) -> Iterator[tuple[str, int | float]]:
+    if isinstance(value, int | float) and not isinstance(value, bool):
         yield name, value
     elif isinstance(value, dict):
         for key, inner in value.items():
@@ -100,6 +143,25 @@ def _numbers(name: str, value: Any) -> Iterator[tuple[str, float]]:
     elif isinstance(value, list):
         for index, inner in enumerate(value):
             yield from _numbers(f"{name}.{index}", inner)
+
+
+def looked_at(record: RunRecord, where: str) -> Looked:
+    """Read what a run's router looked at.
+
+    Raises:
+        UserError: for what is none of this run, or would ask the network for something.
+    """
+    try:
+        found = Looked.model_validate_json(read(where))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"not what a router looked at: {str(error).splitlines()[0]}") from None
+    if found.id != record.id:
+        raise UserError(f"of the run {found.id}; allowed: of {record.id}, whose folder it is in")
+    if bad := next((e.image for e in found.examples if e.image and not PICTURE.fullmatch(e.image)), None):
+        raise UserError(f"an image is {bad[:40]!r}; allowed: data:image/png;base64,… and the like")
+    if any(layer.columns > MOST_COLUMNS for example in found.examples for layer in example.layers):
+        raise UserError(f"a picture of more than {MOST_COLUMNS} patches a side")
+    return found
 
 
 def same_content(one: str, other: str) -> bool:

@@ -59,9 +59,10 @@ def overview(boards: Sequence[Board]) -> Overview:
 def representatives(board: Board) -> list[Row]:
     """Return one row for each router of a benchmark: in the setting and with the budget that most routers have there.
 
-    Never the best of several: that would favour whoever tried more.
+    Never the best of several: that would favour whoever tried more. Settings with ranked rows come before others.
     """
-    setting = usual(key for key in board.settings for _ in {r.router for r in board.rows if r.setting == key})
+    settings = {row.setting for row in board.rows if row.group is not None} or set(board.settings)
+    setting = usual(key for key in settings for _ in {row.router for row in board.rows if row.setting == key})
     rows = [row for row in board.rows if row.setting == setting]
     budget = usual(row.budget for row in rows if row.router != "dense")
     chosen: dict[str, Row] = {}
@@ -75,9 +76,10 @@ def _standings(
     boards: Sequence[Board], cells: Mapping[tuple[str, str], Row], strengths: Mapping[str, Strength]
 ) -> list[Standing]:
     routers = sorted({row.router for board in boards for row in board.rows})
+    ranking = [board for board in boards if any(row.group is not None for row in board.rows)]
 
     def lacks(router: str) -> list[str]:
-        found = [(board.task, cells.get((router, board.slug))) for board in boards]
+        found = [(board.task, cells.get((router, board.slug))) for board in ranking]
         return [task for task, cell in found if cell is None or cell.group is None]
 
     def order(router: str) -> tuple[bool, float, str]:

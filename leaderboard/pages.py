@@ -8,7 +8,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from moesuite.artifacts import Certificate, StudyRecord
+from moesuite.artifacts import Certificate, Looked, StudyRecord
 from moesuite.leaderboard import exports
 from moesuite.leaderboard.board import Board, slug
 from moesuite.leaderboard.claims import compared
@@ -16,7 +16,6 @@ from moesuite.leaderboard.overview import Overview, overview
 from moesuite.leaderboard.payload import benchmark_payload, curves
 from moesuite.leaderboard.render import data, inert, render
 from moesuite.leaderboard.site import Site
-from moesuite.leaderboard.store import read
 from moesuite.record import RunRecord
 
 STATIC = Path(__file__).parent / "static"
@@ -27,20 +26,13 @@ def run_name(identity: str) -> str:
     return f"runs/{slug(identity)}.html"
 
 
-def run_page(record: RunRecord, text: str, routing: str) -> str:
+def run_page(record: RunRecord, looked: Looked | None) -> str:
     """Return the page of a run.
 
     Args:
         record: of the run.
-        text: of the record's file, which the page carries.
-        routing: file of what its router looked at; empty: none.
+        looked: what its router looked at, where that is known.
     """
-    looked = "null"
-    if routing:
-        try:
-            looked = json.dumps(json.loads(read(routing)), separators=(",", ":"))
-        except (OSError, ValueError):
-            looked = "null"
     ranked = record.quality.get(record.primary)
     return render(
         "run.html",
@@ -50,8 +42,8 @@ def run_page(record: RunRecord, text: str, routing: str) -> str:
         task=f"tasks/{slug(record.task)}.html",
         router=f"routers/{slug(record.router)}.html",
         ranked=ranked,
-        text=inert(text.strip()),
-        looked=inert(looked),
+        text=inert(record.model_dump_json()),
+        looked=inert("null" if looked is None else looked.model_dump_json()),
         card=exports.model_index(record) if record.quality else "",
     )
 

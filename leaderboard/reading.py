@@ -13,7 +13,7 @@ from moesuite.artifacts import Certificate, StudyRecord
 from moesuite.errors import UserError
 from moesuite.leaderboard.board import slug
 from moesuite.leaderboard.entry import Facts, entry_of
-from moesuite.leaderboard.intake import beside, same_content, take
+from moesuite.leaderboard.intake import beside, looked_at, same_content, take
 from moesuite.leaderboard.pages import run_name, run_page
 from moesuite.leaderboard.site import Site
 from moesuite.leaderboard.store import File, Listing
@@ -31,23 +31,34 @@ class Fresh:
         known: by file.
         entries: by file, in JSON.
         facts: settings and contestants by hash.
+        pages: files of which the page was written.
     """
 
     known: dict[str, Known] = field(default_factory=dict)
     entries: dict[str, str] = field(default_factory=dict)
     facts: dict[str, Facts] = field(default_factory=dict)
+    pages: set[str] = field(default_factory=set)
 
     def take(self, other: Fresh) -> None:
         """Add what another process read."""
         self.known |= other.known
         self.entries |= other.entries
         self.facts |= other.facts
+        self.pages |= other.pages
 
 
-def examined(files: list[File], site: Site | None, progress: Progress | None = None) -> Fresh:
-    """Read files, and write the pages of their runs to `site`, if there is one."""
-    found, examine = Fresh(), partial(_examine, site=site)
+def first_of_each(files: Sequence[File]) -> frozenset[str]:
+    """Return the first file of each record: its page is the one that is shown, should there be others."""
+    return frozenset({file.stem: file.where for file in reversed(files)}.values())
+
+
+def examined(
+    files: list[File], site: Site | None, pages: frozenset[str] = frozenset(), progress: Progress | None = None
+) -> Fresh:
+    """Read files, and write the pages of those in `pages` to `site`."""
+    found = Fresh()
     parts = [files[start : start + CHUNK] for start in range(0, len(files), CHUNK)]
+    examine = partial(_examine, site=site, pages=pages)
     results: Iterable[Fresh] = map(examine, parts)
     if len(files) >= MANY:
         from concurrent.futures import ProcessPoolExecutor  # takes longer to import than one record to read
@@ -60,30 +71,40 @@ def examined(files: list[File], site: Site | None, progress: Progress | None = N
     return found
 
 
-def _examine(files: list[File], site: Site | None) -> Fresh:
+def _examine(files: list[File], site: Site | None, pages: frozenset[str]) -> Fresh:
     found = Fresh()
     for file in files:
         try:
-            record, text = take(file)
+            _read(file, site if file.where in pages else None, found)
         except UserError as error:
             found.known[file.where] = {"stamp": file.stamp, "problem": str(error)}
-            continue
-        entry, facts = entry_of(record, file.where)
-        if site is not None:
-            site.write(run_name(record.id), run_page(record, text, file.routing))
-        content = hashlib.sha256(text.encode()).hexdigest()[:16]
-        found.known[file.where] = {
-            "stamp": file.stamp,
-            "id": record.id,
-            "content": content,
-            "task": slug(record.task),
-        }
-        found.entries[file.where] = entry.model_dump_json()
-        found.facts |= facts
+        except Exception as error:  # whatever a record holds, it must not stop the others
+            problem = f"cannot be shown: {type(error).__name__}: {error}"[:300]
+            found.known[file.where] = {"stamp": file.stamp, "problem": problem}
     return found
 
 
-def selected(files: Sequence[File], known: dict[str, Known]) -> tuple[list[str], list[str]]:
+def _read(file: File, site: Site | None, found: Fresh) -> None:
+    """Read a record, and write its page to `site`, if there is one."""
+    record, text = take(file)
+    entry, facts = entry_of(record)
+    known = {"stamp": file.stamp, "id": record.id, "task": slug(record.task)}
+    known["content"] = hashlib.sha256(text.encode()).hexdigest()[:16]
+    looked = None
+    if file.routing:
+        try:
+            looked = looked_at(record, file.routing)
+        except UserError as error:
+            known["aside"] = f"{file.routing}: {error}"
+    if site is not None:
+        site.write(run_name(record.id), run_page(record, looked))
+        found.pages.add(file.where)
+    found.known[file.where] = known
+    found.entries[file.where] = entry.model_dump_json()
+    found.facts |= facts
+
+
+def selected(files: Sequence[File], known: dict[str, Known]) -> tuple[set[str], list[str]]:
     """Return the files that are shown, each record once, and a line for every other one.
 
     Of records of one id and other content none is shown.
@@ -95,13 +116,14 @@ def selected(files: Sequence[File], known: dict[str, Known]) -> tuple[list[str],
             problems.append(f"{file.where}: {one['problem']}")
         else:
             by_id[one["id"]].append(file.where)
-    shown = []
+            problems += [one["aside"]] if "aside" in one else []
+    shown = set[str]()
     for first, *others in by_id.values():
         same = [known[other]["content"] == known[first]["content"] or same_content(other, first) for other in others]
         how = {True: "the same record", False: "the same id with other content"}
         problems += [f"{where}: {how[equal]} as {first}" for where, equal in zip(others, same, strict=True)]
         if all(same):
-            shown.append(first)
+            shown.add(first)
         else:
             problems.append(f"{first}: the same id with other content as {others[same.index(False)]}")
     return shown, problems
@@ -114,7 +136,10 @@ def beside_records(found: Listing) -> tuple[dict[str, Certificate], dict[str, St
         try:
             if file in found.certificates:
                 certificate = beside(file, Certificate)
-                certificates.setdefault(certificate.router, certificate)
+                if certificate.router.rpartition(":")[2] != file.stem:
+                    raise UserError(f"of {certificate.router}; allowed: a file by the name of its router")
+                if certificates.setdefault(certificate.router, certificate) != certificate:
+                    raise UserError(f"another certificate of {certificate.router} comes before it")
             else:
                 study = beside(file, StudyRecord)
                 studies.setdefault(study.name, study)

@@ -36,7 +36,7 @@ def render(template: str, **values: Any) -> str:
 
 def data(value: Any) -> Markup:
     """Return JSON for a <script type="application/json">."""
-    return inert(json.dumps(value, separators=(",", ":"), ensure_ascii=False))
+    return inert(json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False))
 
 
 def inert(text: str) -> Markup:

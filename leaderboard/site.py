@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import moesuite.record
 from moesuite.errors import UserError
 
 KEPT = ".moesuite"  # what is known of records, and the mark that the folder is ours
@@ -56,8 +57,9 @@ class Site:
         for name in names:
             path = self.out / name
             path.unlink(missing_ok=True)
-            if path.parent != self.out and path.parent.is_dir() and not any(path.parent.iterdir()):
-                path.parent.rmdir()
+            for folder in path.relative_to(self.out).parents:
+                if folder.parts and (self.out / folder).is_dir() and not any((self.out / folder).iterdir()):
+                    (self.out / folder).rmdir()
 
     def keep(self, name: str, value: Any) -> None:
         """Keep something for the next build."""
@@ -74,11 +76,10 @@ class Site:
 @cache
 def generator() -> str:
     """Return the hash of everything that decides how pages look: after a change all of them are made anew."""
-    folder, found = Path(__file__).parent, hashlib.sha256()
-    others = [
-        folder.parent / "moesuite" / name for name in ("record.py", "costs.py", "artifacts.py", "significance.py")
-    ]
+    folder, engine, found = Path(__file__).parent, Path(moesuite.record.__file__).parent, hashlib.sha256()
+    others = [engine / name for name in ("record.py", "costs.py", "artifacts.py", "significance.py")]
+    others += (engine / "routers").glob("*.py")  # their pages show them
     own = [path for path in folder.rglob("*") if path.suffix in (".py", ".html", ".css", ".js", ".yaml")]
-    for path in sorted([*own, *(path for path in others if path.exists())]):
+    for path in sorted([*own, *others]):
         found.update(path.name.encode() + path.read_bytes())
     return found.hexdigest()[:16]

@@ -71,9 +71,14 @@ def read(where: str) -> bytes:
         return Path(where).read_bytes()
     import fsspec
 
-    with fsspec.open(where, "rb") as stream:
-        content: bytes = stream.read()
-        return content
+    try:
+        with fsspec.open(where, "rb") as stream:
+            content: bytes = stream.read()
+            return content
+    except OSError:
+        raise
+    except Exception as error:  # each system has its own
+        raise OSError(f"{type(error).__name__}: {error}") from None
 
 
 def _join(place: str, name: str) -> str:
@@ -100,8 +105,12 @@ def _walk(folder: str, below: str, depth: int) -> Iterator[tuple[str, str]]:
             if depth > 1 and not item.name.startswith("."):
                 yield from _walk(item.path, f"{below}{item.name}/", depth - 1)
         elif item.name.endswith(".json") and not item.name.startswith(".") and (depth > 1 or item.name == ROUTING):
-            known = item.stat()
-            yield f"{below}{item.name}", f"{known.st_size} {known.st_mtime_ns}"
+            try:
+                known = item.stat()
+            except OSError:  # a link to nowhere: reading it will say so
+                yield f"{below}{item.name}", ""
+            else:
+                yield f"{below}{item.name}", f"{known.st_size} {known.st_mtime_ns}"
 
 
 def _remote(place: str) -> dict[str, str]:
@@ -113,7 +122,7 @@ def _remote(place: str) -> dict[str, str]:
         found: dict[str, Any] = system.find(root, maxdepth=4, detail=True)
     except ImportError as error:
         raise UserError(f"records={place}: {error}") from None
-    except (OSError, ValueError) as error:
+    except Exception as error:  # each system has its own
         raise UserError(f"records={place} cannot be listed: {str(error) or type(error).__name__}") from None
     if not found and not system.exists(root):
         raise UserError(

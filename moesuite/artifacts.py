@@ -13,6 +13,14 @@ from moesuite.costs import Part
 ROUTING = "routing.json"
 
 
+class Check(Part):
+    """What was found; `holds` is None where the question does not arise; `figure`: the largest difference."""
+
+    holds: bool | None
+    figure: float | None = None
+    detail: str = ""
+
+
 class Certificate(Part):
     """What was measured of one router; see `moesuite.certificate` for each check.
 
@@ -31,7 +39,7 @@ class Certificate(Part):
     slots_per_token: float
     random_in_training: bool
     claims_causal: bool
-    checks: dict[str, dict[str, Any]]
+    checks: dict[str, Check]
     at_initialisation: dict[str, float]
 
 

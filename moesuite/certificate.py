@@ -11,9 +11,9 @@ from functools import cache, partial
 from typing import Any
 
 import torch
-from pydantic import BaseModel
 
 from moesuite.accounting import work
+from moesuite.artifacts import Check
 from moesuite.moe import MoE
 from moesuite.plugins import build_router, router_names
 from moesuite.router import LayerSpec, Router
@@ -22,14 +22,6 @@ from moesuite.stats import count, health
 from moesuite.subject import Subject, dense_output, difference, output
 
 TOLERANCE = 1e-4
-
-
-class Check(BaseModel):
-    """What was found; `holds` is None where the question does not arise."""
-
-    holds: bool | None
-    figure: float | None = None
-    detail: str = ""
 
 
 def _equal(figure: float, detail: str = "") -> Check:

@@ -23,7 +23,7 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from moesuite.artifacts import Certificate
+from moesuite.artifacts import Certificate, Check
 from moesuite.errors import UserError, unknown
 from moesuite.plugins import router_defaults, router_names, source_of
 from moesuite.record import write_text
@@ -79,7 +79,7 @@ def certify(router: str, options: dict[str, Any], num_experts: int = 8, slots_pe
         slots_per_token=slots_per_token,
         random_in_training=c.is_random(subject),
         claims_causal=bool(subject.layer().router.causal),
-        checks={name: check.model_dump() for name, check in checks.items()},
+        checks=checks,
         at_initialisation=c.at_start(subject),
     )
 
@@ -97,10 +97,10 @@ def table(certificates: Sequence[Certificate]) -> Table:
     return shown
 
 
-def _mark(check: dict[str, Any]) -> str:
-    if check["holds"] is None:
-        return "–" if check["figure"] is None else f"{check['figure']:.2f}"
-    return "✓" if check["holds"] else "✗"
+def _mark(check: Check) -> str:
+    if check.holds is None:
+        return "–" if check.figure is None else f"{check.figure:.2f}"
+    return "✓" if check.holds else "✗"
 
 
 def parse(words: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
 import shlex
 import time
+from collections.abc import Sequence
 from functools import partial
 
 import optuna
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 
 from moesuite.artifacts import StudyRecord
@@ -20,7 +20,7 @@ from moesuite.config import RunConfig
 from moesuite.errors import RunFailed, UserError
 from moesuite.space import read_space
 from moesuite.studies import study_record, write_study
-from moesuite.study import BEYOND, Plan, allowed, best, is_open, open_storage, open_study, recover
+from moesuite.study import BEYOND, Patience, Plan, allowed, best, is_open, open_storage, open_study, recover
 from moesuite.train import fit
 from moesuite.trials import LIMITS, Search, directions, options_of, parse_objectives, run_trial
 
@@ -37,26 +37,32 @@ def search(asked: Asked) -> StudyRecord:
     console = Console(stderr=True)
     plan, found, config = planned(asked)
     where = asked.values["storage"] or str(asked.records / "studies" / f"{plan.name}.journal")
+    patiently = Patience(where, lambda line: console.print(line, soft_wrap=True, highlight=False))
     optuna.logging.set_verbosity(logging.WARNING)
-    study = open_study(plan, open_storage(where, console.print), os.getpid(), pruner(asked.values["pruner"]))
-    budget = int(asked.values["trials"])
+    study = patiently(lambda: open_study(plan, open_storage(where), pruner(asked.values["pruner"])))
+    budget, seeds = int(asked.values["trials"]), int(asked.values["winner"])
     write = partial(_write, asked, plan, found, config, study)
-    while is_open(study, budget):
-        if lost := recover(study):
-            console.print(f"{lost} trial{'s' * (lost > 1)} of workers that died: run again")
-        trial = study.ask()
-        if trial.number >= allowed(study, budget):  # another worker took the last one
-            trial.set_user_attr(BEYOND, True)
-            study.tell(trial, state=TrialState.FAIL)
-            continue
-        run_trial(found, study, trial)
-        tell(console, study, trial.number, budget)
-        write([])
-    winner = int(asked.values["winner"])
-    if winner and len(plan.objectives) == 1:
-        wait_for_others(study)
-    runs = rerun(found, study, winner, console) if len(plan.objectives) == 1 else []
-    return write(runs)
+    while patiently(lambda: is_open(study, budget)):
+        patiently(lambda: one_trial(found, study, budget, console))
+        patiently(lambda: write([]))
+    runs: list[str] = []
+    if seeds and len(plan.objectives) == 1:
+        patiently(lambda: wait_for_others(study))
+        runs = rerun(found, patiently(lambda: best(study)), seeds, console)
+    return patiently(lambda: write(runs))
+
+
+def one_trial(found: Search, study: optuna.Study, budget: int, console: Console) -> None:
+    """Run the next trial, if there is one left: one that another worker lost before a new one."""
+    if lost := recover(study):
+        console.print(f"{lost} trial{'s' * (lost > 1)} of workers that died: run again")
+    trial = study.ask()
+    if trial.number >= allowed(study, budget):  # another worker took the last one
+        trial.set_user_attr(BEYOND, True)
+        study.tell(trial, state=TrialState.FAIL)
+        return
+    run_trial(found, study, trial)
+    tell(console, study, trial.number, budget)
 
 
 def planned(asked: Asked) -> tuple[Plan, Search, RunConfig]:
@@ -111,10 +117,10 @@ def wait_for_others(study: optuna.Study) -> None:
         time.sleep(POLL)
 
 
-def rerun(found: Search, study: optuna.Study, seeds: int, console: Console) -> list[str]:
-    """Run the best trial's options on fresh seeds: what is best of many is too good by luck. Return the runs' ids."""
+def rerun(found: Search, winners: Sequence[FrozenTrial], seeds: int, console: Console) -> list[str]:
+    """Run the best options on fresh seeds, for what is best of many is too good by luck; return the runs' ids."""
     runs = []
-    for winner in best(study):
+    for winner in winners:
         for seed in range(WINNER_SEED, WINNER_SEED + seeds):
             words = [*found.words, *options_of(winner.params), f"study={found.study}", f"seed={seed}"]
             try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import threading
 import time
@@ -10,13 +11,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import optuna
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
+from sqlalchemy.exc import NoSuchModuleError, SQLAlchemyError
 
 from moesuite.errors import UserError
 from moesuite.significance import Direction, pareto
@@ -25,6 +27,7 @@ from moesuite.space import Space
 BEAT, GRACE = 10.0, 60.0  # seconds between signs of life, and without one until a trial counts as lost
 TRIES, WAIT = 4, 1.0  # to reach a storage; seconds before the second try, doubled each time
 WORKER, ALIVE, LOST, BEYOND = "worker", "alive", "lost", "beyond"
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -54,39 +57,72 @@ class Plan:
         }
 
 
-def open_storage(where: str, say: Callable[[str], None] = print) -> BaseStorage:
+class Patience:
+    """Tries again what a storage refuses, with more time between each try; counts anew after a success.
+
+    Args:
+        where: storage, for messages.
+        say: shows a line.
+    """
+
+    def __init__(self, where: str, say: Callable[[str], None]) -> None:
+        self.where, self.say, self.failures = where, say, 0
+
+    def __call__(self, action: Callable[[], Result]) -> Result:
+        """Return what an action returns.
+
+        Raises:
+            UserError: if it failed `TRIES` times in a row.
+        """
+        while True:
+            try:
+                result = action()
+            except (StorageInternalError, SQLAlchemyError) as error:
+                self._wait(str(error.__cause__ or error).splitlines()[0])
+            else:
+                self.failures = 0
+                return result
+
+    def _wait(self, reason: str) -> None:
+        self.failures += 1
+        if self.failures == TRIES:
+            raise UserError(
+                f"storage={self.where} cannot be reached: {reason}; the study is as it was, and the same command goes "
+                "on with it; allowed: a file, or an address such as postgresql://user:password@host/database"
+            )
+        seconds = WAIT * 2 ** (self.failures - 1)
+        self.say(f"storage={self.where} cannot be reached ({reason}); trying again in {seconds:g} s")
+        time.sleep(seconds)
+
+
+def open_storage(where: str) -> BaseStorage:
     """Open a journal file, or a database by its address.
 
     Raises:
-        UserError: if it cannot be reached, after several tries.
+        UserError: for a kind of database that is not known, or whose driver is not installed.
     """
-    for attempt in range(TRIES):
-        try:
-            if "://" in where:
-                return RDBStorage(where)
-            Path(where).parent.mkdir(parents=True, exist_ok=True)
-            return JournalStorage(JournalFileBackend(where))
-        except ImportError as error:
-            raise UserError(f"storage={where}: {str(error).splitlines()[0]}; install the driver it names") from None
-        except Exception as error:  # each database's driver has its own
-            reason = str(error).splitlines()[0]
-            if attempt < TRIES - 1:
-                say(f"storage={where} cannot be reached ({reason}); trying again in {WAIT * 2**attempt:g} s")
-                time.sleep(WAIT * 2**attempt)
-    raise UserError(
-        f"storage={where} cannot be reached: {reason}; what the study holds is as it was; allowed: the path of a file, "
-        "or an address such as postgresql://user:password@host/database"
-    )
+    if "://" not in where:
+        Path(where).parent.mkdir(parents=True, exist_ok=True)
+        return JournalStorage(JournalFileBackend(where))
+    # of its two drivers, the one of our extra "postgresql"
+    address = re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", where)
+    try:
+        return RDBStorage(address, {"pool_pre_ping": True})
+    except (ImportError, NoSuchModuleError, ValueError) as error:
+        raise UserError(
+            f"storage={where}: {str(error).splitlines()[0]}; allowed: a file, or an address such as "
+            'postgresql://user:password@host/database (pip install -e ".[postgresql]")'
+        ) from None
 
 
-def open_study(plan: Plan, storage: BaseStorage, seed: int, pruner: optuna.pruners.BasePruner) -> optuna.Study:
+def open_study(plan: Plan, storage: BaseStorage, pruner: optuna.pruners.BasePruner) -> optuna.Study:
     """Return the study of a plan, a new one or the one that is there.
 
     Raises:
         UserError: if another plan has a study of that name, with the difference.
     """
     sampler = optuna.samplers.TPESampler(
-        seed=seed + os.getpid() % 1000 if storage_has(storage, plan.name) else seed,  # workers must not draw the same
+        seed=os.getpid() if _has(storage, plan.name) else 0,  # further workers must not draw the same
         multivariate=True,
     )
     study = optuna.create_study(
@@ -108,8 +144,7 @@ def open_study(plan: Plan, storage: BaseStorage, seed: int, pruner: optuna.prune
     return study
 
 
-def storage_has(storage: BaseStorage, name: str) -> bool:
-    """Return whether a study is there."""
+def _has(storage: BaseStorage, name: str) -> bool:
     return any(study.study_name == name for study in storage.get_all_studies())
 
 
@@ -127,7 +162,7 @@ def apart(kept: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
 
 
 def recover(study: optuna.Study) -> int:
-    """Give trials of workers that died to others; return how many."""
+    """Give trials of workers that died to others; return how many. Called between trials: this worker has none."""
     found = 0
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         if not _is_lost(trial):
@@ -145,7 +180,8 @@ def recover(study: optuna.Study) -> int:
 def _is_lost(trial: FrozenTrial) -> bool:
     host, _, pid = trial.user_attrs.get(WORKER, "::0").rpartition(":")
     if host == socket.gethostname():
-        return not Path(f"/proc/{pid}").exists() if Path("/proc").is_dir() else _is_silent(trial)
+        ours = int(pid) == os.getpid()  # begun before the storage was gone for a while
+        return ours or (not Path(f"/proc/{pid}").exists() if Path("/proc").is_dir() else _is_silent(trial))
     return _is_silent(trial)
 
 
@@ -164,7 +200,7 @@ def alive(trial: Trial) -> Iterator[None]:
         while not over.wait(BEAT):
             try:
                 trial.set_user_attr(ALIVE, time.time())
-            except (StorageInternalError, OSError):  # it may be back at the next beat
+            except (StorageInternalError, SQLAlchemyError):  # it may be back at the next beat
                 continue
 
     thread = threading.Thread(target=beat, daemon=True)

@@ -70,6 +70,8 @@ def record_of(
     direction = changes.pop("direction", "max")
     family = changes.pop("family", "vision")
     config = config_of(task, router, seed, family) | (config or {})
+    config["task"] = {"name": task, **config["task"]}
+    config["backbone"] = {**config["backbone"], "name": changes.get("backbone", "vit")}
     known: dict[str, Any] = {"contents": {}, "code": "c0de" * 16, "data_fingerprint": "sha256:da7a0000"}
     known |= {key: changes.pop(key) for key in list(changes) if key in known}
     layer = {"layer": "blocks.1.mlp", "load": [0.5, 0.25, 0.25, 0.0], "dropped": 0.125, "refused": 0.1, "dead": 1}

@@ -32,7 +32,7 @@ def test_which_routers_are_causal() -> None:
 def test_claims_are_what_is_measured() -> None:
     for name in router_names():
         found = certify(name, {})
-        assert found.claims_causal == found.checks["causal"]["holds"], name
+        assert found.claims_causal == found.checks["causal"].holds, name
 
 
 class Noisy(Router):
@@ -69,11 +69,11 @@ def test_a_later_first_choice_evicts_an_earlier_second_one_only_where_capacity_b
 
 def test_one_expert_is_the_dense_mlp_and_weights_below_one_are_reported() -> None:
     found = certify("expert_choice", {})
-    assert found.checks["single_expert_is_dense"]["holds"]
+    assert found.checks["single_expert_is_dense"].holds
     # fresh gates are near 1/8: the layer starts far from the dense MLP, and says how far
-    assert found.checks["upcycled_is_dense"]["holds"] is None
-    assert found.checks["upcycled_is_dense"]["figure"] > 0.5
-    assert certify("hash", {}).checks["upcycled_is_dense"]["holds"]
+    assert found.checks["upcycled_is_dense"].holds is None
+    assert found.checks["upcycled_is_dense"].figure > 0.5
+    assert certify("hash", {}).checks["upcycled_is_dense"].holds
 
 
 def test_the_command_writes_json_and_a_table(command: Command, tmp_path: Path) -> None:
@@ -135,4 +135,4 @@ def test_a_router_of_ones_own_is_certified(tmp_path: Path) -> None:
         "    def __init__(self, spec, shift: float = 0.0):\n        super().__init__(spec)\n"
     )
     found = certify(f"{tmp_path}/mine.py:Mine", {"shift": 1.0})
-    assert found.checks["deterministic"]["holds"] and not found.checks["causal"]["holds"]
+    assert found.checks["deterministic"].holds and not found.checks["causal"].holds

@@ -280,7 +280,7 @@ def test_what_is_seen_of_later_tokens_is_measured(router: str, leaks: bool, tmp_
     assert record.status == "ok" and record.config["allow_noncausal"] is True and record.lookahead is not None
     assert (record.lookahead.outputs > 0.01) is leaks and (leaks or record.lookahead.bits == pytest.approx(0, abs=1e-5))
     assert ("SEES LATER TOKENS" in dict(rows(record))) is leaks
-    entry, facts = entry_of(record, "")
+    entry, facts = entry_of(record)
     (board,) = boards([entry], facts, {})
     assert ("sees later tokens" in board.rows[0].labels) is leaks
     assert board.direction == "min" and board.rows[0].mean == pytest.approx(

@@ -20,14 +20,14 @@ import jsonschema
 import pytest
 import yaml
 
-from moesuite.artifacts import Certificate
+from moesuite.artifacts import Certificate, routing_path
 from moesuite.leaderboard import exports
 from moesuite.leaderboard.__main__ import main
 from moesuite.leaderboard.board import Board, boards, slug
 from moesuite.leaderboard.build import build, check
 from moesuite.leaderboard.entry import entry_of
 from moesuite.leaderboard.overview import overview
-from moesuite.record import RunRecord
+from moesuite.record import RunRecord, record_id
 from tests.boards import GOLDEN, compute_of, config_of, example, golden_files, put, record_of
 from tests.conftest import Command
 
@@ -40,7 +40,7 @@ def runs(tmp_path: Path) -> Path:
 
 
 def boards_of(records: list[RunRecord], **certificates: Certificate) -> list[Board]:
-    found = [entry_of(record, record.id) for record in records]
+    found = [entry_of(record) for record in records]
     facts = {key: value for _, known in found for key, value in known.items()}
     return boards([entry for entry, _ in found], facts, certificates)
 
@@ -144,9 +144,11 @@ def test_other_data_is_another_benchmark() -> None:
     found = boards_of(
         [record_of("good", 0), record_of("good", 1), record_of("good", 2, data_fingerprint="sha256:0ther")]
     )
+    (other,) = {board.slug for board in found} - {"mine"}
+    assert other.startswith("mine~") and slug(other) != other
     assert {board.slug: (bool(board.other), len(board.rows)) for board in found} == {
         "mine": (False, 1),
-        slug("mine-56:0ther-top1"): (True, 1),
+        other: (True, 1),
     }
 
 
@@ -276,6 +278,151 @@ def test_the_same_record_twice_and_a_contradiction(tmp_path: Path) -> None:
     assert len(built.problems) == 2 and not (out / "runs" / f"{one.id}.html").exists()
     path.unlink()
     assert build(places, out).shown == 1 and (out / "runs" / f"{one.id}.html").exists()
+
+
+HOSTILE: dict[str, tuple[dict[str, object], str]] = {
+    "no task": ({"config": {**config_of("mine", "odd", 0), "task": None}}, "config.task is None; allowed: options by"),
+    "no router": ({"config": {**config_of("mine", "odd", 0), "router": "odd"}}, "config.router is 'odd'"),
+    "another router": ({"router": "dense"}, "router is 'dense', but 'odd' in its configuration"),
+    "another seed": ({"seed": 4}, "seed is 4, but 0 in its configuration"),
+    "another task": ({"task": "other"}, "task is 'other', but 'mine' in its configuration"),
+    "no time": ({"created": "yesterday"}, "created is 'yesterday'; allowed: a time with its zone"),
+    "no zone": ({"created": "2026-01-01T00:00:00"}, "allowed: a time with its zone"),
+    "masked": ({"contents": {"optim": None}}, "contents of optim; allowed are init and upcycle"),
+    "too much": ({"compute": {**compute_of(1.0, 1e9), "parameters_total": 10**400}}, "parameters_total is huge"),
+    "long name": ({"task": "t" * 300, "config": config_of("t" * 300, "odd", 0)}, "task of 300 characters; allowed"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_record_that_was_made_up_is_named_and_the_rest_is_shown(name: str, tmp_path: Path) -> None:
+    changes, says = HOSTILE[name]
+    odd = record_of("odd", 0).model_copy(update={k: v for k, v in changes.items() if k not in ("contents", "compute")})
+    values = odd.model_dump(mode="json") | {k: v for k, v in changes.items() if k in ("contents", "compute")}
+    values["id"] = record_id(values["config"], values["contents"], values["code"], values["data_fingerprint"])
+    folder = tmp_path / "runs" / "mine" / "odd"
+    folder.mkdir(parents=True)
+    (folder / f"{values['id']}.json").write_text(json.dumps(values))
+    put(tmp_path / "runs", [record_of("good", 0)])
+    built = build([str(tmp_path / "runs")], tmp_path / "site")
+    assert built.shown == 1 and len(built.problems) == 1 and says in built.problems[0]
+    assert check([str(tmp_path / "runs")]).problems == built.problems
+
+
+@pytest.mark.parametrize("text", ["1e999", '"nan"', '"Infinity"', "NaN"])
+def test_no_spelling_of_infinity_gets_in(text: str, tmp_path: Path) -> None:
+    (path,) = put(tmp_path, [record_of("odd", 0)])
+    path.write_text(path.read_text().replace('"value": 0.9,', f'"value": {text},'))
+    assert "quality.top1.value is" in check([str(tmp_path)]).problems[0]
+
+
+def test_files_that_break_readers_are_named(tmp_path: Path) -> None:
+    (first, second) = put(tmp_path, [record_of("odd", 0), record_of("odd", 1)])
+    first.write_text("[" * 200_000)
+    second.unlink()
+    second.symlink_to(tmp_path / "nowhere")
+    problems = check([str(tmp_path)]).problems
+    assert len(problems) == 2 and "cannot be read" in problems[1] and "not a run record" in problems[0]
+
+
+def test_which_of_two_copies_is_shown_decides_its_page_and_may_change(tmp_path: Path) -> None:
+    one, out = record_of("good", 0), tmp_path / "site"
+    put(tmp_path / "a", [one])
+    (copy,) = put(tmp_path / "b", [one], looked=False)
+    places = [f"{tmp_path}/a", f"{tmp_path}/b"]
+
+    def seen(*given: str) -> bool:
+        build(list(given), out)
+        build(list(given), tmp_path / "whole")
+        assert contents(out) == contents(tmp_path / "whole")
+        shutil.rmtree(tmp_path / "whole")
+        return b"data:image/png" in contents(out)[f"runs/{one.id}.html"]
+
+    assert seen(*places) is True
+    assert seen(*places[::-1]) is False
+    assert seen(*places) is True
+    copy.write_text(copy.read_text() + "\n")
+    assert seen(*places) is True
+    shutil.rmtree(tmp_path / "a" / "mine")
+    assert seen(*places) is False
+
+
+@pytest.mark.parametrize("step", ["shared_pages", "task_pages", "study_pages"])
+def test_whenever_a_build_is_interrupted_the_next_one_is_whole(
+    step: str, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "site"
+    build([str(runs)], out)
+    (path,) = put(runs, [record_of("good", 5, 0.94)])
+    with monkeypatch.context() as patch:
+        patch.setattr(f"moesuite.leaderboard.build.{step}", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            build([str(runs)], out)
+    path.unlink()
+    build([str(runs)], out)
+    build([str(runs)], tmp_path / "whole")
+    assert contents(out) == contents(tmp_path / "whole")
+
+
+def test_the_matched_dense_model_began_alike_and_is_as_deep() -> None:
+    deep, at_start = {"tile_depth": 2}, {"init": "last.ckpt"}
+    records = [record_of("dense", seed, 0.5) for seed in range(6)]
+    records += [record_of("dense", seed, 0.9, config=deep) for seed in range(6)]
+    records += [record_of("dense", seed, 0.8, config=at_start, contents={"init": "h1"}) for seed in range(5)]
+    records += [record_of("good", seed, 0.79, config=at_start, contents={"init": "h1"}) for seed in range(5)]
+    records.append(record_of("other", 0, 0.6, config=at_start, contents={"init": "h2"}))
+    (board,) = boards_of(records)
+    rows = {row.router: row for row in board.rows}
+    assert rows["good"].apart is not None and rows["good"].apart[0] == pytest.approx(-0.01)
+    assert rows["other"].apart is None and rows["other"].unranked == "no matched dense run"
+
+
+def test_runs_that_say_nothing_do_not_hide_others() -> None:
+    records = [record_of("dense", seed) for seed in range(2)] + [record_of("good", seed) for seed in range(2)]
+    failed = [
+        record_of("good", seed, status="failed", quality={}, data_fingerprint="sha256:0ther000") for seed in range(5)
+    ]
+    alone = [record_of(name, 0, config={"optim": {"lr": 0.5}}) for name in ("a", "b", "c")]
+    new_task = [record_of("good", 0, task="new")]
+    view = overview(boards_of(records + failed + alone) + boards_of(new_task))
+    assert {board.task for board in view.boards} == {"mine", "new"}
+    assert view.cells["good", "mine"].group == 1
+    assert {s.router: s.ranks for s in view.standings}["good"] is not None
+
+
+BROKEN_LOOKS = {
+    "of the network": '{"id": "ID", "examples": [{"image": "https://evil.example/a.png", "layers": []}]}',
+    "of another run": '{"id": "other", "examples": []}',
+    "no such thing": '{"a": 1}',
+    "deep": "[" * 200_000,
+}
+
+
+@pytest.mark.parametrize("name", BROKEN_LOOKS)
+def test_what_a_router_looked_at_is_checked(name: str, tmp_path: Path) -> None:
+    record = record_of("good", 0)
+    (path,) = put(tmp_path / "runs", [record])
+    routing_path(path).write_text(BROKEN_LOOKS[name].replace("ID", record.id))
+    built = build([str(tmp_path / "runs")], tmp_path / "site")
+    assert built.shown == 1 and len(built.problems) == 1 and "routing.json: " in built.problems[0]
+    assert "evil.example" not in (tmp_path / "site" / "runs" / f"{record.id}.html").read_text()
+
+
+def test_broken_certificates_are_named(runs: Path) -> None:
+    (runs / "certificates").mkdir()
+    good = certificate(k=1).model_dump(mode="json")
+    for name, changed in {
+        "a": {"checks": {"causal": {}}},
+        "b": {"checks": {"causal": {"holds": "maybe"}}},
+        "c": {},
+    }.items():
+        (runs / "certificates" / f"{name}.json").write_text(json.dumps(good | changed))
+    problems = check([str(runs)]).problems
+    assert (
+        len(problems) == 3
+        and "checks.causal.holds" in problems[0]
+        and "a file by the name of its router" in problems[2]
+    )
 
 
 EVIL = "</script><img src=x onerror=alert(1)>'\"&"

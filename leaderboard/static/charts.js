@@ -40,10 +40,11 @@ Object.assign(moesuite, (() => {
 
   function drawPlot(found) {
     const place = document.getElementById("plot");
-    if (!AXES[state.x]) state.x = "executed";
+    if (!Object.hasOwn(AXES, state.x)) state.x = "executed";
     if (state.x === "reach" && !curves) return load(() => drawPlot(found));
     const [xLabel, cost] = AXES[state.x];
-    const points = found.map((row) => ({ x: cost(row), y: row.mean, half: row.half, kind: row.kind, key: row.key, name: nameOf(row), href: `../routers/${row.page}.html` })).filter((p) => p.x !== null && Number.isFinite(p.x) && p.x > 0);
+    const points = found.map((row) => ({ x: cost(row), y: row.mean, half: row.half, kind: row.kind, key: row.key, setting: row.setting, ranked: row.group !== null || !row.lookahead, name: nameOf(row), href: `../routers/${row.page}.html` })).filter((p) => p.x !== null && Number.isFinite(p.x) && p.x > 0);
+    const fronts = [...new Set(points.map((p) => p.setting))].map((setting) => (p) => p.setting === setting && p.ranked);
     const tip = el("div", { class: "tip", hidden: true });
     const over = (point, said) => {
       tip.hidden = !point;
@@ -59,16 +60,16 @@ Object.assign(moesuite, (() => {
     const focused = document.activeElement && document.activeElement.id;
     place.replaceChildren(
       el("p", {}, el("label", {}, "Against ", axis), " ", state.x === "reach" ? el("label", {}, ` of ${board.metric} `, goal) : null),
-      el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Plot of quality against cost" }, points.length ? scatter(points, { max: board.max, xLabel, yLabel: board.metric, over, label: `${board.metric} against ${xLabel}; the points of the front are links` }) : el("p", {}, "Nothing to draw: no row has this figure."), tip),
-      el("p", { class: "quiet" }, "The line joins the Pareto front; bars are 95 % intervals.", missing ? ` ${missing} row${missing > 1 ? "s" : ""} without this figure ${missing > 1 ? "are" : "is"} not drawn.` : ""),
-      legend([...new Map(points.map((p) => [p.kind, { kind: p.kind, name: found.find((row) => row.kind === p.kind).router }])).values()]));
+      el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Plot of quality against cost" }, points.length ? scatter(points, { max: board.max, fronts, xLabel, yLabel: board.metric, over, label: `${board.metric} against ${xLabel}; the points of the front are links` }) : el("p", {}, "Nothing to draw: no row has this figure."), tip),
+      el("p", { class: "quiet" }, "A line joins the Pareto front of each setting, without routers that see later tokens; bars are 95 % intervals.", missing ? ` ${missing} row${missing > 1 ? "s" : ""} without this figure ${missing > 1 ? "are" : "is"} not drawn.` : ""),
+      legend([...new Map(points.map((p) => [p.kind, { kind: p.kind, name: found.find((row) => row.kind === p.kind).router }])).values()], true));
     if (["axis", "target"].includes(focused)) document.getElementById(focused)?.focus();
     return undefined;
   }
 
   function drawCurves(found) {
     const place = document.getElementById("curves");
-    if (!CURVES[state.cx]) state.cx = "step";
+    if (!Object.hasOwn(CURVES, state.cx)) state.cx = "step";
     if (!curves) return load(() => drawCurves(found));
     const [xLabel, at] = CURVES[state.cx];
     const chosen = (state.selected.length ? found.filter((row) => state.selected.includes(row.key)) : found).filter((row) => (curves[row.key] || []).length > 1).slice(0, MOST);

@@ -65,7 +65,7 @@ var moesuite = (() => {
     for (const [slug, name] of list) {
       select.append(el("option", { value: slug, selected: location.pathname.endsWith(`/tasks/${slug}.html`) }, name));
     }
-    select.addEventListener("change", () => {
+    document.getElementById("open").addEventListener("click", () => {
       if (select.value) location.href = `${select.dataset.root}tasks/${encodeURIComponent(select.value)}.html${location.hash}`;
     });
   }

@@ -5,6 +5,7 @@ Object.assign(moesuite, (() => {
   let WIDTH = 860, HEIGHT = 420;
   const LEFT = 68, RIGHT = 16, TOP = 14, BOTTOM = 46;
   const COLOURS = ["#3b82d6", "#d97706", "#2f9e5c", "#c2417c", "#7c5cd6", "#0f9aa8", "#b5523b", "#7a8a1f", "#5f6f85", "#a855c7"];
+  const dash = (kind) => ["", "7 4", "2 3"][Math.floor(kind / COLOURS.length) % 3];
   const colour = (index) => COLOURS[index % COLOURS.length];
 
   // Which points lie on the front: no other is as cheap and as good, and better in one of both. Costs and qualities as in moesuite.significance.
@@ -21,7 +22,8 @@ Object.assign(moesuite, (() => {
 
   function scale(values, from, to, log) {
     let low = Math.min(...values), high = Math.max(...values);
-    if (low === high) { const room = Math.abs(low) * 0.05 || 1; low = log ? low / 1.1 : low < 0 ? low - room : Math.max(0, low - room); high += room; }
+    if (high - low <= 1e-9 * Math.max(Math.abs(low), Math.abs(high))) {  // apart by rounding only
+      const room = Math.abs(low) * 0.05 || 1; low = log ? low / 1.1 : low < 0 ? low - room : Math.max(0, low - room); high += room; }
     const f = log ? Math.log10 : (v) => v;
     const margin = (f(high) - f(low)) * 0.04, a = f(low) - margin, b = f(high) + margin;
     const place = (value) => from + (f(value) - a) / (b - a) * (to - from);
@@ -40,7 +42,8 @@ Object.assign(moesuite, (() => {
     }
     const raw = (b - a) / 6, power = 10 ** Math.floor(Math.log10(raw)), step = [1, 2, 5, 10].map((m) => m * power).find((s) => s >= raw);
     const found = [];
-    for (let at = Math.ceil(a / step); at * step <= b; at++) found.push(Number((at * step).toPrecision(12)));
+    const first = Math.ceil(a / step);
+    for (let i = 0; i <= Math.floor((b - a) / step) && (first + i) * step <= b; i++) found.push(Number(((first + i) * step).toPrecision(12)));
     return found;
   }
 
@@ -68,13 +71,17 @@ Object.assign(moesuite, (() => {
   }
 
   // points: {x, y, half, kind, name, href, key}; the front is drawn, and only its points are stops of the Tab key.
-  function scatter(points, { max, xLabel, yLabel, over, label }) {
+  function scatter(points, { max, xLabel, yLabel, over, label, fronts = [() => true] }) {
     [WIDTH, HEIGHT] = [860, 420];
     const xs = points.map((p) => p.x), spread = points.flatMap((p) => [p.y - (p.half || 0), p.y + (p.half || 0)]);
     const { svg, x, y } = frame(xs, spread, xLabel, yLabel, Math.min(...xs) > 0 && Math.max(...xs) / Math.min(...xs) > 20, label);
-    const on = front(points, max);
-    const line = points.filter((_, i) => on[i]).sort((a, b) => a.x - b.x).map((p) => `${x(p.x)},${y(p.y)}`).join(" ");
-    svg.append(el("polyline", { class: "front", points: line }));
+    const joined = new Set();
+    for (const among of fronts) {  // points of different settings are not compared
+      const own = points.filter(among), best = front(own, max), chosen = own.filter((_, i) => best[i]);
+      for (const p of chosen) joined.add(p);
+      svg.append(el("polyline", { class: "front", points: chosen.sort((a, b) => a.x - b.x).map((p) => `${x(p.x)},${y(p.y)}`).join(" ") }));
+    }
+    const on = points.map((p) => joined.has(p));
     points.forEach((p, i) => {
       const said = `${p.name}: ${yLabel} ${figure(p.y)}${p.half ? " ± " + figure(p.half) : ""}, ${xLabel} ${figure(p.x)}${on[i] ? ", on the front" : ""}`;
       const link = el("a", { svg: true, href: p.href, "aria-label": said, "data-key": p.key, "data-front": on[i] ? "1" : "0", tabindex: on[i] ? 0 : -1, mouseenter: () => over(p, said), focus: () => over(p, said), mouseleave: () => over(null), blur: () => over(null) });
@@ -91,10 +98,11 @@ Object.assign(moesuite, (() => {
     const all = series.flatMap((s) => s.points);
     const { svg, x, y } = frame(all.map((p) => p[0]), all.map((p) => p[1]), xLabel, yLabel, false, label);
     svg.setAttribute("role", "img");
-    for (const s of series) svg.append(el("polyline", { points: s.points.map((p) => `${x(p[0])},${y(p[1])}`).join(" "), fill: "none", stroke: colour(s.kind), "stroke-width": 2, "stroke-dasharray": ["", "7 4", "2 3"][Math.floor(s.kind / COLOURS.length) % 3] }, el("title", {}, s.name)));
+    for (const s of series) svg.append(el("polyline", { points: s.points.map((p) => `${x(p[0])},${y(p[1])}`).join(" "), fill: "none", stroke: colour(s.kind), "stroke-width": 2, "stroke-dasharray": dash(s.kind) }, el("title", {}, s.name)));
     return svg;
   }
 
-  const legend = (series) => el("ul", { class: "legend" }, series.map((s) => el("li", {}, el("i", { style: `background:${colour(s.kind)}` }), s.name)));
+  // Marks of a scatter plot, or dashes of lines, with their names.
+  const legend = (series, marks) => el("ul", { class: "legend" }, series.map((s) => el("li", {}, el("svg", { width: 30, height: 16, viewBox: "0 0 30 16", role: "presentation" }, marks ? mark(s.kind, 15, 8) : el("line", { x1: 0, x2: 30, y1: 8, y2: 8, stroke: colour(s.kind), "stroke-width": 3, "stroke-dasharray": dash(s.kind) })), " " + s.name)));
   return { front, scatter, lines, legend, colour };
 })());

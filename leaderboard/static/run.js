@@ -34,8 +34,9 @@ addEventListener("DOMContentLoaded", () => {
     const bars = (load) => { const most = Math.max(...load); return el("svg", { viewBox: `0 0 ${load.length * 8} 40`, width: Math.min(load.length * 8, 512), height: 40, role: "img", "aria-label": "load by expert, in percent: " + load.map((share) => figure(100 * share, 2)).join(", ") }, load.map((share, i) => el("rect", { x: i * 8, y: 40 - 38 * share / most, width: 7, height: Math.max(1, 38 * share / most), fill: "#3b82d6" }, el("title", {}, `expert ${i}: ${figure(100 * share, 3)} %`)))); };
     section("Routing health by layer", table("On the test split", ["layer", "load by expert", "entropy", "dropped", "refused", "dead", "experts per token"], record.health.map((layer) => [layer.layer, bars(layer.load), layer.entropy, layer.dropped, layer.refused, `${layer.dead} of ${layer.load.length}`, layer.pairs_per_token])));
   }
-  const found = json("looked");
-  if (found) looked(place, found);
+  const found = json("looked"), shown = el("div");
+  place.append(shown);
   section("Environment", table("Where it ran", ["what", "which"], Object.entries(record.environment)));
   document.getElementById("json").textContent = JSON.stringify(record, null, 1);
+  if (found) looked(shown, found);
 });

@@ -9,7 +9,7 @@ Object.assign(moesuite, (() => {
     for (const name of ["router", "page", "variant", "setting", "backbone", "unranked"]) row[name] = board.texts[row[name]];
     row.labels = row.labels.map((label) => board.texts[label]);
     row.timings = Object.fromEntries(row.timings.map(([machine, ...times]) => [board.texts[machine], times]));
-    row.size = ["below 1 M", "1 M to 10 M", "10 M to 100 M", "100 M to 1 B", "1 B and more"][Math.min(4, Math.max(0, Math.floor(Math.log10(Math.max(row.total || 1, 1)) - 5)))];
+    row.size = row.total === null ? "unknown" : ["below 1 M", "1 M to 10 M", "10 M to 100 M", "100 M to 1 B", "1 B and more"][Math.min(4, Math.max(0, Math.floor(Math.log10(Math.max(row.total || 1, 1)) - 5)))];
     row.index = index;
     row.text = [row.router, row.variant, row.backbone, ...row.labels].join(" ").toLowerCase();
     return row;
@@ -75,7 +75,7 @@ Object.assign(moesuite, (() => {
   let made = new Map(), madeFor = "";
   function rowOf(row) {
     if (!made.has(row.key)) {
-      const box = el("input", { type: "checkbox", "aria-label": `select ${row.router} ${row.variant}`, change: () => { state.selected = box.checked ? [...state.selected, row.key] : state.selected.filter((key) => key !== row.key); update("select"); } });
+      const box = el("input", { type: "checkbox", "aria-label": `select ${row.router} ${row.variant}`, change: () => { state.selected = box.checked ? [...state.selected, row.key] : state.selected.filter((key) => key !== row.key); update("select"); box.focus(); } });
       made.set(row.key, el("tr", { "data-key": row.key }, el("td", {}, box), shownColumns().map((column, i) => el(i ? "td" : "th", { class: column.numeric ? "n" : null, scope: i ? null : "row" }, column.cell ? column.cell(row) : column.text(row)))));
     }
     const tr = made.get(row.key);
@@ -137,7 +137,9 @@ Object.assign(moesuite, (() => {
   const latex = () => { const [first, ...rest] = cells().map((line) => line.map(tex).join(" & ") + " \\\\"); return ["\\begin{tabular}{" + shownColumns().map((column) => column.numeric ? "r" : "l").join("") + "}", "\\toprule", first, "\\midrule", ...rest, "\\bottomrule", "\\end{tabular}"].join("\n") + "\n"; };
 
   function choice(title, names, chosen, changed) {
-    return el("details", {}, el("summary", {}, title + (chosen().length && title !== "Columns" ? ` (${chosen().length})` : "")), el("fieldset", {}, el("legend", { class: "hidden" }, title), names.map(([id, label]) => el("label", {}, el("input", { type: "checkbox", value: id, checked: chosen().includes(id), change: (event) => changed(id, event.target.checked) }), " " + label))));
+    const summary = el("summary"), tally = () => { summary.textContent = title + (chosen().length && title !== "Columns" ? ` (${chosen().length})` : ""); };
+    tally();
+    return el("details", {}, summary, el("fieldset", {}, el("legend", { class: "hidden" }, title), names.map(([id, label]) => el("label", {}, el("input", { type: "checkbox", value: id, checked: chosen().includes(id), change: (event) => { changed(id, event.target.checked); tally(); } }), " " + label))));
   }
   function controls() {
     const place = document.getElementById("controls");
