@@ -199,7 +199,7 @@ def _range(hint: Any, default: Any) -> tuple[str, tuple[Any, ...]] | None:
     return ("int" if kind is int else "log" if low > 0 else "float"), (low, high)
 
 
-def _ends(limits: Sequence[Any], default: float) -> tuple[float, float]:
+def _ends(limits: Sequence[Any], default: int | float) -> tuple[int | float, int | float]:
     """Return both ends of a range; an excluded end is moved to where the open end would be."""
     low, high = sorted((default / OPEN_END, default * OPEN_END))
     for limit in limits:

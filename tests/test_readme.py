@@ -10,8 +10,12 @@ import pytest
 import torch
 
 from moesuite import Router, compose
+from moesuite.asked import of_each_router
+from moesuite.asked import parse as asked
 from moesuite.grid import plan
+from moesuite.leaderboard.__main__ import parse as options
 from moesuite.plugins import router_class
+from moesuite.search import planned
 from moesuite.testing import RouterContract
 from tests.conftest import ROOT
 from tests.test_run import SHORT, invoke
@@ -66,3 +70,7 @@ def test_every_command_has_options_that_exist(my_file: str, monkeypatch: pytest.
             assert plan(words)
         elif "-m" not in words:  # a sweep is run by tests/test_run.py
             assert compose(*[word for word in words if not word.startswith("-")]).router["name"]
+    for words in (words[3:] for words in lines if words[:3] == ["python", "-m", "moesuite.tune"]):
+        assert all(planned(one)[0].space for one in of_each_router(asked(words)))
+    for words in (words[3:] for words in lines if words[:3] == ["python", "-m", "moesuite.leaderboard"]):
+        assert options(words)[0]["records"]
