@@ -15,14 +15,25 @@ from rich.console import Console
 from moesuite.artifacts import StudyRecord
 from moesuite.asked import Asked, command_of
 from moesuite.build import declare_task
-from moesuite.composition import compose
+from moesuite.composition import composed, to_config, varied
 from moesuite.config import RunConfig
 from moesuite.errors import RunFailed, UserError
 from moesuite.space import read_space
 from moesuite.studies import study_record, write_study
-from moesuite.study import BEYOND, Patience, Plan, allowed, best, is_open, open_storage, open_study, recover
+from moesuite.study import (
+    BEYOND,
+    WINNER,
+    Patience,
+    Plan,
+    allowed,
+    best,
+    is_open,
+    open_storage,
+    open_study,
+)
 from moesuite.train import fit
-from moesuite.trials import LIMITS, Search, directions, options_of, parse_objectives, run_trial
+from moesuite.trials import LIMITS, Search, directions, parse_objectives, run_trial, words_of
+from moesuite.workers import claims_winner, recover
 
 WINNER_SEED = 1000  # first of the fresh seeds
 POLL = 1.0  # seconds between looks at trials of other workers
@@ -42,14 +53,17 @@ def search(asked: Asked) -> StudyRecord:
     study = patiently(lambda: open_study(plan, open_storage(where), pruner(asked.values["pruner"])))
     budget, seeds = int(asked.values["trials"]), int(asked.values["winner"])
     write = partial(_write, asked, plan, found, config, study)
-    while patiently(lambda: is_open(study, budget)):
-        patiently(lambda: one_trial(found, study, budget, console))
-        patiently(lambda: write([]))
-    runs: list[str] = []
-    if seeds and len(plan.objectives) == 1:
-        patiently(lambda: wait_for_others(study))
+    ends = seeds > 0 and len(plan.objectives) == 1  # with the winner, once nobody has a trial
+    while patiently(lambda: is_open(study, budget)) or (ends and patiently(lambda: others_work(study))):
+        if patiently(lambda: is_open(study, budget)):
+            patiently(lambda: one_trial(found, study, budget, console))
+            patiently(write)
+        else:
+            time.sleep(POLL)
+    if ends and patiently(lambda: claims_winner(study)):
         runs = rerun(found, patiently(lambda: best(study)), seeds, console)
-    return patiently(lambda: write(runs))
+        patiently(lambda: study.set_user_attr(WINNER, runs))
+    return patiently(write)
 
 
 def one_trial(found: Search, study: optuna.Study, budget: int, console: Console) -> None:
@@ -72,16 +86,17 @@ def planned(asked: Asked) -> tuple[Plan, Search, RunConfig]:
     words = (f"router={asked.router}", *asked.words)
     if "latency" not in objectives and "max_ms" not in limits and not any(w.startswith("measure=") for w in words):
         words += ("measure=false",)
-    config = compose(*words)
+    base = composed(*words)
+    config = to_config(base)
     space = read_space(asked.values["tune"] or None, asked.own, asked.router)
     for parameter in space:  # an option that does not exist, or a value out of its range, is told before any trial
         for value in parameter.values if parameter.form == "choice" else parameter.values[:1]:
-            compose(*words, *options_of({parameter.name: value}))
+            varied(base, {parameter.name: value})
     name = asked.values["study"] or "_".join(filter(None, (config.task["name"], asked.router, asked.values["tune"])))
     larger = declare_task(config.task).primary.direction == "max"
     kept = tuple(word for word in words if not word.startswith("records="))
     plan = Plan(name, space, objectives, directions(objectives, larger), kept)
-    return plan, Search(name, words, space, objectives, limits), config
+    return plan, Search(name, words, base, space, objectives, limits), config
 
 
 def limit(key: str, text: str) -> float:
@@ -110,11 +125,10 @@ def tell(console: Console, study: optuna.Study, number: int, budget: int) -> Non
     console.print(f"[{number + 1}/{budget}] {trial.state.name.lower()}  {values}  {options}", highlight=False)
 
 
-def wait_for_others(study: optuna.Study) -> None:
-    """Wait until no worker that is alive has a trial."""
-    while any(trial.state == TrialState.RUNNING for trial in study.get_trials(deepcopy=False)):
-        recover(study)
-        time.sleep(POLL)
+def others_work(study: optuna.Study) -> bool:
+    """Return whether other workers have trials; those of workers that died are there to be run again."""
+    recover(study)
+    return any(trial.state == TrialState.RUNNING for trial in study.get_trials(deepcopy=False))
 
 
 def rerun(found: Search, winners: Sequence[FrozenTrial], seeds: int, console: Console) -> list[str]:
@@ -122,9 +136,10 @@ def rerun(found: Search, winners: Sequence[FrozenTrial], seeds: int, console: Co
     runs = []
     for winner in winners:
         for seed in range(WINNER_SEED, WINNER_SEED + seeds):
-            words = [*found.words, *options_of(winner.params), f"study={found.study}", f"seed={seed}"]
+            options = {**winner.params, "study": found.study, "seed": seed}
+            command = shlex.join(["python", "-m", "moesuite.run", *found.words, *words_of(options)])
             try:
-                record, path = fit(compose(*words), shlex.join(["python", "-m", "moesuite.run", *words]))
+                record, path = fit(varied(found.base, options), command)
             except (RunFailed, UserError) as error:
                 console.print(f"seed {seed} of the winner failed: {error}")
                 continue
@@ -133,9 +148,7 @@ def rerun(found: Search, winners: Sequence[FrozenTrial], seeds: int, console: Co
     return runs
 
 
-def _write(
-    asked: Asked, plan: Plan, found: Search, config: RunConfig, study: optuna.Study, winner: list[str]
-) -> StudyRecord:
-    record = study_record(plan, found, study, config, command_of(asked), int(asked.values["trials"]), winner)
+def _write(asked: Asked, plan: Plan, found: Search, config: RunConfig, study: optuna.Study) -> StudyRecord:
+    record = study_record(plan, found, study, config, command_of(asked), int(asked.values["trials"]))
     write_study(asked.records, record)
     return record

@@ -15,16 +15,16 @@ from rich.table import Table
 from moesuite.artifacts import StudyRecord, TrialRecord
 from moesuite.config import RunConfig
 from moesuite.record import write_text
-from moesuite.study import BEYOND, Plan, best
+from moesuite.study import BEYOND, WINNER, Plan, best
 from moesuite.trials import Search
 
 ENOUGH = 4  # finished trials for importances
 
 
 def study_record(
-    plan: Plan, found: Search, study: optuna.Study, config: RunConfig, command: str, budget: int, winner: list[str]
+    plan: Plan, found: Search, study: optuna.Study, config: RunConfig, command: str, budget: int
 ) -> StudyRecord:
-    """Return the record of a study as it stands; `winner`: ids of the runs on fresh seeds, empty before the end."""
+    """Return the record of a study as it stands; its winner is empty before the end."""
     trials = [trial for trial in study.get_trials(deepcopy=False) if not trial.user_attrs.get(BEYOND)]
     over = not any(trial.state in (TrialState.RUNNING, TrialState.WAITING) for trial in trials)
     return StudyRecord(
@@ -40,7 +40,7 @@ def study_record(
         trials=[_trial(trial) for trial in trials],
         best=[trial.number for trial in best(study)],
         importances=importances(study, plan.objectives) if over and len(trials) >= budget else {},
-        winner=winner,
+        winner=study.user_attrs.get(WINNER, []),
     )
 
 

@@ -4,29 +4,26 @@ from __future__ import annotations
 
 import os
 import re
-import socket
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import optuna
-from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
+from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import NoSuchModuleError, SQLAlchemyError
 
 from moesuite.errors import UserError
 from moesuite.significance import Direction, pareto
 from moesuite.space import Space
+from moesuite.workers import LOST
 
-BEAT, GRACE = 10.0, 60.0  # seconds between signs of life, and without one until a trial counts as lost
 TRIES, WAIT = 4, 1.0  # to reach a storage; seconds before the second try, doubled each time
-WORKER, ALIVE, LOST, BEYOND = "worker", "alive", "lost", "beyond"
+BEYOND, WINNER = "beyond", "winner"  # of a trial that nobody asked for; ids of the winner's runs
 Result = TypeVar("Result")
 
 
@@ -159,57 +156,6 @@ def apart(kept: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
         if kept[key] != asked[key]:
             return f"{key} {' '.join(kept[key])}, where this one has {' '.join(asked[key])}"
     return ""
-
-
-def recover(study: optuna.Study) -> int:
-    """Give trials of workers that died to others; return how many. Called between trials: this worker has none."""
-    found = 0
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        if not _is_lost(trial):
-            continue
-        try:
-            study._storage.set_trial_user_attr(trial._trial_id, LOST, True)
-            study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
-        except UpdateFinishedTrialError:  # another worker was faster
-            continue
-        study.enqueue_trial(trial.params, user_attrs={"retry_of": trial.number})
-        found += 1
-    return found
-
-
-def _is_lost(trial: FrozenTrial) -> bool:
-    host, _, pid = trial.user_attrs.get(WORKER, "::0").rpartition(":")
-    if host == socket.gethostname():
-        ours = int(pid) == os.getpid()  # begun before the storage was gone for a while
-        return ours or (not Path(f"/proc/{pid}").exists() if Path("/proc").is_dir() else _is_silent(trial))
-    return _is_silent(trial)
-
-
-def _is_silent(trial: FrozenTrial) -> bool:
-    begun = trial.datetime_start.timestamp() if trial.datetime_start else 0.0
-    return time.time() - trial.user_attrs.get(ALIVE, begun) > GRACE
-
-
-@contextmanager
-def alive(trial: Trial) -> Iterator[None]:
-    """Give signs of life while a trial runs."""
-    trial.set_user_attr(WORKER, f"{socket.gethostname()}:{os.getpid()}")
-    over = threading.Event()
-
-    def beat() -> None:
-        while not over.wait(BEAT):
-            try:
-                trial.set_user_attr(ALIVE, time.time())
-            except (StorageInternalError, SQLAlchemyError):  # it may be back at the next beat
-                continue
-
-    thread = threading.Thread(target=beat, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
 
 
 def allowed(study: optuna.Study, budget: int) -> int:

@@ -8,16 +8,17 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import optuna
+from omegaconf import DictConfig
 from optuna.trial import Trial, TrialState
 
 from moesuite.build import shared_task
-from moesuite.composition import compose
+from moesuite.composition import varied
 from moesuite.errors import Pruned, RunFailed, UserError
 from moesuite.identity import identity
 from moesuite.record import RunRecord
 from moesuite.space import Space
-from moesuite.study import alive
 from moesuite.train import fit
+from moesuite.workers import alive
 
 OBJECTIVES = {"quality": "of the last evaluation on the validation split", "flops": "GFLOP executed", "latency": "ms"}
 LIMITS = {"max_gflop": "gflop", "max_ms": "ms", "max_dropped": "dropped"}
@@ -28,7 +29,7 @@ class Search:
     """What every trial of a study shares.
 
     Attributes:
-        study: its name; words: of every run.
+        study: its name; words: of every run; base: what they compose to.
         space: what is searched.
         objectives: quality, then maybe flops or latency.
         limits: largest allowed GFLOP, ms and share of dropped tokens, by option.
@@ -36,6 +37,7 @@ class Search:
 
     study: str
     words: tuple[str, ...]
+    base: DictConfig
     space: Space
     objectives: tuple[str, ...]
     limits: dict[str, float]
@@ -43,8 +45,9 @@ class Search:
 
 def run_trial(search: Search, study: optuna.Study, trial: Trial) -> None:
     """Run one trial and tell the study how it ended; a run that fails, or options that do not fit, fail the trial."""
-    words = [*search.words, *options(search.space, trial), f"study={search.study}", f"trial={trial.number}"]
-    command = shlex.join(["python", "-m", "moesuite.run", *words])
+    options = {parameter.name: parameter.suggest(trial) for parameter in search.space}
+    options |= {"study": search.study, "trial": trial.number}
+    command = shlex.join(["python", "-m", "moesuite.run", *search.words, *words_of(options)])
     trial.set_user_attr("command", command)
     points: list[tuple[int, float]] = []
 
@@ -58,7 +61,7 @@ def run_trial(search: Search, study: optuna.Study, trial: Trial) -> None:
 
     with alive(trial):
         try:
-            config = compose(*words)
+            config = varied(search.base, options)
             task = shared_task(config.task)
             trial.set_user_attr("run", identity(config.resolved(), task).id)
             record, _ = fit(config, command, watch)
@@ -76,14 +79,9 @@ def run_trial(search: Search, study: optuna.Study, trial: Trial) -> None:
         study.tell(trial, [objective(record, name) for name in search.objectives], skip_if_finished=True)
 
 
-def options(space: Space, trial: Trial) -> list[str]:
-    """Return the words of a trial."""
-    return options_of({parameter.name: parameter.suggest(trial) for parameter in space})
-
-
-def options_of(params: Mapping[str, Any]) -> list[str]:
-    """Return parameters as words of the command line."""
-    return [f"{name}={word(value)}" for name, value in params.items()]
+def words_of(options: Mapping[str, Any]) -> list[str]:
+    """Return options as words of the command line."""
+    return [f"{name}={word(value)}" for name, value in options.items()]
 
 
 def word(value: Any) -> str:

@@ -17,9 +17,11 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from moesuite import compose, fit
 from moesuite import study as studies
 from moesuite.artifacts import StudyRecord
 from moesuite.asked import of_each_router, parse
+from moesuite.composition import composed, varied
 from moesuite.errors import Pruned, UserError
 from moesuite.leaderboard.build import build
 from moesuite.record import read_record
@@ -28,6 +30,7 @@ from moesuite.space import read_space, tune_files
 from moesuite.study import open_storage
 from moesuite.trials import word
 from moesuite.tune import main
+from moesuite.workers import WORKER
 
 SHORT = ["task=digits", "trainer.max_steps=3", "data.batch_size=256", "winner=0"]
 
@@ -174,12 +177,12 @@ def test_a_trial_that_is_behind_is_stopped(tmp_path: Path, monkeypatch: pytest.M
     tuned(tmp_path / "one", "router=soft", "tune=slots", "trials=1")
     (path,) = (tmp_path / "one").glob("digits/soft/*.json")
 
-    def fit(config: Any, command: str, watch: Any) -> Any:
+    def watched(config: Any, command: str, watch: Any) -> Any:
         for step in (1, 2):
             watch(step, 0.9 if config.trial < 5 else 0.1)
         return read_record(path), path
 
-    monkeypatch.setattr("moesuite.trials.fit", fit)
+    monkeypatch.setattr("moesuite.trials.fit", watched)
     found = tuned(tmp_path / "two", "router=soft", "tune=slots", "trials=7", "pruner=median")
     assert [trial.state for trial in found.trials] == ["complete"] * 5 + ["pruned"] * 2
     assert found.trials[5].reason.startswith("pruned at step 1: 0.1 is no better")
@@ -187,8 +190,6 @@ def test_a_trial_that_is_behind_is_stopped(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_a_pruned_run_keeps_a_record(tmp_path: Path) -> None:
-    from moesuite import compose, fit
-
     def stop(step: int, quality: float) -> None:
         raise Pruned(f"pruned at step {step}")
 
@@ -225,6 +226,16 @@ def test_values_are_written_to_the_last_digit(value: Any) -> None:
     assert (float(text) if isinstance(value, float) else yaml.safe_load(text)) == value
 
 
+@pytest.mark.parametrize(
+    "options",
+    [{"seed": 7, "num_experts": 2}, {"router.k": 2, "optim.lr": 0.01}, {"eval_slots_per_token": None, "layers": "all"}],
+)
+def test_a_varied_configuration_is_the_composed_one(options: dict[str, Any]) -> None:
+    base = ["router=token_choice", "task=cifar10", "seed=3"]
+    words = [f"{name}={word(value)}" for name, value in options.items()]
+    assert varied(composed(*base), options) == compose(*base, *words)
+
+
 def started(folder: Path, *words: str) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "moesuite.tune", f"records={folder}", *words]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -240,7 +251,7 @@ def trials_of(where: str, name: str) -> list[optuna.trial.FrozenTrial]:
 
 def wait_for_a_running_trial(where: str, name: str, process: subprocess.Popen[bytes]) -> None:
     for _ in range(600):
-        if any(t.state == TrialState.RUNNING and studies.WORKER in t.user_attrs for t in trials_of(where, name)):
+        if any(t.state == TrialState.RUNNING and WORKER in t.user_attrs for t in trials_of(where, name)):
             return
         assert process.poll() is None
         time.sleep(0.1)
@@ -269,15 +280,17 @@ def test_a_worker_that_is_killed_loses_its_own_trial_only_and_it_is_run_again(tm
 
 
 @pytest.mark.slow
-def test_two_workers_share_a_study(tmp_path: Path) -> None:
-    words = [*LONG[:-1], "trials=6", "trainer.max_epochs=3"]
+def test_two_workers_share_a_study_and_one_of_them_runs_the_winner(tmp_path: Path) -> None:
+    words = [*LONG[:-2], "winner=2", "trials=6", "trainer.max_epochs=3"]
     first, second = started(tmp_path, *words), started(tmp_path, *words)
     assert first.wait(300) == 0 and second.wait(300) == 0
     trials = [
         t for t in trials_of(str(tmp_path / "studies" / "s.journal"), "s") if not t.user_attrs.get(studies.BEYOND)
     ]
     assert [t.state for t in trials] == [TrialState.COMPLETE] * 6
-    assert len({t.user_attrs[studies.WORKER] for t in trials}) == 2
+    assert len({t.user_attrs[WORKER] for t in trials}) == 2
+    record = StudyRecord.model_validate_json((tmp_path / "studies" / "s.json").read_text())
+    assert len(record.winner) == 2 and len(list(tmp_path.glob("digits/soft/*.json"))) == 6 + 2
 
 
 def test_a_storage_that_cannot_be_reached_is_tried_again(
