@@ -19,7 +19,7 @@ from moesuite.composition import composed, to_config, varied
 from moesuite.config import RunConfig
 from moesuite.errors import RunFailed, UserError
 from moesuite.space import read_space
-from moesuite.studies import study_record, write_study
+from moesuite.studies import shown, study_record, write_study
 from moesuite.study import (
     BEYOND,
     WINNER,
@@ -121,8 +121,9 @@ def tell(console: Console, study: optuna.Study, number: int, budget: int) -> Non
     """Say how a trial ended."""
     trial = study.get_trials(deepcopy=False)[number]
     values = ", ".join(f"{value:.4g}" for value in trial.values or []) or trial.user_attrs.get("reason", "")
-    options = ", ".join(f"{name}={value}" for name, value in trial.params.items())
-    console.print(f"[{number + 1}/{budget}] {trial.state.name.lower()}  {values}  {options}", highlight=False)
+    options = ", ".join(f"{name}={shown(value)}" for name, value in trial.params.items())
+    line = f"[{number + 1}/{budget}] {trial.state.name.lower()}  {values}  {options}"
+    console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def others_work(study: optuna.Study) -> bool:

@@ -90,6 +90,11 @@ def write_study(records: Path, record: StudyRecord) -> Path:
     return path
 
 
+def shown(value: object) -> str:
+    """Return a parameter as a reader needs it; commands have all digits."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
 def show(record: StudyRecord) -> None:
     """Print the best trials of a study."""
     console = Console()
@@ -100,7 +105,7 @@ def show(record: StudyRecord) -> None:
     for number in record.best:
         trial = chosen[number]
         values = [f"{value:.4g}" for value in trial.values or []]
-        table.add_row(str(number), *values, *(str(trial.params.get(name, "–")) for name in record.space))
+        table.add_row(str(number), *values, *(shown(trial.params.get(name, "–")) for name in record.space))
     console.print(table)
     if not record.best:
         console.print("no trial finished within the constraints")

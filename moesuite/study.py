@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
+from zlib import crc32
 
 import optuna
 from optuna.exceptions import StorageInternalError
@@ -119,7 +120,8 @@ def open_study(plan: Plan, storage: BaseStorage, pruner: optuna.pruners.BasePrun
         UserError: if another plan has a study of that name, with the difference.
     """
     sampler = optuna.samplers.TPESampler(
-        seed=os.getpid() if _has(storage, plan.name) else 0,  # further workers must not draw the same
+        # by the name, so that the same study draws the same; further workers must not draw what the first one does
+        seed=crc32(plan.name.encode()) ^ (os.getpid() if _has(storage, plan.name) else 0),
         multivariate=True,
     )
     study = optuna.create_study(

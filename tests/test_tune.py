@@ -21,6 +21,7 @@ from moesuite import compose, fit
 from moesuite import study as studies
 from moesuite.artifacts import StudyRecord
 from moesuite.asked import of_each_router, parse
+from moesuite.benchmarks.speed.tuning import hypervolume
 from moesuite.composition import composed, varied
 from moesuite.errors import Pruned, UserError
 from moesuite.leaderboard.build import build
@@ -31,6 +32,7 @@ from moesuite.study import open_storage
 from moesuite.trials import word
 from moesuite.tune import main
 from moesuite.workers import WORKER
+from tests.conftest import Command
 
 SHORT = ["task=digits", "trainer.max_steps=3", "data.batch_size=256", "winner=0"]
 
@@ -344,3 +346,14 @@ def test_workers_share_a_study_in_postgresql_through_a_failure(postgresql: tuple
     complete = [t for t in trials_of(address, "s") if t.state == TrialState.COMPLETE]
     assert len(complete) == 5
     assert {read_record(p).config["study"] for p in tmp_path.glob("digits/soft/*.json")} == {"s"}
+
+
+def test_hypervolume_by_hand() -> None:
+    """0.5 from 1 to 4, another 0.3 from 2 to 4, nothing for a point that is dominated: 1.5 + 0.6 of 4."""
+    assert hypervolume([(0.6, 3.0), (0.5, 1.0), (0.8, 2.0)], 4.0) == pytest.approx(2.1 / 4)
+
+
+@pytest.mark.slow
+def test_tuning_is_measured(command: Command) -> None:
+    done = command("moesuite.benchmarks.speed.tuning", "trials=2", "studies=1", "steps=2")
+    assert done.returncode == 0 and all(what in done.stdout for what in ("overhead of a trial", "times", "by the grid"))

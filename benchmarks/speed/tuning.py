@@ -1,0 +1,140 @@
+"""What tuning costs and reaches: seconds beside the runs, two workers against one, a front against a grid.
+
+    python -m moesuite.benchmarks.speed.tuning trials=30 studies=3 steps=100
+
+Digits, Soft MoE, one thread a worker. Overhead: wall time of a study of short runs, without what `fit` takes, by trial.
+Workers: trials an hour of two processes over those of one, their start included. Front: the hypervolume of the Pareto
+front of `trials` trials over slots per token and learning rate, quality against GFLOP, and of a grid of 6 x 6 runs; the
+reference point is quality 0 at the largest GFLOP that either has.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from rich.console import Console
+
+from moesuite import trials
+from moesuite.asked import parse
+from moesuite.benchmarks.speed.command import Values, command
+from moesuite.composition import composed, varied
+from moesuite.search import search
+from moesuite.train import fit
+from moesuite.trials import objective
+
+SPACE = {"slots_per_token": (0.25, 4.0), "optim.lr": (3e-4, 1e-2)}
+SIDE = 6  # of the grid
+POINT = tuple[float, float]  # quality, GFLOP
+
+
+def words(folder: Path, steps: int) -> list[str]:
+    """Return the words of every study here."""
+    return [
+        "task=digits",
+        "router=soft",
+        f"trainer.max_steps={steps}",
+        "data.batch_size=64",
+        f"records={folder}",
+        "winner=0",
+    ]
+
+
+def space() -> list[str]:
+    """Return the lines of the space."""
+    return [f"tune.space.{name}=log({low:g},{high:g})" for name, (low, high) in SPACE.items()]
+
+
+def overhead(folder: Path, count: int) -> float:
+    """Return seconds beside the run, of each trial after the first, which imports and loads the data."""
+    spent: list[float] = []
+
+    def timed(*arguments: Any) -> Any:
+        begun = time.perf_counter()
+        try:
+            return fit(*arguments)
+        finally:
+            spent.append(time.perf_counter() - begun)
+
+    with mock.patch.object(trials, "fit", timed):
+        search(parse([*words(folder, 1), *space(), "trials=1", "study=overhead"]))
+        spent.clear()
+        begun = time.perf_counter()
+        search(parse([*words(folder, 1), *space(), f"trials={count + 1}", "study=overhead"]))
+        return (time.perf_counter() - begun - sum(spent)) / count
+
+
+def hours(folder: Path, steps: int, count: int, workers: int) -> float:
+    """Return trials an hour of several processes on one study."""
+    line = [
+        sys.executable,
+        "-m",
+        "moesuite.tune",
+        *words(folder, steps),
+        *space(),
+        f"trials={count}",
+        f"study=w{workers}",
+    ]
+    begun = time.perf_counter()
+    started = [
+        subprocess.Popen(
+            line, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        for _ in range(workers)
+    ]
+    if any(process.wait() for process in started):
+        raise RuntimeError(f"{line} failed")
+    return 3600 * count / (time.perf_counter() - begun)
+
+
+def front(folder: Path, steps: int, count: int, number: int) -> list[POINT]:
+    """Return quality and GFLOP of the trials of a study."""
+    asked = [*words(folder, steps), *space(), f"trials={count}", "objective=quality,flops", f"study=front{number}"]
+    return [(trial.values[0], trial.values[1]) for trial in search(parse(asked)).trials if trial.values]
+
+
+def grid(folder: Path, steps: int) -> Iterator[POINT]:
+    """Yield quality and GFLOP of a grid of runs."""
+    quiet = ("measure=false", "logger=none", "trainer.enable_progress_bar=false")
+    base = composed(*words(folder, steps)[:-1], *quiet)
+    axes = [[low * (high / low) ** (i / (SIDE - 1)) for i in range(SIDE)] for low, high in SPACE.values()]
+    for values in itertools.product(*axes):
+        record, _ = fit(varied(base, dict(zip(SPACE, values, strict=True))))
+        yield objective(record, "quality"), objective(record, "flops")
+
+
+def hypervolume(points: Sequence[POINT], largest: float) -> float:
+    """Return the area that points dominate, down to quality 0 and up to `largest` GFLOP, over the whole of it."""
+    area, best = 0.0, 0.0
+    for quality, cost in sorted(points, key=lambda point: (point[1], -point[0])):
+        if quality > best:
+            area, best = area + (quality - best) * (largest - cost), quality
+    return area / largest
+
+
+def measure(values: Values) -> None:
+    """Measure and print."""
+    console = Console(width=None if sys.stdout.isatty() else 110)
+    count, studies, steps = (int(values[key]) for key in ("trials", "studies", "steps"))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        console.print(f"overhead of a trial: {1000 * overhead(folder, 20):.0f} ms")
+        one, two = (hours(folder, steps, count, workers) for workers in (1, 2))
+        console.print(f"trials an hour: {one:.0f} by one worker, {two:.0f} by two: {two / one:.2f} times")
+        plain = list(grid(folder, steps))
+        fronts = [front(folder, steps, count, number) for number in range(studies)]
+        largest = max(cost for points in [plain, *fronts] for _, cost in points)
+        volumes = ", ".join(f"{hypervolume(points, largest):.4f}" for points in fronts)
+        console.print(f"hypervolume: {volumes} by {count} trials, {hypervolume(plain, largest):.4f} by the grid")
+
+
+if __name__ == "__main__":
+    command(__doc__, measure, trials="30", studies="3", steps="100")
