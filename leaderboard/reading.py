@@ -74,18 +74,24 @@ def examined(
 def _examine(files: list[File], site: Site | None, pages: frozenset[str]) -> Fresh:
     found = Fresh()
     for file in files:
+        wanted = site is not None and file.where in pages
         try:
-            _read(file, site if file.where in pages else None, found)
+            page = _read(file, wanted, found)
         except UserError as error:
             found.known[file.where] = {"stamp": file.stamp, "problem": str(error)}
+            continue
         except Exception as error:  # whatever a record holds, it must not stop the others
             problem = f"cannot be shown: {type(error).__name__}: {error}"[:300]
             found.known[file.where] = {"stamp": file.stamp, "problem": problem}
+            continue
+        if wanted and site is not None:  # a disk that is full is no record's fault
+            site.write(run_name(found.known[file.where]["id"]), page)
+            found.pages.add(file.where)
     return found
 
 
-def _read(file: File, site: Site | None, found: Fresh) -> None:
-    """Read a record, and write its page to `site`, if there is one."""
+def _read(file: File, wanted: bool, found: Fresh) -> str:
+    """Read a record; return its page, if that is wanted."""
     record, text = take(file)
     entry, facts = entry_of(record)
     known = {"stamp": file.stamp, "id": record.id, "task": slug(record.task)}
@@ -96,12 +102,11 @@ def _read(file: File, site: Site | None, found: Fresh) -> None:
             looked = looked_at(record, file.routing)
         except UserError as error:
             known["aside"] = f"{file.routing}: {error}"
-    if site is not None:
-        site.write(run_name(record.id), run_page(record, looked))
-        found.pages.add(file.where)
+    page = run_page(record, looked) if wanted else ""
     found.known[file.where] = known
     found.entries[file.where] = entry.model_dump_json()
     found.facts |= facts
+    return page
 
 
 def selected(files: Sequence[File], known: dict[str, Known]) -> tuple[set[str], list[str]]:

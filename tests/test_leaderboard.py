@@ -493,6 +493,20 @@ def test_a_folder_that_is_not_ours_is_not_overwritten(
     assert invoke(monkeypatch, f"records={runs}", f"out={tmp_path / 'file'}") == 2
 
 
+def test_a_disk_that_is_full_is_no_record_s_fault(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(self: object, name: str, text: str) -> bool:
+        if name.startswith("runs/"):
+            raise OSError(28, "No space left on device")
+        return True
+
+    monkeypatch.setattr("moesuite.leaderboard.site.Site.write", full)
+    assert invoke(monkeypatch, f"records={runs}", f"out={tmp_path / 'site'}") == 2
+    error = capsys.readouterr().err
+    assert "No space left on device" in error and error.count("\n") == 1
+
+
 def test_records_are_only_checked(
     runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
