@@ -6,19 +6,21 @@ next, so that an interrupted grid has whole comparisons.
 
 from __future__ import annotations
 
-import statistics
+import itertools
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
 from pydantic import Field
-from rich.console import Console
-from rich.table import Table
 
 from moesuite.config import Section, checked
 from moesuite.errors import UserError, unknown
+from moesuite.launchers import Launcher
 from moesuite.plugins import benchmark_files, router_names, task_files
+from moesuite.sweep import Run, reproduce, run_many
 
 if TYPE_CHECKING:
     from moesuite.record import RunRecord
@@ -34,6 +36,7 @@ class Part(Section):
         task: name.
         routers: names; or "all", or "causal" for those whose certificate says so.
         seeds: of the runs.
+        capacities: slots_per_token of the runs; empty: the option's default.
         words: further options of every run; a list among them stands for its words, so that parts share them.
         name: by which later parts name this one.
         upcycles: name of an earlier part of one router, whose run of the same seed is upcycled.
@@ -42,6 +45,7 @@ class Part(Section):
     task: str
     routers: list[str] | str = "all"
     seeds: list[int] = Field(default_factory=lambda: [0])
+    capacities: list[float] = Field(default_factory=list)
     words: list[str | list[str]] = Field(default_factory=list)
     name: str = ""
     upcycles: str = ""
@@ -66,11 +70,11 @@ class Planned:
     """One run of a grid: what it is, and the words that it is started with.
 
     Attributes:
+        label: task, router and seed, for the console.
         part, upcycles: names of its part, and of the one whose run of this seed it upcycles; empty for none.
     """
 
-    task: str
-    router: str
+    label: str
     seed: int
     words: list[str]
     part: str = ""
@@ -112,31 +116,53 @@ def plan(words: Sequence[str]) -> list[Planned]:
 
 
 def _runs(part: Part, source: str | None, free: Sequence[str]) -> Iterator[Planned]:
-    routers = part.names()
-    for seed in part.seeds:
-        for router in routers:
-            own = [word for words in part.words for word in ([words] if isinstance(words, str) else words)]
-            words = [f"task={part.task}", f"router={router}", f"seed={seed}", *own]
-            words += [] if source is None else [f"task.source={source}"]
-            yield Planned(part.task, router, seed, [*words, *free], part.name, part.upcycles)
+    own = [word for words in part.words for word in ([words] if isinstance(words, str) else words)]
+    own += [] if source is None else [f"task.source={source}"]
+    capacities = [[f"slots_per_token={capacity:g}"] for capacity in part.capacities] or [[]]
+    for seed, router, capacity in itertools.product(part.seeds, part.names(), capacities):
+        words = [f"task={part.task}", f"router={router}", f"seed={seed}", *capacity]
+        label = ", ".join([part.task, router, *capacity, f"seed {seed}"])
+        yield Planned(label, seed, [*words, *own, *free], part.name, part.upcycles)
 
 
-def show_grid(records: Sequence[RunRecord]) -> None:
-    """Print the ranking metric of every task and router over its seeds: a mean, and points where they are few.
+def run_grid(words: Sequence[str], launcher: Launcher) -> list[str]:
+    """Run a benchmark, going on past failed runs; return the commands of these."""
+    runs = plan(words)
+    records: list[RunRecord] = []
+    failed, checkpoints = list[str](), dict[tuple[str, int], Path]()
+    done = 0
+    for batch in batches(runs):
+        ready = []
+        for number, run in enumerate(batch, start=done + 1):
+            start = checkpoints.get((run.upcycles, run.seed))
+            own = [*run.words, *([] if start is None else [f"upcycle={start}"])]
+            if run.upcycles and start is None:
+                failed.append(reproduce(own))
+                print(
+                    f"error: there is no run {run.upcycles!r} of seed {run.seed} to upcycle: it failed", file=sys.stderr
+                )
+            else:
+                ready.append((run, Run(f"[{number}/{len(runs)}] {run.label}", own)))
+        done += len(batch)
+        for (run, one), outcome in zip(ready, run_many([one for _, one in ready], launcher), strict=True):
+            if outcome.record is None or outcome.path is None:
+                failed.append(reproduce(one.words))
+                continue
+            records.append(outcome.record)
+            checkpoints[run.part, run.seed] = outcome.path.with_suffix("") / "last.ckpt"
+    from moesuite.summary import show
 
-    Runs of one task that are scored otherwise, or whose routers were let look ahead, stand in tables of their own.
-    """
-    console = Console()
-    groups: dict[tuple[str, str, bool], list[RunRecord]] = {}
-    for record in records:
-        groups.setdefault((record.task, record.primary, record.config["allow_noncausal"]), []).append(record)
-    for (task, primary, leaks), own in groups.items():
-        rows: list[tuple[float, Any]] = []
-        for router in dict.fromkeys(record.router for record in own):
-            values = [record.quality[primary].value for record in own if record.router == router]
-            rows.append((statistics.fmean(values), (router, ", ".join(f"{value:.4f}" for value in values))))
-        title = f"{task}{', SEES LATER TOKENS' * leaks}, by the mean over seeds"
-        table = Table("router", primary, "mean", title=title, title_justify="left")
-        for mean, (router, values) in sorted(rows, reverse=own[0].quality[primary].direction == "max"):
-            table.add_row(router, values, f"{mean:.4f}")
-        console.print(table)
+    show(records)
+    return failed
+
+
+def batches(runs: Sequence[Planned]) -> Iterator[list[Planned]]:
+    """Yield what may run at once, in order: no run is with the one that it upcycles."""
+    batch: list[Planned] = []
+    for run in runs:
+        if run.upcycles and any((one.part, one.seed) == (run.upcycles, run.seed) for one in batch):
+            yield batch
+            batch = []
+        batch.append(run)
+    if batch:
+        yield batch

@@ -9,9 +9,10 @@ import pytest
 from moesuite import compose, run
 from moesuite.budgets import at, label
 from moesuite.errors import UserError
-from moesuite.grid import Grid, plan, show_grid
+from moesuite.grid import Grid, plan
 from moesuite.plugins import benchmark_files, router_names
 from moesuite.record import CurvePoint, Quality, RunRecord, Sunk, read_record
+from moesuite.summary import show
 
 GRID = """parts:
   - task: digits
@@ -35,8 +36,8 @@ def test_every_benchmark_opens_with_what_command_cost_and_figure(monkeypatch: py
         head = path.read_text()
         assert head.startswith("# What: ") and f"# Command: python -m moesuite.run benchmark={name}" in head
         assert "# Cost: " in head and "# Figure reached: " in head
-        for part in plan([f"benchmark={name}"])[::29]:
-            assert compose(*part.words).task["name"] == part.task
+        for planned in plan([f"benchmark={name}"])[::29]:
+            assert f"task={compose(*planned.words).task['name']}" == planned.words[0]
 
 
 def test_routers_by_rule() -> None:
@@ -64,12 +65,15 @@ def test_a_grid_is_run_shown_and_not_run_again(
 
 def test_what_looks_ahead_and_what_is_scored_otherwise_stands_apart(capsys: pytest.CaptureFixture[str]) -> None:
     def record(router: str, primary: str, value: float, leaks: bool = False) -> RunRecord:
-        quality, config = {primary: Quality(value=value, direction="min", n=9)}, {"allow_noncausal": leaks}
+        quality, config = (
+            {primary: Quality(value=value, direction="min", n=9)},
+            {"allow_noncausal": leaks, "slots_per_token": None},
+        )
         return RunRecord.model_construct(task="stdlib", router=router, primary=primary, quality=quality, config=config)
 
     causal = [record("switch", "bits_per_byte", 2.0), record("hash", "bits_per_byte", 1.75)]
     others = [record("usmoe", "bits_per_byte", 0.5, leaks=True), record("soft", "perplexity", 9.0)]
-    show_grid([*causal, record("hash", "bits_per_byte", 1.25), *others])
+    show([*causal, record("hash", "bits_per_byte", 1.25), *others])
     found = " ".join(capsys.readouterr().out.split())  # titles are broken into lines
     assert found.count("by the mean over seeds") == 3 and found.count("SEES LATER TOKENS") == 1
     assert "1.7500, 1.2500" in found and found.index("1.5000") < found.index("switch") < found.index("usmoe")

@@ -1,0 +1,119 @@
+"""Many runs by one command: the values of a sweep, or a frozen grid, one after another or on a launcher."""
+
+from __future__ import annotations
+
+import itertools
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+
+from moesuite.composition import compose
+from moesuite.errors import RunFailed, UserError
+from moesuite.launchers import Launcher, launch
+
+if TYPE_CHECKING:
+    from moesuite.record import RunRecord
+
+FLAGS = ("-m", "--multirun")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One of many runs: what is shown of it, and its words."""
+
+    label: str
+    words: list[str]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended: its record and where that is, or what went wrong."""
+
+    record: RunRecord | None = None
+    path: Path | None = None
+    error: str = ""
+
+
+def expand(words: Sequence[str]) -> list[list[str]]:
+    """Return the words of each run of a sweep: every combination of the values that stand behind commas.
+
+    Raises:
+        UserError: for a word that cannot be read, or a range without steps.
+    """
+    options = [word for word in words if "=" in word and not word.startswith("-")]
+    flags = [word for word in words if word not in options and word not in FLAGS]
+    try:
+        overrides = OverridesParser.create().parse_overrides(options)
+    except HydraException as error:
+        raise UserError(f"{str(error).splitlines()[0]}; allowed: option=value,value; see --help") from None
+    axes = []
+    for override, word in zip(overrides, options, strict=True):
+        if not override.is_sweep_override():
+            axes.append([word])
+        elif override.is_discrete_sweep():
+            axes.append([f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()])
+        else:
+            raise UserError(f"{word}: a sweep needs values; type for example {override.key_or_group}=range(1,4)")
+    return [[*flags, *one] for one in itertools.product(*axes)]
+
+
+def reproduce(words: Sequence[str]) -> str:
+    """Return the command of a run."""
+    return shlex.join(["python", "-m", "moesuite.run", *words])
+
+
+def run_one(run: Run) -> Outcome:
+    """Compose, train and measure one of many runs; what goes wrong with it is no reason to stop the others."""
+    print(run.label, flush=True)
+    try:
+        config = compose(*run.words)  # what is mistyped is told before seconds of imports
+        if more_than_one(config.trainer["devices"]):
+            raise UserError(
+                f"trainer.devices={config.trainer['devices']} in a sweep or benchmark: allowed is 1 device, because "
+                "each process of a run would start all of it again; start runs one by one, or type trainer.devices=1"
+            )
+        from moesuite.train import fit
+
+        return Outcome(*fit(config, reproduce(run.words)))
+    except (UserError, RunFailed) as error:
+        return Outcome(error=str(error))
+
+
+def more_than_one(devices: object) -> bool:
+    """Return whether Lightning would start further processes, each by the command line of this one."""
+    import torch
+
+    return torch.cuda.device_count() > 1 if str(devices) == "auto" else str(devices) != "1"
+
+
+def run_many(runs: Sequence[Run], launcher: Launcher) -> Iterator[Outcome]:
+    """Yield how each run ended, in their order, and say so."""
+    for run, ended in zip(runs, launch(launcher, run_one, runs), strict=True):
+        outcome = ended.result or Outcome(error=ended.error)
+        if outcome.record is None:
+            print(f"error: {outcome.error}", file=sys.stderr)
+        elif not launcher.is_here:  # where it could print itself
+            primary = outcome.record.primary
+            print(f"{run.label}: {primary} {outcome.record.quality[primary].value:.4g}", flush=True)
+        yield outcome
+
+
+def sweep(words: Sequence[str], launcher: Launcher) -> list[str]:
+    """Run a sweep; return the commands of the runs that failed."""
+    expanded = expand(words)
+    runs = [Run(f"[{n}/{len(expanded)}] {' '.join(one)}", one) for n, one in enumerate(expanded, start=1)]
+    failed = []
+    for run, outcome in zip(runs, run_many(runs, launcher), strict=True):
+        if outcome.record is None or outcome.path is None:
+            failed.append(reproduce(run.words))
+        elif launcher.is_here:
+            from moesuite.report import show
+
+            show(outcome.record, outcome.path)
+    return failed

@@ -1,0 +1,60 @@
+"""Which capacity? Quality against slots per token."""
+
+from __future__ import annotations
+
+import pytest
+
+from moesuite.capacity import enough, lines
+from moesuite.record import Quality, RunRecord
+from moesuite.summary import show
+
+SEEDS = range(5)
+# +0.1 from 0.5 to 1 slots on every seed; from 1 to 2 a mean of 0.001 that is noise
+RISING = {
+    0.5: {seed: 0.70 + 0.01 * seed for seed in SEEDS},
+    1.0: {seed: 0.80 + 0.01 * seed + 0.001 * (seed % 2) for seed in SEEDS},
+    2.0: {seed: 0.801 + 0.01 * seed + (0.002 if seed == 4 else -0.0005) for seed in SEEDS},
+}
+
+
+def records(router: str, qualities: dict[float, dict[int, float]]) -> list[RunRecord]:
+    return [
+        RunRecord.model_construct(
+            task="digits",
+            router=router,
+            seed=seed,
+            primary="top1",
+            quality={"top1": Quality(value=value, direction="max", n=10)},
+            config={"slots_per_token": capacity, "allow_noncausal": False},
+            sunk=None,
+        )
+        for capacity, values in qualities.items()
+        for seed, value in values.items()
+    ]
+
+
+def test_the_smallest_capacity_that_is_enough() -> None:
+    assert enough(RISING, "max") == 1.0
+    assert enough(RISING, "min") == 0.5  # of a loss the first is the best
+    assert enough({1.0: RISING[1.0]}, "max") == 1.0
+    assert enough({capacity: {0: 0.5} for capacity in RISING}, "max") is None  # one seed says nothing
+
+
+def test_a_line_for_each_router_with_its_interval() -> None:
+    """Half an interval of 0.70, 0.71, ... 0.74: t = 2.776 at 4 degrees, times 0.01581 / sqrt(5)."""
+    first, second = lines([*records("soft", RISING), *records("switch", {1.0: {0: 0.5}})])
+    assert first[:2] == ["soft", "0.7200 ±0.0196"] and first[-1] == "1"
+    assert second == ["switch", "–", "0.5000", "–", "too few seeds"]
+
+
+def test_shown_beside_the_runs_without_a_capacity(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
+    dense = records("dense", {1.0: dict.fromkeys(SEEDS, 0.9)})
+    for record in dense:
+        record.config["slots_per_token"] = None
+    show([*records("soft", RISING), *dense])
+    shown = capsys.readouterr().out
+    assert "digits: top1 at slots per token" in shown and "the fewest slots per token that" in shown
+    assert "digits, by the mean over seeds" in shown and "0.9000" in shown
