@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from moesuite.errors import UserError, unknown
+from moesuite.launchers import Launcher, parse_launcher
 from moesuite.plugins import router_names
 from moesuite.space import read_space
 
@@ -30,13 +31,14 @@ QUIET = ("trainer.enable_progress_bar=false", "logger=none")  # unless asked for
 
 @dataclass(frozen=True)
 class Asked:
-    """A command: its own values, lines of the space, router, and the words of every run."""
+    """A command: its own values, lines of the space, router, the words of every run, and where workers run."""
 
     values: dict[str, str]
     own: dict[str, str]
     router: str
     words: tuple[str, ...]
     given: tuple[str, ...]
+    launcher: Launcher
 
     @property
     def records(self) -> Path:
@@ -51,6 +53,7 @@ def parse(words: Sequence[str]) -> Asked:
         UserError: for a value that is not allowed.
     """
     values, own, rest, router = dict(DEFAULTS), dict[str, str](), [], "token_choice"
+    launcher, words = parse_launcher(words)
     for word in words:
         key, _, value = word.partition("=")
         if key in DEFAULTS:
@@ -76,7 +79,7 @@ def parse(words: Sequence[str]) -> Asked:
             "objective may be on the front by the other, so these are not pruned; type pruner=none"
         )
     quiet = [word for word in QUIET if not any(own_word.startswith(word.partition("=")[0]) for own_word in rest)]
-    return Asked(values, own, router, (*rest, *quiet), tuple(words))
+    return Asked(values, own, router, (*rest, *quiet), tuple(words), launcher)
 
 
 def of_each_router(asked: Asked) -> list[Asked]:

@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 
 from moesuite.artifacts import StudyRecord
-from moesuite.asked import Asked, command_of
+from moesuite.asked import Asked, command_of, of_each_router, parse
 from moesuite.build import declare_task
 from moesuite.composition import composed, to_config, varied
 from moesuite.config import RunConfig
@@ -64,6 +64,12 @@ def search(asked: Asked) -> StudyRecord:
         runs = rerun(found, patiently(lambda: best(study)), seeds, console)
         patiently(lambda: study.set_user_attr(WINNER, runs))
     return patiently(write)
+
+
+def work(words: Sequence[str]) -> None:
+    """Be one of the workers that a command asks for."""
+    for one in of_each_router(parse(words)):
+        search(one)
 
 
 def one_trial(found: Search, study: optuna.Study, budget: int, console: Console) -> None:

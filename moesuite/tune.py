@@ -11,7 +11,7 @@ pruner      median | hyperband | none; stops trials early by their quality on th
 winner      fresh seeds that the best trial's options are run with at the end, apart from the search [3]
 study       name [<task>_<router>_<tune>]; the same command goes on with it, in any number of processes
 storage     journal file, or an address such as postgresql://... [<records>/studies/<study>.journal]
-workers     processes of this machine that share its cores [1]
+workers     processes of this machine that share its cores [1]; or with launcher=joblib|submitit|ray, jobs there
 
 Everything else is an option of every run, see python -m moesuite.run --help. Each trial is a run with a record.
 """
@@ -21,15 +21,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING
 
 from moesuite.asked import Asked, of_each_router, parse
 from moesuite.errors import UserError
+from moesuite.launchers import launch
 from moesuite.space import tune_files
 from moesuite.words import BAD_INPUT
-
-if TYPE_CHECKING:
-    pass
 
 INTERRUPTED = 130
 
@@ -42,7 +39,9 @@ def main() -> None:
         return
     try:
         asked = parse(words)
-        if int(asked.values["workers"]) > 1:
+        if not asked.launcher.is_here:
+            hand_over(asked)
+        elif int(asked.values["workers"]) > 1:
             share_out(asked)
         for one in of_each_router(asked):
             from moesuite.search import search
@@ -66,6 +65,17 @@ def share_out(asked: Asked) -> None:
     for _ in range(count - 1):
         command = [sys.executable, "-m", "moesuite.tune", *words, "winner=0"]
         subprocess.Popen(command, stdout=subprocess.DEVNULL)
+
+
+def hand_over(asked: Asked) -> None:
+    """Let jobs of a launcher work, and wait for them; what they leave open this process finishes."""
+    from moesuite.search import planned, work
+
+    for one in of_each_router(asked):
+        planned(one)  # what is mistyped is told before any job is sent
+    words = [word for word in asked.given if not word.startswith("workers=")]
+    for number, ended in enumerate(launch(asked.launcher, work, [words] * int(asked.values["workers"])), start=1):
+        print(f"worker {number} ended {ended.error}".strip(), file=sys.stderr)
 
 
 if __name__ == "__main__":

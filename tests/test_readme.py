@@ -13,6 +13,7 @@ from moesuite import Router, compose
 from moesuite.asked import of_each_router
 from moesuite.asked import parse as asked
 from moesuite.grid import plan
+from moesuite.launchers import parse_launcher
 from moesuite.leaderboard.__main__ import parse as options
 from moesuite.plugins import router_class
 from moesuite.search import planned
@@ -67,7 +68,7 @@ def test_every_command_has_options_that_exist(my_file: str, monkeypatch: pytest.
     assert len(runs) >= 4
     for words in runs:
         if words[0].startswith("benchmark="):
-            assert plan(words)
+            assert plan(parse_launcher(words)[1])
         elif "-m" not in words:  # a sweep is run by tests/test_run.py
             assert compose(*[word for word in words if not word.startswith("-")]).router["name"]
     for words in (words[3:] for words in lines if words[:3] == ["python", "-m", "moesuite.tune"]):

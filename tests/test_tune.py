@@ -27,11 +27,11 @@ from moesuite.errors import Pruned, UserError
 from moesuite.leaderboard.build import build
 from moesuite.record import read_record
 from moesuite.search import search
-from moesuite.space import read_space, tune_files
+from moesuite.space import Parameter, read_space, tune_files
 from moesuite.study import open_storage
 from moesuite.trials import word
 from moesuite.tune import main
-from moesuite.workers import WORKER
+from moesuite.workers import ALIVE, WORKER, recover
 from tests.conftest import Command
 
 SHORT = ["task=digits", "trainer.max_steps=3", "data.batch_size=256", "winner=0"]
@@ -168,6 +168,20 @@ def test_a_front_of_quality_and_flops_within_a_limit(tmp_path: Path) -> None:
     assert found.best and not behind & set(found.best) and any(trial.violated for trial in found.trials)
 
 
+@pytest.mark.parametrize(("option", "most"), [("max_dropped", 0.2), ("max_ms", 1e-6)])
+def test_what_is_beyond_a_limit_is_not_best(option: str, most: float, tmp_path: Path) -> None:
+    """A quarter of a slot for each token drops most of them; no batch takes less than a nanosecond."""
+    words = ["router=token_choice", "tune.space.slots_per_token=choice(0.25,4)", "trials=4", "data.batch_size=64"]
+    found = tuned(tmp_path, *words, f"{option}={most}")
+    for trial in found.trials:
+        record = read_record(next(tmp_path.glob(f"digits/token_choice/{trial.run}.json")))
+        dropped = sum(layer.dropped for layer in record.health) / len(record.health)
+        over = dropped > most if option == "max_dropped" else True
+        assert (trial.violated == [option]) is over
+    assert {trial.violated == [option] for trial in found.trials} == ({True, False} if most == 0.2 else {True})
+    assert not any(found.trials[number].violated for number in found.best) and bool(found.best) is (most == 0.2)
+
+
 def test_every_router_has_the_same_budget() -> None:
     asked = of_each_router(parse(["tune=router", "router=all", "trials=7", "study=s"]))
     assert {one.values["trials"] for one in asked} == {"7"} and len(asked) > 5
@@ -189,6 +203,24 @@ def test_a_trial_that_is_behind_is_stopped(tmp_path: Path, monkeypatch: pytest.M
     assert [trial.state for trial in found.trials] == ["complete"] * 5 + ["pruned"] * 2
     assert found.trials[5].reason.startswith("pruned at step 1: 0.1 is no better")
     assert [step for step, _ in found.trials[5].steps] == [1]
+
+
+def test_hyperband_stops_most_of_what_is_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tuned(tmp_path / "one", "router=soft", "tune=slots", "trials=1")
+    (path,) = (tmp_path / "one").glob("digits/soft/*.json")
+    best = 26
+
+    def watched(config: Any, command: str, watch: Any) -> Any:
+        for step in range(1, 10):
+            watch(step, 1.0 if config.trial == best else 0.5 - config.trial / 100)
+        return read_record(path), path
+
+    monkeypatch.setattr("moesuite.trials.fit", watched)
+    words = ["router=soft", "tune.space.optim.lr=log(1e-4,1e-2)", "trials=27", "pruner=hyperband"]
+    found = tuned(tmp_path / "two", *words)
+    states = [trial.state for trial in found.trials]
+    assert states[best] == "complete" and 5 <= states.count("pruned") <= 25
+    assert min(len(trial.steps) for trial in found.trials if trial.state == "pruned") < 9
 
 
 def test_a_pruned_run_keeps_a_record(tmp_path: Path) -> None:
@@ -281,6 +313,22 @@ def test_a_worker_that_is_killed_loses_its_own_trial_only_and_it_is_run_again(tm
     assert [t.retry_of for t in record.trials] == [None, 0, None]
 
 
+@pytest.mark.parametrize(("silent", "lost"), [(61, 1), (30, 0), (None, 0)])
+def test_a_worker_of_another_machine_is_lost_after_a_minute_without_a_sign(
+    silent: int | None, lost: int, tmp_path: Path
+) -> None:
+    study = optuna.create_study(storage=open_storage(str(tmp_path / "s.journal")), study_name="s")
+    trial = study.ask()
+    value = trial.suggest_float("optim.lr", 0.0, 1.0)
+    trial.set_user_attr(WORKER, "another.machine:1")
+    if silent is not None:  # else it has just begun
+        trial.set_user_attr(ALIVE, time.time() - silent)
+    assert recover(study) == lost
+    again = study.ask()
+    assert (again.suggest_float("optim.lr", 0.0, 1.0) == value) is bool(lost)
+    assert again.user_attrs.get("retry_of") == (0 if lost else None)
+
+
 @pytest.mark.slow
 def test_two_workers_share_a_study_and_one_of_them_runs_the_winner(tmp_path: Path) -> None:
     words = [*LONG[:-2], "winner=2", "trials=6", "trainer.max_epochs=3"]
@@ -293,6 +341,29 @@ def test_two_workers_share_a_study_and_one_of_them_runs_the_winner(tmp_path: Pat
     assert len({t.user_attrs[WORKER] for t in trials}) == 2
     record = StudyRecord.model_validate_json((tmp_path / "studies" / "s.json").read_text())
     assert len(record.winner) == 2 and len(list(tmp_path.glob("digits/soft/*.json"))) == 6 + 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["joblib", "submitit"])
+def test_workers_on_a_launcher(launcher: str, tmp_path: Path) -> None:
+    words = [*LONG[:-2], "winner=1", "trials=4", "trainer.max_steps=30", "workers=2", f"launcher={launcher}"]
+    assert started(tmp_path, *words).wait(300) == 0
+    trials = trials_of(str(tmp_path / "studies" / "s.journal"), "s")
+    assert [t.state for t in trials[:4]] == [TrialState.COMPLETE] * 4
+    assert len({t.user_attrs[WORKER] for t in trials if WORKER in t.user_attrs}) == 2
+    record = StudyRecord.model_validate_json((tmp_path / "studies" / "s.json").read_text())
+    assert len(record.trials) == 4 and len(record.winner) == 1
+
+
+def test_a_study_of_several_objectives_begins_at_the_ends(tmp_path: Path) -> None:
+    space = [Parameter("a", "log", (0.1, 10.0)), Parameter("b", "choice", (1, 2)), Parameter("c", "int", (3, 5))]
+    plan = studies.Plan("s", space, ("quality", "flops"), ("maximize", "minimize"), ())
+    storage = open_storage(str(tmp_path / "s.journal"))
+    for _ in range(2):  # once, however many workers come
+        study = studies.open_study(plan, storage, optuna.pruners.NopPruner())
+    asked = [{p.name: p.suggest(trial) for p in space if p.name != "b"} for trial in (study.ask(), study.ask())]
+    assert asked == [{"a": 0.1, "c": 3}, {"a": 10.0, "c": 5}]
+    assert not study.get_trials(states=(TrialState.WAITING,))
 
 
 def test_a_storage_that_cannot_be_reached_is_tried_again(
