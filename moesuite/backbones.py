@@ -1,4 +1,7 @@
-"""Backbones by name, with any keyword argument of theirs: `timm:<name>`, `hf:<name>`. None is written by hand."""
+"""Backbones by name, with any keyword argument of theirs: `timm:<name>`, `hf:<name>`, `mlp:<activation>`.
+
+None is written by hand but the perceptron of Tesauro's paper.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from torch import nn
 
 from moesuite.depth import tile_depth
 from moesuite.errors import UserError, nearest
+from moesuite.perceptron import build_perceptron
 
 HEADS = {  # of what a task asks for: the class in transformers, and a backbone that has it
     "causal": ("AutoModelForCausalLM", "gpt_mini"),
@@ -38,13 +42,13 @@ def build_backbone(name: str, pretrained: bool, seed: int, fit: dict[str, Any], 
         UserError: for an unknown name (lists the nearest) or arguments that the model refuses.
     """
     library, _, model = name.partition(":")
-    builders = {"timm": _timm, "hf": _hf}
+    builders = {"timm": _timm, "hf": _hf, "mlp": build_perceptron}
     if library not in builders:
         raise UserError(
-            f"backbone={name}: unknown library {library!r}; allowed: timm:<name>, hf:<name>; type for example "
-            "backbone=vit_s16"
+            f"backbone={name}: unknown library {library!r}; allowed: timm:<name>, hf:<name>, mlp:<activation>; type "
+            "for example backbone=vit_s16"
         )
-    if ("head" in fit) != (library == "hf"):
+    if ("head" in fit) == (library == "timm"):
         wanted = "hf:<name>; type for example backbone=gpt_mini" if "head" in fit else "timm:<name>"
         raise UserError(f"backbone={name} does not fit this task; allowed: {wanted}")
     arguments = {**fit, **kwargs}
@@ -114,6 +118,8 @@ def from_recipe(recipe: dict[str, Any]) -> nn.Module:
     """Build what `recipe_of` describes, with random weights."""
     if "timm" in recipe:
         return tile_depth(_timm(recipe["timm"], False, recipe["arguments"]), recipe.get("tile_depth", 1))
+    if "mlp" in recipe:
+        return build_perceptron(recipe["mlp"], False, recipe["arguments"])
     import transformers
 
     values = dict(recipe["config"])

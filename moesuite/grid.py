@@ -20,7 +20,7 @@ from moesuite.config import Section, checked
 from moesuite.errors import UserError, unknown
 from moesuite.launchers import Launcher
 from moesuite.plugins import benchmark_files, router_names, task_files
-from moesuite.sweep import Run, reproduce, run_many
+from moesuite.sweep import Run, expand, reproduce, run_many
 
 if TYPE_CHECKING:
     from moesuite.record import RunRecord
@@ -36,7 +36,7 @@ class Part(Section):
         task: name.
         routers: names; or "all", or "causal" for those whose certificate says so.
         seeds: of the runs.
-        capacities: slots_per_token of the runs; empty: the option's default.
+        sweep: options with several values each, as on the command line; all combinations are run.
         words: further options of every run; a list among them stands for its words, so that parts share them.
         name: by which later parts name this one.
         upcycles: name of an earlier part of one router, whose run of the same seed is upcycled.
@@ -45,7 +45,7 @@ class Part(Section):
     task: str
     routers: list[str] | str = "all"
     seeds: list[int] = Field(default_factory=lambda: [0])
-    capacities: list[float] = Field(default_factory=list)
+    sweep: list[str] = Field(default_factory=list)
     words: list[str | list[str]] = Field(default_factory=list)
     name: str = ""
     upcycles: str = ""
@@ -118,10 +118,9 @@ def plan(words: Sequence[str]) -> list[Planned]:
 def _runs(part: Part, source: str | None, free: Sequence[str]) -> Iterator[Planned]:
     own = [word for words in part.words for word in ([words] if isinstance(words, str) else words)]
     own += [] if source is None else [f"task.source={source}"]
-    capacities = [[f"slots_per_token={capacity:g}"] for capacity in part.capacities] or [[]]
-    for seed, router, capacity in itertools.product(part.seeds, part.names(), capacities):
-        words = [f"task={part.task}", f"router={router}", f"seed={seed}", *capacity]
-        label = ", ".join([part.task, router, *capacity, f"seed {seed}"])
+    for seed, router, varied in itertools.product(part.seeds, part.names(), expand(part.sweep)):
+        words = [f"task={part.task}", f"router={router}", f"seed={seed}", *varied]
+        label = ", ".join([part.task, router, *varied, f"seed {seed}"])
         yield Planned(label, seed, [*words, *own, *free], part.name, part.upcycles)
 
 

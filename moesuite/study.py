@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 import time
@@ -25,7 +24,7 @@ from moesuite.space import Space
 from moesuite.workers import LOST
 
 TRIES, WAIT = 4, 1.0  # to reach a storage; seconds before the second try, doubled each time
-FRONT_STARTUP, FRONT_SHARE = 6, 0.25  # random trials of a study with several objectives; share that counts as good
+STARTUP = (10, 6)  # random trials of a study with one objective, with several: those begin at the ends of ranges
 BEYOND, WINNER = "beyond", "winner"  # of a trial that nobody asked for; ids of the winner's runs
 Result = TypeVar("Result")
 
@@ -123,10 +122,9 @@ def open_study(plan: Plan, storage: BaseStorage, pruner: optuna.pruners.BasePrun
     """
     # by the name, so that the same study draws the same; further workers must not draw what the first one does
     seed = crc32(plan.name.encode()) ^ (os.getpid() if _has(storage, plan.name) else 0)
-    front: dict[str, Any] = {}
-    if len(plan.objectives) > 1:
-        front = {"n_startup_trials": FRONT_STARTUP, "gamma": front_size}
-    sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True, **front)
+    sampler = optuna.samplers.TPESampler(
+        seed=seed, multivariate=True, n_startup_trials=STARTUP[len(plan.objectives) > 1]
+    )
     study = optuna.create_study(
         storage=storage,
         study_name=plan.name,
@@ -146,11 +144,6 @@ def open_study(plan: Plan, storage: BaseStorage, pruner: optuna.pruners.BasePrun
             f"another name, for example study={plan.name}_2"
         )
     return study
-
-
-def front_size(trials: int) -> int:
-    """Return how many trials count as good ones: more than Optuna's tenth, since a front has many places."""
-    return min(math.ceil(FRONT_SHARE * trials), 25)
 
 
 def ask_ends(study: optuna.Study, space: Space) -> None:

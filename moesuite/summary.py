@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from moesuite.budgets import show_budgets
 from moesuite.capacity import capacities_of, show_capacities
 from moesuite.record import RunRecord
+
+GAMES = "points_"  # metrics of games, which are shown beside the one that ranks
 
 
 def show(records: Sequence[RunRecord]) -> None:
@@ -35,11 +39,35 @@ def show(records: Sequence[RunRecord]) -> None:
 
 def means(title: str, records: Sequence[RunRecord]) -> Table:
     """Return a table of each router's quality: a mean over its seeds, and points, for they are few."""
-    primary, rows = records[0].primary, list[tuple[float, str, str]]()
-    for router in dict.fromkeys(record.router for record in records):
-        values = [record.quality[primary].value for record in records if record.router == router]
-        rows.append((statistics.fmean(values), router, ", ".join(f"{value:.4f}" for value in values)))
-    table = Table("router", primary, "mean", title=f"{title}, by the mean over seeds", title_justify="left")
-    for mean, router, points in sorted(rows, reverse=records[0].quality[primary].direction == "max"):
-        table.add_row(router, points, f"{mean:.4f}")
+    primary, labels = records[0].primary, labelled(records)
+    others = [name for name in records[0].quality if name != primary and name.startswith(GAMES)]
+    rows = list[tuple[float, list[str]]]()
+    for label in dict.fromkeys(labels):
+        own = [record for record, its in zip(records, labels, strict=True) if its == label]
+        values = [record.quality[primary].value for record in own]
+        extra = [f"{statistics.fmean(r.quality[name].value for r in own):.3f}" for name in others]
+        mean, points = statistics.fmean(values), ", ".join(f"{value:.4f}" for value in values)
+        rows.append((mean, [escape(label), points, f"{mean:.4f}", *extra]))
+    table = Table("router", primary, "mean", *others, title=f"{title}, by the mean over seeds", title_justify="left")
+    for _, row in sorted(rows, reverse=records[0].quality[primary].direction == "max"):
+        table.add_row(*row)
     return table
+
+
+def labelled(records: Sequence[RunRecord]) -> list[str]:
+    """Return the router of each run, with the options in which runs of this router differ beside their seeds."""
+    flat = [dict(_dotted(record.config)) for record in records]
+    found = []
+    for record, own in zip(records, flat, strict=True):
+        same = [other for one, other in zip(records, flat, strict=True) if one.router == record.router]
+        apart = [key for key, value in own.items() if any(other.get(key) != value for other in same)]
+        found.append(", ".join([record.router, *(f"{key}={own[key]}" for key in apart if not key.endswith("seed"))]))
+    return found
+
+
+def _dotted(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _dotted(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

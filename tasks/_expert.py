@@ -1,0 +1,111 @@
+"""Experts of backgammon: who knows the rules and judges moves. GNU Backgammon is one; others need the same methods.
+
+GNU Backgammon by the package `gnubg-nn` (extra "backgammon"): its own rules, neural networks, and pubeval.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from importlib.metadata import version
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float32
+
+from moesuite.task import UserError
+from moesuite.tasks._positions import Boards, swapped
+
+Dice = tuple[int, int]
+Scores = Float32[np.ndarray, " N"]  # equity of the player who moves, in points: -3 to 3
+Chooser = Callable[[Sequence[np.ndarray]], Sequence[int]]  # boards to choose from, of many games -> the chosen ones
+EMPTY: Boards = np.zeros((0, 2, 25), dtype=np.int8)
+
+
+@runtime_checkable
+class Expert(Protocol):
+    """Who knows the rules and judges moves. Boards are the mover's (row 1), before and after the move."""
+
+    name: str  # with whatever labels depend on
+
+    def moves(self, board: np.ndarray, dice: Dice) -> Boards:
+        """Return the boards that the player of row 1 can move to; none: the player passes."""
+
+    def judged(self, board: np.ndarray, dice: Dice) -> tuple[Boards, Scores]:
+        """Return the same boards, in any order, with their scores."""
+
+
+class Gnu:
+    """GNU Backgammon.
+
+    Args:
+        plies: rolls that it looks ahead, 0 or more; from 1 on, moves that its filter drops keep what they score at 0,
+            but never more than the worst of those that it looked at.
+
+    Raises:
+        UserError: if it is not installed.
+    """
+
+    def __init__(self, plies: int = 0) -> None:
+        try:
+            import gnubg_nn
+        except ImportError:
+            raise UserError(
+                'GNU Backgammon is not installed; type pip install -e ".[backgammon]"; labels that are cached, or '
+                "task.source=<folder of labelled positions>, need it for play only (task.play=[])"
+            ) from None
+        self._engine: Any = gnubg_nn
+        self.plies, self.name = plies, f"gnubg-nn {version('gnubg-nn')}, {plies}-ply"
+
+    def moves(self, board: np.ndarray, dice: Dice) -> Boards:
+        """Return the boards after each legal move."""
+        keys = self._engine.moves(board.tolist(), *dice)
+        return self._boards(keys) if keys and np.any(board[1]) else EMPTY
+
+    def _boards(self, keys: Sequence[str]) -> Boards:
+        return np.array([self._engine.board_from_position_key(key) for key in keys], dtype=np.int8)
+
+    def judged(self, board: np.ndarray, dice: Dice) -> tuple[Boards, Scores]:
+        """Return the boards after each legal move, with its equity."""
+        if len(self.moves(board, dice)) == 0:
+            return EMPTY, np.zeros(0, dtype=np.float32)
+        keys, scores = self._listed(board, dice, 0)
+        if self.plies:
+            looked = dict(zip(*self._listed(board, dice, self.plies), strict=True))
+            worst = min(looked.values())
+            scores = [looked.get(key, min(score, worst)) for key, score in zip(keys, scores, strict=True)]
+        # the list has the boards as the opponent sees them, whose roll it is
+        return swapped(self._boards(keys)), np.array(scores, dtype=np.float32)
+
+    def _listed(self, board: np.ndarray, dice: Dice, plies: int) -> tuple[list[str], list[float]]:
+        found = self._engine.best_move(board.tolist(), *dice, plies, b"X", 0, 0, 1)[-1]
+        return [one[0] for one in found], [one[3] for one in found]
+
+
+def opponents(seed: int) -> dict[str, Callable[[], Chooser]]:
+    """Return who can be played against: random, pubeval (Tesauro's linear benchmark), gnubg at 0-ply."""
+    return {"random": partial(_random, seed), "pubeval": _pubeval, "gnubg": _gnubg}
+
+
+def _random(seed: int) -> Chooser:
+    random = np.random.default_rng(seed)
+    return lambda games: [int(random.integers(len(boards))) for boards in games]
+
+
+def _pubeval() -> Chooser:
+    import gnubg_nn
+
+    # it wants the mover first
+    return lambda games: [
+        int(np.argmax([gnubg_nn.pub_eval_score(one) for one in swapped(boards).tolist()])) for boards in games
+    ]
+
+
+def _gnubg() -> Chooser:
+    import gnubg_nn
+
+    def loss(board: list[list[int]]) -> float:
+        win, gammon, backgammon, lost_gammon, lost_backgammon = gnubg_nn.probabilities(board, 0)
+        return 2 * win - 1 + gammon + backgammon - lost_gammon - lost_backgammon
+
+    return lambda games: [int(np.argmin([loss(one) for one in swapped(boards).tolist()])) for boards in games]

@@ -1,0 +1,139 @@
+"""Backgammon positions: boards as arrays, GNU Backgammon's position ids, and the tokens that a network reads.
+
+A board is [2, 25]: men of the opponent (0) and of the player whose position it is (1), on points 1 to 24 as each of the
+two counts them, and on the bar. The id of a position is the one that GNU Backgammon shows
+(https://www.gnu.org/software/gnubg/manual/html_node/A-technical-description-of-the-Position-ID.html).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Int, Int8, Int64
+from torch import Tensor
+
+from moesuite.task import UserError
+
+MEN, POINTS, BAR = 15, 24, 24  # men of a side; index of the bar
+BYTES, LETTERS = 10, 14
+TOKENS = POINTS + 4  # points, both bars, both trays
+VOCABULARY = 2 * MEN + 1
+Boards = Int8[np.ndarray, "N 2 25"]
+START = np.zeros((2, 25), dtype=np.int8)
+START[:, [5, 7, 12, 23]] = 5, 3, 5, 2
+
+
+def encode(boards: Boards) -> list[str]:
+    """Return the ids of boards."""
+    bits = np.zeros((len(boards), 8 * BYTES), dtype=np.uint8)
+    men = boards.reshape(len(boards), 50).astype(np.int64)
+    ends = (men + 1).cumsum(axis=1)  # each point is as many ones as it has men, and a zero
+    first = ends - men - 1
+    for place in range(50):
+        for man in range(int(men[:, place].max(initial=0))):
+            row = np.flatnonzero(men[:, place] > man)
+            bits[row, first[row, place] + man] = 1
+    packed = np.packbits(bits, axis=1, bitorder="little")
+    return [base64.b64encode(row.tobytes()).decode()[:LETTERS] for row in packed]
+
+
+def decode(ids: Sequence[str]) -> Boards:
+    """Return the boards of ids.
+
+    Raises:
+        UserError: for an id that is malformed, or of a position that the rules do not allow.
+    """
+    try:
+        packed = np.frombuffer(b"".join(_bytes(one) for one in ids), dtype=np.uint8).reshape(-1, BYTES)
+    except (binascii.Error, ValueError):
+        raise UserError(_malformed(next(one for one in ids if not _readable(one)))) from None
+    bits = np.unpackbits(packed, axis=1, bitorder="little").astype(np.int64)
+    place = (1 - bits).cumsum(axis=1) - (1 - bits)  # zeros before each bit: the point that it stands for
+    men = np.zeros((len(bits), 8 * BYTES + 1), dtype=np.int64)
+    np.add.at(men, (np.arange(len(bits))[:, None], place), bits)
+    boards = men[:, :50].reshape(-1, 2, 25)
+    wrong = (men[:, 50:].sum(axis=1) > 0) | (boards.sum(axis=2) > MEN).any(axis=1)
+    if wrong.any():
+        raise UserError(_malformed(ids[int(np.flatnonzero(wrong)[0])]))
+    check(boards, ids)
+    return boards.astype(np.int8)
+
+
+def check(boards: Int64[np.ndarray, "N 2 25"] | Boards, names: Sequence[str]) -> None:
+    """Refuse boards that the rules do not allow.
+
+    Args:
+        boards: to look at.
+        names: of each, for the message.
+
+    Raises:
+        UserError: for a point that both sides hold, or a side with more than 15 men, or both sides without any.
+    """
+    both = ((boards[:, 0, :POINTS] > 0) & (boards[:, 1, POINTS - 1 :: -1] > 0)).any(axis=1)
+    men = boards.sum(axis=2)
+    reasons = {"both sides hold a point": both, "no man is left on either side": (men == 0).all(axis=1)}
+    reasons["a side has more than 15 men"] = (men > MEN).any(axis=1)
+    for reason, found in reasons.items():
+        if found.any():
+            raise UserError(
+                f"position {names[int(np.flatnonzero(found)[0])]} is not legal: {reason}; allowed: positions that a "
+                "game can reach; type for example 4HPwATDgc/ABMA, the first one"
+            )
+
+
+def _bytes(position: str) -> bytes:
+    if len(position) != LETTERS:
+        raise ValueError(position)
+    return base64.b64decode(position + "==", validate=True)
+
+
+def _readable(position: str) -> bool:
+    try:
+        return bool(_bytes(position))
+    except (binascii.Error, ValueError):
+        return False
+
+
+def _malformed(position: str) -> str:
+    return (
+        f"{position!r} is no position id; allowed: the {LETTERS} letters that GNU Backgammon shows; type for example "
+        "4HPwATDgc/ABMA, the first position of a game"
+    )
+
+
+def tokens(boards: Boards) -> Int8[np.ndarray, "N 28"]:
+    """Return what a network reads, as the player of row 1 sees it: 24 points, bars, trays; each 0..30.
+
+    A point is 15, plus the player's own men, minus the opponent's; bars and trays are 15 and the men, own ones first.
+    """
+    points = boards[:, 1, :POINTS] - boards[:, 0, POINTS - 1 :: -1]
+    trays = MEN - boards.sum(axis=2)[:, ::-1]
+    return np.concatenate([points, boards[:, ::-1, BAR], trays], axis=1).astype(np.int8) + MEN
+
+
+def swapped(boards: Boards) -> Boards:
+    """Return the same boards as the other player's."""
+    return boards[:, ::-1]
+
+
+def won(boards: Boards) -> Int64[np.ndarray, " N"]:
+    """Return the points that the player of row 1 has won: 0 while the game is on, 1, 2 (gammon) or 3 (backgammon)."""
+    own, other = boards[:, 1].astype(np.int64), boards[:, 0].astype(np.int64)
+    stuck = other[:, POINTS - 6 :].sum(axis=1) > 0  # in the winner's home, or on the bar
+    points = 1 + (other.sum(axis=1) == MEN) * (1 + stuck)
+    return np.where(own.sum(axis=1) == 0, points, 0)
+
+
+def show(rows: Int[Tensor, "N T"]) -> list[list[str]]:
+    """Return what each token stands for: a place and its men, "x" those of the player, "o" the opponent's."""
+    places = [*(str(point) for point in range(1, POINTS + 1)), "bar x", "bar o", "off x", "off o"]
+    return [[_shown(places[i % TOKENS], men - MEN) for i, men in enumerate(row)] for row in rows.tolist()]
+
+
+def _shown(place: str, men: int) -> str:
+    if not place.isdecimal():
+        return f"{place}{men}"
+    return place if men == 0 else f"{place}:{'x' if men > 0 else 'o'}{abs(men)}"

@@ -1,0 +1,208 @@
+"""Backgammon: positions, rules and labels by GNU Backgammon, games over paired dice."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import datasets
+import gnubg_nn
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from moesuite.errors import UserError
+from moesuite.tasks._expert import Gnu, opponents
+from moesuite.tasks._play import network, play
+from moesuite.tasks._positions import MEN, START, VOCABULARY, decode, encode, show, swapped, tokens, won
+from moesuite.tasks._selfplay import Recipe, labelled, read, self_play
+
+FIRST = "4HPwATDgc/ABMA"
+SMALL = Recipe(train=60, test=12, train_plies=0, test_plies=0, random_moves=0.3, seed=0)
+
+
+@st.composite
+def boards(draw: st.DrawFn) -> np.ndarray:
+    """A board that the rules allow: no point is held by both."""
+    board = np.zeros((2, 25), dtype=np.int8)
+    owner = [draw(st.integers(0, 1)) for _ in range(24)]
+    for side in (0, 1):
+        own = [24, *(i if side else 23 - i for i in range(24) if owner[i] == side)]
+        for place in draw(st.lists(st.sampled_from(own), max_size=MEN)):
+            board[side, place] += 1
+    if not board.any():
+        board[1, 24] = 1
+    return board
+
+
+@given(st.lists(boards(), min_size=1, max_size=4))
+def test_ids_are_those_of_gnu_backgammon_and_lead_back(found: list[np.ndarray]) -> None:
+    stacked = np.stack(found)
+    ids = encode(stacked)
+    assert ids == [gnubg_nn.position_id(board.tolist()) for board in stacked]
+    assert (decode(ids) == stacked).all()
+    assert encode(START[None]) == [FIRST]
+
+
+@pytest.mark.parametrize("position", ["", "4HPwATDgc/ABM", "4HPwATDgc/ABMA=", "4HPwATDgc!ABMA", "//////////////"])
+def test_what_is_no_position_id(position: str) -> None:
+    with pytest.raises(UserError, match=r"is no position id; allowed: the 14 letters .* type for example 4HPwATDgc"):
+        decode([FIRST, position])
+
+
+def test_positions_that_the_rules_do_not_allow() -> None:
+    both, empty = START.copy(), np.zeros_like(START)
+    both[0, 23 - 5] = 1  # where the player has five
+    with pytest.raises(UserError, match="not legal: both sides hold a point"):
+        decode(encode((both - np.eye(2, 25, 23, dtype=np.int8) * [[1], [0]]).astype(np.int8)[None]))
+    with pytest.raises(UserError, match="not legal: no man is left"):
+        decode(encode(empty[None]))
+
+
+def test_tokens_by_hand() -> None:
+    """The player's own five on point 6 are 15 + 5; the opponent's two on the player's first point 15 - 2."""
+    (row,) = tokens(START[None])
+    assert row[5] == 20 and row[0] == 13 and row[23] == 17 and row[18] == 10
+    assert (row[24:] == 15).all() and row.max() < VOCABULARY
+    bar = START.copy()
+    bar[0, 23], bar[0, 24] = 1, 1  # one of the opponent's back men is on the bar
+    (row,) = tokens(bar[None])
+    assert row[0] == 14 and row[25] == 16 and row[24] == 15
+    home = np.zeros((2, 25), dtype=np.int8)
+    home[1, 0] = 3
+    home[0, 0] = MEN
+    assert tokens(home[None])[0, 26:].tolist() == [15 + 12, 15]
+    assert show(torch.from_numpy(tokens(bar[None])))[0][:2] == ["1:o1", "2"]
+    assert "bar o1" in show(torch.from_numpy(tokens(bar[None])))[0]
+
+
+def test_points_by_hand() -> None:
+    board = np.zeros((4, 2, 25), dtype=np.int8)
+    board[0] = START
+    board[1, 0, 3] = 14  # one is off: a single game
+    board[2, 0, 3] = 15  # none is off, none is behind: gammon
+    board[3, 0, [3, 20]] = 14, 1  # one in the winner's home: backgammon
+    assert won(board).tolist() == [0, 1, 2, 3]
+
+
+def test_the_expert_judges_every_legal_move() -> None:
+    expert = Gnu()
+    for board, dice in (one for one, _ in zip(self_play(expert, 0.5, 3), range(200), strict=False)):
+        after, scores = expert.judged(board, dice)
+        assert sorted(encode(after)) == sorted(encode(expert.moves(board, dice)))
+        assert scores.shape == (len(after),) and np.abs(scores).max() <= 3
+    best = expert.judged(START, (3, 1))
+    assert encode(best[0][:1]) == encode(_made_five_point()[None]) and best[1].argmax() == 0
+
+
+def _made_five_point() -> np.ndarray:
+    board = START.copy()
+    board[1, [7, 5, 4]] += np.array([-1, -1, 2], dtype=np.int8)  # 8/5 6/5
+    return board
+
+
+def test_two_plies_keep_what_the_filter_dropped_below_what_it_looked_at() -> None:
+    shallow, deep = Gnu(0).judged(START, (3, 1)), Gnu(2).judged(START, (3, 1))
+    assert (shallow[0] == deep[0]).all() and not np.allclose(shallow[1], deep[1])
+    changed = ~np.isclose(shallow[1], deep[1])
+    assert deep[1][~changed].max() <= deep[1][changed].min()
+
+
+def test_a_player_without_a_legal_move_passes() -> None:
+    board = np.zeros((2, 25), dtype=np.int8)
+    board[1, 24], board[0, :6] = 1, 2  # on the bar before a closed home
+    expert = Gnu()
+    assert len(expert.moves(board, (3, 4))) == 0 and len(expert.judged(board, (3, 4))[0]) == 0
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("MOESUITE_CACHE", str(tmp_path))
+    labelled(None, SMALL)
+    return SMALL.folder
+
+
+def test_labels_are_cached_and_splits_share_no_board(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = labelled(None, SMALL)
+    seen = {
+        role: {board.tobytes() for boards, _ in read(rows, role) for board in boards}
+        | {board.tobytes() for board in decode(list(rows["position"]))}
+        for role, rows in source.splits.items()
+    }
+    assert not seen["train"] & seen["test"]
+    assert [len(source.splits[role]) for role in ("train", "test")] == [60, 12]
+    monkeypatch.setitem(sys.modules, "gnubg_nn", None)  # not installed: what is cached is enough
+    assert labelled(None, SMALL).fingerprint == source.fingerprint
+    assert labelled(str(folder), SMALL).fingerprint == source.fingerprint
+    with pytest.raises(UserError, match=r'not installed; type pip install -e "\.\[backgammon\]"'):
+        labelled(None, Recipe(61, 12, 0, 0, 0.3, 0))
+    assert not [path for path in folder.parent.iterdir() if path != folder]  # nothing half-written
+
+
+def test_the_same_recipe_is_the_same_file(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = labelled(None, SMALL).fingerprint
+    monkeypatch.setenv("MOESUITE_CACHE", str(tmp_path / "again"))
+    assert labelled(None, SMALL).fingerprint == first
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda table: table.remove_columns("scores"), "has no column 'scores'; its columns: position, dice"),
+        (lambda table: table.map(lambda row: {"alternatives": ["x", *row["alternatives"][1:]]}), "'x' is no position"),
+        (lambda table: table.map(lambda row: {"position": "4HPwATDgc"}), "'4HPwATDgc' is no position id"),
+        (lambda table: table.map(lambda row: {"scores": row["scores"][:1]}), "row 0: 1 scores of"),
+    ],
+)
+def test_files_that_are_wrong(change: object, says: str, folder: Path, tmp_path: Path) -> None:
+    for role in ("train", "test"):
+        table = datasets.load_dataset("parquet", data_files=str(folder / f"{role}.parquet"), split="train")
+        (tmp_path / "own").mkdir(exist_ok=True)
+        change(table).to_parquet(str(tmp_path / "own" / f"{role}.parquet"))  # type: ignore[operator]
+    with pytest.raises(UserError, match=says):
+        source = labelled(str(tmp_path / "own"), SMALL)
+        read(source.splits["train"], "here")
+
+
+def test_a_pass_is_no_choice(folder: Path) -> None:
+    rows = labelled(None, SMALL).splits["test"]
+    without = rows.map(lambda row, i: {"alternatives": [], "scores": []} if i == 0 else row, with_indices=True)
+    assert len(read(without, "here")) == len(read(rows, "here")) - 1
+
+
+def test_paired_dice_cancel_luck() -> None:
+    """A player that chooses always the same wins as much with one side as it loses with the other."""
+    points = play(lambda games: [0 for _ in games], lambda games: [0 for _ in games], Gnu(), 20, 0)
+    assert points.mean == 0 and points.half == 0
+
+
+def test_known_strengths() -> None:
+    """pubeval beats random by 2.5 points a game, gnubg 0-ply beats pubeval by 0.7 (1,000 games of each: 2.49, 0.71)."""
+    expert, found = Gnu(), opponents(1)
+    easy = play(found["pubeval"](), found["random"](), expert, 200, 0)
+    assert abs(easy.mean - 2.49) < 3 * easy.half and easy.half < 0.15
+    hard = play(found["gnubg"](), found["pubeval"](), expert, 400, 0)
+    assert abs(hard.mean - 0.71) < 2 * hard.half and hard.mean > hard.half
+
+
+class Scores(torch.nn.Module):
+    """A score that counts men at home."""
+
+    def __init__(self, pairs: bool) -> None:
+        super().__init__()
+        self.weight, self.pairs = torch.nn.Parameter(torch.ones(1)), pairs
+
+    def forward(self, input_ids: torch.Tensor) -> object:
+        home = input_ids[:, :6].sum(dim=1) - (input_ids[:, 28:34].sum(dim=1) if self.pairs else 0)
+        return type("Output", (), {"logits": self.weight * home[:, None]})
+
+
+def test_networks_of_one_and_two_inputs_play_the_same() -> None:
+    games = [Gnu().moves(START, dice) for dice in ((6, 5), (1, 2), (3, 3))]
+    one, two = (network(Scores(pairs), 1 + pairs)(games) for pairs in (False, True))
+    assert list(one) == list(two)
+    scores = [tokens(own)[:, :6].astype(int).sum(axis=1) for own in games]
+    assert [int(own.argmax()) for own in scores] == list(one)
+    assert swapped(games[0]).shape == games[0].shape
