@@ -57,7 +57,8 @@ def build_perceptron(activation: str, pretrained: bool, arguments: dict[str, Any
         UserError: for another task, weights that do not exist, or an unknown activation.
     """
     options = dict(arguments)
-    if options.pop("head") != "classification" or "pad_token_id" in options:
+    options.pop("pad_token_id", None)  # nothing is padded: a batch with a mask is refused by its first call
+    if options.pop("head", None) != "classification":
         raise UserError(
             f"backbone=mlp:{activation} needs inputs of one length and a score of each, as task=backgammon has; type "
             "for example backbone=bert_mini"

@@ -95,6 +95,8 @@ class Preferences(Task):
             raise UserError(f"task.loss={loss} with task.head={head}; allowed: pairs; type task.head=comparison")
         if wrong := [one for one in play if one not in OPPONENTS]:
             raise unknown("opponent in task.play", wrong[0], OPPONENTS, "task.play=[pubeval]")
+        if play and kind == "text":
+            raise UserError(f"task.play={play} with task.kind=text; allowed: with backgammon; type task.play=[]")
         self.name, self.kind, self.head, self.loss_name, self.most = name, kind, head, loss, alternatives
         self.source, self.hub, self.revision = source, hub, revision
         self.splits, self.columns, self.train_on = dict(splits), dict(columns), train_on
@@ -120,6 +122,8 @@ class Preferences(Task):
         return {"train": train[:-held_out], "val": train[-held_out:], "test": roles["test"]}, source
 
     def _moves(self) -> tuple[dict[str, list[Choice]], Source]:
+        if self.play:
+            Gnu()  # that it is missing is told before training
         source = labelled(self.source, self.recipe)
         roles = {role: read(rows, f"{source.description}, split {role}") for role, rows in source.splits.items()}
         return {role: [Choice(tokens(boards), scores) for boards, scores in own] for role, own in roles.items()}, source
@@ -158,10 +162,11 @@ class Preferences(Task):
 
     def backbone_arguments(self) -> dict[str, Any]:
         """Return what a model of Hugging Face, or a perceptron, has to fit."""
-        vocabulary, length = (self._text.size, self.length) if self.kind == "text" else (VOCABULARY, TOKENS)
-        fit = {"head": "classification", "num_labels": 1, "vocab_size": vocabulary}
-        padding = {"pad_token_id": self._text.padding} if self.kind == "text" else {}
-        return {**fit, "max_position_embeddings": length * self._inputs, **padding}
+        vocabulary, length, padding = VOCABULARY, TOKENS, 0  # 15 men of the opponent: never the last token
+        if self.kind == "text":
+            vocabulary, length, padding = self._text.size, self.length, self._text.padding
+        fit = {"head": "classification", "num_labels": 1, "vocab_size": vocabulary, "pad_token_id": padding}
+        return {**fit, "max_position_embeddings": length * self._inputs}
 
     def blank(self) -> dict[str, Tensor]:
         """Return an alternative of full length."""

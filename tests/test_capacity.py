@@ -6,7 +6,7 @@ import pytest
 
 from moesuite.capacity import enough, lines
 from moesuite.record import Quality, RunRecord
-from moesuite.summary import show
+from moesuite.summary import labelled, show
 
 SEEDS = range(5)
 # +0.1 from 0.5 to 1 slots on every seed; from 1 to 2 a mean of 0.001 that is noise
@@ -58,3 +58,15 @@ def test_shown_beside_the_runs_without_a_capacity(
     shown = capsys.readouterr().out
     assert "digits: top1 at slots per token" in shown and "the fewest slots per token that" in shown
     assert "digits, by the mean over seeds" in shown and "0.9000" in shown
+
+
+def test_runs_of_a_router_are_told_apart_by_what_differs() -> None:
+    def one(router: str, seed: int, **config: object) -> RunRecord:
+        return RunRecord.model_construct(router=router, config={"seed": seed, "data": {"seed": seed}, **config})
+
+    found = [
+        one("dense", 0, task={"head": "a"}),
+        one("dense", 1, task={"head": "b"}),
+        one("soft", 0, task={"head": "a"}),
+    ]
+    assert labelled(found) == ["dense, task.head=a", "dense, task.head=b", "soft"]

@@ -45,6 +45,18 @@ def test_routers_by_rule() -> None:
     assert grid.parts[0].names() == router_names() and grid.parts[1].names() == ["hash"]
 
 
+def test_a_part_sweeps_every_combination(grid: Path) -> None:
+    (grid / "mine.yaml").write_text(
+        "parts:\n  - {task: digits, routers: [soft], words: [a=1],\n"
+        "     sweep: ['slots_per_token=1,2', 'num_experts=range(2,5)']}\n"
+    )
+    runs = plan(["benchmark=mine"])
+    assert [run.words[3:5] for run in runs] == [
+        [f"slots_per_token={slots}", f"num_experts={count}"] for slots in (1, 2) for count in (2, 3, 4)
+    ]
+    assert runs[0].label == "digits, soft, slots_per_token=1, num_experts=2, seed 0" and runs[0].words[-1] == "a=1"
+
+
 def test_a_grid_is_run_shown_and_not_run_again(
     grid: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
