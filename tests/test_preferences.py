@@ -289,3 +289,15 @@ def test_a_small_network_that_compares_beats_pubeval(command: Command, tmp_path:
     found = {name: quality.value for name, quality in read_record(path).quality.items()}
     assert found["top1"] > 0.5 and found["points_pubeval"] > found["points_pubeval_half"], found
     assert found["intransitive"] == found["order_dependent"] == 0
+
+
+@pytest.mark.slow
+def test_backgammon_is_measured(command: Command) -> None:
+    done = command("moesuite.benchmarks.speed.backgammon", "positions=50", "test_positions=2", "games=8")
+    assert done.returncode == 0, done.stderr
+    assert [line.rsplit(": ", 1)[0] for line in done.stdout.splitlines()] == [
+        "50 positions, made and judged at 0-ply",
+        "2 positions, judged at 2-ply by one process",
+        "8 games of perceptron against pubeval",
+        "8 games of BERT against pubeval",
+    ]

@@ -1,0 +1,57 @@
+"""What backgammon costs: seconds to make and judge positions, and to play games against pubeval, batched.
+
+    python -m moesuite.benchmarks.speed.backgammon positions=20000 test_positions=100 games=1000
+
+Positions at 0-ply to train and filtered 2-ply to test, by GNU Backgammon, nothing cached. Games are played by Tesauro's
+perceptron of 250 hidden units and by the small BERT, both untrained: how long they take depends on how long games last.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+
+from moesuite.backbones import build_backbone
+from moesuite.benchmarks.speed.command import Values, command
+from moesuite.composition import compose
+from moesuite.tasks._expert import Gnu, opponents
+from moesuite.tasks._play import network, play
+from moesuite.tasks._selfplay import judge, self_play
+from moesuite.tasks.preferences import Preferences
+
+RANDOM_MOVES = 0.2  # as in the task
+PLAYERS = {"perceptron": ["backbone=tesauro", "backbone.kwargs.hidden=[250]", "router=dense"], "BERT": []}
+
+
+@contextmanager
+def timed(console: Console, what: str) -> Iterator[None]:
+    """Print how long something takes."""
+    begun = time.perf_counter()
+    yield
+    console.print(f"{what}: {time.perf_counter() - begun:.1f} s", highlight=False)
+
+
+def measure(values: Values) -> None:
+    """Measure and print."""
+    console = Console(width=None if sys.stdout.isatty() else 110)
+    train, test, games = (int(values[key]) for key in ("positions", "test_positions", "games"))
+    with timed(console, f"{train} positions, made and judged at 0-ply"):
+        judge(list(itertools.islice(self_play(Gnu(), RANDOM_MOVES, 0), train)), 0)
+    asked = list(itertools.islice(self_play(Gnu(), RANDOM_MOVES, 1), test))
+    with timed(console, f"{test} positions, judged at 2-ply by one process"):
+        judge(asked, 2)
+    fit = Preferences().backbone_arguments()
+    for name, words in PLAYERS.items():
+        backbone = compose("task=backgammon", *words).backbone
+        model = build_backbone(backbone.model, False, 0, fit, backbone.kwargs).eval()
+        with timed(console, f"{games} games of {name} against pubeval"):
+            play(network(model, 1), opponents(0)["pubeval"](), Gnu(), games, 0)
+
+
+if __name__ == "__main__":
+    command(__doc__, measure, positions="20000", test_positions="100", games="1000")
