@@ -12,7 +12,7 @@ import json
 import math
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from moesuite.tasks._expert import Dice, Expert, Gnu
 from moesuite.tasks._positions import START, decode, encode
 
 COLUMNS = ("position", "dice", "alternatives", "scores")
+EXPERTS = "experts.json"  # who judged each split
 SPLITS = {"train": "train", "test": "test"}
 CHUNK = 25  # positions that a process judges at once
 AT_ONCE = 20_000  # ids that are read at once
@@ -73,7 +74,10 @@ def labelled(source: str | None, recipe: Recipe) -> Source:
                 f"{loaded.description}, split {role} has no column {missing[0]!r}; its columns: "
                 f"{', '.join(rows.column_names)}; allowed: {', '.join(COLUMNS)}"
             )
-    return loaded
+    if source is not None:
+        return loaded
+    experts = json.loads((recipe.folder / EXPERTS).read_text())
+    return replace(loaded, description=f"self-play, train by {experts[0]}, test by {experts[1]}")
 
 
 def make(recipe: Recipe) -> None:
@@ -114,7 +118,7 @@ def _write(folder: Path, splits: dict[str, list[Row]], experts: Sequence[Gnu]) -
         whole.mkdir()
         for role, rows in splits.items():
             datasets.Dataset.from_list(rows).to_parquet(str(whole / f"{role}.parquet"))
-        (whole / "experts.json").write_text(json.dumps([expert.name for expert in experts]))
+        (whole / EXPERTS).write_text(json.dumps([expert.name for expert in experts]))
         if not folder.exists():  # another process may have been faster
             whole.rename(folder)
 

@@ -132,6 +132,7 @@ def test_labels_are_cached_and_splits_share_no_board(folder: Path, monkeypatch: 
         for role, rows in source.splits.items()
     }
     assert not seen["train"] & seen["test"]
+    assert source.description.startswith("self-play, train by gnubg-nn ") and "0-ply" in source.description
     assert [len(source.splits[role]) for role in ("train", "test")] == [60, 12]
     monkeypatch.setitem(sys.modules, "gnubg_nn", None)  # not installed: what is cached is enough
     assert labelled(None, SMALL).fingerprint == source.fingerprint
