@@ -109,16 +109,16 @@ def test_a_sweep_on_a_launcher_is_the_sweep(
     monkeypatch.chdir(tmp_path)
     words = ["num_experts=0,4", "router=soft", *SHORT]
     options = [f"launcher.{key}={value}" for key, value in OPTIONS[name].items()]
-    assert invoke(monkeypatch, "-m", *words, "records=there", f"launcher={name}", *options) == 2
+    assert invoke(monkeypatch, "-m", *words, f"records={tmp_path}/there", f"launcher={name}", *options) == 2
     there = capsys.readouterr()
     assert there.err.count("error: num_experts=0") == 1
     assert "[2/2] num_experts=4 router=soft" in there.out and ": top1 0." in there.out
-    assert invoke(monkeypatch, "-m", *words, "records=here") == 2
+    assert invoke(monkeypatch, "-m", *words, f"records={tmp_path}/here") == 2
     first, second = (
-        read_record(path) for folder in ("here", "there") for path in Path(folder, "digits", "soft").glob("*.json")
+        read_record(path) for folder in ("here", "there") for path in (tmp_path / folder).glob("digits/soft/*.json")
     )
     assert math.isclose(first.quality["top1"].value, second.quality["top1"].value, abs_tol=0.01)
-    assert first.command == second.command.replace("records=there", "records=here")
+    assert first.command == second.command.replace("/there", "/here")
 
 
 def test_what_is_upcycled_is_run_before() -> None:

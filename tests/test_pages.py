@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
+from moesuite.artifacts import StudyRecord, TrialRecord
 from moesuite.benchmarks.speed.board import copies, write
 from moesuite.leaderboard.build import build
+from moesuite.record import write_text
 from moesuite.significance import pareto
 from tests.boards import compute_of, example, put, record_of
 from tests.conftest import ROOT, Command
@@ -19,7 +21,39 @@ from tests.conftest import ROOT, Command
 AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
 GOOD = next(record.id for record in example() if record.router == "good" and record.seed == 0)
 PAGES = ["index.html", "tasks/mine.html", "tasks/text.html", "routers/good.html", "routers/broken.html"]
-PAGES += ["method.html", "apart.html", f"runs/{GOOD}.html"]
+PAGES += ["method.html", "apart.html", f"runs/{GOOD}.html", "studies/front.html", "studies/single.html"]
+
+
+def study(name: str, objectives: list[str]) -> StudyRecord:
+    """Return a study of three parameters, one of which is no number, a failed trial and a pruned one."""
+    trials = [
+        TrialRecord(
+            number=number,
+            state="complete",
+            params={"optim.lr": 10**-number, "num_experts": 2 + number, "router.k": "a", "slots_per_token": number / 2},
+            values=[0.5 + number / 10, 1.0 + number][: len(objectives)],
+            command=f"python -m moesuite.run trial={number}",
+        )
+        for number in range(1, 5)
+    ]
+    trials += [TrialRecord(number=9, state="fail", params={}, values=None, reason="k=9: too many")]
+    space = {"optim.lr": "log", "num_experts": "choice", "router.k": "choice", "slots_per_token": "log"}
+    importances = {objective: {"optim.lr": 0.75, "num_experts": 0.25} for objective in objectives}
+    ways = ["maximize", "minimize"][: len(objectives)]
+    return StudyRecord(
+        name=name,
+        task="mine",
+        router="good",
+        command="python -m moesuite.tune",
+        budget=5,
+        space=space,
+        objectives=objectives,
+        directions=ways,
+        constraints={},
+        trials=trials,
+        best=[4],
+        importances=importances,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +62,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("board")
     put(folder / "runs", example())
     (folder / "runs" / "mine" / "good" / "empty.json").touch()
+    for one in (study("front", ["quality", "flops"]), study("single", ["quality"])):
+        write_text(folder / "runs" / "studies" / f"{one.name}.json", one.model_dump_json())
     build([str(folder / "runs")], folder / "site")
     return folder / "site"
 
@@ -126,6 +162,20 @@ def test_every_page_is_accessible_quiet_and_fits(browser: Any, site: Path, schem
         )
     assert watched.complaints == []
     context.close()
+
+
+def test_a_study_shows_front_history_importances_and_every_trial(page: Any, site: Path) -> None:
+    visit(page, site, "studies/front.html")
+    page.wait_for_selector("h2:has-text('Trials')")
+    heads = page.eval_on_selector_all("h2", "heads => heads.map(head => head.textContent)")
+    for head in ("Front", "History", "Parallel coordinates", "Quality over slots_per_token and num_experts"):
+        assert head in heads
+    assert "Importance for quality" in heads and "Importance for flops" in heads
+    rows = page.eval_on_selector_all("[id^=trial-]", "rows => rows.map(row => row.textContent)")
+    assert len(rows) == 5 and "k=9: too many" in rows[-1]
+    visit(page, site, "studies/single.html")
+    page.wait_for_selector("h2:has-text('Trials')")
+    assert "Front" not in page.eval_on_selector_all("h2", "heads => heads.map(head => head.textContent)")
 
 
 def test_sorting_by_one_column_and_by_several(page: Any, site: Path) -> None:

@@ -26,6 +26,7 @@ from moesuite.tasks._choices import Agreement, Answers, Choice, Choices, answers
 from moesuite.tasks._dialogues import read_pairs
 from moesuite.testing import TaskContract
 from tests.conftest import Command
+from tests.test_run import invoke
 
 SMALL = [
     "task=backgammon",
@@ -256,11 +257,18 @@ def test_texts_that_are_wrong(change: Any, says: str, tmp_path: Path) -> None:
         (["backbone=vit_mini"], "backbone=timm:vit_tiny_patch16_224 does not fit this task"),
     ],
 )
-def test_what_is_mistyped_is_told_in_one_line(words: list[str], says: str, command: Command) -> None:
+def test_what_is_mistyped_is_told_in_one_line(
+    words: list[str],
+    says: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
     small = SMALL[:4] if any("backbone" in word for word in words) else SMALL
-    done = command("moesuite.run", *small, *QUICK, *words)
-    assert done.returncode == 2 and says in done.stderr, done.stderr
-    assert done.stderr.strip().count("\n") == 0 or "making 60" in done.stderr
+    assert invoke(monkeypatch, *small, *QUICK, *words) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("error: ") and says in last
 
 
 def test_play_without_the_expert_is_told_before_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

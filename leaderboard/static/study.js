@@ -27,7 +27,8 @@ addEventListener("DOMContentLoaded", () => {
     const history = done.map((trial) => { best = best === null ? trial.values[0] : max ? Math.max(best, trial.values[0]) : Math.min(best, trial.values[0]); return [trial.number, best]; });
     if (done.length > 1) section("History", region("History", lines([{ name: "quality of each trial", kind: 0, points: done.map((trial) => [trial.number, trial.values[0]]) }, { name: "best so far", kind: 1, points: history }], { xLabel: "trial", yLabel: "quality", label: `best quality so far by trial, from ${figure(history[0][1])} to ${figure(best)}` })), moesuite.legend([{ name: "each trial", kind: 0 }, { name: "best so far", kind: 1 }]));
     if (done.length > 1 && names.length > 1) section("Parallel coordinates", el("p", { class: "quiet" }, "A line for each trial, from blue for the worst quality to amber for the best."), region("Parallel coordinates", parallel()));
-    const pair = names.filter((name) => done.every((trial) => typeof trial.params[name] === "number")).slice(0, 2);
+    const numeric = names.filter((name) => done.every((trial) => typeof trial.params[name] === "number")), first = ["slots_per_token", "num_experts"];
+    const pair = [...first.filter((name) => numeric.includes(name)), ...numeric.filter((name) => !first.includes(name))].slice(0, 2);
     if (pair.length === 2 && done.length > 2) section(`Quality over ${pair.join(" and ")}`, el("p", { class: "quiet" }, "Between the trials, the mean of the nearest ones by inverse distance."), region("Contour", contour(...pair)));
   }
   for (const [objective, shares] of Object.entries(study.importances)) {
