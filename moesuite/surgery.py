@@ -62,10 +62,10 @@ def moefy(
         >>> sum(1 for _ in moe_layers(model))
         6
     """
-    found = candidates(model, adapter)
-    if not found and decoder is None and router_class(router) is Dense:  # a dense model that can be nothing else
-        return model
-    chosen = select(found, layers, model)
+    if decoder is None and router_class(router) is Dense and not candidates(model, adapter):
+        return model  # a dense model that can be nothing else
+    # no second name for the candidates: each would keep its MLP in memory
+    chosen = select(candidates(model, adapter), layers, model)
     kinds = {False: (router, router_options), True: _decoders_router(decoder, chosen) or (router, router_options)}
     chosen = [candidate for candidate in chosen if router_class(kinds[in_decoder(candidate.name)][0]) is not Dense]
     if not chosen:
