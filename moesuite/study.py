@@ -24,7 +24,6 @@ from moesuite.space import Space
 from moesuite.workers import LOST
 
 TRIES, WAIT = 4, 1.0  # to reach a storage; seconds before the second try, doubled each time
-STARTUP = (10, 6)  # random trials of a study with one objective, with several: those begin at the ends of ranges
 BEYOND, WINNER = "beyond", "winner"  # of a trial that nobody asked for; ids of the winner's runs
 Result = TypeVar("Result")
 
@@ -122,9 +121,7 @@ def open_study(plan: Plan, storage: BaseStorage, pruner: optuna.pruners.BasePrun
     """
     # by the name, so that the same study draws the same; further workers must not draw what the first one does
     seed = crc32(plan.name.encode()) ^ (os.getpid() if _has(storage, plan.name) else 0)
-    sampler = optuna.samplers.TPESampler(
-        seed=seed, multivariate=True, n_startup_trials=STARTUP[len(plan.objectives) > 1]
-    )
+    sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True)
     study = optuna.create_study(
         storage=storage,
         study_name=plan.name,
@@ -136,24 +133,12 @@ def open_study(plan: Plan, storage: BaseStorage, pruner: optuna.pruners.BasePrun
     kept = study.user_attrs.get("plan")
     if kept is None:
         study.set_user_attr("plan", plan.described)
-        if len(plan.objectives) > 1:
-            ask_ends(study, plan.space)
     elif difference := apart(kept, plan.described):
         raise UserError(
             f"study={plan.name} is there already with {difference}; allowed: the same plan, to go on with it; type "
             f"another name, for example study={plan.name}_2"
         )
     return study
-
-
-def ask_ends(study: optuna.Study, space: Space) -> None:
-    """Let the first two trials have all numbers at their low ends, and at their high ends.
-
-    Costs mostly have their ends there, which samplers rarely visit.
-    """
-    ranges = [parameter for parameter in space if parameter.form != "choice"]
-    for end in (0, 1) if ranges else ():
-        study.enqueue_trial({parameter.name: parameter.values[end] for parameter in ranges})
 
 
 def _has(storage: BaseStorage, name: str) -> bool:

@@ -27,7 +27,7 @@ from moesuite.errors import Pruned, UserError
 from moesuite.leaderboard.build import build
 from moesuite.record import read_record
 from moesuite.search import search
-from moesuite.space import Parameter, read_space, tune_files
+from moesuite.space import read_space, tune_files
 from moesuite.study import open_storage
 from moesuite.trials import word
 from moesuite.tune import main
@@ -353,17 +353,6 @@ def test_workers_on_a_launcher(launcher: str, tmp_path: Path) -> None:
     assert len({t.user_attrs[WORKER] for t in trials if WORKER in t.user_attrs}) == 2
     record = StudyRecord.model_validate_json((tmp_path / "studies" / "s.json").read_text())
     assert len(record.trials) == 4 and len(record.winner) == 1
-
-
-def test_a_study_of_several_objectives_begins_at_the_ends(tmp_path: Path) -> None:
-    space = [Parameter("a", "log", (0.1, 10.0)), Parameter("b", "choice", (1, 2)), Parameter("c", "int", (3, 5))]
-    plan = studies.Plan("s", space, ("quality", "flops"), ("maximize", "minimize"), ())
-    storage = open_storage(str(tmp_path / "s.journal"))
-    for _ in range(2):  # once, however many workers come
-        study = studies.open_study(plan, storage, optuna.pruners.NopPruner())
-    asked = [{p.name: p.suggest(trial) for p in space if p.name != "b"} for trial in (study.ask(), study.ask())]
-    assert asked == [{"a": 0.1, "c": 3}, {"a": 10.0, "c": 5}]
-    assert not study.get_trials(states=(TrialState.WAITING,))
 
 
 def test_a_storage_that_cannot_be_reached_is_tried_again(
