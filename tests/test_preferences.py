@@ -288,10 +288,11 @@ def test_a_small_network_that_compares_beats_pubeval(command: Command, tmp_path:
         "task=backgammon",
         "backbone=tesauro",
         "router=dense",
-        "backbone.kwargs.hidden=[100]",
+        "backbone.kwargs.hidden=[250]",
+        "backbone.model=mlp:relu",
         "task.play=[pubeval]",
     ]
-    done = command("moesuite.run", *words, "task.test_positions=200", "trainer.max_epochs=5", *QUICK[:3])
+    done = command("moesuite.run", *words, "task.test_positions=100", "trainer.max_epochs=8", *QUICK[:3])
     assert done.returncode == 0, done.stderr
     (path,) = tmp_path.glob("runs/backgammon/dense/*.json")
     found = {name: quality.value for name, quality in read_record(path).quality.items()}
