@@ -43,7 +43,7 @@ class Asked:
     @property
     def records(self) -> Path:
         """Folder of run records."""
-        return Path(next((word.partition("=")[2] for word in self.words if word.startswith("records=")), "runs"))
+        return Path(self.launcher.records)
 
 
 def parse(words: Sequence[str]) -> Asked:

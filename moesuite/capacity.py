@@ -34,11 +34,11 @@ def lines(records: Sequence[RunRecord]) -> list[list[str]]:
     Args:
         records: of one task and metric, with their slots per token in the configuration.
     """
-    found = []
+    capacities, found = capacities_of(records), []
     for router in dict.fromkeys(record.router for record in records):
         own = {
             capacity: [r for r in records if r.router == router and r.config["slots_per_token"] == capacity]
-            for capacity in capacities_of(records)
+            for capacity in capacities
         }
         ran = {capacity: _by_seed(runs) for capacity, runs in own.items() if runs}
         fewest = enough(ran, records[0].quality[records[0].primary].direction)
@@ -70,12 +70,11 @@ def capacities_of(records: Sequence[RunRecord]) -> list[float]:
 
 
 def show_capacities(console: Console, title: str, records: Sequence[RunRecord]) -> None:
-    """Print quality against slots per token, router by router."""
-    own = [record for record in records if record.config["slots_per_token"] is not None]
-    columns = ["router", *(f"{capacity:g}" for capacity in capacities_of(own)), "enough"]
-    heading = f"{title}: {own[0].primary} at slots per token, with 95 % intervals over seeds"
+    """Print quality against slots per token, router by router, of runs that all ask for some."""
+    columns = ["router", *(f"{capacity:g}" for capacity in capacities_of(records)), "enough"]
+    heading = f"{title}: {records[0].primary} at slots per token, with 95 % intervals over seeds"
     table = Table(*columns, title=heading, title_justify="left")
-    for line in lines(own):
+    for line in lines(records):
         table.add_row(*map(escape, line))
     console.print(table)
     console.print(

@@ -13,7 +13,7 @@ import importlib.util
 import inspect
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -94,12 +94,16 @@ def launch(launcher: Launcher, work: Callable[[Job], Result], jobs: Sequence[Job
     """
     if launcher.is_here:
         yield from (Ended(work(job)) for job in jobs)
-        return
-    try:
+    else:
         yield from {"joblib": _joblib, "submitit": _submitit, "ray": _ray}[launcher.name](launcher, work, jobs)
-    except (TypeError, NameError, ValueError) as error:  # of an option, as these libraries tell it
-        if isinstance(error, UserError) or not launcher.options:
-            raise
+
+
+@contextmanager
+def _reading_options(launcher: Launcher) -> Iterator[None]:
+    """Tell in one line what a library says of options that it does not take; never of the work itself."""
+    try:
+        yield
+    except (TypeError, NameError, ValueError) as error:
         given = ", ".join(f"launcher.{key}={value}" for key, value in launcher.options.items())
         line = str(error).strip().splitlines()[0]
         raise UserError(f"{given}: {launcher.name} says: {line}; allowed are the options that it documents") from None
@@ -109,10 +113,11 @@ def _joblib(launcher: Launcher, work: Callable[[Job], Result], jobs: Sequence[Jo
     from joblib import Parallel, delayed
     from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-    known = inspect.signature(Parallel.__init__).parameters  # it takes whatever a backend may know
-    if foreign := launcher.options.keys() - known.keys():
-        raise TypeError(f"there is no option {min(foreign)!r}")
-    parallel = Parallel(**{"n_jobs": -1, "batch_size": 1, **launcher.options}, return_as="generator")
+    with _reading_options(launcher):
+        known = inspect.signature(Parallel.__init__).parameters  # it takes whatever a backend may know
+        if foreign := launcher.options.keys() - known.keys():
+            raise TypeError(f"there is no option {min(foreign)!r}")
+        parallel = Parallel(**{"n_jobs": -1, "batch_size": 1, **launcher.options}, return_as="generator")
     try:
         for result in parallel(delayed(_silently)(work, job) for job in jobs):
             yield Ended(result)
@@ -132,7 +137,8 @@ def _submitit(launcher: Launcher, work: Callable[[Job], Result], jobs: Sequence[
 
     options = {"name": "moesuite", **launcher.options}
     executor = submitit.AutoExecutor(folder=f"{launcher.records}/.submitit", cluster=options.pop("cluster", None))
-    executor.update_parameters(**options)
+    with _reading_options(launcher):
+        executor.update_parameters(**options)
     with executor.batch():  # one array of SLURM
         started = [executor.submit(work, job) for job in jobs]
     for one in started:
@@ -149,7 +155,8 @@ def _ray(launcher: Launcher, work: Callable[[Job], Result], jobs: Sequence[Job])
     ray.init(address=options.pop("address", None), log_to_driver=False)
     try:
         remote: Any = ray.remote(_silently)
-        remote = remote.options(**options) if options else remote
+        with _reading_options(launcher):
+            remote = remote.options(**options) if options else remote
         for future in [remote.remote(work, job) for job in jobs]:
             try:
                 yield Ended(ray.get(future))

@@ -14,8 +14,6 @@ from moesuite.budgets import show_budgets
 from moesuite.capacity import capacities_of, show_capacities
 from moesuite.record import RunRecord
 
-GAMES = "points_"  # metrics of games, which are shown beside the one that ranks
-
 
 def show(records: Sequence[RunRecord]) -> None:
     """Print the ranking metric of every task and router, at each capacity or upcycling budget where there are several.
@@ -29,7 +27,7 @@ def show(records: Sequence[RunRecord]) -> None:
     for (task, _, leaks), own in groups.items():
         title = f"{task}{', SEES LATER TOKENS' * leaks}"
         if len(capacities_of(own)) > 1:
-            show_capacities(console, title, own)
+            show_capacities(console, title, [r for r in own if r.config["slots_per_token"] is not None])
             own = [record for record in own if record.config["slots_per_token"] is None]
         if own:
             console.print(means(title, own))
@@ -38,9 +36,9 @@ def show(records: Sequence[RunRecord]) -> None:
 
 
 def means(title: str, records: Sequence[RunRecord]) -> Table:
-    """Return a table of each router's quality: a mean over its seeds, and points, for they are few."""
+    """Return a table of each router's quality: a mean over its seeds, points, for they are few, and other metrics."""
     primary, labels = records[0].primary, labelled(records)
-    others = [name for name in records[0].quality if name != primary and name.startswith(GAMES)]
+    others = [name for name in records[0].quality if name != primary]
     rows = list[tuple[float, list[str]]]()
     for label in dict.fromkeys(labels):
         own = [record for record, its in zip(records, labels, strict=True) if its == label]

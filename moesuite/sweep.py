@@ -20,7 +20,7 @@ from moesuite.launchers import Launcher, launch
 if TYPE_CHECKING:
     from moesuite.record import RunRecord
 
-FLAGS = ("-m", "--multirun")
+FLAGS, FOLDER = ("-m", "--multirun"), ("--config-dir", "-cd")
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,7 @@ def expand(words: Sequence[str]) -> list[list[str]]:
     Raises:
         UserError: for a word that cannot be read, or a range without steps.
     """
-    options = [word for word in words if "=" in word and not word.startswith("-")]
-    flags = [word for word in words if word not in options and word not in FLAGS]
+    flags, options = _parted(words)
     try:
         overrides = OverridesParser.create().parse_overrides(options)
     except HydraException as error:
@@ -61,6 +60,20 @@ def expand(words: Sequence[str]) -> list[list[str]]:
         else:
             raise UserError(f"{word}: a sweep needs values; type for example {override.key_or_group}=range(1,4)")
     return [[*flags, *one] for one in itertools.product(*axes)]
+
+
+def _parted(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the flags that every run has, each as one word, and the options."""
+    flags, options, rest = list[str](), list[str](), iter(words)
+    for word in rest:
+        flag, given, value = word.partition("=")
+        if flag in FOLDER:
+            flags.append(f"{FOLDER[0]}={value if given else next(rest, '')}")
+        elif not word.startswith("-"):
+            options.append(word)
+        elif word not in FLAGS:
+            raise UserError(f"{word} in a sweep; allowed flags: {', '.join((*FLAGS, *FOLDER))}; type it without -m")
+    return flags, options
 
 
 def reproduce(words: Sequence[str]) -> str:

@@ -68,8 +68,10 @@ class Choices(Dataset[Choice]):
 
     def _asked(self, scores: np.ndarray, random: np.random.Generator | None) -> Iterator[tuple[int, int]]:
         count, best = range(len(scores)), int(scores.argmax())
-        if self.pairs == "all" or not self.pairs:
-            yield from itertools.permutations(count, 2) if self.pairs else ()
+        if not self.pairs:
+            return
+        if self.pairs == "all":
+            yield from itertools.permutations(count, 2)
             return
         for pair in itertools.combinations(count, 2):
             if scores[pair[0]] != scores[pair[1]] and (self.pairs == "pairs" or best in pair):
@@ -98,7 +100,8 @@ def training_loss(
     if head == "relative_score":
         return F.mse_loss(output, scores)
     if head == "comparison_free":
-        return F.binary_cross_entropy_with_logits(output, (scores[asked[:, 0]] > scores[asked[:, 1]]).to(output.dtype))
+        is_first = (scores[asked[:, 0]] > scores[asked[:, 1]]).to(output.dtype)
+        return F.binary_cross_entropy_with_logits(output, is_first, reduction="sum") / max(1, len(asked))
     ours, theirs = (pad_sequence(list(one.split(sizes)), True, -torch.inf) for one in (output, scores))
     best = theirs.argmax(dim=1)
     if loss == "listwise":
@@ -108,7 +111,8 @@ def training_loss(
     if loss == "chosen":
         better &= F.one_hot(best, theirs.shape[1]).bool()[:, :, None]
     first, second = (ours[:, :, None].expand_as(better)[better], ours[:, None, :].expand_as(better)[better])
-    return F.softplus(second - first).mean()  # -log σ(s(a) - s(b))
+    # -log σ(s(a) - s(b)); 0 where the expert finds all alternatives of a batch equally good
+    return F.softplus(second - first).sum() / max(1, len(first))
 
 
 @dataclass(frozen=True)

@@ -59,15 +59,18 @@ class Gnu:
 
     def moves(self, board: np.ndarray, dice: Dice) -> Boards:
         """Return the boards after each legal move."""
-        keys = self._engine.moves(board.tolist(), *dice)
-        return self._boards(keys) if keys and np.any(board[1]) else EMPTY
+        keys = self._keys(board, dice)
+        return self._boards(keys) if keys else EMPTY
+
+    def _keys(self, board: np.ndarray, dice: Dice) -> Sequence[str]:
+        return self._engine.moves(board.tolist(), *dice) if board[1].any() else ()
 
     def _boards(self, keys: Sequence[str]) -> Boards:
         return np.array([self._engine.board_from_position_key(key) for key in keys], dtype=np.int8)
 
     def judged(self, board: np.ndarray, dice: Dice) -> tuple[Boards, Scores]:
         """Return the boards after each legal move, with its equity."""
-        if len(self.moves(board, dice)) == 0:
+        if not self._keys(board, dice):
             return EMPTY, np.zeros(0, dtype=np.float32)
         keys, scores = self._listed(board, dice, 0)
         if self.plies:

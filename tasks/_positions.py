@@ -70,12 +70,11 @@ def check(boards: Int64[np.ndarray, "N 2 25"] | Boards, names: Sequence[str]) ->
         names: of each, for the message.
 
     Raises:
-        UserError: for a point that both sides hold, or a side with more than 15 men, or both sides without any.
+        UserError: for a point that both sides hold, or both sides without any man.
     """
     both = ((boards[:, 0, :POINTS] > 0) & (boards[:, 1, POINTS - 1 :: -1] > 0)).any(axis=1)
-    men = boards.sum(axis=2)
-    reasons = {"both sides hold a point": both, "no man is left on either side": (men == 0).all(axis=1)}
-    reasons["a side has more than 15 men"] = (men > MEN).any(axis=1)
+    empty = (boards == 0).all(axis=(1, 2))
+    reasons = {"both sides hold a point": both, "no man is left on either side": empty}
     for reason, found in reasons.items():
         if found.any():
             raise UserError(

@@ -171,7 +171,8 @@ def read(rows: Any, where: str) -> list[tuple[np.ndarray, np.ndarray]]:
             raise UserError(
                 f"{where}, row {number}: {len(own)} scores of {len(one)} alternatives; allowed: one for each"
             )
-    decode(list(rows["position"]))
+    for first in range(0, len(rows), AT_ONCE):
+        decode(rows["position"][first : first + AT_ONCE])
     flat = [name for one in names for name in one]
     boards = np.concatenate([decode(flat[i : i + AT_ONCE]) for i in range(0, len(flat), AT_ONCE)] or [decode([])])
     parts = np.split(boards, np.cumsum([len(one) for one in names])[:-1])

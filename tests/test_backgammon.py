@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import datasets
 import gnubg_nn
@@ -16,7 +18,7 @@ from hypothesis import strategies as st
 from moesuite.errors import UserError
 from moesuite.tasks._expert import Gnu, opponents
 from moesuite.tasks._play import network, play
-from moesuite.tasks._positions import MEN, START, VOCABULARY, decode, encode, show, swapped, tokens, won
+from moesuite.tasks._positions import MEN, START, VOCABULARY, decode, encode, show, tokens, won
 from moesuite.tasks._selfplay import Recipe, labelled, read, self_play
 
 FIRST = "4HPwATDgc/ABMA"
@@ -157,11 +159,11 @@ def test_the_same_recipe_is_the_same_file(folder: Path, tmp_path: Path, monkeypa
         (lambda table: table.map(lambda row: {"scores": row["scores"][:1]}), "row 0: 1 scores of"),
     ],
 )
-def test_files_that_are_wrong(change: object, says: str, folder: Path, tmp_path: Path) -> None:
+def test_files_that_are_wrong(change: Callable[[Any], Any], says: str, folder: Path, tmp_path: Path) -> None:
     for role in ("train", "test"):
         table = datasets.load_dataset("parquet", data_files=str(folder / f"{role}.parquet"), split="train")
         (tmp_path / "own").mkdir(exist_ok=True)
-        change(table).to_parquet(str(tmp_path / "own" / f"{role}.parquet"))  # type: ignore[operator]
+        change(table).to_parquet(str(tmp_path / "own" / f"{role}.parquet"))
     with pytest.raises(UserError, match=says):
         source = labelled(str(tmp_path / "own"), SMALL)
         read(source.splits["train"], "here")
@@ -206,4 +208,3 @@ def test_networks_of_one_and_two_inputs_play_the_same() -> None:
     assert list(one) == list(two)
     scores = [tokens(own)[:, :6].astype(int).sum(axis=1) for own in games]
     assert [int(own.argmax()) for own in scores] == list(one)
-    assert swapped(games[0]).shape == games[0].shape

@@ -28,13 +28,14 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 def test_a_sweep_is_every_combination_in_order() -> None:
     assert expand(["-m", "router=soft,dense", "seed=0,1", "records=a", "layers=[0,1]", "--config-dir", "conf"]) == [
-        ["--config-dir", "conf", f"router={router}", f"seed={seed}", "records=a", "layers=[0,1]"]
+        ["--config-dir=conf", f"router={router}", f"seed={seed}", "records=a", "layers=[0,1]"]
         for router in ("soft", "dense")
         for seed in (0, 1)
     ]
     assert expand(["-m", "num_experts=range(2,7,2)"]) == [[f"num_experts={count}"] for count in (2, 4, 6)]
     assert expand(["--multirun", "optim.lr=choice(1e-3,2e-3)"]) == [["optim.lr=0.001"], ["optim.lr=0.002"]]
     assert expand(["-m", "seed=1"]) == [["seed=1"]]
+    assert expand(["-m", "-cd", "conf", "~logger"]) == [["--config-dir=conf", "~logger"]]
 
 
 @pytest.mark.parametrize(
@@ -42,6 +43,10 @@ def test_a_sweep_is_every_combination_in_order() -> None:
     [
         (["-m", "optim.lr=interval(0,1)"], "a sweep needs values; type for example optim.lr=range"),
         (["-m", "seed=0,1", "router=[soft"], "allowed: option=value,value; see --help"),
+        (
+            ["-m", "seed=0,1", "--cfg", "job"],
+            "--cfg in a sweep; allowed flags: -m, --multirun, --config-dir, -cd; type it",
+        ),
         (["-m", "seed=0,1", "launcher=jobblib"], "unknown launcher 'jobblib'; nearest: joblib"),
         (["-m", "seed=0,1", "launcher.n_jobs=2"], "launcher.n_jobs= without a launcher; type for example launcher=job"),
         (["launcher=joblib"], "launcher=joblib for one run; allowed with -m or benchmark="),
@@ -82,6 +87,12 @@ def test_jobs_end_in_their_order_in_other_processes(name: str, tmp_path: Path) -
     assert [ended.result for ended in launch(launcher, operator.neg, [3, 1, 2])] == [-3, -1, -2]
     (own,) = launch(launcher, eval, ["__import__('os').getpid()"])
     assert own.result != os.getpid()
+
+
+def test_an_error_of_the_work_is_not_told_as_one_of_an_option() -> None:
+    with pytest.raises(ValueError, match="math domain error") as found:
+        list(launch(Launcher("joblib", {"n_jobs": 2}, ""), math.sqrt, [-1]))
+    assert not isinstance(found.value, UserError)
 
 
 def test_here_is_this_process() -> None:

@@ -60,6 +60,17 @@ def test_losses_by_hand() -> None:
     assert free == pytest.approx((softplus(-1) + softplus(1)) / 2)
 
 
+@pytest.mark.parametrize(
+    ("head", "loss"), [("comparison", "pairs"), ("comparison", "chosen"), ("comparison_free", "pairs")]
+)
+def test_a_batch_of_equals_teaches_nothing(head: Any, loss: Any) -> None:
+    ours = torch.tensor([1.0, 2.0], requires_grad=True)
+    given = ours if head == "comparison" else ours[:0]
+    found = training_loss(head, loss, given, torch.tensor([0.5, 0.5]), [2], NONE)
+    found.backward()
+    assert found.item() == 0 and ours.grad is not None and not ours.grad.any()
+
+
 @given(st.integers(3, 7), st.integers(0, 1000))
 def test_intransitive_triples_are_counted(n: int, seed: int) -> None:
     random = np.random.default_rng(seed)

@@ -179,6 +179,8 @@ def test_a_task_outside_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.chdir(tmp_path)
     assert invoke(monkeypatch, "--config-dir", "conf", "task=mine", *SHORT) == 0
     assert len(list((tmp_path / "runs" / "mine" / "token_choice").glob("*.json"))) == 1
+    assert invoke(monkeypatch, "-m", "--config-dir", "conf", "task=mine", "seed=1,2", *SHORT) == 0
+    assert len(list((tmp_path / "runs" / "mine" / "token_choice").glob("*.json"))) == 3
 
 
 BAD = [

@@ -1,11 +1,11 @@
 """What tuning costs and reaches: seconds beside the runs, two workers against one, a front against a grid.
 
-    python -m moesuite.benchmarks.speed.tuning trials=30 studies=3 steps=100
+    python -m moesuite.benchmarks.speed.tuning trials=30 studies=3 steps=100 side=6
 
 Digits, Soft MoE, one thread a worker. Overhead: wall time of a study of short runs, without what `fit` takes, by trial.
 Workers: trials an hour of two processes over those of one, their start included. Front: the hypervolume of the Pareto
-front of `trials` trials over slots per token and learning rate, quality against GFLOP, and of a grid of 6 x 6 runs; the
-reference point is quality 0 at the largest GFLOP that either has.
+front of `trials` trials over slots per token and learning rate, quality against GFLOP, and of a grid of `side` x `side`
+runs; the reference point is quality 0 at the largest GFLOP that either has.
 """
 
 from __future__ import annotations
@@ -32,7 +32,6 @@ from moesuite.train import fit
 from moesuite.trials import objective
 
 SPACE = {"slots_per_token": (0.25, 4.0), "optim.lr": (3e-4, 1e-2)}
-SIDE = 6  # of the grid
 POINT = tuple[float, float]  # quality, GFLOP
 
 
@@ -101,11 +100,11 @@ def front(folder: Path, steps: int, count: int, number: int) -> list[POINT]:
     return [(trial.values[0], trial.values[1]) for trial in search(parse(asked)).trials if trial.values]
 
 
-def grid(folder: Path, steps: int) -> Iterator[POINT]:
+def grid(folder: Path, steps: int, side: int) -> Iterator[POINT]:
     """Yield quality and GFLOP of a grid of runs."""
     quiet = ("measure=false", "logger=none", "trainer.enable_progress_bar=false")
     base = composed(*words(folder, steps)[:-1], *quiet)
-    axes = [[low * (high / low) ** (i / (SIDE - 1)) for i in range(SIDE)] for low, high in SPACE.values()]
+    axes = [[low * (high / low) ** (i / (side - 1)) for i in range(side)] for low, high in SPACE.values()]
     for values in itertools.product(*axes):
         record, _ = fit(varied(base, dict(zip(SPACE, values, strict=True))))
         yield objective(record, "quality"), objective(record, "flops")
@@ -123,13 +122,13 @@ def hypervolume(points: Sequence[POINT], largest: float) -> float:
 def measure(values: Values) -> None:
     """Measure and print."""
     console = Console(width=None if sys.stdout.isatty() else 110)
-    count, studies, steps = (int(values[key]) for key in ("trials", "studies", "steps"))
+    count, studies, steps, side = (int(values[key]) for key in ("trials", "studies", "steps", "side"))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         console.print(f"overhead of a trial: {1000 * overhead(folder, 20):.0f} ms")
         one, two = (hours(folder, steps, count, workers) for workers in (1, 2))
         console.print(f"trials an hour: {one:.0f} by one worker, {two:.0f} by two: {two / one:.2f} times")
-        plain = list(grid(folder, steps))
+        plain = list(grid(folder, steps, side))
         fronts = [front(folder, steps, count, number) for number in range(studies)]
         largest = max(cost for points in [plain, *fronts] for _, cost in points)
         volumes = ", ".join(f"{hypervolume(points, largest):.4f}" for points in fronts)
@@ -137,4 +136,4 @@ def measure(values: Values) -> None:
 
 
 if __name__ == "__main__":
-    command(__doc__, measure, trials="30", studies="3", steps="100")
+    command(__doc__, measure, trials="30", studies="3", steps="100", side="6")
