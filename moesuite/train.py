@@ -126,9 +126,14 @@ class Run:
             signal.signal(signal.SIGINT, signal.default_int_handler)
             raise KeyboardInterrupt from None
 
+    def finished(self) -> RunRecord | None:
+        """Return the record of this run if it is there and shall stay."""
+        there = self.path.exists() and not self.config.force
+        return found if there and (found := read_record(self.path)).status == "ok" else None
+
     def save(self, record: RunRecord, examples: list[Example]) -> None:
-        """Write the record, and before it what its router looked at, on the first process only."""
-        if self.trainer.is_global_zero:
+        """Write the record, and before it what its router looked at; what a faster process wrote meanwhile stays."""
+        if self.trainer.is_global_zero and self.finished() is None:
             if examples:
                 write_text(routing_path(self.path), Looked(id=record.id, examples=examples).model_dump_json() + "\n")
             write_record(self.path, record, overwrite=self.config.force)
@@ -221,7 +226,7 @@ def fit(config: RunConfig, command: str = "", watch: Watch | None = None) -> tup
     quiet()
     keep_freed_memory()
     run = Run(config, command, watch)
-    if run.path.exists() and not config.force and (done := read_record(run.path)).status == "ok":
+    if done := run.finished():
         return done, run.path
     run.build()
     context = run.trainer.precision_plugin.forward_context

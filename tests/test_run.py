@@ -309,6 +309,19 @@ def test_ctrl_c_leaves_a_checkpoint_and_the_run_goes_on_from_it(tmp_path: Path) 
     assert resumed.quality == whole.quality  # nothing was lost
 
 
+def test_a_process_that_ran_the_same_and_was_faster_keeps_its_record(tmp_path: Path) -> None:
+    words = [*SHORT[1:], "router=dense", "trainer.max_epochs=1"]
+    first = fit(compose(*words, f"records={tmp_path / 'first'}"))[1]
+    path = tmp_path / "second" / first.relative_to(tmp_path / "first")
+
+    def arrive(step: int, quality: float) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(first.read_bytes())
+
+    assert fit(compose(*words, f"records={tmp_path / 'second'}"), "", arrive)[1] == path
+    assert path.read_bytes() == first.read_bytes()
+
+
 @pytest.mark.slow
 def test_two_processes_write_one_record(command: Command, tmp_path: Path) -> None:
     words = ["trainer.accelerator=cpu", "trainer.devices=2", "trainer.strategy=ddp", "trainer.max_steps=3", *SHORT[1:]]
