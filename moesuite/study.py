@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +26,7 @@ from moesuite.space import Space
 from moesuite.workers import LOST
 
 TRIES, WAIT = 4, 1.0  # to reach a storage; seconds before the second try, doubled each time
+GOOD = 0.25  # share of trials that a front is searched near: Optuna's own, a tenth of 30, are too few to span one
 BEYOND, WINNER = "beyond", "winner"  # of a trial that nobody asked for; ids of the winner's runs
 Result = TypeVar("Result")
 
@@ -121,11 +124,10 @@ def open_study(plan: Plan, storage: BaseStorage, pruner: optuna.pruners.BasePrun
     """
     # by the name, so that the same study draws the same; further workers must not draw what the first one does
     seed = crc32(plan.name.encode()) ^ (os.getpid() if _has(storage, plan.name) else 0)
-    sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True)
     study = optuna.create_study(
         storage=storage,
         study_name=plan.name,
-        sampler=sampler,
+        sampler=_sampler(seed, len(plan.objectives) > 1),
         pruner=pruner,
         directions=list(plan.directions),
         load_if_exists=True,
@@ -139,6 +141,16 @@ def open_study(plan: Plan, storage: BaseStorage, pruner: optuna.pruners.BasePrun
             f"another name, for example study={plan.name}_2"
         )
     return study
+
+
+def _sampler(seed: int, for_front: bool) -> optuna.samplers.BaseSampler:
+    if not for_front:
+        return optuna.samplers.TPESampler(seed=seed, multivariate=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # `gamma` goes with Optuna 6; pyproject.toml asks for less
+        return optuna.samplers.TPESampler(
+            seed=seed, multivariate=True, n_startup_trials=8, gamma=lambda count: math.ceil(GOOD * count)
+        )
 
 
 def _has(storage: BaseStorage, name: str) -> bool:

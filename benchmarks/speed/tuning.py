@@ -3,9 +3,9 @@
     python -m moesuite.benchmarks.speed.tuning trials=30 studies=3 steps=100 side=6
 
 Digits, Soft MoE, one thread a worker. Overhead: wall time of a study of short runs, without what `fit` takes, by trial.
-Workers: trials an hour of two processes over those of one, their start included. Front: the hypervolume of the Pareto
-front of `trials` trials over slots per token and learning rate, quality against GFLOP, and of a grid of `side` x `side`
-runs; the reference point is quality 0 at the largest GFLOP that either has.
+Workers: trials an hour of two processes over those of one, their start included. Front, for each seed of the runs: the
+hypervolume of the Pareto front of `trials` trials over slots per token and learning rate, quality against GFLOP, and of
+a grid of `side` x `side` runs; the reference point is quality 0 at the largest GFLOP that any has.
 """
 
 from __future__ import annotations
@@ -94,16 +94,17 @@ def hours(folder: Path, steps: int, count: int, workers: int) -> float:
     return 3600 * count / (time.perf_counter() - begun)
 
 
-def front(folder: Path, steps: int, count: int, number: int) -> list[POINT]:
+def front(folder: Path, steps: int, count: int, seed: int) -> list[POINT]:
     """Return quality and GFLOP of the trials of a study."""
-    asked = [*words(folder, steps), *space(), f"trials={count}", "objective=quality,flops", f"study=front{number}"]
+    asked = [*words(folder, steps), f"seed={seed}", *space(), f"trials={count}"]
+    asked += ["objective=quality,flops", f"study=front{seed}"]
     return [(trial.values[0], trial.values[1]) for trial in search(parse(asked)).trials if trial.values]
 
 
-def grid(folder: Path, steps: int, side: int) -> Iterator[POINT]:
+def grid(folder: Path, steps: int, side: int, seed: int) -> Iterator[POINT]:
     """Yield quality and GFLOP of a grid of runs."""
     quiet = ("measure=false", "logger=none", "trainer.enable_progress_bar=false")
-    base = composed(*words(folder, steps)[:-1], *quiet)
+    base = composed(*words(folder, steps)[:-1], f"seed={seed}", *quiet)
     axes = [[low * (high / low) ** (i / (side - 1)) for i in range(side)] for low, high in SPACE.values()]
     for values in itertools.product(*axes):
         record, _ = fit(varied(base, dict(zip(SPACE, values, strict=True))))
@@ -128,11 +129,12 @@ def measure(values: Values) -> None:
         console.print(f"overhead of a trial: {1000 * overhead(folder, 20):.0f} ms")
         one, two = (hours(folder, steps, count, workers) for workers in (1, 2))
         console.print(f"trials an hour: {one:.0f} by one worker, {two:.0f} by two: {two / one:.2f} times")
-        plain = list(grid(folder, steps, side))
-        fronts = [front(folder, steps, count, number) for number in range(studies)]
-        largest = max(cost for points in [plain, *fronts] for _, cost in points)
-        volumes = ", ".join(f"{hypervolume(points, largest):.4f}" for points in fronts)
-        console.print(f"hypervolume: {volumes} by {count} trials, {hypervolume(plain, largest):.4f} by the grid")
+        pairs = [(front(folder, steps, count, seed), list(grid(folder, steps, side, seed))) for seed in range(studies)]
+        largest = max(cost for pair in pairs for points in pair for _, cost in points)
+        fronts, grids = ([hypervolume(points, largest) for points in kind] for kind in zip(*pairs, strict=True))
+        for name, volumes in ((f"{count} trials", fronts), (f"grid of {side * side}", grids)):
+            each = ", ".join(f"{volume:.4f}" for volume in volumes)
+            console.print(f"hypervolume of {name}: {sum(volumes) / studies:.4f} ({each})")
 
 
 if __name__ == "__main__":
