@@ -10,13 +10,12 @@ import ast
 import importlib
 import importlib.util
 import inspect
-import os
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from moesuite.errors import UserError, unknown
+from moesuite.own import own_class, own_file
 
 if TYPE_CHECKING:
     from moesuite.router import LayerSpec, Router
@@ -61,15 +60,7 @@ def source_of(name: str) -> tuple[Path, str | None]:
         if name not in router_names():
             raise unknown("router", name, router_names(), "router=soft, or router=my_file:MyRouter for your own")
         return PACKAGE / "routers" / f"{name}.py", None
-    module, _, cls = name.rpartition(":")
-    relative = module if module.endswith(".py") else module.replace(".", os.sep) + ".py"
-    for folder in ["", *sys.path]:
-        if (path := Path(folder) / relative).is_file():
-            return path.resolve(), cls
-    raise UserError(
-        f"router={name}: no file {relative} in this folder or on PYTHONPATH; allowed: module.path:Class or "
-        "path/to/file.py:Class; type for example router=my_file:MyRouter"
-    )
+    return own_file("router", name, "my_file:MyRouter")
 
 
 def signature_defaults(path: Path, cls: str | None, skip: int) -> dict[str, Any]:
@@ -126,24 +117,10 @@ def router_class(name: str) -> type[Router]:
             item for item in vars(module).values() if isinstance(item, type) and item.__module__ == module.__name__
         ]
         return found[-1]
-    candidate = getattr(_import_file(path), cls, None)
-    if not (isinstance(candidate, type) and issubclass(candidate, Router)):
+    candidate = own_class("router", name, "my_file:MyRouter")
+    if not issubclass(candidate, Router):
         raise UserError(f"router={name}: {cls} is not a Router; allowed: a subclass of moesuite.Router")
     return candidate
-
-
-def _import_file(path: Path) -> Any:
-    """Import a file under a name of its own, once, so that its classes can be pickled."""
-    name = f"moesuite_plugin_{path.stem}"
-    module = sys.modules.get(name)
-    if module is not None and module.__file__ == str(path):
-        return module
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 def build_router(name: str, spec: LayerSpec, options: Mapping[str, Any]) -> Router:

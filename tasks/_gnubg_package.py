@@ -1,46 +1,24 @@
-"""Experts of backgammon: who knows the rules and judges moves. GNU Backgammon is one; others need the same methods.
-
-GNU Backgammon by the package `gnubg-nn` (extra "backgammon"): its own rules, neural networks, and pubeval.
-"""
+"""GNU Backgammon, the package `gnubg-nn` (extra "backgammon"), as an expert, and who can be played against by it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.metadata import version
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float32
 
 from moesuite.task import UserError
+from moesuite.tasks._expert import PASS, Chooser, Dice, Scores, deepened
 from moesuite.tasks._positions import Boards, swapped
 
-Dice = tuple[int, int]
-Scores = Float32[np.ndarray, " N"]  # equity of the player who moves, in points: -3 to 3
-Chooser = Callable[[Sequence[np.ndarray]], Sequence[int]]  # boards to choose from, of many games -> the chosen ones
-EMPTY: Boards = np.zeros((0, 2, 25), dtype=np.int8)
 
-
-@runtime_checkable
-class Expert(Protocol):
-    """Who knows the rules and judges moves. Boards are the mover's (row 1), before and after the move."""
-
-    name: str  # with whatever labels depend on
-
-    def moves(self, board: np.ndarray, dice: Dice) -> Boards:
-        """Return the boards that the player of row 1 can move to; none: the player passes."""
-
-    def judged(self, board: np.ndarray, dice: Dice) -> tuple[Boards, Scores]:
-        """Return the same boards, in any order, with their scores."""
-
-
-class Gnu:
-    """GNU Backgammon.
+class Package:
+    """GNU Backgammon, the package: its own rules and neural networks.
 
     Args:
-        plies: rolls that it looks ahead, 0 or more; from 1 on, moves that its filter drops keep what they score at 0,
-            but never more than the worst of those that it looked at.
+        plies: rolls that it looks ahead, 0 or more, with its own move filter from 1 on.
 
     Raises:
         UserError: if it is not installed.
@@ -60,7 +38,7 @@ class Gnu:
     def moves(self, board: np.ndarray, dice: Dice) -> Boards:
         """Return the boards after each legal move."""
         keys = self._keys(board, dice)
-        return self._boards(keys) if keys else EMPTY
+        return self._boards(keys) if keys else PASS[0]
 
     def _keys(self, board: np.ndarray, dice: Dice) -> Sequence[str]:
         return self._engine.moves(board.tolist(), *dice) if board[1].any() else ()
@@ -71,14 +49,11 @@ class Gnu:
     def judged(self, board: np.ndarray, dice: Dice) -> tuple[Boards, Scores]:
         """Return the boards after each legal move, with its equity."""
         if not self._keys(board, dice):
-            return EMPTY, np.zeros(0, dtype=np.float32)
+            return PASS
         keys, scores = self._listed(board, dice, 0)
-        if self.plies:
-            looked = dict(zip(*self._listed(board, dice, self.plies), strict=True))
-            worst = min(looked.values())
-            scores = [looked.get(key, min(score, worst)) for key, score in zip(keys, scores, strict=True)]
+        looked = dict(zip(*self._listed(board, dice, self.plies), strict=True)) if self.plies else {}
         # the list has the boards as the opponent sees them, whose roll it is
-        return swapped(self._boards(keys)), np.array(scores, dtype=np.float32)
+        return swapped(self._boards(keys)), deepened(scores, [looked.get(key) for key in keys])
 
     def _listed(self, board: np.ndarray, dice: Dice, plies: int) -> tuple[list[str], list[float]]:
         found = self._engine.best_move(board.tolist(), *dice, plies, b"X", 0, 0, 1)[-1]

@@ -22,8 +22,8 @@ from rich.console import Console
 from rich.progress import Progress, track
 
 from moesuite.task import Source, UserError, cache_folder, load_source
-from moesuite.tasks._expert import Dice, Expert, Gnu
-from moesuite.tasks._positions import START, decode, encode
+from moesuite.tasks._expert import Dice, Expert, Scores, expert_of
+from moesuite.tasks._positions import START, Boards, decode, encode
 
 COLUMNS = ("position", "dice", "alternatives", "scores")
 EXPERTS = "experts.json"  # who judged each split
@@ -31,7 +31,21 @@ SPLITS = {"train": "train", "test": "test"}
 CHUNK = 25  # positions that a process judges at once
 AT_ONCE = 20_000  # ids that are read at once
 Row = dict[str, Any]
-Asked = tuple[np.ndarray, Dice]
+
+
+@dataclass(frozen=True)
+class Position:
+    """A position with a choice.
+
+    Attributes:
+        board, dice: of the player who is to move.
+        after, scores: the boards after each legal move, and what the expert says of them at 0-ply.
+    """
+
+    board: np.ndarray
+    dice: Dice
+    after: Boards
+    scores: Scores
 
 
 @dataclass(frozen=True)
@@ -39,12 +53,14 @@ class Recipe:
     """How positions are made.
 
     Attributes:
+        expert: who plays and judges, see `expert_of`.
         train, test: positions of each split, >= 1.
         train_plies, test_plies: of the expert that judges them.
         random_moves: share of moves in self-play that are random, in [0, 1]; the others are the expert's at 0-ply.
         seed: of dice and random moves.
     """
 
+    expert: str
     train: int
     test: int
     train_plies: int
@@ -86,29 +102,32 @@ def make(recipe: Recipe) -> None:
     Raises:
         UserError: if the expert is not installed.
     """
-    experts, console = (Gnu(recipe.train_plies), Gnu(recipe.test_plies)), Console(stderr=True)
+    names = [expert_of(recipe.expert, plies).name for plies in (recipe.train_plies, recipe.test_plies)]
+    console = Console(stderr=True)
     console.print(
         f"making {recipe.train:,} + {recipe.test:,} backgammon positions, once: {recipe.folder}", soft_wrap=True
     )
-    games = self_play(Gnu(), recipe.random_moves, recipe.seed)
+    games = self_play(expert_of(recipe.expert, 0), recipe.random_moves, recipe.seed)
     test = list(itertools.islice(games, recipe.test))
     judged = Parallel(n_jobs=-1, return_as="generator")(
-        delayed(judge)(test[first : first + CHUNK], recipe.test_plies) for first in range(0, len(test), CHUNK)
+        delayed(judge)(test[first : first + CHUNK], recipe.expert, recipe.test_plies)
+        for first in range(0, len(test), CHUNK)
     )
-    chunks = track(judged, f"{experts[1].name}", total=math.ceil(len(test) / CHUNK), console=console)
-    rows = [row for chunk in chunks for row in chunk]
+    rows = [
+        row for chunk in track(judged, names[1], total=math.ceil(len(test) / CHUNK), console=console) for row in chunk
+    ]
     met = {row["position"] for row in rows} | {one for row in rows for one in row["alternatives"]}
     train: list[Row] = []
     with Progress(console=console) as progress:
-        bar = progress.add_task(experts[0].name, total=recipe.train)
+        bar = progress.add_task(names[0], total=recipe.train)
         while len(train) < recipe.train:
-            found = judge(list(itertools.islice(games, CHUNK)), recipe.train_plies)
+            found = judge(list(itertools.islice(games, CHUNK)), recipe.expert, recipe.train_plies)
             train += [row for row in found if met.isdisjoint([row["position"], *row["alternatives"]])]
             progress.update(bar, completed=len(train))
-    _write(recipe.folder, {"train": train[: recipe.train], "test": rows}, experts)
+    _write(recipe.folder, {"train": train[: recipe.train], "test": rows}, names)
 
 
-def _write(folder: Path, splits: dict[str, list[Row]], experts: Sequence[Gnu]) -> None:
+def _write(folder: Path, splits: dict[str, list[Row]], experts: Sequence[str]) -> None:
     """Write all files or none."""
     import datasets
 
@@ -118,12 +137,12 @@ def _write(folder: Path, splits: dict[str, list[Row]], experts: Sequence[Gnu]) -
         whole.mkdir()
         for role, rows in splits.items():
             datasets.Dataset.from_list(rows).to_parquet(str(whole / f"{role}.parquet"))
-        (whole / EXPERTS).write_text(json.dumps([expert.name for expert in experts]))
+        (whole / EXPERTS).write_text(json.dumps(experts))
         if not folder.exists():  # another process may have been faster
             whole.rename(folder)
 
 
-def self_play(expert: Expert, random_moves: float, seed: int) -> Iterator[Asked]:
+def self_play(expert: Expert, random_moves: float, seed: int) -> Iterator[Position]:
     """Yield boards that were not there before, with dice that leave a choice, from games that never end.
 
     Args:
@@ -135,27 +154,24 @@ def self_play(expert: Expert, random_moves: float, seed: int) -> Iterator[Asked]
     while True:
         dice = (int(random.integers(1, 7)), int(random.integers(1, 7)))
         boards = expert.moves(board, dice)
-        if len(boards) > 1 and board.tobytes() not in met:
-            met.add(board.tobytes())
-            yield board, dice
         if len(boards) == 0:
             board = board[::-1].copy()
             continue
-        if random.random() < random_moves:
-            after = boards[int(random.integers(len(boards)))]
-        else:
-            judged, scores = expert.judged(board, dice)
-            after = judged[int(scores.argmax())]
+        judged, scores = expert.judged(board, dice)
+        if len(boards) > 1 and board.tobytes() not in met:
+            met.add(board.tobytes())
+            yield Position(board, dice, judged, scores)
+        at_random = random.random() < random_moves
+        after = boards[int(random.integers(len(boards)))] if at_random else judged[int(scores.argmax())]
         board = START if not after[1].any() else after[::-1].copy()
 
 
-def judge(positions: Sequence[Asked], plies: int) -> list[Row]:
-    """Return positions with the judgement of GNU Backgammon."""
-    expert, rows = Gnu(plies), list[Row]()
-    names = encode(np.stack([board for board, _ in positions]))
-    for name, (board, dice) in zip(names, positions, strict=True):
-        boards, scores = expert.judged(board, dice)
-        rows.append({"position": name, "dice": dice, "alternatives": encode(boards), "scores": scores.tolist()})
+def judge(positions: Sequence[Position], expert: str, plies: int) -> list[Row]:
+    """Return positions with the judgement of an expert that looks further than the one that played."""
+    rows, names = list[Row](), encode(np.stack([one.board for one in positions]))
+    for name, one in zip(names, positions, strict=True):
+        boards, scores = expert_of(expert, plies).judged(one.board, one.dice) if plies else (one.after, one.scores)
+        rows.append({"position": name, "dice": one.dice, "alternatives": encode(boards), "scores": scores.tolist()})
     return rows
 
 

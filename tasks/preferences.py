@@ -23,7 +23,7 @@ from torchmetrics import MetricCollection
 from moesuite.task import Batch, Primary, Source, Task, UserError, unknown
 from moesuite.tasks._choices import Agreement, Choice, Choices, Head, Loss, answers, training_loss
 from moesuite.tasks._dialogues import read_pairs
-from moesuite.tasks._expert import Gnu, opponents
+from moesuite.tasks._gnubg_package import Package, opponents
 from moesuite.tasks._play import network, play
 from moesuite.tasks._pooling import Ids, TextEncoder, padded, text_encoder
 from moesuite.tasks._positions import TOKENS, VOCABULARY, show, tokens
@@ -55,6 +55,7 @@ class Preferences(Task):
         revision: str | None = None,
         splits: dict[str, str] = {"train": "train", "test": "test"},  # noqa: B006 - a literal that `plugins` reads
         columns: dict[str, str] = {"chosen": "chosen", "rejected": "rejected"},  # noqa: B006
+        expert: str = "gnubg-nn",
         positions: Count = 20000,
         test_positions: Count = 1000,
         train_plies: Annotated[int, Ge(0), Le(3)] = 0,
@@ -78,8 +79,9 @@ class Preferences(Task):
             alternatives: of a choice in training, >= 2, the expert's own choice and others at random.
             source: folder of labelled positions or of pairs of texts (parquet, of texts JSON lines too), or a hub id.
             hub, revision, splits, columns: of texts on the hub.
+            expert: of backgammon: gnubg-nn (the extra), gnubg (the program), or `path/to/file.py:Class` of your own.
             positions, test_positions: of backgammon that are made, >= 1.
-            train_plies, test_plies: of GNU Backgammon, which judges them, 0 to 3.
+            train_plies, test_plies: rolls that the expert who judges them looks ahead, 0 to 3.
             random_moves: share of random moves in the games that positions come from, in [0, 1].
             train_on: of the training choices only so many, the first ones; None: all.
             play: opponents for games after training: random, pubeval, gnubg (0-ply).
@@ -100,7 +102,7 @@ class Preferences(Task):
         self.name, self.kind, self.head, self.loss_name, self.most = name, kind, head, loss, alternatives
         self.source, self.hub, self.revision = source, hub, revision
         self.splits, self.columns, self.train_on = dict(splits), dict(columns), train_on
-        self.recipe = Recipe(positions, test_positions, train_plies, test_plies, random_moves, 0)
+        self.recipe = Recipe(expert, positions, test_positions, train_plies, test_plies, random_moves, 0)
         self.play, self.games, self.tokenizer, self.length = list(play), games, tokenizer, length
         self.unreadable: list[str] = []
 
@@ -123,7 +125,7 @@ class Preferences(Task):
 
     def _moves(self) -> tuple[dict[str, list[Choice]], Source]:
         if self.play:
-            Gnu()  # that it is missing is told before training
+            Package()  # that it is missing is told before training
         source = labelled(self.source, self.recipe)
         roles = {role: read(rows, f"{source.description}, split {role}") for role, rows in source.splits.items()}
         return {role: [Choice(tokens(boards), scores) for boards, scores in own] for role, own in roles.items()}, source
@@ -224,7 +226,7 @@ class Preferences(Task):
         """Play."""
         found, against = dict[str, float](), opponents(1)
         for name in self.play:
-            points = play(network(model, self._inputs), against[name](), Gnu(), self.games, 0)
+            points = play(network(model, self._inputs), against[name](), Package(), self.games, 0)
             found |= {f"points_{name}": points.mean, f"points_{name}_half": points.half}
         return found
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +19,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moesuite.errors import UserError
-from moesuite.tasks._expert import Gnu, opponents
+from moesuite.tasks._expert import Expert, expert_of
+from moesuite.tasks._gnubg_package import Package, opponents
+from moesuite.tasks._gnubg_program import Program, moved
 from moesuite.tasks._play import network, play
 from moesuite.tasks._positions import MEN, START, VOCABULARY, decode, encode, show, tokens, won
 from moesuite.tasks._selfplay import Recipe, labelled, read, self_play
 
 FIRST = "4HPwATDgc/ABMA"
-SMALL = Recipe(train=60, test=12, train_plies=0, test_plies=0, random_moves=0.3, seed=0)
+SMALL = Recipe(expert="gnubg-nn", train=60, test=12, train_plies=0, test_plies=0, random_moves=0.3, seed=0)
 
 
 @st.composite
@@ -90,11 +95,10 @@ def test_points_by_hand() -> None:
 
 
 def test_the_expert_judges_every_legal_move() -> None:
-    expert = Gnu()
-    for board, dice in (one for one, _ in zip(self_play(expert, 0.5, 3), range(200), strict=False)):
-        after, scores = expert.judged(board, dice)
-        assert sorted(encode(after)) == sorted(encode(expert.moves(board, dice)))
-        assert scores.shape == (len(after),) and np.abs(scores).max() <= 3
+    expert = Package()
+    for one in itertools.islice(self_play(expert, 0.5, 3), 200):
+        assert sorted(encode(one.after)) == sorted(encode(expert.moves(one.board, one.dice)))
+        assert one.scores.shape == (len(one.after),) and np.abs(one.scores).max() <= 3
     best = expert.judged(START, (3, 1))
     assert encode(best[0][:1]) == encode(_made_five_point()[None]) and best[1].argmax() == 0
 
@@ -106,17 +110,110 @@ def _made_five_point() -> np.ndarray:
 
 
 def test_two_plies_keep_what_the_filter_dropped_below_what_it_looked_at() -> None:
-    shallow, deep = Gnu(0).judged(START, (3, 1)), Gnu(2).judged(START, (3, 1))
+    shallow, deep = Package(0).judged(START, (3, 1)), Package(2).judged(START, (3, 1))
     assert (shallow[0] == deep[0]).all() and not np.allclose(shallow[1], deep[1])
     changed = ~np.isclose(shallow[1], deep[1])
     assert deep[1][~changed].max() <= deep[1][changed].min()
 
 
-def test_a_player_without_a_legal_move_passes() -> None:
+@pytest.fixture(params=["gnubg-nn", "gnubg"])
+def expert(request: pytest.FixtureRequest) -> Expert:
+    """Either GNU Backgammon; of the program, CI has it."""
+    try:
+        return expert_of(request.param, 0)
+    except UserError as missing:
+        if os.environ.get("MOESUITE_REQUIRE_GNUBG") == "1":
+            pytest.fail(str(missing))
+        pytest.skip(str(missing))
+
+
+def test_a_player_without_a_legal_move_passes(expert: Expert) -> None:
     board = np.zeros((2, 25), dtype=np.int8)
     board[1, 24], board[0, :6] = 1, 2  # on the bar before a closed home
-    expert = Gnu()
     assert len(expert.moves(board, (3, 4))) == 0 and len(expert.judged(board, (3, 4))[0]) == 0
+
+
+def test_the_package_and_the_program_know_the_same_rules_and_judge_alike(expert: Expert) -> None:
+    """Two implementations, other versions of the same networks: half of the scores within 0.01, most choices equal."""
+    same, apart = [], []
+    for one in itertools.islice(self_play(Package(), 0.5, 3), 100):
+        after, scores = expert.judged(one.board, one.dice)
+        ours, theirs = (
+            dict(zip(encode(b), s.tolist(), strict=True)) for b, s in ((one.after, one.scores), (after, scores))
+        )
+        assert ours.keys() == theirs.keys()
+        apart += [abs(ours[name] - theirs[name]) for name in ours]
+        same.append(max(ours, key=ours.__getitem__) == max(theirs, key=theirs.__getitem__))
+    assert np.median(apart) < 0.01 and max(apart) < 0.2 and np.mean(same) > 0.9
+
+
+def test_moves_by_hand() -> None:
+    board = START.copy()
+    board[1, [23, 24]], board[0, [2, 23]] = (
+        [1, 1],
+        [1, 1],
+    )  # a man on the bar; blots where it enters, and on the ace point
+    entered = moved(board, [(25, 22), (6, 1)])
+    assert entered[1, [24, 21, 5, 0]].tolist() == [0, 1, 4, 1] and entered[0, [2, 23, 24]].tolist() == [0, 0, 2]
+    assert moved(START, [(6, 0)]).sum() == 29 and (START.sum(axis=1) == 15).all()
+
+
+MY_EXPERT = """
+from moesuite.tasks._gnubg_package import Package
+
+
+class Cautious(Package):
+    \"\"\"Leaves as few blots as it can.\"\"\"
+
+    def __init__(self, plies):
+        super().__init__(plies)
+        self.name = f"cautious, {plies}-ply"
+
+    def judged(self, board, dice):
+        boards, scores = super().judged(board, dice)
+        return boards, -(boards[:, 1, :24] == 1).sum(axis=1).astype(scores.dtype)
+
+
+class Nobody:
+    def __init__(self, plies):
+        pass
+"""
+
+
+def test_an_expert_of_your_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MOESUITE_CACHE", str(tmp_path))
+    (tmp_path / "my_expert.py").write_text(MY_EXPERT)
+    source = labelled(None, replace(SMALL, expert=f"{tmp_path}/my_expert.py:Cautious", train=8, test=3))
+    assert source.description == "self-play, train by cautious, 0-ply, test by cautious, 0-ply"
+    (boards, scores), *_ = read(source.splits["test"], "test")
+    assert (scores == -(boards[:, 1, :24] == 1).sum(axis=1)).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("gnbg", r"unknown expert in task.expert .gnbg.; nearest: gnubg"),
+        ("my_expert.py:Nobody", "is no expert; allowed: a class with name, moves and judged"),
+        ("my_expert.py:Somebody", "my_expert.py has no class Somebody; type for example task.expert=my_file:MyExpert"),
+        ("your_expert.py:Anybody", "no file your_expert.py in this folder"),
+        ("gnubg", "the program gnubg is not installed; type apt-get install gnubg, or task.expert=gnubg-nn"),
+    ],
+)
+def test_experts_that_are_none(name: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("shutil.which", lambda *_, **__: None)
+    Path("my_expert.py").write_text(MY_EXPERT)
+    expert_of.cache_clear()
+    with pytest.raises(UserError, match=says):
+        expert_of(name, 0)
+
+
+def test_a_program_that_ends_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gnubg").write_text("#!/bin/sh\necho GNU Backgammon without Python\n")
+    (tmp_path / "gnubg").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    with pytest.raises(UserError, match="ended without an answer; allowed: one with Python"):
+        Program().judged(START, (3, 1))
 
 
 @pytest.fixture
@@ -136,11 +233,12 @@ def test_labels_are_cached_and_splits_share_no_board(folder: Path, monkeypatch: 
     assert not seen["train"] & seen["test"]
     assert source.description.startswith("self-play, train by gnubg-nn ") and "0-ply" in source.description
     assert [len(source.splits[role]) for role in ("train", "test")] == [60, 12]
+    expert_of.cache_clear()
     monkeypatch.setitem(sys.modules, "gnubg_nn", None)  # not installed: what is cached is enough
     assert labelled(None, SMALL).fingerprint == source.fingerprint
     assert labelled(str(folder), SMALL).fingerprint == source.fingerprint
     with pytest.raises(UserError, match=r'not installed; type pip install -e "\.\[backgammon\]"'):
-        labelled(None, Recipe(61, 12, 0, 0, 0.3, 0))
+        labelled(None, Recipe("gnubg-nn", 61, 12, 0, 0, 0.3, 0))
     assert not [path for path in folder.parent.iterdir() if path != folder]  # nothing half-written
 
 
@@ -177,13 +275,13 @@ def test_a_pass_is_no_choice(folder: Path) -> None:
 
 def test_paired_dice_cancel_luck() -> None:
     """A player that chooses always the same wins as much with one side as it loses with the other."""
-    points = play(lambda games: [0 for _ in games], lambda games: [0 for _ in games], Gnu(), 20, 0)
+    points = play(lambda games: [0 for _ in games], lambda games: [0 for _ in games], Package(), 20, 0)
     assert points.mean == 0 and points.half == 0
 
 
 def test_known_strengths() -> None:
     """pubeval beats random by 2.5 points a game, gnubg 0-ply beats pubeval by 0.7 (1,000 games of each: 2.49, 0.71)."""
-    expert, found = Gnu(), opponents(1)
+    expert, found = Package(), opponents(1)
     easy = play(found["pubeval"](), found["random"](), expert, 200, 0)
     assert abs(easy.mean - 2.49) < 3 * easy.half and easy.half < 0.15
     hard = play(found["gnubg"](), found["pubeval"](), expert, 400, 0)
@@ -203,7 +301,7 @@ class Scores(torch.nn.Module):
 
 
 def test_networks_of_one_and_two_inputs_play_the_same() -> None:
-    games = [Gnu().moves(START, dice) for dice in ((6, 5), (1, 2), (3, 3))]
+    games = [Package().moves(START, dice) for dice in ((6, 5), (1, 2), (3, 3))]
     one, two = (network(Scores(pairs), 1 + pairs)(games) for pairs in (False, True))
     assert list(one) == list(two)
     scores = [tokens(own)[:, :6].astype(int).sum(axis=1) for own in games]

@@ -19,12 +19,12 @@ from rich.console import Console
 from moesuite.backbones import build_backbone
 from moesuite.benchmarks.speed.command import Values, command
 from moesuite.composition import compose
-from moesuite.tasks._expert import Gnu, opponents
+from moesuite.tasks._gnubg_package import Package, opponents
 from moesuite.tasks._play import network, play
 from moesuite.tasks._selfplay import judge, self_play
 from moesuite.tasks.preferences import Preferences
 
-RANDOM_MOVES = 0.2  # as in the task
+EXPERT, RANDOM_MOVES = "gnubg-nn", 0.2  # as in the task
 PLAYERS = {"perceptron": ["backbone=tesauro", "backbone.kwargs.hidden=[250]", "router=dense"], "BERT": []}
 
 
@@ -41,16 +41,16 @@ def measure(values: Values) -> None:
     console = Console(width=None if sys.stdout.isatty() else 110)
     train, test, games = (int(values[key]) for key in ("positions", "test_positions", "games"))
     with timed(console, f"{train} positions, made and judged at 0-ply"):
-        judge(list(itertools.islice(self_play(Gnu(), RANDOM_MOVES, 0), train)), 0)
-    asked = list(itertools.islice(self_play(Gnu(), RANDOM_MOVES, 1), test))
+        judge(list(itertools.islice(self_play(Package(), RANDOM_MOVES, 0), train)), EXPERT, 0)
+    asked = list(itertools.islice(self_play(Package(), RANDOM_MOVES, 1), test))
     with timed(console, f"{test} positions, judged at 2-ply by one process"):
-        judge(asked, 2)
+        judge(asked, EXPERT, 2)
     fit = Preferences().backbone_arguments()
     for name, words in PLAYERS.items():
         backbone = compose("task=backgammon", *words).backbone
         model = build_backbone(backbone.model, False, 0, fit, backbone.kwargs).eval()
         with timed(console, f"{games} games of {name} against pubeval"):
-            play(network(model, 1), opponents(0)["pubeval"](), Gnu(), games, 0)
+            play(network(model, 1), opponents(0)["pubeval"](), Package(), games, 0)
 
 
 if __name__ == "__main__":

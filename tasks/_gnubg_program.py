@@ -1,0 +1,98 @@
+"""GNU Backgammon, the program (Debian: `apt-get install gnubg`), as an expert."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from moesuite.task import UserError
+from moesuite.tasks._expert import PASS, Dice, Scores, deepened
+from moesuite.tasks._positions import BAR, POINTS, Boards, encode
+
+SESSION = Path(__file__).with_name("_gnubg_session.py")
+GAMES = "/usr/games"  # where Debian has it, which is not on everybody's PATH
+
+
+class Program:
+    """GNU Backgammon, the program: a process that answers questions until this one ends.
+
+    Args:
+        plies: rolls that it looks ahead, 0 to 3, cubeless, with its own move filter.
+
+    Raises:
+        UserError: if it is not installed, or has no Python.
+    """
+
+    def __init__(self, plies: int = 0) -> None:
+        found = shutil.which("gnubg", path=os.pathsep.join([os.environ.get("PATH", ""), GAMES]))
+        if found is None:
+            raise UserError(
+                "the program gnubg is not installed; type apt-get install gnubg, or task.expert=gnubg-nn; labels that "
+                "are cached, or task.source=<folder of labelled positions>, do without"
+            )
+        version = subprocess.run([found, "--version"], capture_output=True, text=True, check=True).stdout.splitlines()[
+            0
+        ]
+        self.name = f"{version}, {plies}-ply"
+        ours, its = os.pipe()  # what it prints is for people
+        self._process = subprocess.Popen(
+            [found, "--tty", "--quiet", "--no-rc", "--python", str(SESSION)],
+            env={**os.environ, "MOESUITE_PLIES": str(plies), "MOESUITE_REPLIES": str(its)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            pass_fds=[its],
+            text=True,
+        )
+        os.close(its)
+        self._replies = os.fdopen(ours)
+
+    def _answer(self, question: str) -> Any:
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            print(question, file=self._process.stdin, flush=True)
+        if line := self._replies.readline():
+            return json.loads(line)
+        raise UserError("the program gnubg ended without an answer; allowed: one with Python, as Debian's")
+
+    def moves(self, board: np.ndarray, dice: Dice) -> Boards:
+        """Return the boards after each legal move."""
+        return self.judged(board, dice)[0]
+
+    def judged(self, board: np.ndarray, dice: Dice) -> tuple[Boards, Scores]:
+        """Return the boards after each legal move, with its equity."""
+        if not board[1].any():
+            return PASS
+        found = self._answer(f"{encode(board[None])[0]} {dice[0]} {dice[1]}")
+        if not found:
+            return PASS
+        deepest = max(plies for _, _, plies in found)
+        shallow = [score for _, score, _ in found]
+        deep = [score if plies == deepest else None for _, score, plies in found]
+        return np.stack([moved(board, steps) for steps, _, _ in found]), deepened(shallow, deep)
+
+
+def moved(board: np.ndarray, steps: Sequence[Sequence[int]]) -> np.ndarray:
+    """Return the board after a move of the player of row 1.
+
+    Args:
+        board: [2, 25].
+        steps: from and to of each man, as its player counts points: 25 is the bar, 0 off the board.
+    """
+    after = board.copy()
+    for start, end in steps:
+        after[1, start - 1] -= 1
+        if end:
+            after[1, end - 1] += 1
+            hit = after[0, POINTS - end]
+            after[0, BAR] += hit
+            after[0, POINTS - end] = 0
+    return after

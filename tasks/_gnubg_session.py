@@ -1,0 +1,49 @@
+"""What GNU Backgammon runs in its own Python: a position and dice a line in, what it says of the moves a line out."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Any
+
+import gnubg
+
+SETTINGS = """
+set player 0 human
+set player 1 human
+set automatic roll off
+set automatic game off
+set automatic bearoff off
+set automatic move off
+set display off
+set confirm new off
+set cube use off
+set evaluation chequerplay evaluation plies {plies}
+set evaluation chequerplay evaluation cubeful off
+set evaluation chequerplay evaluation noise 0
+new session
+set turn 1
+"""
+MOST = 10_000  # moves; more than any roll allows
+
+
+def answer(line: str) -> list[Any]:
+    """Return steps, equity and plies of each legal move."""
+    position, first, second = line.split()
+    gnubg.command("set board " + position)
+    gnubg.command(f"set dice {first} {second}")
+    found = gnubg.hint(MOST).get("hint", ())
+    return [[gnubg.parsemove(move["move"]), move["equity"], move["context"]["plies"]] for move in found]
+
+
+def main() -> None:
+    """Answer until there are no more questions."""
+    with os.fdopen(int(os.environ["MOESUITE_REPLIES"]), "w") as replies:
+        for setting in SETTINGS.format(plies=os.environ["MOESUITE_PLIES"]).strip().splitlines():
+            gnubg.command(setting)
+        for line in sys.stdin:
+            print(json.dumps(answer(line)), file=replies, flush=True)
+
+
+main()
