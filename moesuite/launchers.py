@@ -12,6 +12,7 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import os
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
@@ -140,12 +141,19 @@ def _submitit(launcher: Launcher, work: Callable[[Job], Result], jobs: Sequence[
     with _reading_options(launcher):
         executor.update_parameters(**options)
     with executor.batch():  # one array of SLURM
-        started = [executor.submit(work, job) for job in jobs]
-    for one in started:
-        try:
-            yield Ended(one.result())
-        except (FailedJobError, UncompletedJobError) as error:
-            yield Ended(None, f"{str(error).strip().splitlines()[-1]}; its log is {one.paths.stderr}")
+        waiting = deque(executor.submit(work, job) for job in jobs)
+    try:
+        while waiting:
+            one = waiting[0]
+            try:
+                ended = Ended(one.result())
+            except (FailedJobError, UncompletedJobError) as error:
+                ended = Ended(None, f"{str(error).strip().splitlines()[-1]}; its log is {one.paths.stderr}")
+            waiting.popleft()
+            yield ended
+    finally:  # of an interrupted command nothing is left behind
+        for one in waiting:
+            one.cancel(check=False)
 
 
 def _ray(launcher: Launcher, work: Callable[[Job], Result], jobs: Sequence[Job]) -> Iterator[Ended[Result]]:
