@@ -47,5 +47,6 @@ def quiet() -> None:
         ".*exists and is not empty.*",
         ".*LeafSpec.*",
         ".*sync_dist.*",
+        ".*`srun` command is available.*",  # launcher=submitit is how we go there
     ):
         warnings.filterwarnings("ignore", remark)

@@ -13,6 +13,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from moesuite.collector import importing
 from moesuite.composition import explain, group_choices, options_text, register, to_config, understood
 from moesuite.errors import RunFailed, UserError
 from moesuite.grid import run_grid
@@ -75,9 +76,9 @@ def started(words: list[str]) -> list[str]:
         command = reproduce(HydraConfig.get().overrides.task)
         try:
             config = to_config(composed)  # what is mistyped is told before seconds of imports
-            from moesuite.report import show
-            from moesuite.train import fit
-
+            with importing():
+                from moesuite.report import show
+                from moesuite.train import fit
             record, path = fit(config, command)
             if os.environ.get("LOCAL_RANK", "0") == "0":  # the other processes of a multi-device run stay silent
                 show(record, path)

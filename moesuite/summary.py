@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -14,13 +15,15 @@ from moesuite.budgets import show_budgets
 from moesuite.capacity import capacities_of, show_capacities
 from moesuite.record import RunRecord
 
+WIDTH = 150  # of a log
+
 
 def show(records: Sequence[RunRecord]) -> None:
     """Print the ranking metric of every task and router, at each capacity or upcycling budget where there are several.
 
     Runs of one task that are scored otherwise, or whose routers were let look ahead, stand in tables of their own.
     """
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else WIDTH)
     groups: dict[tuple[str, str, bool], list[RunRecord]] = {}
     for record in records:
         groups.setdefault((record.task, record.primary, record.config["allow_noncausal"]), []).append(record)

@@ -23,6 +23,7 @@ import subprocess
 import sys
 
 from moesuite.asked import Asked, of_each_router, parse
+from moesuite.collector import importing
 from moesuite.errors import UserError
 from moesuite.launchers import launch
 from moesuite.space import tune_files
@@ -43,10 +44,11 @@ def main() -> None:
             hand_over(asked)
         elif int(asked.values["workers"]) > 1:
             share_out(asked)
-        for one in of_each_router(asked):
+        each = of_each_router(asked)  # what is mistyped is told before seconds of imports
+        with importing():
             from moesuite.search import search
             from moesuite.studies import show
-
+        for one in each:
             show(search(one))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

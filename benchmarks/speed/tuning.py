@@ -1,17 +1,18 @@
 """What tuning costs and reaches: seconds beside the runs, two workers against one, a front against a grid.
 
-    python -m moesuite.benchmarks.speed.tuning trials=30 studies=3 steps=100 side=6
+    python -m moesuite.benchmarks.speed.tuning trials=30 rounds=3 studies=3 steps=100 side=6
 
 Digits, Soft MoE, one thread a worker. Overhead: wall time of a study of short runs, without what `fit` takes, by trial.
-Workers: trials an hour of two processes over those of one, their start included. Front, for each seed of the runs: the
-hypervolume of the Pareto front of `trials` trials over slots per token and learning rate, quality against GFLOP, and of
-a grid of `side` x `side` runs; the reference point is quality 0 at the largest GFLOP that any has.
+Workers: trials an hour of two processes over those of one, their start included, medians of `rounds` in turn. Front, at
+each order of the data: the hypervolume of the Pareto front of `trials` trials over slots per token and learning rate,
+quality against GFLOP, and of a grid of `side` x `side` runs; the reference is quality 0 at the largest GFLOP of all.
 """
 
 from __future__ import annotations
 
 import itertools
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -71,7 +72,7 @@ def overhead(folder: Path, count: int) -> float:
         return (time.perf_counter() - begun - sum(spent)) / count
 
 
-def hours(folder: Path, steps: int, count: int, workers: int) -> float:
+def hours(folder: Path, steps: int, count: int, workers: int, number: int) -> float:
     """Return trials an hour of several processes on one study."""
     line = [
         sys.executable,
@@ -80,7 +81,7 @@ def hours(folder: Path, steps: int, count: int, workers: int) -> float:
         *words(folder, steps),
         *space(),
         f"trials={count}",
-        f"study=w{workers}",
+        f"study=workers{workers}_{number}",
     ]
     begun = time.perf_counter()
     started = [
@@ -96,7 +97,7 @@ def hours(folder: Path, steps: int, count: int, workers: int) -> float:
 
 def front(folder: Path, steps: int, count: int, seed: int) -> list[POINT]:
     """Return quality and GFLOP of the trials of a study."""
-    asked = [*words(folder, steps), f"seed={seed}", *space(), f"trials={count}"]
+    asked = [*words(folder, steps), f"data.seed={seed}", *space(), f"trials={count}"]
     asked += ["objective=quality,flops", f"study=front{seed}"]
     return [(trial.values[0], trial.values[1]) for trial in search(parse(asked)).trials if trial.values]
 
@@ -104,7 +105,7 @@ def front(folder: Path, steps: int, count: int, seed: int) -> list[POINT]:
 def grid(folder: Path, steps: int, side: int, seed: int) -> Iterator[POINT]:
     """Yield quality and GFLOP of a grid of runs."""
     quiet = ("measure=false", "logger=none", "trainer.enable_progress_bar=false")
-    base = composed(*words(folder, steps)[:-1], f"seed={seed}", *quiet)
+    base = composed(*words(folder, steps)[:-1], f"data.seed={seed}", *quiet)
     axes = [[low * (high / low) ** (i / (side - 1)) for i in range(side)] for low, high in SPACE.values()]
     for values in itertools.product(*axes):
         record, _ = fit(varied(base, dict(zip(SPACE, values, strict=True))))
@@ -123,11 +124,12 @@ def hypervolume(points: Sequence[POINT], largest: float) -> float:
 def measure(values: Values) -> None:
     """Measure and print."""
     console = Console(width=None if sys.stdout.isatty() else 110)
-    count, studies, steps, side = (int(values[key]) for key in ("trials", "studies", "steps", "side"))
+    count, rounds, studies, steps, side = (int(values[key]) for key in ("trials", "rounds", "studies", "steps", "side"))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         console.print(f"overhead of a trial: {1000 * overhead(folder, 20):.0f} ms")
-        one, two = (hours(folder, steps, count, workers) for workers in (1, 2))
+        turns = [[hours(folder, steps, count, workers, number) for workers in (1, 2)] for number in range(rounds)]
+        one, two = map(statistics.median, zip(*turns, strict=True))
         console.print(f"trials an hour: {one:.0f} by one worker, {two:.0f} by two: {two / one:.2f} times")
         pairs = [(front(folder, steps, count, seed), list(grid(folder, steps, side, seed))) for seed in range(studies)]
         largest = max(cost for pair in pairs for points in pair for _, cost in points)
@@ -138,4 +140,4 @@ def measure(values: Values) -> None:
 
 
 if __name__ == "__main__":
-    command(__doc__, measure, trials="30", studies="3", steps="100", side="6")
+    command(__doc__, measure, trials="30", rounds="3", studies="3", steps="100", side="6")
