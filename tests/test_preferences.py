@@ -303,7 +303,9 @@ def test_a_small_network_that_compares_beats_pubeval(command: Command, tmp_path:
         "backbone.model=mlp:relu",
         "task.play=[pubeval]",
     ]
-    done = command("moesuite.run", *words, "task.test_positions=100", "trainer.max_epochs=8", *QUICK[:3])
+    done = command(
+        "moesuite.run", *words, "task.positions=10000", "task.test_positions=100", "trainer.max_epochs=8", *QUICK[:3]
+    )
     assert done.returncode == 0, done.stderr
     (path,) = tmp_path.glob("runs/backgammon/dense/*.json")
     found = {name: quality.value for name, quality in read_record(path).quality.items()}
