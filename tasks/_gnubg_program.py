@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import subprocess
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -53,13 +54,15 @@ class Program:
             text=True,
         )
         os.close(its)
-        self._replies = os.fdopen(ours)
+        self._replies, self._turn = os.fdopen(ours), threading.Lock()
 
     def _answer(self, question: str) -> Any:
         assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):
-            print(question, file=self._process.stdin, flush=True)
-        if line := self._replies.readline():
+        with self._turn:  # joblib judges in threads where it is nested, and an answer belongs to its question
+            with contextlib.suppress(BrokenPipeError):
+                print(question, file=self._process.stdin, flush=True)
+            line = self._replies.readline()
+        if line:
             return json.loads(line)
         raise UserError("the program gnubg ended without an answer; allowed: one with Python, as Debian's")
 
