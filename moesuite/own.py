@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ def own_class(option: str, name: str, example: str) -> Any:
     """Import a class; its file is imported once, under a name of its own, so that it can be pickled.
 
     Raises:
-        UserError: for a name that leads to no file, or no class of that name in it.
+        UserError: for a name that leads to no file, a file that cannot be imported, or no class of that name in it.
     """
     path, cls = own_file(option, name, example)
     found = getattr(_module(path), cls, None)
@@ -46,14 +47,23 @@ def own_class(option: str, name: str, example: str) -> Any:
     return found
 
 
+def broken(path: Path, error: Exception) -> UserError:
+    """Return what to say of a file that cannot be read or imported."""
+    return UserError(f"{path}: {type(error).__name__}: {error}; HYDRA_FULL_ERROR=1 shows where")
+
+
 def _module(path: Path) -> Any:
-    name = f"moesuite_plugin_{path.stem}"
-    module = sys.modules.get(name)
-    if module is not None and module.__file__ == str(path):
-        return module
+    # files of the same name in two folders are two modules
+    name = f"moesuite_plugin_{path.stem}_{zlib.crc32(str(path).encode()):x}"
+    if name in sys.modules:
+        return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        raise broken(path, error) from error
     return module

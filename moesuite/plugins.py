@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from moesuite.errors import UserError, unknown
-from moesuite.own import own_class, own_file
+from moesuite.own import broken, own_class, own_file
 
 if TYPE_CHECKING:
     from moesuite.router import LayerSpec, Router
@@ -72,9 +72,13 @@ def signature_defaults(path: Path, cls: str | None, skip: int) -> dict[str, Any]
         skip: positional parameters to leave out (self, spec).
 
     Raises:
-        UserError: if the file has no such class, or a default is not a literal.
+        UserError: if the file is no Python or has no such class, or a default is not a literal.
     """
-    classes = {node.name: node for node in ast.parse(path.read_text()).body if isinstance(node, ast.ClassDef)}
+    try:
+        tree = ast.parse(path.read_text(), path.name)
+    except (SyntaxError, ValueError) as error:
+        raise broken(path, error) from error
+    classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
     if cls is not None and cls not in classes:
         raise unknown("class", cls, classes, f"{path.stem}:{next(iter(classes), 'MyRouter')}")
     node = classes[cls] if cls is not None else list(classes.values())[-1]

@@ -15,6 +15,7 @@ from torchmetrics import MetricCollection
 from moesuite.errors import UserError as UserError
 from moesuite.errors import unknown as unknown
 from moesuite.own import own_class as own_class
+from moesuite.own import own_file as own_file
 from moesuite.record import Lookahead as Lookahead
 from moesuite.source import Source as Source
 from moesuite.source import cache_folder as cache_folder

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from moesuite.task import Source, UserError, load_source
 
 JSONL = ("*.jsonl", "*.jsonl.gz")
+SIDES = ("chosen", "rejected")
 Pair = tuple[str, str]
 
 
@@ -23,7 +24,7 @@ def read_pairs(
     """Return (chosen, rejected) of each role, without those that are the same, and the source.
 
     Raises:
-        UserError: for a source that is missing, or without a column, or of which nothing is left.
+        UserError: for a source that is missing or lacks a column, for what is no text, or if nothing is left.
     """
     loaded = _json_lines(Path(source).expanduser(), splits) if source is not None else None
     loaded = loaded or load_source(source, hub, revision, None, splits)
@@ -35,7 +36,7 @@ def read_pairs(
                     f"{loaded.description}, split {role} has no column {name!r}; its columns: "
                     f"{', '.join(rows.column_names)}; type for example task.columns.chosen={rows.column_names[0]}"
                 )
-        texts = ([_text(one) for one in rows[columns[key]]] for key in ("chosen", "rejected"))
+        texts = (list(_texts(rows, columns[key], f"{loaded.description}, split {role}")) for key in SIDES)
         roles[role] = [pair for pair in zip(*texts, strict=True) if pair[0] != pair[1]]
         if not roles[role]:
             raise UserError(f"{loaded.description}, split {role} is empty; allowed: at least one pair of two texts")
@@ -67,8 +68,12 @@ def _json_lines(path: Path, splits: Mapping[str, str]) -> Source | None:
     return Source(found, f"sha256:{digest.hexdigest()}", f"JSON lines of {path.name}")
 
 
-def _text(one: Any) -> str:
-    """Return a text, or the messages of a dialogue with who says them."""
-    if isinstance(one, str):
-        return one
-    return "\n\n".join(f"{message['role']}: {message['content']}" for message in one)
+def _texts(rows: Any, column: str, where: str) -> Iterator[str]:
+    """Yield texts; of dialogues the messages, with who says them."""
+    for number, one in enumerate(rows[column]):
+        try:
+            yield one if isinstance(one, str) else "\n\n".join(f"{said['role']}: {said['content']}" for said in one)
+        except (TypeError, KeyError):
+            raise UserError(
+                f"{where}, row {number}: {column} {one!r}; allowed: a text, or a list of messages with role and content"
+            ) from None

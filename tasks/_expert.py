@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import inspect
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Protocol, runtime_checkable
@@ -9,7 +11,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float32
 
-from moesuite.task import UserError, own_class, unknown
+from moesuite.task import UserError, own_class, own_file, unknown
 from moesuite.tasks._positions import Boards
 
 Dice = tuple[int, int]
@@ -17,6 +19,7 @@ Scores = Float32[np.ndarray, " N"]  # equity of the player who moves, in points:
 Chooser = Callable[[Sequence[np.ndarray]], Sequence[int]]  # boards to choose from, of many games -> the chosen ones
 PASS: tuple[Boards, Scores] = np.zeros((0, 2, 25), dtype=np.int8), np.zeros(0, dtype=np.float32)
 EXPERTS = ("gnubg-nn", "gnubg")
+EXAMPLE = "my_file:MyExpert"
 
 
 @runtime_checkable
@@ -53,11 +56,25 @@ def expert_of(name: str, plies: int) -> Expert:
 
         return Program(plies)
     if ":" not in name:
-        raise unknown("expert in task.expert", name, EXPERTS, "task.expert=my_file:MyExpert for your own")
-    found = own_class("task.expert", name, "my_file:MyExpert")(plies)
+        raise unknown("expert in task.expert", name, EXPERTS, f"task.expert={EXAMPLE} for your own")
+    cls = own_class("task.expert", name, EXAMPLE)
+    try:
+        inspect.signature(cls).bind(plies)
+    except TypeError as error:
+        raise UserError(f"task.expert={name}: made with the plies: {error}; allowed: __init__(self, plies)") from None
+    found = cls(plies)
     if not isinstance(found, Expert):
         raise UserError(f"task.expert={name} is no expert; allowed: a class with name, moves and judged")
     return found
+
+
+def version_of(name: str) -> str:
+    """Return what tells an expert of your own from what it was before it was edited; of the others their name does.
+
+    Raises:
+        UserError: for a name that leads to no file.
+    """
+    return hashlib.sha256(own_file("task.expert", name, EXAMPLE)[0].read_bytes()).hexdigest() if ":" in name else ""
 
 
 def deepened(shallow: Sequence[float], deep: Sequence[float | None]) -> Scores:

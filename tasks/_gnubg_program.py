@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import shutil
 import subprocess
 import threading
@@ -20,6 +21,8 @@ from moesuite.tasks._positions import BAR, POINTS, Boards, encode
 
 SESSION = Path(__file__).with_name("_gnubg_session.py")
 GAMES = "/usr/games"  # where Debian has it, which is not on everybody's PATH
+PATIENCE = 30  # seconds to start in
+KIND = "allowed: GNU Backgammon with Python, as Debian's"
 
 
 class Program:
@@ -39,10 +42,7 @@ class Program:
                 "the program gnubg is not installed; type apt-get install gnubg, or task.expert=gnubg-nn; labels that "
                 "are cached, or task.source=<folder of labelled positions>, do without"
             )
-        version = subprocess.run([found, "--version"], capture_output=True, text=True, check=True).stdout.splitlines()[
-            0
-        ]
-        self.name = f"{version}, {plies}-ply"
+        self.name = f"{_version(found)}, {plies}-ply"
         ours, its = os.pipe()  # what it prints is for people
         self._process = subprocess.Popen(
             [found, "--tty", "--quiet", "--no-rc", "--python", str(SESSION)],
@@ -52,19 +52,29 @@ class Program:
             stderr=subprocess.DEVNULL,
             pass_fds=[its],
             text=True,
+            start_new_session=True,  # Ctrl-C is for this process; the program ends with it
         )
         os.close(its)
         self._replies, self._turn = os.fdopen(ours), threading.Lock()
+        if not select.select([ours], [], [], PATIENCE)[0]:
+            self._process.kill()
+            raise UserError(f"the program {found} did not start in {PATIENCE} s; {KIND}")
+        self._reply("")
+
+    def _reply(self, question: str) -> Any:
+        """Return the answer to a question; before it may be one that nobody waited for, after Ctrl-C."""
+        while line := self._replies.readline():
+            asked, found = json.loads(line)
+            if asked == question:
+                return found
+        raise UserError(f"the program gnubg ended without an answer; {KIND}")
 
     def _answer(self, question: str) -> Any:
         assert self._process.stdin is not None
-        with self._turn:  # joblib judges in threads where it is nested, and an answer belongs to its question
+        with self._turn:  # threads share the pipe, and an answer belongs to its question
             with contextlib.suppress(BrokenPipeError):
                 print(question, file=self._process.stdin, flush=True)
-            line = self._replies.readline()
-        if line:
-            return json.loads(line)
-        raise UserError("the program gnubg ended without an answer; allowed: one with Python, as Debian's")
+            return self._reply(question)
 
     def moves(self, board: np.ndarray, dice: Dice) -> Boards:
         """Return the boards after each legal move."""
@@ -81,6 +91,15 @@ class Program:
         shallow = [score for _, score, _ in found]
         deep = [score if plies == deepest else None for _, score, plies in found]
         return np.stack([moved(board, steps) for steps, _, _ in found]), deepened(shallow, deep)
+
+
+def _version(program: str) -> str:
+    try:
+        command = [program, "--version"]
+        said = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=True).stdout
+        return said.splitlines()[0]
+    except (OSError, subprocess.SubprocessError, IndexError):
+        raise UserError(f"{program} --version says nothing; {KIND}") from None
 
 
 def moved(board: np.ndarray, steps: Sequence[Sequence[int]]) -> np.ndarray:

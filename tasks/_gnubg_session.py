@@ -1,4 +1,7 @@
-"""What GNU Backgammon runs in its own Python: a position and dice a line in, what it says of the moves a line out."""
+"""What GNU Backgammon runs in its own Python: a position and dice a line in, what it says of the moves a line out.
+
+Each answer comes with its question; the first line out, of none, says that it is ready.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,7 @@ def answer(line: str) -> list[Any]:
     position, first, second = line.split()
     gnubg.command("set board " + position)
     gnubg.command(f"set dice {first} {second}")
-    found = gnubg.hint(MOST).get("hint", ())
+    found = gnubg.hint(MOST)["hint"]
     return [[gnubg.parsemove(move["move"]), move["equity"], move["context"]["plies"]] for move in found]
 
 
@@ -42,8 +45,9 @@ def main() -> None:
     with os.fdopen(int(os.environ["MOESUITE_REPLIES"]), "w") as replies:
         for setting in SETTINGS.format(plies=os.environ["MOESUITE_PLIES"]).strip().splitlines():
             gnubg.command(setting)
+        print(json.dumps(["", []]), file=replies, flush=True)
         for line in sys.stdin:
-            print(json.dumps(answer(line)), file=replies, flush=True)
+            print(json.dumps([line.strip(), answer(line)]), file=replies, flush=True)
 
 
 main()

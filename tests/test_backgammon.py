@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import sys
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +25,10 @@ from moesuite.errors import UserError
 from moesuite.tasks._expert import Expert, expert_of
 from moesuite.tasks._gnubg_package import Package, opponents
 from moesuite.tasks._gnubg_program import Program, moved
+from moesuite.tasks._labels import labelled, read
 from moesuite.tasks._play import network, play
 from moesuite.tasks._positions import MEN, START, VOCABULARY, decode, encode, show, tokens, won
-from moesuite.tasks._selfplay import Recipe, labelled, read, self_play
+from moesuite.tasks._selfplay import Recipe, self_play
 
 FIRST = "4HPwATDgc/ABMA"
 SMALL = Recipe(expert="gnubg-nn", train=60, test=12, train_plies=0, test_plies=0, random_moves=0.3, seed=0)
@@ -127,6 +131,49 @@ def expert(request: pytest.FixtureRequest) -> Expert:
         pytest.skip(str(missing))
 
 
+def test_who_asks_at_once_gets_the_answers_of_one_after_the_other(expert: Expert) -> None:
+    asked = [(one.board, one.dice) for one in itertools.islice(self_play(Package(), 0.5, 3), 60)]
+    with ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(lambda one: expert.judged(*one), asked))
+    for (board, dice), (after, scores) in zip(asked, found, strict=True):
+        boards, own = expert.judged(board, dice)
+        assert (after == boards).all() and (scores == own).all()
+
+
+def test_an_answer_that_nobody_waited_for_is_not_the_next_one(expert: Expert) -> None:
+    """Ctrl-C between question and answer."""
+    opening, other = expert.judged(START, (3, 1)), expert.judged(START, (6, 4))
+    if isinstance(expert, Program):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(expert, "_reply", _interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                expert.judged(START, (3, 1))
+    assert (expert.judged(START, (6, 4))[1] == other[1]).all() and len(other[1]) != len(opening[1])
+
+
+def _interrupted(question: str) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_processes_of_a_sweep_make_the_same_labels_once(
+    expert: Expert, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = replace(SMALL, expert="gnubg" if isinstance(expert, Program) else "gnubg-nn", test=60, test_plies=1)
+    with ProcessPoolExecutor(2, get_context("spawn")) as processes:
+        found = list(processes.map(_labelled_in, [str(tmp_path / "two")] * 2, [recipe] * 2))
+    monkeypatch.setenv("MOESUITE_CACHE", str(tmp_path / "one"))
+    alone = labelled(None, recipe)
+    assert found == [(alone.fingerprint, alone.description)] * 2
+
+
+def _labelled_in(cache: str, recipe: Recipe) -> tuple[str, str]:
+    os.environ["MOESUITE_CACHE"] = cache
+    source = labelled(None, recipe)
+    return source.fingerprint, source.description
+
+
 def test_a_player_without_a_legal_move_passes(expert: Expert) -> None:
     board = np.zeros((2, 25), dtype=np.int8)
     board[1, 24], board[0, :6] = 1, 2  # on the bar before a closed home
@@ -177,6 +224,16 @@ class Cautious(Package):
 class Nobody:
     def __init__(self, plies):
         pass
+
+
+class Shallow(Package):
+    def __init__(self):
+        super().__init__(0)
+
+
+class Passing(Package):
+    def moves(self, board, dice):
+        return super().moves(board, dice)[:0]
 """
 
 
@@ -189,12 +246,33 @@ def test_an_expert_of_your_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert (scores == -(boards[:, 1, :24] == 1).sum(axis=1)).all()
 
 
+def test_labels_of_an_expert_that_was_edited_are_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MOESUITE_CACHE", str(tmp_path))
+    mine = tmp_path / "my_expert.py"
+    recipe = replace(SMALL, expert=f"{mine}:Cautious")
+    folders = []
+    for text in (MY_EXPERT, MY_EXPERT.replace("-(boards", "(boards"), MY_EXPERT):
+        mine.write_text(text)
+        folders.append(recipe.folder)
+    assert folders[0] == folders[2] != folders[1]
+    assert replace(SMALL, seed=1).folder != SMALL.folder == replace(SMALL).folder
+
+
+def test_an_expert_that_always_passes_does_not_play_forever(tmp_path: Path) -> None:
+    (tmp_path / "my_expert.py").write_text(MY_EXPERT)
+    passing = expert_of(f"{tmp_path}/my_expert.py:Passing", 0)
+    with pytest.raises(UserError, match=r"gnubg-nn .* has no legal move 1,000 times in a row"):
+        next(self_play(passing, 0.5, 0))
+
+
 @pytest.mark.parametrize(
     ("name", "says"),
     [
         ("gnbg", r"unknown expert in task.expert .gnbg.; nearest: gnubg"),
         ("my_expert.py:Nobody", "is no expert; allowed: a class with name, moves and judged"),
         ("my_expert.py:Somebody", "my_expert.py has no class Somebody; type for example task.expert=my_file:MyExpert"),
+        ("my_expert.py:Shallow", r"made with the plies: too many positional .*; allowed: __init__\(self, plies\)"),
+        ("broken.py:Expert", r"broken.py: ModuleNotFoundError: No module named 'nothing'; HYDRA_FULL_ERROR=1 shows"),
         ("your_expert.py:Anybody", "no file your_expert.py in this folder"),
         ("gnubg", "the program gnubg is not installed; type apt-get install gnubg, or task.expert=gnubg-nn"),
     ],
@@ -203,17 +281,32 @@ def test_experts_that_are_none(name: str, says: str, tmp_path: Path, monkeypatch
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("shutil.which", lambda *_, **__: None)
     Path("my_expert.py").write_text(MY_EXPERT)
+    Path("broken.py").write_text("import nothing\n\n\nclass Expert: ...\n")
     expert_of.cache_clear()
-    with pytest.raises(UserError, match=says):
-        expert_of(name, 0)
+    for _ in range(2):  # once more: nothing of the first time is left
+        with pytest.raises(UserError, match=says):
+            expert_of(name, 0)
 
 
-def test_a_program_that_ends_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "gnubg").write_text("#!/bin/sh\necho GNU Backgammon without Python\n")
+@pytest.mark.parametrize(
+    ("script", "says"),
+    [
+        ("echo GNU Backgammon without Python", "ended without an answer; allowed: GNU Backgammon with Python"),
+        ("[ $1 = --version ] && echo GNU Backgammon || exec sleep 60", r"gnubg did not start in 0\.5 s; allowed: GNU"),
+        ("exit 3", "gnubg --version says nothing; allowed: GNU Backgammon"),
+        ("exit 0", "gnubg --version says nothing; allowed: GNU Backgammon"),
+        ("exec sleep 60", "gnubg --version says nothing; allowed: GNU Backgammon"),
+    ],
+)
+def test_a_program_that_does_not_answer(
+    script: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gnubg").write_text(f"#!/bin/sh\n{script}\n")
     (tmp_path / "gnubg").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    with pytest.raises(UserError, match="ended without an answer; allowed: one with Python"):
-        Program().judged(START, (3, 1))
+    monkeypatch.setattr("moesuite.tasks._gnubg_program.PATIENCE", 0.5)
+    with pytest.raises(UserError, match=says):
+        Program()
 
 
 @pytest.fixture
@@ -239,7 +332,8 @@ def test_labels_are_cached_and_splits_share_no_board(folder: Path, monkeypatch: 
     assert labelled(str(folder), SMALL).fingerprint == source.fingerprint
     with pytest.raises(UserError, match=r'not installed; type pip install -e "\.\[backgammon\]"'):
         labelled(None, Recipe("gnubg-nn", 61, 12, 0, 0, 0.3, 0))
-    assert not [path for path in folder.parent.iterdir() if path != folder]  # nothing half-written
+    half_written = [path for path in folder.parent.iterdir() if path != folder and path.suffix != ".lock"]
+    assert not half_written
 
 
 def test_the_same_recipe_is_the_same_file(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -255,6 +349,31 @@ def test_the_same_recipe_is_the_same_file(folder: Path, tmp_path: Path, monkeypa
         (lambda table: table.map(lambda row: {"alternatives": ["x", *row["alternatives"][1:]]}), "'x' is no position"),
         (lambda table: table.map(lambda row: {"position": "4HPwATDgc"}), "'4HPwATDgc' is no position id"),
         (lambda table: table.map(lambda row: {"scores": row["scores"][:1]}), "row 0: 1 scores of"),
+        (
+            lambda table: _with(table, "scores", lambda own: [math.nan, *own[1:]]),
+            r"row 0: scores \[nan, .*finite numbers",
+        ),
+        (
+            lambda table: _with(table, "scores", lambda own: [-math.inf, *own[1:]]),
+            r"row 0: scores \[-inf, .*finite num",
+        ),
+        (lambda table: _with(table, "scores", lambda own: [None, *own[1:]]), r"row 0: scores \[None, .*finite numbers"),
+        (lambda table: _with(table, "scores", lambda own: list(map(str, own))), r"row 0: scores \['.*finite numbers"),
+        (lambda table: _with(table, "scores", lambda _: 1.0), r"row 0: scores 1.0; allowed: a list of finite numbers"),
+        (
+            lambda table: _with(table, "scores", lambda _: None),
+            r"row 0: scores None; allowed: a list of finite numbers",
+        ),
+        (lambda table: _with(table, "position", lambda _: None), "row 0: position None; allowed: a position id"),
+        (lambda table: _with(table, "position", lambda _: 3), "row 0: position 3; allowed: a position id"),
+        (
+            lambda table: _with(table, "alternatives", lambda own: own[0]),
+            "row 0: alternatives '.*a list of position ids",
+        ),
+        (
+            lambda table: _with(table, "alternatives", lambda own: [None, *own[1:]]),
+            r"alternatives \[None, .*of position",
+        ),
     ],
 )
 def test_files_that_are_wrong(change: Callable[[Any], Any], says: str, folder: Path, tmp_path: Path) -> None:
@@ -267,10 +386,15 @@ def test_files_that_are_wrong(change: Callable[[Any], Any], says: str, folder: P
         read(source.splits["train"], "here")
 
 
+def _with(table: datasets.Dataset, column: str, change: Callable[[Any], Any]) -> datasets.Dataset:
+    return datasets.Dataset.from_dict({**table.to_dict(), column: [change(own) for own in table[column]]})
+
+
 def test_a_pass_is_no_choice(folder: Path) -> None:
     rows = labelled(None, SMALL).splits["test"]
     without = rows.map(lambda row, i: {"alternatives": [], "scores": []} if i == 0 else row, with_indices=True)
     assert len(read(without, "here")) == len(read(rows, "here")) - 1
+    assert read(rows.select([]), "here") == []
 
 
 def test_paired_dice_cancel_luck() -> None:

@@ -236,6 +236,18 @@ def test_of_a_long_text_the_end_is_kept(tmp_path: Path) -> None:
             "split test is empty",
         ),
         (lambda folder: (folder / "test.jsonl").write_text("no json\n"), "allowed: one JSON object in each line"),
+        *(
+            (
+                lambda folder, line=line: (folder / "test.jsonl").write_text(line),
+                f"test, row 0: rejected {told}; allowed",
+            )
+            for line, told in {
+                '{"chosen": "a", "rejected": null}\n': "None",
+                '{"chosen": "a", "rejected": 3}\n': "3",
+                '{"chosen": "a", "rejected": [{"role": "user"}]}\n': r"\[{'role': 'user'}\]",
+                '{"chosen": "a", "rejected": ["b"]}\n': r"\['b'\]",
+            }.items()
+        ),
     ],
 )
 def test_texts_that_are_wrong(change: Any, says: str, tmp_path: Path) -> None:

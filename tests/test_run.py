@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from moesuite import compose, fit
 from moesuite.composition import trainer_options
 from moesuite.energy import Meter
 from moesuite.errors import RunFailed, UserError
+from moesuite.own import own_class
 from moesuite.record import RunRecord, read_record
 from moesuite.report import rows
 from moesuite.run import main
@@ -168,6 +170,38 @@ def test_a_router_outside_the_package(tmp_path: Path, monkeypatch: pytest.Monkey
     records = [read_record(path) for path in sorted((tmp_path / "runs" / "digits" / "MyRouter").glob("*.json"))]
     assert len(records) == 2
     assert {record.config["router"]["gain"] for record in records} == {0.5, 1.0}
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (
+            "class MyRouter(:\n",
+            "my_file.py: SyntaxError: invalid syntax (my_file.py, line 1); HYDRA_FULL_ERROR=1 shows",
+        ),
+        (
+            "import nothing\n" + MY_ROUTER,
+            "my_file.py: ModuleNotFoundError: No module named 'nothing'; HYDRA_FULL_ERROR",
+        ),
+    ],
+)
+def test_a_router_that_cannot_be_imported(
+    text: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "my_file.py").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    assert invoke(monkeypatch, "router=my_file.py:MyRouter", *SHORT) == 2
+    error = capsys.readouterr().err
+    assert says in error and error.count("\n") == 1
+
+
+def test_two_files_of_one_name_are_two_modules(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "my_file.py").write_text(f"class Mine:\n    folder = {folder!r}\n")
+    first, second = (own_class("router", f"{tmp_path / folder}/my_file.py:Mine", "") for folder in ("a", "b"))
+    assert (first.folder, second.folder) == ("a", "b")
+    assert pickle.loads(pickle.dumps(first)) is first and pickle.loads(pickle.dumps(second)) is second
 
 
 def test_a_task_outside_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,76 @@
+"""Backgammon positions with labels, from files or self-play.
+
+Files have a row for each position: `position` (id), `dice` (two numbers), `alternatives` (ids of the boards after each
+legal move, as the player who moved sees them), `scores` (of each; the expert's, higher is better).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from math import isfinite
+from typing import Any
+
+import numpy as np
+
+from moesuite.task import Source, UserError, load_source
+from moesuite.tasks._positions import decode
+from moesuite.tasks._selfplay import EXPERTS, Recipe, made
+
+COLUMNS = ("position", "dice", "alternatives", "scores")
+READ = ("position", "alternatives", "scores")  # what training needs of them
+SPLITS = {"train": "train", "test": "test"}
+AT_ONCE = 20_000  # ids that are read at once
+
+
+def labelled(source: str | None, recipe: Recipe) -> Source:
+    """Return positions with labels: from files, the cache, or made now.
+
+    Raises:
+        UserError: for files without a column, or an expert that is neither installed nor has labels in the cache.
+    """
+    loaded = load_source(source or str(made(recipe)), None, None, None, SPLITS)
+    for role, rows in loaded.splits.items():
+        if missing := [name for name in COLUMNS if name not in rows.column_names]:
+            raise UserError(
+                f"{loaded.description}, split {role} has no column {missing[0]!r}; its columns: "
+                f"{', '.join(rows.column_names)}; allowed: {', '.join(COLUMNS)}"
+            )
+    if source is not None:
+        return loaded
+    experts = json.loads((recipe.folder / EXPERTS).read_text())
+    return replace(loaded, description=f"self-play, train by {experts[0]}, test by {experts[1]}")
+
+
+def read(rows: Any, where: str) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return boards [n, 2, 25] and scores [n] of each position with a choice; one without is a pass, and left out.
+
+    Raises:
+        UserError: for values of another kind, malformed ids, positions that are not legal, scores that are not finite,
+            or not as many as alternatives.
+    """
+    columns = [list(rows[name]) for name in READ]
+    for number, row in enumerate(zip(*columns, strict=True)):
+        if wrong := _wrong(*row):
+            raise UserError(f"{where}, row {number}: {wrong}")
+    positions, names, scores = columns
+    for first in range(0, len(positions), AT_ONCE):
+        decode(positions[first : first + AT_ONCE])
+    flat = [name for one in names for name in one]
+    boards = np.concatenate([decode(flat[i : i + AT_ONCE]) for i in range(0, len(flat), AT_ONCE)] or [decode([])])
+    ends = np.cumsum([len(one) for one in names], dtype=np.int64)
+    choices = zip(np.split(boards, ends[:-1]), scores, strict=False)  # of no rows there is an empty part
+    return [(part, np.asarray(own, dtype=np.float32)) for part, own in choices if len(own) > 1]
+
+
+def _wrong(position: Any, alternatives: Any, scores: Any) -> str:
+    """Return what is wrong with a row; nothing: nothing."""
+    if not isinstance(position, str):
+        return f"position {position!r}; allowed: a position id"
+    if not isinstance(alternatives, list) or not all(isinstance(one, str) for one in alternatives):
+        return f"alternatives {alternatives!r}; allowed: a list of position ids"
+    if not isinstance(scores, list) or not all(isinstance(one, int | float) and isfinite(one) for one in scores):
+        return f"scores {scores!r}; allowed: a list of finite numbers"
+    if len(alternatives) != len(scores):
+        return f"{len(scores)} scores of {len(alternatives)} alternatives; allowed: one for each"
+    return ""
