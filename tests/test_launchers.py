@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 import operator
 import os
+import signal
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +114,31 @@ def test_a_job_that_dies_is_no_reason_to_stop_the_others(name: str, tmp_path: Pa
     options = {**OPTIONS[name], **({"max_retries": 0} if name == "ray" else {})}
     died, other = launch(Launcher(name, options, str(tmp_path)), eval, jobs)
     assert died.result is None and died.error and other.result == 2
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Children heed SIGINT, by which submitit cancels jobs here; those of a shell's background process do not."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("interruptible")
+def test_jobs_of_a_command_that_was_stopped_end_with_it(tmp_path: Path) -> None:
+    sleep = f"[open('{tmp_path}/pid', 'w').write(str(__import__('os').getpid())), __import__('time').sleep(600)]"
+    jobs = launch(Launcher("submitit", OPTIONS["submitit"], str(tmp_path)), eval, ["1", sleep])
+    next(jobs)
+    pid = tmp_path / "pid"
+    assert _soon(lambda: pid.exists() and pid.read_text())
+    jobs.close()  # type: ignore[attr-defined] # a generator
+    assert _soon(lambda: not Path(f"/proc/{pid.read_text()}").exists())
+
+
+def _soon(true: Callable[[], object]) -> bool:
+    """Return whether something happens within a minute."""
+    return any(true() or time.sleep(0.1) for _ in range(600))
 
 
 @pytest.mark.parametrize("name", PARALLEL)
