@@ -18,11 +18,13 @@ from moesuite.build import declare_task
 from moesuite.composition import composed, to_config, varied
 from moesuite.config import RunConfig
 from moesuite.errors import RunFailed, UserError
+from moesuite.plugins import checked_options, router_class
 from moesuite.space import read_space
 from moesuite.studies import shown, study_record, write_study
 from moesuite.study import (
     BEYOND,
     WINNER,
+    WINNER_OF,
     Patience,
     Plan,
     allowed,
@@ -33,7 +35,7 @@ from moesuite.study import (
 )
 from moesuite.train import fit
 from moesuite.trials import LIMITS, Search, directions, parse_objectives, run_trial, words_of
-from moesuite.workers import claims_winner, recover
+from moesuite.workers import alive, claims_winner, recover
 
 WINNER_SEED = 1000  # first of the fresh seeds
 POLL = 1.0  # seconds between looks at trials of other workers
@@ -60,9 +62,13 @@ def search(asked: Asked) -> StudyRecord:
             patiently(write)
         else:
             time.sleep(POLL)
-    if ends and patiently(lambda: claims_winner(study)):
-        runs = rerun(found, patiently(lambda: best(study)), seeds, console)
-        patiently(lambda: study.set_user_attr(WINNER, runs))
+    while ends and not patiently(lambda: has_winner(study, seeds)):
+        if patiently(lambda: claims_winner(study)):
+            with alive(study):
+                runs = rerun(found, patiently(lambda: best(study)), seeds, console)
+            patiently(partial(keep_winner, study, seeds, runs))
+        else:
+            time.sleep(POLL)
     return patiently(write)
 
 
@@ -96,13 +102,20 @@ def planned(asked: Asked) -> tuple[Plan, Search, RunConfig]:
     config = to_config(base)
     space = read_space(asked.values["tune"] or None, asked.own, asked.router)
     for parameter in space:  # an option that does not exist, or a value out of its range, is told before any trial
-        for value in parameter.values if parameter.form == "choice" else parameter.values[:1]:
-            varied(base, {parameter.name: value})
+        for value in parameter.values:
+            check_router(varied(base, {parameter.name: value}))
+    if not config.measure and (timed := [name for name in ("latency", "max_ms") if name in (*objectives, *limits)]):
+        raise UserError(f"{timed[0]} with measure=false: no run is timed; type measure=true")
     name = asked.values["study"] or "_".join(filter(None, (config.task["name"], asked.router, asked.values["tune"])))
     larger = declare_task(config.task).primary.direction == "max"
     kept = tuple(word for word in words if not word.startswith("records="))
     plan = Plan(name, space, objectives, directions(objectives, larger), kept)
     return plan, Search(name, words, base, space, objectives, limits), config
+
+
+def check_router(config: RunConfig) -> None:
+    """Refuse options that a router does not have, or values that it does not take."""
+    checked_options(router_class(config.router["name"]).__init__, config.router_options, "router")
 
 
 def limit(key: str, text: str) -> float:
@@ -136,6 +149,17 @@ def others_work(study: optuna.Study) -> bool:
     """Return whether other workers have trials; those of workers that died are there to be run again."""
     recover(study)
     return any(trial.state == TrialState.RUNNING for trial in study.get_trials(deepcopy=False))
+
+
+def has_winner(study: optuna.Study, seeds: int) -> bool:
+    """Return whether what is best now was run on so many fresh seeds."""
+    return bool(study.user_attrs.get(WINNER_OF) == [[trial.number for trial in best(study)], seeds])
+
+
+def keep_winner(study: optuna.Study, seeds: int, runs: list[str]) -> None:
+    """Keep the ids of the winner's runs."""
+    study.set_user_attr(WINNER, runs)
+    study.set_user_attr(WINNER_OF, [[trial.number for trial in best(study)], seeds])
 
 
 def rerun(found: Search, winners: Sequence[FrozenTrial], seeds: int, console: Console) -> list[str]:

@@ -200,9 +200,9 @@ def _range(hint: Any, default: Any) -> tuple[str, tuple[Any, ...]] | None:
 
 
 def _ends(limits: Sequence[Any], default: int | float) -> tuple[int | float, int | float]:
-    """Return both ends of a range; an excluded end is moved to where the open end would be."""
+    """Return both ends of a range; an end that is excluded itself is left out by the smallest step."""
     low, high = sorted((default / OPEN_END, default * OPEN_END))
     for limit in limits:
-        low = max(low, getattr(limit, "ge", low), getattr(limit, "gt", low))
-        high = min(high, getattr(limit, "le", high), getattr(limit, "lt", high))
+        low = max(low, getattr(limit, "ge", low), math.nextafter(getattr(limit, "gt", -math.inf), math.inf))
+        high = min(high, getattr(limit, "le", high), math.nextafter(getattr(limit, "lt", math.inf), -math.inf))
     return low, high

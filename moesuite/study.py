@@ -27,7 +27,8 @@ from moesuite.workers import LOST
 
 TRIES, WAIT = 4, 1.0  # to reach a storage; seconds before the second try, doubled each time
 GOOD = 0.25  # share of trials that a front is searched near: Optuna's own, a tenth of 30, are too few to span one
-BEYOND, WINNER = "beyond", "winner"  # of a trial that nobody asked for; ids of the winner's runs
+BEYOND = "beyond"  # of a trial that nobody asked for
+WINNER, WINNER_OF = "winner", "winner_of"  # ids of the winner's runs; of which trials, and how many seeds
 Result = TypeVar("Result")
 
 

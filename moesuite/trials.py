@@ -18,7 +18,7 @@ from moesuite.identity import identity
 from moesuite.record import RunRecord
 from moesuite.space import Space
 from moesuite.train import fit
-from moesuite.workers import alive
+from moesuite.workers import WORKER, alive, this_worker
 
 OBJECTIVES = {"quality": "of the last evaluation on the validation split", "flops": "GFLOP executed", "latency": "ms"}
 LIMITS = {"max_gflop": "gflop", "max_ms": "ms", "max_dropped": "dropped"}
@@ -59,6 +59,7 @@ def run_trial(search: Search, study: optuna.Study, trial: Trial) -> None:
         if trial.should_prune():
             raise Pruned(f"pruned at step {step}: {quality:.4g} is no better than earlier trials were there")
 
+    trial.set_user_attr(WORKER, this_worker())
     with alive(trial):
         try:
             config = varied(search.base, options)

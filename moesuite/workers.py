@@ -6,9 +6,10 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import optuna
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
@@ -17,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 BEAT, GRACE = 10.0, 60.0  # seconds between signs of life, and without one until a trial counts as lost
 SETTLED = 0.5  # seconds until all workers have seen what one wrote
-WORKER, ALIVE, LOST, WINNER_BY = "worker", "alive", "lost", "winner_by"
+WORKER, ALIVE, LOST = "worker", "alive", "lost"  # of a trial; the first two also of a study, by who runs its winner
 
 
 def recover(study: optuna.Study) -> int:
@@ -37,12 +38,16 @@ def recover(study: optuna.Study) -> int:
 
 
 def _is_lost(trial: FrozenTrial) -> bool:
-    worker, begun = trial.user_attrs.get(WORKER, ""), trial.datetime_start
-    if worker == this_worker():
+    if trial.user_attrs.get(WORKER) == this_worker():
         return True  # begun before the storage was gone for a while
-    if (running := _runs_here(worker)) is not None:
+    return _is_gone(trial.user_attrs, trial.datetime_start.timestamp() if trial.datetime_start else 0.0)
+
+
+def _is_gone(kept: Mapping[str, Any], begun: float) -> bool:
+    """Return whether the worker that attributes name has died; of another machine, by its last sign of life."""
+    if (running := _runs_here(kept.get(WORKER, ""))) is not None:
         return not running
-    return time.time() - trial.user_attrs.get(ALIVE, begun.timestamp() if begun else 0.0) > GRACE
+    return time.time() - kept.get(ALIVE, begun) > GRACE
 
 
 def this_worker() -> str:
@@ -58,24 +63,24 @@ def _runs_here(worker: str) -> bool | None:
 
 def claims_winner(study: optuna.Study) -> bool:
     """Return whether this worker is the one that runs the winner; another one that died before the end is followed."""
-    owner = study.user_attrs.get(WINNER_BY)
-    if owner is not None and owner != this_worker() and _runs_here(owner) is not False:
+    kept = study.user_attrs
+    if kept.get(WORKER, this_worker()) != this_worker() and not _is_gone(kept, 0.0):
         return False
-    study.set_user_attr(WINNER_BY, this_worker())
+    study.set_user_attr(ALIVE, time.time())
+    study.set_user_attr(WORKER, this_worker())
     time.sleep(SETTLED)  # of several that ask at once the last one stays
-    return bool(study.user_attrs[WINNER_BY] == this_worker())
+    return bool(study.user_attrs[WORKER] == this_worker())
 
 
 @contextmanager
-def alive(trial: Trial) -> Iterator[None]:
-    """Give signs of life while a trial runs."""
-    trial.set_user_attr(WORKER, this_worker())
+def alive(owner: Trial | optuna.Study) -> Iterator[None]:
+    """Give signs of life while a trial, or the winner of a study, runs."""
     over = threading.Event()
 
     def beat() -> None:
         while not over.wait(BEAT):
             try:
-                trial.set_user_attr(ALIVE, time.time())
+                owner.set_user_attr(ALIVE, time.time())
             except (StorageInternalError, SQLAlchemyError):  # it may be back at the next beat
                 continue
 

@@ -140,14 +140,14 @@ def test_who_asks_at_once_gets_the_answers_of_one_after_the_other(expert: Expert
         assert (after == boards).all() and (scores == own).all()
 
 
-def test_an_answer_that_nobody_waited_for_is_not_the_next_one(expert: Expert) -> None:
+@pytest.mark.parametrize("expert", ["gnubg"], indirect=True)
+def test_an_answer_that_nobody_waited_for_is_not_the_next_one(expert: Expert, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C between question and answer."""
     opening, other = expert.judged(START, (3, 1)), expert.judged(START, (6, 4))
-    if isinstance(expert, Program):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(expert, "_reply", _interrupted)
-            with pytest.raises(KeyboardInterrupt):
-                expert.judged(START, (3, 1))
+    with monkeypatch.context() as patch:
+        patch.setattr(expert, "_reply", _interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            expert.judged(START, (3, 1))
     assert (expert.judged(START, (6, 4))[1] == other[1]).all() and len(other[1]) != len(opening[1])
 
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import optuna
 import pytest
@@ -31,7 +32,7 @@ from moesuite.space import read_space, tune_files
 from moesuite.study import open_storage
 from moesuite.trials import word
 from moesuite.tune import main
-from moesuite.workers import ALIVE, WORKER, recover
+from moesuite.workers import ALIVE, WORKER, alive, claims_winner, recover
 from tests.conftest import Command
 
 SHORT = ["task=digits", "trainer.max_steps=3", "data.batch_size=256", "winner=0"]
@@ -72,6 +73,8 @@ def test_a_router_s_space_follows_from_its_annotations() -> None:
     assert found["router.batch_priority"] == "choice(False, True)"
     assert space_of("router", "soft")["router.dispatch"] == "choice(learned, uniform, identity)"
     assert space_of(None, "usmoe", router__alpha="auto") == {"router.alpha": "log(0.05, 1)"}
+    (momentum,) = read_space(None, {"router.momentum": "auto"}, "expert_choice_causal")
+    assert 0.999 < momentum.values[1] < 1  # Lt(1)
 
 
 @pytest.mark.parametrize(
@@ -102,6 +105,13 @@ def test_a_range_that_is_none(line: str, says: str) -> None:
         (["tune.space.router.kk=int(1,2)", "router=token_choice"], "unknown option of router=token_choice 'kk'"),
         (["tune.space.optim.lrr=log(1,2)"], "unknown option 'optim.lrr'; nearest: optim.lr"),
         (["tune.space.num_experts=int(0,4)"], "num_experts=0"),
+        (["tune.space.num_experts=int(4,1e9)"], "num_experts=1000000000"),
+        (["tune.space.router.jitter=float(0.1,5)", "router=switch"], "router.jitter=5.0"),
+        (["tune=experts", "objective=quality,latency", "measure=false"], "latency with measure=false: no run is timed"),
+        (
+            ["tune=experts", "max_ms=3", "measure=false"],
+            "max_ms with measure=false: no run is timed; type measure=true",
+        ),
         (["tune=slots", "router=hash", "tune.space.router.slots_per_expert=int(1,2)"], "unknown option of router=hash"),
         (["tune=router", "router=hash"], "nothing to search for router=hash"),
         (["tune=experts", "objective=speed"], "allowed are quality, quality,flops and quality,latency"),
@@ -327,6 +337,21 @@ def test_a_worker_of_another_machine_is_lost_after_a_minute_without_a_sign(
     again = study.ask()
     assert (again.suggest_float("optim.lr", 0.0, 1.0) == value) is bool(lost)
     assert again.user_attrs.get("retry_of") == (0 if lost else None)
+
+
+@pytest.mark.parametrize(("silent", "claimed"), [(61, True), (30, False)])
+def test_the_winner_of_a_worker_that_died_on_another_machine_is_run_by_the_next(
+    silent: int, claimed: bool, tmp_path: Path
+) -> None:
+    study = optuna.create_study(storage=open_storage(str(tmp_path / "s.journal")), study_name="s")
+    study.set_user_attr(WORKER, "another.machine:1")
+    study.set_user_attr(ALIVE, time.time() - silent)
+    assert claims_winner(study) is claimed
+    with mock.patch("moesuite.workers.BEAT", 0.01), alive(study):
+        begun = time.time()
+        time.sleep(0.2)
+    assert study.user_attrs[ALIVE] >= begun
+    assert (study.user_attrs[WORKER] == "another.machine:1") is not claimed
 
 
 @pytest.mark.slow
