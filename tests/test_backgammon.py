@@ -157,10 +157,10 @@ def _interrupted(question: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_processes_of_a_sweep_make_the_same_labels_once(
-    expert: Expert, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    recipe = replace(SMALL, expert="gnubg" if isinstance(expert, Program) else "gnubg-nn", test=60, test_plies=1)
+@pytest.mark.parametrize("expert", ["gnubg"], indirect=True)  # the one that has to share a pipe
+@pytest.mark.usefixtures("expert")
+def test_processes_of_a_sweep_make_the_same_labels_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = replace(SMALL, expert="gnubg", test=60, test_plies=1)
     with ProcessPoolExecutor(2, get_context("spawn")) as processes:
         found = list(processes.map(_labelled_in, [str(tmp_path / "two")] * 2, [recipe] * 2))
     monkeypatch.setenv("MOESUITE_CACHE", str(tmp_path / "one"))
