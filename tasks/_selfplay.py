@@ -122,14 +122,13 @@ def _judged(positions: Sequence[Position], recipe: Recipe, name: str, console: C
     try:
         return list(itertools.chain.from_iterable(track(work, name, total=len(chunks), console=console)))
     finally:
-        get_reusable_executor().shutdown()  # a worker of a sweep would else wait for it at its end
+        get_reusable_executor().shutdown(kill_workers=True)  # a worker of a sweep would else wait for it at its end
 
 
 def _write(folder: Path, splits: dict[str, list[Row]], experts: Sequence[str]) -> None:
     """Write all files or none."""
     import datasets
 
-    folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as name:
         whole = Path(name) / "whole"
         whole.mkdir()
