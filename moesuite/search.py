@@ -64,9 +64,10 @@ def search(asked: Asked) -> StudyRecord:
             time.sleep(POLL)
     while ends and not patiently(lambda: has_winner(study, seeds)):
         if patiently(lambda: claims_winner(study)):
+            winners = patiently(lambda: best(study))
             with alive(study):
-                runs = rerun(found, patiently(lambda: best(study)), seeds, console)
-            patiently(partial(keep_winner, study, seeds, runs))
+                runs = rerun(found, winners, seeds, console)
+            patiently(partial(keep_winner, study, winners, seeds, runs))
         else:
             time.sleep(POLL)
     return patiently(write)
@@ -156,10 +157,10 @@ def has_winner(study: optuna.Study, seeds: int) -> bool:
     return bool(study.user_attrs.get(WINNER_OF) == [[trial.number for trial in best(study)], seeds])
 
 
-def keep_winner(study: optuna.Study, seeds: int, runs: list[str]) -> None:
-    """Keep the ids of the winner's runs."""
+def keep_winner(study: optuna.Study, winners: Sequence[FrozenTrial], seeds: int, runs: list[str]) -> None:
+    """Keep the ids of the runs of what was best when they began."""
     study.set_user_attr(WINNER, runs)
-    study.set_user_attr(WINNER_OF, [[trial.number for trial in best(study)], seeds])
+    study.set_user_attr(WINNER_OF, [[trial.number for trial in winners], seeds])
 
 
 def rerun(found: Search, winners: Sequence[FrozenTrial], seeds: int, console: Console) -> list[str]:

@@ -6,8 +6,7 @@ import math
 import operator
 import os
 import signal
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from moesuite.launchers import Launcher, launch, parse_launcher
 from moesuite.record import read_record
 from moesuite.sweep import expand, more_than_one
 from tests.test_grid import UPCYCLING
-from tests.test_run import SHORT, invoke
+from tests.test_run import SHORT, invoke, wait_for
 
 PARALLEL = ["joblib", pytest.param("submitit", marks=pytest.mark.slow), pytest.param("ray", marks=pytest.mark.slow)]
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -131,14 +130,9 @@ def test_jobs_of_a_command_that_was_stopped_end_with_it(tmp_path: Path) -> None:
     jobs = launch(Launcher("submitit", OPTIONS["submitit"], str(tmp_path)), eval, ["1", sleep])
     next(jobs)
     pid = tmp_path / "pid"
-    assert _soon(lambda: pid.exists() and pid.read_text())
+    wait_for(lambda: pid.exists() and pid.read_text() != "")
     jobs.close()  # type: ignore[attr-defined] # a generator
-    assert _soon(lambda: not Path(f"/proc/{pid.read_text()}").exists())
-
-
-def _soon(true: Callable[[], object]) -> bool:
-    """Return whether something happens within a minute."""
-    return any(true() or time.sleep(0.1) for _ in range(600))
+    wait_for(lambda: not Path(f"/proc/{pid.read_text()}").exists())
 
 
 @pytest.mark.parametrize("name", PARALLEL)

@@ -34,6 +34,7 @@ from moesuite.trials import word
 from moesuite.tune import main
 from moesuite.workers import ALIVE, WORKER, alive, claims_winner, recover
 from tests.conftest import Command
+from tests.test_run import wait_for
 
 SHORT = ["task=digits", "trainer.max_steps=3", "data.batch_size=256", "winner=0"]
 
@@ -293,13 +294,10 @@ def trials_of(where: str, name: str) -> list[optuna.trial.FrozenTrial]:
         return []
 
 
-def wait_for_a_running_trial(where: str, name: str, process: subprocess.Popen[bytes]) -> None:
-    for _ in range(600):
-        if any(t.state == TrialState.RUNNING and WORKER in t.user_attrs for t in trials_of(where, name)):
-            return
-        assert process.poll() is None
-        time.sleep(0.1)
-    pytest.fail("no trial began")
+def wait_for_a_running_trial(where: str, name: str, process: subprocess.Popen[Any]) -> None:
+    wait_for(
+        lambda: any(t.state == TrialState.RUNNING and WORKER in t.user_attrs for t in trials_of(where, name)), process
+    )
 
 
 LONG = ["task=digits", "router=soft", "tune=slots", "study=s", "winner=0", "trials=2"]
@@ -349,8 +347,7 @@ def test_the_winner_of_a_worker_that_died_on_another_machine_is_run_by_the_next(
     assert claims_winner(study) is claimed
     with mock.patch("moesuite.workers.BEAT", 0.01), alive(study):
         begun = time.time()
-        time.sleep(0.2)
-    assert study.user_attrs[ALIVE] >= begun
+        wait_for(lambda: study.user_attrs[ALIVE] >= begun)
     assert (study.user_attrs[WORKER] == "another.machine:1") is not claimed
 
 
