@@ -16,7 +16,10 @@ CHECKS = ("deterministic", "causal", "batch_independent", "padding_invariant")
 FEW = 3  # seeds of a published row
 BUDGET = ("num_experts", "slots_per_token", "layers")
 SAME = ("setting", "router", "paper", "backbone", "hub", "version", "experts")
-MEANS = "limited activated executed parameters_active parameters_total slots dropped dead entropy seconds steps".split()  # noqa: SIM905 - a list of words reads as one
+MEANS = (
+    *("limited", "activated", "executed", "parameters_active", "parameters_total", "slots"),
+    *("unserved", "dropped_under_capacity", "dead", "entropy", "seconds", "steps"),
+)
 
 
 class Row(Part):
@@ -32,7 +35,7 @@ class Row(Part):
         checks: of the certificate; None: does not arise; missing: not certified with these options.
         labels: what a reader has to know before comparing.
         runs: (seed, id) of the runs that count, then of the others.
-        curve: (step, seconds, FLOPs, quality), health: (step, entropy, dropped, dead), means over seeds.
+        curve: (step, seconds, FLOPs, quality), health: (step, entropy, unserved, dead), means over seeds.
     """
 
     key: str
@@ -56,7 +59,8 @@ class Row(Part):
     slots: float | None
     budget: str
     timings: dict[str, Timings]
-    dropped: float | None
+    unserved: float | None
+    dropped_under_capacity: float | None
     dead: float | None
     experts: int | None
     entropy: float | None

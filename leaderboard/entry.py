@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import Any, Literal
 
 from moesuite.costs import Compute, Part
-from moesuite.record import OUTSIDE, OUTSIDE_TRAINER, LayerHealth, RunRecord, Status
+from moesuite.record import OUTSIDE, OUTSIDE_TRAINER, LayerHealth, RunRecord, Status, dropped_under_capacity
 
 POINTS = 24  # of a curve
 CONTESTANT = (
@@ -57,7 +57,8 @@ class Entry(Part):
         trial: number in the search of `study`; None: not of a search, and shown among others.
         hardware: machine that it ran on; times of others are not compared with it.
         metrics: (value, whether smaller is better, examples) by name.
-        curve: (step, seconds, FLOPs, quality); health: (step, entropy, dropped, dead).
+        curve: (step, seconds, FLOPs, quality); health: (step, entropy, unserved, dead).
+        unserved, dropped_under_capacity: shares of tokens, means over MoE layers; see `LayerHealth`.
     """
 
     id: str
@@ -85,7 +86,8 @@ class Entry(Part):
     slots: float | None = None
     timings: Timings
     hardware: str
-    dropped: float | None = None
+    unserved: float | None = None
+    dropped_under_capacity: float | None = None
     dead: int | None = None
     experts: int | None = None
     entropy: float | None = None
@@ -133,7 +135,7 @@ def entry_of(record: RunRecord) -> tuple[Entry, dict[str, Facts]]:
         trial=record.config.get("trial"),
         curve=[(p.step, short(p.seconds), short(p.flops), short(p.quality)) for p in thinned(record.curve)],
         health=[
-            (p.step, short(p.entropy), short(p.dropped or 0.0), p.dead or 0)
+            (p.step, short(p.entropy), short(p.unserved or 0.0), p.dead or 0)
             for p in thinned(record.curve)
             if p.entropy is not None
         ],
@@ -142,8 +144,10 @@ def entry_of(record: RunRecord) -> tuple[Entry, dict[str, Facts]]:
 
 
 def _health(layers: list[LayerHealth]) -> Facts:
+    dropped = dropped_under_capacity(layers)
     return {
-        "dropped": short(fmean(layer.dropped for layer in layers)),
+        "unserved": short(fmean(layer.unserved for layer in layers)),
+        "dropped_under_capacity": None if dropped is None else short(dropped),
         "entropy": short(fmean(layer.entropy for layer in layers)),
         "dead": sum(layer.dead for layer in layers),
         "experts": sum(len(layer.load) for layer in layers),

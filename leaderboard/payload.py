@@ -8,6 +8,8 @@ from moesuite.leaderboard.board import Board, slug
 from moesuite.leaderboard.contestants import CHECKS, Row
 from moesuite.leaderboard.entry import short
 
+HEALTH = ("slots", "unserved", "dropped_under_capacity", "dead", "experts", "entropy", "lookahead", "seconds")
+
 
 class Texts:
     """Strings by number."""
@@ -56,9 +58,7 @@ def _row(board: Board, row: Row, texts: Texts) -> dict[str, Any]:
         "active": row.parameters_active,
         "total": row.parameters_total,
         "timings": timings,
-        **{
-            key: getattr(row, key) for key in ("slots", "dropped", "dead", "experts", "entropy", "lookahead", "seconds")
-        },
+        **{key: getattr(row, key) for key in HEALTH},
         "checks": "".join(marks),
         "stale": int(row.stale),
         "labels": [texts.number(label) for label in row.labels],

@@ -48,7 +48,7 @@ class LayerRouting(Part):
 
     Attributes:
         layer: name of the module.
-        experts: of each token those that served it, largest combine weight first; empty: dropped.
+        experts: of each token those that served it, largest combine weight first; empty: unserved.
         prefix: tokens before those of the picture, such as a class token.
         columns: tokens in a row of the picture; 0 for text.
         slots: of soft routing, for each of the first slots the weight of every token in percent of its largest one.

@@ -123,7 +123,7 @@ def _health(counts: Collection[Counts]) -> dict[str, Any]:
     if not counts:
         return {}
     layers = [health(of_layer) for of_layer in counts]
-    means = {key: fmean(getattr(layer, key) for layer in layers) for key in ("entropy", "dropped")}
+    means = {key: fmean(getattr(layer, key) for layer in layers) for key in ("entropy", "unserved")}
     return {**means, "dead": sum(layer.dead for layer in layers)}
 
 
@@ -160,7 +160,7 @@ class Interruption(L.Callback):
 
 
 class ProgressBar(RichProgressBar):
-    """Lightning's Rich bar with the step time, beside quality and drop rate."""
+    """Lightning's Rich bar with the step time, beside quality and the share of tokens that capacity drops."""
 
     def __init__(self) -> None:
         super().__init__(refresh_rate=REFRESHES, leave=False)

@@ -154,9 +154,9 @@ def upcycled_is_dense(subject: Subject) -> Check:
 
 
 def at_start(subject: Subject) -> dict[str, float]:
-    """Return the shares of dropped tokens and dead experts of an untrained router, in training mode.
+    """Return the shares of tokens dropped under the training capacity, and of dead experts, of an untrained router.
 
-    On 16 groups of 196 tokens; the second forward counts, so that running statistics have begun.
+    In training mode, on 16 groups of 196 tokens; the second forward counts, so that running statistics have begun.
     """
     larger = Subject(subject.build, subject.num_experts, subject.slots_per_token, groups=16, tokens=196, dim=64)
     layer = larger.layer(sharp=0.0).train()
@@ -165,7 +165,7 @@ def at_start(subject: Subject) -> dict[str, float]:
         layer(larger.inputs())
     assert layer.routing is not None
     found = health(count(layer.routing))
-    return {"dropped": found.dropped, "dead": found.dead / larger.num_experts}
+    return {"dropped_under_capacity": found.unserved, "dead": found.dead / larger.num_experts}
 
 
 @cache

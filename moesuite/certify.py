@@ -92,7 +92,7 @@ def table(certificates: Sequence[Certificate]) -> Table:
         shown.add_column(heading, justify="center", no_wrap=True)
     for certificate in certificates:
         marks = [_mark(certificate.checks[name]) for name in COLUMNS]
-        shares = [f"{100 * certificate.at_initialisation[name]:.0f} %" for name in ("dropped", "dead")]
+        shares = [f"{100 * certificate.at_initialisation[name]:.0f} %" for name in ("dropped_under_capacity", "dead")]
         shown.add_row(certificate.router, *marks, *shares)
     return shown
 

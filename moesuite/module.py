@@ -108,8 +108,8 @@ class MoEModule(L.LightningModule):
         self.log_dict({"train/loss": self.last_loss, **values})
         counts = [count(layer.routing, layer.side.mask) for _, layer in moe_layers(self.model) if layer.routing]
         if counts:
-            dropped = torch.stack([c.dropped / c.tokens.clamp(min=1) for c in counts]).mean()
-            self.log("drop", dropped, prog_bar=True)
+            unserved = torch.stack([c.unserved / c.tokens.clamp(min=1) for c in counts]).mean()
+            self.log("dropped_under_capacity", unserved, prog_bar=True)
 
     def on_validation_epoch_start(self) -> None:
         """Forget the last evaluation."""
@@ -181,7 +181,7 @@ class MoEModule(L.LightningModule):
         if self.trainer.world_size > 1:
             self.examples = int(self._sum(torch.tensor(self.examples)))
             self.counts = {
-                name: Counts(*(self._sum(value) for value in (c.load, c.demand, c.dropped, c.tokens)))
+                name: Counts(*(self._sum(value) for value in (c.load, c.demand, c.unserved, c.tokens)))
                 for name, c in self.counts.items()
             }
 

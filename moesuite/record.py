@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -35,15 +35,34 @@ class Quality(Part):
 
 
 class LayerHealth(Part):
-    """Routing health of one MoE layer on the test split; see `moesuite.stats`."""
+    """Routing health of one MoE layer on the test split, in the evaluation that ranks; see `moesuite.stats`.
+
+    Attributes:
+        layer: name of the module.
+        load: share of the pairs that each expert processed.
+        unserved: share of the tokens that no expert served, in [0, 1].
+        dead: experts with less than 1 % of the uniform load.
+        entropy: of the load, over its largest possible value, in [0, 1].
+        pairs_per_token: experts that served a token, in the mean.
+        dropped_under_capacity: share of the tokens that no expert serves under the training capacity, in [0, 1];
+            None: the router has no capacity that evaluation lifts, so that there is only one evaluation.
+        refused_under_capacity: share of the pairs that the training capacity refuses, in [0, 1]; None as above.
+    """
 
     layer: str
     load: list[float]
-    dropped: float
-    refused: float
+    unserved: float
     dead: int
     entropy: float
     pairs_per_token: float
+    dropped_under_capacity: float | None = None
+    refused_under_capacity: float | None = None
+
+
+def dropped_under_capacity(health: Sequence[LayerHealth]) -> float | None:
+    """Return the mean share of tokens dropped under the training capacity; None where it is the only evaluation."""
+    shares = [layer.dropped_under_capacity for layer in health if layer.dropped_under_capacity is not None]
+    return sum(shares) / len(shares) if shares else None
 
 
 class Lookahead(Part):
@@ -66,7 +85,7 @@ class UpcycledLayer(Part):
         difference: largest absolute difference of an output, over all real tokens.
         served_difference: the same over tokens that an expert serves.
         scale: largest absolute output of the MLP.
-        unserved: share of the real tokens that no expert serves, in [0, 1]: dropped.
+        unserved: share of the real tokens that no expert serves, in [0, 1].
     """
 
     layer: str
@@ -89,7 +108,7 @@ class Sunk(Part):
 class CurvePoint(Part):
     """Quality on the validation split (test split where there is none) during training, and routing health there.
 
-    Health is the mean over MoE layers, of dead experts the sum; None for a dense model.
+    Health is the mean over MoE layers, of dead experts the sum, without capacity limit; None for a dense model.
     """
 
     step: int
@@ -98,7 +117,7 @@ class CurvePoint(Part):
     loss: float
     quality: float
     entropy: float | None = None
-    dropped: float | None = None
+    unserved: float | None = None
     dead: int | None = None
 
 

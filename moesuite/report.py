@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from moesuite.costs import Compute, Timing
-from moesuite.record import RunRecord
+from moesuite.record import RunRecord, dropped_under_capacity
 
 
 def show(record: RunRecord, path: Path) -> None:
@@ -49,10 +49,12 @@ def rows(record: RunRecord) -> list[tuple[str, str]]:
         lines.append(("energy, estimate", f"{1000 * record.energy.kwh:.3g} Wh ({record.energy.estimated_by})"))
     if record.health:
         count = len(record.health)
-        dropped = sum(layer.dropped for layer in record.health) / count
+        unserved = sum(layer.unserved for layer in record.health) / count
         experts, dead = sum(len(layer.load) for layer in record.health), sum(layer.dead for layer in record.health)
         entropy = sum(layer.entropy for layer in record.health) / count
-        text = f"{dropped:.1%} dropped, {dead}/{experts} dead, load entropy {entropy:.3f}"
+        text = f"{unserved:.1%} of the tokens unserved, {dead}/{experts} dead, load entropy {entropy:.3f}"
+        if (dropped := dropped_under_capacity(record.health)) is not None:
+            text += f"; {dropped:.1%} dropped under the training capacity"
         lines.append((f"routing, {count} layer{'s' * (count > 1)}", text))
     return lines
 

@@ -93,7 +93,7 @@ class SlotRouting:
         return self.load() if self.demanded is None else self.demanded
 
     def experts_per_token(self) -> Float[Tensor, "G T"]:
-        """Number of slots that read each token; 0: the token was dropped."""
+        """Number of slots that read each token; 0: the token is unserved."""
         groups = self.tokens.shape[0]
         counts = self.tokens.new_zeros(groups, self.num_tokens + 1)
         index = (self.tokens + 1).reshape(groups, -1)

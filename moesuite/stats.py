@@ -2,7 +2,7 @@
 
 Definitions:
     load      pairs that an expert processed (soft routing: the combine mass that it received)
-    dropped   a real token that no expert processed
+    unserved  a real token that no expert processed
     refused   share of the pairs that routers asked for and capacities refused
     dead      an expert with less than 1 % of the uniform load over everything that was counted
     entropy   of the load's distribution over experts, over ln E: 1 is uniform, 0 is one expert
@@ -26,14 +26,14 @@ class Counts:
 
     load: Tensor  # [E]
     demand: Tensor  # [E]
-    dropped: Tensor  # scalar
+    unserved: Tensor  # scalar
     tokens: Tensor  # scalar, without padding
 
     def __add__(self, other: Counts) -> Counts:
         return Counts(
             self.load + other.load,
             self.demand + other.demand,
-            self.dropped + other.dropped,
+            self.unserved + other.unserved,
             self.tokens + other.tokens,
         )
 
@@ -57,7 +57,7 @@ class Health:
     """What a layer's routing looked like; shares are in [0, 1]."""
 
     load: list[float]  # share of each expert
-    dropped: float
+    unserved: float
     refused: float
     dead: int
     entropy: float
@@ -79,7 +79,7 @@ def health(counts: Counts) -> Health:
     tokens = max(1, int(counts.tokens))
     return Health(
         load=[round(value, 6) for value in share.tolist()],
-        dropped=int(counts.dropped) / tokens,
+        unserved=int(counts.unserved) / tokens,
         refused=1 - float(load.sum()) / demand if demand > 0 else 0.0,
         dead=int((share < DEAD_BELOW * uniform).sum()),
         entropy=entropy,

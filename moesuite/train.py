@@ -40,7 +40,7 @@ from moesuite.record import (
     write_record,
     write_text,
 )
-from moesuite.stats import health
+from moesuite.stats import Counts, health
 from moesuite.surgery import limited_evaluation
 from moesuite.trainer import build_trainer
 
@@ -140,12 +140,13 @@ class Run:
 
     def evaluate(self) -> tuple[dict[str, Quality], dict[str, Quality], list[LayerHealth]]:
         """Return quality without limit, quality under the training capacity (routers that drop), and health."""
-        quality = self._test()
+        quality, ranked = self._test(), self.module.counts
         limited: dict[str, Quality] = {}
+        under_capacity: dict[str, Counts] = {}
         if any(layer.router.drops for _, layer in moe_layers(self.model)):
             with limited_evaluation(self.model):
-                limited = self._test()
-        layers = [LayerHealth(layer=name, **vars(health(counts))) for name, counts in self.module.counts.items()]
+                limited, under_capacity = self._test(), self.module.counts
+        layers = [layer_health(name, ranked[name], under_capacity.get(name)) for name in ranked]
         return quality, limited, layers
 
     def _test(self) -> dict[str, Quality]:
@@ -204,6 +205,22 @@ class Run:
             created=now(),
             **measured,
         )
+
+
+def layer_health(name: str, ranked: Counts, under_capacity: Counts | None) -> LayerHealth:
+    """Return the routing health of one layer.
+
+    Args:
+        name: of the layer.
+        ranked: counts of the evaluation that ranks, without capacity limit.
+        under_capacity: counts of the evaluation under the training capacity; None: there was none.
+    """
+    shares = vars(health(ranked))
+    del shares["refused"]  # nothing is, without a limit
+    if under_capacity is not None:
+        limited = health(under_capacity)
+        shares |= {"dropped_under_capacity": limited.unserved, "refused_under_capacity": limited.refused}
+    return LayerHealth(layer=name, **shares)
 
 
 def fit(config: RunConfig, command: str = "", watch: Watch | None = None) -> tuple[RunRecord, Path]:

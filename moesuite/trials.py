@@ -15,13 +15,13 @@ from moesuite.build import shared_task
 from moesuite.composition import varied
 from moesuite.errors import Pruned, RunFailed, UserError
 from moesuite.identity import identity
-from moesuite.record import RunRecord
+from moesuite.record import RunRecord, dropped_under_capacity
 from moesuite.space import Space
 from moesuite.train import fit
 from moesuite.workers import WORKER, alive, this_worker
 
 OBJECTIVES = {"quality": "of the last evaluation on the validation split", "flops": "GFLOP executed", "latency": "ms"}
-LIMITS = {"max_gflop": "gflop", "max_ms": "ms", "max_dropped": "dropped"}
+LIMITS = {"max_gflop": "gflop", "max_ms": "ms", "max_dropped": "dropped_under_capacity"}
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Search:
         study: its name; words: of every run; base: what they compose to.
         space: what is searched.
         objectives: quality, then maybe flops or latency.
-        limits: largest allowed GFLOP, ms and share of dropped tokens, by option.
+        limits: largest allowed GFLOP, ms and share of tokens dropped under the training capacity, by option.
     """
 
     study: str
@@ -103,10 +103,15 @@ def objective(record: RunRecord, name: str) -> float:
 
 
 def measured(record: RunRecord, name: str) -> float:
-    """Return GFLOP executed, ms of a batch, or the mean share of dropped tokens."""
+    """Return GFLOP executed, ms of a batch, or the mean share of tokens dropped under the training capacity.
+
+    A router without such a capacity leaves as many tokens without an expert in every evaluation.
+    """
     compute = record.compute
-    if name == "dropped":
-        return sum(layer.dropped for layer in record.health) / max(1, len(record.health))
+    if name == "dropped_under_capacity":
+        unserved = sum(layer.unserved for layer in record.health) / max(1, len(record.health))
+        dropped = dropped_under_capacity(record.health)
+        return unserved if dropped is None else dropped
     if compute is None or (name == "ms" and compute.latency is None):
         raise UserError(f"{name} of a run that was not measured; type measure=true")
     return compute.executed.total / 1e9 if name == "gflop" else 1000 * compute.latency.median  # type: ignore[union-attr]

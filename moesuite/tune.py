@@ -6,7 +6,8 @@ tune        a space: {spaces}, or the path of a YAML file; see moesuite/space.py
 tune.space.<option>=   log(a,b), float(a,b), int(a,b), choice(a,b,...) or auto: one parameter more, or instead
 trials      of each router [30]
 objective   quality | quality,flops | quality,latency [quality]
-max_gflop, max_ms, max_dropped   largest allowed GFLOP executed, ms of a batch, share of dropped tokens [none]
+max_gflop, max_ms, max_dropped   largest allowed GFLOP executed, ms of a batch, share of tokens
+                                dropped under the training capacity [none]
 pruner      median | hyperband | none; stops trials early by their quality on the validation split; one objective [none]
 winner      fresh seeds that the best trial's options are run with at the end, apart from the search [3]
 study       name [<task>_<router>_<tune>]; the same command goes on with it, in any number of processes

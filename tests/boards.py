@@ -74,7 +74,7 @@ def record_of(
     config["backbone"] = {**config["backbone"], "name": changes.get("backbone", "vit")}
     known: dict[str, Any] = {"contents": {}, "code": "c0de" * 16, "data_fingerprint": "sha256:da7a0000"}
     known |= {key: changes.pop(key) for key in list(changes) if key in known}
-    layer = {"layer": "blocks.1.mlp", "load": [0.5, 0.25, 0.25, 0.0], "dropped": 0.125, "refused": 0.1, "dead": 1}
+    layer = {"layer": "blocks.1.mlp", "load": [0.5, 0.25, 0.25, 0.0], "unserved": 0.125, "dead": 1}
     quality = {"top1": {"value": value, "direction": direction, "n": 360}}
     points = [(10, 0.5), (50, 0.8), (100, value)]
     values: dict[str, Any] = {
@@ -100,7 +100,7 @@ def record_of(
                 "loss": 1.0,
                 "quality": q,
                 "entropy": 0.9,
-                "dropped": 0.1,
+                "unserved": 0.1,
                 "dead": 0,
             }
             for s, q in points

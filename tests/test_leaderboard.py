@@ -171,7 +171,7 @@ def certificate(**options: object) -> Certificate:
     return Certificate(
         router="good", options=options, paper="", code="x", source="class Good: ...", num_experts=4,
         slots_per_token=1.0, random_in_training=False, claims_causal=False, checks=checks,
-        at_initialisation={"dropped": 0.0, "dead": 0.0},
+        at_initialisation={"dropped_under_capacity": 0.0, "dead": 0.0},
     )  # fmt: skip
 
 

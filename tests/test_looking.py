@@ -17,7 +17,7 @@ from moesuite.looking import _experts, _grid
 QUIET = ["measure=false", "logger=none", "trainer.enable_progress_bar=false"]
 
 
-def test_experts_come_by_weight_and_a_dropped_token_has_none() -> None:
+def test_experts_come_by_weight_and_an_unserved_token_has_none() -> None:
     weights = torch.tensor([[0.2, 0.0, 0.7], [0.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
     assert _experts(weights) == [[2, 0], [], [1]]
 

@@ -51,11 +51,11 @@ def test_ragged_as_dense_tensors() -> None:
 
 
 def test_health_of_slots() -> None:
-    # load 2 and 1 of 3: shares 2/3, 1/3; token 1 of 3 dropped; demand 4, refused 1/4
+    # load 2 and 1 of 3: shares 2/3, 1/3; token 1 of 3 unserved; demand 4, refused 1/4
     # entropy (2/3 ln 1.5 + 1/3 ln 3) / ln 2 = (0.27031 + 0.36620) / 0.69315 = 0.91830
     found = health(count(slot_routing()))
     assert found.load == pytest.approx([2 / 3, 1 / 3], abs=1e-6)
-    assert found.dropped == pytest.approx(1 / 3)
+    assert found.unserved == pytest.approx(1 / 3)
     assert found.refused == pytest.approx(0.25)
     assert found.dead == 0
     assert found.entropy == pytest.approx(0.91830, abs=1e-4)
@@ -65,7 +65,7 @@ def test_health_of_slots() -> None:
 def test_counts_add_up_and_ignore_padding() -> None:
     mask = torch.tensor([[True, False, True]])
     twice = count(slot_routing(), mask) + count(slot_routing())
-    assert int(twice.dropped) == 1 and int(twice.tokens) == 5
+    assert int(twice.unserved) == 1 and int(twice.tokens) == 5
     assert twice.load.tolist() == [4.0, 2.0]
 
 

@@ -89,6 +89,17 @@ def test_every_router_writes_a_whole_record(tmp_path: Path, router: str) -> None
     assert record.environment["torch"] == torch.__version__ and len(record.git_commit or "x" * 40) == 40
 
 
+def test_unserved_and_dropped_under_capacity_are_two_figures(tmp_path: Path) -> None:
+    """A quarter of a slot a token (16 tokens, 8 experts: capacity 1) serves at most 8 of 16 tokens, so drops >= 1/2;
+    without the limit each token has its expert. Expert choice has one evaluation only."""
+    limited = run(tmp_path, "router=token_choice", "slots_per_token=0.25").health[0]
+    assert limited.unserved == 0.0 and limited.pairs_per_token == 1.0
+    assert limited.dropped_under_capacity is not None and 0.5 <= limited.dropped_under_capacity < 1
+    assert limited.refused_under_capacity == pytest.approx(limited.dropped_under_capacity)
+    chosen = run(tmp_path, "router=expert_choice", "slots_per_token=0.25").health[0]
+    assert chosen.unserved >= 0.5 and chosen.dropped_under_capacity is None and chosen.refused_under_capacity is None
+
+
 def test_energy_is_an_estimate_where_it_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     record = run(tmp_path, "energy=true")
     assert record.energy is not None and record.energy.kwh > 0 and "codecarbon" in record.energy.estimated_by

@@ -5,7 +5,7 @@ Object.assign(moesuite, (() => {
   const SIDE = 224;  // of a picture on the page
 
   const tint = (expert) => expert < 10 ? colour(expert) : `hsl(${(expert * 137.5) % 360} 65% 48%)`;
-  const said = (experts) => experts.length ? `expert${experts.length > 1 ? "s" : ""} ${experts.join(", ")}` : "dropped";
+  const said = (experts) => experts.length ? `expert${experts.length > 1 ? "s" : ""} ${experts.join(", ")}` : "unserved";
 
   function tiles(layer, fill) {
     const cell = SIDE / layer.columns;
@@ -51,7 +51,7 @@ Object.assign(moesuite, (() => {
         ...(soft ? [el("h3", {}, "What the first slots read of the first image"), el("div", { class: "looks" }, slots(...soft))] : []));
     }
     place.append(el("h2", {}, "What the router looked at"),
-      el("p", {}, "Test examples, each token in the colour of the expert that served it with the largest weight; dark or plain: dropped. "),
+      el("p", {}, "Test examples, each token in the colour of the expert that served it with the largest weight; dark or plain: unserved. "),
       el("p", {}, el("label", {}, "Layer ", layerChoice), " ", el("label", {}, "Expert ", expertChoice)), shown,
       el("ul", { class: "legend" }, experts.slice(0, 64).map((expert) => el("li", {}, el("i", { style: `background:${tint(expert)}` }), `expert ${expert}`))));
     draw();

@@ -7,7 +7,7 @@ addEventListener("DOMContentLoaded", () => {
   if (!series(1).length) return;
   place.hidden = false;
   const charts = el("div", { class: "looks" });
-  for (const [label, at] of [["load entropy", 1], ["share dropped", 2], ["dead experts", 3]]) {
+  for (const [label, at] of [["load entropy", 1], ["share unserved", 2], ["dead experts", 3]]) {
     charts.append(el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": label }, lines(series(at), { xLabel: "share of the training, %", yLabel: label, label: `${label}, by share of the training`, small: true })));
   }
   place.lastElementChild.append(charts, legend(series(1)));

@@ -28,11 +28,11 @@ addEventListener("DOMContentLoaded", () => {
     section("Learning curve", el("p", {}, el("label", {}, "Against ", axis)), shown);
     draw();
     const health = record.curve.filter((p) => p.entropy !== null && p.entropy !== undefined);
-    if (health.length > 1) section("Routing health over training", el("div", { class: "looks" }, [["load entropy", "entropy"], ["share dropped", "dropped"], ["dead experts", "dead"]].map(([label, key]) => el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": label }, lines([{ name: label, kind: 1, points: health.map((p) => [p.step, p[key]]) }], { xLabel: "step", yLabel: label, label: `${label} by step, from ${figure(health[0][key])} to ${figure(health.at(-1)[key])}`, small: true })))));
+    if (health.length > 1) section("Routing health over training", el("div", { class: "looks" }, [["load entropy", "entropy"], ["share unserved", "unserved"], ["dead experts", "dead"]].map(([label, key]) => el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": label }, lines([{ name: label, kind: 1, points: health.map((p) => [p.step, p[key]]) }], { xLabel: "step", yLabel: label, label: `${label} by step, from ${figure(health[0][key])} to ${figure(health.at(-1)[key])}`, small: true })))));
   }
   if (record.health.length) {
     const bars = (load) => { const most = Math.max(...load); return el("svg", { viewBox: `0 0 ${load.length * 8} 40`, width: Math.min(load.length * 8, 512), height: 40, role: "img", "aria-label": "load by expert, in percent: " + load.map((share) => figure(100 * share, 2)).join(", ") }, load.map((share, i) => el("rect", { x: i * 8, y: 40 - 38 * share / most, width: 7, height: Math.max(1, 38 * share / most), fill: "#3b82d6" }, el("title", {}, `expert ${i}: ${figure(100 * share, 3)} %`)))); };
-    section("Routing health by layer", table("On the test split", ["layer", "load by expert", "entropy", "dropped", "refused", "dead", "experts per token"], record.health.map((layer) => [layer.layer, bars(layer.load), layer.entropy, layer.dropped, layer.refused, `${layer.dead} of ${layer.load.length}`, layer.pairs_per_token])));
+    section("Routing health by layer", table("On the test split", ["layer", "load by expert", "entropy", "unserved", "dead", "experts per token", "dropped under capacity", "refused under capacity"], record.health.map((layer) => [layer.layer, bars(layer.load), layer.entropy, layer.unserved, `${layer.dead} of ${layer.load.length}`, layer.pairs_per_token, layer.dropped_under_capacity, layer.refused_under_capacity])));
   }
   const found = json("looked"), shown = el("div");
   place.append(shown);
