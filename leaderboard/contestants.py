@@ -140,8 +140,6 @@ def _labels(runs: Sequence[Entry]) -> list[str]:
         found.append("uncommitted code")
     if any(entry.commit is None for entry in runs):
         found.append("code of no commit")
-    if len({entry.code for entry in runs}) > 1:
-        found.append("seeds of different code")
     found += [f"tuned by {study}" for study in sorted({entry.study for entry in runs if entry.study})]
     if len(runs) < FEW:
         found.append(f"{len(runs)} seed{'s' * (len(runs) > 1)}")

@@ -7,36 +7,14 @@ import json
 from statistics import fmean
 from typing import Any, Literal
 
+from moesuite.config import options_of
 from moesuite.costs import Compute, Part
-from moesuite.record import OUTSIDE, OUTSIDE_TRAINER, LayerHealth, RunRecord, Status, dropped_under_capacity
+from moesuite.record import LayerHealth, RunRecord, Status, dropped_under_capacity
+from moesuite.roles import Role
 
 POINTS = 24  # of a curve
-CONTESTANT = (
-    "router",
-    "num_experts",
-    "slots_per_token",
-    "eval_slots_per_token",
-    "layers",
-    "renormalise",
-    "decoder",
-    "tile_depth",
-    "upcycle",
-    "upcycle_state",
-    "init",
-)
 OF_DENSE = ("tile_depth", "upcycle", "upcycle_state", "init")  # what makes dense models differ
-SEEDS = {"seed", "router_seed"}
-ASIDE = {"allow_noncausal", "study", "trial"}  # what labels tell
-# options that say where and how data is read, not what; those of validation change no result either
-FREE = {
-    "task": {"source", "licence", "size", "recipe", "cache", "strict", "hub", "revision", "config", "name", "family"},
-    "backbone": {"seed"},
-    "data": {"seed", "workers", "eval_batch_size"},
-    "trainer": OUTSIDE_TRAINER
-    | {"accelerator", "val_check_interval", "check_val_every_n_epoch", "limit_val_batches", "num_sanity_val_steps"}
-    | {"profiler", "model_registry", "barebones", "inference_mode", "default_root_dir", "detect_anomaly"}
-    | {"enable_autolog_hparams"},
-}
+ROUTERS = ("router", "decoder")
 Facts = dict[str, Any]
 
 
@@ -182,30 +160,35 @@ def hardware_of(record: RunRecord) -> str:
 
 
 def setting_of(record: RunRecord) -> Facts:
-    """Return what contestants share: task options, backbone, optimizer, batch and budget, as flat names."""
-    found: Facts = {}
-    for key, value in record.config.items():
-        if key in CONTESTANT or key in SEEDS or key in OUTSIDE or key in ASIDE:
-            continue
-        options = value if isinstance(value, dict) else {"": value}
-        for name, option in options.items():
-            if option is not None and name not in FREE.get(key, ()):
-                found[f"{key}.{name}".rstrip(".")] = option
-    return found
+    """Return what contestants share: task options, backbone, optimizer, batch, budget and protocol, as flat names."""
+    setting: Facts = {
+        f"{name}.{option}".rstrip("."): value
+        for name, option, value, role in options_of(record.config)
+        if role.in_setting
+    }
+    protocol = record.protocol
+    setting |= {"protocol.engine": protocol.engine, "protocol.family": protocol.family}
+    return setting | {f"own.{name}": sha for name, sha in protocol.own.items() if name not in ROUTERS}
 
 
 def contestant_of(record: RunRecord) -> Facts:
     """Return what makes the contestant, by which it is told from others of its setting."""
-    config = {key: record.config.get(key) for key in CONTESTANT}
-    router = config.pop("router") or {"name": record.router}
-    if record.router == "dense":
-        config, router = {key: config[key] for key in OF_DENSE}, {"name": "dense"}
+    contestant: Facts = {"router": record.router, "protocol.router": record.protocol.router}
+    contestant |= {f"own.{name}": sha for name, sha in record.protocol.own.items() if name in ROUTERS}
+    for name, option, value, role in options_of(record.config):
+        if role is not Role.CONTESTANT or (record.router == "dense" and name not in OF_DENSE):
+            continue
+        if name == "router":
+            contestant |= {} if option == "name" else {f"router.{option}": value}
+        else:
+            contestant[name] = record.config[name]
     if "upcycle" in record.contents:  # another checkpoint for each seed
-        config["upcycle"] = "a dense run"
-    if config.get("init"):
-        config["init"] = record.contents.get("init")
-    options = {f"router.{key}" if key != "name" else "router": value for key, value in router.items()}
-    return {key: value for key, value in {**options, **config}.items() if value is not None}
+        contestant["upcycle"] = "a dense run"
+    if contestant.get("init"):
+        contestant["init"] = record.contents.get("init")
+    if record.protocol.decoder is not None:
+        contestant["protocol.decoder"] = record.protocol.decoder
+    return contestant
 
 
 def thinned(points: list[Any]) -> list[Any]:

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from moesuite.artifacts import Certificate, Looked, StudyRecord
 from moesuite.errors import UserError
 from moesuite.leaderboard.store import File, read
-from moesuite.record import SCHEMA, RunRecord, record_id
+from moesuite.record import RunRecord, parse_record, record_id
 
 FINGERPRINT = re.compile(r"[a-z0-9]+:[0-9a-zA-Z]{8,128}")
 LARGEST = 1e300  # of any number: sums of some must be finite too
@@ -44,7 +44,7 @@ def take(file: File) -> tuple[RunRecord, str]:
         raise UserError(f"cannot be read: {error.strerror or error}") from None
     except UnicodeDecodeError:
         raise UserError("is no text") from None
-    record = _parsed(text)
+    record = parse_record(text)
     if record.id != file.stem:
         raise UserError(f"its id is {record.id}; allowed: a file by the name of its id")
     values = record.model_dump()
@@ -57,38 +57,12 @@ def take(file: File) -> tuple[RunRecord, str]:
     return record, text
 
 
-def _parsed(text: str) -> RunRecord:
-    if not text.strip():
-        raise UserError("is empty")
-    try:
-        record = RunRecord.model_validate_json(text)
-        version, first = record.schema_version, None
-    except ValidationError as error:
-        version, first = _schema(text), error.errors()[0]
-    if isinstance(version, int) and version > SCHEMA:
-        raise UserError(f"of schema {version}, here up to {SCHEMA} is known; update moesuite")
-    if isinstance(version, int) and version < SCHEMA:
-        raise UserError(f"of schema {version}, which lacks what {SCHEMA} is checked by; run its command again")
-    if first is None:
-        return record
-    where = ".".join(str(part) for part in first["loc"])
-    raise UserError(f"not a run record of schema {SCHEMA}: {where}{': ' * bool(where)}{first['msg'].lower()}")
-
-
-def _schema(text: str) -> Any:
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    return found.get("schema_version") if isinstance(found, dict) else None
-
-
 def _check_origin(record: RunRecord) -> None:
     """Recompute the id, and look at what has to agree with the configuration, which the id is a hash of."""
     _check_names(record)
-    made = record_id(record.config, record.contents, record.code, record.data_fingerprint)
+    made = record_id(record.config, record.contents, record.protocol, record.data_fingerprint)
     if made != record.id:
-        raise UserError(f"its content hashes to {made}, not to its id: configuration, code or data were changed")
+        raise UserError(f"its content hashes to {made}, not to its id: configuration, protocol or data were changed")
     if not FINGERPRINT.fullmatch(record.data_fingerprint):
         raise UserError(f"its data fingerprint is {record.data_fingerprint!r}; allowed: <algorithm>:<digest>")
     known, task = KNOWN_DATA.get(record.task), record.config["task"]

@@ -1,10 +1,15 @@
-"""What makes two runs the same: configuration, code, data, and the content of the checkpoints that they start from."""
+"""What makes two runs the same: options that change what comes out, protocol, data, contents of checkpoints."""
 
 from __future__ import annotations
 
+import hashlib
+import inspect
 from dataclasses import dataclass
+from pathlib import Path
 
 from moesuite.config import RunConfig
+from moesuite.plugins import router_class, source_of
+from moesuite.protocol import ENGINE, Protocol
 from moesuite.provenance import code_version
 from moesuite.record import record_id
 from moesuite.task import Task
@@ -13,10 +18,17 @@ from moesuite.weights import content_of
 
 @dataclass(frozen=True)
 class Identity:
-    """The id of a run, the name of its record, and what it is the hash of beside configuration and data."""
+    """What a record says of where a run comes from, by the names of its fields.
+
+    Attributes:
+        id: name of the record, the hash of configuration, data, contents and protocol.
+        contents, protocol: of the checkpoints that it starts from; of what computes.
+        code: hash of the sources; provenance, and no part of the id.
+    """
 
     id: str
     contents: dict[str, str | None]
+    protocol: Protocol
     code: str
 
 
@@ -29,5 +41,23 @@ def identity(config: RunConfig, task: Task) -> Identity:
     contents = {"init": content_of(config.init)}
     if config.upcycles_run:
         contents["upcycle"] = content_of(config.upcycle, "upcycle")
+    protocol = protocol_of(config, task)
+    made_of = contents, protocol, task.fingerprint
     code = code_version(config.router["name"])
-    return Identity(record_id(config.model_dump(), contents, code, task.fingerprint), contents, code)
+    return Identity(record_id(config.model_dump(), *made_of), contents, protocol, code)
+
+
+def protocol_of(config: RunConfig, task: Task) -> Protocol:
+    """Return the versions that a run depends on."""
+    names = {"router": config.router["name"]}
+    if config.decoder and "name" in config.decoder:  # that it is missing is told by surgery
+        names["decoder"] = config.decoder["name"]
+    files = {option: source_of(name)[0] for option, name in names.items() if ":" in name} | dict(task.own_files)
+    if ":" in config.task["family"]:
+        files["task.family"] = Path(inspect.getfile(type(task)))
+    return Protocol(
+        engine=ENGINE,
+        family=task.protocol,
+        own={option: hashlib.sha256(files[option].read_bytes()).hexdigest() for option in sorted(files)},
+        **{option: router_class(name).protocol for option, name in names.items()},
+    )

@@ -1,7 +1,8 @@
 """RunRecord: one JSON file per run, written whole or not at all, never overwritten silently.
 
-`<records>/<task>/<router>/<id>.json`; the id is the hash of resolved configuration, code and data, so that the same
-run finds its own record. No torch here: the leaderboard reads records without it.
+`<records>/<task>/<router>/<id>.json`; the id is the hash of the options that change what comes out, of the protocol
+versions and of the data, so that the same run finds its own record. No torch here: the leaderboard reads records
+without it.
 """
 
 from __future__ import annotations
@@ -16,13 +17,12 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
+from moesuite.config import options_of
 from moesuite.costs import Compute, Energy, Part
 from moesuite.errors import UserError
+from moesuite.protocol import Protocol
 
-SCHEMA = 2
-# options that change how a run is shown or stored, not what comes out
-OUTSIDE = {"records", "force", "logger", "measure", "energy"}
-OUTSIDE_TRAINER = {"enable_progress_bar", "enable_model_summary", "enable_checkpointing", "log_every_n_steps"}
+SCHEMA = 3
 Status = Literal["ok", "failed", "interrupted", "pruned"]
 
 
@@ -125,9 +125,10 @@ class RunRecord(Part):
     """Everything that is known of one run.
 
     Attributes:
-        id: `record_id` of `config`, `contents`, `code` and `data_fingerprint`, all of which stand here.
+        id: `record_id` of `config`, `contents`, `protocol` and `data_fingerprint`, all of which stand here.
         contents: hashes of the checkpoints that `init` and `upcycle` name.
-        code: version of engine, task and router.
+        protocol: versions of engine, router and task family.
+        code: hash of the sources of engine, tasks and router; provenance, as `git_commit` and `environment` are.
     """
 
     schema_version: int = SCHEMA
@@ -144,6 +145,7 @@ class RunRecord(Part):
     seed: int
     config: dict[str, Any]
     contents: dict[str, str | None]
+    protocol: Protocol
     code: str
     command: str
     primary: str
@@ -165,19 +167,23 @@ class RunRecord(Part):
     created: str
 
 
-def record_id(config: dict[str, Any], contents: Mapping[str, str | None], code: str, data: str) -> str:
+def record_id(config: Mapping[str, Any], contents: Mapping[str, str | None], protocol: Protocol, data: str) -> str:
     """Return the 12-digit hash of what a run's outcome depends on.
 
     Args:
-        config: resolved configuration; options that change nothing do not count.
+        config: resolved configuration; what counts is said by the role of each option (`moesuite.roles`).
         contents: of the checkpoints that it names, by option: what is in them counts, not where they are.
-        code, data: version of the code and fingerprint of the data.
+        protocol: versions of what computes.
+        data: fingerprint of the data.
     """
-    values = {key: value for key, value in config.items() if key not in OUTSIDE}
-    for section, left_out in (("trainer", OUTSIDE_TRAINER), ("task", {"source"})):  # the fingerprint tells the data
-        if isinstance(options := values.get(section), dict):
-            values[section] = {key: value for key, value in options.items() if key not in left_out}
-    text = json.dumps([values | dict(contents), code, data], sort_keys=True, separators=(",", ":"))
+    values: dict[str, Any] = {}
+    for name, option, value, role in options_of(config):
+        if role.in_id and isinstance(config[name], dict):
+            values.setdefault(name, {})[option] = value
+        elif role.in_id:
+            values[name] = value
+    values |= {name: content for name, content in contents.items() if content is not None}
+    text = json.dumps([values, protocol.model_dump(exclude_defaults=True), data], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
@@ -217,11 +223,36 @@ def read_record(path: Path) -> RunRecord:
     """Read one record.
 
     Raises:
-        UserError: if it is not a record of this schema.
+        UserError: if it is not a record of this schema, and what to do with an older or newer one.
     """
     try:
-        return RunRecord.model_validate_json(path.read_text())
+        return parse_record(path.read_text())
+    except (UserError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: {error if isinstance(error, UserError) else 'is no text'}") from None
+
+
+def parse_record(text: str) -> RunRecord:
+    """Return the record that a text holds; see `read_record`."""
+    if not text.strip():
+        raise UserError("is empty")
+    try:
+        record = RunRecord.model_validate_json(text)
+        version, first = record.schema_version, None
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise UserError(f"{path}: not a run record of schema {SCHEMA}: {where}: {first['msg'].lower()}") from None
+        version, first = _version(text), error.errors()[0]
+    if isinstance(version, int) and version > SCHEMA:
+        raise UserError(f"of schema {version}, here up to {SCHEMA} is known; update moesuite")
+    if isinstance(version, int) and version < SCHEMA:
+        raise UserError(f"of schema {version}, which lacks what {SCHEMA} is checked by; run its command again")
+    if first is None:
+        return record
+    where = ".".join(str(part) for part in first["loc"])
+    raise UserError(f"not a run record of schema {SCHEMA}: {where}{': ' * bool(where)}{first['msg'].lower()}")
+
+
+def _version(text: str) -> Any:
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return values.get("schema_version") if isinstance(values, dict) else None

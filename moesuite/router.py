@@ -99,6 +99,7 @@ class Router(nn.Module, ABC):
 
     Attributes:
         paper: author, year and link of the work that describes it.
+        protocol: version of what it computes, raised by whoever changes that.
         causal: claims that no token's routing depends on a later token, in training too.
         drops: claims that a token can be refused for lack of capacity, so that evaluation is also done without limit.
         sized: its parameters depend on the number of tokens of a group, which the layer then has to know.
@@ -110,6 +111,7 @@ class Router(nn.Module, ABC):
     """
 
     paper: ClassVar[str] = ""
+    protocol: ClassVar[int] = 1
     drops: ClassVar[bool] = False
     sized: ClassVar[bool] = False
     adaptive: ClassVar[bool] = False

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
 from torch.utils.data import Dataset
@@ -40,22 +40,26 @@ class Task(ABC):
     Attributes:
         name: of the task on the command line.
         primary: the metric that ranks.
+        protocol: version of the family, raised by whoever changes data order, heads, losses or metrics.
         causal: whether outputs are predictions of later inputs, so that a router must not look ahead.
         causal_decoder: the same of the decoder's outputs alone, in an encoder-decoder.
         reads_routing: whether outputs in evaluation are the routers' weights instead of hidden states.
         lower_is_better: names of the other metrics that are better when smaller.
         fingerprint, description: of the data that was read; set by `prepare`.
+        own_files: the file of each class from outside the package that it uses, by the option that names it.
         unreadable: names of examples that could not be read and were left out.
     """
 
     name: str
     primary: Primary
+    protocol: ClassVar[int] = 1
     causal: bool = False
     causal_decoder: bool = False
     reads_routing: bool = False
     lower_is_better: frozenset[str] = frozenset()
     fingerprint: str
     description: str
+    own_files: Mapping[str, Path] = {}
     unreadable: list[str]
 
     def direction(self, metric: str) -> Literal["max", "min"]:

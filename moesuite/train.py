@@ -176,9 +176,7 @@ class Run:
         """Return the record of this run as it stands."""
         commit, dirty = git_state()
         return RunRecord(
-            id=self.identity.id,
-            contents=self.identity.contents,
-            code=self.identity.code,
+            **vars(self.identity),
             status=status,
             reason=reason,
             task=self.task.name,

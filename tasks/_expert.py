@@ -6,6 +6,7 @@ import hashlib
 import inspect
 from collections.abc import Callable, Sequence
 from functools import cache
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -68,13 +69,22 @@ def expert_of(name: str, plies: int) -> Expert:
     return found
 
 
+def file_of(name: str) -> dict[str, Path]:
+    """Return the file of an expert of your own, by the option that names it; nothing for the package's.
+
+    Raises:
+        UserError: for a name that leads to no file.
+    """
+    return {"task.expert": own_file("task.expert", name, EXAMPLE)[0]} if ":" in name else {}
+
+
 def version_of(name: str) -> str:
     """Return what tells an expert of your own from what it was before it was edited; of the others their name does.
 
     Raises:
         UserError: for a name that leads to no file.
     """
-    return hashlib.sha256(own_file("task.expert", name, EXAMPLE)[0].read_bytes()).hexdigest() if ":" in name else ""
+    return "".join(hashlib.sha256(path.read_bytes()).hexdigest() for path in file_of(name).values())
 
 
 def deepened(shallow: Sequence[float], deep: Sequence[float | None]) -> Scores:

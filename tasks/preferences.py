@@ -23,6 +23,7 @@ from torchmetrics import MetricCollection
 from moesuite.task import Batch, Primary, Source, Task, UserError, unknown
 from moesuite.tasks._choices import Agreement, Choice, Choices, Head, Loss, answers, training_loss
 from moesuite.tasks._dialogues import read_pairs
+from moesuite.tasks._expert import file_of
 from moesuite.tasks._gnubg_package import Package, opponents
 from moesuite.tasks._labels import labelled, read
 from moesuite.tasks._play import network, play
@@ -106,6 +107,7 @@ class Preferences(Task):
         self.recipe = Recipe(expert, positions, test_positions, train_plies, test_plies, random_moves, 0)
         self.play, self.games, self.tokenizer, self.length = list(play), games, tokenizer, length
         self.unreadable: list[str] = []
+        self.own_files = file_of(expert)
 
     def prepare(self) -> None:
         """Read or make the choices; see `Task.prepare`."""

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -12,8 +13,10 @@ from typing import Any
 
 from moesuite.artifacts import Example, LayerRouting, Looked, routing_path
 from moesuite.leaderboard.build import build
+from moesuite.protocol import Protocol
 from moesuite.record import RunRecord, record_id, record_path, write_record, write_text
 
+PROTOCOL = Protocol(engine=1, router=1, family=1)
 GOLDEN = Path(__file__).parent / "golden"
 PIXEL = (
     "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
@@ -72,14 +75,15 @@ def record_of(
     config = config_of(task, router, seed, family) | (config or {})
     config["task"] = {"name": task, **config["task"]}
     config["backbone"] = {**config["backbone"], "name": changes.get("backbone", "vit")}
-    known: dict[str, Any] = {"contents": {}, "code": "c0de" * 16, "data_fingerprint": "sha256:da7a0000"}
+    known: dict[str, Any] = {"contents": {}, "protocol": PROTOCOL, "data_fingerprint": "sha256:da7a0000"}
     known |= {key: changes.pop(key) for key in list(changes) if key in known}
     layer = {"layer": "blocks.1.mlp", "load": [0.5, 0.25, 0.25, 0.0], "unserved": 0.125, "dead": 1}
     quality = {"top1": {"value": value, "direction": direction, "n": 360}}
     points = [(10, 0.5), (50, 0.8), (100, value)]
     values: dict[str, Any] = {
-        "id": record_id(config, known["contents"], known["code"], known["data_fingerprint"]),
+        "id": record_id(config, known["contents"], known["protocol"], known["data_fingerprint"]),
         "status": "ok",
+        "code": "c0de" * 16,
         "task": task,
         "data_description": "d",
         "router": router,
@@ -181,6 +185,8 @@ def write_golden() -> None:
     with tempfile.TemporaryDirectory() as folder:
         put(Path(folder) / "runs", example())
         build([f"{folder}/runs"], Path(folder) / "site")
+        for stale in ("runs", "exports"):  # their names are ids
+            shutil.rmtree(GOLDEN / stale, ignore_errors=True)
         for name, text in golden_files(Path(folder) / "site").items():
             write_text(GOLDEN / name, text)
 

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moesuite.errors import UserError
+from moesuite.protocol import Protocol
 from moesuite.record import RunRecord, read_record, record_id, record_path, write_record
 
 MINIMAL = {
@@ -25,6 +26,7 @@ MINIMAL = {
     "seed": 0,
     "config": {"num_experts": 8},
     "contents": {},
+    "protocol": {"engine": 1, "router": 1, "family": 1},
     "code": "c0de",
     "command": "c",
     "primary": "top1",
@@ -33,6 +35,8 @@ MINIMAL = {
     "git_dirty": None,
     "created": "2026-01-01T00:00:00+00:00",
 }
+
+PROTOCOL = Protocol(engine=1, router=1, family=1)
 
 
 def record(**changes: object) -> RunRecord:
@@ -75,7 +79,7 @@ def test_not_a_record(tmp_path: Path) -> None:
     path = tmp_path / "t" / "r" / "x.json"
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps({"id": 1}))
-    with pytest.raises(UserError, match="not a run record of schema 2"):
+    with pytest.raises(UserError, match="not a run record of schema 3"):
         read_record(path)
 
 
@@ -90,10 +94,10 @@ json_values = st.recursive(
 @given(st.dictionaries(words, json_values, max_size=4))
 def test_identity_does_not_depend_on_key_order_and_on_everything_else(config: dict[str, object]) -> None:
     reordered = dict(reversed(list(config.items())))
-    assert record_id(config, {}, "code", "data") == record_id(reordered, {}, "code", "data")
-    assert record_id(config, {}, "code", "data") != record_id(config, {}, "code", "other")
+    assert record_id(config, {}, PROTOCOL, "data") == record_id(reordered, {}, PROTOCOL, "data")
+    assert record_id(config, {}, PROTOCOL, "data") != record_id(config, {}, PROTOCOL, "other")
     assert (
-        record_id(config, {}, "code", "data") != record_id({**config, "new": 1}, {}, "code", "data")
+        record_id(config, {}, PROTOCOL, "data") != record_id({**config, "new": 1}, {}, PROTOCOL, "data")
         or config.get("new") == 1
     )
 
@@ -101,8 +105,8 @@ def test_identity_does_not_depend_on_key_order_and_on_everything_else(config: di
 def test_identity_does_not_depend_on_what_changes_nothing() -> None:
     config = {"seed": 0, "records": "a", "task": {"name": "t", "source": "x"}, "trainer": {"log_every_n_steps": 5}}
     same = {"seed": 0, "records": "b", "task": {"name": "t", "source": "y"}, "trainer": {"log_every_n_steps": 9}}
-    assert record_id(config, {}, "c", "d") == record_id(same, {}, "c", "d")
-    assert record_id(config, {"init": "one"}, "c", "d") != record_id(config, {"init": "two"}, "c", "d")
+    assert record_id(config, {}, PROTOCOL, "d") == record_id(same, {}, PROTOCOL, "d")
+    assert record_id(config, {"init": "one"}, PROTOCOL, "d") != record_id(config, {"init": "two"}, PROTOCOL, "d")
 
 
 def test_records_are_read_without_torch() -> None:

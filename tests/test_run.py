@@ -476,4 +476,4 @@ def test_a_record_is_plain_json(tmp_path: Path) -> None:
     run(tmp_path)
     (path,) = (tmp_path / "runs").glob("*/*/*.json")
     values: dict[str, Any] = json.loads(path.read_text())
-    assert values["schema_version"] == 2 and values["config"]["router"]["k"] == 1
+    assert values["schema_version"] == 3 and values["config"]["router"]["k"] == 1

@@ -56,7 +56,7 @@ def copy(template: RunRecord, task: str, router: str, seed: int, setting: int, v
     config |= {"router": {"name": router}, "optim": {**template.config["optim"], "lr": 0.001 * (setting + 1)}}
     ranked = template.quality[template.primary].model_copy(update={"value": round(value, 6)})
     changes = {
-        "id": record_id(config, template.contents, template.code, template.data_fingerprint),
+        "id": record_id(config, template.contents, template.protocol, template.data_fingerprint),
         "task": task,
         "router": router,
         "seed": seed,
