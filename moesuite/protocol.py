@@ -1,13 +1,20 @@
-"""Protocol versions: which results may stand together. Raised by hand, by whoever changes what comes out.
+"""What makes runs the same: protocol versions, and the id that follows from them, options and data.
 
-One integer for the engine (here), one per router and one per task family (their class attribute `protocol`).
-`tests/test_protocol.py` fails when the end states of tiny runs change and no number does. Imports no torch.
+Protocol versions say which results may stand together; whoever changes what comes out raises them: one integer for the
+engine (here), one per router and one per task family (their class attribute `protocol`). `tests/test_protocol.py` fails
+when the end states of tiny runs change and no number does. Imports no torch.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
 from pydantic import Field
 
+from moesuite.config import options_of
 from moesuite.costs import Part
 
 ENGINE = 1  # everything but routers and task families: models, surgery, dispatch, training, data order, evaluation
@@ -28,3 +35,23 @@ class Protocol(Part):
     decoder: int | None = Field(None, ge=1)
     family: int = Field(ge=1)
     own: dict[str, str] = {}
+
+
+def record_id(config: Mapping[str, Any], contents: Mapping[str, str | None], protocol: Protocol, data: str) -> str:
+    """Return the 12-digit hash of what a run's outcome depends on.
+
+    Args:
+        config: resolved configuration; what counts is said by the role of each option (`moesuite.roles`).
+        contents: of the checkpoints that it names, by option: what is in them counts, not where they are.
+        protocol: versions of what computes.
+        data: fingerprint of the data.
+    """
+    values: dict[str, Any] = {}
+    for name, option, value, role in options_of(config):
+        if role.in_id and isinstance(config[name], dict):
+            values.setdefault(name, {})[option] = value
+        elif role.in_id:
+            values[name] = value
+    values |= {name: content for name, content in contents.items() if content is not None}
+    text = json.dumps([values, protocol.model_dump(exclude_defaults=True), data], sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

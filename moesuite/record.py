@@ -7,20 +7,19 @@ without it.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from moesuite.config import options_of
 from moesuite.costs import Compute, Energy, Part
 from moesuite.errors import UserError
-from moesuite.protocol import Protocol
+from moesuite.protocol import Protocol as Protocol
+from moesuite.protocol import record_id as record_id
 
 SCHEMA = 3
 Status = Literal["ok", "failed", "interrupted", "pruned"]
@@ -165,26 +164,6 @@ class RunRecord(Part):
     git_commit: str | None
     git_dirty: bool | None
     created: str
-
-
-def record_id(config: Mapping[str, Any], contents: Mapping[str, str | None], protocol: Protocol, data: str) -> str:
-    """Return the 12-digit hash of what a run's outcome depends on.
-
-    Args:
-        config: resolved configuration; what counts is said by the role of each option (`moesuite.roles`).
-        contents: of the checkpoints that it names, by option: what is in them counts, not where they are.
-        protocol: versions of what computes.
-        data: fingerprint of the data.
-    """
-    values: dict[str, Any] = {}
-    for name, option, value, role in options_of(config):
-        if role.in_id and isinstance(config[name], dict):
-            values.setdefault(name, {})[option] = value
-        elif role.in_id:
-            values[name] = value
-    values |= {name: content for name, content in contents.items() if content is not None}
-    text = json.dumps([values, protocol.model_dump(exclude_defaults=True), data], sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def record_path(records: str | Path, task: str, router: str, identity: str) -> Path:
