@@ -69,6 +69,7 @@ def sparse_transport(
     Liu, Puigcerver and Blondel, "Sparsity-constrained optimal transport" (2023), https://arxiv.org/abs/2209.15466,
     with L2 regularisation γ = 1: maximise Σ_i α_i·mass_i - Σ_j Ω*_j(α - cost_j) by Adam from α = 0, where the best
     plan of j for a given α is share_j times the k-sparse projection of (α - cost_j) / share_j onto the simplex.
+    Not in the paper: all `iterations` are done, where the official code stops early at a gradient norm of 1e-3.
 
     Args:
         costs: of moving i's mass to j; +inf entries are not allowed, use a large cost for padding.

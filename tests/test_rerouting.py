@@ -135,11 +135,58 @@ def test_usmoe_in_a_model_by_hand() -> None:
     assert all(row.pairs_per_token == 1.5 and row.difference > 0.01 * row.scale for row in rows)
 
 
-def test_usmoe_is_normalised_as_its_code_does_it() -> None:
-    for name, normalise in (("olmoe", False), ("mixtral", True), ("qwen3_moe", True)):
-        model, _ = reroute(build(name), "usmoe")
-        layer = next(layer for _, layer in moe_layers(model))
-        assert layer.router.normalise is normalise and not layer.renormalise, name
+def observed(model: Any) -> list[tuple[Tensor, Tensor]]:
+    """Return what the MoE layers of a model read for the batch, [2, 12, 32], and their combine weights, [2, 12, 8]."""
+    seen: dict[str, Tensor] = {}
+    handles = [
+        layer.register_forward_pre_hook(lambda _, args, name=name: seen.update({name: args[0].detach()}))
+        for name, layer in moe_layers(model)
+    ]
+    model(**batch(padding=0))
+    for handle in handles:
+        handle.remove()
+    return [(seen[name], layer.routing.dense()[1].sum(-1).detach()) for name, layer in moe_layers(model)]
+
+
+@pytest.mark.parametrize(("name", "normalised"), [("olmoe", False), ("mixtral", True), ("qwen3_moe", True)])
+def test_usmoe_selects_by_raw_scores_where_the_model_normalises(name: str, normalised: bool) -> None:
+    """By brute force over all 96 pairs: the best 24 of the raw scores, divided by the sum of their token's 8 scores."""
+    model = build(name)
+    gates = [layer.mlp.gate.weight.detach().clone() for layer in model.model.layers]
+    reroute(model, "usmoe")
+    divided_first_differs = False
+    for gate, (x, combine) in zip(gates, observed(model), strict=True):
+        logits = x @ gate.T
+        scores = logits.softmax(-1) / 2 + logits.sigmoid() / 8
+        sums = scores.sum(-1, keepdim=True)
+        for group in range(2):
+            best = {divmod(pair, 8) for pair in scores[group].flatten().argsort(descending=True)[:24].tolist()}
+            expected = torch.zeros(12, 8)
+            for token, expert in best:
+                divisor = sums[group, token] if normalised else 1.0
+                expected[token, expert] = scores[group, token, expert] / divisor
+            torch.testing.assert_close(combine[group], expected, atol=1e-5, rtol=1e-4)
+            other = (scores / sums)[group].flatten().argsort(descending=True)[:24].tolist()
+            divided_first_differs |= {divmod(pair, 8) for pair in other} != best
+    assert divided_first_differs  # so that this test can tell the two orders apart
+
+
+@pytest.mark.parametrize("router", ["token_choice", "expert_choice"])
+@pytest.mark.parametrize(("name", "normalised"), [("olmoe", False), ("mixtral", True), ("qwen3_moe", True)])
+def test_other_routers_divide_what_they_kept(name: str, normalised: bool, router: str) -> None:
+    """The selection is that of the softmax; where the model normalises, a token's kept weights sum to 1."""
+    model = build(name)
+    gates = [layer.mlp.gate.weight.detach().clone() for layer in model.model.layers]
+    reroute(model, router)
+    for gate, (x, combine) in zip(gates, observed(model), strict=True):
+        scores = (x @ gate.T).softmax(-1)
+        # 2 experts a token; or 2 · 12 / 8 = 3 tokens an expert
+        dim, count = (2, 2) if router == "token_choice" else (1, 3)
+        chosen = torch.zeros_like(scores).scatter(dim, scores.topk(count, dim=dim).indices, 1.0)
+        expected = scores * chosen
+        if normalised:
+            expected = expected / expected.sum(-1, keepdim=True).clamp(min=1e-20)
+        torch.testing.assert_close(combine, expected, atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["olmoe", "deepseek_v3"])
@@ -183,12 +230,21 @@ def test_a_rerouted_model_trains_and_is_accounted() -> None:
     assert found.parameters_total - found.parameters_active == 2 * 6 * 3 * 24 * 32
 
 
-def test_the_number_of_pairs_of_the_loss_free_router_follows_its_bias() -> None:
+def test_the_choices_of_the_loss_free_router_follow_the_models_bias() -> None:
+    """Top-2 of σ(z) + b with the trained bias; gates σ(z) of the chosen, divided by their sum."""
     model = build("deepseek_v3")
-    bias = model.model.layers[1].mlp.gate.e_score_correction_bias.clone()
+    gates = [layer.mlp.gate for layer in model.model.layers[1:]]
+    learned = [(gate.weight.detach().clone(), gate.e_score_correction_bias.clone()) for gate in gates]
     reroute(model, "loss_free")
-    layer = next(layer for _, layer in moe_layers(model))
-    assert torch.equal(layer.router.bias, bias)
+    without_bias_differs = False
+    for (gate, bias), (x, combine) in zip(learned, observed(model), strict=True):
+        scores = (x @ gate.T).sigmoid()
+        indices = (scores + bias).topk(2, dim=-1).indices
+        weights = scores.gather(-1, indices)
+        expected = torch.zeros_like(scores).scatter(-1, indices, weights / weights.sum(-1, keepdim=True))
+        torch.testing.assert_close(combine, expected, atol=1e-5, rtol=1e-4)
+        without_bias_differs |= not torch.equal(indices, scores.topk(2, dim=-1).indices)
+    assert without_bias_differs
 
 
 @pytest.mark.parametrize("router", ["soft", "cosine", "noisy_topk", "dense"])
@@ -279,14 +335,24 @@ def test_in_runs_the_model_says_what_was_not_typed(tmp_path: Path) -> None:
     ]
     words += ["backbone.tokenizer=byte", "task.length=64"]
 
-    def layers(*more: str) -> list[Any]:
+    def weights(*more: str) -> list[tuple[Tensor, Tensor]]:
+        """Return raw scores and combine weights of each layer, [2, 12, 8]."""
         config = compose(*words, *more)
         built = build_models(config, build_task(config.task), None)
         assert {parameter.dtype for parameter in built.model.parameters()} == {torch.float32}
-        return [layer for _, layer in moe_layers(built.model)]
+        model = built.model.eval()
+        gates = [layer.router.gate.weight.detach() for _, layer in moe_layers(model)]
+        return [(x @ gate.T, combine) for gate, (x, combine) in zip(gates, observed(model), strict=True)]
 
-    assert all(layer.router.normalise and layer.router.spec.slots_per_token == 2 for layer in layers("router=usmoe"))
-    assert all(layer.router.k == 2 and layer.renormalise for layer in layers("router=token_choice"))
-    assert all(layer.router.k == 3 for layer in layers("router=token_choice", "router.k=3", "slots_per_token=3"))
+    for logits, combine in weights("router=usmoe"):  # the best 2 · 12 pairs of a sequence, over the sum of all scores
+        scores = logits.softmax(-1) / 2 + logits.sigmoid() / 8
+        assert (combine > 0).sum(dim=(1, 2)).tolist() == [24, 24]
+        shares = (scores / scores.sum(-1, keepdim=True))[combine > 0]
+        torch.testing.assert_close(combine[combine > 0], shares, atol=1e-5, rtol=1e-4)
+    for k, more in ((2, []), (3, ["router.k=3", "slots_per_token=3"])):
+        for logits, combine in weights("router=token_choice", *more):
+            values, indices = logits.topk(k, dim=-1)
+            expected = torch.zeros_like(logits).scatter(-1, indices, values.softmax(dim=-1))
+            torch.testing.assert_close(combine, expected, atol=1e-5, rtol=1e-4)
     with pytest.raises(UserError, match="tile_depth=2: backbone=hf:.* is a mixture of experts"):
-        layers("router=usmoe", "tile_depth=2")
+        weights("router=usmoe", "tile_depth=2")

@@ -35,6 +35,7 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("sparsity_constrained_token_choice", {"k": 2}),
     ("usmoe", {"alpha": 0.0}),
     ("usmoe", {"alpha": 1.0}),
+    ("usmoe", {"alpha": 1.0, "normalise": True}),
     ("soft", {"dispatch": "uniform"}),
     ("soft", {"combine": "uniform"}),
     ("soft", {"dispatch": "uniform", "combine": "uniform"}),

@@ -14,7 +14,7 @@ import torch
 import transformers
 from torch import Tensor, nn
 
-from moesuite import DenseMLP, RaggedRouting, SlotRouting, UserError, compose, fit, upcycle
+from moesuite import DenseMLP, RaggedRouting, SlotRouting, UserError, compose, fit, load_moe, upcycle
 from moesuite.candidates import candidates
 from moesuite.example import random_example
 from moesuite.moe import moe_layers
@@ -100,9 +100,18 @@ def test_what_is_dropped_stands_in_the_receipt() -> None:
     assert "blocks.1.mlp" in text and "% unserved" in text and f"{receipt.parameters_before:,} -> " in text
 
 
+def sums_of_combine_weights(model: nn.Module, example: Any) -> Tensor:
+    """Return what the combine weights of each served token of each layer sum to."""
+    model.eval()(**example) if isinstance(example, dict) else model.eval()(example)
+    sums = [layer.routing.dense()[1].sum(dim=(2, 3)) for _, layer in moe_layers(model)]
+    return torch.cat([value[value > 0] for value in sums])
+
+
 def test_images_are_renormalised_and_language_is_not() -> None:
-    assert all(layer.renormalise for _, layer in moe_layers(upcycle(build("vit"), num_experts=2)[0]))
-    assert not any(layer.renormalise for _, layer in moe_layers(upcycle(build("gpt2"), num_experts=2)[0]))
+    vit, gpt2 = (upcycle(build(name), num_experts=2, slots_per_token=1.0)[0] for name in ("vit", "gpt2"))
+    images, language = (sums_of_combine_weights(model, random_example(model)) for model in (vit, gpt2))
+    torch.testing.assert_close(images, torch.ones_like(images))
+    assert language.min() < 0.6  # the one gate of a token that one expert took, about 1/2
 
 
 def test_what_stays_is_named_with_the_reason() -> None:
@@ -135,7 +144,11 @@ def test_modes_and_dropout_of_the_original_are_kept() -> None:
     model, _ = upcycle(dense, num_experts=2)
     ((_, layer),) = moe_layers(model)
     assert model.training and layer.training and layer.routing is None
-    assert isinstance(layer.experts.drop1, nn.Dropout) and layer.experts.drop1.p == 0.25
+    tokens = torch.rand(2, 400, 32)
+    first, second = layer.experts(tokens), layer.experts(tokens)
+    # after the first dropout the hidden values are mixed, the second one acts on the output: 1/4 of it is 0
+    assert (first == 0).float().mean().item() == pytest.approx(0.25, abs=0.02) and not torch.equal(first, second)
+    assert torch.equal(layer.eval().experts(tokens), layer.experts(tokens))
 
 
 def test_renormalised_weights_by_hand() -> None:
@@ -156,10 +169,15 @@ def test_every_router_starts_where_its_weights_allow(router: str) -> None:
 
 
 def test_a_run_with_renormalised_weights(tmp_path: Path) -> None:
-    """Trained and accounted, with slots and without limit."""
-    words = ["renormalise=true", "slots_per_token=2", "trainer.max_steps=2", "measure=false", "logger=none"]
-    record, _ = fit(compose("router=token_choice", *words, "trainer.enable_progress_bar=false", f"records={tmp_path}"))
-    assert record.status == "ok" and record.config["renormalise"] is True
+    """Trained and accounted, with slots and without limit: the trained weights of a token sum to 1, or to its gates."""
+    words = ["slots_per_token=2", "trainer.max_steps=2", "measure=false", "logger=none"]
+    words += ["router=token_choice", "router.k=2", "trainer.enable_progress_bar=false", f"records={tmp_path}"]
+    for renormalise in (True, False):
+        record, path = fit(compose(*words, f"renormalise={str(renormalise).lower()}"))
+        assert record.status == "ok"
+        model = load_moe(path.with_suffix("") / "last.ckpt")
+        sums = sums_of_combine_weights(model, torch.randn(2, 1, 8, 8))
+        assert bool(((sums - 1).abs() < 1e-5).all()) is renormalise
 
 
 class FeedForward(nn.Module):

@@ -3,6 +3,7 @@
 Liu et al., "Routers in Vision Mixture of Experts: An Empirical Study" (2024), https://arxiv.org/abs/2401.15969,
 section 3: cost -softmax(logits), marginals 1 per token and T/E per expert, k = capacity, 20 steps of Adam on the
 semi-dual; the combine weight is softmax(logits). A slot whose mass in the plan is 0 stays empty. Not causal.
+Not in the paper: no early stop, where the official code ends at a gradient norm of 1e-3.
 """
 
 from __future__ import annotations

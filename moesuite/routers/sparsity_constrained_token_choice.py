@@ -3,6 +3,7 @@
 The transpose of `sparsity_constrained_expert_choice`: Liu et al., "Routers in Vision Mixture of Experts" (2024),
 https://arxiv.org/abs/2401.15969, section 3, with k = K entries per token and a potential per expert.
 The plan sees the whole group: not causal.
+Not in the paper: no early stop, where the official code ends at a gradient norm of 1e-3.
 """
 
 from __future__ import annotations

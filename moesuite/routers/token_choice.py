@@ -4,6 +4,7 @@ Riquelme et al., "Scaling Vision with Sparse Mixture of Experts" (2021), https:/
 softmax(x W_g)_k · Expert_k(x), section 2; slots are given to all first choices before any second choice, by token
 order or, with batch-prioritised routing, by the tokens' top gate (section 4). The combine weight is the raw gate:
 neither top-K nor a refusal renormalises it. Ties go to the lower index.
+The balance loss is pooled over the batch, and of the logits without `noise`.
 Not in the paper: capacity is the exact ceiling (theirs rounds up to a multiple of 4), and groups are single images.
 """
 
@@ -44,7 +45,8 @@ class TokenChoice(Router):
             k: experts per token, in [1, E].
             batch_priority: serve tokens by their top gate instead of by their order.
             noise: standard deviation of the Gaussian noise on training logits, in units of 1/E, >= 0.
-            balance_weight: weight of the balance loss, >= 0.
+            balance_weight: weight of the balance loss, >= 0; its gates are those of the logits without noise, its
+                choices those with it.
             z_weight: weight of the z loss, >= 0.
 
         Raises:

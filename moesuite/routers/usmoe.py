@@ -4,6 +4,8 @@ Do, Le and Tran, "Sparse Mixture of Experts as Unified Competitive Learning" (20
 s = (1 - α)·softmax over experts of z + α·2σ(z)/E with z = x W_g; of a sequence's T·E scores the round(T·budget)
 largest are kept, and y_t = Σ over the kept of s·Expert_e(x_t). No capacity, no auxiliary loss; a token has 0 to E
 experts, and the budget (`slots_per_token`) may be fractional. Every pair competes with later ones: not causal.
+With `normalise`, as in the official code, the raw scores still decide: it divides the weights of the kept pairs, and
+so never changes which pairs are kept.
 Not in the paper: padding neither competes nor counts (the official code lets it do both), and sequences never compete
 with each other (its language models pool the batch).
 """
@@ -31,8 +33,8 @@ class USMoE(Router):
         Args:
             spec: the layer.
             alpha: share α of the expert-choice score, in [0, 1].
-            normalise: divide a token's scores by their sum over all experts, as the official code does in models that
-                normalise their top-K weights.
+            normalise: divide the weights of the kept pairs by the sum of their token's scores over all experts, as the
+                official code does in models that normalise their top-K weights.
         """
         super().__init__(spec)
         self.alpha, self.normalise = alpha, normalise
@@ -43,11 +45,10 @@ class USMoE(Router):
         num_experts, budget = self.spec.num_experts, self.slots_per_token or 0.0
         logits = self.gate(x)  # [G, T, E]
         scores = (1 - self.alpha) * logits.softmax(dim=-1) + self.alpha * 2 * logits.sigmoid() / num_experts
+        ranked = scores if mask is None else scores.masked_fill(~mask[..., None], -1.0)
+        weights, kept = top(ranked.flatten(1), max(1, round(length * budget)))  # [G, n]
         if self.normalise:
-            scores = scores / scores.sum(dim=-1, keepdim=True)
-        if mask is not None:
-            scores = scores.masked_fill(~mask[..., None], -1.0)
-        weights, kept = top(scores.flatten(1), max(1, round(length * budget)))  # [G, n]
+            weights = weights / scores.sum(dim=-1).gather(1, kept // num_experts).clamp(min=1e-20)
         tokens = kept // num_experts + torch.arange(groups, device=x.device)[:, None] * length
         experts = kept % num_experts
         if mask is None:
