@@ -20,6 +20,7 @@ from moesuite.costs import Compute, Energy, Part
 from moesuite.errors import UserError
 from moesuite.protocol import Protocol as Protocol
 from moesuite.protocol import record_id as record_id
+from moesuite.metrics import MetricSpec
 
 SCHEMA = 3
 Status = Literal["ok", "failed", "interrupted", "pruned"]
@@ -128,6 +129,8 @@ class RunRecord(Part):
         contents: hashes of the checkpoints that `init` and `upcycle` name.
         protocol: versions of engine, router and task family.
         code: hash of the sources of engine, tasks and router; provenance, as `git_commit` and `environment` are.
+        metrics: declaration of each metric of `quality`, as its task family makes it.
+        splits: examples of each split of known length; of "test", those that are scored.
     """
 
     schema_version: int = SCHEMA
@@ -148,6 +151,8 @@ class RunRecord(Part):
     code: str
     command: str
     primary: str
+    metrics: dict[str, MetricSpec] = {}
+    splits: dict[str, int] = {}
     quality: dict[str, Quality] = {}
     limited_quality: dict[str, Quality] = {}
     compute: Compute | None = None

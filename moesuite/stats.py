@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from moesuite.record import LayerHealth
 from moesuite.routing import Routing, SoftRouting
 
 DEAD_BELOW = 0.01
@@ -85,3 +86,19 @@ def health(counts: Counts) -> Health:
         entropy=entropy,
         pairs_per_token=float(load.sum()) / tokens,
     )
+
+
+def layer_health(name: str, ranked: Counts, under_capacity: Counts | None) -> LayerHealth:
+    """Return the routing health of one layer.
+
+    Args:
+        name: of the layer.
+        ranked: counts of the evaluation that ranks, without capacity limit.
+        under_capacity: counts of the evaluation under the training capacity; None: there was none.
+    """
+    shares = vars(health(ranked))
+    del shares["refused"]  # nothing is, without a limit
+    if under_capacity is not None:
+        limited = health(under_capacity)
+        shares |= {"dropped_under_capacity": limited.unserved, "refused_under_capacity": limited.refused}
+    return LayerHealth(layer=name, **shares)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence, Sized
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from torchmetrics import MetricCollection
 
 from moesuite.errors import UserError as UserError
 from moesuite.errors import unknown as unknown
+from moesuite.metrics import MetricSpec as MetricSpec
 from moesuite.own import own_class as own_class
 from moesuite.own import own_file as own_file
 from moesuite.record import Lookahead as Lookahead
@@ -23,15 +24,8 @@ from moesuite.source import load_source as load_source
 
 Batch = Mapping[str, Any]
 Predict = Callable[[Batch], Any]  # batch -> output of the model in evaluation
+ROLES: tuple[Literal["train", "val", "test"], ...] = ("train", "val", "test")
 Key = int | tuple[int, int]  # an example's index; in training with the seed of its augmentation
-
-
-@dataclass(frozen=True)
-class Primary:
-    """The metric that a task is ranked by."""
-
-    name: str
-    direction: Literal["max", "min"]
 
 
 class Task(ABC):
@@ -41,32 +35,37 @@ class Task(ABC):
         name: of the task on the command line.
         primary: the metric that ranks.
         protocol: version of the family, raised by whoever changes data order, heads, losses or metrics.
+        specs: the other metrics that it may report. One that is not declared is better when larger, without bounds.
         causal: whether outputs are predictions of later inputs, so that a router must not look ahead.
         causal_decoder: the same of the decoder's outputs alone, in an encoder-decoder.
         reads_routing: whether outputs in evaluation are the routers' weights instead of hidden states.
-        lower_is_better: names of the other metrics that are better when smaller.
         fingerprint, description: of the data that was read; set by `prepare`.
         own_files: the file of each class from outside the package that it uses, by the option that names it.
         unreadable: names of examples that could not be read and were left out.
     """
 
     name: str
-    primary: Primary
+    primary: MetricSpec
     protocol: ClassVar[int] = 1
+    specs: Mapping[str, MetricSpec] = MappingProxyType({})
     causal: bool = False
     causal_decoder: bool = False
     reads_routing: bool = False
-    lower_is_better: frozenset[str] = frozenset()
     fingerprint: str
     description: str
     own_files: Mapping[str, Path] = {}
     unreadable: list[str]
 
-    def direction(self, metric: str) -> Literal["max", "min"]:
-        """Return whether a metric is better when larger or when smaller."""
+    def spec(self, metric: str) -> MetricSpec:
+        """Return the declaration of a metric: direction and range."""
         if metric == self.primary.name:
-            return self.primary.direction
-        return "min" if metric in self.lower_is_better else "max"
+            return self.primary
+        return self.specs.get(metric) or MetricSpec(name=metric, direction="max")
+
+    def split_sizes(self) -> dict[str, int]:
+        """Return the number of examples of each split whose length is known; of "test", of those that are scored."""
+        splits: dict[str, Any] = {role: self.dataset(role) for role in ROLES}
+        return {role: len(data) for role, data in splits.items() if isinstance(data, Sized)}
 
     @abstractmethod
     def prepare(self) -> None:

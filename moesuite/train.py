@@ -30,7 +30,6 @@ from moesuite.optim import check_schedule
 from moesuite.plugins import router_class
 from moesuite.provenance import environment, git_state, now
 from moesuite.record import (
-    LayerHealth,
     Lookahead,
     Quality,
     RunRecord,
@@ -40,7 +39,7 @@ from moesuite.record import (
     write_record,
     write_text,
 )
-from moesuite.stats import Counts, health
+from moesuite.stats import Counts, layer_health
 from moesuite.surgery import limited_evaluation
 from moesuite.trainer import build_trainer
 
@@ -138,16 +137,16 @@ class Run:
                 write_text(routing_path(self.path), Looked(id=record.id, examples=examples).model_dump_json() + "\n")
             write_record(self.path, record, overwrite=self.config.force)
 
-    def evaluate(self) -> tuple[dict[str, Quality], dict[str, Quality], list[LayerHealth]]:
-        """Return quality without limit, quality under the training capacity (routers that drop), and health."""
+    def evaluate(self) -> dict[str, Any]:
+        """Return quality without limit, and under the training capacity (routers that drop), and health, by field."""
         quality, ranked = self._test(), self.module.counts
-        limited: dict[str, Quality] = {}
-        under_capacity: dict[str, Counts] = {}
+        limited, under_capacity = dict[str, Quality](), dict[str, Counts]()
         if any(layer.router.drops for _, layer in moe_layers(self.model)):
             with limited_evaluation(self.model):
                 limited, under_capacity = self._test(), self.module.counts
         layers = [layer_health(name, ranked[name], under_capacity.get(name)) for name in ranked]
-        return quality, limited, layers
+        specs = {name: self.task.spec(name) for name in quality}
+        return {"quality": quality, "limited_quality": limited, "metrics": specs, "health": layers}
 
     def _test(self) -> dict[str, Quality]:
         rank, world = self.trainer.global_rank, self.trainer.world_size
@@ -157,7 +156,7 @@ class Run:
             results = self.module.results | self.task.beyond(self.model)
         return {
             name: Quality(
-                value=value, direction=self.task.direction(name), n=self.task.examples(name, self.module.examples)
+                value=value, direction=self.task.spec(name).direction, n=self.task.examples(name, self.module.examples)
             )
             for name, value in results.items()
         }
@@ -190,6 +189,7 @@ class Run:
             config=self.config.model_dump(),
             command=self.command,
             primary=self.task.primary.name,
+            splits=self.task.split_sizes(),
             sunk=None if self.handover is None else self.handover.sunk,
             upcycled=self.built.receipt,
             curve=self.curve.points,
@@ -203,22 +203,6 @@ class Run:
             created=now(),
             **measured,
         )
-
-
-def layer_health(name: str, ranked: Counts, under_capacity: Counts | None) -> LayerHealth:
-    """Return the routing health of one layer.
-
-    Args:
-        name: of the layer.
-        ranked: counts of the evaluation that ranks, without capacity limit.
-        under_capacity: counts of the evaluation under the training capacity; None: there was none.
-    """
-    shares = vars(health(ranked))
-    del shares["refused"]  # nothing is, without a limit
-    if under_capacity is not None:
-        limited = health(under_capacity)
-        shares |= {"dropped_under_capacity": limited.unserved, "refused_under_capacity": limited.refused}
-    return LayerHealth(layer=name, **shares)
 
 
 def fit(config: RunConfig, command: str = "", watch: Watch | None = None) -> tuple[RunRecord, Path]:
@@ -247,7 +231,7 @@ def fit(config: RunConfig, command: str = "", watch: Watch | None = None) -> tup
     context = run.trainer.precision_plugin.forward_context
     try:
         run.train()
-        quality, limited, layers = run.evaluate()
+        evaluated = run.evaluate()
         lookahead, examples = run.lookahead(), run.look()
         compute = measure(run.model, run.dense, run.task, run.example, config, run.expected, run.step, context)
     except KeyboardInterrupt:
@@ -259,7 +243,6 @@ def fit(config: RunConfig, command: str = "", watch: Watch | None = None) -> tup
     except (RunFailed, UserError) as error:  # an image that turns out unreadable is found only now
         run.save(run.record("failed", str(error)), [])
         raise
-    found: dict[str, Any] = {"quality": quality, "limited_quality": limited, "compute": compute, "health": layers}
-    record = run.record("ok", lookahead=lookahead, **found)
+    record = run.record("ok", lookahead=lookahead, compute=compute, **evaluated)
     run.save(record, examples)
     return record, run.path

@@ -23,19 +23,14 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 from torchmetrics import MetricCollection
 
-from moesuite.task import Batch, Predict, Primary, Task, UserError
+from moesuite.metrics import EMBEDDINGS, OF_KIND, MetricSpec
+from moesuite.task import Batch, Predict, Task, UserError
 from moesuite.tasks import _scores
 from moesuite.tasks._mteb import Mteb
 from moesuite.tasks._pairs import Example, Reading, read_labelled, read_scored, read_search
 from moesuite.tasks._pooling import Examples, Ids, Pooling, Sample, TextEncoder, padded, pool, text_encoder
 
 Kind = Literal["search", "similarity", "classification", "mteb"]
-PRIMARY = {
-    "search": f"ndcg@{_scores.CUTOFF}",
-    "similarity": "spearman",
-    "classification": "accuracy",
-    "mteb": "main_score",
-}
 
 
 class Embeddings(Task):
@@ -84,7 +79,7 @@ class Embeddings(Task):
         self.names = [names] if isinstance(names, str) else list(names or [])
         self.tokenizer, self.length, self.prompt, self.close = tokenizer, length, prompt, close
         self.pooling, self.temperature, self.reads_routing = pooling, temperature, representation == "routing"
-        self.primary = Primary(PRIMARY[kind], "max")
+        self.primary, self.specs = EMBEDDINGS[OF_KIND[kind]], EMBEDDINGS
         self.unreadable: list[str] = []
         self._datasets: dict[str, Examples] = {}
         self._mteb = Mteb(self.names, source) if kind == "mteb" else None
@@ -97,7 +92,7 @@ class Embeddings(Task):
         self.fingerprint, self.description = reading.fingerprint, reading.description
         if self.kind == "search":
             control = _scores.bm25(*zip(*(example.texts for example in reading.roles["test"]), strict=True))
-            self.description += f"; control: BM25 has {PRIMARY['search']} {control:.4f}"
+            self.description += f"; control: BM25 has {self.primary.name} {control:.4f}"
         for role, examples in reading.roles.items():
             if role != "train":  # texts of similar length stand together: little padding
                 examples = sorted(examples, key=lambda example: max(map(len, example.texts)))
@@ -212,6 +207,17 @@ class Embeddings(Task):
     def size(self, batch: Batch) -> int:
         """Return the number of examples."""
         return len(batch["target"])
+
+    def spec(self, metric: str) -> MetricSpec:
+        """Return the declaration of a metric: of one data set, that of the metric that ranks, by the set's name."""
+        return self.specs.get(metric) or self.primary.model_copy(update={"name": metric})
+
+    def split_sizes(self) -> dict[str, int]:
+        """Return the number of examples of each split; of mteb's tasks none, for it counts texts."""
+        if self._mteb is not None:
+            return {}
+        test = sum(example.scored for example in self._reading.roles["test"])
+        return {**super().split_sizes(), "test": test}
 
     def examples(self, metric: str, total: int) -> int:
         """Return the number of examples behind a metric: of one data set, its own."""

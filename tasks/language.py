@@ -20,7 +20,8 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 from torchmetrics import Metric, MetricCollection
 
-from moesuite.task import Batch, Lookahead, Predict, Primary, Source, Task, UserError, load_source
+from moesuite.metrics import LANGUAGE
+from moesuite.task import Batch, Lookahead, Predict, Source, Task, UserError, load_source
 from moesuite.tasks._packed import Packed, Sample, Sliding, check_length
 from moesuite.tasks._spans import Spans
 from moesuite.tasks._stream import StreamedTokens, first_documents
@@ -59,7 +60,7 @@ class MeanLoss(Metric):
 class Language(Task):
     """Predict tokens of text."""
 
-    lower_is_better = frozenset({"bits_per_byte", "perplexity"})
+    specs = LANGUAGE
 
     def __init__(
         self,
@@ -117,8 +118,7 @@ class Language(Task):
         self.mask_share, self.streaming, self.eval_documents = mask_share, streaming, eval_documents
         self.causal = objective == "causal"
         self.causal_decoder = objective == "span_corruption"
-        self.primary = Primary(metric if self.causal else "perplexity", "min")
-        self.unreadable: list[str] = []
+        self.primary, self.unreadable = LANGUAGE[metric if self.causal else "perplexity"], list[str]()
         self._datasets: dict[str, Dataset[Any]] = {}
         self._bytes_per_token, self._vocabulary, self._symbol = 1.0, 256, chr
 

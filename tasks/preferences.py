@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 from torchmetrics import MetricCollection
 
-from moesuite.task import Batch, Primary, Source, Task, UserError, unknown
+from moesuite.metrics import OPPONENTS, PREFERENCES
+from moesuite.task import Batch, Source, Task, UserError, unknown
 from moesuite.tasks._choices import Agreement, Choice, Choices, Head, Loss, answers, training_loss
 from moesuite.tasks._dialogues import read_pairs
 from moesuite.tasks._expert import file_of
@@ -33,17 +34,13 @@ from moesuite.tasks._selfplay import Recipe
 
 WHOLE = 1 << 20  # tokens: no text is cut before its end is kept
 HELD_OUT = 0.05  # share of the training choices that validation has
-OPPONENTS = ("random", "pubeval", "gnubg")
 Count = Annotated[int, Ge(1)]
 
 
 class Preferences(Task):
     """Choose what the expert would choose."""
 
-    primary = Primary("top1", "max")
-    lower_is_better = frozenset(
-        {"score_loss", "intransitive", "order_dependent", *(f"points_{o}_half" for o in OPPONENTS)}
-    )
+    primary, specs = PREFERENCES["top1"], PREFERENCES
 
     def __init__(
         self,

@@ -22,7 +22,8 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 from torchmetrics import MetricCollection
 
-from moesuite.task import Batch, Key, Primary, Task, unknown
+from moesuite.metrics import UNDERSTANDING
+from moesuite.task import Batch, Key, Task, unknown
 from moesuite.tasks._answers import Answered, count
 from moesuite.tasks._pooling import TextEncoder, padded, text_encoder
 from moesuite.tasks._questions import STEP, Question, Questions, Subset, Texts, read_questions
@@ -65,6 +66,8 @@ class Rows(Dataset[Sample]):
 class Understanding(Task):
     """Answer questions on sentences."""
 
+    specs = UNDERSTANDING
+
     def __init__(
         self,
         name: str = "understanding",
@@ -99,7 +102,7 @@ class Understanding(Task):
         self.objective, self.tokenizer, self.length = objective, tokenizer, length
         self.in_words = self.causal_decoder = objective == "text_to_text"
         metrics = self.declared.metrics
-        self.primary = Primary(metrics[0] if len(metrics) == 1 else "score", "max")
+        self.primary = UNDERSTANDING[metrics[0] if len(metrics) == 1 else "score"]
         self.unreadable: list[str] = []
 
     def prepare(self) -> None:

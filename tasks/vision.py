@@ -17,7 +17,8 @@ from torch.utils.data import DataLoader, Dataset
 from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibrationError
 
-from moesuite.task import Batch, Primary, Task, cache_folder, load_source
+from moesuite.metrics import VISION
+from moesuite.task import Batch, Task, cache_folder, load_source
 from moesuite.tasks._augment import Augmentation
 from moesuite.tasks._embedded import load_embedded
 from moesuite.tasks._frozen import Attack, frozen
@@ -44,8 +45,7 @@ Share = Annotated[float, Ge(0), Le(1)]
 class Vision(Task):
     """Classify images."""
 
-    primary = Primary("top1", "max")
-    lower_is_better = frozenset({"calibration_error"})
+    primary, specs = VISION["top1"], VISION
 
     def __init__(
         self,

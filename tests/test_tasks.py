@@ -197,13 +197,13 @@ import torch
 from torch.utils.data import TensorDataset
 from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
-from moesuite.task import Primary, Task
+from moesuite.task import MetricSpec, Task
 
 
 class Brightness(Task):
     """Which quarter of an image is the brightest?"""
 
-    primary = Primary("accuracy", "max")
+    primary = MetricSpec(name="accuracy", direction="max", least=0, most=1)
 
     def __init__(self, name: str = "brightness", count: int = 64):
         self.name, self.count, self.unreadable = name, count, []

@@ -282,7 +282,7 @@ def test_metrics_against_scikit_learn() -> None:
     top5 = (logits.topk(5).indices == labels[:, None]).any(1).float().mean().item()
     assert found["top5"] == pytest.approx(top5)
     assert 0 < found["calibration_error"] < 1
-    assert task.direction("calibration_error") == "min" and task.direction("top1") == "max"
+    assert task.spec("calibration_error").direction == "min" and task.spec("top1").direction == "max"
 
 
 def test_real_sources(real_data: Path) -> None:

@@ -1,0 +1,159 @@
+"""What task families report: each metric's direction, range, meaning, and what counts as no difference. No torch here.
+
+Both sides read it: families declare their metrics by it, and the leaderboard judges records by it. A family outside the
+package declares its own (`Task.primary`, `Task.specs`); they travel in its records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import ConfigDict
+
+from moesuite.costs import Part
+
+Direction = Literal["max", "min"]
+
+
+class MetricSpec(Part):
+    """One metric.
+
+    Attributes:
+        name: by which records and boards know it.
+        direction: whether it is better when larger or when smaller.
+        least, most: smallest and largest possible value; None: no bound.
+        meaning: what is measured, for the reader.
+        margin: largest difference that counts as none, > 0, fixed beforehand; None: no such convention.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+
+    name: str
+    direction: Direction
+    least: float | None = None
+    most: float | None = None
+    meaning: str = ""
+    margin: float | None = None
+
+    def admits(self, value: float) -> bool:
+        """Return whether a value is in range; a rounding error beyond a bound is."""
+        slack = 1e-6
+        above = self.least is None or value >= self.least - slack
+        return above and (self.most is None or value <= self.most + slack)
+
+    @property
+    def range(self) -> str:
+        """Range in words."""
+        if self.least is None and self.most is None:
+            return "any finite number"
+        if self.most is None:
+            return f"{self.least:g} or more"
+        return f"{self.most:g} or less" if self.least is None else f"{self.least:g} to {self.most:g}"
+
+
+POINT = 0.01  # one percentage point, or a hundredth of a correlation: the margin of all shares and correlations
+
+
+def _share(name: str, meaning: str, direction: Direction = "max") -> MetricSpec:
+    return MetricSpec(name=name, direction=direction, least=0, most=1, meaning=meaning, margin=POINT)
+
+
+def _correlation(name: str, meaning: str) -> MetricSpec:
+    return MetricSpec(name=name, direction="max", least=-1, most=1, meaning=meaning, margin=POINT)
+
+
+def _table(*specs: MetricSpec) -> dict[str, MetricSpec]:
+    return {spec.name: spec for spec in specs}
+
+
+VISION = _table(
+    _share("top1", "share of images whose class is the most likely one"),
+    _share("top5", "share of images whose class is among the five most likely"),
+    _share("calibration_error", "expected calibration error, 15 bins", "min"),
+    _share("linear", "accuracy of a linear probe of frozen features"),
+    _share("ten_shot", "accuracy of a probe fitted on ten images of each class"),
+    _share("fgsm", "accuracy under the fast gradient sign attack"),
+    _share("pgd", "accuracy under projected gradient descent"),
+)
+LANGUAGE = _table(
+    MetricSpec(name="bits_per_byte", direction="min", least=0, meaning="cross-entropy of text by byte", margin=0.01),
+    MetricSpec(name="perplexity", direction="min", least=1, meaning="exponential of the cross-entropy by token"),
+)
+EMBEDDINGS = _table(
+    _share("ndcg@10", "normalised discounted cumulative gain of the first ten"),
+    _share("mrr", "mean reciprocal rank of the answer"),
+    _share("recall@1", "share of queries whose answer comes first"),
+    _share("recall@10", "share of queries whose answer is among the first ten"),
+    _correlation("spearman", "rank correlation of cosine and score, mean over data sets"),
+    _share("accuracy", "accuracy of a linear probe, mean over data sets"),
+    _correlation("main_score", "mean of the main scores of mteb's tasks"),
+)
+UNDERSTANDING = _table(
+    _correlation("score", "mean of a set's official metrics"),
+    _share("accuracy", "share of right answers"),
+    _share("accuracy_mismatched", "share of right answers on the mismatched part"),
+    _share("f1", "F1 of the positive class"),
+    _share("f1_macro", "F1, mean over classes"),
+    _correlation("matthews", "Matthews correlation"),
+    _correlation("pearson", "linear correlation"),
+    _correlation("spearman", "rank correlation"),
+    _share("exact_match", "share of questions with every answer judged rightly"),
+    _share("token_f1", "F1 of the words of the answer"),
+    _share("token_exact_match", "share of answers that are accepted word by word"),
+)
+OPPONENTS = ("random", "pubeval", "gnubg")  # of backgammon
+PREFERENCES = _table(
+    _share("top1", "share of choices where the network's is the expert's"),
+    _share("pairs", "share of pairs that are ordered as the expert orders them"),
+    MetricSpec(name="score_loss", direction="min", least=0, meaning="expert's score lost by the network's choice"),
+    _share("intransitive", "share of triples that form a cycle", "min"),
+    _share("order_dependent", "share of pairs whose answer changes with their order", "min"),
+    *(
+        MetricSpec(name=f"points_{name}", direction="max", least=-3, most=3, meaning=f"points a game against {name}")
+        for name in OPPONENTS
+    ),
+    *(
+        MetricSpec(name=f"points_{name}_half", direction="min", least=0, meaning="half of the 95 % interval of points")
+        for name in OPPONENTS
+    ),
+)
+FAMILIES: Mapping[str, Mapping[str, MetricSpec]] = {
+    "vision": VISION,
+    "language": LANGUAGE,
+    "embeddings": EMBEDDINGS,
+    "understanding": UNDERSTANDING,
+    "preferences": PREFERENCES,
+}
+OF_KIND = {"search": "ndcg@10", "similarity": "spearman", "classification": "accuracy", "mteb": "main_score"}
+
+
+def primary_name(family: str, options: Mapping[str, Any]) -> str | None:
+    """Return the metric that ranks a task; None for a family outside the package.
+
+    Args:
+        family: of the task.
+        options: of the task, as its `__init__` takes them; defaults may be missing.
+    """
+    if family in ("vision", "preferences"):
+        return "top1"
+    if family == "language":
+        causal = options.get("objective", "causal") == "causal"
+        return str(options.get("metric", "bits_per_byte")) if causal else "perplexity"
+    if family == "embeddings":
+        return OF_KIND[options.get("kind", "search")]
+    if family == "understanding":
+        metrics = options["sets"][options.get("subset", "rte")]["metrics"]
+        return str(metrics[0]) if len(metrics) == 1 else "score"
+    return None
+
+
+def known_spec(family: str, options: Mapping[str, Any], metric: str) -> MetricSpec | None:
+    """Return what the package declares of a metric; None for one that it does not know.
+
+    Embeddings are scored on each of several data sets too, by its name, as by the metric that ranks.
+    """
+    table = FAMILIES.get(family, {})
+    if metric not in table and family == "embeddings":
+        return table[OF_KIND[options.get("kind", "search")]].model_copy(update={"name": metric})
+    return table.get(metric)
