@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from moesuite.config import options_of
 from moesuite.costs import Compute, Part
+from moesuite.metrics import MetricSpec, known_spec
 from moesuite.record import LayerHealth, RunRecord, Status, dropped_under_capacity
 from moesuite.roles import Role
 
@@ -32,6 +33,7 @@ class Entry(Part):
 
     Attributes:
         setting: hash of what all contestants of a head-to-head share; `contestant`: of what they differ in.
+        direction, margin: as the task's family declares the metric that ranks; see `MetricSpec`.
         trial: number in the search of `study`; None: not of a search, and shown among others.
         hardware: machine that it ran on; times of others are not compared with it.
         metrics: (value, whether smaller is better, examples) by name.
@@ -53,6 +55,7 @@ class Entry(Part):
     contestant: str
     primary: str
     direction: Literal["max", "min"]
+    margin: float | None
     value: float | None
     limited: float | None
     metrics: dict[str, tuple[float, bool, int]]
@@ -87,7 +90,7 @@ class Entry(Part):
 def entry_of(record: RunRecord) -> tuple[Entry, dict[str, Facts]]:
     """Return the entry of a record, and what its setting and its contestant are, by hash."""
     setting, contestant = setting_of(record), contestant_of(record)
-    ranked = record.quality.get(record.primary)
+    ranked, spec = record.quality.get(record.primary), spec_of(record, record.primary)
     limited = record.limited_quality.get(record.primary)
     entry = Entry(
         **{key: getattr(record, key) for key in ("id", "status", "reason", "task", "router", "backbone", "seed")},
@@ -97,10 +100,11 @@ def entry_of(record: RunRecord) -> tuple[Entry, dict[str, Facts]]:
         paper=record.router_paper,
         setting=digest(setting),
         contestant=digest({"setting": setting, **contestant}),
-        direction=ranked.direction if ranked else "max",
+        direction=spec.direction,
+        margin=spec.margin,
         value=ranked.value if ranked else None,
         limited=limited.value if limited else None,
-        metrics={name: (q.value, q.direction == "min", q.n) for name, q in record.quality.items()},
+        metrics={name: (q.value, spec_of(record, name).direction == "min", q.n) for name, q in record.quality.items()},
         **(_costs(record.compute) if record.compute else {"timings": Timings()}),
         hardware=hardware_of(record),
         **(_health(record.health) if record.health else {}),
@@ -119,6 +123,13 @@ def entry_of(record: RunRecord) -> tuple[Entry, dict[str, Facts]]:
         ],
     )
     return entry, {entry.setting: setting, entry.contestant: contestant}
+
+
+def spec_of(record: RunRecord, metric: str) -> MetricSpec:
+    """Return the declaration of a metric: the package's, else the one that the record brings along."""
+    options = record.config["task"]
+    known = known_spec(str(options.get("family", "")), options, metric)
+    return known or record.metrics.get(metric) or MetricSpec(name=metric, direction="max")
 
 
 def _health(layers: list[LayerHealth]) -> Facts:

@@ -18,9 +18,9 @@ from pydantic import ValidationError
 
 from moesuite.costs import Compute, Energy, Part
 from moesuite.errors import UserError
+from moesuite.metrics import MetricSpec
 from moesuite.protocol import Protocol as Protocol
 from moesuite.protocol import record_id as record_id
-from moesuite.metrics import MetricSpec
 
 SCHEMA = 3
 Status = Literal["ok", "failed", "interrupted", "pruned"]

@@ -13,6 +13,7 @@ from typing import Any
 
 from moesuite.artifacts import Example, LayerRouting, Looked, routing_path
 from moesuite.leaderboard.build import build
+from moesuite.metrics import FAMILIES
 from moesuite.protocol import Protocol
 from moesuite.record import RunRecord, record_id, record_path, write_record, write_text
 
@@ -24,19 +25,33 @@ PIXEL = (
 PART = {"backbone": 1e9, "router": 1e6, "dispatch_combine": 2e6, "experts": 5e8, "padding": 0.0}
 
 
-def compute_of(ratio: float, experts: float, uncounted: bool = False) -> dict[str, Any]:
+def compute_of(ratio: float, experts: float, uncounted: bool = False, dense: bool = False) -> dict[str, Any]:
+    """Return costs that agree with each other; a training step is of 32 examples, three forward passes each."""
     timing = {"median": 0.1 * ratio, "iqr": 0.01, "n": 9, "ratio_to_dense": ratio, "dense_median": 0.1}
     part = {**PART, "experts": experts}
+    if dense:
+        part = {**dict.fromkeys(PART, 0.0), "backbone": PART["backbone"] + experts}
+    executed = part if dense else {**part, "padding": 1e8}
+    training = {key: 3 * value for key, value in part.items()}
+    layer = {
+        "layer": "blocks.1.mlp",
+        "activated": {**part, "backbone": 0.0},
+        "executed": {**executed, "backbone": 0.0},
+        "slots_per_token": 1.0,
+        "parameters_total": 1500000,
+        "parameters_active": 500000,
+    }
     return {
         "activated": part,
-        "executed": {**part, "padding": 1e8},
+        "executed": executed,
         "expected": part,
-        "training": part,
-        "training_step_flops": 1e12,
+        "training": training,
+        "training_step_flops": 32 * sum(training.values()),
+        "layers": [] if dense else [layer],
         "uncounted": ["Model.attn: mine.attention"] if uncounted else [],
         "activation_bytes": 1.0,
         "parameters_total": 2000000,
-        "parameters_active": 1000000,
+        "parameters_active": 2000000 if dense else 1000000,
         "slots_per_token_asked": 1.0,
         "slots_per_token_effective": 1.0,
         "latency": timing,
@@ -70,15 +85,19 @@ def record_of(
     router: str, seed: int, value: float = 0.9, task: str = "mine", config: dict[str, Any] | None = None, **changes: Any
 ) -> RunRecord:
     """Return a finished record whose id is right."""
-    direction = changes.pop("direction", "max")
     family = changes.pop("family", "vision")
+    metric = {"language": "bits_per_byte"}.get(family, "top1")
+    spec = FAMILIES[family][metric]
     config = config_of(task, router, seed, family) | (config or {})
     config["task"] = {"name": task, **config["task"]}
     config["backbone"] = {**config["backbone"], "name": changes.get("backbone", "vit")}
     known: dict[str, Any] = {"contents": {}, "protocol": PROTOCOL, "data_fingerprint": "sha256:da7a0000"}
     known |= {key: changes.pop(key) for key in list(changes) if key in known}
     layer = {"layer": "blocks.1.mlp", "load": [0.5, 0.25, 0.25, 0.0], "unserved": 0.125, "dead": 1}
-    quality = {"top1": {"value": value, "direction": direction, "n": 360}}
+    costs = compute_of(1.25 if router != "dense" else 1.0, 5e8 + 1e8 * len(router), dense=router == "dense")
+    costs = changes.pop("compute", costs)
+    step_flops = costs["training_step_flops"] if costs else 1e12
+    health = {"entropy": 0.9, "unserved": 0.1, "dead": 0} if router != "dense" else {}
     points = [(10, 0.5), (50, 0.8), (100, value)]
     values: dict[str, Any] = {
         "id": record_id(config, known["contents"], known["protocol"], known["data_fingerprint"]),
@@ -92,21 +111,14 @@ def record_of(
         "seed": seed,
         "config": config,
         "command": f"python -m moesuite.run task={task} router={router} seed={seed}",
-        "primary": "top1",
-        "quality": quality,
-        "compute": compute_of(1.25 if router != "dense" else 1.0, 5e8 + 1e8 * len(router)),
+        "primary": metric,
+        "metrics": {metric: spec.model_dump()},
+        "splits": {"train": 1437, "test": 360},
+        "quality": {metric: {"value": value, "direction": spec.direction, "n": 360}},
+        "compute": costs,
         "health": [] if router == "dense" else [{**layer, "entropy": 0.75, "pairs_per_token": 1.0}],
         "curve": [
-            {
-                "step": s,
-                "seconds": s / 10,
-                "flops": s * 1e12,
-                "loss": 1.0,
-                "quality": q,
-                "entropy": 0.9,
-                "unserved": 0.1,
-                "dead": 0,
-            }
+            {"step": s, "seconds": s / 10, "flops": s * step_flops, "loss": 1.0, "quality": q, **health}
             for s, q in points
         ],
         "steps": 100,
@@ -135,14 +147,8 @@ def example() -> list[RunRecord]:
         "curve": [],
     }
     found.append(record_of("broken", 0, **failed, health=[]))
-    found += [
-        record_of("dense", seed, 2.0 + n, "text", family="language", direction="min") for seed, n in enumerate(noise)
-    ]
-    found += [
-        record_of("good", seed, 2.1 + n, "text", family="language", direction="min")
-        for seed in (0, 1)
-        for n in (noise[seed],)
-    ]
+    found += [record_of("dense", seed, 2.0 + n, "text", family="language") for seed, n in enumerate(noise)]
+    found += [record_of("good", seed, 2.1 + n, "text", family="language") for seed in (0, 1) for n in (noise[seed],)]
     return found
 
 

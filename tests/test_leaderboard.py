@@ -431,7 +431,7 @@ EVIL = "</script><img src=x onerror=alert(1)>'\"&"
 def test_text_of_records_cannot_become_markup(tmp_path: Path) -> None:
     odd = {"router_paper": f"{EVIL} https://e.org/{EVIL}", "backbone": EVIL, "data_description": EVIL, "command": EVIL}
     odd |= {"environment": {EVIL: EVIL}, "reason": EVIL}
-    put(tmp_path / "runs", [record_of(f"x{EVIL.replace('/', '')}", 0, task="t<b>", **odd, direction="max")])
+    put(tmp_path / "runs", [record_of(f"x{EVIL.replace('/', '')}", 0, task="t<b>", **odd)])
     put(tmp_path / "runs", [record_of("good", 0, task="t<b>", config={"optim": {EVIL: EVIL}})])
     assert build([str(tmp_path / "runs")], tmp_path / "site").problems == []
     for name, text in contents(tmp_path / "site").items():
