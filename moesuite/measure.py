@@ -38,8 +38,8 @@ def measure(
     """Account `model` and time it against `dense`.
 
     Args:
-        model: the trained model.
-        dense: the matched dense model.
+        model: the trained model, on the device that is to be timed.
+        dense: the matched dense model, on any device.
         task: for inputs and loss.
         example: a batch.
         config: of the run.
@@ -47,9 +47,8 @@ def measure(
         step: the account of a training step behind it.
         precision: makes the context of a forward pass, such as autocast.
     """
-    peak = peak_memory()  # of training: measuring holds two more models
-    weight = next(model.parameters())
-    device = weight.device
+    device = next(model.parameters()).device
+    peak = peak_memory(device)  # of training: measuring holds two more models
     example = placed(example, device)
     inputs, size = task.inputs(example), task.size(example)
     with precision():
@@ -95,12 +94,13 @@ def _timings(
     weight = next(model.parameters())
     models = copy.deepcopy(model), dense.to(weight.device, weight.dtype)
     latency = _latency(*models, inputs, precision)
+    device = weight.device
     ours, theirs = (_training_step(m.train(), inputs, task, example, config, precision) for m in models)
     return {
         "latency": latency,
-        "training_step": compare(ours, theirs, MEASURE_SECONDS),
-        "step_peak_bytes": peak_of(ours),
-        "dense_step_peak_bytes": peak_of(theirs),
+        "training_step": compare(ours, theirs, MEASURE_SECONDS, device),
+        "step_peak_bytes": peak_of(ours, device),
+        "dense_step_peak_bytes": peak_of(theirs, device),
     }
 
 
@@ -111,8 +111,9 @@ def _latency(model: nn.Module, dense: nn.Module, inputs: Any, precision: Precisi
         with precision():
             call(model, inputs)
 
+    device = next(model.parameters()).device
     with torch.inference_mode():
-        return compare(partial(forward, model.eval()), partial(forward, dense.eval()), MEASURE_SECONDS)
+        return compare(partial(forward, model.eval()), partial(forward, dense.eval()), MEASURE_SECONDS, device)
 
 
 def _training_step(

@@ -31,13 +31,17 @@ def keep_freed_memory() -> bool:
     return bool(libc.mallopt(M_MMAP_MAX, 0) and libc.mallopt(M_TRIM_THRESHOLD, -1))
 
 
-def examples_that_fit(kept: float, output: float, processes: int = 1) -> int:
+def examples_that_fit(kept: float, output: float, device: torch.device, processes: int = 1) -> int:
     """Return how many examples can be evaluated at once; at least 1.
 
     Args:
         kept: bytes that training would keep for one example: more than evaluation holds, which frees as it goes.
         output: bytes of the model's output for one example.
+        device: that evaluates.
         processes: that share the machine's memory, >= 1; a GPU is not shared.
     """
-    free = torch.cuda.mem_get_info()[0] if torch.cuda.is_available() else psutil.virtual_memory().available / processes
+    if device.type == "cuda":
+        free = float(torch.cuda.mem_get_info(device)[0])
+    else:
+        free = psutil.virtual_memory().available / processes
     return max(1, int(SHARE * free / (kept + OUTPUTS * output + 1)))

@@ -52,12 +52,12 @@ def git_state() -> tuple[str | None, bool | None]:
 
 
 @cache
-def environment() -> dict[str, str]:
-    """Return the versions and the machine that a run depends on."""
+def environment(kind: str = "cpu") -> dict[str, str]:
+    """Return the versions and the machine that a run on a kind of device, such as "cuda", depends on."""
     import torch
 
     found = {name: importlib.metadata.version(name) for name in LIBRARIES if _installed(name)}
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else _cpu_name()
+    device = torch.cuda.get_device_name() if kind == "cuda" else _cpu_name()
     return {
         "python": platform.python_version(),
         **found,

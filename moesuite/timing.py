@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 
 import torch
@@ -17,9 +16,15 @@ from torch.autograd import profiler
 
 from moesuite.costs import Timing
 
+CPU = torch.device("cpu")
+
 
 def interleaved(
-    functions: Sequence[Callable[[], object]], seconds: float, least: int = 5, most: int = 200
+    functions: Sequence[Callable[[], object]],
+    seconds: float,
+    least: int = 5,
+    most: int = 200,
+    device: torch.device = CPU,
 ) -> list[list[float]]:
     """Time `functions` in turns and return the seconds of each call.
 
@@ -27,23 +32,24 @@ def interleaved(
         functions: what to time; each is called once before, to warm up.
         seconds: budget for all rounds together, > 0.
         least, most: bounds on the number of rounds; `least` is kept even beyond the budget.
+        device: that the functions compute on.
     """
-    warm = sum(seconds_of(function) for function in functions)
+    warm = sum(seconds_of(function, device) for function in functions)
     rounds = min(most, max(least, int(seconds / max(warm, 1e-9))))
     samples: list[list[float]] = [[] for _ in functions]
     for _ in range(rounds):
         for function, sample in zip(functions, samples, strict=True):
-            sample.append(seconds_of(function))
+            sample.append(seconds_of(function, device))
     return samples
 
 
-def seconds_of(function: Callable[[], object]) -> float:
-    """Return the seconds of one call: by CUDA events where there is a GPU, else by the clock.
+def seconds_of(function: Callable[[], object], device: torch.device = CPU) -> float:
+    """Return the seconds of one call: by CUDA events on a GPU, which works asynchronously, else by the clock.
 
     Not torch.utils.benchmark: its `timeit(1)` runs the function twice more to warm up, which an interleaved
     measurement has done already.
     """
-    if has_gpu():
+    if device.type == "cuda":
         begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
         begin.record()
         function()
@@ -55,15 +61,11 @@ def seconds_of(function: Callable[[], object]) -> float:
     return time.perf_counter() - begun
 
 
-@cache
-def has_gpu() -> bool:
-    """Return whether there is a CUDA device; torch takes 0.3 ms to say that there is none."""
-    return torch.cuda.is_available()
-
-
-def compare(function: Callable[[], object], dense: Callable[[], object], seconds: float) -> Timing:
+def compare(
+    function: Callable[[], object], dense: Callable[[], object], seconds: float, device: torch.device = CPU
+) -> Timing:
     """Time `function` against its dense counterpart; the ratio is the median of the rounds' ratios."""
-    ours, theirs = interleaved([function, dense], seconds)
+    ours, theirs = interleaved([function, dense], seconds, device=device)
     quartiles = statistics.quantiles(ours, n=4)
     return Timing(
         median=statistics.median(ours),
@@ -74,21 +76,21 @@ def compare(function: Callable[[], object], dense: Callable[[], object], seconds
     )
 
 
-def peak_memory() -> int:
-    """Return the peak memory in bytes: allocated on the GPU where there is one, else the process's resident set."""
-    if has_gpu():
-        return torch.cuda.max_memory_allocated()
+def peak_memory(device: torch.device = CPU) -> int:
+    """Return the peak memory in bytes: allocated on a GPU, else the process's resident set."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def peak_of(function: Callable[[], object]) -> int:
+def peak_of(function: Callable[[], object], device: torch.device = CPU) -> int:
     """Return the most that `function` holds at a time above what there was before, in bytes, by torch's allocator."""
-    if has_gpu():
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
         function()
-        return torch.cuda.max_memory_allocated() - before
+        return torch.cuda.max_memory_allocated(device) - before
     with _silenced(), profiler.profile(profile_memory=True) as found:
         function()
     events = [event for event in found.kineto_results.events() if event.name() == "[memory]"]

@@ -80,6 +80,11 @@ class Run:
         check_schedule(self.config.optim, steps)
         self.handover = Handover(self.config, steps) if self.config.goes_on else None
 
+    @property
+    def device(self) -> torch.device:
+        """Device that this process trains on."""
+        return self.trainer.strategy.root_device
+
     def _example(self, most: int = MEASURE_BATCH) -> Any:
         """Return a batch of test examples for counting and measuring."""
         size = min(self.config.data.batch_size, most)
@@ -95,7 +100,9 @@ class Run:
         size, inputs = self.task.size(self.example), self.task.inputs(self.example)
         longest = max(1.0, first_tensor(self.task.blank()).numel() * size / first_tensor(inputs).numel())
         kept, made = longest * self.expected.activation_bytes, longest * output / size
-        most = min(self.config.data.eval_batch_size, examples_that_fit(kept, made, self.trainer.world_size))
+        most = min(
+            self.config.data.eval_batch_size, examples_that_fit(kept, made, self.device, self.trainer.world_size)
+        )
         return self.config.data.model_copy(update={"eval_batch_size": most})
 
     def train(self) -> None:
@@ -104,7 +111,7 @@ class Run:
             return
         world, rank = self.trainer.world_size, self.trainer.global_rank
         progress = self.trainer.fit_loop.epoch_loop.batch_progress
-        pin = torch.cuda.is_available()
+        pin = self.device.type == "cuda"
 
         def finished() -> int:
             return progress.current.processed  # type: ignore[attr-defined] # of a subclass
@@ -150,8 +157,9 @@ class Run:
 
     def _test(self) -> dict[str, Quality]:
         rank, world = self.trainer.global_rank, self.trainer.world_size
-        loader = eval_loader(self.task, self.data, "test", rank, world, torch.cuda.is_available())
+        loader = eval_loader(self.task, self.data, "test", rank, world, self.device.type == "cuda")
         self.trainer.test(self.module, loader, verbose=False)
+        self.model.to(self.device)  # Lightning leaves it on the CPU: what follows is measured where training was
         with evaluating(self.model):
             results = self.module.results | self.task.beyond(self.model)
         return {
@@ -197,7 +205,7 @@ class Run:
             seconds=self.curve.seconds,
             waited=self.curve.waited,
             energy=self.meter.energy,
-            environment=environment(),
+            environment=environment(self.device.type),
             git_commit=commit,
             git_dirty=dirty,
             created=now(),

@@ -68,19 +68,20 @@ class Attack:
 
     def __init__(self, kind: Literal["fgsm", "pgd"], radius: float, mean: Tensor, std: Tensor) -> None:
         self.kind = kind
-        self.mean, self.std = mean.view(-1, 1, 1), std.view(-1, 1, 1)
-        self.radius = radius / self.std
-        self.low, self.high = -self.mean / self.std, (1 - self.mean) / self.std
+        mean, std = mean.view(-1, 1, 1), std.view(-1, 1, 1)
+        self.radius = radius / std
+        self.low, self.high = -mean / std, (1 - mean) / std
 
     def __call__(self, model: Callable[[Tensor], Tensor], images: Images, labels: Labels) -> Images:
         """Return attacked images, normalised like the given ones."""
+        radius = self.radius.to(images)
         if self.kind == "fgsm":
-            return self._clip(images + self.radius * self._direction(model, images, labels), images)
+            return self._clip(images + radius * self._direction(model, images, labels), images)
         generator = torch.Generator(images.device).manual_seed(0)
         start = torch.empty_like(images).uniform_(-1, 1, generator=generator)
-        attacked = self._clip(images + self.radius * start, images)
+        attacked = self._clip(images + radius * start, images)
         for _ in range(PGD_STEPS):
-            step = PGD_STEP * self.radius * self._direction(model, attacked, labels)
+            step = PGD_STEP * radius * self._direction(model, attacked, labels)
             attacked = self._clip(attacked + step, images)
         return attacked
 
@@ -92,8 +93,9 @@ class Attack:
 
     def _clip(self, attacked: Tensor, images: Tensor) -> Tensor:
         """Stay within the radius, and within what an image can show."""
-        near = torch.minimum(torch.maximum(attacked, images - self.radius), images + self.radius)
-        return torch.minimum(torch.maximum(near, self.low), self.high)
+        radius, low, high = (value.to(images) for value in (self.radius, self.low, self.high))
+        near = torch.minimum(torch.maximum(attacked, images - radius), images + radius)
+        return torch.minimum(torch.maximum(near, low), high)
 
 
 def frozen(

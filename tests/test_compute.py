@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import resource
+import time
 from typing import Any
 
 import pytest
@@ -18,11 +19,13 @@ from moesuite.accounting import Inputs, Pass, account
 from moesuite.compute import cost, main, measured, show
 from moesuite.counting import Counted, Saved, count_flops
 from moesuite.errors import UserError
+from moesuite.memory import examples_that_fit
 from moesuite.moe import call, moe_layers
 from moesuite.plugins import router_names
+from moesuite.provenance import environment
 from moesuite.published import SOFT_MOE
 from moesuite.routing import Routing
-from moesuite.timing import compare, interleaved, peak_of
+from moesuite.timing import compare, interleaved, peak_memory, peak_of
 from tests.conftest import Command
 
 # ViT: 16 tokens, width 16, hidden 64, 2 heads, 4 blocks, 10 classes, no class token
@@ -317,6 +320,21 @@ def test_compare_gives_median_and_ratio() -> None:
     found = compare(lambda: [x @ x for _ in range(20)], lambda: x @ x, seconds=0.05)
     assert found.n >= 5 and found.median > 0 and found.iqr >= 0
     assert found.ratio_to_dense > 1
+
+
+def test_a_cpu_is_timed_by_the_clock_beside_an_idle_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    # the events of a GPU that does nothing say how long launching took: nearly nothing, and 0 bytes
+    def refuse(*arguments: object, **options: object) -> None:
+        raise AssertionError("asked the GPU")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    for name in ("Event", "max_memory_allocated", "memory_allocated", "mem_get_info", "get_device_name"):
+        monkeypatch.setattr(torch.cuda, name, refuse)
+    begun = time.perf_counter()
+    samples = interleaved([lambda: time.sleep(0.01)], seconds=0.01, least=2, most=2, device=torch.device("cpu"))
+    assert 0.02 <= sum(samples[0]) <= time.perf_counter() - begun
+    assert peak_memory(torch.device("cpu")) > 2**20 and examples_that_fit(1.0, 0.0, torch.device("cpu")) > 1
+    assert environment.__wrapped__("cpu")["device"]
 
 
 def test_the_peak_of_a_function() -> None:

@@ -9,16 +9,17 @@ import pytest
 
 from moesuite import compose, memory
 from moesuite.memory import examples_that_fit
+from moesuite.timing import CPU
 from moesuite.train import Run
 from tests.test_embeddings import BYTES, TINY, search_folder
 
 
 def test_half_of_the_free_memory_is_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory.psutil, "virtual_memory", lambda: SimpleNamespace(available=10_000))
-    assert examples_that_fit(99.0, 0.0) == 50  # 99 bytes kept, and one so that nothing is never divided by
-    assert examples_that_fit(59.0, 10.0) == 50  # four copies of the output
-    assert examples_that_fit(99.0, 0.0, processes=2) == 25
-    assert examples_that_fit(1e9, 0.0) == 1
+    assert examples_that_fit(99.0, 0.0, CPU) == 50  # 99 bytes kept, and one so that nothing is never divided by
+    assert examples_that_fit(59.0, 10.0, CPU) == 50  # four copies of the output
+    assert examples_that_fit(99.0, 0.0, CPU, processes=2) == 25
+    assert examples_that_fit(1e9, 0.0, CPU) == 1
 
 
 @pytest.mark.parametrize("task", ["digits", "stdlib_search"])

@@ -74,9 +74,9 @@ FORMS = {"mnli", "stsb", "copa", "multirc", "record", "wsc"}  # one of each, in 
 BY_FORM = [pytest.param(*pair, marks=[] if pair[1] in FORMS else pytest.mark.slow) for pair in EVERY]
 
 
-def rows(benchmark: str, name: str, start: int, count: int) -> dict[str, list[Any]]:
+def rows(suite: str, name: str, start: int, count: int) -> dict[str, list[Any]]:
     """Return rows in the schema of nyu-mll/glue and aps/super_glue."""
-    columns, classes = (GLUE if benchmark == "glue" else SUPERGLUE)[name]
+    columns, classes = (GLUE if suite == "glue" else SUPERGLUE)[name]
     template = columns if isinstance(columns, dict) else {column: f"{column} has {{n}} words" for column in columns}
     numbers = range(start, start + count)
     found = {
@@ -88,17 +88,17 @@ def rows(benchmark: str, name: str, start: int, count: int) -> dict[str, list[An
     return found
 
 
-def folder(root: Path, benchmark: str, name: str, count: int = 12) -> Path:
+def folder(root: Path, suite: str, name: str, count: int = 12) -> Path:
     """Write local copies of a set."""
     tests = ("validation_matched", "validation_mismatched") if name == "mnli" else ("validation",)
-    splits = {split: rows(benchmark, name, 100 + 20 * number, 6) for number, split in enumerate(tests)}
-    parquet(root / name, train=rows(benchmark, name, 0, count), **splits)
+    splits = {split: rows(suite, name, 100 + 20 * number, 6) for number, split in enumerate(tests)}
+    parquet(root / name, train=rows(suite, name, 0, count), **splits)
     return root
 
 
-def build(root: Path, benchmark: str, name: str, *words: str) -> Any:
-    source = folder(root, benchmark, name)
-    return build_task(compose(f"task={benchmark}", f"task.subset={name}", f"task.source={source}", *BYTES, *words).task)
+def build(root: Path, suite: str, name: str, *words: str) -> Any:
+    source = folder(root, suite, name)
+    return build_task(compose(f"task={suite}", f"task.subset={name}", f"task.source={source}", *BYTES, *words).task)
 
 
 def question(answer: float = 0.0, **changed: Any) -> Question:
@@ -107,15 +107,15 @@ def question(answer: float = 0.0, **changed: Any) -> Question:
     )
 
 
-@pytest.mark.parametrize(("benchmark", "name"), BY_FORM)
+@pytest.mark.parametrize(("suite", "name"), BY_FORM)
 @pytest.mark.parametrize("objective", ["classification", "text_to_text"])
-def test_every_set_trains_and_is_scored(benchmark: str, name: str, objective: str, tmp_path: Path) -> None:
+def test_every_set_trains_and_is_scored(suite: str, name: str, objective: str, tmp_path: Path) -> None:
     backbone = TINY if objective == "classification" else ["backbone=t5_mini", *T5]
-    source = folder(tmp_path / "data", benchmark, name)
-    words = [f"task={benchmark}", f"task.subset={name}", f"task.source={source}", f"task.objective={objective}"]
+    source = folder(tmp_path / "data", suite, name)
+    words = [f"task={suite}", f"task.subset={name}", f"task.source={source}", f"task.objective={objective}"]
     record, path = fit(compose(*words, *BYTES, *QUICK, *backbone, "router=switch", f"records={tmp_path / 'runs'}"))
     metrics = compose(*words, *backbone).task["sets"][name]["metrics"]
-    assert record.status == "ok" and record.task == path.parents[1].name == f"{benchmark}_{name}"
+    assert record.status == "ok" and record.task == path.parents[1].name == f"{suite}_{name}"
     assert record.quality.keys() == {*metrics, *(["score"] if len(metrics) > 1 else [])}
     assert record.primary == (metrics[0] if len(metrics) == 1 else "score")
     assert all(math.isfinite(quality.value) for quality in record.quality.values())
