@@ -25,6 +25,10 @@ DEFAULTS = {
     "storage": "",
     "workers": "1",
 }
+NO_WINNER = (
+    "a front has no single best trial to run on fresh seeds; type objective=quality max_gflop=<largest GFLOP allowed> "
+    "or max_ms=<ms>, or winner=0"
+)
 PRUNERS = ("none", "median", "hyperband")
 QUIET = ("trainer.enable_progress_bar=false", "logger=none")  # unless asked for
 
@@ -78,6 +82,8 @@ def parse(words: Sequence[str]) -> Asked:
             f"pruner={values['pruner']} with objective={values['objective']}: a trial that is behind in one "
             "objective may be on the front by the other, so these are not pruned; type pruner=none"
         )
+    if values["winner"] != "0" and "," in values["objective"] and any(word.startswith("winner=") for word in words):
+        raise UserError(f"winner={values['winner']} with objective={values['objective']}: {NO_WINNER}")
     quiet = [word for word in QUIET if not any(own_word.startswith(word.partition("=")[0]) for own_word in rest)]
     return Asked(values, own, router, (*rest, *quiet), tuple(words), launcher)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +17,12 @@ from typing import TYPE_CHECKING
 import yaml
 from pydantic import Field
 
+from moesuite.commands import reproduce, words_of
 from moesuite.config import Section, checked
 from moesuite.errors import UserError, unknown
 from moesuite.launchers import Launcher
 from moesuite.plugins import benchmark_files, router_names, task_files
-from moesuite.sweep import Run, expand, reproduce, run_many
+from moesuite.sweep import Outcome, Progress, Run, compare, expand, run_many
 
 if TYPE_CHECKING:
     from moesuite.record import RunRecord
@@ -125,33 +127,31 @@ def _runs(part: Part, source: str | None, free: Sequence[str]) -> Iterator[Plann
 
 
 def run_grid(words: Sequence[str], launcher: Launcher) -> list[str]:
-    """Run a benchmark, going on past failed runs; return the commands of these."""
+    """Run a benchmark, going on past failed runs, and compare its runs; return the commands of those that failed."""
     runs = plan(words)
     records: list[RunRecord] = []
+    progress = Progress(len(runs))
     failed, checkpoints = list[str](), dict[tuple[str, int], Path]()
-    done = 0
+    numbers = iter(range(1, len(runs) + 1))
     for batch in batches(runs):
         ready = []
-        for number, run in enumerate(batch, start=done + 1):
+        for run, number in zip(batch, numbers, strict=False):
             start = checkpoints.get((run.upcycles, run.seed))
-            own = [*run.words, *([] if start is None else [f"upcycle={start}"])]
+            own = [*run.words, *([] if start is None else words_of({"upcycle": str(start)}))]
             if run.upcycles and start is None:
                 failed.append(reproduce(own))
-                print(
-                    f"error: there is no run {run.upcycles!r} of seed {run.seed} to upcycle: it failed", file=sys.stderr
-                )
+                reason = f"there is no run {run.upcycles!r} of seed {run.seed} to upcycle: it failed"
+                print(f"error: {reason}", file=sys.stderr)
+                progress.count(Outcome(error=reason), time.monotonic())
             else:
                 ready.append((run, Run(f"[{number}/{len(runs)}] {run.label}", own)))
-        done += len(batch)
-        for (run, one), outcome in zip(ready, run_many([one for _, one in ready], launcher), strict=True):
+        for (run, one), outcome in zip(ready, run_many([one for _, one in ready], launcher, progress), strict=True):
             if outcome.record is None or outcome.path is None:
                 failed.append(reproduce(one.words))
                 continue
             records.append(outcome.record)
             checkpoints[run.part, run.seed] = outcome.path.with_suffix("") / "last.ckpt"
-    from moesuite.summary import show
-
-    show(records)
+    compare(records, progress)
     return failed
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 
 from rich.console import Console
@@ -23,6 +24,12 @@ def show(record: RunRecord, path: Path) -> None:
     console.print(f"record  {path}", soft_wrap=True, highlight=False)
     folder = path.parents[2]
     console.print(f"page    python -m moesuite.leaderboard records={folder}", soft_wrap=True, highlight=False)
+
+
+def already(record: RunRecord) -> str:
+    """Return when a run was recorded that was asked for again, and what to type."""
+    when = f"{datetime.fromisoformat(record.created):%Y-%m-%d %H:%M %Z}"
+    return f"already recorded on {when}; type force=true to run it again"
 
 
 def rows(record: RunRecord) -> list[tuple[str, str]]:

@@ -8,18 +8,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import hydra
-from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from moesuite.collector import importing
+from moesuite.commands import reproduce
 from moesuite.composition import explain, group_choices, options_text, register, to_config, understood
 from moesuite.errors import RunFailed, UserError
 from moesuite.grid import run_grid
 from moesuite.launchers import parse_launcher
 from moesuite.plugins import benchmark_files
-from moesuite.sweep import FLAGS, reproduce, sweep
+from moesuite.sweep import FLAGS, sweep
 from moesuite.words import BAD_INPUT
 
 INTERRUPTED = 130
@@ -72,16 +72,20 @@ def started(words: list[str]) -> list[str]:
         raise UserError(f"launcher={launcher.name} for one run; allowed with -m or benchmark=; type -m for a sweep")
     failed: list[str] = []
 
+    command = reproduce(words)  # with its flags: they may say where the task is
+
     def job(composed: DictConfig) -> None:
-        command = reproduce(HydraConfig.get().overrides.task)
         try:
             config = to_config(composed)  # what is mistyped is told before seconds of imports
             with importing():
-                from moesuite.report import show
-                from moesuite.train import fit
-            record, path = fit(config, command)
+                from moesuite.report import already, show
+                from moesuite.train import fit, recorded
+            done = recorded(config)
+            record, path = done or fit(config, command)
             if os.environ.get("LOCAL_RANK", "0") == "0":  # the other processes of a multi-device run stay silent
                 show(record, path)
+                if done:
+                    print(already(record))
         except (UserError, RunFailed) as error:
             failed.append(command)
             print(f"error: {error}", file=sys.stderr)

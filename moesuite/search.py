@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shlex
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -13,8 +12,9 @@ from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 
 from moesuite.artifacts import StudyRecord
-from moesuite.asked import Asked, command_of, of_each_router, parse
+from moesuite.asked import NO_WINNER, Asked, command_of, of_each_router, parse
 from moesuite.build import declare_task
+from moesuite.commands import reproduce, words_of
 from moesuite.composition import composed, to_config, varied
 from moesuite.config import RunConfig
 from moesuite.errors import RunFailed, UserError
@@ -34,7 +34,7 @@ from moesuite.study import (
     open_study,
 )
 from moesuite.train import fit
-from moesuite.trials import LIMITS, Search, directions, parse_objectives, run_trial, words_of
+from moesuite.trials import LIMITS, Search, directions, parse_objectives, run_trial
 from moesuite.workers import alive, claims_winner, recover
 
 WINNER_SEED = 1000  # first of the fresh seeds
@@ -56,6 +56,8 @@ def search(asked: Asked) -> StudyRecord:
     budget, seeds = int(asked.values["trials"]), int(asked.values["winner"])
     write = partial(_write, asked, plan, found, config, study)
     ends = seeds > 0 and len(plan.objectives) == 1  # with the winner, once nobody has a trial
+    if seeds > 0 and not ends:
+        console.print(f"no winner: {NO_WINNER}", soft_wrap=True, highlight=False, markup=False)
     while patiently(lambda: is_open(study, budget)) or (ends and patiently(lambda: others_work(study))):
         if patiently(lambda: is_open(study, budget)):
             patiently(lambda: one_trial(found, study, budget, console))
@@ -169,7 +171,7 @@ def rerun(found: Search, winners: Sequence[FrozenTrial], seeds: int, console: Co
     for winner in winners:
         for seed in range(WINNER_SEED, WINNER_SEED + seeds):
             options = {**winner.params, "study": found.study, "seed": seed}
-            command = shlex.join(["python", "-m", "moesuite.run", *found.words, *words_of(options)])
+            command = reproduce([*found.words, *words_of(options)])
             try:
                 record, path = fit(varied(found.base, options), command)
             except (RunFailed, UserError) as error:

@@ -1,4 +1,4 @@
-"""What came out of a benchmark, on the console."""
+"""What came out of a sweep or benchmark, on the console."""
 
 from __future__ import annotations
 
@@ -13,27 +13,31 @@ from rich.table import Table
 
 from moesuite.budgets import show_budgets
 from moesuite.capacity import capacities_of, show_capacities
+from moesuite.headtohead import show_differences
 from moesuite.record import RunRecord
 
 WIDTH = 150  # of a log
 
 
 def show(records: Sequence[RunRecord]) -> None:
-    """Print the ranking metric of every task and router, at each capacity or upcycling budget where there are several.
+    """Print the ranking metric of every task and router, and the difference of each router to the dense model.
 
+    Where there are several capacities or upcycling budgets, at each of them.
     Runs of one task that are scored otherwise, or whose routers were let look ahead, stand in tables of their own.
     """
     console = Console(width=None if sys.stdout.isatty() else WIDTH)
     groups: dict[tuple[str, str, bool], list[RunRecord]] = {}
     for record in records:
         groups.setdefault((record.task, record.primary, record.config["allow_noncausal"]), []).append(record)
-    for (task, _, leaks), own in groups.items():
+    for (task, primary, leaks), own in groups.items():
         title = f"{task}{', SEES LATER TOKENS' * leaks}"
         if len(capacities_of(own)) > 1:
             show_capacities(console, title, [r for r in own if r.config["slots_per_token"] is not None])
             own = [record for record in own if record.config["slots_per_token"] is None]
         if own:
             console.print(means(title, own))
+        dense = [record for record in groups.get((task, primary, False), []) if leaks and record.router == "dense"]
+        show_differences(console, title, [*groups[task, primary, leaks], *dense])  # which looks at no token but one
     if any(record.sunk is not None for record in records):
         show_budgets(records)
 

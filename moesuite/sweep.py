@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import itertools
-import shlex
 import sys
+import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
+from moesuite.commands import reproduce
 from moesuite.composition import compose
 from moesuite.errors import RunFailed, UserError
 from moesuite.launchers import Launcher, launch
@@ -33,11 +34,56 @@ class Run:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended: its record and where that is, or what went wrong."""
+    """How a run ended: its record and where that is, or what went wrong.
+
+    Attributes:
+        again: whether it was recorded already, and nothing was run.
+    """
 
     record: RunRecord | None = None
     path: Path | None = None
     error: str = ""
+    again: bool = False
+
+
+@dataclass
+class Progress:
+    """How far many runs are.
+
+    Attributes:
+        total: runs.
+        done: that ended; `again`: of them, those that were recorded already.
+        begun: seconds, on a clock that never goes back.
+    """
+
+    total: int
+    done: int = 0
+    again: int = 0
+    begun: float = field(default_factory=time.monotonic)
+
+    def count(self, outcome: Outcome, now: float) -> str:
+        """Count a run that ended at `now` (seconds); return how long the others will take, empty after the last."""
+        self.done += 1
+        self.again += outcome.again
+        if self.done == self.total:
+            return ""
+        fresh = self.done - self.again
+        left = f", about {duration((now - self.begun) / fresh * (self.total - self.done))} left" if fresh else ""
+        return f"{self.done} of {self.total} done{left}"
+
+    def told(self) -> str:
+        """Return how many runs were recorded already, and what to type; empty for none."""
+        if not self.again:
+            return ""
+        runs = f"{self.again} of {self.total} runs {'was' if self.again == 1 else 'were'} already recorded"
+        return f"{runs}; type force=true to run {'it' if self.again == 1 else 'them'} again"
+
+
+def duration(seconds: float) -> str:
+    """Return a time for a reader: two digits at most, in s, min or h."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def expand(words: Sequence[str]) -> list[list[str]]:
@@ -76,11 +122,6 @@ def _parted(words: Sequence[str]) -> tuple[list[str], list[str]]:
     return flags, options
 
 
-def reproduce(words: Sequence[str]) -> str:
-    """Return the command of a run."""
-    return shlex.join(["python", "-m", "moesuite.run", *words])
-
-
 def run_one(run: Run) -> Outcome:
     """Compose, train and measure one of many runs; what goes wrong with it is no reason to stop the others."""
     print(run.label, flush=True)
@@ -91,8 +132,10 @@ def run_one(run: Run) -> Outcome:
                 f"trainer.devices={config.trainer['devices']} in a sweep or benchmark: allowed is 1 device, because "
                 "each process of a run would start all of it again; start runs one by one, or type trainer.devices=1"
             )
-        from moesuite.train import fit
+        from moesuite.train import fit, recorded
 
+        if done := recorded(config):
+            return Outcome(*done, again=True)
         return Outcome(*fit(config, reproduce(run.words)))
     except (UserError, RunFailed) as error:
         return Outcome(error=str(error))
@@ -105,28 +148,47 @@ def more_than_one(devices: object) -> bool:
     return torch.cuda.device_count() > 1 if str(devices) == "auto" else str(devices) != "1"
 
 
-def run_many(runs: Sequence[Run], launcher: Launcher) -> Iterator[Outcome]:
-    """Yield how each run ended, in their order, and say so."""
+def run_many(runs: Sequence[Run], launcher: Launcher, progress: Progress) -> Iterator[Outcome]:
+    """Yield how each run ended, in their order, and say so, and how long the others will take."""
+    from moesuite.report import already
+
     for run, ended in zip(runs, launch(launcher, run_one, runs), strict=True):
         outcome = ended.result or Outcome(error=ended.error)
-        if outcome.record is None:
+        record = outcome.record
+        if record is None:
             print(f"error: {outcome.error}", file=sys.stderr)
         elif not launcher.is_here:  # where it could print itself
-            primary = outcome.record.primary
-            print(f"{run.label}: {primary} {outcome.record.quality[primary].value:.4g}", flush=True)
+            print(f"{run.label}: {record.primary} {record.quality[record.primary].value:.4g}", flush=True)
+        if record is not None and outcome.again:
+            print(already(record), flush=True)
+        if line := progress.count(outcome, time.monotonic()):
+            print(line, flush=True)
         yield outcome
 
 
 def sweep(words: Sequence[str], launcher: Launcher) -> list[str]:
-    """Run a sweep; return the commands of the runs that failed."""
+    """Run a sweep, and compare its runs; return the commands of those that failed."""
     expanded = expand(words)
     runs = [Run(f"[{n}/{len(expanded)}] {' '.join(one)}", one) for n, one in enumerate(expanded, start=1)]
-    failed = []
-    for run, outcome in zip(runs, run_many(runs, launcher), strict=True):
+    records: list[RunRecord] = []
+    failed, progress = list[str](), Progress(len(runs))
+    for run, outcome in zip(runs, run_many(runs, launcher, progress), strict=True):
         if outcome.record is None or outcome.path is None:
             failed.append(reproduce(run.words))
-        elif launcher.is_here:
+            continue
+        records.append(outcome.record)
+        if launcher.is_here:
             from moesuite.report import show
 
             show(outcome.record, outcome.path)
+    compare(records, progress)
     return failed
+
+
+def compare(records: Sequence[RunRecord], progress: Progress) -> None:
+    """Print the end of many runs: a head-to-head, and how many of them were recorded already."""
+    from moesuite.summary import show
+
+    show(records)
+    if told := progress.told():
+        print(told)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,12 @@ from moesuite.accounting import account, first_tensor
 from moesuite.artifacts import Example, Looked, routing_path
 from moesuite.build import build_models, shared_task
 from moesuite.callbacks import Curve, Interruption, Watch, Watched
+from moesuite.commands import command_of
 from moesuite.compute import combine
 from moesuite.config import Data, RunConfig
 from moesuite.energy import Meter
 from moesuite.errors import Pruned, RunFailed, UserError
+from moesuite.evaluation import Evaluated, evaluate
 from moesuite.handover import Handover
 from moesuite.identity import identity
 from moesuite.loading import ResumableLoader, eval_loader, total_steps, train_loader
@@ -25,22 +28,11 @@ from moesuite.looking import EXAMPLES, look
 from moesuite.measure import MEASURE_BATCH, measure
 from moesuite.memory import examples_that_fit, keep_freed_memory
 from moesuite.module import MoEModule
-from moesuite.moe import call, evaluating, moe_layers, placed
+from moesuite.moe import call, evaluating, placed
 from moesuite.optim import check_schedule
 from moesuite.plugins import router_class
 from moesuite.provenance import environment, git_state, now
-from moesuite.record import (
-    Lookahead,
-    Quality,
-    RunRecord,
-    Status,
-    read_record,
-    record_path,
-    write_record,
-    write_text,
-)
-from moesuite.stats import Counts, layer_health
-from moesuite.surgery import limited_evaluation
+from moesuite.record import Lookahead, RunRecord, Status, read_record, record_path, write_record, write_text
 from moesuite.trainer import build_trainer
 
 
@@ -144,30 +136,12 @@ class Run:
                 write_text(routing_path(self.path), Looked(id=record.id, examples=examples).model_dump_json() + "\n")
             write_record(self.path, record, overwrite=self.config.force)
 
-    def evaluate(self) -> dict[str, Any]:
-        """Return quality without limit, and under the training capacity (routers that drop), and health, by field."""
-        quality, ranked = self._test(), self.module.counts
-        limited, under_capacity = dict[str, Quality](), dict[str, Counts]()
-        if any(layer.router.drops for _, layer in moe_layers(self.model)):
-            with limited_evaluation(self.model):
-                limited, under_capacity = self._test(), self.module.counts
-        layers = [layer_health(name, ranked[name], under_capacity.get(name)) for name in ranked]
-        specs = {name: self.task.spec(name) for name in quality}
-        return {"quality": quality, "limited_quality": limited, "metrics": specs, "health": layers}
-
-    def _test(self) -> dict[str, Quality]:
+    def evaluate(self) -> Evaluated:
+        """Return quality and routing health on the test split."""
         rank, world = self.trainer.global_rank, self.trainer.world_size
-        loader = eval_loader(self.task, self.data, "test", rank, world, self.device.type == "cuda")
-        self.trainer.test(self.module, loader, verbose=False)
-        self.model.to(self.device)  # Lightning leaves it on the CPU: what follows is measured where training was
-        with evaluating(self.model):
-            results = self.module.results | self.task.beyond(self.model)
-        return {
-            name: Quality(
-                value=value, direction=self.task.spec(name).direction, n=self.task.examples(name, self.module.examples)
-            )
-            for name, value in results.items()
-        }
+        pin = self.device.type == "cuda"
+        loader = partial(eval_loader, self.task, self.data, "test", rank, world, pin)
+        return evaluate(self.trainer, self.module, loader, self.device)
 
     def look(self) -> list[Example]:
         """Return what the trained router does with a few test examples."""
@@ -213,12 +187,19 @@ class Run:
         )
 
 
+def recorded(config: RunConfig) -> tuple[RunRecord, Path] | None:
+    """Return the record of a run that is finished and shall stay, and its path; None for one that `fit` would run."""
+    quiet()
+    run = Run(config, "")
+    return (done, run.path) if (done := run.finished()) else None
+
+
 def fit(config: RunConfig, command: str = "", watch: Watch | None = None) -> tuple[RunRecord, Path]:
     """Run `config` from data to record; a run that is already recorded is not run again unless `force` is set.
 
     Args:
         config: checked configuration, for example of `moesuite.compose("task=digits", "router=soft")`.
-        command: what reproduces the run, for the record.
+        command: what reproduces the run, for the record; empty: made from the configuration.
         watch: called with (step, quality) after each evaluation on the validation split; may raise `Pruned`.
 
     Returns:
@@ -232,14 +213,14 @@ def fit(config: RunConfig, command: str = "", watch: Watch | None = None) -> tup
     """
     quiet()
     keep_freed_memory()
-    run = Run(config, command, watch)
+    run = Run(config, command or command_of(config), watch)
     if done := run.finished():
         return done, run.path
     run.build()
     context = run.trainer.precision_plugin.forward_context
     try:
         run.train()
-        evaluated = run.evaluate()
+        found = run.evaluate()
         lookahead, examples = run.lookahead(), run.look()
         compute = measure(run.model, run.dense, run.task, run.example, config, run.expected, run.step, context)
     except KeyboardInterrupt:
@@ -251,6 +232,6 @@ def fit(config: RunConfig, command: str = "", watch: Watch | None = None) -> tup
     except (RunFailed, UserError) as error:  # an image that turns out unreadable is found only now
         run.save(run.record("failed", str(error)), [])
         raise
-    record = run.record("ok", lookahead=lookahead, compute=compute, **evaluated)
+    record = run.record("ok", lookahead=lookahead, compute=compute, **found._asdict())
     run.save(record, examples)
     return record, run.path

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import optuna
 from omegaconf import DictConfig
 from optuna.trial import Trial, TrialState
 
 from moesuite.build import shared_task
+from moesuite.commands import reproduce, words_of
 from moesuite.composition import varied
 from moesuite.errors import Pruned, RunFailed, UserError
 from moesuite.identity import identity
@@ -47,7 +47,7 @@ def run_trial(search: Search, study: optuna.Study, trial: Trial) -> None:
     """Run one trial and tell the study how it ended; a run that fails, or options that do not fit, fail the trial."""
     options = {parameter.name: parameter.suggest(trial) for parameter in search.space}
     options |= {"study": search.study, "trial": trial.number}
-    command = shlex.join(["python", "-m", "moesuite.run", *search.words, *words_of(options)])
+    command = reproduce([*search.words, *words_of(options)])
     trial.set_user_attr("command", command)
     points: list[tuple[int, float]] = []
 
@@ -78,17 +78,6 @@ def run_trial(search: Search, study: optuna.Study, trial: Trial) -> None:
         for key, limit in search.limits.items():
             trial.set_constraint(key, measured(record, LIMITS[key]) - limit)
         study.tell(trial, [objective(record, name) for name in search.objectives], skip_if_finished=True)
-
-
-def words_of(options: Mapping[str, Any]) -> list[str]:
-    """Return options as words of the command line."""
-    return [f"{name}={word(value)}" for name, value in options.items()]
-
-
-def word(value: Any) -> str:
-    """Return a value as the command line reads it, to its last digit."""
-    plain = {None: "null", True: "true", False: "false"}
-    return plain[value] if value is None or isinstance(value, bool) else str(value)
 
 
 def objective(record: RunRecord, name: str) -> float:

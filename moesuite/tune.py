@@ -9,7 +9,8 @@ objective   quality | quality,flops | quality,latency [quality]
 max_gflop, max_ms, max_dropped   largest allowed GFLOP executed, ms of a batch, share of tokens
                                 dropped under the training capacity [none]
 pruner      median | hyperband | none; stops trials early by their quality on the validation split; one objective [none]
-winner      fresh seeds that the best trial's options are run with at the end, apart from the search [3]
+winner      fresh seeds that the best trial's options are run with at the end, apart from the search [3]; of one
+            objective: a front has no single best trial
 study       name [<task>_<router>_<tune>]; the same command goes on with it, in any number of processes
 storage     journal file, or an address such as postgresql://... [<records>/studies/<study>.journal]
 workers     processes of this machine that share its cores [1]; or with launcher=joblib|submitit|ray, jobs there

@@ -79,15 +79,18 @@ def test_what_looks_ahead_and_what_is_scored_otherwise_stands_apart(capsys: pyte
     def record(router: str, primary: str, value: float, leaks: bool = False) -> RunRecord:
         quality, config = (
             {primary: Quality(value=value, direction="min", n=9)},
-            {"allow_noncausal": leaks, "slots_per_token": None},
+            {"allow_noncausal": leaks, "slots_per_token": None, "seed": 0},
         )
-        return RunRecord.model_construct(task="stdlib", router=router, primary=primary, quality=quality, config=config)
+        return RunRecord.model_construct(
+            task="stdlib", router=router, seed=0, primary=primary, quality=quality, config=config
+        )
 
     causal = [record("switch", "bits_per_byte", 2.0), record("hash", "bits_per_byte", 1.75)]
     others = [record("usmoe", "bits_per_byte", 0.5, leaks=True), record("soft", "perplexity", 9.0)]
     show([*causal, record("hash", "bits_per_byte", 1.25), *others])
     found = " ".join(capsys.readouterr().out.split())  # titles are broken into lines
-    assert found.count("by the mean over seeds") == 3 and found.count("SEES LATER TOKENS") == 1
+    assert found.count("by the mean over seeds") == 3 and found.count("SEES LATER TOKENS,") == 1
+    assert "stdlib, SEES LATER TOKENS: no dense run to compare with; type router=dense,usmoe" in found
     assert "1.7500, 1.2500" in found and found.index("1.5000") < found.index("switch") < found.index("usmoe")
 
 

@@ -23,6 +23,7 @@ from moesuite import study as studies
 from moesuite.artifacts import StudyRecord
 from moesuite.asked import of_each_router, parse
 from moesuite.benchmarks.speed.tuning import hypervolume
+from moesuite.commands import word
 from moesuite.composition import composed, varied
 from moesuite.errors import Pruned, UserError
 from moesuite.leaderboard.build import build
@@ -30,7 +31,6 @@ from moesuite.record import dropped_under_capacity, read_record
 from moesuite.search import search
 from moesuite.space import read_space, tune_files
 from moesuite.study import open_storage
-from moesuite.trials import word
 from moesuite.tune import main
 from moesuite.workers import ALIVE, WORKER, alive, claims_winner, recover
 from tests.conftest import Command

@@ -1,0 +1,92 @@
+"""The command that makes a run again: as it was typed, or made from a configuration.
+
+Values are written in Hydra's grammar, https://hydra.cc/docs/advanced/override_grammar/basic/, to their last digit;
+commands are quoted for a POSIX shell.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from moesuite.composition import compose, group_choices
+from moesuite.config import RunConfig
+
+PLAIN = re.compile(r"(\.{0,2}/)?[A-Za-z_][\w./:-]*", re.ASCII)  # text that Hydra reads as text without quotes
+NO_TEXT = re.compile(r"null|true|false|[+-]?(inf|nan)", re.IGNORECASE)
+
+FOLLOWING = 2  # options that follow others, such as data.batch_size, are told in a second pass
+
+
+def reproduce(words: Sequence[str]) -> str:
+    """Return the command of a run with these words."""
+    return shlex.join(["python", "-m", "moesuite.run", *words])
+
+
+def words_of(options: Mapping[str, Any]) -> list[str]:
+    """Return options as words of the command line."""
+    return [f"{name}={word(value)}" for name, value in options.items()]
+
+
+def word(value: Any) -> str:
+    """Return a value as the command line reads it.
+
+    Example:
+        >>> word([0.1, None, "a, b"])
+        "[0.1,null,'a, b']"
+    """
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, Mapping):
+        return f"{{{','.join(f'{key}:{word(inner)}' for key, inner in value.items())}}}"
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(word, value))}]"
+    text = str(value)
+    if not isinstance(value, str) or (PLAIN.fullmatch(text) and not NO_TEXT.fullmatch(text)):
+        return text
+    # backslashes count before an interpolation (OmegaConf), and before a quote (Hydra), only
+    literal = re.sub(r"(\\*)\$\{", r"\1\1\\${", text)
+    escaped = re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + ("\\'" if found[2] else ""), literal)
+    return f"'{escaped}'"
+
+
+def command_of(config: RunConfig) -> str:
+    """Return the command of a configuration, however it was made: its choices, and what differs from their options.
+
+    What a task or backbone outside the package is made of stands there option by option.
+
+    Example:
+        >>> command_of(compose("router=soft", "seed=1"))
+        'python -m moesuite.run router=soft seed=1'
+    """
+    names = {"task": config.task.get("name"), "backbone": config.backbone.name, "router": config.router["name"]}
+    others = ([f"seed={config.seed}"] if config.seed else []) + ([] if config.logger else ["logger=none"])
+    choices, base = list[str](), compose(*others).model_dump()
+    for group, name in names.items():  # the task first: it has a backbone of its own
+        known = name in group_choices()[group] or (group != "task" and ":" in str(name))
+        if known and name != base[group]["name"]:
+            choices.append(f"{group}={word(name)}")
+            base = compose(*choices, *others).model_dump()
+    words = [*choices, *others]
+    for _ in range(FOLLOWING):
+        if not (more := list(_differences(base, config.model_dump()))):
+            break
+        words += more
+        base = compose(*words).model_dump()
+    return reproduce(words)
+
+
+def _differences(base: Mapping[str, Any], values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Yield the words that change options of `base` into `values`: an option more with +, one less with ~."""
+    for key in sorted(base.keys() - values.keys()):
+        yield f"~{prefix}{key}"
+    for key, value in values.items():
+        old = base.get(key)
+        if key not in base:
+            yield f"+{prefix}{key}={word(value)}"
+        elif isinstance(old, dict) and isinstance(value, dict):
+            yield from _differences(old, value, f"{prefix}{key}.")
+        elif old != value or isinstance(old, bool) != isinstance(value, bool):
+            yield f"{prefix}{key}={word(value)}"
