@@ -55,7 +55,7 @@ ALLOWED = {
     "leaderboard": {"moesuite.leaderboard", "moesuite.record", "moesuite.significance", "moesuite.errors"}
     | {"moesuite.artifacts", "moesuite.costs", "moesuite.config", "moesuite.roles", "moesuite.protocol"}
     | {"moesuite.metrics"},
-    "tasks": {"moesuite.task", "moesuite.tasks"},
+    "tasks": {"moesuite.task", "moesuite.tasks", "moesuite.metrics"},
     "moesuite/routers": {
         "moesuite.router",
         "moesuite.choice",
