@@ -82,6 +82,8 @@ class Probe(nn.Module):
         device = next(chain(self.inner.parameters(), self.inner.buffers()), torch.empty(0)).device
         tokens = torch.randn(x.shape, generator=torch.Generator().manual_seed(0)).to(device)
         real = None if self.mask is None else self.mask.bool().to(device)
+        ids = self.inner.ids  # of the last real forward, where that was
+        self.inner.ids = ids.to(device) if ids is not None and ids.shape == x.shape[:2] else None
         with torch.set_grad_enabled(self.training):
             routing = self.inner(tokens.requires_grad_(self.training), real)
             outcome = [t.sum() for t in (*_weights(routing).values(), *routing.losses.values()) if t.requires_grad]

@@ -14,6 +14,14 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # one thread for each of several proces
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 ROOT = Path(__file__).parents[1]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Hide GPUs from all but `-m gpu`: on a CPU results repeat to the last bit, which many tests are about."""
+    if "gpu" not in config.option.markexpr:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 

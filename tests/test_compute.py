@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from moesuite import aux_loss, moefy
 from moesuite.accounting import Inputs, Pass, account
 from moesuite.compute import cost, main, measured, show
-from moesuite.counting import Counted, Saved, count_flops
+from moesuite.counting import FORMULAS, Counted, Saved, count_flops
 from moesuite.errors import UserError
 from moesuite.memory import examples_that_fit
 from moesuite.moe import call, moe_layers
@@ -33,6 +33,7 @@ TOKENS, WIDTH, HIDDEN, BLOCKS = 16, 16, 64, 4
 PATCH = 2 * TOKENS * 4 * WIDTH
 ATTENTION = 2 * TOKENS * WIDTH * 4 * WIDTH + 2 * 2 * TOKENS * TOKENS * WIDTH
 MLP = 2 * TOKENS * 2 * WIDTH * HIDDEN
+KERNEL_BACKWARD = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
 HEAD = 2 * WIDTH * 10
 
 
@@ -306,6 +307,19 @@ def test_bad_input_of_the_table(
     with pytest.raises(SystemExit) as stop:
         main()
     assert stop.value.code == 2 and says in capsys.readouterr().err
+
+
+def test_attention_with_fewer_heads_of_keys_than_of_queries() -> None:
+    # 4 heads of queries [5, 8] meet keys [7, 8] and values [7, 8]: 2·4·5·7·8 each for scores and their product
+    query, key = torch.randn(1, 4, 5, 8, requires_grad=True), torch.randn(1, 2, 7, 8)
+
+    def forward() -> None:
+        F.scaled_dot_product_attention(query, key, key, enable_gqa=True)
+
+    with torch.no_grad():
+        assert count_flops(forward).total == 2 * 2 * 4 * 5 * 7 * 8
+    # backward: gradients of queries and keys and the scores once more over 8, gradients of scores and values over 8
+    assert FORMULAS[KERNEL_BACKWARD](None, query.shape, key.shape, key.shape) == 2 * 4 * 5 * 7 * (3 * 8 + 2 * 8)
 
 
 def test_interleaved_measures_in_turns() -> None:

@@ -1,4 +1,4 @@
-"""On a CUDA device: runs, what they measure there, attacks; skipped where there is none."""
+"""On a CUDA device, by `python -m pytest -m gpu`: runs, what they measure there, attacks."""
 
 from __future__ import annotations
 
@@ -31,6 +31,12 @@ def test_a_run_trains_and_measures_on_the_device(router: str, precision: str, tm
     assert record.environment["device"] == torch.cuda.get_device_name()
     assert compute.latency is not None and compute.latency.median > 0
     assert compute.step_peak_bytes and compute.dense_step_peak_bytes
+
+
+def test_every_causal_router_runs_on_text(tmp_path: Path) -> None:
+    words = ["task=stdlib", "task.length=64", "trainer.limit_test_batches=2", "measure=false"]
+    for router in ("hash", "random", "switch", "expert_choice_causal", "relu"):
+        assert run(tmp_path, *words, f"router={router}").status == "ok", router
 
 
 def test_a_run_on_the_cpu_is_measured_there(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def test_the_commands_print_a_table(
     module: ModuleType, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("sys.argv", ["speed", *WORDS])
-    run_command(module.__doc__, module.run, keep="1", layers="soft,peers")
+    run_command(module.__doc__, module.run, keep="1", layers="soft,peers", device="cpu", precision="float32")
     assert "dense" in capfd.readouterr().out
 
 
@@ -116,6 +116,8 @@ def test_a_plot_that_cannot_be_written(monkeypatch: pytest.MonkeyPatch, capsys: 
         ("expert=8", "nearest: experts"),
         ("experts=many", "allowed are positive numbers"),
         ("layers=sofd", "nearest: soft"),
+        ("device=tpu", "device=tpu: allowed is cpu, or cuda on a machine that has one"),
+        ("precision=8", "precision=8: allowed is float32 or bf16-mixed"),
     ],
 )
 def test_a_mistyped_option(
@@ -123,7 +125,9 @@ def test_a_mistyped_option(
 ) -> None:
     monkeypatch.setattr("sys.argv", ["layer", word])
     with pytest.raises(SystemExit) as stop:
-        run_command(layer.__doc__, layer.run, seconds="30", keep="1", layers="routers")
+        run_command(
+            layer.__doc__, layer.run, seconds="30", keep="1", layers="routers", device="cpu", precision="float32"
+        )
     assert stop.value.code == 2 and says in capsys.readouterr().err
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -21,6 +21,7 @@ from moesuite.mlps import DenseMLP
 from moesuite.moe import MoE, aux_loss
 from moesuite.plugins import build_router, router_names
 from moesuite.router import LayerSpec
+from moesuite.timing import CPU
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class Dense(nn.Module):
         return self.fc2(self.act(self.fc1(x)))
 
 
-def contestants(size: Size, names: list[str] | None = None) -> dict[str, Contestant]:
+def contestants(size: Size, names: list[str] | None = None, device: torch.device = CPU) -> dict[str, Contestant]:
     """Return dense, bare and the layers called `names`; None: every router and every peer.
 
     Routers share one set of experts: they are called in turns, and 128 experts are 600 MB.
@@ -95,7 +96,8 @@ def contestants(size: Size, names: list[str] | None = None) -> dict[str, Contest
             layers[name] = PEERS[name](size, x)
         elif name != "dense":
             layers[name] = Contestant(MoE(build_router(name, spec, {}), experts), x, size.hidden)
-    return {name: c for name, c in layers.items() if rows(c) <= 2 * size.rows}
+    fair = {name: c for name, c in layers.items() if rows(c) <= 2 * size.rows}
+    return {name: replace(c, layer=c.layer.to(device), x=c.x.to(device)) for name, c in fair.items()}
 
 
 @torch.no_grad()

@@ -2,11 +2,12 @@
 
     python -m moesuite.benchmarks.speed.layer experts=8,64 groups=16 tokens=196 dim=384 hidden=1536 seconds=30
 
-Forward and forward+backward in float32, every contestant called in turns in one process. `bare` is the stacked experts
-on ready-made slots, with no router and no dispatch. `layers=` takes names of routers and peers, "routers" and "peers"
-for all of them; peers need the extra `peers`. Freed memory is kept (`moesuite.keep_freed_memory`) for all contestants
-alike; `keep=0` leaves glibc as it is. A layer that would do more than twice the expert work (ReLU gates before
-training) is left out; mixtral-eager needs more than 24 GiB at 128 experts.
+Forward and forward+backward in float32 (`precision=bf16-mixed`: autocast), on the CPU or by `device=cuda`, every
+contestant called in turns in one process. `bare` is the stacked experts on ready-made slots, with no router and no
+dispatch. `layers=` takes names of routers and peers, "routers" and "peers" for all of them; peers need the extra
+`peers`. Freed memory is kept (`moesuite.keep_freed_memory`) for all contestants alike; `keep=0` leaves glibc as it is.
+A layer that would do more than twice the expert work (ReLU gates before training) is left out; mixtral-eager needs more
+than 24 GiB at 128 experts.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ from rich.table import Table
 
 from moesuite.benchmarks.speed.command import Values, command, sizes
 from moesuite.benchmarks.speed.contestants import PEERS, Size, both, contestants, forward
-from moesuite.errors import unknown
+from moesuite.errors import UserError, unknown
 from moesuite.memory import keep_freed_memory
 from moesuite.plugins import router_names
-from moesuite.timing import interleaved, peak_of
+from moesuite.timing import CPU, interleaved, peak_of
 
 
 @dataclass(frozen=True)
@@ -43,11 +44,11 @@ class Row:
     peak: float
 
 
-def measure(size: Size, seconds: float, names: list[str] | None = None) -> list[Row]:
-    """Time all contestants in turns, `seconds` for each of the two passes."""
-    found = contestants(size, names)
-    alone = _medians([forward(c) for c in found.values()], seconds)
-    whole = _medians([both(c) for c in found.values()], seconds)
+def measure(size: Size, seconds: float, names: list[str] | None = None, device: torch.device = CPU) -> list[Row]:
+    """Time all contestants in turns on `device`, `seconds` for each of the two passes."""
+    found = contestants(size, names, device)
+    alone = _medians([forward(c) for c in found.values()], seconds, device)
+    whole = _medians([both(c) for c in found.values()], seconds, device)
     dense, bare = list(found).index("dense"), list(found).index("bare")
     return [
         Row(
@@ -58,14 +59,28 @@ def measure(size: Size, seconds: float, names: list[str] | None = None) -> list[
             1000 * whole[i],
             whole[i] / whole[dense],
             whole[i] / whole[bare],
-            peak_of(both(contestant)) / 2**20,
+            peak_of(both(contestant), device) / 2**20,
         )
         for i, (name, contestant) in enumerate(found.items())
     ]
 
 
-def _medians(functions: Sequence[Callable[[], object]], seconds: float) -> list[float]:
-    return [statistics.median(sample) for sample in interleaved(functions, seconds, least=3)]
+def _medians(functions: Sequence[Callable[[], object]], seconds: float, device: torch.device) -> list[float]:
+    samples = interleaved(functions, seconds, least=3, device=device)
+    return [statistics.median(sample) for sample in samples]
+
+
+def device_of(name: str) -> torch.device:
+    """Return the device that `device=` names.
+
+    Raises:
+        UserError: for one that is not here.
+    """
+    if name not in ("cpu", "cuda") or (name == "cuda" and not torch.cuda.is_available()):
+        raise UserError(
+            f"device={name}: allowed is cpu, or cuda on a machine that has one; type for example device=cpu"
+        )
+    return torch.device(name)
 
 
 def layer_names(text: str) -> list[str]:
@@ -84,30 +99,44 @@ def layer_names(text: str) -> list[str]:
     return names
 
 
-def show(size: Size, seconds: float, names: list[str], keep: bool) -> None:
+def show(size: Size, seconds: float, names: list[str], keep: bool, device: torch.device, bf16: bool) -> None:
     """Measure one size and print its table."""
     if keep:
         keep_freed_memory()
     title = (
         f"{size.groups * size.tokens} tokens in {size.groups} groups, D {size.dim}, {size.num_experts} experts, "
-        f"{size.rows} rows of expert work, float32, {torch.get_num_threads()} threads"
+        f"{size.rows} rows of expert work, {'bf16-mixed' if bf16 else 'float32'}, {_machine(device)}"
     )
     table = Table(title=title)
     for column in ("layer", "hidden", "forward ms", "/ dense", "forward+backward ms", "/ dense", "/ bare", "peak MiB"):
         table.add_column(column, justify="left" if column == "layer" else "right", no_wrap=True)
-    for row in measure(size, seconds, names):
-        forward = (f"{row.forward_ms:.1f}", f"{row.forward_to_dense:.2f}")
-        both = (f"{row.both_ms:.1f}", f"{row.both_to_dense:.2f}", f"{row.both_to_bare:.2f}")
+    with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+        rows = measure(size, seconds, names, device)
+    for row in rows:
+        forward = (f"{row.forward_ms:.2f}", f"{row.forward_to_dense:.2f}")
+        both = (f"{row.both_ms:.2f}", f"{row.both_to_dense:.2f}", f"{row.both_to_bare:.2f}")
         table.add_row(row.name, str(row.hidden), *forward, *both, f"{row.peak:.0f}")
     Console(width=None if sys.stdout.isatty() else 140).print(table)
+
+
+def _machine(device: torch.device) -> str:
+    if device.type == "cuda":
+        return f"{torch.cuda.get_device_name()}, torch {torch.__version__}"
+    return f"{torch.get_num_threads()} threads"
 
 
 def run(values: Values) -> None:
     """Measure every size that is asked for, each in a process of its own: kept memory would add up over sizes."""
     names = layer_names(values["layers"])
+    device, precision = device_of(values["device"]), values["precision"]
+    if precision not in ("float32", "bf16-mixed"):
+        raise UserError(
+            f"precision={precision}: allowed is float32 or bf16-mixed; type for example precision=bf16-mixed"
+        )
     processes = multiprocessing.get_context("spawn")
+    seconds, bf16 = float(values["seconds"]), precision == "bf16-mixed"
     for size in sizes(values):
-        child = processes.Process(target=show, args=(size, float(values["seconds"]), names, values["keep"] == "1"))
+        child = processes.Process(target=show, args=(size, seconds, names, values["keep"] == "1", device, bf16))
         child.start()
         child.join()
         if child.exitcode:
@@ -115,4 +144,4 @@ def run(values: Values) -> None:
 
 
 if __name__ == "__main__":
-    command(__doc__, run, seconds="30", keep="1", layers="routers")
+    command(__doc__, run, seconds="30", keep="1", layers="routers", device="cpu", precision="float32")
