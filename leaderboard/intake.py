@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from moesuite.artifacts import Certificate, Looked, StudyRecord
 from moesuite.errors import UserError
 from moesuite.leaderboard.store import File, read
+from moesuite.partial import partial_options
 from moesuite.record import RunRecord, parse_record, record_id
 
 FINGERPRINT = re.compile(r"[a-z0-9]+:[0-9a-zA-Z]{8,128}")
@@ -54,6 +55,8 @@ def take(file: File) -> tuple[RunRecord, str]:
     if record.status == "ok" and record.primary not in record.quality:
         raise UserError(f"a finished run without {record.primary}, its ranking metric")
     _check_origin(record)
+    if cut := list(dict.fromkeys([*record.partial, *partial_options(record.config)])):
+        raise UserError(f"a partial run, by {', '.join(cut)}; allowed: whole runs, without these options")
     return record, text
 
 

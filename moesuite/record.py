@@ -130,6 +130,7 @@ class RunRecord(Part):
         protocol: versions of engine, router and task family.
         code: hash of the sources of engine, tasks and router; provenance, as `git_commit` and `environment` are.
         metrics: declaration of each metric of `quality`, as its task family makes it.
+        partial: options that cut the run short, as they are typed; empty for a whole run.
         splits: examples of each split of known length; of "test", those that are scored.
     """
 
@@ -152,6 +153,7 @@ class RunRecord(Part):
     command: str
     primary: str
     metrics: dict[str, MetricSpec] = {}
+    partial: list[str] = []
     splits: dict[str, int] = {}
     quality: dict[str, Quality] = {}
     limited_quality: dict[str, Quality] = {}

@@ -40,6 +40,8 @@ def rows(record: RunRecord) -> list[tuple[str, str]]:
         quality.append((f"{record.primary}, training capacity", f"{limited:.4f}"))
     if (seen := record.lookahead) is not None and seen.outputs:
         quality.append(("SEES LATER TOKENS", f"{seen.outputs:.1%} of outputs change with them, {seen.bits:+.4f} bits"))
+    if record.partial:
+        quality.insert(0, ("PARTIAL, kept off the leaderboard", ", ".join(record.partial)))
     lines = [*quality, ("steps, training time", f"{record.steps}, {record.seconds:.1f} s")]
     if record.steps:
         lines.append(("of it between steps, for data", f"{record.waited:.1f} s, {record.waited / record.seconds:.1%}"))

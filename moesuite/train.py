@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch.utils.data import IterableDataset
 
 from moesuite.accounting import account, first_tensor
@@ -30,6 +31,7 @@ from moesuite.memory import examples_that_fit, keep_freed_memory
 from moesuite.module import MoEModule
 from moesuite.moe import call, evaluating, placed
 from moesuite.optim import check_schedule
+from moesuite.partial import partial_options, refuse_nothing, stopped_by_time
 from moesuite.plugins import router_class
 from moesuite.provenance import environment, git_state, now
 from moesuite.record import Lookahead, RunRecord, Status, read_record, record_path, write_record, write_text
@@ -49,6 +51,7 @@ class Run:
 
     def build(self) -> None:
         """Build models, trainer and callbacks; every check of the configuration happens here."""
+        refuse_nothing(self.config.trainer)
         if isinstance(self.task.dataset("train"), IterableDataset) and self.config.trainer["max_steps"] == -1:
             raise UserError(
                 f"{self.task.name}: the length of streamed data is not known; type for example trainer.max_steps=10000"
@@ -68,9 +71,9 @@ class Run:
         if self.task.dataset("train") is None and self.trainer.max_epochs != 0:
             raise UserError(f"{self.task.name}: no training split; type trainer.max_epochs=0 to evaluate only")
         self.module = MoEModule(self.task, self.model, self.config, self.folder)
-        steps = total_steps(self.trainer, self.task, self.config.data)
-        check_schedule(self.config.optim, steps)
-        self.handover = Handover(self.config, steps) if self.config.goes_on else None
+        self.planned = total_steps(self.trainer, self.task, self.config.data)
+        check_schedule(self.config.optim, self.planned)
+        self.handover = Handover(self.config, self.planned) if self.config.goes_on else None
 
     @property
     def device(self) -> torch.device:
@@ -156,6 +159,7 @@ class Run:
     def record(self, status: Status, reason: str = "", **measured: Any) -> RunRecord:
         """Return the record of this run as it stands."""
         commit, dirty = git_state()
+        options, steps = self.config.model_dump(), self.trainer.global_step
         return RunRecord(
             **vars(self.identity),
             status=status,
@@ -168,14 +172,15 @@ class Run:
             router_paper=router_class(self.config.router["name"]).paper,
             backbone=self.config.backbone.name,
             seed=self.config.seed,
-            config=self.config.model_dump(),
+            config=options,
+            partial=[*partial_options(options), *stopped_by_time(options["trainer"], steps, self.planned)],
             command=self.command,
             primary=self.task.primary.name,
             splits=self.task.split_sizes(),
             sunk=None if self.handover is None else self.handover.sunk,
             upcycled=self.built.receipt,
             curve=self.curve.points,
-            steps=self.trainer.global_step,
+            steps=steps,
             seconds=self.curve.seconds,
             waited=self.curve.waited,
             energy=self.meter.energy,
@@ -229,6 +234,9 @@ def fit(config: RunConfig, command: str = "", watch: Watch | None = None) -> tup
     except Pruned as error:
         run.save(run.record("pruned", str(error)), [])
         raise
+    except MisconfigurationException as error:  # Lightning's, for example a share of the batches that is none
+        run.save(run.record("failed", str(error)), [])
+        raise UserError(f"trainer: {str(error).splitlines()[0]}; see trainer.<option> in --help") from None
     except (RunFailed, UserError) as error:  # an image that turns out unreadable is found only now
         run.save(run.record("failed", str(error)), [])
         raise
