@@ -1,16 +1,17 @@
 """What is kept beside records for the board: certificates of routers, and what routers looked at. No torch here.
 
-`<records>/certificates/<router>.json`, and `<records>/<task>/<router>/<id>/routing.json` among the files of a run.
+`<records>/certificates/<router>.json`; `routing.json` and `verified.json` among the files of a run,
+`<records>/<task>/<router>/<id>/`.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from moesuite.costs import Part
 
-ROUTING = "routing.json"
+ROUTING, VERIFIED = "routing.json", "verified.json"
 
 
 class Check(Part):
@@ -132,3 +133,52 @@ class StudyRecord(Part):
     best: list[int]
     importances: dict[str, dict[str, float]] = {}
     winner: list[str] = []
+
+
+class Rerun(Part):
+    """One metric of a record against that of its rerun.
+
+    Attributes:
+        difference: of the two, absolute.
+        tolerance: largest difference that is within the tolerance of its seeds; None: fewer seeds than that needs.
+    """
+
+    recorded: float
+    again: float
+    difference: float
+    tolerance: float | None = None
+
+
+class Verdict(Part):
+    """What running a record again showed; see `moesuite.verification`.
+
+    Attributes:
+        reason: one line.
+        metrics: by name, those of "limited_quality" with "limited " before it.
+        seeds: that the tolerance is of; 0: of none.
+        created, code, git_commit, git_dirty, machine, version: of the rerun.
+    """
+
+    verdict: Literal["equal", "within", "different"]
+    reason: str
+    metrics: dict[str, Rerun]
+    seeds: int
+    created: str
+    code: str
+    git_commit: str | None
+    git_dirty: bool | None
+    machine: str
+    version: str
+
+
+class Verified(Part):
+    """All verdicts on a record, the oldest first: `<records>/<task>/<router>/<id>/verified.json`."""
+
+    schema_version: int = 1
+    id: str
+    verdicts: list[Verdict]
+
+
+def verified_path(record: Path) -> Path:
+    """Return where the verdicts on a record are kept: in the folder of the run's files."""
+    return record.with_suffix("") / VERIFIED

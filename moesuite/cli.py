@@ -13,6 +13,7 @@ VERBS = {
     "certify": "measure how routers behave: causality, determinism, gradients, ...",
     "profile": "account a configuration without training: FLOPs, parameters, memory",
     "compute": "cost tables of papers, recomputed",
+    "verify": "run records again, and say whether the same comes out",
     "leaderboard": "turn run records into a page",
 }
 

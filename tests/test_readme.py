@@ -18,6 +18,7 @@ from moesuite.leaderboard.__main__ import parse as options
 from moesuite.plugins import router_class
 from moesuite.search import planned
 from moesuite.testing import RouterContract
+from moesuite.verify import read_words
 from tests.conftest import ROOT
 from tests.test_run import SHORT, invoke
 
@@ -75,3 +76,5 @@ def test_every_command_has_options_that_exist(my_file: str, monkeypatch: pytest.
         assert planned(of_each_router(asked(words))[0])[0].space
     for words in (words[3:] for words in lines if words[:3] == ["python", "-m", "moesuite.leaderboard"]):
         assert options(words)[0]["records"]
+    for words in (words[3:] for words in lines if words[:3] == ["python", "-m", "moesuite.verify"]):
+        assert read_words(words)[:2] == ([Path("runs/digits/token_choice/0123456789ab.json")], [1, 2])

@@ -1,0 +1,184 @@
+"""Is a rerun the same? Equal, within the tolerance of its seeds, or different. No torch here.
+
+Figures of a record are of two kinds. Counts follow from the configuration: steps, examples, parameters, FLOPs that are
+expected of it. All others follow from training, and depend on the processor and its libraries through rounding, which
+training magnifies.
+
+`equal`: counts are the same, and all metrics differ by less than float noise, `NOISE` of their size. The course (curve,
+routing, its cost) may then differ by `COURSE`: a token near a tie may go another way.
+`within`: counts are the same, and no metric differs by more than two runs of different seeds would, in 95 % of cases:
+t · √2 · s with the standard deviation s of the metric over n >= 3 seeds (the rerun and records of other seeds, never
+the record itself, which would widen its own tolerance), and Student's t of n - 1 degrees of freedom, at a level of 5 %
+shared out among the metrics (Bonferroni).
+`different`: everything else; and metrics that differ where curve and routing agree to noise, which no chance explains.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal
+
+from scipy import special
+
+from moesuite.artifacts import Rerun, Verdict
+from moesuite.config import options_of
+from moesuite.record import RunRecord
+from moesuite.roles import Role
+
+NOISE, SMALLEST = 1e-4, 1e-6  # relative, absolute: rounding between processors
+COURSE = 0.02  # relative and absolute, of curve and routing where metrics agree
+ENOUGH = 3  # seeds for a tolerance
+LEVEL = 0.05
+COUNTS = ("expected", "training", "training_step_flops", "parameters_total", "parameters_active")
+ROUTED = ("activated", "executed")  # FLOPs that depend on the routing after training
+POINT = ("loss", "quality", "entropy")
+SHOWN = 3  # figures that a reason names
+
+
+def metrics_of(record: RunRecord) -> dict[str, float]:
+    """Return the metrics of both evaluations."""
+    limited = {f"limited {name}": quality.value for name, quality in record.limited_quality.items()}
+    return {name: quality.value for name, quality in record.quality.items()} | limited
+
+
+def counts_of(record: RunRecord) -> dict[str, float]:
+    """Return the figures that follow from the configuration alone."""
+    counts = {f"n of {name}": float(quality.n) for name, quality in record.quality.items()}
+    counts |= {"steps": float(record.steps), "unreadable": float(record.unreadable)}
+    if record.compute is not None:
+        counts |= _numbers({name: getattr(record.compute, name) for name in COUNTS})
+    return counts
+
+
+def training_of(record: RunRecord) -> dict[str, float]:
+    """Return what training left beside the metrics: curve, and routing health."""
+    points = {f"curve at step {p.step}": {name: getattr(p, name) for name in POINT} for p in record.curve}
+    layers = {layer.layer: layer.model_dump(exclude={"layer"}) for layer in record.health}
+    return _numbers({**points, **layers})
+
+
+def course_of(record: RunRecord) -> dict[str, float]:
+    """Return the same, and what the routing costs."""
+    costs = {} if record.compute is None else {name: getattr(record.compute, name) for name in ROUTED}
+    return training_of(record) | _numbers(costs)
+
+
+def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
+    """Return all numbers below, by their path."""
+    return dict(_walk("", values))
+
+
+def _walk(name: str, value: Any) -> Iterator[tuple[str, float]]:
+    if hasattr(value, "model_dump"):
+        value = value.model_dump()
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _walk(f"{name} {key}".lstrip(), inner)
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from _walk(f"{name} {index}", inner)
+    elif isinstance(value, int | float):
+        yield name, float(value)
+
+
+def differing(
+    ours: Mapping[str, float], theirs: Mapping[str, float], relative: float = NOISE, absolute: float = SMALLEST
+) -> list[str]:
+    """Return the names of figures that differ by more than noise, or that only one side has; the largest first."""
+    sizes: dict[str, float] = {}
+    for name in ours.keys() | theirs.keys():
+        a, b = ours.get(name, math.nan), theirs.get(name, math.nan)
+        if not abs(a - b) <= absolute + relative * max(abs(a), abs(b)):
+            sizes[name] = math.inf if math.isnan(a - b) else abs(a - b) / max(abs(a), abs(b))
+    return sorted(sizes, key=lambda name: (-sizes[name], name))
+
+
+def tolerance(values: Sequence[float], metrics: int) -> float | None:
+    """Return the largest difference of two runs that seeds explain; None for fewer than `ENOUGH` seeds.
+
+    Args:
+        values: of a metric, one a seed.
+        metrics: that are judged together, >= 1.
+    """
+    if len(values) < ENOUGH:
+        return None
+    quantile = float(special.stdtrit(len(values) - 1, 1 - LEVEL / 2 / metrics))
+    return quantile * math.sqrt(2) * statistics.stdev(values)
+
+
+def is_seed_of(other: RunRecord, record: RunRecord) -> bool:
+    """Return whether another finished record is of the same run with another seed."""
+    if other.status != "ok" or other.id == record.id or other.seed == record.seed:
+        return False
+    return _but_seed(other) == _but_seed(record)
+
+
+def _but_seed(record: RunRecord) -> list[Any]:
+    """Return what a run depends on beside its seeds; the dense run that it upcycles is another for each seed."""
+    aside = {"upcycle"} & record.contents.keys()
+    options = {
+        (name, option): value
+        for name, option, value, role in options_of(record.config)
+        if role.in_id and role not in (Role.SEED, Role.DETAIL) and name not in aside
+    }
+    return [options, record.contents.get("init"), record.protocol, record.data_fingerprint]
+
+
+def judge(record: RunRecord, again: RunRecord, seeds: Sequence[RunRecord]) -> Verdict:
+    """Compare a record with its rerun.
+
+    Args:
+        record, again: both finished, of the same id.
+        seeds: finished runs of other seeds.
+    """
+    ours, theirs = metrics_of(record), metrics_of(again)
+    by_seed = {one.seed: metrics_of(one) for one in [*seeds, again]}
+    metrics = {}
+    for name in sorted(ours.keys() & theirs.keys()):
+        values = [known[name] for known in by_seed.values() if name in known]
+        difference = abs(ours[name] - theirs[name])
+        metrics[name] = Rerun(
+            recorded=ours[name], again=theirs[name], difference=difference, tolerance=tolerance(values, len(ours))
+        )
+    verdict, reason = _verdict(record, again, metrics, len(by_seed))
+    return Verdict(
+        verdict=verdict,
+        reason=reason,
+        metrics=metrics,
+        seeds=len(by_seed) if len(by_seed) >= ENOUGH else 0,
+        machine=again.environment.get("device", "unknown"),
+        version=again.environment.get("moesuite", ""),
+        **{name: getattr(again, name) for name in ("created", "code", "git_commit", "git_dirty")},
+    )
+
+
+def _verdict(
+    record: RunRecord, again: RunRecord, metrics: Mapping[str, Rerun], seeds: int
+) -> tuple[Literal["equal", "within", "different"], str]:
+    if odd := differing(counts_of(record), counts_of(again)):
+        return "different", f"what the configuration alone decides differs: {_named(odd)}"
+    odd = differing(metrics_of(record), metrics_of(again))
+    if not odd:
+        course = differing(course_of(record), course_of(again), COURSE, COURSE)
+        if course:
+            return "different", f"metrics agree, but not the course: {_named(course)}"
+        return "equal", f"all metrics agree to {NOISE:g} of their size"
+    ours, theirs = training_of(record), training_of(again)
+    if ours and not differing(ours, theirs):
+        return "different", f"curve and routing agree, but not {_named(odd)}"
+    if seeds < ENOUGH:
+        return "different", f"{_named(odd)} differ, and {seeds} of {ENOUGH} seeds tell no tolerance; type seeds=1,2"
+    if far := [name for name in odd if name not in metrics or not _is_within(metrics[name])]:
+        return "different", f"{_named(far)} differ by more than {seeds} seeds explain"
+    return "within", f"{_named(odd)} differ by no more than {seeds} seeds explain"
+
+
+def _is_within(metric: Rerun) -> bool:
+    return metric.tolerance is not None and metric.difference <= metric.tolerance
+
+
+def _named(names: Sequence[str]) -> str:
+    more = len(names) - SHOWN
+    return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")
