@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from moesuite.cache import load_rows
 from moesuite.errors import UserError
 
 HOLD_OUT = 0.1  # share of a source without a test split that is held out for testing
@@ -32,12 +33,6 @@ class Source:
     splits: Mapping[str, Any]
     fingerprint: str
     description: str
-
-
-def cache_folder() -> Path:
-    """Return the folder for decoded data: `$MOESUITE_CACHE`, else `moesuite` under `$XDG_CACHE_HOME` or `~/.cache`."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("MOESUITE_CACHE") or Path(base) / "moesuite")
 
 
 def load_source(
@@ -87,7 +82,7 @@ def _from_hub(hub: str, revision: str | None, config: str | None, splits: Mappin
     revision = _resolve(hub, revision)
     try:
         loaded = {
-            role: datasets.load_dataset(hub, config, split=split, revision=revision, streaming=streaming)
+            role: load_rows(hub, config, split=split, revision=revision, streaming=streaming)
             for role, split in splits.items()
         }
     except (GatedRepoError, datasets.exceptions.DatasetNotFoundError, RepositoryNotFoundError) as error:
@@ -147,7 +142,7 @@ def _from_parquet(folder: Path, files: list[Path], splits: Mapping[str, str], st
         )
     try:
         loaded = {
-            role: datasets.load_dataset("parquet", data_files=names, split="train", streaming=streaming)
+            role: load_rows("parquet", data_files=names, split="train", streaming=streaming)
             for role, names in by_role.items()
         }
     except (datasets.exceptions.DatasetGenerationError, OSError) as error:

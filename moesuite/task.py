@@ -12,6 +12,10 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 from torchmetrics import MetricCollection
 
+from moesuite.cache import cache_folder as cache_folder
+from moesuite.cache import cached as cached
+from moesuite.cache import changed as changed
+from moesuite.cache import load_rows as load_rows
 from moesuite.errors import UserError as UserError
 from moesuite.errors import unknown as unknown
 from moesuite.metrics import MetricSpec as MetricSpec
@@ -19,7 +23,6 @@ from moesuite.own import own_class as own_class
 from moesuite.own import own_file as own_file
 from moesuite.record import Lookahead as Lookahead
 from moesuite.source import Source as Source
-from moesuite.source import cache_folder as cache_folder
 from moesuite.source import load_source as load_source
 
 Batch = Mapping[str, Any]

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from moesuite.task import Source, UserError, load_source
+from moesuite.task import Source, UserError, load_rows, load_source
 
 JSONL = ("*.jsonl", "*.jsonl.gz")
 SIDES = ("chosen", "rejected")
@@ -61,7 +61,7 @@ def _json_lines(path: Path, splits: Mapping[str, str]) -> Source | None:
             )
         digest.update(own[0].read_bytes())
         try:
-            found[role] = datasets.load_dataset("json", data_files=str(own[0]), split="train")
+            found[role] = load_rows("json", data_files=str(own[0]), split="train")
         except datasets.exceptions.DatasetGenerationError as error:
             reason = str(error.__cause__ or error).splitlines()[0]
             raise UserError(f"{own[0]}: {reason}; allowed: one JSON object in each line") from None

@@ -9,6 +9,7 @@ import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset
 
-from moesuite.task import Key, UserError
+from moesuite.task import Key, UserError, cached
 
 SHOWN = 160  # pixels of a picture for readers
 Transform = Callable[[Image.Image], Tensor]
@@ -185,26 +186,26 @@ def decode_all(rows: Any, image: str, size: int, channels: int, folder: Path, ke
     Returns:
         The array [N, size, size, channels] of bytes, and the rows that could not be read (all zero there).
     """
+    name = hashlib.sha256(f"{key} {image} {size} {channels} {len(rows)}".encode()).hexdigest()[:20]
+    made = cached(folder / name, partial(_decode, rows, image, size, channels))
+    return np.load(made / "pixels.npy", mmap_mode="r"), np.load(made / "unreadable.npy").tolist()
+
+
+def _decode(rows: Any, image: str, size: int, channels: int, folder: Path) -> None:
     from rich.progress import track
 
-    name = hashlib.sha256(f"{key} {image} {size} {channels} {len(rows)}".encode()).hexdigest()[:20]
-    path, bad_path = folder / f"{name}.npy", folder / f"{name}.unreadable.npy"
-    if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        part = folder / f"{name}.{np.random.default_rng().integers(2**62)}.part"
-        out = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=(len(rows), size, size, channels))
-        bad = []
-        for index in track(range(len(rows)), description=f"decoding {len(rows)} images once", transient=True):
-            try:
-                picture = decode(rows[index][image], channels)
-            except OSError:
-                bad.append(index)
-                continue
-            out[index] = pixels_of(picture, size)
-        out.flush()
-        np.save(bad_path, np.array(bad, dtype=np.int64))
-        part.replace(path)  # appears whole or not at all
-    return np.load(path, mmap_mode="r"), np.load(bad_path).tolist()
+    shape = (len(rows), size, size, channels)
+    out = np.lib.format.open_memmap(folder / "pixels.npy", mode="w+", dtype=np.uint8, shape=shape)
+    bad = []
+    for index in track(range(len(rows)), description=f"decoding {len(rows)} images once", transient=True):
+        try:
+            picture = decode(rows[index][image], channels)
+        except OSError:
+            bad.append(index)
+            continue
+        out[index] = pixels_of(picture, size)
+    out.flush()
+    np.save(folder / "unreadable.npy", np.array(bad, dtype=np.int64))
 
 
 def check_columns(columns: Sequence[str], wanted: Mapping[str, str], where: str) -> None:

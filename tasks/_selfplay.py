@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from joblib.externals.loky import get_reusable_executor
 from rich.console import Console
 from rich.progress import Progress, track
 
-from moesuite.task import UserError, cache_folder
+from moesuite.task import UserError, cache_folder, cached, changed
 from moesuite.tasks._expert import Dice, Expert, Scores, expert_of, version_of
 from moesuite.tasks._positions import START, Boards, encode
 
@@ -77,12 +77,11 @@ def made(recipe: Recipe) -> Path:
         UserError: for an expert that is neither installed nor has labels in the cache.
     """
     folder = recipe.folder
-    if not folder.exists():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(folder.with_suffix(".lock")):
-            if not folder.exists():
-                _make(recipe, folder)
-    return folder
+    if folder.exists() and not changed(folder):
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with _alone(folder.with_suffix(".lock")):
+        return cached(folder, partial(_make, recipe))
 
 
 def _alone(path: Path) -> AcquireReturnProxy:
@@ -98,7 +97,9 @@ def _make(recipe: Recipe, folder: Path) -> None:
     """Play and judge; training keeps away from every board of the test split."""
     names = [expert_of(recipe.expert, plies).name for plies in (recipe.train_plies, recipe.test_plies)]
     console = Console(stderr=True)
-    console.print(f"making {recipe.train:,} + {recipe.test:,} backgammon positions, once: {folder}", soft_wrap=True)
+    console.print(
+        f"making {recipe.train:,} + {recipe.test:,} backgammon positions, once: {recipe.folder}", soft_wrap=True
+    )
     games = self_play(expert_of(recipe.expert, 0), recipe.random_moves, recipe.seed)
     test = list(itertools.islice(games, recipe.test))
     rows = _judged(test, recipe, names[1], console)
@@ -126,16 +127,11 @@ def _judged(positions: Sequence[Position], recipe: Recipe, name: str, console: C
 
 
 def _write(folder: Path, splits: dict[str, list[Row]], experts: Sequence[str]) -> None:
-    """Write all files or none."""
     import datasets
 
-    with tempfile.TemporaryDirectory(dir=folder.parent) as name:
-        whole = Path(name) / "whole"
-        whole.mkdir()
-        for role, rows in splits.items():
-            datasets.Dataset.from_list(rows).to_parquet(str(whole / f"{role}.parquet"))
-        (whole / EXPERTS).write_text(json.dumps(experts))
-        whole.rename(folder)
+    for role, rows in splits.items():
+        datasets.Dataset.from_list(rows).to_parquet(str(folder / f"{role}.parquet"))
+    (folder / EXPERTS).write_text(json.dumps(experts))
 
 
 def self_play(expert: Expert, random_moves: float, seed: int) -> Iterator[Position]:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from moesuite.task import UserError, cache_folder
+from moesuite.task import UserError, cache_folder, cached
 from moesuite.tasks._text import Text
 
 UNKNOWN = "<unk>"
@@ -53,16 +53,7 @@ def tokens_of(text: Text, tokenizer: str) -> Tokens:
     """
     identity = tokenizer if tokenizer in OWN else repr(sorted(load_tokenizer(tokenizer).get_vocab().items()))
     key = hashlib.sha256("\n".join((text.fingerprint, text.how, identity, "symbols")).encode()).hexdigest()[:32]
-    folder = cache_folder() / "tokens" / key
-    if not folder.exists():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent) as made:
-            _write(text, tokenizer, Path(made) / "whole")
-            try:
-                (Path(made) / "whole").replace(folder)  # appears whole or not at all
-            except OSError:  # another process was faster
-                if not folder.exists():
-                    raise
+    folder = cached(cache_folder() / "tokens" / key, partial(_write, text, tokenizer))
     about = json.loads((folder / "about.json").read_text())
     splits = {role: np.load(folder / f"{role}.npy", mmap_mode="r") for role in about["size"]}
     return Tokens(splits, about["vocabulary"], about["size"], about["gzip"], _symbol(tokenizer, about["symbols"]))
@@ -78,7 +69,6 @@ def _write(text: Text, name: str, folder: Path) -> None:
     documents = text.read()
     tokenizer = build_tokenizer(name, documents["train"])
     dtype = np.uint8 if tokenizer.size <= 2**8 else np.uint16 if tokenizer.size <= 2**16 else np.uint32
-    folder.mkdir()
     for role, own in documents.items():
         np.save(folder / f"{role}.npy", np.concatenate([tokenizer.encode(document).astype(dtype) for document in own]))
     about = {

@@ -17,13 +17,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moesuite import compose, fit
-from moesuite.build import build_task
+from moesuite.build import _shared, build_task
 from moesuite.errors import UserError
 from moesuite.perceptron import Perceptron
 from moesuite.record import read_record
 from moesuite.task import Batch, Task
 from moesuite.tasks._choices import Agreement, Answers, Choice, Choices, answers, cycles, training_loss
 from moesuite.tasks._dialogues import read_pairs
+from moesuite.tasks._expert import expert_of
 from moesuite.testing import TaskContract
 from tests.conftest import Command
 from tests.test_run import invoke
@@ -298,7 +299,9 @@ def test_play_without_the_expert_is_told_before_training(tmp_path: Path, monkeyp
     words = [*SMALL, *QUICK, f"records={tmp_path}"]
     fit(compose(*words))  # labels are cached from here on
     monkeypatch.setitem(sys.modules, "gnubg_nn", None)
-    monkeypatch.setattr("moesuite.build._TASKS", {}, raising=False)
+    monkeypatch.setattr("moesuite.tasks._selfplay._make", lambda *_: pytest.fail("made again"))
+    _shared.cache_clear()  # so that they are read from there
+    expert_of.cache_clear()
     assert fit(compose(*words, "seed=1"))[0].status == "ok"
     with pytest.raises(UserError, match=r'not installed; type pip install -e "\.\[backgammon\]"'):
         fit(compose(*words, "task.play=[random]"))

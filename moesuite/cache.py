@@ -1,0 +1,122 @@
+"""Caches that are checked by content: a file that is not as it was written is told, and made again.
+
+Each folder of a cache holds the SHA-256 of its files, which are compared when they are read: about 0.2 s for 100 MB.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+SEAL = "hashes.json"
+LARGEST = 2**33  # bytes of a file of `datasets` that is read whole to be checked; of a larger one the size is compared
+
+
+def cache_folder() -> Path:
+    """Return the folder for decoded data: `$MOESUITE_CACHE`, else `moesuite` under `$XDG_CACHE_HOME` or `~/.cache`."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("MOESUITE_CACHE") or Path(base) / "moesuite")
+
+
+def cached(folder: Path, make: Callable[[Path], None]) -> Path:
+    """Return a folder of files: from the cache, or made now, also where a file is not as it was written.
+
+    Args:
+        folder: appears whole or not at all.
+        make: writes the files into a folder that is there.
+    """
+    wrong = changed(folder) if folder.exists() else ""
+    if wrong:
+        tell(folder, wrong)
+    if wrong or not folder.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent) as place:
+            whole = Path(place) / "whole"
+            whole.mkdir()
+            make(whole)
+            (whole / SEAL).write_text(json.dumps({path.name: digest(path) for path in sorted(whole.iterdir())}))
+            if wrong:
+                with suppress(FileNotFoundError):  # another process was faster
+                    folder.replace(Path(place) / "changed")
+            try:
+                whole.replace(folder)
+            except OSError:  # another process was faster
+                if not folder.exists():
+                    raise
+    return folder
+
+
+def changed(folder: Path) -> str:
+    """Return what is not as it was written in a folder of `cached`; empty for nothing."""
+    try:
+        hashes = json.loads((folder / SEAL).read_text())
+        names = sorted(path.name for path in folder.iterdir() if path.name != SEAL)
+        if names != sorted(hashes):
+            return f"files are {', '.join(names)}, not {', '.join(sorted(hashes))}"
+        return next((f"{name} was changed" for name in names if digest(folder / name) != hashes[name]), "")
+    except (OSError, ValueError, TypeError):
+        return f"{SEAL} is missing or unreadable"
+
+
+def digest(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def tell(place: Path, wrong: str) -> None:
+    """Say on the console that a cache is made again, and why."""
+    print(f"cache {place}: {wrong}; made again", file=sys.stderr, flush=True)
+
+
+def load_rows(*names: str | None, **options: Any) -> Any:
+    """Return `datasets.load_dataset(*names, **options)`; the Arrow files of its own cache are checked by content too.
+
+    The hash of a file is kept beside it from the first time on that it is read.
+    """
+    import datasets
+    import pyarrow
+
+    try:
+        rows = datasets.load_dataset(*names, **options)
+        wrong = next(((file, why) for file in _arrow_files(rows) if (why := _changed_since(file))), None)
+    except (pyarrow.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and (type(error) is not OSError or error.errno is not None):
+            raise  # of a network or disk; those of a file that was cut are Arrow's, without a number
+        wrong = Path(datasets.config.HF_DATASETS_CACHE), str(error).splitlines()[0]
+    if wrong is None:
+        return rows
+    tell(*wrong)
+    rows = datasets.load_dataset(*names, **options, download_mode="reuse_cache_if_exists")
+    for file in _arrow_files(rows):
+        _hash_of(file).unlink(missing_ok=True)
+        _changed_since(file)
+    return rows
+
+
+def _arrow_files(rows: Any) -> list[Path]:
+    """Return the files that hold rows; none of a stream."""
+    return [Path(file["filename"]) for file in getattr(rows, "cache_files", [])]
+
+
+def _hash_of(file: Path) -> Path:
+    return file.with_name(f"{file.name}.sha256")
+
+
+def _changed_since(file: Path) -> str:
+    """Return whether a file is another one than when it was first read, in words; empty for the same."""
+    size = file.stat().st_size
+    now = f"{size} {digest(file) if size <= LARGEST else ''}".strip()
+    try:
+        return "" if _hash_of(file).read_text() == now else "was changed"
+    except FileNotFoundError:
+        with suppress(OSError):  # of a cache that is shared and cannot be written: not checked
+            _hash_of(file).write_text(now)
+        return ""
