@@ -141,6 +141,7 @@ def _with_layers(config: RunConfig, dense: nn.Module, example: Any) -> Built:
         "example": example,
         "renormalise": config.renormalise,
         "decoder": config.decoder,
+        "balance_scope": config.balance_scope,
         **config.router_options,
     }
 
@@ -181,7 +182,9 @@ def _rerouted(config: RunConfig, dense: nn.Module) -> Built:
     if name == "dense":
         name, options = OWN, {}
     budget = config.slots_per_token, config.eval_slots_per_token
-    return Built(reroute(model, name, *budget, **options)[0], reroute(dense, OWN)[0])
+    return Built(
+        reroute(model, name, *budget, balance_scope=config.balance_scope, **options)[0], reroute(dense, OWN)[0]
+    )
 
 
 def refuse_lookahead(layers: Iterable[MoE], where: str) -> None:

@@ -6,6 +6,7 @@ takes the top of integer keys that hold score and index at once.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -59,6 +60,26 @@ def experts_take(
     if limits is not None:
         empty = empty | (torch.arange(tokens.shape[-1], device=scores.device) >= limits[:, None, None])
     return SlotRouting(tokens.masked_fill(empty, EMPTY), weights.masked_fill(empty, 0.0), length, losses or {})
+
+
+def score_that_a_share_exceeds(
+    scores: Float[Tensor, "U N E"], real: Bool[Tensor, "U N"], share: float
+) -> Float[Tensor, "U E"]:
+    """Return, for each expert, the score that exactly floor(share · real tokens) tokens exceed, ties apart.
+
+    It is the next best one: the (1 - share) quantile. Not a number, where no token is real.
+
+    Args:
+        scores: >= 0.
+        real: True for real tokens.
+        share: in [0, 1]; where all tokens are to exceed it, it is 0.
+    """
+    most = min(scores.shape[1], math.floor(share * scores.shape[1] + 1e-9) + 1)
+    best = scores.masked_fill(~real[..., None], 0.0).topk(most, dim=1).values  # padding comes last
+    best = torch.cat([best, torch.zeros_like(best[:, :1])], dim=1)
+    counts = real.sum(dim=1).double()
+    index = (share * counts + 1e-9).floor().long()[:, None, None].expand(-1, 1, best.shape[-1])
+    return best.gather(1, index)[:, 0].masked_fill(counts[:, None] == 0, torch.nan)
 
 
 def tokens_take(

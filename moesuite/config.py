@@ -17,6 +17,7 @@ from moesuite.errors import UserError, nearest
 from moesuite.roles import TASK, TRAINER, FreeOptions, Role
 
 Model = TypeVar("Model", bound=BaseModel)
+BalanceScope = Literal["global", "local", "sequence"]  # see moesuite.scope
 NAMED = ("timm:", "hf:")  # pretrained models by their library's name
 
 
@@ -74,6 +75,7 @@ class RunConfig(Section):
     num_experts: Annotated[int, Role.CONTESTANT] = Field(8, ge=1, le=65536)
     slots_per_token: Annotated[float | None, Role.CONTESTANT] = Field(None, gt=0)
     eval_slots_per_token: Annotated[float | None, Role.CONTESTANT] = Field(None, gt=0)
+    balance_scope: Annotated[BalanceScope, Role.CONTESTANT] = "global"
     allow_noncausal: Annotated[bool, Role.LABEL] = False
     layers: Annotated[str | list[int | str], Role.CONTESTANT] = "last_half"
     renormalise: Annotated[bool | None, Role.CONTESTANT] = None

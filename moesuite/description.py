@@ -16,7 +16,7 @@ from typing import Any
 
 from torch import nn
 
-from moesuite.config import Section
+from moesuite.config import BalanceScope, Section
 from moesuite.fused import FusedExperts
 from moesuite.moe import moe_layers
 from moesuite.router import LayerSpec
@@ -37,6 +37,7 @@ class LayerDescription(Section):
     slots_per_token: float = 1.0
     eval_slots_per_token: float | None = None
     tokens: int | None = None
+    balance_scope: BalanceScope = "global"
     renormalise: bool = False
     rerouted: bool = False
 
@@ -44,7 +45,7 @@ class LayerDescription(Section):
     def spec(self) -> LayerSpec:
         """What the router knows of the layer."""
         budget = self.slots_per_token, self.eval_slots_per_token
-        return LayerSpec(self.dim, self.num_experts, *budget, self.tokens)
+        return LayerSpec(self.dim, self.num_experts, *budget, self.tokens, self.balance_scope)
 
 
 class Description(Section):

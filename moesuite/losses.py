@@ -6,6 +6,10 @@ importance and load: squared coefficient of variation of summed gates, and of th
 al., "Outrageously Large Neural Networks", 2017, https://arxiv.org/abs/1701.06538, equations 6 to 11); 0 when uniform.
 entropy: of the gates (Huang et al., 2024, https://arxiv.org/abs/2403.07652), in nats.
 z: mean of logsumexp² (Zoph et al., "ST-MoE", 2022, https://arxiv.org/abs/2202.08906, equation 5).
+
+Means and shares are pooled over the batch, on all processes by default: not averages of what single sequences or
+processes score. A router hands in its `scope`, which knows of `balance_scope` (see `moesuite.scope`). Where a router
+adds noise to its logits, gates of the balance loss are those of the logits without it.
 """
 
 from __future__ import annotations
@@ -14,9 +18,14 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from moesuite.scope import ONE_BATCH, Scope
+
 
 def balance_loss(
-    logits: Float[Tensor, "G T E"], experts: Int[Tensor, "G T K"], mask: Bool[Tensor, "G T"] | None = None
+    logits: Float[Tensor, "G T E"],
+    experts: Int[Tensor, "G T K"],
+    mask: Bool[Tensor, "G T"] | None = None,
+    scope: Scope = ONE_BATCH,
 ) -> Float[Tensor, ""]:
     """Return how unevenly tokens choose experts: 1 when uniform, E when all choose one with certainty.
 
@@ -24,29 +33,40 @@ def balance_loss(
         logits: raw router logits, not probabilities.
         experts: the K experts that each token chose, before any capacity.
         mask: True for real tokens; None: all are.
+        scope: over which tokens; a router's own in training.
     """
     gates = logits.float().softmax(dim=-1)
-    real = torch.ones_like(gates[..., 0]) if mask is None else mask.to(gates)
-    count = real.sum().clamp(min=1)
-    mean_gate = (gates * real[..., None]).sum(dim=(0, 1)) / count
-    chosen = real[..., None].expand(experts.shape).flatten()
-    fraction = torch.zeros_like(mean_gate).index_add(0, experts.flatten(), chosen) / (count * experts.shape[-1])
-    return logits.shape[-1] * (mean_gate * fraction).sum()
+    real = _real(gates[..., 0], mask)
+    gate_sums, chosen, count = scope.join(
+        scope.over_tokens(gates * real[..., None]),
+        scope.over_pairs(experts, real[..., None].expand(experts.shape), logits.shape[-1]),
+        scope.over_tokens(real),
+    )
+    tokens = count.clamp(min=1)[:, None]
+    mean_gate, fraction = gate_sums / tokens, chosen / (tokens * experts.shape[-1])
+    return scope.mean(logits.shape[-1] * (mean_gate * fraction).sum(dim=-1), count)
 
 
-def z_loss(logits: Float[Tensor, "G T E"], mask: Bool[Tensor, "G T"] | None = None) -> Float[Tensor, ""]:
+def z_loss(
+    logits: Float[Tensor, "G T E"], mask: Bool[Tensor, "G T"] | None = None, scope: Scope = ONE_BATCH
+) -> Float[Tensor, ""]:
     """Return the mean over real tokens of logsumexp(logits)²; (ln E)² when all logits are 0."""
-    squared = logits.float().logsumexp(dim=-1) ** 2
-    if mask is None:
-        return squared.mean()
-    return (squared * mask).sum() / mask.sum().clamp(min=1)
+    return mean_of_tokens(logits.float().logsumexp(dim=-1) ** 2, mask, scope)
 
 
-def entropy_loss(logits: Float[Tensor, "G T E"], mask: Bool[Tensor, "G T"] | None = None) -> Float[Tensor, ""]:
+def entropy_loss(
+    logits: Float[Tensor, "G T E"], mask: Bool[Tensor, "G T"] | None = None, scope: Scope = ONE_BATCH
+) -> Float[Tensor, ""]:
     """Return the mean entropy of real tokens' gates, in nats: ln E when uniform, 0 when certain."""
     logs = logits.float().log_softmax(dim=-1)
-    entropy = -(logs.exp() * logs).sum(dim=-1)
-    return entropy.mean() if mask is None else (entropy * mask).sum() / mask.sum().clamp(min=1)
+    return mean_of_tokens(-(logs.exp() * logs).sum(dim=-1), mask, scope)
+
+
+def mean_of_tokens(values: Float[Tensor, "G T"], mask: Bool[Tensor, "G T"] | None, scope: Scope) -> Float[Tensor, ""]:
+    """Return the mean over the real tokens of each unit of `scope`, averaged over units; 0 without any."""
+    real = _real(values, mask)
+    sums, count = scope.join(scope.over_tokens(values * real), scope.over_tokens(real))
+    return scope.mean(sums / count.clamp(min=1), count)
 
 
 def importance_loss(
@@ -54,6 +74,7 @@ def importance_loss(
     experts: Int[Tensor, "G T K"],
     num_experts: int,
     mask: Bool[Tensor, "G T"] | None = None,
+    scope: Scope = ONE_BATCH,
 ) -> Float[Tensor, ""]:
     """Return CV² of the experts' summed gates.
 
@@ -61,9 +82,12 @@ def importance_loss(
         gates, experts: the K choices of each token.
         num_experts: E.
         mask: True for real tokens; None: all are.
+        scope: over which tokens; a router's own in training.
     """
+    real = _real(gates[..., 0], mask)
     gates = gates if mask is None else gates * mask[..., None]
-    return _variation(gates.new_zeros(num_experts).index_add(0, experts.flatten(), gates.flatten()))
+    sums, count = scope.join(scope.over_pairs(experts, gates, num_experts), scope.over_tokens(real))
+    return scope.mean(_variation(sums), count)
 
 
 def load_loss(
@@ -72,6 +96,7 @@ def load_loss(
     deviation: Float[Tensor, "G T E"],
     k: int,
     mask: Bool[Tensor, "G T"] | None = None,
+    scope: Scope = ONE_BATCH,
 ) -> Float[Tensor, ""]:
     """Return CV² of Σ_t P(e is among the top K of t if its own noise were drawn again).
 
@@ -81,15 +106,22 @@ def load_loss(
         deviation: of the noise, > 0.
         k: experts per token; k = E gives 0, every expert being certain.
         mask: True for real tokens; None: all are.
+        scope: over which tokens; a router's own in training.
     """
     if k >= logits.shape[-1]:
         return (logits * 0.0).sum()
     best = noisy.topk(k + 1, dim=-1).values
     inside = noisy > best[..., k:]
     others = torch.where(inside, best[..., k:], best[..., k - 1 : k])  # the K-th best of the other experts
-    chance = torch.special.ndtr((logits - others) / deviation)
-    return _variation((chance if mask is None else chance * mask[..., None]).sum(dim=(0, 1)))
+    real = _real(logits[..., 0], mask)
+    chance = torch.special.ndtr((logits - others) / deviation) * real[..., None]
+    sums, count = scope.join(scope.over_tokens(chance), scope.over_tokens(real))
+    return scope.mean(_variation(sums), count)
 
 
-def _variation(values: Float[Tensor, " E"]) -> Float[Tensor, ""]:
-    return values.var(correction=0) / (values.mean() ** 2 + 1e-10)
+def _real(like: Float[Tensor, "G T"], mask: Bool[Tensor, "G T"] | None) -> Float[Tensor, "G T"]:
+    return torch.ones_like(like) if mask is None else mask.to(like)
+
+
+def _variation(values: Float[Tensor, "U E"]) -> Float[Tensor, " U"]:
+    return values.var(dim=-1, correction=0) / (values.mean(dim=-1) ** 2 + 1e-10)

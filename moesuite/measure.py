@@ -17,6 +17,7 @@ from moesuite.config import RunConfig
 from moesuite.costs import Compute, LayerCompute, Timing
 from moesuite.moe import aux_loss, call, moe_layers, placed
 from moesuite.optim import build_optimizer
+from moesuite.scope import alone
 from moesuite.task import Task
 from moesuite.timing import compare, peak_memory, peak_of
 
@@ -54,7 +55,8 @@ def measure(
     with precision():
         routings = measured(model, inputs)
     found = combine(model, account(model, inputs, False, routings), step, size)
-    timings = _timings(model, dense, inputs, task, example, config, precision) if config.measure else {}
+    with alone():  # as many steps as the clock says: not those of other processes
+        timings = _timings(model, dense, inputs, task, example, config, precision) if config.measure else {}
     return Compute(
         activated=found.forward.activated,
         executed=found.forward.executed,

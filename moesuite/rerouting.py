@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from moesuite.candidates import looks_like_mlp
+from moesuite.config import BalanceScope
 from moesuite.errors import UserError, unknown
 from moesuite.example import random_example
 from moesuite.fused import OWN, Block, FusedExperts, OwnRule, blocks, normalises
@@ -61,6 +62,7 @@ def reroute(
     eval_slots_per_token: float | None = None,
     layers: list[str] | None = None,
     example: Any = None,
+    balance_scope: BalanceScope = "global",
     **router_options: Any,
 ) -> tuple[nn.Module, list[ReroutedLayer]]:
     """Replace the routers of a trained MoE model of Hugging Face, in place. No weight is copied or changed.
@@ -72,6 +74,7 @@ def reroute(
         eval_slots_per_token: the same in evaluation; see `moesuite.moefy`.
         layers: names of modules; None: all MoE layers.
         example: keyword arguments of the model, for the check; None: random tokens, always the same.
+        balance_scope: see `moesuite.moefy`.
         router_options: the router's own parameters; `k` is the model's own unless it is given.
 
     Returns:
@@ -82,7 +85,7 @@ def reroute(
             layers that do not answer as before under their own rule.
     """
     found = chosen_blocks(model, layers)
-    specs = [_spec(block, slots_per_token, eval_slots_per_token) for block in found]
+    specs = [_spec(block, slots_per_token, eval_slots_per_token, balance_scope) for block in found]
     routers = [_router(router, block, spec, router_options) for block, spec in zip(found, specs, strict=True)]
     example = random_example(model) if example is None else example
     seen = _observe(model, found, example)
@@ -128,10 +131,12 @@ def chosen_blocks(model: nn.Module, layers: list[str] | None = None) -> list[Blo
     return [block for name, block in found.items() if layers is None or name in layers]
 
 
-def _spec(block: Block, slots_per_token: float | None, eval_slots_per_token: float | None) -> LayerSpec:
+def _spec(
+    block: Block, slots_per_token: float | None, eval_slots_per_token: float | None, balance_scope: BalanceScope
+) -> LayerSpec:
     num_experts, _, dim = block.experts.gate_up_proj.shape
     budget = float(block.k) if slots_per_token is None else slots_per_token
-    return LayerSpec(dim, num_experts, budget, eval_slots_per_token)
+    return LayerSpec(dim, num_experts, budget, eval_slots_per_token, balance_scope=balance_scope)
 
 
 def _router(name: str, block: Block, spec: LayerSpec, options: dict[str, Any]) -> Router:

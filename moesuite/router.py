@@ -20,7 +20,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
@@ -28,12 +28,14 @@ from torch.nn import functional as F
 
 from moesuite.choice import dropless, experts_take, tokens_take
 from moesuite.choice import top as top
-from moesuite.errors import UserError
+from moesuite.config import BalanceScope
+from moesuite.errors import UserError, unknown
 from moesuite.routing import EMPTY as EMPTY
 from moesuite.routing import RaggedRouting as RaggedRouting
 from moesuite.routing import Routing as Routing
 from moesuite.routing import SlotRouting as SlotRouting
 from moesuite.routing import SoftRouting as SoftRouting
+from moesuite.scope import Scope
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,8 @@ class LayerSpec:
         eval_slots_per_token: the same in evaluation, in (0, E]; None: as in training, and without any limit
             for a router that drops.
         tokens: tokens T of a group where every input has as many (images); None where they differ.
+        balance_scope: over which tokens balance losses and running statistics are taken in training: "global" (the
+            batch on all processes), "local" (this process's share) or "sequence" (each group by itself).
 
     Raises:
         UserError: for a value outside its range.
@@ -57,6 +61,7 @@ class LayerSpec:
     slots_per_token: float = 1.0
     eval_slots_per_token: float | None = None
     tokens: int | None = None
+    balance_scope: BalanceScope = "global"
 
     def __post_init__(self) -> None:
         if self.num_experts < 1:
@@ -70,6 +75,8 @@ class LayerSpec:
                     f"{name}={value}: allowed is more than 0 and at most num_experts={self.num_experts} (each expert "
                     f"then has a slot for every token); type for example {name}=1.0"
                 )
+        if self.balance_scope not in get_args(BalanceScope):
+            raise unknown("balance_scope", self.balance_scope, get_args(BalanceScope), "balance_scope=global")
 
 
 class Gate(nn.Linear):
@@ -112,10 +119,10 @@ class Router(nn.Module, ABC):
 
     paper: ClassVar[str] = ""
     protocol: ClassVar[int] = 1
-    drops: ClassVar[bool] = False
     sized: ClassVar[bool] = False
     adaptive: ClassVar[bool] = False
     causal: bool = False
+    drops: bool = False
 
     def __init__(self, spec: LayerSpec) -> None:
         super().__init__()
@@ -132,6 +139,11 @@ class Router(nn.Module, ABC):
         if self.spec.eval_slots_per_token is not None:
             return self.spec.eval_slots_per_token
         return None if self.drops else self.spec.slots_per_token
+
+    @property
+    def scope(self) -> Scope:
+        """What takes statistics over tokens, for balance losses: of all processes in training, by default."""
+        return Scope(self.spec.balance_scope, self.training)
 
     def capacity(self, tokens: int) -> int:
         """Slots of an expert for a group of `tokens`: ceil(slots_per_token · T / E), at least 1.

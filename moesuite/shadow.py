@@ -21,6 +21,7 @@ from torch.overrides import TorchFunctionMode
 
 from moesuite.moe import is_encoder_decoder, moe_layers
 from moesuite.router import RaggedRouting, Router, Routing, SoftRouting
+from moesuite.scope import alone
 
 META = torch.device("meta")
 
@@ -84,7 +85,7 @@ class Probe(nn.Module):
         real = None if self.mask is None else self.mask.bool().to(device)
         ids = self.inner.ids  # of the last real forward, where that was
         self.inner.ids = ids.to(device) if ids is not None and ids.shape == x.shape[:2] else None
-        with torch.set_grad_enabled(self.training):
+        with torch.set_grad_enabled(self.training), alone():
             routing = self.inner(tokens.requires_grad_(self.training), real)
             outcome = [t.sum() for t in (*_weights(routing).values(), *routing.losses.values()) if t.requires_grad]
             if outcome:

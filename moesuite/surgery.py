@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from moesuite.candidates import Adapter, Candidate, Layers, candidates, select
+from moesuite.config import BalanceScope
 from moesuite.description import describe
 from moesuite.errors import UserError
 from moesuite.example import default_example
@@ -32,6 +33,7 @@ def moefy(
     renormalise: bool = False,
     adapter: Adapter | None = None,
     decoder: Mapping[str, Any] | None = None,
+    balance_scope: BalanceScope = "global",
     **router_options: Any,
 ) -> nn.Module:
     """Replace MLPs of `model` by MoE layers, in place, and return it. Every expert starts as a copy of its MLP.
@@ -51,6 +53,8 @@ def moefy(
         renormalise: divide the combine weights of each token by their sum, as `moesuite.upcycle` does for images.
         adapter: takes modules of the model apart that no form of `moesuite.mlps` knows; None for all others.
         decoder: another router for the layers of a decoder beside an encoder: its `name`, and options of its own.
+        balance_scope: over which tokens balance losses and running statistics are taken in training: "global", the
+            batch on all processes; "local", this process's share; "sequence", each group (see `moesuite.scope`).
         router_options: the router's own parameters.
 
     Raises:
@@ -75,8 +79,8 @@ def moefy(
     # all are built before the first expert is made: an error leaves the model as it was
     routers = []
     for candidate in chosen:
-        length = tokens.get(candidate.name)
-        spec = LayerSpec(candidate.mlp.up.in_features, num_experts, slots_per_token, eval_slots_per_token, length)
+        width, length = candidate.mlp.up.in_features, tokens.get(candidate.name)
+        spec = LayerSpec(width, num_experts, slots_per_token, eval_slots_per_token, length, balance_scope)
         routers.append(build_router(kinds[in_decoder(candidate.name)][0], spec, kinds[in_decoder(candidate.name)][1]))
     return install(model, chosen, routers, renormalise)
 

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from moesuite.backbones import load_pretrained
 from moesuite.candidates import Adapter, Candidate, Layers, candidates, looks_like_mlp, mixes_tokens, select
+from moesuite.config import BalanceScope
 from moesuite.errors import UserError
 from moesuite.example import is_text, random_example
 from moesuite.moe import MoE, evaluating, moe_layers, run_once
@@ -79,6 +80,7 @@ def upcycle(
     example: Any = None,
     adapter: Adapter | None = None,
     decoder: Mapping[str, Any] | None = None,
+    balance_scope: BalanceScope = "global",
     **router_options: Any,
 ) -> tuple[nn.Module, Receipt]:
     """Make MoE layers of the MLPs of a trained model, in place; see `moesuite.moefy`.
@@ -86,7 +88,8 @@ def upcycle(
     Args:
         model: trained, of timm or Hugging Face, or with MLPs that `adapter` takes apart; or the name of one:
             `timm:<pretrained name>`, `hf:<local folder or hub id>`; or the checkpoint of a dense run.
-        router, num_experts, layers, slots_per_token, eval_slots_per_token, router_options: as for `moefy`.
+        router, num_experts, layers, slots_per_token, eval_slots_per_token, balance_scope, router_options: as for
+            `moefy`.
         router_std: standard deviation of the weights of routers with a linear gate, >= 0.
         expert_noise: standard deviation of the noise on the experts' weights, >= 0; 0: exact copies.
         renormalise: divide the combine weights of each token by their sum; None: for models of images only, as it
@@ -112,6 +115,7 @@ def upcycle(
     before, skipped = _size(model), _skipped(model, found, names)
     del found, chosen  # they hold the MLPs, which are to be forgotten one by one
     renormalise = images if renormalise is None else renormalise
+    router_options["balance_scope"] = balance_scope
     budget = slots_per_token, eval_slots_per_token
     model = moefy(model, router, num_experts, names, *budget, tokens, renormalise, adapter, decoder, **router_options)
     new = [(name, layer) for name, layer in moe_layers(model) if name in seen]  # none for the router "dense"

@@ -19,7 +19,7 @@ from tests.test_routers import TOKENS, logits_as_input
 OTHER: dict[str, dict[str, Any]] = {
     "comparison": {"share": 0.5, "weight": 2.0},
     "cosine": {"k": 2, "temperature": 0.9, "balance_weight": 0.02},
-    "expert_choice_causal": {"momentum": 0.5},
+    "expert_choice_causal": {"momentum": 0.5, "threshold": "population"},
     "hash": {"salt": 1},
     "loss_free": {"k": 2, "update_rate": 0.5},
     "noisy_topk": {"k": 1, "importance_weight": 0.2, "load_weight": 0.2},

@@ -7,8 +7,13 @@ certain, the gate's favourite and one drawn at random. To first order, a answers
 is the gradient of the task loss with respect to the layer's output; and g·f_a is exactly the gradient that the slot's
 combine weight receives. So the backward pass that happens anyway brings the preference, and the gate gets the gradient
 of -log σ(z_preferred - z_other), and no other.
+Nearest that we found: Yoon et al., "When Are Experts Misrouted?" (2026), https://arxiv.org/abs/2605.07260, compare for
+one token the route taken with sampled ones of equal cost, by the probability of the true next token, in trained models
+whose last router alone they then update; Pham et al., "CompeteSMoE" (2024), https://arxiv.org/abs/2402.02526, let all
+experts answer now and then, and a router learn which answer is strongest. Ours compares two experts on some tokens of
+every training step, by the loss to first order, with no further forward pass.
 What it costs: twice the sampled share of the slots goes to forced pairs; nothing in FLOPs. The loss is known in the
-backward pass only: the value that is logged is the last step's.
+backward pass only: the value that is logged is the last step's, on the first process where there are several.
 """
 
 from __future__ import annotations
@@ -21,25 +26,31 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from moesuite.losses import mean_of_tokens
 from moesuite.router import EMPTY, Gate, LayerSpec, Router, SlotRouting
 
 
 class _Compare(torch.autograd.Function):
-    """Passes weights [N, 2] on, and turns their gradient into that of the comparisons' loss by logits [N, 2]."""
+    """Passes weights [N, 2] on, and turns their gradient into that of the comparisons' loss by logits [N, 2].
+
+    Beside the weights it returns the loss of each comparison, [N], of which only the gradient is true: its value is
+    the mean of the last step.
+    """
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, weights: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         ctx.save_for_backward(logits)
         ctx.value = value
-        return weights.clone(), value.clone()
+        return weights.clone(), value.repeat(len(logits))
 
     @staticmethod
     def backward(ctx: Any, by_weight: Tensor, by_loss: Tensor) -> tuple[Tensor, None, None]:
         (logits,) = ctx.saved_tensors
         margin = logits[:, 0] - logits[:, 1]
         prefers_first = (by_weight[:, 0] < by_weight[:, 1]).to(margin)  # less loss by more of its answer
-        ctx.value.copy_(F.binary_cross_entropy_with_logits(margin, prefers_first))
-        slope = by_loss * (margin.sigmoid() - prefers_first) / len(margin)
+        if len(margin):
+            ctx.value.copy_(F.binary_cross_entropy_with_logits(margin, prefers_first))
+        slope = by_loss * (margin.sigmoid() - prefers_first)
         return torch.stack([slope, -slope], dim=1), None, None
 
 
@@ -93,10 +104,10 @@ class Comparison(Router):
         where[group, token, expert] = (group * num_experts + expert) * capacity + slot
         found = where.masked_fill(~compared, -1)
         both = (found >= 0).sum(dim=-1) == 2
-        if not both.any():
-            return routing
         slots, experts = found[both].topk(2, dim=-1)  # [N, 2]
         flat = routing.weights.flatten()
-        weights, loss = _Compare.apply(logits[both].gather(1, experts), flat[slots], self.last)
+        # without a comparison too: other processes may have some, and then wait for this one
+        weights, losses = _Compare.apply(logits[both].gather(1, experts), flat[slots], self.last)
+        loss = mean_of_tokens(torch.zeros_like(logits[..., 0]).index_put((both,), losses), both, self.scope)
         mixed = flat.index_put((slots,), weights).unflatten(0, (groups, num_experts, capacity))
         return SlotRouting(routing.tokens, mixed, routing.num_tokens, {"comparison": self.weight * loss})

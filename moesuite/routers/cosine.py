@@ -57,5 +57,5 @@ class Cosine(Router):
         cosines = F.linear(tokens, F.normalize(self.embeddings.float(), dim=-1))  # [G, T, E]
         logits = cosines / self.temperature.float().clamp(min=0.01)
         gates, experts = top(logits.softmax(dim=-1), self.k)
-        losses = {"balance": self.balance_weight * balance_loss(logits, experts, mask)}
+        losses = {"balance": self.balance_weight * balance_loss(logits, experts, mask, self.scope)}
         return self.choose_experts(gates, experts, mask, losses)

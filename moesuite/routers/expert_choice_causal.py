@@ -1,31 +1,43 @@
 """Causal expert choice: experts take tokens above a running threshold, so that no token waits for later ones.
 
-Not in a paper: ours. Expert choice (Zhou et al. 2022, https://arxiv.org/abs/2202.09368) ranks a group's tokens against
-each other, which leaks the future into causal models. Here each expert e keeps a threshold τ_e: the running mean, over
-training groups, of the score that its C-th best token had, the one that non-causal expert choice would have taken
-last. Token t goes to e if softmax(x_t W_g)_e > τ_e and e still has one of its C slots, which go to earlier tokens
-first. A decision so depends on the token, on earlier tokens and on past training steps only, in training too.
-What it costs: loads are full on average only; where many tokens pass, late ones are refused in training (evaluation
-has no capacity); the first training step, before any threshold, serves tokens in their order.
+Expert choice (Zhou et al. 2022, https://arxiv.org/abs/2202.09368) ranks a batch's tokens against each other, which
+leaks the future into causal models. Sun et al., "Expert Threshold Routing for Autoregressive Language Modeling with
+Dynamic Computation Allocation and Load Balancing" (2026), https://arxiv.org/abs/2603.11535, and Su, "MoE 环游记：7、
+动态激活极简解" (a minimal solution to dynamic activation, 2026), https://kexue.fm/archives/11626, put thresholds in the
+place of ranks: expert e keeps the moving average β_e of the score that a share k/E of all the tokens of a batch exceeds
+(1/E for one expert a token), and takes token t if s_te > β_e, in training and in inference, as many as there are. β
+moves only after the batch has been routed.
+
+threshold="population": their rule, with the share slots_per_token/E. No capacity: what a step costs follows the scores.
+threshold="group": moesuite's variant. β_e is the mean, over groups, of the score of each group's C-th best token, the
+    one that non-causal expert choice would have taken last; and in training an expert has but C slots in a group, which
+    go to earlier tokens first. Training costs what the budget says; where many tokens pass, late ones are refused.
+Both: a decision depends on the token (with slots: on earlier ones) and on past steps; loads are full on average only.
+Not in the papers: scores and weights are softmax(x W_g); Sun et al. compare logits and weigh by their sigmoid, beside a
+shared expert, after a warm-up by expert choice. Before the first step β is Su's estimate for normal logits
+(population), or 0, so that slots go to tokens in their order (group).
 """
 
 from __future__ import annotations
 
-from typing import Annotated
+import math
+from statistics import NormalDist
+from typing import Annotated, Literal
 
 import torch
 from annotated_types import Ge, Lt
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from moesuite.choice import pairs, tokens_take_in_order, top
+from moesuite.choice import pairs, score_that_a_share_exceeds, tokens_take_in_order, top
+from moesuite.errors import UserError
 from moesuite.router import Gate, LayerSpec, Router, Routing
 
 
 class ExpertChoiceCausal(Router):
     """Tokens above each expert's running threshold."""
 
-    paper = "Not in a paper: moesuite's own"
+    paper = "After Sun et al. 2026, https://arxiv.org/abs/2603.11535, and Su 2026, https://kexue.fm/archives/11626"
     drops = True
     adaptive = True
     causal = True
@@ -33,25 +45,38 @@ class ExpertChoiceCausal(Router):
     steps: Tensor
     measured: Tensor
 
-    def __init__(self, spec: LayerSpec, momentum: Annotated[float, Ge(0), Lt(1)] = 0.99) -> None:
+    def __init__(
+        self,
+        spec: LayerSpec,
+        momentum: Annotated[float, Ge(0), Lt(1)] = 0.99,
+        threshold: Literal["group", "population"] = "group",
+    ) -> None:
         """Build the router.
 
         Args:
             spec: the layer.
             momentum: of the running mean, corrected for its start at 0, in [0, 1).
+            threshold: group, with slots in training, or population, without: the papers' rule.
+
+        Raises:
+            UserError: for a limit in evaluation with threshold=population, which knows none.
         """
         super().__init__(spec)
-        self.momentum = momentum
+        self.momentum, self.pooled = momentum, threshold == "population"
         self.gate = Gate(spec.dim, spec.num_experts)
-        self.register_buffer("threshold", torch.zeros(spec.num_experts))
+        if self.pooled and spec.eval_slots_per_token is not None:
+            raise UserError(
+                f"eval_slots_per_token={spec.eval_slots_per_token} with router.threshold=population, which has no "
+                "capacity: allowed is router.threshold=group; or leave eval_slots_per_token out"
+            )
+        self.drops = not self.pooled
+        start = _expected(spec) if self.pooled else 0.0
+        self.register_buffer("threshold", torch.full((spec.num_experts,), start))
         self.register_buffer("steps", torch.zeros(()))
         self.register_buffer("measured", torch.full((spec.num_experts,), torch.nan))  # by the last training forward
 
     def advance(self) -> None:
-        """Move the thresholds towards the scores that non-causal expert choice ended at."""
-        if torch.distributed.is_initialized():
-            torch.distributed.all_reduce(self.measured)
-            self.measured /= torch.distributed.get_world_size()
+        """Move the thresholds towards the scores that the last training batch ended at."""
         known = self.measured.isfinite().all()  # no branch on it: that would break a compiled graph
         self.steps += known
         share = (1 - self.momentum) / (1 - self.momentum**self.steps)  # 1 at the first step
@@ -61,17 +86,36 @@ class ExpertChoiceCausal(Router):
         scores = self.gate(x).softmax(dim=-1)  # [G, T, E]
         real = torch.ones_like(scores[..., 0], dtype=torch.bool) if mask is None else mask
         if self.training:
-            self._measure(scores.detach(), real)
+            measure = self._of_population if self.pooled else self._of_groups
+            self.measured = measure(scores.detach(), real)
         wanted = (scores > self.threshold) & real[..., None]
-        if self.slots_per_token is None:
+        if self.pooled or self.slots_per_token is None:
             return pairs(scores, wanted)
         return tokens_take_in_order(scores, wanted, self.capacity(x.shape[1]), self.group_capacity(real))
 
-    def _measure(self, scores: Tensor, real: Tensor) -> None:
-        """Keep each expert's C-th best score, meaned over the groups that have a real token."""
+    def _of_population(self, scores: Tensor, real: Tensor) -> Tensor:
+        """Return the score of each expert that a share slots_per_token/E of the tokens exceeds, [E]."""
+        scores, real = self.scope.tokens(scores, real)
+        ended = score_that_a_share_exceeds(scores, real, self.spec.slots_per_token / self.spec.num_experts)
+        return self.scope.mean(ended, real.sum(dim=1).to(scores))
+
+    def _of_groups(self, scores: Tensor, real: Tensor) -> Tensor:
+        """Return each expert's C-th best score, meaned over the groups that have a real token, [E]."""
         by_expert = scores.transpose(1, 2).masked_fill(~real[:, None], 0.0)
         best, _ = top(by_expert, self.capacity(scores.shape[1]))  # [G, E, C]
         last = self.group_capacity(real).clamp(max=best.shape[-1])[:, None, None] - 1
-        counts = real.any(dim=1).to(scores)[:, None]  # [G, 1]
         ended = best.gather(2, last.expand(-1, best.shape[1], 1))[..., 0]  # [G, E]
-        self.measured = (ended * counts).sum(dim=0) / counts.sum()  # not a number, where all is padding
+        present = real.any(dim=1).to(scores)
+        scope = self.scope
+        sums, count = scope.join(scope.over_groups(ended * present[:, None]), scope.over_groups(present))
+        return scope.mean(sums / count[:, None], count)  # not a number, where all is padding
+
+
+def _expected(spec: LayerSpec) -> float:
+    """Return Su's estimate of the threshold, for logits of new gates on tokens of unit variance."""
+    normal, spread = NormalDist(), 0.02 * math.sqrt(spec.dim)
+    share = spec.slots_per_token / spec.num_experts
+    if share >= 1:
+        return 0.0
+    ranks = (normal.inv_cdf(rank / (spec.num_experts + 1)) for rank in range(1, spec.num_experts + 1))
+    return math.exp(spread * normal.inv_cdf(1 - share)) / sum(math.exp(spread * rank) for rank in ranks)

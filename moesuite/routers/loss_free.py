@@ -24,7 +24,7 @@ class LossFree(Router):
     paper = "Wang et al. 2024, https://arxiv.org/abs/2408.15664"
     drops = True
     bias: Tensor
-    load: Tensor
+    excess: Tensor
 
     def __init__(
         self, spec: LayerSpec, k: Annotated[int, Ge(1)] = 1, update_rate: Annotated[float, Ge(0), Le(1)] = 0.001
@@ -44,13 +44,12 @@ class LossFree(Router):
         self.causal = k == 1  # a later first choice takes the slot of an earlier second one
         self.gate = Gate(spec.dim, spec.num_experts)
         self.register_buffer("bias", torch.zeros(spec.num_experts))
-        self.register_buffer("load", torch.zeros(spec.num_experts))  # of the last training forward
+        # sign(load_e - mean load) in the last training forward, averaged over units of `balance_scope`
+        self.register_buffer("excess", torch.zeros(spec.num_experts))
 
     def advance(self) -> None:
         """Move the bias towards experts below the mean load."""
-        if torch.distributed.is_initialized():
-            torch.distributed.all_reduce(self.load)
-        self.bias += self.update_rate * (self.load.mean() - self.load).sign()
+        self.bias -= self.update_rate * self.excess
 
     def forward(self, x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None) -> Routing:
         scores = self.gate(x).sigmoid()  # [G, T, E]
@@ -59,7 +58,11 @@ class LossFree(Router):
         if self.k > 1:
             gates = gates / gates.sum(dim=-1, keepdim=True).clamp(min=1e-20)
         if self.training:
-            real = x.new_ones(x.shape[:2]) if mask is None else mask.to(x.dtype)
-            pairs = real[..., None].expand(experts.shape).flatten()
-            self.load = torch.zeros_like(self.load).index_add(0, experts.flatten(), pairs.to(self.load))
+            self.excess = self._excess(experts, torch.ones_like(gates) if mask is None else mask.to(gates)[..., None])
         return self.choose_experts(gates, experts, mask)
+
+    @torch.no_grad()
+    def _excess(self, experts: Tensor, real: Tensor) -> Tensor:
+        pairs = real.expand(experts.shape)
+        (load,) = self.scope.join(self.scope.over_pairs(experts, pairs, self.spec.num_experts))  # [U, E]
+        return self.scope.mean((load - load.mean(dim=-1, keepdim=True)).sign(), load.sum(dim=-1))

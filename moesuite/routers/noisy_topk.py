@@ -53,12 +53,13 @@ class NoisyTopK(Router):
 
     def forward(self, x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None) -> Routing:
         logits = self.gate(x)  # [G, T, E]
-        noisy, losses = logits, {}
+        noisy, losses, scope = logits, {}, self.scope
         if self.training:
             deviation = F.softplus(self.noise_gate(x)) + 1e-2  # an expert never becomes certain
             noisy = logits + torch.randn_like(logits) * deviation
-            losses["load"] = self.load_weight * load_loss(logits, noisy, deviation, self.k, mask)
+            losses["load"] = self.load_weight * load_loss(logits, noisy, deviation, self.k, mask, scope)
         values, experts = top(noisy, self.k)  # [G, T, K]
         gates = values.softmax(dim=-1)
-        losses["importance"] = self.importance_weight * importance_loss(gates, experts, logits.shape[-1], mask)
+        importance = importance_loss(gates, experts, logits.shape[-1], mask, scope)
+        losses["importance"] = self.importance_weight * importance
         return self.choose_experts(gates, experts, mask, losses)

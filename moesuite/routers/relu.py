@@ -28,7 +28,7 @@ class Relu(Router):
     causal = True
     adaptive = True
     penalty: Tensor
-    active: Tensor
+    excess: Tensor
 
     def __init__(
         self, spec: LayerSpec, start: Annotated[float, Gt(0)] = 1e-8, factor: Annotated[float, Ge(1)] = 1.2
@@ -44,20 +44,22 @@ class Relu(Router):
         self.factor = factor
         self.gate = Gate(spec.dim, spec.num_experts)
         self.register_buffer("penalty", torch.tensor(start))
-        self.register_buffer("active", torch.tensor(spec.slots_per_token))  # experts a token, last training forward
+        # sign(experts a token - budget) in the last training forward, averaged over units of `balance_scope`
+        self.register_buffer("excess", torch.zeros(()))
 
     def advance(self) -> None:
         """Raise the penalty where more experts are active than the budget allows, lower it where fewer are."""
-        self.penalty *= self.factor ** (self.active - self.spec.slots_per_token).sign()
+        self.penalty *= self.factor**self.excess
 
     def forward(self, x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None) -> RaggedRouting:
         gates = self.gate(x).relu()  # [G, T, E]
-        if mask is not None:
-            gates = gates * mask[..., None]
-        kept = gates > 0
-        tokens = x.shape[0] * x.shape[1] if mask is None else mask.sum().clamp(min=1)
-        load = kept.sum(dim=(0, 1)) / tokens  # [E], share of the tokens
+        real = torch.ones_like(gates[..., 0]) if mask is None else mask.to(gates)
+        gates = gates * real[..., None]
+        kept, scope, budget = gates > 0, self.scope, self.spec.slots_per_token
+        served, sums, count = scope.join(*map(scope.over_tokens, (kept.to(gates), gates, real)))
+        tokens = count.clamp(min=1)[:, None]
+        load = served / tokens  # [U, E], share of the tokens
         if self.training:
-            self.active = load.sum().to(self.active)
-        weighed = (gates * (load * gates.shape[-1] / self.spec.slots_per_token)).sum() / tokens
-        return pairs(gates, kept, {"l1": self.penalty * weighed})
+            self.excess = scope.mean((load.sum(dim=-1) - budget).sign(), count).detach()
+        weighed = (sums * (load * gates.shape[-1] / budget) / tokens).sum(dim=-1)
+        return pairs(gates, kept, {"l1": self.penalty * scope.mean(weighed, count)})

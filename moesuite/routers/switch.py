@@ -46,5 +46,5 @@ class Switch(Router):
             x = x * torch.empty_like(x).uniform_(1 - self.jitter, 1 + self.jitter)
         logits = self.gate(x)  # [G, T, E]
         gates, experts = top(logits.softmax(dim=-1), 1)
-        losses = {"balance": self.balance_weight * balance_loss(logits, experts, mask)}
+        losses = {"balance": self.balance_weight * balance_loss(logits, experts, mask, self.scope)}
         return self.choose_experts(gates, experts, mask, losses)

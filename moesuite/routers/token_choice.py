@@ -65,7 +65,7 @@ class TokenChoice(Router):
             noisy = logits + torch.randn_like(logits) * (self.noise / self.spec.num_experts)
         gates, experts = top(noisy.softmax(dim=-1), self.k)  # [G, T, K]
         losses = {
-            "balance": self.balance_weight * balance_loss(logits, experts, mask),
-            "z": self.z_weight * z_loss(logits, mask),
+            "balance": self.balance_weight * balance_loss(logits, experts, mask, self.scope),
+            "z": self.z_weight * z_loss(logits, mask, self.scope),
         }
         return self.choose_experts(gates, experts, mask, losses, self.batch_priority)

@@ -52,7 +52,7 @@ class TopP(Router):
         before = gates.detach().cumsum(dim=-1) - gates.detach()
         chosen = (before < self.p).index_fill(-1, experts.new_zeros(1), True)
         losses = {
-            "balance": self.balance_weight * balance_loss(logits, experts[..., :1], mask),
-            "entropy": self.entropy_weight * entropy_loss(logits, mask),
+            "balance": self.balance_weight * balance_loss(logits, experts[..., :1], mask, self.scope),
+            "entropy": self.entropy_weight * entropy_loss(logits, mask, self.scope),
         }
         return self.choose_experts(gates, experts.masked_fill(~chosen, self.spec.num_experts), mask, losses)
