@@ -21,13 +21,13 @@ from moesuite.leaderboard.reading import (
     MANY,
     WORKERS,
     Fresh,
-    Known,
     Progress,
+    alone,
     beside_records,
     examined,
-    first_of_each,
-    selected,
+    examined_again,
 )
+from moesuite.leaderboard.selection import Known, Selection, merged, selected
 from moesuite.leaderboard.site import INDEX, KEPT, Site, generator
 from moesuite.leaderboard.store import File, listing
 
@@ -49,8 +49,8 @@ def check(places: Sequence[str], progress: Progress | None = None) -> Built:
     """Read all records without writing anything. Raises `UserError` for a place that cannot be read."""
     found = listing(places)
     known = examined(found.records, None, progress=progress).known
-    shown, problems = selected(found.records, known)
-    return Built(len(shown), len(known), problems + beside_records(found)[2])
+    selection = selected(found.records, known)
+    return Built(len(selection.shown), len(known), selection.problems + beside_records(found)[2])
 
 
 def build(places: Sequence[str], out: Path, progress: Progress | None = None) -> Built:
@@ -72,18 +72,22 @@ def build(places: Sequence[str], out: Path, progress: Progress | None = None) ->
     stems = {file.stem for file in found.records}
     site.keep(INDEX, {"outputs": before["outputs"], "runs": sorted(stems | set(before["runs"]))})
     known, fresh = _known(found.records, before["files"], site, progress)
-    shown, problems = selected(found.records, known)
-    _complete(found.records, shown, before["files"], known, fresh, site)
+    selection = selected(found.records, known)
+    shown, problems = selection.shown, selection.problems
+    _complete(found.records, selection, before["files"], known, fresh, site)
     runs = {known[where]["id"] for where in shown}
     certificates, studies, broken = beside_records(found)
     problems += broken
-    made, after = _boards(site, before, {where: known[where] for where in shown}, fresh, certificates)
+    made, after = _boards(site, before, {where: known[where] for where in selection.counted}, fresh, certificates)
     same = before["tasks"].keys() == after["tasks"].keys() and before.get("marks") == after["marks"]
     changed = after.pop("routers")
     after["outputs"][""] = shared_pages(site, made, certificates, studies, problems, changed if same else None)
     after["outputs"]["studies"] = study_pages(site, studies, runs)
     _forget(site, before, after["outputs"], (stems | set(before["runs"])) - runs)
-    files = {where: {**one, "shown": where in shown} for where, one in known.items()}
+    counted = set(selection.counted)
+    files = {where: {**one, "counted": where in counted} for where, one in known.items()}
+    for where, others in shown.items():
+        files[where]["page"] = [known[other]["content"] for other in others]
     site.keep(INDEX, {"generator": generator(), "files": files, "runs": sorted(runs), **after})
     return Built(len(shown), len(fresh.known), problems)
 
@@ -93,19 +97,29 @@ def _known(
 ) -> tuple[dict[str, Known], Fresh]:
     """Return what is known of all files, and what had to be read for it."""
     new = [file for file in files if not file.stamp or file.stamp != old.get(file.where, {}).get("stamp")]
-    fresh = examined(new, site, first_of_each(files), progress)
-    return {file.where: fresh.known.get(file.where) or old[file.where] for file in files}, fresh
+    fresh = examined(new, site, alone(files), progress)
+    kept = {file.where: old[file.where] for file in files if file.where not in fresh.known}
+    known = {where: {key: value for key, value in one.items() if key != "page"} for where, one in kept.items()}
+    return {file.where: fresh.known.get(file.where) or known[file.where] for file in files}, fresh
 
 
 def _complete(
-    files: list[File], shown: set[str], old: dict[str, Known], known: dict[str, Known], fresh: Fresh, site: Site
+    files: list[File], selection: Selection, old: dict[str, Known], known: dict[str, Known], fresh: Fresh, site: Site
 ) -> None:
-    """Read again what is shown now and was not before: another file of its id hid it, or made its page."""
-    for file in files:
-        kept = file.where not in fresh.known and old[file.where].get("shown")
-        if file.where in shown and file.where not in fresh.pages and not kept:
-            fresh.take(examined([file], site, frozenset({file.where})))
-            known[file.where] = fresh.known[file.where]
+    """Read again what counts now and did not before, and whose page is not as it shall be, for its reproductions."""
+    by_place = {file.where: file for file in files}
+    for where in selection.counted:
+        others = selection.shown.get(where)
+        page = None if others is None else [known[other]["content"] for other in others]
+        if where in fresh.known:
+            complete = page is None or (where in fresh.pages and not page)
+        else:
+            complete = old[where].get("counted", False) and page in (None, old[where].get("page"))
+        if not complete and others is None:
+            fresh.take(examined([by_place[where]], None))
+        elif not complete and others is not None:
+            fresh.take(examined_again(by_place[where], [by_place[other] for other in others], site))
+        known[where] = fresh.known.get(where, known[where])
 
 
 def _boards(
@@ -157,7 +171,7 @@ def _compared(site: Site, certificates: dict[str, Certificate], job: _Job) -> tu
     """Compare the runs of one task, those that were read now and those that were read before, and write its pages."""
     kept = site.known(f"entries/{job.task}.json") or {"entries": {}, "facts": {}}
     entries = {where: entry or kept["entries"][where] for where, entry in job.entries.items()}
-    found = [Entry.model_validate_json(entry) for entry in entries.values()]
+    found = merged([Entry.model_validate_json(entry) for entry in entries.values()])
     facts = kept["facts"] | job.facts
     used = {key: facts[key] for entry in found for key in (entry.setting, entry.contestant)}
     site.keep(f"entries/{job.task}.json", {"entries": entries, "facts": used})

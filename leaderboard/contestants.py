@@ -141,6 +141,11 @@ def _labels(runs: Sequence[Entry]) -> list[str]:
     if any(entry.commit is None for entry in runs):
         found.append("code of no commit")
     found += [f"tuned by {study}" for study in sorted({entry.study for entry in runs if entry.study})]
+    reproductions = [entry.reproductions for entry in runs]
+    if min(reproductions) > 1:
+        found.append(f"reproduced {min(reproductions)}x")
+    elif max(reproductions) > 1:
+        found.append(f"{sum(count > 1 for count in reproductions)} of {len(runs)} seeds reproduced")
     if len(runs) < FEW:
         found.append(f"{len(runs)} seed{'s' * (len(runs) > 1)}")
     return found

@@ -34,6 +34,7 @@ class Entry(Part):
     Attributes:
         setting: hash of what all contestants of a head-to-head share; `contestant`: of what they differ in.
         direction, margin: as the task's family declares the metric that ranks; see `MetricSpec`.
+        reproductions: times that this very run was made; the times are medians over those on one machine.
         trial: number in the search of `study`; None: not of a search, and shown among others.
         hardware: machine that it ran on; times of others are not compared with it.
         metrics: (value, whether smaller is better, examples) by name.
@@ -75,6 +76,7 @@ class Entry(Part):
     lookahead: float | None = None
     seconds: float
     steps: int
+    reproductions: int = 1
     code: str
     commit: str | None
     dirty: bool | None

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from moesuite.artifacts import Certificate, Looked, StudyRecord
 from moesuite.errors import UserError
+from moesuite.leaderboard.plausible import check_plausible
 from moesuite.leaderboard.store import File, read
 from moesuite.partial import partial_options
 from moesuite.record import RunRecord, parse_record, record_id
@@ -57,6 +58,7 @@ def take(file: File) -> tuple[RunRecord, str]:
     _check_origin(record)
     if cut := list(dict.fromkeys([*record.partial, *partial_options(record.config)])):
         raise UserError(f"a partial run, by {', '.join(cut)}; allowed: whole runs, without these options")
+    check_plausible(record)
     return record, text
 
 

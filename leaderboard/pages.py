@@ -26,12 +26,13 @@ def run_name(identity: str) -> str:
     return f"runs/{slug(identity)}.html"
 
 
-def run_page(record: RunRecord, looked: Looked | None) -> str:
+def run_page(record: RunRecord, looked: Looked | None, reproductions: Sequence[RunRecord] = ()) -> str:
     """Return the page of a run.
 
     Args:
         record: of the run.
         looked: what its router looked at, where that is known.
+        reproductions: records of the same run, made again.
     """
     ranked = record.quality.get(record.primary)
     return render(
@@ -42,6 +43,7 @@ def run_page(record: RunRecord, looked: Looked | None) -> str:
         task=f"tasks/{slug(record.task)}.html",
         router=f"routers/{slug(record.router)}.html",
         ranked=ranked,
+        made=[record, *reproductions],
         text=inert(record.model_dump_json()),
         looked=inert("null" if looked is None else looked.model_dump_json()),
         card=exports.model_index(record) if record.quality else "",

@@ -1,25 +1,25 @@
-"""Files -> what is known of each, by several processes where there are many; and which of them are shown."""
+"""Files -> what is known of each, by several processes where there are many."""
 
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 from moesuite.artifacts import Certificate, StudyRecord
 from moesuite.errors import UserError
+from moesuite.leaderboard.agreement import claims_of
 from moesuite.leaderboard.board import slug
 from moesuite.leaderboard.entry import Facts, entry_of
-from moesuite.leaderboard.intake import beside, looked_at, same_content, take
+from moesuite.leaderboard.intake import beside, looked_at, take
 from moesuite.leaderboard.pages import run_name, run_page
+from moesuite.leaderboard.selection import Known
 from moesuite.leaderboard.site import Site
 from moesuite.leaderboard.store import File, Listing
 
 MANY, CHUNK, WORKERS = 200, 100, 2  # files from which on processes pay; files that one takes at once; processes
-Known = dict[str, Any]  # of a file: its stamp, and a problem, or id, content and task
 Progress = Callable[[int, int], None]
 
 
@@ -47,15 +47,16 @@ class Fresh:
         self.pages |= other.pages
 
 
-def first_of_each(files: Sequence[File]) -> frozenset[str]:
-    """Return the first file of each record: its page is the one that is shown, should there be others."""
-    return frozenset({file.stem: file.where for file in reversed(files)}.values())
+def alone(files: Sequence[File]) -> frozenset[str]:
+    """Return the files that no other one shares its record's id with: whose page is shown, should they be."""
+    counts = Counter(file.stem for file in files)
+    return frozenset(file.where for file in files if counts[file.stem] == 1)
 
 
 def examined(
     files: list[File], site: Site | None, pages: frozenset[str] = frozenset(), progress: Progress | None = None
 ) -> Fresh:
-    """Read files, and write the pages of those in `pages` to `site`."""
+    """Read files, and write the pages of those in `pages` to `site`; they are not reproduced."""
     found = Fresh()
     parts = [files[start : start + CHUNK] for start in range(0, len(files), CHUNK)]
     examine = partial(_examine, site=site, pages=pages)
@@ -71,17 +72,22 @@ def examined(
     return found
 
 
-def _examine(files: list[File], site: Site | None, pages: frozenset[str]) -> Fresh:
+def examined_again(file: File, reproductions: Sequence[File], site: Site) -> Fresh:
+    """Read a file and those of its reproductions, and write its page."""
+    return _examine([file], site, frozenset({file.where}), reproductions)
+
+
+def _examine(files: list[File], site: Site | None, pages: frozenset[str], reproductions: Sequence[File] = ()) -> Fresh:
     found = Fresh()
     for file in files:
         wanted = site is not None and file.where in pages
         try:
-            page = _read(file, wanted, found)
+            page = _read(file, wanted, found, reproductions)
         except UserError as error:
             found.known[file.where] = {"stamp": file.stamp, "problem": str(error)}
             continue
         except Exception as error:  # whatever a record holds, it must not stop the others
-            problem = f"cannot be shown: {type(error).__name__}: {error}"[:300]
+            problem = f"cannot be shown: {type(error).__name__}: {error}".splitlines()[0][:300]
             found.known[file.where] = {"stamp": file.stamp, "problem": problem}
             continue
         if wanted and site is not None:  # a disk that is full is no record's fault
@@ -90,48 +96,26 @@ def _examine(files: list[File], site: Site | None, pages: frozenset[str]) -> Fre
     return found
 
 
-def _read(file: File, wanted: bool, found: Fresh) -> str:
+def _read(file: File, wanted: bool, found: Fresh, reproductions: Sequence[File]) -> str:
     """Read a record; return its page, if that is wanted."""
     record, text = take(file)
     entry, facts = entry_of(record)
-    known = {"stamp": file.stamp, "id": record.id, "task": slug(record.task)}
+    known: Known = {"stamp": file.stamp, "task": slug(record.task)}
+    known |= {name: getattr(record, name) for name in ("id", "status", "created")}
     known["content"] = hashlib.sha256(text.encode()).hexdigest()[:16]
+    known["quality"] = {name: quality.value for name, quality in record.quality.items()}
+    known["claims"] = claims_of(record, entry, facts[entry.setting]) if record.status == "ok" else {}
     looked = None
     if file.routing:
         try:
             looked = looked_at(record, file.routing)
         except UserError as error:
             known["aside"] = f"{file.routing}: {error}"
-    page = run_page(record, looked) if wanted else ""
+    page = run_page(record, looked, [take(other)[0] for other in reproductions]) if wanted else ""
     found.known[file.where] = known
     found.entries[file.where] = entry.model_dump_json()
     found.facts |= facts
     return page
-
-
-def selected(files: Sequence[File], known: dict[str, Known]) -> tuple[set[str], list[str]]:
-    """Return the files that are shown, each record once, and a line for every other one.
-
-    Of records of one id and other content none is shown.
-    """
-    by_id, problems = defaultdict[str, list[str]](list), []
-    for file in files:
-        one = known[file.where]
-        if "problem" in one:
-            problems.append(f"{file.where}: {one['problem']}")
-        else:
-            by_id[one["id"]].append(file.where)
-            problems += [one["aside"]] if "aside" in one else []
-    shown = set[str]()
-    for first, *others in by_id.values():
-        same = [known[other]["content"] == known[first]["content"] or same_content(other, first) for other in others]
-        how = {True: "the same record", False: "the same id with other content"}
-        problems += [f"{where}: {how[equal]} as {first}" for where, equal in zip(others, same, strict=True)]
-        if all(same):
-            shown.add(first)
-        else:
-            problems.append(f"{first}: the same id with other content as {others[same.index(False)]}")
-    return shown, problems
 
 
 def beside_records(found: Listing) -> tuple[dict[str, Certificate], dict[str, StudyRecord], list[str]]:

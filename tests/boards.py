@@ -86,7 +86,7 @@ def record_of(
 ) -> RunRecord:
     """Return a finished record whose id is right."""
     family = changes.pop("family", "vision")
-    metric = {"language": "bits_per_byte"}.get(family, "top1")
+    metric = {"language": "bits_per_byte", "embeddings": "spearman"}.get(family, "top1")
     spec = FAMILIES[family][metric]
     config = config_of(task, router, seed, family) | (config or {})
     config["task"] = {"name": task, **config["task"]}

@@ -265,21 +265,6 @@ def test_the_fingerprint_of_known_data_is_checked(tmp_path: Path) -> None:
     assert "that of digits is sha256:0b7e9c32" in check([str(tmp_path)]).problems[0]
 
 
-def test_the_same_record_twice_and_a_contradiction(tmp_path: Path) -> None:
-    one = record_of("good", 0)
-    put(tmp_path / "a", [one])
-    put(tmp_path / "b", [one])
-    out, places = tmp_path / "site", [f"{tmp_path}/a", f"{tmp_path}/b"]
-    built = build(places, out)
-    assert built.shown == 1 and "b/mine/good/" in built.problems[0] and "the same record as" in built.problems[0]
-    (path,) = put(tmp_path / "b", [one.model_copy(update={"seconds": 99.0})])
-    built = build(places, out)
-    assert built.shown == 0 and all("the same id with other content as" in line for line in built.problems)
-    assert len(built.problems) == 2 and not (out / "runs" / f"{one.id}.html").exists()
-    path.unlink()
-    assert build(places, out).shown == 1 and (out / "runs" / f"{one.id}.html").exists()
-
-
 HOSTILE: dict[str, tuple[dict[str, object], str]] = {
     "no task": ({"config": {**config_of("mine", "odd", 0), "task": None}}, "config.task is None; allowed: options by"),
     "no router": ({"config": {**config_of("mine", "odd", 0), "router": "odd"}}, "config.router is 'odd'"),
@@ -607,11 +592,11 @@ def test_no_spreadsheet_takes_a_name_for_a_formula() -> None:
 
 def test_published_figures_stand_beside_measured_ones(tmp_path: Path) -> None:
     quality = {name: {"value": 0.8, "direction": "max", "n": 9} for name in ("spearman", "STSBenchmark", "STS12")}
-    run = record_of("dense", 0, task="sts", quality=quality, primary="spearman", backbone="minilm", steps=0)
-    put(
-        tmp_path / "runs",
-        [run, record_of("dense", 1, task="sts", quality=quality, primary="spearman", backbone="minilm")],
-    )
+    config = {"task": {"name": "sts", "family": "embeddings", "kind": "similarity"}}
+    known = {"task": "sts", "family": "embeddings", "config": config, "quality": quality, "backbone": "minilm"}
+    known |= {"splits": {"test": 9}, "curve": []}
+    run = record_of("dense", 0, steps=0, **known)
+    put(tmp_path / "runs", [run, record_of("dense", 1, **known)])
     build([str(tmp_path / "runs")], tmp_path / "site")
     page = (tmp_path / "site" / "tasks" / "sts.html").read_text()
     assert "Claimed and measured" not in page  # one of the two was trained: another model than the published one

@@ -27,6 +27,7 @@ from rich.progress import track
 from rich.table import Table
 
 from moesuite.benchmarks.speed.command import Values, command
+from moesuite.costs import Compute, Split
 from moesuite.errors import UserError
 from moesuite.record import RunRecord, read_record, record_id, record_path
 
@@ -61,9 +62,29 @@ def copy(template: RunRecord, task: str, router: str, seed: int, setting: int, v
         "router": router,
         "seed": seed,
         "config": config,
-        "quality": {**template.quality, template.primary: ranked},
+        "quality": {template.primary: ranked},
+        "limited_quality": {template.primary: ranked} if template.limited_quality else {},
     }
+    if template.curve:  # without a validation split it ends in the very quality
+        last = template.curve[-1].model_copy(update={"quality": ranked.value})
+        changes["curve"] = [*template.curve[:-1], last]
+    if router == "dense":
+        changes |= {"limited_quality": {}, "health": [], "compute": as_dense(template.compute)}
     return template.model_copy(update=changes)
+
+
+def as_dense(compute: Compute | None) -> Compute | None:
+    """Return costs without MoE layers, whose share is the backbone's."""
+    if compute is None:
+        return None
+    none = dict.fromkeys(Split.model_fields, 0.0)
+    passes = {
+        name: Split(**{**none, "backbone": getattr(compute, name).total})
+        for name in ("activated", "executed", "expected", "training")
+    }
+    passes |= {"activated": passes["executed"], "expected": passes["executed"]}
+    changes = {"layers": [], "parameters_active": compute.parameters_total, "slots_per_token_effective": 1.0}
+    return compute.model_copy(update={**passes, **changes})
 
 
 def write(folder: Path, records: Iterator[RunRecord], count: int) -> list[Path]:

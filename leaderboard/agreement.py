@@ -1,0 +1,63 @@
+"""What records of the same must agree on: the size of a split, the FLOPs of a backbone, the direction of a metric."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from moesuite.leaderboard.entry import Entry, Facts, digest, short
+from moesuite.metrics import FAMILIES
+from moesuite.record import RunRecord
+
+LIBRARIES = ("torch", "timm", "transformers")  # by whose versions backbones and their operations may differ
+Claims = dict[str, tuple[str, Any]]  # field -> what it must be the same for, and its value here
+
+
+def claims_of(record: RunRecord, entry: Entry, setting: Facts) -> Claims:
+    """Return what a record says that others say too.
+
+    Args:
+        record: that can be shown by itself.
+        entry: of it.
+        setting: what contestants share, by name.
+    """
+    options = {key: value for key, value in setting.items() if key.startswith("task.")}
+    data = digest([record.data_fingerprint, options])
+    claims: Claims = {f"quality.{name}.n": (data, quality.n) for name, quality in record.quality.items()}
+    if record.compute is not None:
+        kind = [record.router == "dense" or record.config.get("layers")]
+        depth = [record.config.get(key) for key in ("decoder", "tile_depth", "upcycle", "init")]
+        versions = [record.environment.get(name) for name in LIBRARIES]
+        key = digest([entry.setting, data, kind, depth, versions, record.protocol.model_dump()])
+        claims["compute.executed.backbone"] = (key, short(record.compute.executed.backbone))
+    if entry.family not in FAMILIES:
+        for name, spec in record.metrics.items():
+            claims[f"metrics.{name}"] = (record.task, [spec.direction, spec.least, spec.most, spec.margin])
+    return claims
+
+
+def contradictions(claims: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+    """Yield file and line of each record that contradicts others.
+
+    Of numbers, what most records say stands. Of declarations (`metrics.…`) nothing does: which one is right decides
+    whether a board stands upright, and who writes more records decides nothing.
+
+    Args:
+        claims: `Claims` of each file.
+    """
+    said = defaultdict[tuple[str, str], dict[str, Any]](dict)
+    for where, fields in claims.items():
+        for field, (key, value) in fields.items():
+            said[field, key][where] = value
+    for (field, _), values in said.items():
+        counts = Counter(map(repr, values.values()))
+        if len(counts) == 1:
+            continue
+        ((usual, count), *_) = counts.most_common(1)
+        stands = None if field.startswith("metrics.") or 2 * count <= len(values) else usual
+        for where, value in values.items():
+            if repr(value) != stands:
+                other, there = next((w, v) for w, v in values.items() if repr(v) != repr(value))
+                allowed = stands or "the same in all records"
+                yield where, f"{field} is {value}, but {there} in {other}; allowed: {allowed}, of one task and its data"

@@ -1,0 +1,128 @@
+"""Costs that no model can have: FLOPs, parameters and times that contradict each other or the configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from moesuite.costs import Compute, LayerCompute, Split, Timing
+from moesuite.errors import UserError
+from moesuite.leaderboard.ranges import within
+from moesuite.record import RunRecord
+
+PARTS = ("router", "dispatch_combine", "experts", "padding")
+ROUTED = ("activated", "executed")
+BACKWARD = (1.0, 10.0)  # FLOPs of training over those of a forward pass; 2 to 3.5 where all operations are counted
+NOISE = 2.0  # median of ratios over ratio of medians
+
+
+def check_costs(record: RunRecord, compute: Compute) -> None:
+    """Refuse costs that contradict each other, or the configuration.
+
+    Raises:
+        UserError: names the first such field, its value, and what is allowed.
+    """
+    _check_signs(compute)
+    _check_passes(compute)
+    _check_layers(compute, record.router == "dense")
+    _check_budget(record, compute)
+    for name in ("latency", "training_step"):
+        if (timing := getattr(compute, name)) is not None:
+            _check_timing(f"compute.{name}", timing)
+    if record.energy is not None:
+        for name in ("kwh", "cpu_kwh", "gpu_kwh", "memory_kwh"):
+            within(f"energy.{name}", getattr(record.energy, name), 0, None)
+
+
+def _check_signs(compute: Compute) -> None:
+    for name in ("activated", "executed", "expected", "training"):
+        _check_parts(f"compute.{name}", getattr(compute, name))
+    for index, layer in enumerate(compute.layers):
+        for name in ROUTED:
+            _check_parts(f"compute.layers.{index}.{name}", getattr(layer, name))
+    for name in ("threads", "batch_size", "peak_memory_bytes"):
+        within(f"compute.{name}", getattr(compute, name), 1, None)
+    for name in ("activation_bytes", "step_peak_bytes", "dense_step_peak_bytes"):
+        if (value := getattr(compute, name)) is not None:
+            within(f"compute.{name}", value, 0, None)
+
+
+def _check_parts(name: str, split: Split) -> None:
+    for part in ("backbone", *PARTS):
+        within(f"{name}.{part}", getattr(split, part), 0, None)
+
+
+def _check_passes(compute: Compute) -> None:
+    """Judge passes by each other: the backbone is the same in all, and only padding and moving differ by routing."""
+    activated, executed, expected, training = (
+        compute.activated,
+        compute.executed,
+        compute.expected,
+        compute.training,
+    )
+    for part in ("backbone", "router", "experts"):
+        right = getattr(executed, part)
+        within(f"compute.activated.{part}", getattr(activated, part), right, right, f" (executed.{part})")
+    within("compute.activated.padding", activated.padding, 0, 0)
+    moved = executed.dispatch_combine
+    within("compute.activated.dispatch_combine", activated.dispatch_combine, 0, moved, " (executed.dispatch_combine)")
+    within("compute.expected.backbone", expected.backbone, executed.backbone, executed.backbone, " (executed.backbone)")
+    least, most = (factor * expected.backbone for factor in BACKWARD)
+    within("compute.training.backbone", training.backbone, least, most, " (1 to 10 forward passes)")
+
+
+def _check_layers(compute: Compute, dense: bool) -> None:
+    """Judge totals by the layers that they are sums of."""
+    for name in ROUTED:
+        whole: Split = getattr(compute, name)
+        for part in PARTS:
+            total = sum(getattr(getattr(layer, name), part) for layer in compute.layers)
+            why = " (a dense model)" if dense else " (the sum over compute.layers)"
+            within(f"compute.{name}.{part}", getattr(whole, part), total, total, why)
+    if dense and compute.layers:
+        raise UserError(f"compute.layers is of {len(compute.layers)} layers; allowed: none of a dense model")
+    within("compute.parameters_total", compute.parameters_total, 1, None)
+    for index, layer in enumerate(compute.layers):
+        name = f"compute.layers.{index}.parameters_active"
+        within(name, layer.parameters_active, 0, layer.parameters_total, " (parameters_total)")
+    active = compute.parameters_total - sum(x.parameters_total - x.parameters_active for x in compute.layers)
+    why = f" (total {compute.parameters_total} without the layers' inactive ones)"
+    within("compute.parameters_active", compute.parameters_active, active, active, why)
+
+
+def _check_budget(record: RunRecord, compute: Compute) -> None:
+    """Judge what the configuration decides: FLOPs of a step, batch, and slots per token."""
+    batch = record.config["data"].get("batch_size")
+    if isinstance(batch, int):
+        step = compute.training.total * batch
+        within("compute.training_step_flops", compute.training_step_flops, step, step, " (training by batch_size)")
+        within("compute.batch_size", compute.batch_size, 1, batch, " (data.batch_size)")
+    asked = record.config.get("slots_per_token")
+    if isinstance(asked, int | float) and compute.layers:
+        within("compute.slots_per_token_asked", compute.slots_per_token_asked, asked, asked, " (slots_per_token)")
+    within("compute.slots_per_token_asked", compute.slots_per_token_asked, 0, None)
+    _check_slots(compute.layers, compute.slots_per_token_effective, record)
+
+
+def _check_slots(layers: Sequence[LayerCompute], effective: float, record: RunRecord) -> None:
+    """Judge expert work by the layers, which no router can give more slots than experts serve, but for rounding up."""
+    budgets = [record.config.get("slots_per_token"), record.config.get("eval_slots_per_token")]
+    most = max(
+        float(value) for value in (record.config.get("num_experts"), *budgets, 1) if isinstance(value, int | float)
+    )
+    is_known = not str(record.config["backbone"].get("model", "hf:")).startswith("hf:")
+    for index, layer in enumerate(layers):
+        name = f"compute.layers.{index}.slots_per_token"
+        within(name, layer.slots_per_token, 0, 2 * most if is_known else None, " (num_experts, rounded up)")
+    slots = [layer.slots_per_token for layer in layers] or [1.0]
+    within("compute.slots_per_token_effective", effective, min(slots), max(slots), " (compute.layers)")
+
+
+def _check_timing(name: str, timing: Timing) -> None:
+    within(f"{name}.n", timing.n, 1, None)
+    for part in ("median", "dense_median"):
+        if not getattr(timing, part) > 0:
+            raise UserError(f"{name}.{part} is {getattr(timing, part):.6g}; allowed: more than 0")
+    within(f"{name}.iqr", timing.iqr, 0, None)
+    ratio = timing.median / timing.dense_median
+    why = f" (the medians' is {ratio:.3g})"
+    within(f"{name}.ratio_to_dense", timing.ratio_to_dense, ratio / NOISE, ratio * NOISE, why)

@@ -1,0 +1,37 @@
+"""A figure and its range, and the one line that refuses it."""
+
+from __future__ import annotations
+
+from moesuite.errors import UserError
+
+Number = int | float
+CLOSE = 1e-6  # of sums in another order, relative
+
+
+def within(name: str, value: Number, least: Number | None, most: Number | None, why: str = "") -> None:
+    """Refuse a figure outside of a range.
+
+    Args:
+        name: of the field.
+        value: of it.
+        least, most: bounds, inclusive but for rounding; None: none.
+        why: what the range follows from, for the message.
+
+    Raises:
+        UserError: names field, value and range.
+    """
+    slack = CLOSE * abs(value)
+    if (least is None or value >= least - slack) and (most is None or value <= most + slack):
+        return
+    if least is not None and least == most:
+        allowed = f"{least:.12g}"
+    elif most is None:
+        allowed = f"{least:.6g} or more"
+    else:
+        allowed = f"{most:.6g} or less" if least is None else f"{least:.6g} to {most:.6g}"
+    raise UserError(f"{name} is {value:.12g}; allowed: {allowed}{why}")
+
+
+def share(name: str, value: Number) -> None:
+    """Refuse what is no share; see `within`."""
+    within(name, value, 0, 1)
