@@ -65,6 +65,7 @@ def command_of(config: RunConfig) -> str:
     others = ([f"seed={config.seed}"] if config.seed else []) + ([] if config.logger else ["logger=none"])
     choices, base = list[str](), compose(*others).model_dump()
     for group, name in names.items():  # the task first: it has a backbone of its own
+        name = _choice(group, str(name))
         known = name in group_choices()[group] or (group != "task" and ":" in str(name))
         if known and name != base[group]["name"]:
             choices.append(f"{group}={word(name)}")
@@ -76,6 +77,12 @@ def command_of(config: RunConfig) -> str:
         words += more
         base = compose(*words).model_dump()
     return reproduce(words)
+
+
+def _choice(group: str, name: str) -> str:
+    """Return what is typed for a name: of a set of a benchmark, as glue_mrpc, the benchmark."""
+    choices = group_choices()[group]
+    return name if name in choices else next((one for one in choices if name.startswith(f"{one}_")), name)
 
 
 def _differences(base: Mapping[str, Any], values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:

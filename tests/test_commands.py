@@ -85,6 +85,7 @@ CONFIGS: dict[str, Callable[[], RunConfig]] = {
     "other choices": partial(compose, "task=mteb", "task.names=MTEB(eng, v2)", "logger=none", "optim.lr=3e-4"),
     "a dictionary": partial(compose, "decoder={name:token_choice,k:2}", "layers=[0,'blocks.1.mlp']"),
     "a pretrained model": partial(compose, "upcycle=timm:vit_tiny_patch16_224"),
+    "a set of a benchmark": partial(compose, "task=superglue", "task.subset=boolq", "router=soft"),
     "changed": _changed,
     "of another task": _of_another_task,
     "validated": _validated,
