@@ -13,6 +13,7 @@ from moesuite.artifacts import Certificate
 from moesuite.costs import Part
 from moesuite.leaderboard.contestants import Row, row_of
 from moesuite.leaderboard.entry import OF_DENSE, Entry, Facts, digest, short
+from moesuite.leaderboard.versions import in_words, newest, outdated
 from moesuite.significance import Estimate, difference, tie_groups
 
 
@@ -21,6 +22,7 @@ class Board(Part):
 
     Attributes:
         slug: of the page; `other`: why this is not the task's main page.
+        protocol: versions of engine and task family, the newest of all runs, in words.
         settings: by key, a letter and what sets it apart from the page's other settings.
         failed: (id, router, seed, status, reason) of runs without a result.
     """
@@ -32,6 +34,7 @@ class Board(Part):
     metric: str
     direction: Literal["max", "min"]
     other: str = ""
+    protocol: str = ""
     settings: dict[str, tuple[str, str]]
     rows: list[Row]
     failed: list[tuple[str, str, int, str, str]]
@@ -79,6 +82,7 @@ def _board(
         metric=first.primary,
         direction=(finished or entries)[0].direction,
         other="" if main else "other data or another metric than most runs of this task",
+        protocol=", ".join(in_words(key, version, 0) for key, version in newest(facts[key] for key in used).items()),
         settings={key: (letter(index), names[key]) for index, key in enumerate(sorted(used, key=lambda k: names[k]))},
         rows=rows,
         failed=[(e.id, e.router, e.seed, e.status, e.reason) for e in entries if e.status != "ok"],
@@ -91,9 +95,12 @@ def _compared(rows: list[Row], facts: Mapping[str, Facts], direction: Literal["m
     Matched is the dense model of the same depth that began from the same: from nothing, a checkpoint, or a dense run.
     """
     dense = {_begun(facts[row.key]): row for row in rows if row.router == "dense"}
+    latest = {name: newest(facts[row.key] for row in rows if row.router == name) for name in {r.router for r in rows}}
     for row in rows:
         matched = dense.get(_begun(facts[row.key]))
-        if row.lookahead:
+        if old := outdated(facts[row.key], latest[row.router]):
+            row.unranked = old
+        elif row.lookahead:
             row.unranked = "outputs depend on later tokens"
         elif matched is None:
             row.unranked = "no matched dense run"
@@ -126,7 +133,12 @@ def _apart(options: Sequence[Facts]) -> list[str]:
     """Return for each of several sets of options those that not all of them share."""
     keys = sorted({key for own in options for key in own})
     differing = [key for key in keys if len({repr(own.get(key)) for own in options}) > 1]
-    return [", ".join(f"{key}={own[key]}" for key in differing if key in own) for own in options]
+    latest = newest(options)
+    return [", ".join(_named(key, own[key], latest) for key in differing if key in own) for own in options]
+
+
+def _named(key: str, value: object, latest: Mapping[str, int]) -> str:
+    return in_words(key, int(str(value)), latest[key]) if key in latest else f"{key}={value}"
 
 
 def letter(index: int) -> str:

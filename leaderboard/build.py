@@ -131,7 +131,8 @@ def _boards(
     for where, one in shown.items():
         tasks[one["task"]].append(where)
     stamps = {
-        task: digest([marks, sorted((where, shown[where]["content"]) for where in own)]) for task, own in tasks.items()
+        task: digest([marks, sorted((where, shown[where]["content"], shown[where]["verified"]) for where in own)])
+        for task, own in tasks.items()
     }
     made = {task: _kept(site, task) for task in sorted(tasks)}
     changed = [task for task in made if not made[task] or before["tasks"].get(task) != stamps[task]]

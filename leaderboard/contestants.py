@@ -34,6 +34,7 @@ class Row(Part):
         timings: by hardware, means over seeds.
         checks: of the certificate; None: does not arise; missing: not certified with these options.
         labels: what a reader has to know before comparing.
+        verified, refuted: reruns of the runs that count that agree, and that differ.
         runs: (seed, id) of the runs that count, then of the others.
         curve: (step, seconds, FLOPs, quality), health: (step, entropy, unserved, dead), means over seeds.
     """
@@ -74,6 +75,8 @@ class Row(Part):
     runs: list[tuple[int, str]]
     version: str
     newest: str
+    verified: int
+    refuted: int
     hub: str
     curve: list[tuple[float, float, float, float]]
     health: list[tuple[float, float, float, float]]
@@ -108,6 +111,8 @@ def row_of(runs: Sequence[Entry], certificates: Mapping[str, Certificate], facts
         "labels": _labels(newest),
         "metrics": {name: (_mean_of(newest, name), *first.metrics[name][1:]) for name in first.metrics},
         "runs": [(entry.seed, entry.id) for entry in [*newest, *others]],
+        "verified": sum(entry.verified for entry in newest),
+        "refuted": sum(entry.refuted for entry in newest),
         "newest": max(entry.created for entry in newest),
         "curve": _mean_curve([entry.curve for entry in newest]),
         "health": _mean_curve([entry.health for entry in newest]),
@@ -128,7 +133,7 @@ def _certified(entry: Entry, own: Facts, certificates: Mapping[str, Certificate]
         return {"checks": {}, "stale": False}
     return {
         "checks": {name: known.checks[name].holds for name in CHECKS if name in known.checks},
-        "stale": known.code != entry.code,
+        "stale": known.protocol != entry.protocol,
     }
 
 
@@ -146,6 +151,10 @@ def _labels(runs: Sequence[Entry]) -> list[str]:
         found.append(f"reproduced {min(reproductions)}x")
     elif max(reproductions) > 1:
         found.append(f"{sum(count > 1 for count in reproductions)} of {len(runs)} seeds reproduced")
+    if verified := sum(entry.verified for entry in runs):
+        found.append(f"verified {verified}x")
+    if refuted := sum(entry.refuted for entry in runs):
+        found.append(f"{refuted} rerun{'s' * (refuted > 1)} differ{'s' * (refuted == 1)}")
     if len(runs) < FEW:
         found.append(f"{len(runs)} seed{'s' * (len(runs) > 1)}")
     return found

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from statistics import fmean
 from typing import Any, Literal
 
+from moesuite.artifacts import Verdict
 from moesuite.config import options_of
 from moesuite.costs import Compute, Part
 from moesuite.metrics import MetricSpec, known_spec
+from moesuite.protocol import of_router
 from moesuite.record import LayerHealth, RunRecord, Status, dropped_under_capacity
 from moesuite.roles import Role
 
 POINTS = 24  # of a curve
 OF_DENSE = ("tile_depth", "upcycle", "upcycle_state", "init")  # what makes dense models differ
 ROUTERS = ("router", "decoder")
+PROTOCOL = "protocol."  # what the facts of versions begin with
 Facts = dict[str, Any]
 
 
@@ -39,6 +43,7 @@ class Entry(Part):
         hardware: machine that it ran on; times of others are not compared with it.
         metrics: (value, whether smaller is better, examples) by name.
         curve: (step, seconds, FLOPs, quality); health: (step, entropy, unserved, dead).
+        verified, refuted: reruns of it that agree, and that differ.
         unserved, dropped_under_capacity: shares of tokens, means over MoE layers; see `LayerHealth`.
     """
 
@@ -77,6 +82,7 @@ class Entry(Part):
     seconds: float
     steps: int
     reproductions: int = 1
+    protocol: str
     code: str
     commit: str | None
     dirty: bool | None
@@ -85,11 +91,13 @@ class Entry(Part):
     hub: str
     study: str
     trial: int | None
+    verified: int = 0
+    refuted: int = 0
     curve: list[tuple[int, float, float, float]]
     health: list[tuple[int, float, float, int]]
 
 
-def entry_of(record: RunRecord) -> tuple[Entry, dict[str, Facts]]:
+def entry_of(record: RunRecord, verdicts: Sequence[Verdict] = ()) -> tuple[Entry, dict[str, Facts]]:
     """Return the entry of a record, and what its setting and its contestant are, by hash."""
     setting, contestant = setting_of(record), contestant_of(record)
     ranked, spec = record.quality.get(record.primary), spec_of(record, record.primary)
@@ -111,12 +119,15 @@ def entry_of(record: RunRecord) -> tuple[Entry, dict[str, Facts]]:
         hardware=hardware_of(record),
         **(_health(record.health) if record.health else {}),
         lookahead=record.lookahead.outputs if record.lookahead else None,
+        protocol=of_router(record.protocol.engine, record.protocol.router, record.protocol.own.get("router", "")),
         commit=record.git_commit,
         dirty=record.git_dirty,
         version=record.environment.get("moesuite", ""),
         hub=str(record.config.get("task", {}).get("hub") or ""),
         study=str(record.config.get("study") or ""),
         trial=record.config.get("trial"),
+        verified=sum(verdict.verdict != "different" for verdict in verdicts),
+        refuted=sum(verdict.verdict == "different" for verdict in verdicts),
         curve=[(p.step, short(p.seconds), short(p.flops), short(p.quality)) for p in thinned(record.curve)],
         health=[
             (p.step, short(p.entropy), short(p.unserved or 0.0), p.dead or 0)
@@ -180,13 +191,13 @@ def setting_of(record: RunRecord) -> Facts:
         if role.in_setting
     }
     protocol = record.protocol
-    setting |= {"protocol.engine": protocol.engine, "protocol.family": protocol.family}
+    setting |= {f"{PROTOCOL}engine": protocol.engine, f"{PROTOCOL}family": protocol.family}
     return setting | {f"own.{name}": sha for name, sha in protocol.own.items() if name not in ROUTERS}
 
 
 def contestant_of(record: RunRecord) -> Facts:
     """Return what makes the contestant, by which it is told from others of its setting."""
-    contestant: Facts = {"router": record.router, "protocol.router": record.protocol.router}
+    contestant: Facts = {"router": record.router, f"{PROTOCOL}router": record.protocol.router}
     contestant |= {f"own.{name}": sha for name, sha in record.protocol.own.items() if name in ROUTERS}
     for name, option, value, role in options_of(record.config):
         if role is not Role.CONTESTANT or (record.router == "dense" and name not in OF_DENSE):
@@ -200,7 +211,7 @@ def contestant_of(record: RunRecord) -> Facts:
     if contestant.get("init"):
         contestant["init"] = record.contents.get("init")
     if record.protocol.decoder is not None:
-        contestant["protocol.decoder"] = record.protocol.decoder
+        contestant[f"{PROTOCOL}decoder"] = record.protocol.decoder
     return contestant
 
 

@@ -10,12 +10,13 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from moesuite.artifacts import Certificate, Looked, StudyRecord
+from moesuite.artifacts import Certificate, Looked, StudyRecord, Verdict, Verified
 from moesuite.errors import UserError
 from moesuite.leaderboard.plausible import check_plausible
 from moesuite.leaderboard.store import File, read
 from moesuite.partial import partial_options
 from moesuite.record import RunRecord, parse_record, record_id
+from moesuite.verification import contradiction
 
 FINGERPRINT = re.compile(r"[a-z0-9]+:[0-9a-zA-Z]{8,128}")
 LARGEST = 1e300  # of any number: sums of some must be finite too
@@ -141,6 +142,24 @@ def looked_at(record: RunRecord, where: str) -> Looked:
     if any(layer.columns > MOST_COLUMNS for example in found.examples for layer in example.layers):
         raise UserError(f"a picture of more than {MOST_COLUMNS} patches a side")
     return found
+
+
+def verdicts_on(record: RunRecord, where: str) -> list[Verdict]:
+    """Read what running a record again showed.
+
+    Raises:
+        UserError: for what is no verdict on this record, or one that its own figures contradict.
+    """
+    try:
+        verified = Verified.model_validate_json(read(where))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"no verdicts on a record: {str(error).splitlines()[0]}") from None
+    if verified.id != record.id:
+        raise UserError(f"on the run {verified.id}; allowed: on {record.id}, whose folder it is in")
+    for number, verdict in enumerate(verified.verdicts):
+        if told := contradiction(record, verdict):
+            raise UserError(f"verdict {number}: {told}")
+    return verified.verdicts
 
 
 def same_content(one: str, other: str) -> bool:

@@ -8,7 +8,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from moesuite.artifacts import Certificate, Looked, StudyRecord
+from moesuite.artifacts import Certificate, Looked, StudyRecord, Verdict
 from moesuite.leaderboard import exports
 from moesuite.leaderboard.board import Board, slug
 from moesuite.leaderboard.claims import compared
@@ -16,6 +16,7 @@ from moesuite.leaderboard.overview import Overview, overview
 from moesuite.leaderboard.payload import benchmark_payload, curves
 from moesuite.leaderboard.render import data, inert, render
 from moesuite.leaderboard.site import Site
+from moesuite.protocol import protocol_words
 from moesuite.record import RunRecord
 
 STATIC = Path(__file__).parent / "static"
@@ -26,13 +27,19 @@ def run_name(identity: str) -> str:
     return f"runs/{slug(identity)}.html"
 
 
-def run_page(record: RunRecord, looked: Looked | None, reproductions: Sequence[RunRecord] = ()) -> str:
+def run_page(
+    record: RunRecord,
+    looked: Looked | None,
+    reproductions: Sequence[RunRecord] = (),
+    verdicts: Sequence[Verdict] = (),
+) -> str:
     """Return the page of a run.
 
     Args:
         record: of the run.
         looked: what its router looked at, where that is known.
         reproductions: records of the same run, made again.
+        verdicts: what running it again showed.
     """
     ranked = record.quality.get(record.primary)
     return render(
@@ -40,6 +47,8 @@ def run_page(record: RunRecord, looked: Looked | None, reproductions: Sequence[R
         root="../",
         title=f"{record.router} on {record.task}, seed {record.seed}",
         record=record,
+        verdicts=verdicts,
+        protocol=protocol_words(record.protocol),
         task=f"tasks/{slug(record.task)}.html",
         router=f"routers/{slug(record.router)}.html",
         ranked=ranked,

@@ -7,19 +7,22 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TypeVar
 
 from moesuite.artifacts import Certificate, StudyRecord
 from moesuite.errors import UserError
 from moesuite.leaderboard.agreement import claims_of
 from moesuite.leaderboard.board import slug
 from moesuite.leaderboard.entry import Facts, entry_of
-from moesuite.leaderboard.intake import beside, looked_at, take
+from moesuite.leaderboard.intake import beside, looked_at, take, verdicts_on
 from moesuite.leaderboard.pages import run_name, run_page
 from moesuite.leaderboard.selection import Known
 from moesuite.leaderboard.site import Site
 from moesuite.leaderboard.store import File, Listing
+from moesuite.record import RunRecord
 
 MANY, CHUNK, WORKERS = 200, 100, 2  # files from which on processes pay; files that one takes at once; processes
+Kind = TypeVar("Kind")
 Progress = Callable[[int, int], None]
 
 
@@ -99,23 +102,29 @@ def _examine(files: list[File], site: Site | None, pages: frozenset[str], reprod
 def _read(file: File, wanted: bool, found: Fresh, reproductions: Sequence[File]) -> str:
     """Read a record; return its page, if that is wanted."""
     record, text = take(file)
-    entry, facts = entry_of(record)
-    known: Known = {"stamp": file.stamp, "task": slug(record.task)}
+    known: Known = {"stamp": file.stamp, "task": slug(record.task), "aside": []}
+    looked = _of_run(looked_at, record, file.routing, known)
+    verdicts = _of_run(verdicts_on, record, file.verified, known) or []
+    entry, facts = entry_of(record, verdicts)
     known |= {name: getattr(record, name) for name in ("id", "status", "created")}
     known["content"] = hashlib.sha256(text.encode()).hexdigest()[:16]
+    known["verified"] = [entry.verified, entry.refuted]
     known["quality"] = {name: quality.value for name, quality in record.quality.items()}
     known["claims"] = claims_of(record, entry, facts[entry.setting]) if record.status == "ok" else {}
-    looked = None
-    if file.routing:
-        try:
-            looked = looked_at(record, file.routing)
-        except UserError as error:
-            known["aside"] = f"{file.routing}: {error}"
-    page = run_page(record, looked, [take(other)[0] for other in reproductions]) if wanted else ""
+    page = run_page(record, looked, [take(other)[0] for other in reproductions], verdicts) if wanted else ""
     found.known[file.where] = known
     found.entries[file.where] = entry.model_dump_json()
     found.facts |= facts
     return page
+
+
+def _of_run(read: Callable[[RunRecord, str], Kind], record: RunRecord, where: str, known: Known) -> Kind | None:
+    """Return what is kept of a run beside its record; what is none of it is told in `known`."""
+    try:
+        return read(record, where) if where else None
+    except UserError as error:
+        known["aside"].append(f"{where}: {error}")
+        return None
 
 
 def beside_records(found: Listing) -> tuple[dict[str, Certificate], dict[str, StudyRecord], list[str]]:

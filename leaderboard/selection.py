@@ -46,7 +46,7 @@ def selected(files: Sequence[File], known: Mapping[str, Known]) -> Selection:
             selection.problems.append(f"{file.where}: {one['problem']}")
         else:
             by_id[one["id"]].append(file.where)
-            selection.problems += [one["aside"]] if "aside" in one else []
+            selection.problems += one["aside"]
     for places in by_id.values():
         _add(places, known, selection)
     claims = {where: known[where]["claims"] for where in selection.shown}
@@ -111,6 +111,7 @@ def _merged(runs: Sequence[Entry]) -> Entry:
     times = {key: _median([getattr(run.timings, key) for run in alike]) for key in Timings.model_fields}
     seconds = _median([run.seconds for run in alike]) or 0.0
     changes = {"timings": Timings(**times), "seconds": seconds, "reproductions": len(runs)}
+    changes |= {name: sum(getattr(run, name) for run in runs) for name in ("verified", "refuted")}
     return first.model_copy(update=changes)
 
 

@@ -14,6 +14,8 @@ from moesuite.errors import UserError
 
 KEPT = ".moesuite"  # what is known of records, and the mark that the folder is ours
 INDEX = "index.json"
+# modules of the engine that pages depend on
+ENGINE = ("record", "costs", "artifacts", "significance", "config", "roles", "protocol", "metrics", "verification")
 
 
 class Site:
@@ -77,7 +79,7 @@ class Site:
 def generator() -> str:
     """Return the hash of everything that decides how pages look: after a change all of them are made anew."""
     folder, engine, found = Path(__file__).parent, Path(moesuite.record.__file__).parent, hashlib.sha256()
-    others = [engine / name for name in ("record.py", "costs.py", "artifacts.py", "significance.py")]
+    others = [engine / f"{name}.py" for name in ENGINE]
     others += (engine / "routers").glob("*.py")  # their pages show them
     own = [path for path in folder.rglob("*") if path.suffix in (".py", ".html", ".css", ".js", ".yaml")]
     for path in sorted([*own, *others]):

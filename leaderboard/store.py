@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from moesuite.artifacts import ROUTING
+from moesuite.artifacts import ROUTING, VERIFIED
 from moesuite.errors import UserError
 
 CERTIFICATES, STUDIES = "certificates", "studies"
@@ -20,13 +20,15 @@ class File:
 
     Attributes:
         where: path or address.
-        stamp: changes when the file, or what its router looked at, changes; empty: not known, read it anew.
+        stamp: changes when the file, or one that belongs to it, changes; empty: not known, read it anew.
         routing: where it is kept what the run's router looked at; empty: nowhere.
+        verified: where it is kept what running it again showed; empty: nowhere.
     """
 
     where: str
     stamp: str
     routing: str = ""
+    verified: str = ""
 
     @property
     def stem(self) -> str:
@@ -59,9 +61,10 @@ def listing(places: Sequence[str]) -> Listing:
             elif len(parts) == 2 and parts[0] == STUDIES:
                 found.studies.append(File(_join(place, name), stamp))
             elif len(parts) == 3:
-                beside = f"{name.removesuffix('.json')}/{ROUTING}"
-                routing = _join(place, beside) if beside in known else ""
-                found.records.append(File(_join(place, name), _both(stamp, known.get(beside)), routing))
+                beside = [f"{name.removesuffix('.json')}/{kind}" for kind in (ROUTING, VERIFIED)]
+                stamps = [stamp, *(known[other] for other in beside if other in known)]
+                places_of = [_join(place, other) if other in known else "" for other in beside]
+                found.records.append(File(_join(place, name), " ".join(stamps) if all(stamps) else "", *places_of))
     return found
 
 
@@ -85,10 +88,6 @@ def _join(place: str, name: str) -> str:
     return f"{place.rstrip('/')}/{name}"
 
 
-def _both(stamp: str, other: str | None) -> str:
-    return stamp if other is None else f"{stamp} {other}" if stamp and other else ""
-
-
 def _local(place: str) -> dict[str, str]:
     """Return the stamp of each file by its name below a folder."""
     if not Path(place).is_dir():
@@ -104,7 +103,11 @@ def _walk(folder: str, below: str, depth: int) -> Iterator[tuple[str, str]]:
         if item.is_dir():
             if depth > 1 and not item.name.startswith("."):
                 yield from _walk(item.path, f"{below}{item.name}/", depth - 1)
-        elif item.name.endswith(".json") and not item.name.startswith(".") and (depth > 1 or item.name == ROUTING):
+        elif (
+            item.name.endswith(".json")
+            and not item.name.startswith(".")
+            and (depth > 1 or item.name in (ROUTING, VERIFIED))
+        ):
             try:
                 known = item.stat()
             except OSError:  # a link to nowhere: reading it will say so

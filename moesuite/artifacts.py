@@ -26,7 +26,8 @@ class Certificate(Part):
     """What was measured of one router; see `moesuite.certificate` for each check.
 
     Attributes:
-        code: version of engine and router, as in records.
+        protocol: of engine and router, in words (`moesuite.protocol.of_router`); empty in older certificates.
+        code: hash of the sources of engine and router, as in records.
         source: text of the router's file.
     """
 
@@ -34,6 +35,7 @@ class Certificate(Part):
     router: str
     options: dict[str, Any]
     paper: str
+    protocol: str = ""
     code: str
     source: str = ""
     num_experts: int

@@ -58,7 +58,7 @@ def certify(router: str, options: dict[str, Any], num_experts: int = 8, slots_pe
     """
     from moesuite import certificate as c
     from moesuite.plugins import router_class
-    from moesuite.provenance import code_version
+    from moesuite.provenance import code_version, router_protocol
     from moesuite.subject import Subject
 
     if num_experts < 2:
@@ -73,6 +73,7 @@ def certify(router: str, options: dict[str, Any], num_experts: int = 8, slots_pe
         router=router,
         options={**router_defaults(router), **options},
         paper=router_class(router).paper,
+        protocol=router_protocol(router),
         code=code_version(router),
         source=source_of(router)[0].read_text(),
         num_experts=num_experts,

@@ -37,6 +37,18 @@ class Protocol(Part):
     own: dict[str, str] = {}
 
 
+def protocol_words(protocol: Protocol) -> str:
+    """Return the versions on one line, for example "engine 1, router 2, family 1"."""
+    versions = protocol.model_dump(exclude={"own"}, exclude_none=True)
+    own = [f"{option} file {sha[:12]}" for option, sha in protocol.own.items()]
+    return ", ".join([*(f"{name} {version}" for name, version in versions.items()), *own])
+
+
+def of_router(engine: int, router: int, own: str = "") -> str:
+    """Return on one line what a certificate depends on: versions, and the hash of a file from outside the package."""
+    return f"engine {engine}, router {router}" + (f", file {own[:12]}" if own else "")
+
+
 def record_id(config: Mapping[str, Any], contents: Mapping[str, str | None], protocol: Protocol, data: str) -> str:
     """Return the 12-digit hash of what a run's outcome depends on.
 

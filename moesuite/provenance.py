@@ -11,7 +11,8 @@ import subprocess
 from functools import cache
 from pathlib import Path
 
-from moesuite.plugins import PACKAGE, source_of, task_files
+from moesuite.plugins import PACKAGE, router_class, source_of, task_files
+from moesuite.protocol import ENGINE, of_router
 
 LIBRARIES = ("torch", "lightning", "timm", "transformers", "torchmetrics", "datasets", "numpy", "moesuite")
 
@@ -23,6 +24,13 @@ def code_version(router: str) -> str:
     if not path.is_relative_to(PACKAGE):
         digest.update(path.read_bytes())
     return digest.hexdigest()
+
+
+def router_protocol(router: str) -> str:
+    """Return the protocol versions that a certificate of a router depends on, in words."""
+    path, _ = source_of(router)
+    own = "" if path.is_relative_to(PACKAGE) else hashlib.sha256(path.read_bytes()).hexdigest()
+    return of_router(ENGINE, router_class(router).protocol, own)
 
 
 @cache

@@ -175,8 +175,21 @@ def _verdict(
     return "within", f"{_named(odd)} differ by no more than {seeds} seeds explain"
 
 
+def contradiction(record: RunRecord, verdict: Verdict) -> str:
+    """Return how a verdict contradicts its own figures or the record; empty if it does not."""
+    recorded = metrics_of(record)
+    if {name: metric.recorded for name, metric in verdict.metrics.items()} != recorded:
+        return "its recorded metrics are not those of the record"
+    if verdict.verdict == "different":
+        return ""
+    far = differing(recorded, {name: metric.again for name, metric in verdict.metrics.items()})
+    if verdict.verdict == "within":
+        far = [name for name in far if not _is_within(verdict.metrics[name])]
+    return f"{verdict.verdict}, but {_named(far)} differ by more" if far else ""
+
+
 def _is_within(metric: Rerun) -> bool:
-    return metric.tolerance is not None and metric.difference <= metric.tolerance
+    return metric.tolerance is not None and abs(metric.recorded - metric.again) <= metric.tolerance
 
 
 def _named(names: Sequence[str]) -> str:

@@ -27,7 +27,7 @@ from moesuite.artifacts import Verdict, Verified, verified_path
 from moesuite.collector import importing
 from moesuite.config import RunConfig, checked
 from moesuite.errors import RunFailed, UserError
-from moesuite.protocol import Protocol
+from moesuite.protocol import protocol_words
 from moesuite.record import RunRecord, read_record, record_id, write_text
 from moesuite.verification import is_seed_of, judge
 from moesuite.words import BAD_INPUT
@@ -116,8 +116,8 @@ def check_identity(record: RunRecord, config: RunConfig) -> None:
     if here.protocol != record.protocol:
         where = f"moesuite {record.environment.get('moesuite', '?')}, commit {record.git_commit or 'unknown'}"
         raise UserError(
-            f"its protocol is {in_words(record.protocol)}; of this code: {in_words(here.protocol)}; verify it with the "
-            f"code that made it ({where}), or run its command again for a record of this protocol"
+            f"its protocol is {protocol_words(record.protocol)}; of this code: {protocol_words(here.protocol)}; verify "
+            f"it with the code that made it ({where}), or run its command again for a record of this protocol"
         )
     if task.fingerprint != record.data_fingerprint:
         raise UserError(
@@ -127,13 +127,6 @@ def check_identity(record: RunRecord, config: RunConfig) -> None:
     for option, content in record.contents.items():
         if here.contents.get(option) != content:
             raise UserError(f"{option}={config.model_dump()[option]} holds other weights than the run began from")
-
-
-def in_words(protocol: Protocol) -> str:
-    """Return the versions on one line."""
-    versions = protocol.model_dump(exclude={"own"}, exclude_none=True)
-    own = [f"{option} file {sha[:12]}" for option, sha in protocol.own.items()]
-    return ", ".join([*(f"{name} {version}" for name, version in versions.items()), *own])
 
 
 def verify(path: Path, seeds: Sequence[int], source: str | None) -> Verdict:

@@ -179,6 +179,8 @@ def certificate(**options: object) -> Certificate:
 def test_marks_are_those_of_a_certificate_with_the_same_options(runs: Path, tmp_path: Path) -> None:
     (same,), (other,) = (boards_of([record_of("good", 0)], good=certificate(k=k)) for k in (1, 2))
     assert same.rows[0].checks == {"deterministic": True, "causal": False} and same.rows[0].stale
+    current = certificate(k=1).model_copy(update={"protocol": "engine 1, router 1"})
+    assert not boards_of([record_of("good", 0)], good=current)[0].rows[0].stale
     assert other.rows[0].checks == {}
     (runs / "certificates").mkdir()
     (runs / "certificates" / "good.json").write_text(certificate(k=1).model_dump_json())

@@ -14,7 +14,7 @@ moesuite.columns = (board, state) => {
   function marks(row) {
     return [...row.checks].flatMap((mark, i) => {
       const [sign, said] = SAID[mark];
-      const old = row.stale ? "; certified at another version of the code" : "";
+      const old = row.stale ? "; certified under another protocol" : "";
       return el("span", { title: `${CHECKS[i]}: ${said}${old}`, role: "img", "aria-label": `${CHECKS[i]}: ${said}${old}` }, "DCBP"[i] + sign + " ");
     });
   }

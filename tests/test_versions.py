@@ -1,0 +1,112 @@
+"""Protocol versions and verdicts on the pages: what is told, and what is never compared."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from moesuite.artifacts import Verified, verified_path
+from moesuite.leaderboard.board import Board
+from moesuite.leaderboard.build import build
+from moesuite.protocol import Protocol
+from moesuite.record import RunRecord
+from moesuite.verification import judge
+from tests.boards import put, record_of
+from tests.test_leaderboard import boards_of
+
+
+def version(**changes: Any) -> Protocol:
+    return Protocol.model_validate({"engine": 1, "router": 1, "family": 1, **changes})
+
+
+def board_of(*protocols: Protocol) -> Board:
+    """Return a board of dense and another router, five seeds each, under each protocol."""
+    names = ("dense", "good")
+    (board,) = boards_of([record_of(n, seed, protocol=p) for p in protocols for n in names for seed in range(5)])
+    return board
+
+
+@pytest.mark.parametrize("part", ["engine", "family"])
+def test_results_of_two_protocols_are_never_compared(part: str) -> None:
+    board = board_of(version(), version(**{part: 2}))
+    assert sorted(name for _, name in board.settings.values()) == [
+        f"{part} protocol 1; newest is 2",
+        f"{part} protocol 2",
+    ]
+    assert len({row.setting for row in board.rows}) == 2 and len(board.rows) == 4
+    assert f"{part} protocol 2" in board.protocol
+    assert board_of(version()).protocol == "engine protocol 1, family protocol 1"
+
+
+def test_an_older_protocol_of_a_router_is_told_and_not_ranked() -> None:
+    records = [record_of(name, seed) for name in ("dense", "good") for seed in range(5)]
+    records += [record_of("good", seed, protocol=version(router=2)) for seed in range(5)]
+    (board,) = boards_of(records)
+    rows = {row.variant: row for row in board.rows if row.router == "good"}
+    old, new = rows["router protocol 1; newest is 2"], rows["router protocol 2"]
+    assert old.unranked == "router protocol 1; newest is 2" and old.group is None
+    assert new.unranked == "" and new.group is not None
+
+
+def test_a_file_of_ones_own_that_was_edited_is_another_contestant() -> None:
+    (board,) = boards_of([record_of("good", seed, protocol=version(own={"router": "a" * 64})) for seed in (0, 1)])
+    assert len(board.rows) == 1
+    edited = [record_of("good", seed, protocol=version(own={"router": str(seed) * 64})) for seed in (0, 1)]
+    assert len(boards_of(edited)[0].rows) == 2
+
+
+def verified(path: Path, record: RunRecord, *again: float) -> None:
+    """Write verdicts of reruns with these values."""
+    verdicts = [judge(record, record_of("good", record.seed, value), []) for value in again]
+    verified_path(path).parent.mkdir(exist_ok=True)
+    verified_path(path).write_text(Verified(id=record.id, verdicts=verdicts).model_dump_json())
+
+
+def test_verdicts_are_on_the_page_of_the_run_and_in_its_row(tmp_path: Path) -> None:
+    runs, site = tmp_path / "runs", tmp_path / "site"
+    record = record_of("good", 0, 0.9)
+    (path, _) = put(runs, [record, record_of("dense", 0)])
+    page = site / "runs" / f"{record.id}.html"
+    build([str(runs)], site)
+    assert "Run again" not in page.read_text()
+    verified(path, record, 0.9, 0.9, 0.8)
+    built = build([str(runs)], site)
+    assert built.read == 1 and built.problems == []
+    text = page.read_text()
+    assert text.count('<span class="label">equal</span>') == 2
+    assert '<span class="label warn">different</span>' in text and "top1 0.9, again 0.8." in text
+    assert "protocol engine 1, router 1, family 1" in text
+    rows = {row["router"]: row for row in json.loads((site / "data" / "mine.json").read_text())["rows"]}
+    assert (rows["good"]["verified"], rows["good"]["refuted"]) == (2, 1)
+    assert {"verified 2x", "1 rerun differs"} <= set(rows["good"]["labels"])
+    assert (rows["dense"]["verified"], rows["dense"]["refuted"]) == (0, 0)
+
+
+FALSE: dict[str, tuple[dict[str, Any], str]] = {
+    "another run": ({"id": "another"}, "on the run another; allowed: on"),
+    "no verdicts": ({"verdicts": [{"verdict": "fine"}]}, "no verdicts on a record"),
+    "another value": ({"recorded": 0.95, "again": 0.95}, "its recorded metrics are not those of the record"),
+    "not equal": ({"again": 0.8}, "verdict 0: equal, but top1 differ by more"),
+    "not within": ({"verdict": "within", "again": 0.8, "tolerance": 0.05}, "within, but top1 differ by more"),
+    "no tolerance": ({"verdict": "within", "again": 0.8}, "within, but top1 differ by more"),
+}
+
+
+@pytest.mark.parametrize("name", FALSE)
+def test_a_verdict_that_is_made_up_is_left_out_and_named(name: str, tmp_path: Path) -> None:
+    changes, says = FALSE[name]
+    record = record_of("good", 0, 0.9)
+    (path,) = put(tmp_path / "runs", [record])
+    verified(path, record, 0.9)
+    values = json.loads(verified_path(path).read_text())
+    verdict = values["verdicts"][0]
+    values |= {key: value for key, value in changes.items() if key in values}
+    verdict |= {key: value for key, value in changes.items() if key == "verdict"}
+    verdict["metrics"]["top1"] |= {key: changes[key] for key in ("recorded", "again", "tolerance") if key in changes}
+    verified_path(path).write_text(json.dumps(values))
+    built = build([str(tmp_path / "runs")], tmp_path / "site")
+    assert built.shown == 1 and len(built.problems) == 1
+    assert says in built.problems[0] and str(verified_path(path)) in built.problems[0]
