@@ -1,6 +1,6 @@
 """Recorded end states: when results change, a protocol version has to rise.
 
-`python -m tests.protocol` records the end states anew in `tests/golden/protocol.json`; it refuses results that changed
+`python -m tests.protocol` records the end states anew in `tests/end_states.json`; it refuses results that changed
 while the number that answers for them did not.
 """
 
@@ -17,7 +17,7 @@ from moesuite.plugins import router_names, task_families
 from moesuite.record import write_text
 from tests.end_states import PROJECTIONS, Recorded, Values, family_states, router_states
 
-GOLDEN = Path(__file__).parent / "golden" / "protocol.json"
+GOLDEN = Path(__file__).parent / "end_states.json"
 COMMAND = "python -m tests.protocol"
 TOLERANCE, FLOOR = 1e-4, 0.1  # relative difference; least size of a projection
 
