@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Literal
 
-from moesuite.artifacts import Certificate
+from moesuite.artifacts import Certificates
 from moesuite.costs import Part
 from moesuite.leaderboard.contestants import Row, row_of
 from moesuite.leaderboard.entry import OF_DENSE, Entry, Facts, digest, short
@@ -40,9 +40,7 @@ class Board(Part):
     failed: list[tuple[str, str, int, str, str]]
 
 
-def boards(
-    entries: Iterable[Entry], facts: Mapping[str, Facts], certificates: Mapping[str, Certificate]
-) -> list[Board]:
+def boards(entries: Iterable[Entry], facts: Mapping[str, Facts], certificates: Certificates) -> list[Board]:
     """Return the benchmarks of one task; data of another fingerprint, or another metric, is another benchmark.
 
     Trials of a search are left to its study's page: the best of many is too good by luck.
@@ -60,9 +58,7 @@ def boards(
     return [_board(parts[key], facts, certificates, main=key == main) for key in parts]
 
 
-def _board(
-    entries: Sequence[Entry], facts: Mapping[str, Facts], certificates: Mapping[str, Certificate], main: bool
-) -> Board:
+def _board(entries: Sequence[Entry], facts: Mapping[str, Facts], certificates: Certificates, main: bool) -> Board:
     first, finished = entries[0], [entry for entry in entries if entry.status == "ok"]
     used = sorted({entry.setting for entry in finished})
     names = dict(zip(used, _apart([facts[key] for key in used]), strict=True))

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
 
-from moesuite.artifacts import Certificate
+from moesuite.artifacts import Certificates
 from moesuite.leaderboard.board import Board, boards
 from moesuite.leaderboard.entry import Entry, Facts, digest
 from moesuite.leaderboard.overview import representatives
@@ -123,10 +123,10 @@ def _complete(
 
 
 def _boards(
-    site: Site, before: Known, shown: dict[str, Known], fresh: Fresh, certificates: dict[str, Certificate]
+    site: Site, before: Known, shown: dict[str, Known], fresh: Fresh, certificates: Certificates
 ) -> tuple[list[Board], Known]:
     """Return the benchmarks of all tasks, and what is to be known of them; those that changed are compared anew."""
-    marks = digest({router: one.model_dump() for router, one in certificates.items()})
+    marks = digest({router: [one.model_dump() for one in of_router] for router, of_router in certificates.items()})
     tasks = defaultdict[str, list[str]](list)
     for where, one in shown.items():
         tasks[one["task"]].append(where)
@@ -168,7 +168,7 @@ def _each(function: Callable[[_Job], Result], jobs: list[_Job]) -> Iterable[Resu
     return ProcessPoolExecutor(WORKERS).map(function, jobs)
 
 
-def _compared(site: Site, certificates: dict[str, Certificate], job: _Job) -> tuple[list[Board], list[str]]:
+def _compared(site: Site, certificates: Certificates, job: _Job) -> tuple[list[Board], list[str]]:
     """Compare the runs of one task, those that were read now and those that were read before, and write its pages."""
     kept = site.known(f"entries/{job.task}.json") or {"entries": {}, "facts": {}}
     entries = {where: entry or kept["entries"][where] for where, entry in job.entries.items()}

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from moesuite.artifacts import Certificate
+from moesuite.artifacts import Certificates
 from moesuite.costs import Part
 from moesuite.leaderboard.entry import Entry, Facts, Timings, short
 from moesuite.significance import estimate
@@ -82,7 +82,7 @@ class Row(Part):
     health: list[tuple[float, float, float, float]]
 
 
-def row_of(runs: Sequence[Entry], certificates: Mapping[str, Certificate], facts: Mapping[str, Facts]) -> Row:
+def row_of(runs: Sequence[Entry], certificates: Certificates, facts: Mapping[str, Facts]) -> Row:
     """Return one contestant; of several runs of a seed the newest counts.
 
     Args:
@@ -124,12 +124,11 @@ def _mean_of(runs: Sequence[Entry], metric: str) -> float:
     return short(fmean(entry.metrics[metric][0] for entry in runs if metric in entry.metrics))
 
 
-def _certified(entry: Entry, own: Facts, certificates: Mapping[str, Certificate]) -> dict[str, Any]:
+def _certified(entry: Entry, own: Facts, certificates: Certificates) -> dict[str, Any]:
     """Return the checks of the router's certificate, if it was certified with these very options."""
-    known = certificates.get(entry.router)
     options = {key.removeprefix("router."): value for key, value in own.items() if key.startswith("router.")}
-    asked = {} if known is None else {key: value for key, value in known.options.items() if value is not None}
-    if known is None or asked != options:
+    known = next((one for one in certificates.get(entry.router, []) if one.given == options), None)
+    if known is None:
         return {"checks": {}, "stale": False}
     return {
         "checks": {name: known.checks[name].holds for name in CHECKS if name in known.checks},

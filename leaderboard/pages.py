@@ -8,7 +8,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from moesuite.artifacts import Certificate, Looked, StudyRecord, Verdict
+from moesuite.artifacts import Certificate, Certificates, Looked, StudyRecord, Verdict
 from moesuite.leaderboard import exports
 from moesuite.leaderboard.board import Board, slug
 from moesuite.leaderboard.claims import compared
@@ -94,7 +94,7 @@ def benchmark_page(board: Board, of_task: Sequence[Board]) -> str:
 def shared_pages(
     site: Site,
     made: Sequence[Board],
-    certificates: Mapping[str, Certificate],
+    certificates: Certificates,
     studies: Mapping[str, StudyRecord],
     problems: Sequence[str],
     changed: set[str] | None,
@@ -128,7 +128,7 @@ def shared_pages(
     }
     routers = {row.router for board in made for row in board.rows} | {f[1] for board in made for f in board.failed}
     for router in sorted(routers if changed is None else routers & changed):
-        files[f"routers/{slug(router)}.html"] = router_page(router, made, view, certificates.get(router))
+        files[f"routers/{slug(router)}.html"] = router_page(router, made, view, certificates.get(router, []))
     for name, text in files.items():
         site.write(name, text)
     return sorted({*files, *(f"routers/{slug(router)}.html" for router in routers)})
@@ -146,10 +146,11 @@ def study_pages(site: Site, studies: Mapping[str, StudyRecord], runs: set[str]) 
     return names
 
 
-def router_page(router: str, made: Sequence[Board], view: Overview, certificate: Certificate | None) -> str:
+def router_page(router: str, made: Sequence[Board], view: Overview, certificates: Sequence[Certificate]) -> str:
     """Return the page of a router."""
     rows = [(board, row) for board in made for row in board.rows if row.router == router]
-    code = certificate.source if certificate is not None and certificate.source else packaged(router)
+    source = next((certificate.source for certificate in certificates if certificate.source), "")
+    code = source or packaged(router)
     health = [
         {"name": board.task, "points": row.health}
         for board in view.boards
@@ -160,11 +161,12 @@ def router_page(router: str, made: Sequence[Board], view: Overview, certificate:
         root="../",
         title=router,
         router=router,
-        paper=next((row.paper for _, row in rows if row.paper), certificate.paper if certificate else ""),
+        paper=next((row.paper for _, row in rows if row.paper), next((one.paper for one in certificates), "")),
         rows=rows,
         code=code,
         lines=len(code.splitlines()),
-        certificate=certificate,
+        certificates=certificates,
+        certified=bool(source),
         failed=[(board, *one) for board in made for one in board.failed if one[1] == router],
         payload=data({"health": health}),
     )

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
-from moesuite.artifacts import Certificate, StudyRecord
+from moesuite.artifacts import Certificate, Certificates, StudyRecord
 from moesuite.errors import UserError
 from moesuite.leaderboard.agreement import claims_of
 from moesuite.leaderboard.board import slug
@@ -127,20 +127,25 @@ def _of_run(read: Callable[[RunRecord, str], Kind], record: RunRecord, where: st
         return None
 
 
-def beside_records(found: Listing) -> tuple[dict[str, Certificate], dict[str, StudyRecord], list[str]]:
+def beside_records(found: Listing) -> tuple[Certificates, dict[str, StudyRecord], list[str]]:
     """Return certificates by router, studies by name, the first place's before others', and a line for what is none."""
-    certificates, studies, problems = dict[str, Certificate](), dict[str, StudyRecord](), list[str]()
+    certificates: dict[str, dict[str, Certificate]] = {}
+    studies, problems = dict[str, StudyRecord](), list[str]()
     for file in found.certificates + found.studies:
         try:
             if file in found.certificates:
                 certificate = beside(file, Certificate)
-                if certificate.router.rpartition(":")[2] != file.stem:
-                    raise UserError(f"of {certificate.router}; allowed: a file by the name of its router")
-                if certificates.setdefault(certificate.router, certificate) != certificate:
+                if certificate.stem != file.stem:
+                    raise UserError(
+                        f"of {certificate.router}; allowed: a file by the name of its router, {certificate.stem}.json"
+                    )
+                of_router = certificates.setdefault(certificate.router, {})
+                if of_router.setdefault(certificate.stem, certificate) != certificate:
                     raise UserError(f"another certificate of {certificate.router} comes before it")
             else:
                 study = beside(file, StudyRecord)
                 studies.setdefault(study.name, study)
         except UserError as error:
             problems.append(f"{file.where}: {error}")
-    return certificates, studies, problems
+    by_router = {router: list(of_options.values()) for router, of_options in certificates.items()}
+    return by_router, studies, problems

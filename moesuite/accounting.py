@@ -119,10 +119,14 @@ def account(model: nn.Module, inputs: Inputs, training: bool, routings: Mapping[
     try:
         try:
             twin, counted, saved, output = _trace(model, tensors, training, routings, META)
+        except UserError:
+            raise
         except REFUSALS:
             # an operation may need values, or have no kernel for the meta device: run it where the model is
             device = next(model.parameters()).device
             twin, counted, saved, output = _trace(model, tensors, training, routings, device)
+    except UserError:
+        raise
     except REFUSALS as error:
         shapes = ", ".join(f"{key} {tuple(tensor.shape)}".strip() for key, tensor in tensors.items())
         raise UserError(

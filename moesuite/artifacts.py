@@ -1,11 +1,15 @@
 """What is kept beside records for the board: certificates of routers, and what routers looked at. No torch here.
 
-`<records>/certificates/<router>.json`; `routing.json` and `verified.json` among the files of a run,
-`<records>/<task>/<router>/<id>/`.
+`<records>/certificates/<router>.json` (with a hash behind it for a router outside the package, or with options of one's
+own); `routing.json` and `verified.json` among the files of a run, `<records>/<task>/<router>/<id>/`.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,35 +19,83 @@ ROUTING, VERIFIED = "routing.json", "verified.json"
 
 
 class Check(Part):
-    """What was found; `holds` is None where the question does not arise; `figure`: the largest difference."""
+    """The outcome of one check.
+
+    Attributes:
+        holds: None where the question does not arise.
+        figure: the largest difference, or the largest share.
+        detail: words for a reader: what is wrong, and where.
+        claimed: whether the router claims it, by a class attribute or by being one; if it then does not hold, the
+            claim is false.
+    """
 
     holds: bool | None
     figure: float | None = None
     detail: str = ""
+    claimed: bool = False
+
+    @property
+    def false(self) -> bool:
+        """Whether a claim is false."""
+        return self.claimed and self.holds is False
 
 
 class Certificate(Part):
-    """What was measured of one router; see `moesuite.certificate` for each check.
+    """What was measured of one router; see `moesuite.properties` for each check.
 
     Attributes:
+        router: full name, as on the command line.
+        options: all of the router's.
+        changed: those options, and settings of the measurement, that are not the default.
         protocol: of engine and router, in words (`moesuite.protocol.of_router`); empty in older certificates.
         code: hash of the sources of engine and router, as in records.
         source: text of the router's file.
+        device: where it was measured.
+        claims_causal: what the class says.
+        verdict: in words: false claims first, then what else a reader should know.
     """
 
-    schema_version: int = 1
+    schema_version: int = 2
     router: str
     options: dict[str, Any]
+    changed: dict[str, Any] | None = None
     paper: str
     protocol: str = ""
     code: str
     source: str = ""
     num_experts: int
     slots_per_token: float
+    device: str = "cpu"
     random_in_training: bool
     claims_causal: bool
     checks: dict[str, Check]
     at_initialisation: dict[str, float]
+    verdict: list[str] = []
+
+    @property
+    def has_false_claim(self) -> bool:
+        """Whether something that the router claims does not hold."""
+        return any(check.false for check in self.checks.values())
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The router's options that have a value."""
+        return {key: value for key, value in self.options.items() if value is not None}
+
+    @property
+    def stem(self) -> str:
+        """Name of its file: that of the router; with a hash where its path or its options tell it from others."""
+        plain = self.router.rpartition(":")[2]
+        if self.changed is None:  # of schema 1
+            return plain
+        if not self.changed and plain == self.router:
+            return plain
+        slug = re.sub(r"[^\w.-]+", "-", self.router).strip("-.")[-80:]
+        known = json.dumps([self.router, self.changed], sort_keys=True, default=str)
+        return f"{slug}-{hashlib.sha256(known.encode()).hexdigest()[:8]}"
+
+
+Certificates = Mapping[str, Sequence[Certificate]]  # by router, one for each set of options
 
 
 class LayerRouting(Part):

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache, partial
+from functools import lru_cache
 from itertools import chain
 from typing import Any
 
 import torch
 from torch import nn
 
+from moesuite.artifacts import Check
 from moesuite.backbones import build_backbone
-from moesuite.certificate import build_with, causal, causal_routers
+from moesuite.causality import USUAL
+from moesuite.certificate import causal, causal_routers
 from moesuite.config import RunConfig
 from moesuite.depth import tile_depth
 from moesuite.errors import UserError
@@ -24,6 +26,7 @@ from moesuite.moe import MoE, moe_layers
 from moesuite.plugins import checked_options, router_defaults, task_class
 from moesuite.record import UpcycledLayer
 from moesuite.rerouting import reroute
+from moesuite.router import LayerSpec, Router
 from moesuite.subject import Subject
 from moesuite.surgery import moefy
 from moesuite.task import Task
@@ -95,9 +98,10 @@ def build_models(config: RunConfig, task: Task, example: Any) -> Built:
     if not config.allow_noncausal:
         layers = [layer for _, layer in moe_layers(built.model)]
         if task.causal:
-            refuse_lookahead(layers, "this task")
+            refuse_lookahead(layers, "this task", _length(task.blank(), decoder=False))
         elif task.causal_decoder:
-            refuse_lookahead((layer for layer in layers if layer.in_decoder), "in the decoder, this task")
+            decoders = [layer for layer in layers if layer.in_decoder]
+            refuse_lookahead(decoders, "in the decoder, this task", _length(task.blank(), decoder=True))
     return built
 
 
@@ -187,22 +191,46 @@ def _rerouted(config: RunConfig, dense: nn.Module) -> Built:
     )
 
 
-def refuse_lookahead(layers: Iterable[MoE], where: str) -> None:
+def refuse_lookahead(layers: Iterable[MoE], where: str, length: int | None = None) -> None:
     """Measure whether the routers of `layers` are causal, as they were built, where later tokens are predicted.
 
     A rule that a model came with is: it looks at one token at a time.
+
+    Args:
+        layers: with the routers.
+        where: for the message.
+        length: tokens of a group in this run, tried beside the usual ones; None: not known.
 
     Raises:
         UserError: if one is not, with the names of those that are.
     """
     routers = {(r.name, json.dumps(r.options, sort_keys=True)): r for r in (layer.router for layer in layers)}
-    for router in routers.values():
-        if router.name == OWN:
+    for (name, options), router in routers.items():
+        if name == OWN:
             continue
-        build = partial(build_with, router.name, **router.options)
-        found = causal(Subject(build, max(2, router.spec.num_experts)))
+        size = max(2, router.spec.num_experts)
+        found = _causal(type(router), name, options, size, length or router.spec.tokens)
         if not found.holds:
             raise UserError(
-                f"router={router.name} is not causal (certificate: {found.detail}), and {where} predicts later tokens; "
+                f"router={name} is not causal (certificate: {found.detail}), and {where} predicts later tokens; "
                 f"allowed: {', '.join(causal_routers())}; or type allow_noncausal=true, and the record will say so"
             )
+
+
+@lru_cache(maxsize=64)
+def _causal(cls: type[Router], name: str, options: str, num_experts: int, length: int | None) -> Check:
+    """Return what the certificate says of a class with these options: measured once in a process."""
+
+    def build(spec: LayerSpec) -> Router:
+        router = cls(spec, **json.loads(options))
+        router.name = name
+        return router
+
+    lengths = [USUAL] if length is None or length == USUAL else [USUAL, length]
+    return causal(Subject(build, num_experts), lengths)
+
+
+def _length(example: Any, decoder: bool) -> int | None:
+    """Return the tokens of a sequence of text, or of the decoder's; None where they are not known from the inputs."""
+    key = "decoder_input_ids" if decoder else "input_ids"
+    return int(example[key].shape[1]) if isinstance(example, Mapping) and key in example else None

@@ -182,3 +182,10 @@ def pairs(
     group, token, expert = kept.nonzero(as_tuple=True)
     chosen = (group * length + token, expert, weights[kept])
     return RaggedRouting(*chosen, groups, length, num_experts, losses or {})
+
+
+def real_positions(x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None) -> Int[Tensor, "G T"]:
+    """Return each token's position among the real ones of its group, so that padding before it moves nothing."""
+    if mask is None:
+        return torch.arange(x.shape[1], device=x.device).expand(x.shape[:2])
+    return (mask.cumsum(dim=1) - 1).clamp(min=0)

@@ -16,6 +16,7 @@ from moesuite.dispatch import AnyExperts, apply_experts
 from moesuite.errors import UserError
 from moesuite.router import Router
 from moesuite.routing import Routing
+from moesuite.validation import Inspector
 
 UNREAD_LIMIT = 8  # training forwards whose losses may wait; more means that nobody reads them
 
@@ -108,6 +109,7 @@ class MoE(nn.Module):
         self.shared = shared
         self.context = RoutingContext()
         self.routing: Routing | None = None
+        self._inspect = Inspector()
 
     def forward(self, x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """Route, dispatch, compute, combine."""
@@ -138,6 +140,7 @@ class MoE(nn.Module):
         # the meta device knows no autocast
         with nullcontext() if x.is_meta else torch.autocast(x.device.type, enabled=False):
             routing = self.router(tokens.float(), mask)
+            self._inspect(routing, tokens.shape, self.experts.num_experts, self.router)
             routing = routing.renormalised() if self.renormalise else routing
         self._keep(routing)
         y = apply_experts(tokens, routing, self.experts).reshape(x.shape)

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from moesuite.choice import dropless, experts_take, tokens_take
+from moesuite.choice import real_positions as real_positions
 from moesuite.choice import top as top
 from moesuite.config import BalanceScope
 from moesuite.errors import UserError, unknown
@@ -109,9 +110,13 @@ class Router(nn.Module, ABC):
         protocol: version of what it computes, raised by whoever changes that.
         causal: claims that no token's routing depends on a later token, in training too.
         drops: claims that a token can be refused for lack of capacity, so that evaluation is also done without limit.
-        sized: its parameters depend on the number of tokens of a group, which the layer then has to know.
+        sized: its parameters depend on the number of tokens of a group, which the layer then has to know; its slots are
+            parameters, so that evaluation keeps those of training.
         adaptive: claims that the number of pairs depends on the values of tokens (ReLU gates), so that accounting
             without data expects the budget.
+        bounded: claims that experts never do more work than the budget.
+        batch_coupled: says that in training a group's routing depends on the groups beside it.
+        negative_weights: says that combine weights may be below 0.
         limited: whether a router that drops keeps its training capacity in evaluation (the board's second figure).
         name, options: by which `build_router` made it, so that it can be built anew.
         ids: [G, T], the token ids of this forward where the model has them; else None.
@@ -121,8 +126,11 @@ class Router(nn.Module, ABC):
     protocol: ClassVar[int] = 1
     sized: ClassVar[bool] = False
     adaptive: ClassVar[bool] = False
+    batch_coupled: ClassVar[bool] = False
+    negative_weights: ClassVar[bool] = False
     causal: bool = False
     drops: bool = False
+    bounded: bool = True
 
     def __init__(self, spec: LayerSpec) -> None:
         super().__init__()

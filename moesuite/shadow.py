@@ -22,6 +22,7 @@ from torch.overrides import TorchFunctionMode
 from moesuite.moe import is_encoder_decoder, moe_layers
 from moesuite.router import RaggedRouting, Router, Routing, SoftRouting
 from moesuite.scope import alone
+from moesuite.validation import check_form, check_indices, name_of
 
 META = torch.device("meta")
 
@@ -69,7 +70,7 @@ class Probe(nn.Module):
 
     def __init__(self, router: Router, mask: Tensor | None, given: Routing | None) -> None:
         super().__init__()
-        self.inner = _with_weights(router)
+        self.inner, self.name = _with_weights(router), name_of(router)
         self.mask, self.given = mask, given
         self.routing: Routing | None = None
         self.twins: list[tuple[Tensor, Tensor]] = []
@@ -87,6 +88,8 @@ class Probe(nn.Module):
         self.inner.ids = ids.to(device) if ids is not None and ids.shape == x.shape[:2] else None
         with torch.set_grad_enabled(self.training), alone():
             routing = self.inner(tokens.requires_grad_(self.training), real)
+            check_form(routing, x.shape, self.inner.spec.num_experts, self.name)
+            check_indices(routing, self.name)
             outcome = [t.sum() for t in (*_weights(routing).values(), *routing.losses.values()) if t.requires_grad]
             if outcome:
                 torch.stack(outcome).sum().backward()

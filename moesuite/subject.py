@@ -1,11 +1,18 @@
-"""A router in a small layer, and how two outputs of it compare: what certificates and conformance tests are made on."""
+"""A router in a small layer, what it is tried on, and how two outputs compare: the bench of certificates and contracts.
+
+Every pass starts from the same state of torch's, Python's and numpy's generators, and leaves them as they were.
+"""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
-from dataclasses import dataclass
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -15,6 +22,15 @@ from moesuite.grouped import layout
 from moesuite.mlps import DenseMLP
 from moesuite.moe import MoE, Side
 from moesuite.router import LayerSpec, Router
+
+KINDS = {
+    "Gaussian": "standard normal tokens",
+    "alike": "three of four tokens nearly the same, so that most want one expert",
+    "constant": "all tokens the same",
+    "huge": "standard normal tokens times 1e4",
+    "tiny": "standard normal tokens times 1e-6",
+    "zero": "tokens of zeros",
+}
 
 
 @dataclass(frozen=True)
@@ -26,6 +42,7 @@ class Subject:
         num_experts: E, >= 2.
         slots_per_token: budget, in (0, E].
         groups, tokens, dim: G, T and D.
+        device: where layers and inputs are.
     """
 
     build: Callable[..., Router]
@@ -34,19 +51,34 @@ class Subject:
     groups: int = 3
     tokens: int = 24
     dim: int = 16
+    device: str = "cpu"
+    _layers: dict[Any, MoE] = field(default_factory=dict, compare=False, repr=False)
 
-    def layer(self, num_experts: int | None = None, slots_per_token: float | None = None, sharp: float = 1.0) -> MoE:
+    def layer(
+        self,
+        num_experts: int | None = None,
+        slots_per_token: float | None = None,
+        sharp: float = 1.0,
+        eval_slots_per_token: float | None = None,
+        tokens: int | None = None,
+    ) -> MoE:
         """Return a layer whose experts differ and whose weights have standard deviation `sharp`; 0: as upcycled."""
-        torch.manual_seed(0)
         budget = self.slots_per_token if slots_per_token is None else slots_per_token
-        spec = LayerSpec(self.dim, num_experts or self.num_experts, budget, tokens=self.tokens)
+        size = num_experts or self.num_experts
+        spec = LayerSpec(self.dim, size, budget, eval_slots_per_token, tokens or self.tokens)
+        if (spec, sharp) not in self._layers:
+            with seeded(0, self.device):
+                self._layers[spec, sharp] = self._build(spec, sharp)
+        return copy.deepcopy(self._layers[spec, sharp])
+
+    def _build(self, spec: LayerSpec, sharp: float) -> MoE:
         try:
             router = self.build(spec)
         except UserError:
             if spec.num_experts > 1:
                 raise
             router = self.build(spec, k=1)  # a router of K experts per token
-        layer = MoE(router, Experts(small_mlp(self.dim, 2 * self.dim), spec.num_experts))
+        layer = MoE(router, Experts(small_mlp(self.dim, 2 * self.dim), spec.num_experts)).to(self.device)
         if sharp:
             for parameter in layer.parameters():
                 if parameter.ndim >= 2:
@@ -56,10 +88,27 @@ class Subject:
             layer.context.losses.clear()
         return layer
 
-    def inputs(self, seed: int = 1, tokens: int | None = None) -> Tensor:
-        """Return tokens [G, T, D]."""
+    def takes_evaluation_slots(self) -> bool:
+        """Return whether the router can be built with slots of its own in evaluation; some refuse them."""
+        try:
+            self.build(LayerSpec(self.dim, self.num_experts, 1.0, 1.0, self.tokens))
+        except UserError:
+            return False
+        return True
+
+    def inputs(self, seed: int = 1, tokens: int | None = None, kind: str = "Gaussian") -> Tensor:
+        """Return tokens [G, T, D] of one of `KINDS`; drawn on the CPU, the same for every device."""
         generator = torch.Generator().manual_seed(seed)
-        return torch.randn(self.groups, tokens or self.tokens, self.dim, generator=generator)
+        x = torch.randn(self.groups, tokens or self.tokens, self.dim, generator=generator)
+        match kind:
+            case "alike":
+                most = torch.arange(x.shape[1]) % 4 > 0
+                x = torch.where(most[:, None], x[:1, :1] + 1e-2 * x, x)
+            case "constant":
+                x = x[:1, :1].expand_as(x).contiguous()
+            case "huge" | "tiny" | "zero":
+                x = x * {"huge": 1e4, "tiny": 1e-6, "zero": 0.0}[kind]
+        return x.to(self.device)
 
 
 def small_mlp(dim: int = 6, hidden: int = 10, gated: bool = False, norm: bool = False) -> DenseMLP:
@@ -69,20 +118,61 @@ def small_mlp(dim: int = 6, hidden: int = 10, gated: bool = False, norm: bool = 
     return DenseMLP(linear[0], linear[1], linear[2], nn.GELU(), nn.Identity(), layer_norm, nn.Identity())
 
 
+def usable(device: str) -> str:
+    """Return `device`, if a tensor can be made there.
+
+    Raises:
+        UserError: if torch does not know it, or it is not there.
+    """
+    try:
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        there = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+        known = ", ".join(["cpu", *([] if there is None else [there.type])])
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise UserError(f"device={device}: {reason}; allowed here: {known}; type for example device=cpu") from None
+    return device
+
+
+@contextmanager
+def seeded(seed: int, device: str = "cpu") -> Iterator[None]:
+    """Seed torch's, Python's and numpy's generators; after it, they are as they were."""
+    python, numpy = random.getstate(), np.random.get_state()
+    accelerator = torch.device(device).type
+    forked: dict[str, Any] = {"devices": [], "enabled": True}
+    if accelerator != "cpu":
+        forked = {"devices": [torch.device(device)], "device_type": accelerator}
+    try:
+        with torch.random.fork_rng(**forked):
+            torch.manual_seed(seed)
+            random.seed(seed)
+            np.random.seed(seed)
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
+
+
+def twin_of(layer: MoE, training: bool = False) -> MoE:
+    """Return a copy of `layer` with a router of its own, so that no pass leaves a trace in the next."""
+    return copy.deepcopy(layer, {id(layer.experts): layer.experts}).train(training)
+
+
 @torch.no_grad()
 def output(layer: MoE, x: Tensor, training: bool = False, mask: Tensor | None = None, seed: int = 0) -> Tensor:
-    """Return the output of a copy of `layer`, so that no pass leaves a trace in the next."""
-    layer = copy.deepcopy(layer).train(training)
+    """Return the output of a copy of `layer` for a copy of `x`."""
+    layer = twin_of(layer, training)
     layer.context.side = Side(mask)
-    torch.manual_seed(seed)
-    return layer(x)
+    with seeded(seed, str(x.device)):
+        return layer(x.clone())
 
 
 def difference(ours: Tensor, theirs: Tensor) -> float:
-    """Return the largest difference relative to the largest value."""
+    """Return the largest difference relative to the largest value; infinite where one is no number."""
     if ours.numel() == 0:
         return 0.0
-    return float((ours - theirs).abs().max() / theirs.abs().max().clamp(min=1e-12))
+    figure = float((ours - theirs).abs().max() / theirs.abs().max().clamp(min=1e-12))
+    return figure if figure == figure else float("inf")
 
 
 @torch.no_grad()

@@ -20,18 +20,19 @@ import inspect
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import pytest
 import torch
 
-from moesuite import certificate
 from moesuite.build import build_models, build_task
+from moesuite.certificate import causal_routers, measure
 from moesuite.composition import compose
 from moesuite.dispatch import apply_experts, reference
 from moesuite.loading import eval_loader
 from moesuite.moe import call
 from moesuite.plugins import router_names
+from moesuite.properties import PROPERTIES, Property
 from moesuite.router import LayerSpec, Router
 from moesuite.subject import Subject, output
 from moesuite.subject import small_mlp as small_mlp
@@ -42,17 +43,18 @@ SPLITS: tuple[Literal["train", "val", "test"], ...] = ("train", "val", "test")
 
 
 class RouterContract:
-    """What every router has to keep: the certificate's checks as tests, and what the engine relies on.
+    """What every router has to keep: each check of `moesuite.certify` as a test, and what the engine relies on.
+
+    What a router does not claim, it need not keep: `causal`, `bounded`, `batch_coupled`, `negative_weights`.
 
     Attributes:
         router: the class under test.
         options: keyword arguments beside the spec.
-        within_budget: whether training never exceeds the budget; set to False for a router that says so.
     """
 
     router: type[Router]
     options: dict[str, Any] = {}
-    within_budget: bool = True
+    _subject: ClassVar[Subject]
 
     def build(self, spec: LayerSpec, **extra: Any) -> Router:
         """Return the router under test."""
@@ -60,45 +62,16 @@ class RouterContract:
 
     @property
     def subject(self) -> Subject:
-        """The router in a small layer."""
-        return Subject(self.build)
+        """The router in a small layer: one for all tests, what was observed of it serves several checks."""
+        contract = type(self)
+        if "_subject" not in vars(contract):
+            contract._subject = Subject(self.build)
+        return contract._subject
 
-    def holds(self, check: certificate.Check) -> None:
-        """Assert that a check holds, or does not arise."""
-        assert check.holds is not False, check
-
-    def test_is_deterministic_in_evaluation(self) -> None:
-        self.holds(certificate.deterministic(self.subject))
-
-    def test_does_not_depend_on_the_rest_of_the_batch(self) -> None:
-        self.holds(certificate.batch_independent(self.subject))
-
-    def test_does_not_depend_on_padding(self) -> None:
-        self.holds(certificate.padding_invariant(self.subject))
-
-    def test_is_causal_exactly_if_it_claims_so(self) -> None:
-        claim = self.subject.layer().router.causal
-        found = certificate.causal(self.subject)
-        assert not claim or found.holds, f"claims to be causal, but outputs depend on later tokens: {found}"
-
-    def test_every_parameter_gets_gradient(self) -> None:
-        self.holds(certificate.gradients(self.subject)[2])
-
-    def test_stays_within_its_budget_in_training(self) -> None:
-        if self.within_budget:
-            self.holds(certificate.capacity_enforced(self.subject))
-
-    @pytest.mark.parametrize("training", [False, True])
-    def test_padding_is_never_routed_and_losses_do_not_see_it(self, training: bool) -> None:
-        layer, x = self.subject.layer().train(training), self.subject.inputs()
-        padded = torch.cat([x, torch.full((len(x), 5, x.shape[-1]), 7.0)], dim=1)
-        mask = torch.arange(padded.shape[1]).expand(len(x), -1) < x.shape[1]
-        routing = layer.router(padded, mask)
-        for tensor in routing.dense():
-            assert not tensor[:, x.shape[1] :].any()
-        if not certificate.is_random(self.subject):
-            for name, loss in layer.router(x).losses.items():
-                torch.testing.assert_close(routing.losses[name], loss, rtol=1e-4, atol=1e-6)
+    @pytest.mark.parametrize("prop", PROPERTIES, ids=lambda prop: prop.name)
+    def test_keeps_what_its_certificate_claims(self, prop: Property) -> None:
+        check = measure(prop, self.subject)
+        assert not check.false, prop.sentence(check)
 
     @pytest.mark.parametrize("training", [False, True])
     @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -159,7 +132,7 @@ class TaskContract:
     def legal(self) -> list[str]:
         """Return the routers that the task allows."""
         task = self.build()
-        return certificate.causal_routers() if task.causal or task.causal_decoder else router_names()
+        return causal_routers() if task.causal or task.causal_decoder else router_names()
 
     def build(self) -> Task:
         """Return the task, loaded."""

@@ -11,15 +11,21 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from moesuite import compose
-from moesuite.build import build_models, build_task
-from moesuite.certificate import causal, causal_routers
+from moesuite.artifacts import Certificate, Check
+from moesuite.build import build_models, build_task, refuse_lookahead
+from moesuite.certificate import causal, causal_routers, measure
 from moesuite.certify import certify
 from moesuite.errors import UserError
+from moesuite.experts import Experts
+from moesuite.moe import MoE
+from moesuite.objectives import gradient
 from moesuite.plugins import router_names
+from moesuite.properties import PROPERTIES
 from moesuite.router import Gate, LayerSpec, Router, SlotRouting
 from moesuite.routers.token_choice import TokenChoice
-from moesuite.subject import Subject
-from tests.conftest import Command
+from moesuite.subject import Subject, small_mlp
+from tests.conftest import ROOT, Command
+from tests.planted import LeakBeyond24
 
 CAUSAL = {"cosine", "dense", "expert_choice_causal", "hash", "loss_free", "random", "relu", "switch", "token_choice"}
 
@@ -33,6 +39,7 @@ def test_claims_are_what_is_measured() -> None:
     for name in router_names():
         found = certify(name, {})
         assert found.claims_causal == found.checks["causal"].holds, name
+        assert not found.has_false_claim, (name, found.verdict)
 
 
 class Noisy(Router):
@@ -52,19 +59,19 @@ class Noisy(Router):
 
 
 def test_a_bad_router_is_found_out() -> None:
-    from moesuite import certificate
-
     subject = Subject(lambda spec, **_: Noisy(spec))
-    for check in ("deterministic", "batch_independent", "padding_invariant", "equivariant", "causal"):
-        assert getattr(certificate, check)(subject).holds is False, check
-    assert certificate.gradients(subject)[2].detail == "none for unused"
+    for prop in PROPERTIES:
+        if prop.name in ("deterministic", "batch_independent", "padding_invariant", "equivariant", "causal"):
+            assert measure(prop, subject).holds is False, prop.name
+    assert gradient(subject).detail == "none for unused"
 
 
 def test_a_later_first_choice_evicts_an_earlier_second_one_only_where_capacity_binds() -> None:
     """The leak of the GShard order: with room for everybody there is none."""
     found = causal(Subject(lambda spec, **_: TokenChoice(spec, k=2)))
-    assert found.holds is False and found.detail == "leaks in training"
-    assert causal(Subject(lambda spec, **_: TokenChoice(spec, k=1), slots_per_token=4.0)).holds
+    assert found.holds is False and not found.false  # it does not claim to be
+    assert found.detail == "leaks in training and evaluation under eval_slots_per_token at length 24"
+    assert causal(Subject(lambda spec, **_: TokenChoice(spec, k=1), slots_per_token=4.0), [24]).holds
 
 
 def test_one_expert_is_the_dense_mlp_and_weights_below_one_are_reported() -> None:
@@ -80,7 +87,11 @@ def test_the_command_writes_json_and_a_table(command: Command, tmp_path: Path) -
     done = command("moesuite.certify", "router=token_choice", "router.k=2", "num_experts=4")
     assert done.returncode == 0, done.stderr
     assert "token_choice" in done.stdout and "causal" in done.stdout
-    found = json.loads((tmp_path / "runs" / "certificates" / "token_choice.json").read_text())
+    assert "looks ahead: leaks in training and evaluation" in done.stdout
+    assert "no output depends on a later token" in done.stdout  # the legend
+    (path,) = (tmp_path / "runs" / "certificates").glob("*.json")
+    found = json.loads(path.read_text())
+    assert path.stem.startswith("token_choice-") and found["changed"] == {"k": 2, "num_experts": 4}
     assert (found["options"]["k"], found["options"]["balance_weight"]) == (2, 0.01) and found["num_experts"] == 4
     assert found["checks"]["causal"]["holds"] is False and found["checks"]["deterministic"]["holds"] is True
 
@@ -101,6 +112,8 @@ def test_the_command_writes_json_and_a_table(command: Command, tmp_path: Path) -
         (["router=soft", "router.dispatch=identity"], "identity is allowed for both or neither"),
         (["router=top_p", "router.p=0"], "router.p=0"),
         (["num_experts=many"], "allowed is a number"),
+        (["device=coda"], "device=coda"),
+        (["device=meta"], "device=meta"),
     ],
 )
 def test_bad_input(
@@ -123,7 +136,7 @@ def test_a_router_that_looks_ahead_is_refused_on_a_causal_task() -> None:
     with pytest.raises(UserError) as error:
         build_models(compose("router=expert_choice"), task, None)
     message = str(error.value)
-    assert "router=expert_choice is not causal (certificate: leaks in evaluation and training)" in message
+    assert "router=expert_choice is not causal (certificate: leaks in evaluation and training at length 24)" in message
     assert "expert_choice_causal" in message and "soft," not in message and "allow_noncausal=true" in message
     build_models(compose("router=expert_choice", "allow_noncausal=true"), task, None)
     build_models(compose("router=expert_choice_causal"), task, None)
@@ -136,3 +149,87 @@ def test_a_router_of_ones_own_is_certified(tmp_path: Path) -> None:
     )
     found = certify(f"{tmp_path}/mine.py:Mine", {"shift": 1.0})
     assert found.checks["deterministic"].holds and not found.checks["causal"].holds
+
+
+def certified(router: str, **changed: object) -> Certificate:
+    """Return a certificate without a measurement."""
+    return Certificate(
+        router=router, options={}, changed=changed, paper="", code="", num_experts=8, slots_per_token=1.0,
+        random_in_training=False, claims_causal=False, checks={"causal": Check(holds=False)}, at_initialisation={},
+    )  # fmt: skip
+
+
+def test_certificates_are_kept_by_full_name_and_options() -> None:
+    names = [certified("soft"), certified("soft", k=2), certified("soft", k=3), certified("soft", k=2, num_experts=4)]
+    names += [certified("a/mine.py:Mine"), certified("b/mine.py:Mine"), certified("a.mine:Mine"), certified("Mine")]
+    stems = [certificate.stem for certificate in names]
+    assert len(set(stems)) == 8 and stems[0] == "soft" and stems[-1] == "Mine"
+    assert stems[4].startswith("a-mine.py-Mine-") and certified("soft", k=2).stem == stems[1]
+    old = certified("a/mine.py:Mine").model_copy(update={"changed": None})
+    assert old.stem == "Mine"  # as schema 1 named it
+
+
+PLANTED = f"{ROOT}/tests/planted.py"
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
+    from moesuite.certify import main
+
+    monkeypatch.setattr("sys.argv", ["certify", *words])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    return int(stop.value.code or 0)
+
+
+def test_the_exit_code_says_whether_a_claim_is_false(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(monkeypatch, f"router={PLANTED}:LeakInTrainingAt128") == 1
+    assert "claims causal, leaks in training at length 128" in capsys.readouterr().out
+    assert run(monkeypatch, "router=expert_choice") == 0  # looks ahead, and does not claim otherwise
+    last = capsys.readouterr().out.split("\n\n")[-2]
+    assert last == "expert_choice: keeps what it claims; looks ahead: leaks in evaluation and training at length 24"
+
+
+def test_a_router_that_cannot_be_certified_does_not_stop_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = ["hash", f"{ROOT}/tests/malformed.py:Raises", f"{ROOT}/tests/malformed.py:NothingAtAll", "dense"]
+    monkeypatch.setattr("moesuite.certify.router_names", lambda: names)
+    assert run(monkeypatch, "router=all") == 2
+    out, err = capsys.readouterr()
+    assert "hash: keeps what it claims" in out and "dense: keeps what it claims" in out
+    raised, nothing = err.strip().splitlines()
+    assert "malformed.py:Raises cannot be certified: RuntimeError: mat1 and mat2 shapes" in raised
+    assert "allowed: forward(x [G, T, D], mask" in raised
+    assert "NothingAtAll returns a NoneType; allowed: a SoftRouting" in nothing
+    assert sorted(path.stem for path in (tmp_path / "runs" / "certificates").iterdir()) == ["dense", "hash"]
+
+
+def test_the_help_explains_every_column(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from moesuite.certify import main
+
+    monkeypatch.setattr("sys.argv", ["certify", "--help"])
+    main()
+    out = capsys.readouterr().out
+    for prop in PROPERTIES:
+        assert not prop.heading or f"{prop.heading}  {prop.meaning}" in out
+    assert "Exit code: 0; 1 where a router claims" in out
+
+
+@pytest.mark.parametrize("length", [128, 512])
+def test_a_run_tries_its_own_length_before_it_trains(length: int) -> None:
+    """A router that leaks in groups of exactly 128, or from 500 on, is refused where the run has them."""
+
+    class Late(LeakBeyond24):
+        def leaks(self, tokens: int) -> bool:
+            return tokens == 128 or tokens >= 500
+
+    def layers() -> list[MoE]:
+        return [MoE(Late(LayerSpec(16, 4)), Experts(small_mlp(16, 32), 4))]
+
+    refuse_lookahead(layers(), "this task", 60)
+    with pytest.raises(UserError, match=f"leaks in evaluation and training at length {length}"):
+        refuse_lookahead(layers(), "this task", length)

@@ -20,7 +20,7 @@ import jsonschema
 import pytest
 import yaml
 
-from moesuite.artifacts import Certificate, routing_path
+from moesuite.artifacts import Certificate, Check, routing_path
 from moesuite.leaderboard import exports
 from moesuite.leaderboard.__main__ import main
 from moesuite.leaderboard.board import Board, boards, slug
@@ -42,7 +42,7 @@ def runs(tmp_path: Path) -> Path:
 def boards_of(records: list[RunRecord], **certificates: Certificate) -> list[Board]:
     found = [entry_of(record) for record in records]
     facts = {key: value for _, known in found for key, value in known.items()}
-    return boards([entry for entry, _ in found], facts, certificates)
+    return boards([entry for entry, _ in found], facts, {router: [one] for router, one in certificates.items()})
 
 
 def contents(site: Path) -> dict[str, bytes]:
@@ -188,6 +188,21 @@ def test_marks_are_those_of_a_certificate_with_the_same_options(runs: Path, tmp_
     built = build([str(runs)], tmp_path / "site")
     assert built.problems == [f"{runs}/certificates/none.json: not a certificate: router: field required"]
     assert "class Good: ..." in (tmp_path / "site" / "routers" / "good.html").read_text()
+
+
+def test_certificates_of_all_options_stand_on_the_routers_page(runs: Path, tmp_path: Path) -> None:
+    """Those of the old layout beside those of the new one; the marks of a run are those of its own options."""
+    (runs / "certificates").mkdir()
+    kinds = [certificate(k=1), certificate(k=2).model_copy(update={"changed": {"k": 2}})]
+    kinds[1].verdict = ["claims causal, leaks in training at length 128"]
+    kinds[1].checks["causal"] = Check(holds=False, claimed=True)
+    for one in kinds:
+        (runs / "certificates" / f"{one.stem}.json").write_text(one.model_dump_json())
+    assert build([str(runs)], tmp_path / "site").problems == []
+    page = (tmp_path / "site" / "routers" / "good.html").read_text()
+    assert page.count("<caption>What holds</caption>") == 2
+    assert page.count("A claim is false.") == 1 and "claims causal, leaks in training at length 128" in page
+    assert "<h3>Default options</h3>" in page and "<h3>k=2</h3>" in page
 
 
 def test_the_overview_shows_what_is_missing_and_ranks_only_who_ran_everything() -> None:

@@ -16,6 +16,7 @@ from moesuite.grid import plan
 from moesuite.launchers import parse_launcher
 from moesuite.leaderboard.__main__ import parse as options
 from moesuite.plugins import router_class
+from moesuite.properties import PROPERTIES
 from moesuite.search import planned
 from moesuite.testing import RouterContract
 from moesuite.verify import read_words
@@ -49,10 +50,9 @@ def test_the_router_is_one_file_of_at_most_40_lines_that_keeps_the_contract(my_f
     cls = router_class(f"{my_file}:MyRouter")
     assert issubclass(cls, Router)
     case = type("Case", (RouterContract,), {"router": cls})()
-    case.test_is_deterministic_in_evaluation()
-    case.test_does_not_depend_on_padding()
+    for prop in PROPERTIES:
+        case.test_keeps_what_its_certificate_claims(prop)
     case.test_fast_path_equals_the_dense_tensors(True, torch.float32)
-    case.test_every_parameter_gets_gradient()
 
 
 def test_the_router_trains_from_the_command_line(my_file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,9 +20,6 @@ from moesuite.routers.soft import Soft
 from moesuite.routers.token_choice import TokenChoice
 from moesuite.testing import RouterContract
 
-# whose cost is not bounded in training, by their own definition
-UNBOUNDED = {"dense", "relu"}
-UNBOUNDED_OPTIONS = ({"threshold": "population"},)
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
     *((name, {}) for name in router_names()),
     ("token_choice", {"k": 2}),
@@ -47,8 +44,7 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
 
 def contract(name: str, options: dict[str, Any]) -> type[RouterContract]:
     label = name + "".join(f"_{key}_{value}" for key, value in options.items())
-    bounded = name not in UNBOUNDED and options not in UNBOUNDED_OPTIONS
-    members = {"router": router_class(name), "options": options, "within_budget": bounded}
+    members = {"router": router_class(name), "options": options}
     return type(f"Test_{label}", (RouterContract,), members)
 
 

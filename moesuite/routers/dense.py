@@ -18,6 +18,7 @@ class Dense(Router):
 
     paper = "Control: the dense MLP"
     causal = True
+    bounded = False
 
     def forward(self, x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None) -> SlotRouting:
         groups, length, _ = x.shape

@@ -69,7 +69,7 @@ class ExpertChoiceCausal(Router):
                 f"eval_slots_per_token={spec.eval_slots_per_token} with router.threshold=population, which has no "
                 "capacity: allowed is router.threshold=group; or leave eval_slots_per_token out"
             )
-        self.drops = not self.pooled
+        self.drops = self.bounded = not self.pooled
         start = _expected(spec) if self.pooled else 0.0
         self.register_buffer("threshold", torch.full((spec.num_experts,), start))
         self.register_buffer("steps", torch.zeros(()))

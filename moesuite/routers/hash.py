@@ -10,12 +10,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import torch
 from annotated_types import Ge
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from moesuite.router import LayerSpec, Router, Routing
+from moesuite.router import LayerSpec, Router, Routing, real_positions
 
 
 class Hash(Router):
@@ -40,7 +39,7 @@ class Hash(Router):
         if self.ids is not None:
             experts = self._mixed(self.ids) % self.spec.num_experts  # [G, T]
         else:
-            positions = torch.arange(length, device=x.device).expand(groups, length)
+            positions = real_positions(x, mask)
             experts = (positions + self._mixed(positions // self.spec.num_experts)) % self.spec.num_experts
         return self.choose_experts(x.new_ones(groups, length, 1), experts[..., None], mask)
 

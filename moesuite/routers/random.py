@@ -13,7 +13,7 @@ from annotated_types import Ge
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from moesuite.router import LayerSpec, Router, Routing, top
+from moesuite.router import LayerSpec, Router, Routing, real_positions, top
 
 
 class Random(Router):
@@ -43,6 +43,6 @@ class Random(Router):
         else:  # drawn on the CPU, whose generator gives a longer sequence the same beginning
             generator = torch.Generator().manual_seed(0)
             draws = torch.rand(length, self.spec.num_experts, generator=generator).to(x.device)
-            draws = draws.expand(groups, -1, -1)
+            draws = draws[real_positions(x, mask)]
         _, experts = top(draws, self.k)
         return self.choose_experts(x.new_full(experts.shape, 1 / self.k), experts, mask)

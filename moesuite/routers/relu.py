@@ -27,6 +27,7 @@ class Relu(Router):
     paper = "Wang et al. 2024, https://arxiv.org/abs/2412.14711"
     causal = True
     adaptive = True
+    bounded = False
     penalty: Tensor
     excess: Tensor
 

@@ -57,6 +57,7 @@ class Soft(Router):
                 "type router.dispatch=identity router.combine=identity"
             )
         self.dispatch, self.combine = dispatch, combine
+        self.bounded = slots_per_expert is None
         if slots_per_expert is None:
             if spec.tokens is None:
                 raise UserError(
@@ -73,7 +74,7 @@ class Soft(Router):
     def forward(self, x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None) -> SoftRouting:
         logits = self._logits(x)  # [G, T, S]
         dispatch = self._weights(self.dispatch, logits, mask, dim=1)
-        combine = self._weights(self.combine, logits, None, dim=2)
+        combine = self._weights(self.combine, logits, mask if self.combine == "identity" else None, dim=2)
         if mask is not None:
             dispatch, combine = dispatch * mask[..., None], combine * mask[..., None]
         slots = (self.spec.num_experts, self.slots_per_expert)
@@ -87,9 +88,15 @@ class Soft(Router):
 
     def _weights(self, mixing: Mixing, logits: Tensor, mask: Tensor | None, dim: int) -> Tensor:
         if mixing == "identity":
-            return torch.eye(*logits.shape[1:], device=logits.device).expand_as(logits)
+            return self._identity(logits, mask)
         logits = logits if mixing == "learned" else torch.zeros_like(logits)
         if mask is not None:
             # the lowest finite number instead of -inf: a group of nothing but padding must not turn into NaN
             logits = logits.masked_fill(~mask[..., None], torch.finfo(logits.dtype).min)
         return logits.softmax(dim=dim)
+
+    def _identity(self, logits: Tensor, mask: Tensor | None) -> Tensor:
+        """Return 1 where the i-th real token meets slot i, [G, T, S]."""
+        real = torch.ones_like(logits[..., 0], dtype=torch.bool) if mask is None else mask
+        rank = real.cumsum(dim=1) - 1
+        return (rank[..., None] == torch.arange(logits.shape[-1], device=logits.device)).to(logits)

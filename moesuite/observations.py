@@ -1,0 +1,205 @@
+"""One tour of a router through modes, budgets and kinds of tokens, and what five checks read from it.
+
+What work is allowed follows from the `LayerSpec` alone, never from what the router says of its capacity.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from moesuite.accounting import work
+from moesuite.artifacts import Check
+from moesuite.moe import MoE
+from moesuite.router import Router
+from moesuite.routing import RaggedRouting, Routing, SoftRouting
+from moesuite.subject import KINDS, Subject, seeded
+from moesuite.validation import check_form, check_indices, name_of
+
+LONG = 128  # tokens of the longer groups
+BUDGETS = (0.5, 1.0, 1.7)  # times the subject's
+SLACK = 1e-9  # 1.1 · 10 / 1 must give 11 slots, not 12
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One forward of a router.
+
+    Attributes:
+        where: mode, budget and tokens, for sentences.
+        excess: rows of expert work over those allowed; 0 where no limit is in force.
+        padded_excess: the same, where half of the tokens are padding, of the rows that carry a token.
+        refused: share of the pairs asked for that were refused.
+        limited: whether a limit is in force.
+        finite, negative: of combine weights (and losses, gradients).
+        changed: whether tokens or mask were changed in place.
+    """
+
+    where: str
+    excess: float
+    padded_excess: float
+    refused: float
+    limited: bool
+    finite: bool
+    negative: bool
+    changed: bool
+
+
+@dataclass(frozen=True)
+class Mode:
+    """How a layer is called; `label` for sentences."""
+
+    label: str
+    training: bool = False
+    limited: bool = False
+    eval_budget: float | None = None  # times the subject's
+
+
+MODES = (
+    Mode("in training", training=True),
+    Mode("in evaluation"),
+    Mode("in evaluation under eval_slots_per_token", eval_budget=0.6),
+    Mode("in evaluation under the training capacity", limited=True),
+)
+
+
+def budget_in_force(router: Router, mode: Mode) -> float | None:
+    """Return the slots per token that the spec allows in a mode; None: no limit.
+
+    Where slots are parameters, evaluation has those of training.
+    """
+    spec = router.spec
+    if mode.training or router.sized or (router.drops and mode.limited):
+        return spec.slots_per_token
+    if spec.eval_slots_per_token is None and not router.drops:
+        return spec.slots_per_token
+    return spec.eval_slots_per_token
+
+
+def allowed_rows(router: Router, mode: Mode, tokens: int) -> float:
+    """Return the rows that experts may compute for a group of `tokens`: E·max(1, ceil(budget·T/E)); or infinity."""
+    spec, budget = router.spec, budget_in_force(router, mode)
+    if budget is None:
+        return math.inf
+    return float(spec.num_experts) * max(1, math.ceil(budget * tokens / spec.num_experts - SLACK))
+
+
+def rows(routing: Routing) -> float:
+    """Return the rows that experts compute for the group that costs most."""
+    if isinstance(routing, RaggedRouting):
+        return float(routing.load().sum(dim=1).max())
+    total = work(routing)
+    return total.slots / (total.tokens / routing.num_tokens)  # slots are as many in every group
+
+
+@lru_cache(maxsize=2)
+def tour(subject: Subject) -> tuple[Observation, ...]:
+    """Return what was observed of a router, once for all checks that read it."""
+    return tuple(_observations(subject))
+
+
+def _observations(subject: Subject) -> Iterator[Observation]:
+    modes = [mode for mode in MODES if mode.eval_budget is None or subject.takes_evaluation_slots()]
+    for mode in modes:
+        for factor in BUDGETS:
+            budget = min(factor * subject.slots_per_token, subject.num_experts)
+            under = None if mode.eval_budget is None else mode.eval_budget * budget
+            for tokens in (subject.tokens, LONG) if factor == 1.0 else (subject.tokens,):
+                layer = subject.layer(slots_per_token=budget, eval_slots_per_token=under, tokens=tokens)
+                every = factor == 1.0 and tokens == subject.tokens
+                for kind in KINDS if every else ("Gaussian", "alike"):
+                    yield _observe(subject, layer, mode, subject.inputs(tokens=tokens, kind=kind), kind)
+
+
+def _observe(subject: Subject, layer: MoE, mode: Mode, x: Tensor, kind: str) -> Observation:
+    router = layer.train(mode.training).router
+    router.limited = mode.limited and router.drops
+    mask = torch.arange(x.shape[1], device=x.device).expand(x.shape[:2]) < x.shape[1] // 2
+    seen, given = x.clone(), mask.clone()
+    with torch.no_grad(), seeded(1, subject.device):
+        routing, padded = router(seen), router(x.clone(), given)
+    for each in (routing, padded):
+        check_form(each, x.shape, subject.num_experts, name_of(router))
+        check_indices(each, name_of(router))
+    allowed, budget = allowed_rows(router, mode, x.shape[1]), budget_in_force(router, mode)
+    asked = float(routing.demand().sum())
+    limit = "no limit" if budget is None else f"{budget:g} slots per token"
+    return Observation(
+        where=f"{mode.label} ({limit}, groups of {x.shape[1]}, {kind} tokens)",
+        excess=rows(routing) / allowed,
+        padded_excess=_carrying(padded) / allowed_rows(router, mode, x.shape[1] // 2),
+        refused=1 - float(routing.load().sum()) / asked if asked else 0.0,
+        limited=allowed < math.inf,
+        finite=_is_finite(routing) and _is_finite(padded),
+        negative=_is_negative(routing),
+        changed=not torch.equal(seen, x) or not torch.equal(given, mask),
+    )
+
+
+def _carrying(routing: Routing) -> float:
+    """Return the rows that carry a token, of the group with most; soft slots are as many whatever the padding is."""
+    return 0.0 if isinstance(routing, SoftRouting) else float(routing.load().sum(dim=1).max())
+
+
+def _weights(routing: Routing) -> list[Tensor]:
+    return [routing.dispatch, routing.combine] if isinstance(routing, SoftRouting) else [routing.weights]
+
+
+def _is_finite(routing: Routing) -> bool:
+    return all(bool(tensor.isfinite().all()) for tensor in (*_weights(routing), *routing.losses.values()))
+
+
+def _is_negative(routing: Routing) -> bool:
+    return any(bool((tensor < 0).any()) for tensor in _weights(routing))
+
+
+def capacity_enforced(subject: Subject) -> Check:
+    """Never more expert work than the budget of the spec in force: E·max(1, ceil(slots_per_token·T/E)) rows a group."""
+    worst = max(tour(subject), key=lambda seen: seen.excess)
+    padded = max(tour(subject), key=lambda seen: seen.padded_excess)
+    if worst.excess > 1:
+        detail = f"{worst.excess:.2f} of the budget {worst.where}"
+    elif padded.padded_excess > 1:
+        detail = f"padding buys slots: {padded.padded_excess:.2f} of the budget of real tokens {padded.where}"
+    else:
+        detail = ""
+    router = subject.layer().router
+    if router.sized and not detail:
+        detail = "its slots are parameters: eval_slots_per_token does not apply"
+    figure = max(worst.excess, padded.padded_excess)
+    return Check(holds=figure <= 1, claimed=router.bounded, figure=figure, detail=detail)
+
+
+def drops_as_claimed(subject: Subject) -> Check:
+    """Pairs are refused only by a router that says `drops`, and never where no limit is in force."""
+    drops = subject.layer().router.drops
+    wrong = [seen for seen in tour(subject) if seen.refused > 0 and not (drops and seen.limited)]
+    if not wrong:
+        return Check(holds=True, claimed=True)
+    worst = max(wrong, key=lambda seen: seen.refused)
+    detail = f"refuses {worst.refused:.0%} of the pairs asked for {worst.where}"
+    return Check(holds=False, claimed=True, figure=worst.refused, detail=detail)
+
+
+def weights_finite(subject: Subject) -> Check:
+    """Combine weights and losses are finite numbers for every kind of tokens, huge and zero among them."""
+    wrong = [seen.where for seen in tour(subject) if not seen.finite]
+    return Check(holds=not wrong, claimed=True, detail=f"NaN or infinity {wrong[0]}" if wrong else "")
+
+
+def weights_not_negative(subject: Subject) -> Check:
+    """No combine weight is below 0, unless the router says `negative_weights`."""
+    claimed = not subject.layer().router.negative_weights
+    wrong = [seen.where for seen in tour(subject) if seen.negative]
+    return Check(holds=not wrong, claimed=claimed, detail=f"weights below 0 {wrong[0]}" if wrong else "")
+
+
+def input_unchanged(subject: Subject) -> Check:
+    """Tokens and padding mask are the same after a forward as before: experts read them too."""
+    wrong = [seen.where for seen in tour(subject) if seen.changed]
+    return Check(holds=not wrong, claimed=True, detail=f"changes its tokens in place {wrong[0]}" if wrong else "")

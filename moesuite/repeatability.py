@@ -1,0 +1,179 @@
+"""Does a router answer in evaluation as it did before? Later passes of the SAME router are compared with the first.
+
+Randomness that shows in few calls is found by what it draws from: no generator of torch's, of numpy's, or of the
+router's own may move in evaluation; Python's may, since type checkers such as beartype draw from it, as long as no
+routing differs. Where a number moves that could be a counter, many more passes are compared.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from moesuite.artifacts import Check
+from moesuite.router import Router
+from moesuite.routing import Routing
+from moesuite.subject import Subject, seeded, twin_of
+
+PASSES, MORE = 150, 350  # of one router
+TRAINING_PASSES = 10
+GENERATOR = "generator "
+PYTHON = GENERATOR + "random (Python)"
+PLAIN = (bool, int, float, str)
+TORCHS = frozenset(vars(torch.nn.Module()))  # attributes that every module has
+
+
+def deterministic(subject: Subject) -> Check:
+    """Evaluations of one router agree to the last bit, draw nothing and change no buffer; training repeats by seed."""
+    router = subject.layer().eval().router
+    buffers = {name: tensor.clone() for name, tensor in router.named_buffers()}
+    fault, moving = _later_passes(router, subject)
+    changed = [name for name, tensor in router.named_buffers() if not torch.equal(tensor, buffers[name])]
+    if source := _drawn_from(subject, fault, moving):
+        fault = f"draws at random in evaluation, from {source}"
+    elif changed:
+        fault = "; ".join([f"evaluation changes its buffer {changed[0]}", *([fault] if fault else [])])
+    fault = fault or _in_training(subject)
+    kept = [f"keeps {name} between evaluations, which changed no routing" for name in moving if name != PYTHON]
+    return Check(holds=not fault, claimed=True, detail=fault or next(iter(kept), ""))
+
+
+def _drawn_from(subject: Subject, fault: str, moving: Sequence[str]) -> str:
+    """Return the generator that a router draws from in evaluation; empty: none.
+
+    Python's is to blame where passes differ, and do not once it is set back before each.
+    """
+    for name in moving:
+        if name.startswith(GENERATOR) and name != PYTHON:
+            return name.removeprefix(GENERATOR)
+    if fault and PYTHON in moving and not _later_passes(subject.layer().eval().router, subject, set_back=True)[0]:
+        return PYTHON.removeprefix(GENERATOR)
+    return ""
+
+
+@lru_cache(maxsize=8)
+def is_random(subject: Subject) -> bool:
+    """Return whether training draws: from a generator, or by giving other routings to other seeds."""
+    router, x = subject.layer().train().router, subject.inputs()
+    with torch.no_grad(), seeded(1, subject.device):
+        before, first = states(router, subject.device), router(x)
+        if any(name.startswith(GENERATOR) for name in moved(before, states(router, subject.device))):
+            return True
+    with torch.no_grad(), seeded(2, subject.device):
+        return not same(first, subject.layer().train().router(x))
+
+
+@torch.no_grad()
+def _later_passes(router: Router, subject: Subject, set_back: bool = False) -> tuple[str, list[str]]:
+    """Return how a later pass differs from the first, empty if none does; and what moved from one to the next."""
+    x, other = subject.inputs()[:1, :12].contiguous(), subject.inputs(2, kind="alike")[:1]
+    with seeded(1, subject.device):
+        python = random.getstate()
+        first = router(x.clone())
+        router(other)
+        before, number, passes = states(router, subject.device), 1, PASSES
+        moving: list[str] = []
+        while number < passes:
+            number += 1
+            if set_back:
+                random.setstate(python)
+            if not same(first, router(x.clone())):
+                detail = f"pass {number} of the same layer in evaluation differs from the first"
+                return detail, moved(before, states(router, subject.device))
+            if number in (2, PASSES):
+                moving = moved(before, states(router, subject.device))
+                passes = MORE if set(moving) - {PYTHON} else PASSES
+    return "", moving
+
+
+def _in_training(subject: Subject) -> str:
+    x, first = subject.inputs(), None
+    for _ in range(TRAINING_PASSES):
+        with torch.no_grad(), seeded(1, subject.device):
+            routing = twin_of(subject.layer(), training=True).router(x.clone())
+        first = routing if first is None else first
+        if not same(first, routing):
+            return "training with the same seed differs: it draws from what no seed reaches"
+    return ""
+
+
+def same(ours: Routing, theirs: Routing) -> bool:
+    """Return whether two routings agree to the last bit, losses included."""
+    if type(ours) is not type(theirs):
+        return False
+    parts = [(getattr(ours, f.name), getattr(theirs, f.name)) for f in fields(ours) if f.name != "losses"]
+    parts += [(loss, theirs.losses.get(name)) for name, loss in ours.losses.items()]
+    return all(
+        torch.equal(a.nan_to_num(), b.nan_to_num())
+        if isinstance(a, Tensor) and isinstance(b, Tensor)
+        else a is b or a == b
+        for a, b in parts
+    )
+
+
+def states(router: Router, device: str) -> dict[str, Any]:
+    """Return the states of all generators within reach, and the plain numbers that a router or its module keeps."""
+    found: dict[str, Any] = {
+        "generator torch": torch.get_rng_state().numpy().tobytes(),
+        PYTHON: random.getstate(),
+        "generator numpy.random": _numpy_state(np.random.mtrand._rand),
+    }
+    if torch.device(device).type == "cuda":
+        found["generator torch.cuda"] = torch.cuda.get_rng_state(device).numpy().tobytes()
+    for holder, values in _holders(router):
+        for name, value in values.items():
+            found |= dict(_numbers(f"{holder}{name}", value, depth=2))
+    return found
+
+
+def _numpy_state(generator: np.random.RandomState) -> tuple[Any, ...]:
+    state: Any = generator.get_state()
+    return (state[1].tobytes(), *state[2:])
+
+
+def moved(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """Return the names of what changed, generators first."""
+    names = [name for name in sorted(after) if before.get(name) != after[name]]
+    return sorted(names, key=lambda name: not name.startswith(GENERATOR))
+
+
+def _holders(router: Router) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield where a router may keep something beside its buffers: in itself, its classes, its module."""
+    for path, module in router.named_modules():
+        yield f"{path}.".lstrip("."), {k: v for k, v in vars(module).items() if k not in TORCHS}
+    for cls in type(router).__mro__:
+        if cls is Router:
+            break
+        yield f"{cls.__name__}.", vars(cls)
+        if (home := sys.modules.get(cls.__module__)) is not None:
+            yield f"{cls.__module__}.", vars(home)
+
+
+def _numbers(name: str, value: Any, depth: int) -> Iterator[tuple[str, Any]]:
+    """Yield the plain values of an attribute and the states of generators, down to `depth`."""
+    if isinstance(value, PLAIN):
+        yield name, value
+    elif isinstance(value, random.Random):
+        yield f"generator {name}", value.getstate()
+    elif isinstance(value, np.random.Generator):
+        yield f"generator {name}", repr(value.bit_generator.state)
+    elif isinstance(value, np.random.RandomState):
+        yield f"generator {name}", _numpy_state(value)
+    elif isinstance(value, torch.Generator):
+        yield f"generator {name}", value.get_state().numpy().tobytes()
+    elif isinstance(value, list | tuple | set | dict | deque):
+        yield f"len({name})", len(value)
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, item in list(items)[:8] if depth and len(value) <= 8 else ():
+            yield from _numbers(f"{name}[{key}]", item, depth - 1)
+    elif type(value).__module__ == "itertools":
+        yield name, repr(value)
