@@ -66,13 +66,14 @@ class Built:
         model: with its MoE layers.
         dense: the matched one with the same initial weights; of a rerouted model, the one with its own rule.
         surgery: what makes the one of the other; of a rerouted model, nothing.
-        receipt: what upcycling changed, by layer.
+        receipt: what upcycling changed, by layer; verdict: where the model starts, in words.
     """
 
     model: nn.Module
     dense: nn.Module
     surgery: Callable[[nn.Module], nn.Module] = lambda model: model
     receipt: list[UpcycledLayer] = field(default_factory=list)
+    verdict: str = ""
 
 
 def build_models(config: RunConfig, task: Task, example: Any) -> Built:
@@ -155,7 +156,7 @@ def _with_layers(config: RunConfig, dense: nn.Module, example: Any) -> Built:
     if config.upcycle is None or next(dense.parameters()).is_meta:
         return Built(surgery(copy.deepcopy(dense)), dense, surgery)
     model, receipt = upcycle(tile_depth(copy.deepcopy(dense), config.tile_depth), **choices)
-    return Built(model, dense, surgery, receipt.layers)
+    return Built(model, dense, surgery, receipt.layers, receipt.verdict)
 
 
 def _rerouted(config: RunConfig, dense: nn.Module) -> Built:

@@ -86,6 +86,7 @@ class UpcycledLayer(Part):
         served_difference: the same over tokens that an expert serves.
         scale: largest absolute output of the MLP.
         unserved: share of the real tokens that no expert serves, in [0, 1].
+        weights, experts: mean sum of a served token's combine weights, and most experts of one; None: not measured.
     """
 
     layer: str
@@ -93,6 +94,8 @@ class UpcycledLayer(Part):
     served_difference: float
     scale: float
     unserved: float
+    weights: float | None = None
+    experts: int | None = None
 
 
 class Sunk(Part):
@@ -131,6 +134,7 @@ class RunRecord(Part):
         code: hash of the sources of engine, tasks and router; provenance, as `git_commit` and `environment` are.
         metrics: declaration of each metric of `quality`, as its task family makes it.
         partial: options that cut the run short, as they are typed; empty for a whole run.
+        verdict: where an upcycled model started, in words; empty for others.
         splits: examples of each split of known length; of "test", those that are scored.
     """
 
@@ -163,6 +167,7 @@ class RunRecord(Part):
     lookahead: Lookahead | None = None
     sunk: Sunk | None = None
     upcycled: list[UpcycledLayer] = []
+    verdict: str = ""
     curve: list[CurvePoint] = []
     steps: int = 0
     seconds: float = 0.0

@@ -48,10 +48,8 @@ def rows(record: RunRecord) -> list[tuple[str, str]]:
     lines += (
         [] if record.sunk is None else [("of it by the dense run", f"{record.sunk.steps}, {record.sunk.seconds:.1f} s")]
     )
-    if record.upcycled:
-        apart = max(layer.served_difference / max(layer.scale, 1e-12) for layer in record.upcycled)
-        unserved = sum(layer.unserved for layer in record.upcycled) / len(record.upcycled)
-        lines.append(("upcycled: start against dense", f"{apart:.1e} apart where served, {unserved:.1%} unserved"))
+    if record.verdict:
+        lines.append(("upcycled", record.verdict))
     if record.compute is not None:
         lines += cost_rows(record.compute)
     if record.energy is not None:

@@ -13,10 +13,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from moesuite.record import LayerHealth
-from moesuite.routing import Routing, SoftRouting
+from moesuite.routing import Routing, SlotRouting, SoftRouting
 
 DEAD_BELOW = 0.01
 
@@ -102,3 +103,15 @@ def layer_health(name: str, ranked: Counts, under_capacity: Counts | None) -> La
         limited = health(under_capacity)
         shares |= {"dropped_under_capacity": limited.unserved, "refused_under_capacity": limited.refused}
     return LayerHealth(layer=name, **shares)
+
+
+def weight_sums(routing: Routing) -> Float[Tensor, "G T"]:
+    """Return what the combine weights of each token sum to; 0 where no expert serves it."""
+    if isinstance(routing, SoftRouting):
+        return routing.combine.sum(dim=(2, 3))
+    if isinstance(routing, SlotRouting):
+        index = routing.tokens.clamp(min=0).flatten(1)  # the weight of an empty slot is 0
+        sums = routing.weights.new_zeros(len(index), routing.num_tokens)
+        return sums.scatter_add(1, index, routing.weights.flatten(1))
+    sums = routing.weights.new_zeros(routing.num_groups * routing.num_tokens)
+    return sums.index_add(0, routing.tokens, routing.weights).unflatten(0, (routing.num_groups, routing.num_tokens))

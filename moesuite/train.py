@@ -179,6 +179,7 @@ class Run:
             splits=self.task.split_sizes(),
             sunk=None if self.handover is None else self.handover.sunk,
             upcycled=self.built.receipt,
+            verdict=self.built.verdict,
             curve=self.curve.points,
             steps=steps,
             seconds=self.curve.seconds,

@@ -28,7 +28,9 @@ from moesuite.moe import MoE, evaluating, moe_layers, run_once
 from moesuite.record import UpcycledLayer
 from moesuite.router import Gate
 from moesuite.saving import load_moe
+from moesuite.stats import weight_sums
 from moesuite.surgery import begin_routing, moefy
+from moesuite.verdict import verdict
 
 STD = 0.02  # of new routers, as in the paper
 
@@ -41,15 +43,17 @@ class Receipt:
         layers: the new layers, in the model's order.
         parameters_before, parameters_after: of the whole model.
         skipped: name of each MLP that stayed, and why.
+        verdict: where the model starts, in words, and what to type.
     """
 
     layers: list[UpcycledLayer]
     parameters_before: int
     parameters_after: int
     skipped: Mapping[str, str]
+    verdict: str
 
     def __str__(self) -> str:
-        """Return a line for each layer, and one for all."""
+        """Return a line for each layer, one for all, and the verdict."""
         width = max([len(name) for name in (*self.skipped, *(row.layer for row in self.layers))], default=0)
         rows = [
             f"{row.layer:{width}}  |dense - MoE| {row.difference:.2e}, of served tokens {row.served_difference:.2e} "
@@ -57,7 +61,8 @@ class Receipt:
             for row in self.layers
         ]
         rows += [f"{name:{width}}  stays: {why}" for name, why in self.skipped.items()]
-        return "\n".join([*rows, f"{self.parameters_before:,} -> {self.parameters_after:,} parameters"])
+        rows.append(f"{self.parameters_before:,} -> {self.parameters_after:,} parameters")
+        return "\n".join([*rows, *filter(None, [self.verdict])])
 
 
 class Seen(NamedTuple):
@@ -69,10 +74,10 @@ class Seen(NamedTuple):
 
 def upcycle(
     model: nn.Module | str,
-    router: str = "expert_choice",
-    num_experts: int = 32,
-    layers: Layers = "every_other",
-    slots_per_token: float = 2.0,
+    router: str = "token_choice",
+    num_experts: int = 8,
+    layers: Layers = "last_half",
+    slots_per_token: float = 1.0,
     eval_slots_per_token: float | None = None,
     router_std: float = STD,
     expert_noise: float = 0.0,
@@ -84,6 +89,9 @@ def upcycle(
     **router_options: Any,
 ) -> tuple[nn.Module, Receipt]:
     """Make MoE layers of the MLPs of a trained model, in place; see `moesuite.moefy`.
+
+    Defaults are those of `moefy` and of the command line, so that what is upcycled has the same experts as what is not.
+    The recipe of the paper: upcycle(model, "expert_choice", 32, "every_other", 2.0); it looks ahead, on text too.
 
     Args:
         model: trained, of timm or Hugging Face, or with MLPs that `adapter` takes apart; or the name of one:
@@ -122,7 +130,7 @@ def upcycle(
     for _, layer in new:
         _initialise(layer, router_std, expert_noise)
     rows = [_compare(name, layer, model, example, seen[name]) for name, layer in new]
-    return model, Receipt(rows, before, _size(model), skipped)
+    return model, Receipt(rows, before, _size(model), skipped, verdict(rows, renormalise, expert_noise))
 
 
 def _load(name: str) -> nn.Module:
@@ -195,24 +203,35 @@ def _compare(name: str, layer: MoE, model: nn.Module, example: Any, seen: Seen) 
     layer.context.end()
     routing, layer.routing = layer.routing, None
     assert routing is not None
-    served = routing.experts_per_token().flatten().to(apart.device) > 0
+    experts = routing.experts_per_token().flatten().to(apart.device)
+    weights = weight_sums(routing).flatten().to(apart.device)
     mask = layer.side.mask
-    real = torch.ones_like(served) if mask is None else mask.flatten()
+    real = torch.ones_like(experts, dtype=torch.bool) if mask is None else mask.flatten()
     width = 1 if layer.channels_first else -1
-    return _row(name, apart.amax(dim=width).flatten(), served, real, seen.y.float().abs().max().item())
+    return _row(name, apart.amax(dim=width).flatten(), experts, weights, real, seen.y.float().abs().max().item())
 
 
 def _row(
-    name: str, apart: Float[Tensor, " N"], served: Bool[Tensor, " N"], real: Bool[Tensor, " N"], scale: float
+    name: str,
+    apart: Float[Tensor, " N"],
+    experts: Float[Tensor, " N"],
+    weights: Float[Tensor, " N"],
+    real: Bool[Tensor, " N"],
+    scale: float,
 ) -> UpcycledLayer:
-    def most(tokens: Tensor) -> float:
-        return apart[tokens].max().item() if bool(tokens.any()) else 0.0
+    """Return the row of a layer, from the difference, number of experts and sum of weights of each token."""
 
+    def most(values: Tensor, tokens: Tensor) -> float:
+        return values[tokens].max().item() if bool(tokens.any()) else 0.0
+
+    served = real & (experts > 0)
     unserved = (real & ~served).sum() / real.sum().clamp(min=1)
     return UpcycledLayer(
         layer=name,
-        difference=most(real),
-        served_difference=most(real & served),
+        difference=most(apart, real),
+        served_difference=most(apart, served),
         scale=scale,
         unserved=unserved.item(),
+        weights=weights[served].mean().item() if bool(served.any()) else None,
+        experts=round(most(experts, served)),
     )
