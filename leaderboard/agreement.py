@@ -31,6 +31,8 @@ def claims_of(record: RunRecord, entry: Entry, setting: Facts) -> Claims:
         versions = [record.environment.get(name) for name in LIBRARIES]
         key = digest([entry.setting, data, kind, depth, versions, record.protocol.model_dump()])
         claims["compute.executed.backbone"] = (key, short(record.compute.executed.backbone))
+        own = digest([entry.contestant, versions, record.protocol.model_dump()])
+        claims["compute.parameters_total"] = (own, record.compute.parameters_total)
     if entry.family not in FAMILIES:
         for name, spec in record.metrics.items():
             claims[f"metrics.{name}"] = (record.task, [spec.direction, spec.least, spec.most, spec.margin])

@@ -6,13 +6,12 @@ from collections.abc import Sequence
 
 from moesuite.costs import Compute, LayerCompute, Split, Timing
 from moesuite.errors import UserError
-from moesuite.leaderboard.ranges import within
+from moesuite.leaderboard.ranges import CLOSE, is_dense, may_be_moe, within
 from moesuite.record import RunRecord
 
 PARTS = ("router", "dispatch_combine", "experts", "padding")
 ROUTED = ("activated", "executed")
 BACKWARD = (1.0, 10.0)  # FLOPs of training over those of a forward pass; 2 to 3.5 where all operations are counted
-NOISE = 2.0  # median of ratios over ratio of medians
 
 
 def check_costs(record: RunRecord, compute: Compute) -> None:
@@ -23,7 +22,7 @@ def check_costs(record: RunRecord, compute: Compute) -> None:
     """
     _check_signs(compute)
     _check_passes(compute)
-    _check_layers(compute, record.router == "dense")
+    _check_layers(compute, is_dense(record))
     _check_budget(record, compute)
     for name in ("latency", "training_step"):
         if (timing := getattr(compute, name)) is not None:
@@ -109,20 +108,27 @@ def _check_slots(layers: Sequence[LayerCompute], effective: float, record: RunRe
     most = max(
         float(value) for value in (record.config.get("num_experts"), *budgets, 1) if isinstance(value, int | float)
     )
-    is_known = not str(record.config["backbone"].get("model", "hf:")).startswith("hf:")
     for index, layer in enumerate(layers):
         name = f"compute.layers.{index}.slots_per_token"
-        within(name, layer.slots_per_token, 0, 2 * most if is_known else None, " (num_experts, rounded up)")
+        within(name, layer.slots_per_token, 0, None if may_be_moe(record) else 2 * most, " (num_experts, rounded up)")
     slots = [layer.slots_per_token for layer in layers] or [1.0]
     within("compute.slots_per_token_effective", effective, min(slots), max(slots), " (compute.layers)")
 
 
 def _check_timing(name: str, timing: Timing) -> None:
+    """Judge medians, quartiles and the ratio by each other; see `moesuite.costs.Timing` for the bounds."""
     within(f"{name}.n", timing.n, 1, None)
     for part in ("median", "dense_median"):
         if not getattr(timing, part) > 0:
             raise UserError(f"{name}.{part} is {getattr(timing, part):.6g}; allowed: more than 0")
     within(f"{name}.iqr", timing.iqr, 0, None)
-    ratio = timing.median / timing.dense_median
-    why = f" (the medians' is {ratio:.3g})"
-    within(f"{name}.ratio_to_dense", timing.ratio_to_dense, ratio / NOISE, ratio * NOISE, why)
+    if timing.quartiles is None or timing.dense_quartiles is None:
+        raise UserError(f"{name}.quartiles is missing; allowed: two numbers, and of dense_quartiles too")
+    (low, high), (dense_low, dense_high) = timing.quartiles, timing.dense_quartiles
+    for part, value in (("quartiles", low), ("dense_quartiles", dense_low)):
+        if not value > 0:
+            raise UserError(f"{name}.{part}.0 is {value:.6g}; allowed: more than 0")
+    within(f"{name}.median", timing.median, low, high, " (quartiles)")
+    within(f"{name}.dense_median", timing.dense_median, dense_low, dense_high, " (dense_quartiles)")
+    within(f"{name}.iqr", timing.iqr, (high - low) * (1 - CLOSE), (high - low) * (1 + CLOSE), " (quartiles)")
+    within(f"{name}.ratio_to_dense", timing.ratio_to_dense, low / dense_high, high / dense_low, " (quartiles)")

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from moesuite.errors import UserError
-from moesuite.leaderboard.ranges import share, within
+from moesuite.leaderboard.ranges import is_dense, may_be_moe, share, within
 from moesuite.record import LayerHealth, RunRecord
 
 ROUNDING = 2e-6  # of a share that a record states with six digits
@@ -23,16 +23,16 @@ def check_routing(record: RunRecord) -> None:
         UserError: names the first such field, its value, and what is allowed.
     """
     names = [layer.layer for layer in record.health]
-    if record.router == "dense" and names:
+    if is_dense(record) and names:
         raise UserError(f"health is of {len(names)} layers; allowed: none of a dense model")
     if record.compute is not None and (costed := [layer.layer for layer in record.compute.layers]) != names:
         raise UserError(f"health is of layers {names}; allowed: those of compute.layers, {costed}")
-    has_limit = drops(record.router)
+    has_limit = False if is_dense(record) else drops(record.router)
     if has_limit is not None and record.status == "ok" and has_limit != bool(record.limited_quality):
         reported = ", ".join(record.limited_quality) or "empty"
         what = "the metrics of quality" if has_limit else "none, for its router has no capacity that evaluation lifts"
         raise UserError(f"limited_quality is {reported}; allowed: {what}")
-    experts = None if str(record.config["backbone"].get("model", "hf:")).startswith("hf:") else _experts(record)
+    experts = None if may_be_moe(record) else _experts(record)
     for index, layer in enumerate(record.health):
         _check_layer(f"health.{index}", layer, experts, bool(record.limited_quality))
 
@@ -77,6 +77,6 @@ def drops(router: str) -> bool | None:
     spec = find_spec("moesuite.routers")
     assert spec is not None and spec.submodule_search_locations is not None
     path = Path(spec.submodule_search_locations[0]) / f"{router}.py"
-    if router == "dense":
-        return False
-    return "\n    drops = True\n" in path.read_text() if router.isidentifier() and path.is_file() else None
+    if router == "dense" or not router.isidentifier() or not path.is_file():
+        return None
+    return "\n    drops = True\n" in path.read_text()

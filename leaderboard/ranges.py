@@ -1,11 +1,22 @@
-"""A figure and its range, and the one line that refuses it."""
+"""A figure and its range, the one line that refuses it, and what ranges depend on."""
 
 from __future__ import annotations
 
 from moesuite.errors import UserError
+from moesuite.record import RunRecord
 
 Number = int | float
 CLOSE = 1e-6  # of sums in another order, relative
+
+
+def is_dense(record: RunRecord) -> bool:
+    """Return whether a run's model has no MoE layer; one of Hugging Face may have come with its own."""
+    return record.router == "dense" and not may_be_moe(record)
+
+
+def may_be_moe(record: RunRecord) -> bool:
+    """Return whether the backbone may be a mixture of experts by itself, with a number of experts of its own."""
+    return str(record.config["backbone"].get("model", "hf:")).startswith("hf:")
 
 
 def within(name: str, value: Number, least: Number | None, most: Number | None, why: str = "") -> None:

@@ -34,13 +34,23 @@ class Split(Part):
 
 
 class Timing(Part):
-    """Seconds of a repeated measurement: median and interquartile range over `n` repeats."""
+    """Seconds of a repeated measurement, in turns with the matched dense model's.
+
+    Attributes:
+        median, iqr: of `n` repeats, an odd number.
+        quartiles: the first and the third.
+        ratio_to_dense: median over the repeats of the ratio to the dense model's seconds.
+        dense_median, dense_quartiles: of the dense model. With an odd `n`, the ratio is never below the first quartile
+            over the dense model's third, nor above the third over its first.
+    """
 
     median: float
     iqr: float
     n: int
     ratio_to_dense: float
     dense_median: float
+    quartiles: tuple[float, float] | None = None
+    dense_quartiles: tuple[float, float] | None = None
 
 
 class LayerCompute(Part):

@@ -65,14 +65,31 @@ def compare(
     function: Callable[[], object], dense: Callable[[], object], seconds: float, device: torch.device = CPU
 ) -> Timing:
     """Time `function` against its dense counterpart; the ratio is the median of the rounds' ratios."""
-    ours, theirs = interleaved([function, dense], seconds, device=device)
-    quartiles = statistics.quantiles(ours, n=4)
+    return timing_of(*interleaved([function, dense], seconds, device=device))
+
+
+def timing_of(ours: Sequence[float], theirs: Sequence[float]) -> Timing:
+    """Return the statistics of rounds; of an even number of them, the last is left out.
+
+    Then the ratio lies between quartiles: three quarters of the rounds are at most our third one, three quarters are at
+    least their first one, so that more than half of the ratios are at most the quotient of the two.
+
+    Args:
+        ours, theirs: seconds of each round, > 0, at least 3.
+    """
+    odd = len(ours) - 1 + len(ours) % 2
+    ours, theirs = ours[:odd], theirs[:odd]
+    (low, median, high), (dense_low, dense_median, dense_high) = (
+        statistics.quantiles(seconds, n=4) for seconds in (ours, theirs)
+    )
     return Timing(
-        median=statistics.median(ours),
-        iqr=quartiles[2] - quartiles[0],
-        n=len(ours),
+        median=median,
+        iqr=high - low,
+        n=odd,
         ratio_to_dense=statistics.median(a / b for a, b in zip(ours, theirs, strict=True)),
-        dense_median=statistics.median(theirs),
+        dense_median=dense_median,
+        quartiles=(low, high),
+        dense_quartiles=(dense_low, dense_high),
     )
 
 

@@ -27,7 +27,8 @@ PART = {"backbone": 1e9, "router": 1e6, "dispatch_combine": 2e6, "experts": 5e8,
 
 def compute_of(ratio: float, experts: float, uncounted: bool = False, dense: bool = False) -> dict[str, Any]:
     """Return costs that agree with each other; a training step is of 32 examples, three forward passes each."""
-    timing = {"median": 0.1 * ratio, "iqr": 0.01, "n": 9, "ratio_to_dense": ratio, "dense_median": 0.1}
+    timing: dict[str, Any] = {"median": 0.1 * ratio, "iqr": 0.01, "n": 9, "ratio_to_dense": ratio, "dense_median": 0.1}
+    timing |= {"quartiles": [0.1 * ratio - 0.005, 0.1 * ratio + 0.005], "dense_quartiles": [0.09, 0.11]}
     part = {**PART, "experts": experts}
     if dense:
         part = {**dict.fromkeys(PART, 0.0), "backbone": PART["backbone"] + experts}

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import timm
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
@@ -25,7 +27,7 @@ from moesuite.plugins import router_names
 from moesuite.provenance import environment
 from moesuite.published import SOFT_MOE
 from moesuite.routing import Routing
-from moesuite.timing import compare, interleaved, peak_memory, peak_of
+from moesuite.timing import compare, interleaved, peak_memory, peak_of, timing_of
 from tests.conftest import Command
 
 # ViT: 16 tokens, width 16, hidden 64, 2 heads, 4 blocks, 10 classes, no class token
@@ -334,6 +336,22 @@ def test_compare_gives_median_and_ratio() -> None:
     found = compare(lambda: [x @ x for _ in range(20)], lambda: x @ x, seconds=0.05)
     assert found.n >= 5 and found.median > 0 and found.iqr >= 0
     assert found.ratio_to_dense > 1
+
+
+def test_statistics_of_rounds_by_hand() -> None:
+    """Of 1, 2, 3, 4, 5 (the sixth round is left out) quartiles are 1.5 and 4.5; ratios 1/2, 2, 1, 1, 5: median 1."""
+    found = timing_of([1.0, 2.0, 3.0, 4.0, 5.0, 100.0], [2.0, 1.0, 3.0, 4.0, 1.0, 1.0])
+    assert (found.n, found.median, found.iqr, found.quartiles) == (5, 3.0, 3.0, (1.5, 4.5))
+    assert (found.ratio_to_dense, found.dense_median, found.dense_quartiles) == (1.0, 2.0, (1.0, 3.5))
+
+
+@given(st.lists(st.tuples(st.floats(1e-6, 1e3), st.floats(1e-6, 1e3)), min_size=3, max_size=40))
+def test_the_ratio_lies_between_the_quotients_of_quartiles(rounds: list[tuple[float, float]]) -> None:
+    """Whatever a machine does to single rounds: the gate relies on it."""
+    found = timing_of([ours for ours, _ in rounds], [theirs for _, theirs in rounds])
+    assert found.quartiles is not None and found.dense_quartiles is not None
+    (low, high), (dense_low, dense_high) = found.quartiles, found.dense_quartiles
+    assert low / dense_high * (1 - 1e-9) <= found.ratio_to_dense <= high / dense_low * (1 + 1e-9)
 
 
 def test_a_cpu_is_timed_by_the_clock_beside_an_idle_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
