@@ -42,7 +42,7 @@ class Optim(Section):
 
 
 class Data(Section):
-    """How data reaches the model. `workers` None: none for data in memory, else one per core.
+    """How data reaches the model. `workers` None: none for data in memory, else one per core; of a stream always one.
 
     `eval_batch_size` is the most at once; where memory does not hold as many, a run takes fewer.
     """

@@ -18,17 +18,18 @@ import yaml
 from pydantic import Field
 
 from moesuite.commands import reproduce, words_of
-from moesuite.config import Section, checked
+from moesuite.config import Section, checked, role_of
 from moesuite.errors import UserError, unknown
 from moesuite.launchers import Launcher
 from moesuite.plugins import benchmark_files, router_names, task_files
+from moesuite.roles import Role
 from moesuite.sweep import Outcome, Progress, Run, compare, expand, run_many
 
 if TYPE_CHECKING:
     from moesuite.record import RunRecord
 
-# words that change how a grid is run, not what comes out
-FREE = ("records", "force", "energy", "logger", "measure", "data.workers", "trainer.accelerator", "trainer.devices")
+DEVICE = ("trainer.accelerator", "trainer.devices")  # beside options that change nothing, what a grid is run on
+SHOWN = ("records", "force", "energy", "logger", "measure", "data.workers", *DEVICE)  # of what is allowed
 
 
 class Part(Section):
@@ -99,11 +100,11 @@ def plan(words: Sequence[str]) -> list[Planned]:
             name = value
         elif key.startswith("source."):
             sources[key.removeprefix("source.")] = value
-        elif key in FREE or key.startswith("logger"):
+        elif key in DEVICE or role_of(*key.split(".")[:2]) is Role.PRESENTATION:
             free.append(word)
         else:
             raise UserError(
-                f"{word}: a benchmark is a frozen grid; allowed beside it: source.<task>=<folder>, {', '.join(FREE)}; "
+                f"{word}: a benchmark is a frozen grid; allowed beside it: source.<task>=<folder>, {', '.join(SHOWN)}; "
                 "for other options type python -m moesuite.run without benchmark="
             )
     if name not in files:

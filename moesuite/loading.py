@@ -91,6 +91,8 @@ def train_loader(
     assert dataset is not None
     common = _common(task, data, pin)
     if isinstance(dataset, IterableDataset):
+        # one process whatever `data.workers` says: the order of examples depends on how many share the shards
+        common |= {"num_workers": 1, "persistent_workers": True}
         return DataLoader(_own_share(dataset, data.seed, rank, world), batch_size=data.batch_size, **common)
     length = len(dataset)  # type: ignore[arg-type]
     if length // world < 1:

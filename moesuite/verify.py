@@ -111,7 +111,10 @@ def check_identity(record: RunRecord, config: RunConfig) -> None:
 
     if more_than_one(config.trainer["devices"]):
         raise UserError("a run of several devices; allowed: one; run its command into another folder and compare")
-    task = shared_task(config.task)
+    try:
+        task = shared_task(config.task)
+    except UserError as error:
+        raise UserError(f"{error}; to verify with its data elsewhere, type source=<folder>") from None
     here = identity(config, task)
     if here.protocol != record.protocol:
         where = f"moesuite {record.environment.get('moesuite', '?')}, commit {record.git_commit or 'unknown'}"

@@ -198,6 +198,23 @@ def test_what_is_not_as_it_was_is_told(
         assert not verified_path(other).exists()
 
 
+def test_an_interrupted_verification_goes_on(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (path, _, _) = copied(runs, tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr("moesuite.train.Run.evaluate", lambda run: (_ for _ in ()).throw(KeyboardInterrupt))
+        assert verified(patch, path) == 130
+    assert "the same command goes on" in capsys.readouterr().err and not verified_path(path).exists()
+    (checkpoint,) = path.with_suffix("").glob(".verify/*/*/*/*/last.ckpt")
+    written = checkpoint.stat().st_mtime_ns
+    with monkeypatch.context() as patch:
+        patch.setattr("shutil.rmtree", lambda folder: None)
+        assert verified(patch, path) == 0
+    assert "equal: all metrics agree" in capsys.readouterr().out
+    assert checkpoint.stat().st_mtime_ns == written  # it was trained already
+
+
 @pytest.mark.slow
 def test_the_command_in_processes_of_its_own(command: Command, tmp_path: Path) -> None:
     """A router of one's own: honest, falsified, edited; and a file that is no record."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any, Literal
 
@@ -132,6 +133,19 @@ def test_a_streamed_source(parquet: Path) -> None:
     batches = list(train_loader(task, data, lambda: 0))
     assert sum(len(batch["label"]) for batch in batches) == 12
     assert batches[0]["image"].shape == (5, 3, 8, 8)
+
+
+def test_a_stream_has_one_order_whatever_the_processes(parquet: Path) -> None:
+    """Of two shards, two loader processes would read one each, in turns."""
+    (first,) = parquet.glob("train*")
+    shutil.copy(first, parquet / "train-00001-of-00002.parquet")
+    first.rename(parquet / "train-00000-of-00002.parquet")
+    labels = []
+    for workers in (0, 2):
+        task = vision(source=parquet, streaming=True)
+        batches = list(train_loader(task, Data(batch_size=5, workers=workers), lambda: 0))
+        labels.append(torch.cat([batch["label"] for batch in batches]).tolist())
+    assert labels[0] == labels[1] and len(labels[0]) == 24
 
 
 @pytest.mark.parametrize(
