@@ -1,4 +1,4 @@
-"""From entries to the table of one benchmark: contestants, paired comparisons, tie groups. No formatting."""
+"""From entries to the table of one benchmark: settings by name, contestants, their comparisons. No formatting."""
 
 from __future__ import annotations
 
@@ -11,10 +11,14 @@ from typing import Literal
 
 from moesuite.artifacts import Certificates
 from moesuite.costs import Part
-from moesuite.leaderboard.contestants import Row, row_of
-from moesuite.leaderboard.entry import OF_DENSE, Entry, Facts, digest, short
-from moesuite.leaderboard.versions import in_words, newest, outdated
-from moesuite.significance import Estimate, difference, tie_groups
+from moesuite.leaderboard.comparisons import compare_rows
+from moesuite.leaderboard.contestants import CONTROLS, Row, row_of
+from moesuite.leaderboard.entry import Entry, Facts, digest
+from moesuite.leaderboard.naming import setting_names
+from moesuite.leaderboard.noise import Noise, noise_of
+from moesuite.leaderboard.versions import in_words, newest
+
+SECTIONS = ("Ranked in the main setting", "Controls", "Not ranked", "Other settings")
 
 
 class Board(Part):
@@ -23,7 +27,11 @@ class Board(Part):
     Attributes:
         slug: of the page; `other`: why this is not the task's main page.
         protocol: versions of engine and task family, the newest of all runs, in words.
-        settings: by key, a letter and what sets it apart from the page's other settings.
+        causal: whether the task predicts later inputs, so that routers which look ahead do not apply.
+        margin: largest difference of the metric that counts as none; None: there is no such.
+        settings: names by key; `main`: key of the setting in which most routers are ranked.
+        rows: in the order of `SECTIONS`; ranked ones first, by quality.
+        noise: of times, by machine: a dense model over the one measured beside it.
         failed: (id, router, seed, status, reason) of runs without a result.
     """
 
@@ -33,11 +41,23 @@ class Board(Part):
     data: str
     metric: str
     direction: Literal["max", "min"]
+    causal: bool
+    margin: float | None
     other: str = ""
     protocol: str = ""
-    settings: dict[str, tuple[str, str]]
+    settings: dict[str, str]
+    main: str
     rows: list[Row]
+    noise: dict[str, Noise]
     failed: list[tuple[str, str, int, str, str]]
+
+    def section(self, row: Row) -> str:
+        """Return under which heading a row stands."""
+        if row.router in CONTROLS:
+            return SECTIONS[1]
+        if row.setting != self.main:
+            return SECTIONS[3]
+        return SECTIONS[2] if row.unranked else SECTIONS[0]
 
 
 def boards(entries: Iterable[Entry], facts: Mapping[str, Facts], certificates: Certificates) -> list[Board]:
@@ -60,86 +80,59 @@ def boards(entries: Iterable[Entry], facts: Mapping[str, Facts], certificates: C
 
 def _board(entries: Sequence[Entry], facts: Mapping[str, Facts], certificates: Certificates, main: bool) -> Board:
     first, finished = entries[0], [entry for entry in entries if entry.status == "ok"]
-    used = sorted({entry.setting for entry in finished})
-    names = dict(zip(used, _apart([facts[key] for key in used]), strict=True))
-    rows = []
-    for setting in used:
-        own = [entry for entry in finished if entry.setting == setting]
-        contestants = [list(group) for _, group in groupby(own, key=lambda e: (e.router, e.contestant))]
-        rows += _compared([row_of(runs, certificates, facts) for runs in contestants], facts, own[0].direction)
-    _name_variants(rows, facts)
-    sign = -1 if first.direction == "max" else 1
-    rows.sort(key=lambda row: (names[row.setting], sign * row.mean, row.router, row.key))
-    return Board(
+    direction, margin = (finished or entries)[0].direction, (finished or entries)[0].margin
+    names = _settings(finished, facts)
+    runs = groupby(sorted(finished, key=lambda e: (e.router, e.contestant)), key=lambda e: e.contestant)
+    rows = [row_of(list(group), certificates, facts) for _, group in runs]
+    compare_rows(rows, facts, direction, margin)
+    board = Board(
         slug=slug(first.task) if main else f"{slug(first.task)}~{digest([first.data, first.primary])}",
         task=first.task,
         family=first.family,
         data=first.data,
         metric=first.primary,
-        direction=(finished or entries)[0].direction,
+        direction=direction,
+        causal=any(entry.causal for entry in entries),
+        margin=margin,
         other="" if main else "other data or another metric than most runs of this task",
-        protocol=", ".join(in_words(key, version, 0) for key, version in newest(facts[key] for key in used).items()),
-        settings={key: (letter(index), names[key]) for index, key in enumerate(sorted(used, key=lambda k: names[k]))},
-        rows=rows,
+        protocol=", ".join(in_words(key, version, 0) for key, version in newest(facts[key] for key in names).items()),
+        settings=names,
+        main=_main(rows, list(names), facts),
+        rows=[],
+        noise=noise_of(finished),
         failed=[(e.id, e.router, e.seed, e.status, e.reason) for e in entries if e.status != "ok"],
     )
+    board.rows += _in_order(rows, board)
+    return board
 
 
-def _compared(rows: list[Row], facts: Mapping[str, Facts], direction: Literal["max", "min"]) -> list[Row]:
-    """Compare the contestants of a setting with the matched dense model, and sort them into tie groups.
-
-    Matched is the dense model of the same depth that began from the same: from nothing, a checkpoint, or a dense run.
-    """
-    dense = {_begun(facts[row.key]): row for row in rows if row.router == "dense"}
-    latest = {name: newest(facts[row.key] for row in rows if row.router == name) for name in {r.router for r in rows}}
-    for row in rows:
-        matched = dense.get(_begun(facts[row.key]))
-        if old := outdated(facts[row.key], latest[row.router]):
-            row.unranked = old
-        elif row.lookahead:
-            row.unranked = "outputs depend on later tokens"
-        elif matched is None:
-            row.unranked = "no matched dense run"
-        if matched is not None and matched is not row:
-            row.apart = _triple(difference(row.values, matched.values))
-    ranked = {row.key: row.values for row in rows if not row.unranked}
-    groups = tie_groups(ranked, direction)
-    for row in rows:
-        row.group = groups.get(row.key)
-    return rows
+def _settings(finished: Sequence[Entry], facts: Mapping[str, Facts]) -> dict[str, str]:
+    """Return the names of settings by key, in the order of their first runs."""
+    first: dict[str, Entry] = {}
+    for entry in sorted(finished, key=lambda e: (e.created, e.id)):
+        first.setdefault(entry.setting, entry)
+    return dict(zip(first, setting_names([(facts[key], entry.steps) for key, entry in first.items()]), strict=True))
 
 
-def _begun(own: Facts) -> str:
-    return repr([own.get(key) for key in OF_DENSE])
+def _main(rows: Sequence[Row], settings: Sequence[str], facts: Mapping[str, Facts]) -> str:
+    """Return the setting with most ranked routers, then with most that were not tuned; the first one among equals."""
+
+    def routers(key: str) -> tuple[int, int]:
+        own = [row for row in rows if row.setting == key]
+        plain = [row for row in own if "study" not in facts[key]]
+        return -len({row.router for row in own if not row.unranked}), -len({row.router for row in plain})
+
+    return min(settings, key=routers, default="")
 
 
-def _triple(found: Estimate | None) -> tuple[float, float | None, int] | None:
-    return None if found is None else (short(found.mean), None if found.half is None else short(found.half), found.n)
+def _in_order(rows: Sequence[Row], board: Board) -> list[Row]:
+    sign, places = -1 if board.direction == "max" else 1, {key: place for place, key in enumerate(board.settings)}
 
+    def place(row: Row) -> tuple[int, int, bool, float, str, str]:
+        section = SECTIONS.index(board.section(row))
+        return section, places[row.setting], row.group is None, sign * row.mean, row.router, row.key
 
-def _name_variants(rows: list[Row], facts: Mapping[str, Facts]) -> None:
-    """Tell rows of one router and setting apart by the options in which they differ."""
-    for _, group in groupby(sorted(rows, key=lambda r: (r.router, r.setting)), key=lambda r: (r.router, r.setting)):
-        own = list(group)
-        for row, name in zip(own, _apart([facts[row.key] for row in own]), strict=True):
-            row.variant = name
-
-
-def _apart(options: Sequence[Facts]) -> list[str]:
-    """Return for each of several sets of options those that not all of them share."""
-    keys = sorted({key for own in options for key in own})
-    differing = [key for key in keys if len({repr(own.get(key)) for own in options}) > 1]
-    latest = newest(options)
-    return [", ".join(_named(key, own[key], latest) for key in differing if key in own) for own in options]
-
-
-def _named(key: str, value: object, latest: Mapping[str, int]) -> str:
-    return in_words(key, int(str(value)), latest[key]) if key in latest else f"{key}={value}"
-
-
-def letter(index: int) -> str:
-    """Return A, B and so on, A1 after Z."""
-    return chr(ord("A") + index % 26) + (str(index // 26) if index >= 26 else "")
+    return sorted(rows, key=place)
 
 
 def usual(values: Iterable[str]) -> str:

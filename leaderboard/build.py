@@ -195,7 +195,7 @@ def _shown(board: Board) -> Iterator[tuple[tuple[Any, ...], str]]:
     chosen = {row.key for row in representatives(board)} if not board.other else set()
     for row in board.rows:
         own = row.key in chosen, row.model_dump_json()
-        yield (board.slug, board.settings[row.setting][0], board.metric, *own), row.router
+        yield (board.slug, board.settings[row.setting], board.metric, *own), row.router
 
 
 def _kept(site: Site, task: str) -> list[Board]:

@@ -10,9 +10,11 @@ from typing import Any
 from moesuite.artifacts import Certificates
 from moesuite.costs import Part
 from moesuite.leaderboard.entry import Entry, Facts, Timings, short
+from moesuite.leaderboard.naming import options_text
 from moesuite.significance import estimate
 
 CHECKS = ("deterministic", "causal", "batch_independent", "padding_invariant")
+CONTROLS = ("dense", "random")  # what routers are measured by: never ranked among them
 FEW = 3  # seeds of a published row
 BUDGET = ("num_experts", "slots_per_token", "layers")
 SAME = ("setting", "router", "paper", "backbone", "hub", "version", "experts")
@@ -22,17 +24,39 @@ MEANS = (
 )
 
 
+class Difference(Part):
+    """A contestant's quality less another's.
+
+    Attributes:
+        mean: over the seeds that both have.
+        half: of its 95 % interval; None for too few seeds, like `detectable` and `equal`.
+        seeds: that both have.
+        detectable: smallest true difference that would be shown with a chance of 80 %, corrected for all comparisons.
+        equal: corrected p-value of equality within the metric's margin; None also for a metric without one.
+        verdict: better, worse, equal within the margin, a difference within it ("better yet equal"), open, or "" for
+            too few seeds.
+    """
+
+    mean: float
+    half: float | None
+    seeds: int
+    detectable: float | None
+    equal: float | None
+    verdict: str
+
+
 class Row(Part):
     """One contestant: a router with its options, in a setting, over all its seeds.
 
     Attributes:
         key: of the contestant; `setting`: of what it shares with those that it is compared with.
-        variant: options in which it differs from other rows of its router.
+        variant: its options, as they are typed.
         values: quality by seed; half: half of the 95 % interval of their mean, from five seeds on.
-        apart: mean difference to the matched dense model over shared seeds, with its interval and number.
+        to_dense, to_best: against the matched dense model, and the best of its tie groups; None for these themselves.
         group: tie group in its setting; None: not ranked, for the reason `unranked`.
         timings: by hardware, means over seeds.
         checks: of the certificate; None: does not arise; missing: not certified with these options.
+        causal: whether no output depends on a later token: as certified, as a run showed, or as the router claims.
         labels: what a reader has to know before comparing.
         verified, refuted: reruns of the runs that count that agree, and that differ.
         runs: (seed, id) of the runs that count, then of the others.
@@ -49,7 +73,8 @@ class Row(Part):
     mean: float
     half: float | None
     limited: float | None
-    apart: tuple[float, float | None, int] | None = None
+    to_dense: Difference | None = None
+    to_best: Difference | None = None
     group: int | None = None
     unranked: str = ""
     activated: float | None
@@ -66,6 +91,7 @@ class Row(Part):
     experts: int | None
     entropy: float | None
     lookahead: float
+    causal: bool | None
     seconds: float
     steps: float
     checks: dict[str, bool | None]
@@ -94,13 +120,14 @@ def row_of(runs: Sequence[Entry], certificates: Certificates, facts: Mapping[str
     newest = [counted[seed] for seed in sorted(counted)]
     others = [entry for entry in runs if counted[entry.seed] is not entry]
     first, own = newest[0], facts[newest[0].contestant]
+    certified = _certified(first, own, certificates)
     values = {entry.seed: entry.value for entry in newest if entry.value is not None}
     quality = estimate(list(values.values()))
     found: dict[str, Any] = {
         **{key: getattr(first, key) for key in SAME},
         **{key: mean(getattr(entry, key) for entry in newest) for key in MEANS},
-        **_certified(first, own, certificates),
         "key": first.contestant,
+        "variant": options_text(own),
         "values": values,
         "mean": short(quality.mean),
         "half": None if quality.half is None else short(quality.half),
@@ -108,6 +135,8 @@ def row_of(runs: Sequence[Entry], certificates: Certificates, facts: Mapping[str
         "budget": ", ".join(f"{key}={own[key]}" for key in BUDGET if key in own),
         "timings": _timings(newest),
         "lookahead": max(entry.lookahead or 0.0 for entry in newest),
+        **certified,
+        "causal": _causal(newest, certified["checks"]),
         "labels": _labels(newest),
         "metrics": {name: (_mean_of(newest, name), *first.metrics[name][1:]) for name in first.metrics},
         "runs": [(entry.seed, entry.id) for entry in [*newest, *others]],
@@ -134,6 +163,13 @@ def _certified(entry: Entry, own: Facts, certificates: Certificates) -> dict[str
         "checks": {name: known.checks[name].holds for name in CHECKS if name in known.checks},
         "stale": known.protocol != entry.protocol,
     }
+
+
+def _causal(runs: Sequence[Entry], checks: Mapping[str, bool | None]) -> bool | None:
+    if any(entry.lookahead for entry in runs):
+        return False
+    measured = checks.get("causal")
+    return runs[0].router_causal if measured is None else measured
 
 
 def _labels(runs: Sequence[Entry]) -> list[str]:

@@ -39,6 +39,7 @@ class Entry(Part):
         setting: hash of what all contestants of a head-to-head share; `contestant`: of what they differ in.
         direction, margin: as the task's family declares the metric that ranks; see `MetricSpec`.
         reproductions: times that this very run was made; the times are medians over those on one machine.
+        causal: whether the task predicts later inputs; `router_causal`: whether the router claims to look at none.
         trial: number in the search of `study`; None: not of a search, and shown among others.
         hardware: machine that it ran on; times of others are not compared with it.
         metrics: (value, whether smaller is better, examples) by name.
@@ -79,6 +80,8 @@ class Entry(Part):
     experts: int | None = None
     entropy: float | None = None
     lookahead: float | None = None
+    causal: bool
+    router_causal: bool | None = None
     seconds: float
     steps: int
     reproductions: int = 1
@@ -120,6 +123,8 @@ def entry_of(record: RunRecord, verdicts: Sequence[Verdict] = ()) -> tuple[Entry
         **(_health(record.health) if record.health else {}),
         lookahead=record.lookahead.outputs if record.lookahead else None,
         protocol=of_router(record.protocol.engine, record.protocol.router, record.protocol.own.get("router", "")),
+        causal=record.lookahead is not None if record.causal is None else record.causal,
+        router_causal=record.router_causal,
         commit=record.git_commit,
         dirty=record.git_dirty,
         version=record.environment.get("moesuite", ""),
@@ -184,12 +189,17 @@ def hardware_of(record: RunRecord) -> str:
 
 
 def setting_of(record: RunRecord) -> Facts:
-    """Return what contestants share: task options, backbone, optimizer, batch, budget and protocol, as flat names."""
+    """Return what contestants share: task options, backbone, optimizer, batch, budget and protocol, as flat names.
+
+    What a study tuned is compared with nothing that was not: its name is a part too.
+    """
     setting: Facts = {
         f"{name}.{option}".rstrip("."): value
         for name, option, value, role in options_of(record.config)
         if role.in_setting
     }
+    if record.config.get("study"):
+        setting["study"] = record.config["study"]
     protocol = record.protocol
     setting |= {f"{PROTOCOL}engine": protocol.engine, f"{PROTOCOL}family": protocol.family}
     return setting | {f"own.{name}": sha for name, sha in protocol.own.items() if name not in ROUTERS}

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from moesuite.leaderboard.board import Board
-from moesuite.leaderboard.contestants import Row
+from moesuite.leaderboard.contestants import Difference, Row
 from moesuite.record import RunRecord
 
 SCHEMA = "0.3.0"  # of Every Eval Ever, https://github.com/evaleval/every_eval_ever
@@ -46,21 +46,34 @@ def csv_of(board: Board) -> str:
 
 
 def _cells(board: Board, row: Row, machines: Sequence[str]) -> dict[str, Any]:
-    apart = row.apart or (None, None, None)
-    found = {
+    found: dict[str, Any] = {
         "task": board.task,
         "metric": board.metric,
-        "setting": board.settings[row.setting][0],
+        "setting": board.settings[row.setting],
+        "section": board.section(row),
         "router": row.router,
     }
     found |= {key: getattr(row, key) for key in PLAIN} | {"seeds": len(row.values)}
-    found |= dict(zip(("apart", "apart_half", "apart_seeds"), apart, strict=True))
+    for to, one in (("to_dense", row.to_dense), ("to_best", row.to_best)):
+        found |= {f"{to}_{key}": None if one is None else getattr(one, key) for key in Difference.model_fields}
+    found |= {"margin": board.margin}
     found |= {key: getattr(row, key) for key in COSTS}
     for machine in machines:
         for key in ("latency_ratio", "step_ratio"):
             found[f"{key} on {machine}"] = getattr(row.timings.get(machine), key, None)
+        found |= _noise(board, machine)
     runs = " ".join(identity for _, identity in row.runs)
     return found | {"labels": "; ".join(row.labels), "runs": runs}
+
+
+def _noise(board: Board, machine: str) -> dict[str, float | None]:
+    """Return between what bounds a dense model's times lie, over those of the dense model beside it."""
+    noise = board.noise.get(machine)
+    found: dict[str, float | None] = {}
+    for kind, spread in (("latency", noise.latency if noise else None), ("step", noise.step if noise else None)):
+        found[f"least dense {kind}_ratio on {machine}"] = spread.least if spread else None
+        found[f"most dense {kind}_ratio on {machine}"] = spread.most if spread else None
+    return found
 
 
 def harmless(value: Any) -> Any:

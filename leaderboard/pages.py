@@ -14,8 +14,10 @@ from moesuite.leaderboard.board import Board, slug
 from moesuite.leaderboard.claims import compared
 from moesuite.leaderboard.overview import Overview, overview
 from moesuite.leaderboard.payload import benchmark_payload, curves
+from moesuite.leaderboard.payload import health as health_curve
 from moesuite.leaderboard.render import data, inert, render
 from moesuite.leaderboard.site import Site
+from moesuite.metrics import FAMILIES
 from moesuite.protocol import protocol_words
 from moesuite.record import RunRecord
 
@@ -108,7 +110,7 @@ def shared_pages(
         problems: a line for each file that is left out.
         changed: routers whose pages are to be made anew; None: all.
     """
-    view = overview(made)
+    view, tasks = overview(made), [{"slug": board.slug, "task": board.task} for board in made]
     files = {
         "index.html": render(
             "overview.html",
@@ -120,10 +122,10 @@ def shared_pages(
             studies=sorted(studies.values(), key=lambda study: (study.task, study.name)),
             others=[b for b in made if b not in view.boards],
         ),
-        "method.html": render("method.html", root="", title="Method"),
+        "method.html": render("method.html", root="", title="Method", families=FAMILIES),
         "apart.html": render("apart.html", root="", title="Left out", problems=sorted(problems), boards=made),
         "feed.xml": exports.atom(made, ".4g"),
-        "static/tasks.js": f"moesuite.tasks({inert(json.dumps([[b.slug, b.task] for b in made]))});\n",
+        "static/tasks.js": f"moesuite.tasks({inert(json.dumps(tasks))});\n",
         **{f"static/{path.name}": path.read_text() for path in sorted(STATIC.iterdir())},
     }
     routers = {row.router for board in made for row in board.rows} | {f[1] for board in made for f in board.failed}
@@ -151,8 +153,8 @@ def router_page(router: str, made: Sequence[Board], view: Overview, certificates
     rows = [(board, row) for board in made for row in board.rows if row.router == router]
     source = next((certificate.source for certificate in certificates if certificate.source), "")
     code = source or packaged(router)
-    health = [
-        {"name": board.task, "points": row.health}
+    curves_of = [
+        {"name": board.task, **health_curve(row)}
         for board in view.boards
         if (row := view.cells.get((router, board.slug))) is not None and row.health
     ]
@@ -168,7 +170,7 @@ def router_page(router: str, made: Sequence[Board], view: Overview, certificates
         certificates=certificates,
         certified=bool(source),
         failed=[(board, *one) for board in made for one in board.failed if one[1] == router],
-        payload=data({"health": health}),
+        payload=data({"health": curves_of}),
     )
 
 

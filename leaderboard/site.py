@@ -15,7 +15,10 @@ from moesuite.errors import UserError
 KEPT = ".moesuite"  # what is known of records, and the mark that the folder is ours
 INDEX = "index.json"
 # modules of the engine that pages depend on
-ENGINE = ("record", "costs", "artifacts", "significance", "config", "roles", "protocol", "metrics", "verification")
+ENGINE = (
+    *("record", "costs", "artifacts", "config", "roles", "protocol", "metrics", "verification"),
+    *("significance", "equivalence", "order"),
+)
 
 
 class Site:

@@ -120,3 +120,13 @@ class Energy(Part):
     gpu_kwh: float
     memory_kwh: float
     estimated_by: str
+
+
+class Sunk(Part):
+    """What the dense run that was upcycled had cost by then: a part of the record's steps, seconds and FLOPs."""
+
+    checkpoint: str
+    content: str
+    steps: int
+    seconds: float
+    flops: float

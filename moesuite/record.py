@@ -17,6 +17,7 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from moesuite.costs import Compute, Energy, Part
+from moesuite.costs import Sunk as Sunk
 from moesuite.errors import UserError
 from moesuite.metrics import MetricSpec
 from moesuite.protocol import Protocol as Protocol
@@ -98,16 +99,6 @@ class UpcycledLayer(Part):
     experts: int | None = None
 
 
-class Sunk(Part):
-    """What the dense run that was upcycled had cost by then: a part of the record's steps, seconds and FLOPs."""
-
-    checkpoint: str
-    content: str
-    steps: int
-    seconds: float
-    flops: float
-
-
 class CurvePoint(Part):
     """Quality on the validation split (test split where there is none) during training, and routing health there.
 
@@ -136,6 +127,8 @@ class RunRecord(Part):
         partial: options that cut the run short, as they are typed; empty for a whole run.
         verdict: where an upcycled model started, in words; empty for others.
         splits: examples of each split of known length; of "test", those that are scored.
+        causal: whether the task predicts later inputs, so that a router must not look ahead; None: not known.
+        router_causal: whether the router claims that its routing depends on no later token; None: not known.
     """
 
     schema_version: int = SCHEMA
@@ -148,6 +141,7 @@ class RunRecord(Part):
     unreadable: int = 0
     router: str
     router_paper: str = ""
+    router_causal: bool | None = None
     backbone: str
     seed: int
     config: dict[str, Any]
@@ -159,6 +153,7 @@ class RunRecord(Part):
     metrics: dict[str, MetricSpec] = {}
     partial: list[str] = []
     splits: dict[str, int] = {}
+    causal: bool | None = None
     quality: dict[str, Quality] = {}
     limited_quality: dict[str, Quality] = {}
     compute: Compute | None = None

@@ -1,8 +1,9 @@
-"""Is it better, or is it noise? Paired differences, intervals, tie groups, duels, Pareto front. No torch here.
+"""Is it better, or is it noise? Paired differences, intervals, tie groups, Pareto front. No torch here.
 
 Runs of one seed share data order and initialisation, so differences are taken within a seed; what all routers of a seed
 have in common cancels. Student's t over seeds, from `ENOUGH` of them on: below that only points are shown. Many pairs
-are compared at once: p-values are corrected by Holm (1979, https://www.jstor.org/stable/4615733).
+are compared at once: p-values are corrected by Holm (1979, https://www.jstor.org/stable/4615733). Differences without
+any spread, as of a metric of few steps, allow no test: their pair is not shown to be apart.
 """
 
 from __future__ import annotations
@@ -17,8 +18,7 @@ from scipy import special
 
 ENOUGH = 5  # seeds for an interval
 LEVEL = 0.05  # of tests; intervals hold with 1 - LEVEL
-RESAMPLES = 1000  # of bootstraps
-NEWTON_STEPS = 50  # far more than are needed
+ROUNDING = 1e-9  # relative spread that is none
 Direction = Literal["max", "min"]
 Name = TypeVar("Name", bound=Hashable)
 BySeed = Mapping[int, float]
@@ -31,7 +31,7 @@ class Estimate:
     Attributes:
         mean: of the values.
         half: half the width of the interval; None for fewer than `ENOUGH` seeds.
-        p: two-sided, of the mean being 0; None likewise.
+        p: two-sided, of the mean being 0; None likewise, and for values without any spread.
         n: seeds.
     """
 
@@ -41,26 +41,27 @@ class Estimate:
     n: int
 
 
-def estimate(values: Sequence[float]) -> Estimate:
+def estimate(values: Sequence[float], enough: int = ENOUGH) -> Estimate:
     """Return the mean of values, one for each seed, with its t interval.
 
     Args:
         values: at least one, finite.
+        enough: number of values from which on there is an interval; at least 2.
 
     Raises:
         ValueError: without a value, or with one that is not finite.
     """
-    given = np.asarray(values, dtype=float)
-    if given.size == 0 or not np.isfinite(given).all():
+    array = np.asarray(values, dtype=float)
+    if array.size == 0 or not np.isfinite(array).all():
         raise ValueError(f"{list(values)}: allowed is at least one number, all of them finite")
-    mean = float(given.mean())
-    if given.size < ENOUGH:
-        return Estimate(mean, None, None, given.size)
-    error = float(given.std(ddof=1)) / math.sqrt(given.size)
-    if error == 0:
-        return Estimate(mean, 0.0, float(mean == 0), given.size)
-    p = 2 * special.stdtr(given.size - 1, -abs(mean) / error)
-    return Estimate(mean, float(special.stdtrit(given.size - 1, 1 - LEVEL / 2)) * error, float(p), given.size)
+    mean = float(array.mean())
+    if array.size < enough:
+        return Estimate(mean, None, None, array.size)
+    error = float(array.std(ddof=1)) / math.sqrt(array.size)
+    if error <= ROUNDING * abs(mean):
+        return Estimate(mean, 0.0, None, array.size)
+    p = 2 * special.stdtr(array.size - 1, -abs(mean) / error)
+    return Estimate(mean, float(special.stdtrit(array.size - 1, 1 - LEVEL / 2)) * error, float(p), array.size)
 
 
 def difference(ours: BySeed, theirs: BySeed) -> Estimate | None:
@@ -107,7 +108,7 @@ def tie_groups(values: Mapping[str, BySeed], direction: Direction) -> dict[str, 
 
 
 def _pairs(values: Sequence[BySeed]) -> tuple[np.ndarray, np.ndarray]:
-    """Return for all pairs the mean difference over shared seeds, and its p-value, NaN below `ENOUGH` of them."""
+    """Return for all pairs the mean difference over shared seeds, and its p-value, NaN where there is no test."""
     seeds = sorted({seed for row in values for seed in row})
     table = np.array([[row.get(seed, np.nan) for seed in seeds] for row in values])  # [routers, seeds]
     apart = table[:, None] - table[None]
@@ -116,7 +117,7 @@ def _pairs(values: Sequence[BySeed]) -> tuple[np.ndarray, np.ndarray]:
     with np.errstate(divide="ignore", invalid="ignore"):
         mean = np.where(shared, apart, 0).sum(axis=2) / n
         error = np.sqrt((np.where(shared, apart - mean[..., None], 0) ** 2).sum(axis=2) / (n - 1) / n)
-        t = np.where(error > 0, np.abs(mean) / error, np.where(mean == 0, 0, np.inf))
+        t = np.abs(mean) / np.where(error > ROUNDING * np.abs(mean), error, np.nan)
     return mean, np.where(n >= ENOUGH, 2 * special.stdtr(np.maximum(n - 1, 1), -t), np.nan)
 
 
@@ -125,62 +126,3 @@ def pareto(costs: Sequence[float], qualities: Sequence[float], direction: Direct
     sign = 1 if direction == "max" else -1
     points = [(cost, -sign * quality) for cost, quality in zip(costs, qualities, strict=True)]
     return [not any(o != p and o[0] <= p[0] and o[1] <= p[1] for o in points) for p in points]
-
-
-@dataclass(frozen=True)
-class Strength:
-    """Of a router in duels: log-odds against the average one, with the interval of a bootstrap over duels' contests."""
-
-    value: float
-    low: float
-    high: float
-
-
-def bradley_terry(contests: Sequence[Mapping[str, float]], seed: int = 0) -> dict[str, Strength]:
-    """Return how strong routers are, from who beats whom in each contest, a (task, seed).
-
-    Bradley and Terry (1952), https://doi.org/10.2307/2334029: P(a beats b) = σ(s_a - s_b). A tie is half a win of each.
-    Every pair that met has half a win of each beside, so that who always wins stays finite.
-
-    Args:
-        contests: of each, quality by router, larger is better.
-        seed: of the bootstrap.
-    """
-    names = sorted({name for contest in contests for name in contest})
-    wins = np.stack([_wins(contest, names) for contest in contests]) if contests else np.zeros((0, 0, 0))
-    if len(names) < 2 or not wins.any():
-        return {name: Strength(0.0, 0.0, 0.0) for name in names}
-    drawn = np.random.default_rng(seed).multinomial(len(wins), np.full(len(wins), 1 / len(wins)), size=RESAMPLES)
-    (value,) = _strengths(wins.sum(axis=0, keepdims=True), np.zeros(len(names)))
-    resampled = _strengths((drawn @ wins.reshape(len(wins), -1)).reshape(-1, len(names), len(names)), value)
-    low, high = np.quantile(resampled, [LEVEL / 2, 1 - LEVEL / 2], axis=0)
-    return {name: Strength(*map(float, row)) for name, *row in zip(names, value, low, high, strict=True)}
-
-
-def _wins(contest: Mapping[str, float], names: list[str]) -> np.ndarray:
-    """Return the wins of each (row) over each (column) in one contest."""
-    values = np.array([contest.get(name, np.nan) for name in names])
-    ahead = values[:, None] - values[None, :]
-    won = np.where(ahead > 0, 1.0, np.where(ahead == 0, 0.5, 0.0))
-    np.fill_diagonal(won, 0.0)
-    return won
-
-
-def _strengths(wins: np.ndarray, start: np.ndarray) -> np.ndarray:
-    """Return the strengths of largest likelihood, their mean 0, for many tables of wins [R, N, N] at once: [R, N].
-
-    Newton's steps from `start` [N], none longer than 1 in any strength, so that the first ones do not overshoot.
-    """
-    wins = wins + 0.5 * ((wins + wins.swapaxes(1, 2)) > 0)
-    met, strength = wins + wins.swapaxes(1, 2), np.tile(start, (len(wins), 1))
-    pull = 1e-6 * np.eye(wins.shape[1])  # to 0, of strengths that no duel tells
-    for _ in range(NEWTON_STEPS):
-        chance = special.expit(strength[:, :, None] - strength[:, None, :])
-        slope = (wins - met * chance).sum(axis=2) - 1e-6 * strength
-        bend = met * chance * (1 - chance)
-        curvature = np.eye(wins.shape[1]) * bend.sum(axis=2)[:, :, None] - bend + pull
-        step = np.linalg.solve(curvature, slope[..., None])[..., 0]
-        strength += step / np.maximum(1, np.abs(step).max(axis=1, keepdims=True))
-        if np.abs(step).max() < 1e-6:
-            break
-    return strength - strength.mean(axis=1, keepdims=True)

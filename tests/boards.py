@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from moesuite.artifacts import Example, LayerRouting, Looked, routing_path
+from moesuite.artifacts import Certificate, Example, LayerRouting, Looked, routing_path
 from moesuite.leaderboard.build import build
 from moesuite.metrics import FAMILIES
 from moesuite.protocol import Protocol
@@ -148,9 +148,30 @@ def example() -> list[RunRecord]:
         "curve": [],
     }
     found.append(record_of("broken", 0, **failed, health=[]))
-    found += [record_of("dense", seed, 2.0 + n, "text", family="language") for seed, n in enumerate(noise)]
-    found += [record_of("good", seed, 2.1 + n, "text", family="language") for seed in (0, 1) for n in (noise[seed],)]
+    text: dict[str, Any] = {"task": "text", "family": "language", "causal": True}
+    found += [record_of("dense", seed, 2.0 + n, **text) for seed, n in enumerate(noise)]
+    found += [record_of("good", seed, 2.1 + noise[seed], **text) for seed in (0, 1)]
     return found
+
+
+def certificate_of(router: str = "good", **options: object) -> Certificate:
+    """Return a certificate that a router is deterministic and not causal."""
+    checks = {name: {"holds": name != "causal", "figure": 0.0, "detail": ""} for name in ("deterministic", "causal")}
+    return Certificate.model_validate(
+        {
+            "router": router,
+            "options": options,
+            "paper": "",
+            "code": "x",
+            "source": "class Good: ...",
+            "num_experts": 4,
+            "slots_per_token": 1.0,
+            "random_in_training": False,
+            "claims_causal": False,
+            "checks": checks,
+            "at_initialisation": {"dropped_under_capacity": 0.0, "dead": 0.0},
+        }
+    )
 
 
 def looked_of(record: RunRecord) -> Looked:

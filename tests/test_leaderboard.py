@@ -28,7 +28,7 @@ from moesuite.leaderboard.build import build, check
 from moesuite.leaderboard.entry import entry_of
 from moesuite.leaderboard.overview import overview
 from moesuite.record import RunRecord, record_id
-from tests.boards import GOLDEN, compute_of, config_of, example, golden_files, put, record_of
+from tests.boards import GOLDEN, certificate_of, compute_of, config_of, example, golden_files, put, record_of
 from tests.conftest import Command
 
 
@@ -110,20 +110,24 @@ def test_paired_differences_and_tie_groups() -> None:
     """good is better than dense in every seed by 0.0302 on average; bad is far below."""
     (mine, _) = boards_of(example()[:16]) + boards_of(example()[17:])
     rows = {row.router: row for row in mine.rows}
-    assert rows["good"].apart is not None and rows["good"].apart[0] == pytest.approx(0.0302)
-    assert {name: row.group for name, row in rows.items()} == {"good": 1, "dense": 2, "bad": 3, "soft_one": None}
-    assert (
-        rows["soft_one"].unranked == "outputs depend on later tokens" and "sees later tokens" in rows["soft_one"].labels
-    )
-    assert rows["dense"].apart is None and rows["dense"].half is not None
+    assert rows["good"].to_dense is not None and rows["good"].to_dense.mean == pytest.approx(0.0302)
+    assert {name: row.group for name, row in rows.items()} == {"good": 1, "dense": None, "bad": 2, "soft_one": None}
+    assert rows["soft_one"].unranked == "not applicable: outputs depend on later tokens"
+    assert "sees later tokens" in rows["soft_one"].labels
+    assert rows["dense"].to_dense is None and rows["dense"].half is not None and rows["dense"].unranked == "control"
+    assert rows["bad"].to_best is not None and rows["bad"].to_best.verdict == "worse" and rows["good"].to_best is None
 
 
 def test_without_a_matched_dense_run_nothing_is_ranked() -> None:
     other = {"optim": {"lr": 0.5}}
     (board,) = boards_of([record_of("dense", 0), *(record_of("good", seed, config=other) for seed in range(5))])
     rows = {row.router: row for row in board.rows}
-    assert rows["good"].group is None and rows["good"].unranked == "no matched dense run" and rows["good"].apart is None
-    assert sorted(name for _, name in board.settings.values()) == ["optim.lr=0.001", "optim.lr=0.5"]
+    assert rows["good"].group is None and rows["good"].unranked == "no matched dense run"
+    assert rows["good"].to_dense is None
+    assert {*board.settings.values()} == {
+        "vit, 100 steps, batch 32, AdamW 0.001",
+        "vit, 100 steps, batch 32, AdamW 0.5",
+    }
 
 
 def test_of_two_runs_of_a_seed_the_newest_counts() -> None:
@@ -138,7 +142,10 @@ def test_of_two_runs_of_a_seed_the_newest_counts() -> None:
 def test_options_tell_contestants_apart() -> None:
     two = config_of("mine", "good", 0) | {"router": {"name": "good", "k": 2}}
     (board,) = boards_of([record_of("good", 0), record_of("good", 0, config=two)])
-    assert sorted(row.variant for row in board.rows) == ["router.k=1", "router.k=2"]
+    shared = "layers=last_half, num_experts=4"
+    assert sorted(row.variant for row in board.rows) == [f"{shared}, router.k=1", f"{shared}, router.k=2"]
+    (alone,) = boards_of([record_of("good", 0)])
+    assert alone.rows[0].variant == f"{shared}, router.k=1"  # whether or not there is another to tell it from
 
 
 def test_other_data_is_another_benchmark() -> None:
@@ -167,23 +174,14 @@ def test_labels_of_what_a_reader_has_to_know() -> None:
     assert board.rows[0].labels == ["uncommitted code", "code of no commit", "2 seeds"]
 
 
-def certificate(**options: object) -> Certificate:
-    checks = {name: {"holds": name != "causal", "figure": 0.0, "detail": ""} for name in ("deterministic", "causal")}
-    return Certificate(
-        router="good", options=options, paper="", code="x", source="class Good: ...", num_experts=4,
-        slots_per_token=1.0, random_in_training=False, claims_causal=False, checks=checks,
-        at_initialisation={"dropped_under_capacity": 0.0, "dead": 0.0},
-    )  # fmt: skip
-
-
 def test_marks_are_those_of_a_certificate_with_the_same_options(runs: Path, tmp_path: Path) -> None:
-    (same,), (other,) = (boards_of([record_of("good", 0)], good=certificate(k=k)) for k in (1, 2))
+    (same,), (other,) = (boards_of([record_of("good", 0)], good=certificate_of(k=k)) for k in (1, 2))
     assert same.rows[0].checks == {"deterministic": True, "causal": False} and same.rows[0].stale
-    current = certificate(k=1).model_copy(update={"protocol": "engine 1, router 1"})
+    current = certificate_of(k=1).model_copy(update={"protocol": "engine 1, router 1"})
     assert not boards_of([record_of("good", 0)], good=current)[0].rows[0].stale
     assert other.rows[0].checks == {}
     (runs / "certificates").mkdir()
-    (runs / "certificates" / "good.json").write_text(certificate(k=1).model_dump_json())
+    (runs / "certificates" / "good.json").write_text(certificate_of(k=1).model_dump_json())
     (runs / "certificates" / "none.json").write_text("{}")
     built = build([str(runs)], tmp_path / "site")
     assert built.problems == [f"{runs}/certificates/none.json: not a certificate: router: field required"]
@@ -193,7 +191,7 @@ def test_marks_are_those_of_a_certificate_with_the_same_options(runs: Path, tmp_
 def test_certificates_of_all_options_stand_on_the_routers_page(runs: Path, tmp_path: Path) -> None:
     """Those of the old layout beside those of the new one; the marks of a run are those of its own options."""
     (runs / "certificates").mkdir()
-    kinds = [certificate(k=1), certificate(k=2).model_copy(update={"changed": {"k": 2}})]
+    kinds = [certificate_of(k=1), certificate_of(k=2).model_copy(update={"changed": {"k": 2}})]
     kinds[1].verdict = ["claims causal, leaks in training at length 128"]
     kinds[1].checks["causal"] = Check(holds=False, claimed=True)
     for one in kinds:
@@ -203,17 +201,6 @@ def test_certificates_of_all_options_stand_on_the_routers_page(runs: Path, tmp_p
     assert page.count("<caption>What holds</caption>") == 2
     assert page.count("A claim is false.") == 1 and "claims causal, leaks in training at length 128" in page
     assert "<h3>Default options</h3>" in page and "<h3>k=2</h3>" in page
-
-
-def test_the_overview_shows_what_is_missing_and_ranks_only_who_ran_everything() -> None:
-    records = [record for record in example() if record.status == "ok"]
-    view = overview(
-        boards_of([r for r in records if r.task == "mine"]) + boards_of([r for r in records if r.task == "text"])
-    )
-    ranks = {standing.router: standing.ranks for standing in view.standings}
-    assert ranks["bad"] is None and ranks["soft_one"] is None and ranks["good"] is not None
-    assert {s.router: s.missing for s in view.standings}["bad"] == ["text"] and ("bad", "text") not in view.cells
-    assert view.duels == 5 + 2  # seeds of mine, and those that both ran of text
 
 
 def test_the_overview_takes_the_usual_budget_and_not_the_best_one() -> None:
@@ -376,8 +363,8 @@ def test_the_matched_dense_model_began_alike_and_is_as_deep() -> None:
     records.append(record_of("other", 0, 0.6, config=at_start, contents={"init": "h2"}))
     (board,) = boards_of(records)
     rows = {row.router: row for row in board.rows}
-    assert rows["good"].apart is not None and rows["good"].apart[0] == pytest.approx(-0.01)
-    assert rows["other"].apart is None and rows["other"].unranked == "no matched dense run"
+    assert rows["good"].to_dense is not None and rows["good"].to_dense.mean == pytest.approx(-0.01)
+    assert rows["other"].to_dense is None and rows["other"].unranked == "no matched dense run"
 
 
 def test_runs_that_say_nothing_do_not_hide_others() -> None:
@@ -390,7 +377,7 @@ def test_runs_that_say_nothing_do_not_hide_others() -> None:
     view = overview(boards_of(records + failed + alone) + boards_of(new_task))
     assert {board.task for board in view.boards} == {"mine", "new"}
     assert view.cells["good", "mine"].group == 1
-    assert {s.router: s.ranks for s in view.standings}["good"] is not None
+    assert [scope.name for scope in view.scopes] == ["vision"] and view.scopes[0].standings[0].router == "good"
 
 
 BROKEN_LOOKS = {
@@ -413,7 +400,7 @@ def test_what_a_router_looked_at_is_checked(name: str, tmp_path: Path) -> None:
 
 def test_broken_certificates_are_named(runs: Path) -> None:
     (runs / "certificates").mkdir()
-    good = certificate(k=1).model_dump(mode="json")
+    good = certificate_of(k=1).model_dump(mode="json")
     for name, changed in {
         "a": {"checks": {"causal": {}}},
         "b": {"checks": {"causal": {"holds": "maybe"}}},

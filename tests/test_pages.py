@@ -132,7 +132,7 @@ def page(browser: Any) -> Iterator[Any]:
 def visit(page: Any, site: Path, name: str, state: str = "") -> Any:
     page.goto(f"{(site / name).as_uri()}{state}")
     if name.startswith("tasks/"):
-        page.wait_for_selector("#curves svg, #curves p")
+        page.wait_for_selector("#curves svg, #curves p", timeout=5000)
         page.wait_for_selector("#plot svg")
     return page
 
@@ -149,7 +149,7 @@ def test_every_page_is_accessible_quiet_and_fits(browser: Any, site: Path, schem
     for name in PAGES:
         visit(watched.page, site, name)
         if name == "tasks/mine.html":
-            watched.page.check("#table tbody tr:first-child input")  # the comparison is looked at too
+            watched.page.check("#table tbody tr[data-key] input >> nth=0")  # the comparison is looked at too
             watched.page.click("summary:has-text('Columns')")
         watched.page.add_script_tag(path=str(AXE))
         found = watched.page.evaluate(
@@ -180,29 +180,31 @@ def test_a_study_shows_front_history_importances_and_every_trial(page: Any, site
 
 def test_sorting_by_one_column_and_by_several(page: Any, site: Path) -> None:
     visit(page, site, "tasks/mine.html")
-    assert names(page) == ["soft_one", "good", "dense", "bad"]
+    assert names(page) == ["good", "bad", "dense", "soft_one"]
+    headings = page.eval_on_selector_all("#table tr.section", "rows => rows.map(row => row.textContent)")
+    assert headings == ["Ranked in the main setting", "Controls", "Not ranked"]
     page.click("[data-column=quality]")
     page.click("[data-column=quality]")
-    assert names(page) == ["bad", "dense", "good", "soft_one"]
+    assert names(page) == ["bad", "good", "dense", "soft_one"]  # within each section
     assert page.get_attribute("th:has([data-column=quality])", "aria-sort") == "ascending"
     page.click("[data-column=seeds]")
     page.click("[data-column=router]", modifiers=["Shift"])
-    assert names(page) == ["soft_one", "bad", "dense", "good"]  # one seed; then five, by name
+    assert names(page) == ["bad", "good", "dense", "soft_one"]  # five seeds each, by name
     assert page.text_content("#said") == "sorted by seeds, ascending, then router, ascending"
     page.click("[data-column=group]")
-    assert names(page)[-1] == "soft_one"  # of no group: last, whichever way
+    assert names(page) == ["good", "bad", "dense", "soft_one"]
     page.click("[data-column=group]")
-    assert names(page) == ["bad", "dense", "good", "soft_one"]
+    assert names(page) == ["bad", "good", "dense", "soft_one"]
 
 
 def test_the_keyboard_sorts_and_selects(page: Any, site: Path) -> None:
     visit(page, site, "tasks/mine.html")
     page.focus("[data-column=router]")
     page.keyboard.press("Enter")
-    assert names(page) == ["bad", "dense", "good", "soft_one"]
+    assert names(page) == ["bad", "good", "dense", "soft_one"]
     assert page.evaluate("document.activeElement.dataset.column") == "router"
     page.keyboard.press("Shift+Tab")
-    page.focus("#table tbody tr:first-child input")
+    page.focus("#table tbody tr[data-key] input >> nth=0")
     page.keyboard.press("Space")
     assert page.is_visible("#compare") and "bad" in page.text_content("#compare th:nth-child(2)")
     page.goto((site / "index.html").as_uri())
@@ -225,9 +227,9 @@ def cells(page: Any) -> dict[str, dict[str, str]]:
     """Return the text of every cell by router and heading."""
     heads = page.eval_on_selector_all("#table thead button", "all => all.map(one => one.dataset.column)")
     rows = page.eval_on_selector_all(
-        "#table tbody tr", "all => all.map(row => [...row.cells].map(c => c.textContent.trim()))"
+        "#table tbody tr[data-key]", "all => all.map(row => [...row.cells].map(c => c.textContent.trim()))"
     )
-    return {row[1]: dict(zip(heads, row[1:], strict=True)) for row in rows}
+    return {row[1].split()[0]: dict(zip(heads, row[1:], strict=True)) for row in rows}
 
 
 def test_times_are_those_of_one_machine(page: Any, mixed: Path) -> None:
@@ -249,20 +251,20 @@ def test_a_link_restores_the_view(page: Any, site: Path, browser: Any) -> None:
     page.click("[data-column=router]")
     page.click("summary:has-text('Columns')")
     page.uncheck("details input[value=backbone]")
-    page.check("#table tbody tr:nth-child(2) input")
+    page.check("#table tr:has(a[href='../routers/dense.html']) input")
     page.select_option("#axis", "latency")
     page.select_option("#curve-axis", "seconds")
-    page.fill("#search", "o")
+    page.fill("#search", "soft")
     state = page.evaluate("location.hash")
     again = browser.new_context().new_page()
     visit(again, site, "tasks/mine.html", state)
-    assert names(again) == names(page) == ["good", "soft_one"]
+    assert names(again) == names(page) == ["soft_one"]
     for look in ("[data-column=backbone]", "#compare", "#axis", "#curve-axis", "#search"):
         assert again.locator(look).count() == page.locator(look).count()
     assert again.input_value("#axis") == "latency" and again.input_value("#curve-axis") == "seconds"
     assert again.text_content("#compare") == page.text_content("#compare") and "dense" in again.text_content("#compare")
     again.click("text=Reset the view")
-    assert names(again) == ["soft_one", "good", "dense", "bad"] and again.evaluate("location.hash") in ("", "#")
+    assert names(again) == ["good", "bad", "dense", "soft_one"] and again.evaluate("location.hash") in ("", "#")
 
 
 def test_another_task_keeps_the_view(page: Any, site: Path) -> None:
@@ -270,13 +272,20 @@ def test_another_task_keeps_the_view(page: Any, site: Path) -> None:
     page.select_option("#tasks", "text")
     page.click("#open")
     page.wait_for_url("**/tasks/text.html#sort=router%2B")
-    assert names(page) == ["dense", "good"]
+    assert names(page) == ["good", "dense"]
 
 
 def test_the_table_shows_intervals_differences_groups_and_marks(page: Any, site: Path) -> None:
     visit(page, site, "tasks/mine.html")
     good = cells(page)["good"]
-    assert [*good.values()][:7] == ["good", "A", "vit", "0.9306 ± 0.0023", "5", "+0.0302 ± 0.0014", "1"]
+    options, setting = "layers=last_half, num_experts=4, router.k=1", "vit, 100 steps, batch 32, AdamW 0.001"
+    assert [*good.values()][:6] == [f"good {options}", setting, "vit", "0.9306 ± 0.0023", "5", "+0.0302 ± 0.0014"]
+    assert [*good.values()][6:10] == ["better", "1", "the best", "–"]
+    bad = cells(page)["bad"]
+    assert (bad["group"], bad["against_best"], bad["detectable"]) == ("2", "worse", "0.012")
+    title = page.get_attribute("#table tr:has(a[href='../routers/good.html']) td:has-text('+0.0302')", "title")
+    assert title == "over 5 seeds of both; a difference of 0.0025 would show; equal within 0.01: p = 1"
+    assert "latency 1 to 1 times (5 runs, median 1)" in page.text_content("#noise")
     assert good["checks"] == "D? C? B? P?" and good["runs"] == "0 1 2 3 4"
     assert page.text_content("tr:has(a[href='../routers/soft_one.html']) .warn") == "sees later tokens"
 
@@ -300,7 +309,7 @@ def test_the_plot_answers_and_leads_on(page: Any, site: Path) -> None:
     assert page.locator("#plot a").count() == 4 and page.locator("#plot a line").count() == 3  # no interval of one seed
     page.hover("#plot a[href='../routers/good.html'] .mark")
     assert "good: top1 0.9306 ± 0.002256, GFLOP executed 2.003" in page.text_content(".tip")
-    assert page.locator("tr.lit th").text_content() == "good"
+    assert page.locator("tr.lit th a").text_content() == "good"
     for axis in ("activated", "latency", "step", "total", "active", "reach"):
         page.select_option("#axis", axis)
         assert page.locator("#plot .scroll svg").count() == 1, axis
@@ -317,7 +326,7 @@ def test_the_plot_answers_and_leads_on(page: Any, site: Path) -> None:
 def test_an_address_that_was_made_up_changes_nothing(page: Any, site: Path) -> None:
     odd = "#x=constructor&cx=toString&sort=nothing%2B~quality-&columns=router~nowhere&select=0&machine=none&target=x"
     visit(page, site, "tasks/mine.html", odd)
-    assert names(page) == ["soft_one", "good", "dense", "bad"] and page.input_value("#axis") == "executed"
+    assert names(page) == ["good", "bad", "dense", "soft_one"] and page.input_value("#axis") == "executed"
 
 
 def test_values_that_differ_by_rounding_are_drawn(page: Any, tmp_path: Path) -> None:
@@ -334,7 +343,7 @@ def test_values_that_differ_by_rounding_are_drawn(page: Any, tmp_path: Path) -> 
 
 def test_selecting_keeps_the_place_and_facets_count(page: Any, site: Path) -> None:
     visit(page, site, "tasks/mine.html")
-    page.focus("#table tbody tr:nth-child(2) input")
+    page.focus("#table tr:has(a[href='../routers/good.html']) input")
     page.keyboard.press("Space")
     assert page.evaluate("document.activeElement.getAttribute('aria-label')").startswith("select good")
     page.click("summary:has-text('Router')")
@@ -353,15 +362,19 @@ def test_learning_curves_of_what_is_selected(page: Any, site: Path) -> None:
 
 
 def test_copies_as_markdown_and_latex(page: Any, site: Path) -> None:
-    visit(page, site, "tasks/mine.html", "#columns=router~quality~apart&sort=router%2B")
+    visit(page, site, "tasks/mine.html", "#columns=router~quality~dense&sort=router%2B")
     lines = page.evaluate("moesuite.markdown()").splitlines()
     assert lines[:3] == [
         "| router | top1 ↑ | difference to dense |",
         "|---|---:|---:|",
-        "| bad | 0.6992 ± 0.0067 | −0.201 ± 0.01 |",
+        "| bad (layers=last_half, num_experts=4, router.k=1) | 0.6992 ± 0.0067 | −0.201 ± 0.01 |",
     ]
     latex = page.evaluate("moesuite.latex()")
-    assert "soft\\_one & 0.99 & +0.09 \\\\" in latex and "$\\pm$" in latex and "\\begin{tabular}{lrr}" in latex
+    assert (
+        "soft\\_one (layers=last\\_half, num\\_experts=4, router.k=1) & 0.99 & +0.09 \\\\" in latex
+        and "$\\pm$" in latex
+        and "\\begin{tabular}{lrr}" in latex
+    )
     page.click("text=Copy as Markdown")
     page.wait_for_function("document.getElementById('said').textContent === 'the table as Markdown copied'")
     page.fill("#search", "")
@@ -411,7 +424,12 @@ def test_the_overview_has_cells_without_a_result(page: Any, site: Path) -> None:
     cells = page.eval_on_selector_all(
         "tr:has(a[href='routers/bad.html']) td", "all => all.map(cell => cell.textContent)"
     )
-    assert cells[0] == "not run" and "group 3" in cells[1] and cells[-1] == "not ranked: no ranked result on text"
+    assert cells[0] == "not run" and "group 2" in cells[1]
+    ahead = page.eval_on_selector_all(
+        "tr:has(a[href='routers/soft_one.html']) td", "all => all.map(c => c.textContent)"
+    )
+    assert ahead[0] == "not applicable: looks ahead" and "no ranked result on text" in page.text_content("main")
+    assert "No order, points only. An order needs at least 5 tasks" in page.text_content("main")
 
 
 def test_the_board_is_measured(browser: Any, command: Command, tmp_path: Path) -> None:
@@ -428,16 +446,15 @@ def test_a_thousand_rows_stay_small_and_answer(page: Any, large: Path) -> None:
         path.stat().st_size for path in (large / "static").iterdir()
     ) <= 600_000
     visit(page, large, "tasks/task_00.html")
-    page.wait_for_function("document.querySelectorAll('#table tbody tr').length === 100")
+    page.wait_for_function("document.querySelectorAll('#table tbody tr[data-key]').length === 100")
     page.fill("#search", "router_19")
     assert page.text_content("#count").startswith("50 of 1000")
     page.fill("#search", "")
     page.click("text=Show all 1000 rows")
-    page.wait_for_function("document.querySelectorAll('#table tbody tr').length === 1000")
+    page.wait_for_function("document.querySelectorAll('#table tbody tr[data-key]').length === 1000")
     page.click("[data-column=quality]")
-    page.wait_for_function("document.querySelectorAll('#table tbody tr').length === 1000")
-    shown = [
-        float(text.split(" ")[0])
-        for text in page.eval_on_selector_all("#table tbody tr td:nth-child(5)", "all => all.map(c => c.textContent)")
-    ]
-    assert shown == sorted(shown, reverse=True)
+    page.wait_for_function("document.querySelectorAll('#table tbody tr[data-key]').length === 1000")
+    shown = page.evaluate("moesuite.visible().map(row => [-row.place, row.mean])")
+    keys = page.evaluate("moesuite.visible().map(row => row.key)")
+    assert page.eval_on_selector_all("#table tr[data-key]", "all => all.map(row => row.dataset.key)") == keys
+    assert shown == sorted(shown, reverse=True)  # within each section

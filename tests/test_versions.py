@@ -32,10 +32,8 @@ def board_of(*protocols: Protocol) -> Board:
 @pytest.mark.parametrize("part", ["engine", "family"])
 def test_results_of_two_protocols_are_never_compared(part: str) -> None:
     board = board_of(version(), version(**{part: 2}))
-    assert sorted(name for _, name in board.settings.values()) == [
-        f"{part} protocol 1; newest is 2",
-        f"{part} protocol 2",
-    ]
+    first = "vit, 100 steps, batch 32, AdamW 0.001"
+    assert sorted(board.settings.values()) == [first, f"{first}, {part} protocol 2"]
     assert len({row.setting for row in board.rows}) == 2 and len(board.rows) == 4
     assert f"{part} protocol 2" in board.protocol
     assert board_of(version()).protocol == "engine protocol 1, family protocol 1"
@@ -46,7 +44,8 @@ def test_an_older_protocol_of_a_router_is_told_and_not_ranked() -> None:
     records += [record_of("good", seed, protocol=version(router=2)) for seed in range(5)]
     (board,) = boards_of(records)
     rows = {row.variant: row for row in board.rows if row.router == "good"}
-    old, new = rows["router protocol 1; newest is 2"], rows["router protocol 2"]
+    options = "layers=last_half, num_experts=4, {}router.k=1"
+    old, new = rows[options.format("")], rows[options.format("router protocol 2, ")]
     assert old.unranked == "router protocol 1; newest is 2" and old.group is None
     assert new.unranked == "" and new.group is not None
 

@@ -28,8 +28,13 @@ def command(text: str | None, run: Callable[[Values], None], **more: str) -> Non
         run(parse(sys.argv[1:], {**NUMBERS, **more}))
 
 
-def parse(words: list[str], defaults: Values) -> Values:
+def parse(words: list[str], defaults: Values, example: str = "experts=8,64") -> Values:
     """Read key=value words.
+
+    Args:
+        words: of the command line.
+        defaults: by option.
+        example: of a word, for the error.
 
     Raises:
         UserError: for an unknown option or a value that is not a number.
@@ -38,7 +43,7 @@ def parse(words: list[str], defaults: Values) -> Values:
     for word in words:
         key, _, value = word.partition("=")
         if key not in values:
-            raise unknown("option", key, values, "experts=8,64")
+            raise unknown("option", key, values, example)
         if _is_numbers(defaults[key]) and not _is_numbers(value):
             raise UserError(f"{word}: allowed are positive numbers; type for example {key}={defaults[key]}")
         values[key] = value

@@ -1,19 +1,19 @@
 // Quality against cost, and learning curves; both of the rows that the table shows.
 "use strict";
 Object.assign(moesuite, (() => {
-  const { el, figure, scatter, lines, legend, board, state } = moesuite;
+  const { el, figure, scatter, lines, legend, board, rows, state } = moesuite;
   const MOST = 10;  // curves at once where none are selected
-  const timing = (row, which) => (row.timings[state.machine] || [])[which] ?? null;
+  const timing = (row, name) => (row.timings[state.machine] || {})[name] ?? null;
   const AXES = {
     executed: ["GFLOP executed", (row) => row.executed / 1e9],
     activated: ["GFLOP activated", (row) => row.activated / 1e9],
-    latency: ["latency of a batch, ms", (row) => timing(row, 2)],
-    step: ["training step, ms", (row) => timing(row, 3)],
-    total: ["parameters", (row) => row.total],
-    active: ["parameters active", (row) => row.active],
+    latency: ["latency of a batch, ms", (row) => timing(row, "latency_ms")],
+    step: ["training step, ms", (row) => timing(row, "step_ms")],
+    total: ["parameters", (row) => row.parameters_total],
+    active: ["parameters active", (row) => row.parameters_active],
     reach: ["seconds to reach the quality", (row) => reached(row)],
   };
-  const CURVES = { step: ["step", 0], seconds: ["training seconds", 1], flops: ["PFLOP of training", 2] };
+  const CURVES = { step: ["step", 1], seconds: ["training seconds", 1], flops: ["PFLOP of training", 1e15] };
   let curves = null, asked = false;
 
   function load(then) {  // a script, because pages that open from a file may fetch nothing
@@ -29,14 +29,16 @@ Object.assign(moesuite, (() => {
 
   function target() {
     if (state.target !== "" && Number.isFinite(Number(state.target))) return Number(state.target);
-    const finals = board.rows.map((row) => row[board.fields.indexOf("mean")]).sort((a, b) => a - b);
+    const finals = rows.map((row) => row.mean).sort((a, b) => a - b);
     return Number(figure(finals[Math.floor(finals.length / 2)], 3));
   }
   function reached(row) {
-    const goal = target(), point = ((curves || {})[row.key] || []).find((p) => board.max ? p[3] >= goal : p[3] <= goal);
-    return point ? point[1] : null;
+    const goal = target(), curve = (curves || {})[row.key], at = curve ? curve.quality.findIndex((quality) => board.max ? quality >= goal : quality <= goal) : -1;
+    return at < 0 ? null : curve.seconds[at];
   }
-  const nameOf = (row) => row.router + (row.variant ? ` (${row.variant})` : "") + (board.settings.length > 1 ? ` ${row.setting}` : "");
+  const several = (name) => { const first = new Map(), found = new Set(); for (const row of rows) { if (!first.has(row.router)) first.set(row.router, row[name]); else if (first.get(row.router) !== row[name]) found.add(row.router); } return found; };
+  const variants = several("variant"), settings = several("setting");
+  const nameOf = (row) => row.router + (variants.has(row.router) ? ` (${row.variant})` : "") + (settings.has(row.router) ? `, ${row.setting}` : "");
 
   function drawPlot(found) {
     const place = document.getElementById("plot");
@@ -71,10 +73,10 @@ Object.assign(moesuite, (() => {
     const place = document.getElementById("curves");
     if (!Object.hasOwn(CURVES, state.cx)) state.cx = "step";
     if (!curves) return load(() => drawCurves(found));
-    const [xLabel, at] = CURVES[state.cx];
-    const chosen = (state.selected.length ? found.filter((row) => state.selected.includes(row.key)) : found).filter((row) => (curves[row.key] || []).length > 1).slice(0, MOST);
+    const [xLabel, unit] = CURVES[state.cx];
+    const chosen = (state.selected.length ? found.filter((row) => state.selected.includes(row.key)) : found).filter((row) => curves[row.key] && curves[row.key].step.length > 1).slice(0, MOST);
     const alone = new Set(chosen.map((row) => row.kind)).size === chosen.length;  // else colours of routers would repeat
-    const series = chosen.map((row, i) => ({ name: nameOf(row), kind: alone ? row.kind : i, points: curves[row.key].map((p) => [at === 2 ? p[2] / 1e15 : p[at], p[3]]) }));
+    const series = chosen.map((row, i) => ({ name: nameOf(row), kind: alone ? row.kind : i, points: curves[row.key][state.cx].map((x, at) => [x / unit, curves[row.key].quality[at]]) }));
     const axis = el("select", { id: "curve-axis", change: () => { state.cx = axis.value; moesuite.remember(); drawCurves(found); document.getElementById("curve-axis").focus(); } }, Object.entries(CURVES).map(([id, [label]]) => el("option", { value: id, selected: id === state.cx }, label)));
     place.replaceChildren(
       el("p", {}, el("label", {}, "At equal ", axis), el("span", { class: "quiet" }, state.selected.length ? " The selected rows, means over seeds." : ` The first ${MOST} rows of the table that have a curve, means over seeds; select rows to choose.`)),

@@ -62,8 +62,8 @@ var moesuite = (() => {
   // The list of all tasks; another one keeps the view.
   function tasks(list) {
     const select = document.getElementById("tasks");
-    for (const [slug, name] of list) {
-      select.append(el("option", { value: slug, selected: location.pathname.endsWith(`/tasks/${slug}.html`) }, name));
+    for (const { slug, task } of list) {
+      select.append(el("option", { value: slug, selected: location.pathname.endsWith(`/tasks/${slug}.html`) }, task));
     }
     document.getElementById("open").addEventListener("click", () => {
       if (select.value) location.href = `${select.dataset.root}tasks/${encodeURIComponent(select.value)}.html${location.hash}`;

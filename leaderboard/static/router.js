@@ -3,12 +3,12 @@
 addEventListener("DOMContentLoaded", () => {
   const { el, lines, legend, json } = moesuite;
   const { health } = json("payload"), place = document.getElementById("health");
-  const series = (at) => health.filter((one) => one.points.length > 1).map((one, i) => ({ name: one.name, kind: i, points: one.points.map((p) => [100 * p[0] / one.points.at(-1)[0], p[at]]) }));
-  if (!series(1).length) return;
+  const series = (name) => health.filter((one) => one.step.length > 1).map((one, i) => ({ name: one.name, kind: i, points: one.step.map((step, at) => [100 * step / one.step.at(-1), one[name][at]]) }));
+  if (!series("entropy").length) return;
   place.hidden = false;
   const charts = el("div", { class: "looks" });
-  for (const [label, at] of [["load entropy", 1], ["share unserved", 2], ["dead experts", 3]]) {
-    charts.append(el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": label }, lines(series(at), { xLabel: "share of the training, %", yLabel: label, label: `${label}, by share of the training`, small: true })));
+  for (const [label, name] of [["load entropy", "entropy"], ["share unserved", "unserved"], ["dead experts", "dead"]]) {
+    charts.append(el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": label }, lines(series(name), { xLabel: "share of the training, %", yLabel: label, label: `${label}, by share of the training`, small: true })));
   }
-  place.lastElementChild.append(charts, legend(series(1)));
+  place.lastElementChild.append(charts, legend(series("entropy")));
 });

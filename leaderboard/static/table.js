@@ -4,16 +4,19 @@ Object.assign(moesuite, (() => {
   const { el, figure, signed, copy, tell, json } = moesuite;
   const FIRST = 100, AT_ONCE = 40;  // rows that are shown before one asks for all; that are drawn before anything else happens
   const board = json("payload");
-  const rows = board.rows.map((list, index) => {
-    const row = Object.fromEntries(board.fields.map((name, i) => [name, list[i]]));
-    for (const name of ["router", "page", "variant", "setting", "backbone", "unranked"]) row[name] = board.texts[row[name]];
+  const rows = Array.from({ length: board.count }, (_, index) => {
+    const row = { ...board.constants, index, timings: {} };
+    for (const [name, values] of Object.entries(board.columns)) row[name] = values[index];
+    for (const name of board.text_columns) row[name] = board.texts[row[name]];
     row.labels = row.labels.map((label) => board.texts[label]);
-    row.timings = Object.fromEntries(row.timings.map(([machine, ...times]) => [board.texts[machine], times]));
-    row.size = row.total === null ? "unknown" : ["below 1 M", "1 M to 10 M", "10 M to 100 M", "100 M to 1 B", "1 B and more"][Math.min(4, Math.max(0, Math.floor(Math.log10(Math.max(row.total || 1, 1)) - 5)))];
-    row.index = index;
-    row.text = [row.router, row.variant, row.backbone, ...row.labels].join(" ").toLowerCase();
+    row.size = row.parameters_total === null ? "unknown" : ["below 1 M", "1 M to 10 M", "10 M to 100 M", "100 M to 1 B", "1 B and more"][Math.min(4, Math.max(0, Math.floor(Math.log10(Math.max(row.parameters_total || 1, 1)) - 5)))];
+    row.place = board.sections.indexOf(row.section);
+    row.words = [row.router, row.variant, row.backbone, row.setting, ...row.labels].join(" ").toLowerCase();
     return row;
   });
+  for (const [machine, { rows: numbers, ...columns }] of Object.entries(board.timings)) {
+    numbers.forEach((number, at) => { rows[number].timings[machine] = Object.fromEntries(Object.entries(columns).map(([name, values]) => [name, values[at]])); });
+  }
   const kinds = new Map([...new Set(rows.map((row) => row.router))].sort().map((name, i) => [name, i]));
   for (const row of rows) row.kind = kinds.get(row.router);
 
@@ -57,10 +60,11 @@ Object.assign(moesuite, (() => {
 
   function visible() {
     const words = state.q.toLowerCase().split(/\s+/).filter(Boolean);
-    const kept = rows.filter((row) => (!state.only || row.timings[state.machine]) && words.every((word) => row.text.includes(word)) && Object.entries(state.facets).every(([name, chosen]) => !chosen.length || chosen.includes(row[name])));
+    const kept = rows.filter((row) => (!state.only || row.timings[state.machine]) && words.every((word) => row.words.includes(word)) && Object.entries(state.facets).every(([name, chosen]) => !chosen.length || chosen.includes(row[name])));
     const by = state.sort.map(([id, way]) => [columns.find((column) => column.id === id), way]);
     const empty = (value) => value === null || value === undefined || value === "";
     return kept.sort((a, b) => {
+      if (a.place !== b.place) return a.place - b.place;  // controls and other settings never head the table
       for (const [column, way] of by) {
         const [p, q] = [column.value(a), column.value(b)];
         if (empty(p) || empty(q)) { if (empty(p) !== empty(q)) return empty(p) ? 1 : -1; continue; }  // what is missing comes last, whichever way
@@ -76,23 +80,30 @@ Object.assign(moesuite, (() => {
   function rowOf(row) {
     if (!made.has(row.key)) {
       const box = el("input", { type: "checkbox", "aria-label": `select ${row.router} ${row.variant}`, change: () => { state.selected = box.checked ? [...state.selected, row.key] : state.selected.filter((key) => key !== row.key); update("select"); box.focus(); } });
-      made.set(row.key, el("tr", { "data-key": row.key }, el("td", {}, box), shownColumns().map((column, i) => el(i ? "td" : "th", { class: column.numeric ? "n" : null, scope: i ? null : "row" }, column.cell ? column.cell(row) : column.text(row)))));
+      made.set(row.key, el("tr", { "data-key": row.key }, el("td", {}, box), shownColumns().map((column, i) => el(i ? "td" : "th", { class: column.numeric ? "n" : null, scope: i ? null : "row", title: column.title ? column.title(row) : null }, column.cell ? column.cell(row) : column.text(row)))));
     }
     const tr = made.get(row.key);
     tr.firstChild.firstChild.checked = state.selected.includes(row.key);
     return tr;
   }
+  // Rows, and a heading before the first of each section.
+  function withHeadings(found, from, to) {
+    return found.slice(from, to).flatMap((row, i) => {
+      const before = found[from + i - 1], starts = board.sections.length > 1 && (!before || before.place !== row.place);
+      return [...(starts ? [el("tr", { class: "section" }, el("th", { scope: "rowgroup", colspan: shownColumns().length + 1 }, row.section))] : []), rowOf(row)];
+    });
+  }
   function head() {
     const cells = shownColumns().map((column) => {
       const at = state.sort.findIndex(([id]) => id === column.id), way = at < 0 ? 0 : state.sort[at][1];
       const sign = way ? (way > 0 ? " ▲" : " ▼") + (state.sort.length > 1 ? at + 1 : "") : "";
-      return el("th", { scope: "col", "aria-sort": way > 0 ? "ascending" : way < 0 ? "descending" : null }, el("button", { type: "button", "data-column": column.id, title: "Sort; with Shift: after the columns that are sorted by", click: (event) => sortBy(column, event.shiftKey) }, column.label + sign));
+      return el("th", { scope: "col", "aria-sort": way > 0 ? "ascending" : way < 0 ? "descending" : null }, el("button", { type: "button", "data-column": column.id, title: (column.about ? column.about + ". " : "") + "Sort; with Shift: after the columns that are sorted by", click: (event) => sortBy(column, event.shiftKey) }, column.label + sign));
     });
     table.tHead.replaceChildren(el("tr", {}, el("td", {}, el("span", { class: "hidden" }, "select")), cells));
   }
   function sortBy(column, further) {
     const at = state.sort.findIndex(([id]) => id === column.id);
-    const first = column.id === "quality" || column.id === "apart" ? (board.max ? -1 : 1) : 1;
+    const first = column.id === "quality" || column.id === "dense" ? (board.max ? -1 : 1) : 1;
     const next = at < 0 ? first : state.sort[at][1] === first ? -first : 0;
     if (!further) state.sort = next ? [[column.id, next]] : [];
     else if (at < 0) state.sort.push([column.id, next]);
@@ -106,7 +117,7 @@ Object.assign(moesuite, (() => {
     const key = state.columns.join() + state.machine;
     if (key !== madeFor) { made = new Map(); madeFor = key; }
     table.tBodies[0].remove();  // with all its rows at once: one by one takes longer
-    table.append(el("tbody", {}, found.slice(0, AT_ONCE).map(rowOf)));
+    table.append(el("tbody", {}, withHeadings(found, 0, AT_ONCE)));
     clearTimeout(growing);
     grow(state.all ? found : found.slice(0, FIRST), AT_ONCE);
     const more = document.getElementById("all");
@@ -118,17 +129,17 @@ Object.assign(moesuite, (() => {
   let growing = 0;
   function grow(found, from) {  // the first rows answer at once; the others follow, a part at a time
     if (from >= found.length) return;
-    growing = setTimeout(() => { table.tBodies[0].append(...found.slice(from, from + FIRST).map(rowOf)); grow(found, from + FIRST); });
+    growing = setTimeout(() => { table.tBodies[0].append(...withHeadings(found, from, from + FIRST)); grow(found, from + FIRST); });
   }
 
   function compare() {
     const section = document.getElementById("compare"), chosen = state.selected.map((key) => rows.find((row) => row.key === key));
     section.hidden = !chosen.length;
     if (!chosen.length) return;
-    const base = Object.fromEntries(chosen[0].values);
-    const apart = (row) => { const own = row.values.filter(([seed]) => seed in base).map(([seed, value]) => value - base[seed]); return own.length ? `${signed(own.reduce((a, b) => a + b) / own.length)} over ${own.length} seed${own.length > 1 ? "s" : ""}` : "no seed of both"; };
+    const bySeed = (row) => row.seeds.map((seed, i) => [seed, row.values[i]]), base = Object.fromEntries(bySeed(chosen[0]));
+    const apart = (row) => { const own = bySeed(row).filter(([seed]) => seed in base).map(([seed, value]) => value - base[seed]); return own.length ? `${signed(own.reduce((a, b) => a + b) / own.length)} over ${own.length} seed${own.length > 1 ? "s" : ""}` : "no seed of both"; };
     const line = (name, show) => el("tr", {}, el("th", { scope: "row" }, name), chosen.map((row) => el("td", {}, show(row))));
-    section.lastElementChild.replaceChildren(el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Selected contestants" }, el("table", {}, el("caption", {}, "Differences are to the first one selected, within shared seeds"), el("thead", {}, el("tr", {}, el("td"), chosen.map((row) => el("th", { scope: "col" }, `${row.router} ${row.variant}`)))), el("tbody", {}, line("difference", (row) => row === chosen[0] ? "–" : apart(row)), line("by seed", (row) => row.values.map(([seed, value]) => `${seed}: ${figure(value)}`).join(", ")), columns.filter((column) => !["router", "runs"].includes(column.id)).map((column) => line(column.label, column.text))))));
+    section.lastElementChild.replaceChildren(el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Selected contestants" }, el("table", {}, el("caption", {}, "Differences are to the first one selected, within shared seeds"), el("thead", {}, el("tr", {}, el("td"), chosen.map((row) => el("th", { scope: "col" }, `${row.router} ${row.variant}`)))), el("tbody", {}, line("difference", (row) => row === chosen[0] ? "–" : apart(row)), line("by seed", (row) => bySeed(row).map(([seed, value]) => `${seed}: ${figure(value)}`).join(", ")), columns.filter((column) => !["router", "runs"].includes(column.id)).map((column) => line(column.label, column.text))))));
   }
 
   const cells = () => [shownColumns().map((column) => column.label), ...visible().map((row) => shownColumns().map((column) => column.text(row)))];
@@ -156,6 +167,13 @@ Object.assign(moesuite, (() => {
       el("button", { type: "button", click: () => { location.hash = ""; } }, "Reset the view")));
   }
 
+  // Between which bounds a dense model's times lie, over those of the dense model beside it.
+  function noise() {
+    const ratios = board.noise[state.machine] || {}, between = (name, one) => `${name} ${figure(one.least, 3)} to ${figure(one.most, 3)} times (${one.runs} run${one.runs > 1 ? "s" : ""}, median ${figure(one.median, 3)})`;
+    const parts = [["latency", ratios.latency], ["step", ratios.step]].filter(([, one]) => one).map(([name, one]) => between(name, one));
+    document.getElementById("noise").textContent = parts.length ? `Noise of times: a dense model takes, over the dense model measured beside it, ${parts.join(", ")}.` : "";
+  }
+
   // Draw what a change has an effect on; charts wait, so that the table answers at once.
   let waiting = 0;
   function update(what) {
@@ -163,6 +181,7 @@ Object.assign(moesuite, (() => {
     head();
     body(found);
     compare();
+    noise();
     remember();
     if (what !== "sort") { clearTimeout(waiting); waiting = setTimeout(() => moesuite.charts(found), what === "first" ? 0 : 80); }
   }

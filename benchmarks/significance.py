@@ -1,0 +1,158 @@
+"""How often the board declares equal routers apart, and how often it finds a real difference, by simulation.
+
+python -m moesuite.benchmarks.significance [routers=5,20] [tasks=1,...,10] [seeds=1,...,10] [boards=2000]
+    [interaction=1] [spread=0] [seed=0]
+
+Quality is in units of a seed's noise: that of a router in a run of a task is the router's true mean, plus its
+interaction with the task (standard deviation `interaction`), plus noise, plus what all routers of a task and of a seed
+have in common. With `spread` the size of interaction and noise is another for each router and task: log-normal, with
+that deviation.
+
+Two tables for each number of routers:
+- level: share of boards on which any pair is apart, in an order over tasks of routers that are equal on average over
+  tasks, and ("within 1") in the tie groups of one task of routers that are equal on it;
+- power: one router is better on average by 1, 2, 3 or 5; share of its pairs that an order over tasks finds.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from moesuite.benchmarks.speed.command import Values, parse
+from moesuite.errors import UserError
+from moesuite.order import order
+from moesuite.significance import BySeed, tie_groups
+from moesuite.words import bad_input_exits
+
+OPTIONS = {
+    "routers": "5,20",
+    "tasks": "1,2,3,4,5,6,7,8,9,10",
+    "seeds": "1,2,3,4,5,6,7,8,9,10",
+    "boards": "2000",
+    "interaction": "1",
+    "spread": "0",
+    "seed": "0",
+}
+DIFFERENCES = (1.0, 2.0, 3.0, 5.0)
+LIMIT = 1000  # routers, tasks or seeds: more take hours
+Board = list[dict[str, BySeed]]
+
+
+def draw(
+    generator: np.random.Generator, means: Sequence[float], tasks: int, seeds: int, interaction: float, spread: float
+) -> Board:
+    """Return one board: for each task, quality by router and seed.
+
+    Args:
+        generator: of all randomness.
+        means: true mean of each router over tasks.
+        tasks, seeds: numbers of them.
+        interaction: standard deviation of a router's mean between tasks, in that of the noise.
+        spread: log-normal deviation of the size of both between routers and tasks.
+    """
+    size = np.exp(spread * generator.normal(size=(tasks, len(means), 1)))
+    own = interaction * generator.normal(size=(tasks, len(means), 1)) + generator.normal(
+        size=(tasks, len(means), seeds)
+    )
+    shared = 5 * generator.normal(size=(tasks, 1, 1)) + generator.normal(size=(tasks, 1, seeds))
+    quality = np.asarray(means)[None, :, None] + size * own + shared  # [tasks, routers, seeds]
+    return [{str(router): dict(enumerate(row)) for router, row in enumerate(one)} for one in quality.tolist()]
+
+
+def any_apart(board: Board) -> bool:
+    """Return whether the order over tasks declares any pair apart."""
+    return any(place.ranks not in (None, (1, len(board[0]))) for place in order(board).values())
+
+
+def any_group(board: Board) -> bool:
+    """Return whether the tie groups of the first task are more than one."""
+    return max(tie_groups(board[0], "max").values()) > 1
+
+
+def share_found(board: Board) -> float:
+    """Return of how many other routers the first one is shown to be better, as a share."""
+    ranks = order(board)["0"].ranks
+    others = len(board[0]) - 1
+    return 0.0 if ranks is None else (len(board[0]) - ranks[1]) / others
+
+
+def simulate(boards: Iterator[Board], count: Callable[[Board], float]) -> float:
+    """Return the mean of a count over boards."""
+    return float(np.mean([count(board) for board in boards]))
+
+
+def run(values: Values) -> None:
+    """Simulate, and print the tables."""
+    counts, console = int(values["boards"]), Console(width=None if sys.stdout.isatty() else 110)
+    interaction, spread = float(values["interaction"]), float(values["spread"])
+    tasks, seeds = _numbers(values["tasks"]), _numbers(values["seeds"])
+
+    def cell(means: Sequence[float], task: int, seed: int, size: float, count: Callable[[Board], float]) -> str:
+        key = [int(values["seed"]), len(means), task, seed, round(1000 * means[0])]
+        generator = np.random.default_rng(key)
+        boards = (draw(generator, means, task, seed, size, spread) for _ in range(counts))
+        return f"{100 * simulate(boards, count):.1f}"
+
+    for routers in _numbers(values["routers"]):
+        equal = [0.0] * routers
+        error = 100 * math.sqrt(0.05 * 0.95 / counts)
+        title = f"{routers} equal routers, {counts} boards: % with any pair apart (standard error {error:.1f})"
+        level = _table("tasks", seeds)
+        for task in track(tasks, f"{routers} routers", disable=not sys.stdout.isatty()):
+            level.add_row(str(task), *(cell(equal, task, seed, interaction, any_apart) for seed in seeds))
+        level.add_row("within 1", *(cell(equal, 1, seed, 0.0, any_group) for seed in seeds))
+        console.print(title, markup=False, highlight=False)
+        console.print(level)
+        power = _table("tasks", DIFFERENCES)
+        for task in tasks:
+            better = ([step] + [0.0] * (routers - 1) for step in DIFFERENCES)
+            power.add_row(str(task), *(cell(means, task, max(seeds), interaction, share_found) for means in better))
+        console.print(
+            f"{routers} routers, one better by 1 to 5: % of its pairs found, {max(seeds)} seeds", highlight=False
+        )
+        console.print(power)
+
+
+def _table(first: str, columns: Sequence[int | float]) -> Table:
+    table = Table()
+    for name in (first, *(f"{column:g}" for column in columns)):
+        table.add_column(name, justify="right")
+    return table
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(part) for part in text.split(",")]
+
+
+def checked(words: list[str]) -> Values:
+    """Read key=value words.
+
+    Raises:
+        UserError: for an unknown option, or a value out of its range.
+    """
+    values = parse(words, OPTIONS, example="routers=5")
+    ranges = {"routers": (2, LIMIT), "tasks": (1, LIMIT), "seeds": (1, LIMIT), "boards": (1, 10**9), "seed": (0, 10**9)}
+    for key, (least, most) in ranges.items():
+        for part in values[key].split(","):
+            if not part.isdigit() or not least <= int(part) <= most:
+                allowed = f"allowed are whole numbers from {least} to {most}"
+                raise UserError(f"{key}={values[key]}: {allowed}; type for example {key}={OPTIONS[key]}")
+    for key in ("boards", "interaction", "spread", "seed"):
+        if "," in values[key]:
+            raise UserError(f"{key}={values[key]}: allowed is one number; type for example {key}={OPTIONS[key]}")
+    return values
+
+
+if __name__ == "__main__":
+    if {"--help", "-h"} & set(sys.argv[1:]):
+        print(__doc__)
+    else:
+        with bad_input_exits():
+            run(checked(sys.argv[1:]))
