@@ -12,10 +12,13 @@ from typing import Any
 import pytest
 
 from moesuite import compose
+from moesuite.errors import UserError
 from moesuite.leaderboard.build import check
+from moesuite.leaderboard.plausible import check_plausible
 from moesuite.plugins import router_names
 from moesuite.record import Protocol, RunRecord, record_id
 from moesuite.train import fit
+from tests.boards import record_of
 from tests.test_embeddings import BYTES, TINY
 from tests.test_preferences import dialogue
 from tests.test_tasks import search_folder, understanding_folder
@@ -187,6 +190,32 @@ def test_a_falsified_record_is_refused(
     assert built.shown == 0 and len(built.problems) == 1
     (line,) = built.problems
     assert line.startswith(f"{where}: ") and "\n" not in line and says in line and "allowed: " in line
+
+
+SUNK = {"checkpoint": "last.ckpt", "content": "c", "steps": 50, "seconds": 5.0, "flops": 7e15}
+
+
+def upcycled(flops: list[float], **changes: Any) -> RunRecord:
+    """Return a record of a run that goes on at step 50, with a point of its curve at steps 10, 50 and 100."""
+    record = record_of("good", 0, sunk=SUNK, contents={"upcycle": "c"}, **changes)
+    pairs = zip(record.curve, flops, strict=True)
+    return record.model_copy(update={"curve": [point.model_copy(update={"flops": value}) for point, value in pairs]})
+
+
+def test_the_flops_of_an_upcycled_run_go_on_from_those_of_the_dense_one() -> None:
+    """The dense run took 7e15 for 50 steps; then each step takes `training_step_flops`."""
+    compute = record_of("good", 0).compute
+    assert compute is not None
+    whole = 7e15 + 50 * compute.training_step_flops
+    check_plausible(upcycled([1e15, 7e15, whole]))
+    with pytest.raises(UserError, match=r"curve.2.flops is .*; allowed: .* \(steps by compute.training_step_flops\)"):
+        check_plausible(upcycled([1e15, 7e15, whole + 25 * compute.training_step_flops]))
+
+
+def test_an_upcycled_model_that_is_only_evaluated_has_no_steps() -> None:
+    check_plausible(record_of("good", 0, sunk=SUNK, contents={"upcycle": "c"}, curve=[], steps=0, seconds=0.0))
+    with pytest.raises(UserError, match="sunk.steps is 50; allowed: 0 to 40"):
+        check_plausible(record_of("good", 0, sunk=SUNK, contents={"upcycle": "c"}, curve=[], steps=40))
 
 
 @pytest.mark.slow
