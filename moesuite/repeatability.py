@@ -102,7 +102,7 @@ def _in_training(subject: Subject) -> str:
             routing = twin_of(subject.layer(), training=True).router(x.clone())
         first = routing if first is None else first
         if not same(first, routing):
-            return "training with the same seed differs: it draws from what no seed reaches"
+            return "training with the same seed differs: it draws from what no seed reaches, or adds in no fixed order"
     return ""
 
 

@@ -77,11 +77,12 @@ class Scope:
     def over_pairs(
         self, experts: Int[Tensor, "G T K"], values: Float[Tensor, "G T K"], num_experts: int
     ) -> Float[Tensor, "U E"]:
-        """Sum the values of (token, expert) pairs by expert; `join` adds those of the other processes."""
-        if self.balance == "sequence":
-            sums = values.new_zeros(len(experts), num_experts)
-            return sums.scatter_add(1, experts.flatten(1), values.flatten(1))
-        return values.new_zeros(num_experts).index_add(0, experts.flatten(), values.flatten())[None]
+        """Sum the values of (token, expert) pairs by expert; `join` adds those of the other processes.
+
+        Token by token first: the sums of one scatter over all pairs do not repeat to the last bit on a GPU.
+        """
+        by_token = values.new_zeros(*experts.shape[:2], num_experts).scatter_add(2, experts, values)
+        return self.over_tokens(by_token)
 
     def join(self, *sums: Float[Tensor, "U ..."]) -> tuple[Tensor, ...]:
         """Add the sums of all processes to units that span them: one message for all that are given."""
