@@ -16,7 +16,7 @@ from moesuite.leaderboard.contestants import CONTROLS, Row, row_of
 from moesuite.leaderboard.entry import Entry, Facts, digest
 from moesuite.leaderboard.naming import setting_names
 from moesuite.leaderboard.noise import Noise, noise_of
-from moesuite.leaderboard.versions import in_words, newest
+from moesuite.leaderboard.versions import newest, on_page
 
 SECTIONS = ("Ranked in the main setting", "Controls", "Not ranked", "Other settings")
 
@@ -95,7 +95,7 @@ def _board(entries: Sequence[Entry], facts: Mapping[str, Facts], certificates: C
         causal=any(entry.causal for entry in entries),
         margin=margin,
         other="" if main else "other data or another metric than most runs of this task",
-        protocol=", ".join(in_words(key, version, 0) for key, version in newest(facts[key] for key in names).items()),
+        protocol=on_page(newest(facts[key] for key in names), first.family),
         settings=names,
         main=_main(rows, list(names), facts),
         rows=[],

@@ -14,6 +14,7 @@ from moesuite.artifacts import Certificate, Looked, StudyRecord, Verdict, Verifi
 from moesuite.errors import UserError
 from moesuite.leaderboard.plausible import check_plausible
 from moesuite.leaderboard.store import File, read
+from moesuite.leaderboard.versions import unknown
 from moesuite.partial import partial_options
 from moesuite.record import RunRecord, parse_record, record_id
 from moesuite.verification import contradiction
@@ -69,6 +70,8 @@ def _check_origin(record: RunRecord) -> None:
     made = record_id(record.config, record.contents, record.protocol, record.data_fingerprint)
     if made != record.id:
         raise UserError(f"its content hashes to {made}, not to its id: configuration, protocol or data were changed")
+    if newer := unknown(record):
+        raise UserError(f"of {newer}; update moesuite")
     if not FINGERPRINT.fullmatch(record.data_fingerprint):
         raise UserError(f"its data fingerprint is {record.data_fingerprint!r}; allowed: <algorithm>:<digest>")
     known, task = KNOWN_DATA.get(record.task), record.config["task"]

@@ -1,10 +1,67 @@
-"""Protocol versions on a board, in words: which are older than others that ran too."""
+"""Protocol versions on a board: which are known, and in words which are older than others."""
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterable, Mapping
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
 
 from moesuite.leaderboard.entry import PROTOCOL, Facts
+from moesuite.protocol import ENGINE
+from moesuite.record import RunRecord
+
+Kind = Literal["routers", "tasks"]
+
+
+@cache
+def known(kind: Kind, name: str) -> int | None:
+    """Return the version of a router or family of the package, read from its source; None for any other."""
+    spec = find_spec(f"moesuite.{kind}")
+    assert spec is not None and spec.submodule_search_locations is not None
+    path = Path(spec.submodule_search_locations[0]) / f"{name}.py"
+    if not name.isidentifier() or not path.is_file():
+        return None
+    classes = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.ClassDef)]
+    return max([1, *(_declared(node) for node in classes)])
+
+
+def _declared(node: ast.ClassDef) -> int:
+    """Return the version that the body of a class declares; 1, the inherited one, where it declares none."""
+    for item in node.body:
+        targets = item.targets if isinstance(item, ast.Assign) else [getattr(item, "target", None)]
+        names = [target.id for target in targets if isinstance(target, ast.Name)]
+        if names == ["protocol"] and isinstance(value := getattr(item, "value", None), ast.Constant):
+            return int(str(value.value))
+    return 1
+
+
+def unknown(record: RunRecord) -> str:
+    """Return which version of a record is newer than this package knows; empty for none.
+
+    A version that nobody has raised would make all honest results look old.
+    """
+    protocol, decoder = record.protocol, record.config.get("decoder")
+    versions = {
+        "engine": (protocol.engine, ENGINE),
+        "router": (protocol.router, known("routers", record.router)),
+        "decoder": (protocol.decoder or 1, known("routers", _name(decoder, "name"))),
+        "family": (protocol.family, known("tasks", _name(record.config["task"], "family"))),
+    }
+    newer = [(name, version, here) for name, (version, here) in versions.items() if here and version > here]
+    return "; ".join(f"{name} protocol {version}, here up to {here} is known" for name, version, here in newer)
+
+
+def _name(section: object, key: str) -> str:
+    return str(section.get(key, "")) if isinstance(section, dict) else ""
+
+
+def on_page(version: Mapping[str, int], family: str) -> str:
+    """Return the versions of a board's settings, in words; `family`: of the task."""
+    here = {f"{PROTOCOL}engine": ENGINE, f"{PROTOCOL}family": known("tasks", family) or 0}
+    return ", ".join(in_words(key, number, here.get(key, 0)) for key, number in version.items())
 
 
 def newest(facts: Iterable[Facts]) -> dict[str, int]:

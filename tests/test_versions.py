@@ -11,6 +11,8 @@ import pytest
 from moesuite.artifacts import Verified, verified_path
 from moesuite.leaderboard.board import Board
 from moesuite.leaderboard.build import build
+from moesuite.leaderboard.versions import known
+from moesuite.plugins import router_class, router_names, task_class, task_families
 from moesuite.protocol import Protocol
 from moesuite.record import RunRecord
 from moesuite.verification import judge
@@ -55,6 +57,37 @@ def test_a_file_of_ones_own_that_was_edited_is_another_contestant() -> None:
     assert len(board.rows) == 1
     edited = [record_of("good", seed, protocol=version(own={"router": str(seed) * 64})) for seed in (0, 1)]
     assert len(boards_of(edited)[0].rows) == 2
+
+
+def test_versions_are_read_from_the_sources() -> None:
+    for name in router_names():
+        assert known("routers", name) == router_class(name).protocol
+    for name in task_families():
+        assert known("tasks", name) == task_class(name).protocol
+    assert known("routers", "mine.py:Mine") is known("tasks", "nothing") is known("tasks", "../setup") is None
+
+
+def test_a_page_tells_that_the_package_knows_a_newer_protocol(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("moesuite.leaderboard.versions.ENGINE", 3)
+    assert board_of(version()).protocol == "engine protocol 1; newest is 3, family protocol 1"
+
+
+@pytest.mark.parametrize(
+    ("changes", "router", "says"),
+    [
+        ({"engine": 99}, "soft", "of engine protocol 99, here up to"),
+        ({"router": 99}, "soft", "of router protocol 99, here up to"),
+        ({"family": 99}, "soft", "of family protocol 99, here up to"),
+        ({"router": 99}, "mine.py:Mine", ""),
+    ],
+)
+def test_a_version_that_nobody_raised_makes_no_other_look_old(
+    changes: dict[str, int], router: str, says: str, tmp_path: Path
+) -> None:
+    put(tmp_path, [record_of(router, 0, protocol=version(**changes)), record_of("dense", 0)])
+    built = build([str(tmp_path)], tmp_path / "site")
+    assert built.shown == (1 if says else 2)
+    assert [says in line for line in built.problems] == [True] * bool(says)
 
 
 def verified(path: Path, record: RunRecord, *again: float) -> None:
