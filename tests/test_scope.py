@@ -5,23 +5,29 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import nullcontext
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+import timm
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.overrides import TorchFunctionMode
+from transformers import OlmoeConfig, OlmoeForCausalLM
 
+from moesuite import load_moe, moefy, reroute, save_moe, upcycle
+from moesuite.build import build_models, build_task
 from moesuite.composition import compose
 from moesuite.errors import UserError
 from moesuite.experts import Experts
 from moesuite.losses import balance_loss, importance_loss, z_loss
-from moesuite.moe import MoE, Side, unread_losses
+from moesuite.moe import MoE, Side, moe_layers, unread_losses
 from moesuite.plugins import build_router, router_names
 from moesuite.router import LayerSpec
 from moesuite.scope import Scope, alone
 from moesuite.subject import small_mlp
+from tests.conftest import Command
 
 GROUPS, TOKENS, DIM, EXPERTS, WORLD, STEPS = 4, 12, 8, 4, 2, 3
 LENGTHS = torch.tensor([12, 9, 5, 0])  # real tokens: 21 on the first process, 5 on the second, one group of padding
@@ -179,6 +185,29 @@ def test_evaluation_and_measurements_wait_for_nobody(processes: list[dict[str, A
     assert [process["together"].item() for process in processes] == [WORLD, WORLD]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("router", ["token_choice", "loss_free"])
+def test_a_run_on_two_processes_ends_with_the_weights_of_one(router: str, command: Command, tmp_path: Path) -> None:
+    """By Lightning, with measurements after training, which last as long as each process's clock says."""
+    words = ["trainer.accelerator=cpu", "trainer.max_steps=4", "trainer.enable_progress_bar=false", "logger=none"]
+    words += ["optim.schedule=constant", "optim.warmup=0", "task.mixup=0"]  # which mixes within a process's share
+    words += ["optim.eps=1", "optim.lr=1"]  # Adam would turn rounding of gradients near 0 into steps of full size
+    ends = []
+    for devices, more in ((1, ["measure=false"]), (2, ["trainer.strategy=ddp"])):
+        more += [f"trainer.devices={devices}", f"data.batch_size={32 // devices}", f"records=runs{devices}"]
+        done = command("moesuite.run", *words, *more, f"router={router}")
+        assert done.returncode == 0, done.stderr
+        (path,) = (tmp_path / f"runs{devices}").rglob("last.ckpt")
+        ends.append(torch.load(path, weights_only=False)["state_dict"])
+    assert ends[0].keys() == ends[1].keys()
+    for name, one in ends[0].items():
+        assert_equal(ends[1][name].float(), one.float(), 1e-6)
+    start = compose(*words, f"router={router}")
+    fresh = build_models(start, build_task(start.task), None).model.state_dict()
+    moved = [(ends[0][f"model.{name}"] - value).abs().max().item() for name, value in fresh.items()]
+    assert max(moved) > 1e-3  # so that there was something to agree on
+
+
 def test_scopes_by_hand() -> None:
     # two sequences of two tokens, E = 2, gates certain: the first chooses expert 0 always, the second expert 1
     logits = torch.tensor([[[99.0, 0.0], [99.0, 0.0]], [[0.0, 99.0], [0.0, 99.0]]])
@@ -191,6 +220,67 @@ def test_scopes_by_hand() -> None:
     gates = torch.ones(2, 2, 1)
     assert importance_loss(gates, experts, 2).item() == pytest.approx(0.0)
     assert importance_loss(gates, experts, 2, scope=Scope("sequence")).item() == pytest.approx(1.0)
+
+
+VIT = {"img_size": 16, "patch_size": 4, "embed_dim": 32, "depth": 2, "num_heads": 2, "num_classes": 5}
+OLMOE = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "vocab_size": 50}
+
+
+def vit() -> nn.Module:
+    return timm.create_model("vit_tiny_patch16_224", **VIT)
+
+
+def moefied(folder: Path) -> nn.Module:
+    return moefy(vit(), "token_choice", 4, "all", balance_scope="sequence")
+
+
+def upcycled(folder: Path) -> nn.Module:
+    return upcycle(vit(), "token_choice", 4, "all", balance_scope="sequence")[0]
+
+
+def saved(folder: Path) -> nn.Module:
+    save_moe(moefied(folder), folder / "model.pt")
+    return load_moe(folder / "model.pt", vit())
+
+
+def of_a_run(folder: Path) -> nn.Module:
+    config = compose("balance_scope=sequence", "router=token_choice")  # digits
+    return build_models(config, build_task(config.task), torch.zeros(1, 1, 8, 8)).model
+
+
+def rerouted(folder: Path) -> nn.Module:
+    model = OlmoeForCausalLM(OlmoeConfig(num_experts=4, num_experts_per_tok=1, **OLMOE))
+    return reroute(model, "token_choice", balance_scope="sequence")[0]
+
+
+@pytest.mark.parametrize(
+    ("build_model", "shape"),
+    [
+        (moefied, (3, 3, 16, 16)),
+        (upcycled, (3, 3, 16, 16)),
+        (saved, (3, 3, 16, 16)),
+        (of_a_run, (3, 1, 8, 8)),
+        (rerouted, (3, 9)),
+    ],
+)
+def test_every_way_to_a_model_hands_the_scope_on(build_model: Any, shape: tuple[int, ...], tmp_path: Path) -> None:
+    """The balance loss in training is the mean of what each sequence scores by itself, in every layer."""
+    torch.manual_seed(0)
+    model, expected = build_model(tmp_path).train(), list[Tensor]()
+
+    def alone_by_sequence(router: Any, args: Any) -> None:
+        logits = router.gate(args[0]).detach()
+        each = [balance_loss(one[None], one[None].argmax(dim=-1, keepdim=True)) for one in logits]
+        expected.append(0.01 * torch.stack(each).mean())
+
+    layers = [layer for _, layer in moe_layers(model)]
+    for layer in layers:
+        nn.init.normal_(layer.router.gate.weight)
+        layer.router.register_forward_pre_hook(alone_by_sequence)
+    model(torch.randn(shape) if len(shape) == 4 else torch.randint(50, shape))
+    found = unread_losses([layers[0].context])["balance"]
+    assert len(expected) == len(layers) > 0
+    torch.testing.assert_close(found, torch.stack(expected).sum())
 
 
 def test_a_sequence_counts_as_one_however_long() -> None:
