@@ -13,8 +13,8 @@ sequence: a unit is a group (a sequence, an image).
 Sums over processes, of counts as well, weigh every token alike, however many of them a process has. Their gradient is
 that of one process once data parallelism has averaged the gradients, as DDP and FSDP do. Processes talk in training
 only, so that in evaluation they may have different numbers of batches; each batch of gradient accumulation is a step.
-Not made equal: random draws (noise, jitter, dropout, mixup, sampled comparisons) are each process's own, and a task's
-loss is the mean of its means over processes, whose tokens may differ in number.
+Not made equal: random draws (noise, jitter, dropout, mixup, sampled comparisons), which each process makes for its own
+share; and a task's loss, which is the mean of its means over processes, whose tokens may differ in number.
 """
 
 from __future__ import annotations

@@ -22,6 +22,7 @@ from moesuite.grouped import layout
 from moesuite.mlps import DenseMLP
 from moesuite.moe import MoE, Side
 from moesuite.router import LayerSpec, Router
+from moesuite.scope import alone
 
 KINDS = {
     "Gaussian": "standard normal tokens",
@@ -136,14 +137,14 @@ def usable(device: str) -> str:
 
 @contextmanager
 def seeded(seed: int, device: str = "cpu") -> Iterator[None]:
-    """Seed torch's, Python's and numpy's generators; after it, they are as they were."""
+    """Seed torch's, Python's and numpy's generators; after it, they are as they were. No other process takes part."""
     python, numpy = random.getstate(), np.random.get_state()
     accelerator = torch.device(device).type
     forked: dict[str, Any] = {"devices": [], "enabled": True}
     if accelerator != "cpu":
         forked = {"devices": [torch.device(device)], "device_type": accelerator}
     try:
-        with torch.random.fork_rng(**forked):
+        with alone(), torch.random.fork_rng(**forked):
             torch.manual_seed(seed)
             random.seed(seed)
             np.random.seed(seed)

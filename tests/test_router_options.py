@@ -74,6 +74,29 @@ def test_no_option_is_without_effect(name: str) -> None:
             assert not same, f"router.{option}={value} changes nothing"
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "says"),
+    [
+        (
+            "expert_choice_causal",
+            {"threshold": "pop"},
+            "router.threshold='pop': input should be 'group' or 'population'",
+        ),
+        (
+            "soft",
+            {"dispatch": "learnt"},
+            "router.dispatch='learnt': input should be 'learned', 'uniform' or 'identity'",
+        ),
+        ("usmoe", {"normalise": "perhaps"}, "router.normalise='perhaps': input should be a valid boolean"),
+        ("switch", {"jitter": 2.0}, "router.jitter=2.0: input should be less than or equal to 1"),
+    ],
+)
+def test_a_bad_value_is_one_clear_line(name: str, options: dict[str, Any], says: str) -> None:
+    with pytest.raises(UserError) as error:
+        build_router(name, LayerSpec(4, 4, tokens=4), options)
+    assert str(error.value).startswith(says) and "\n" not in str(error.value)
+
+
 def test_cosine_by_hand() -> None:
     # E = 2, so 2 dimensions. Token (3, 4) has cosines 0.6 and 0.8 with the axes; over τ = 0.5: logits 1.2 and 1.6;
     # softmax of expert 1: 1 / (1 + e^-0.4) = 0.598688; scale of the token plays no role
