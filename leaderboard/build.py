@@ -16,7 +16,7 @@ from moesuite.artifacts import Certificates
 from moesuite.leaderboard.board import Board, boards
 from moesuite.leaderboard.entry import Entry, Facts, digest
 from moesuite.leaderboard.overview import representatives
-from moesuite.leaderboard.pages import run_name, shared_pages, study_pages, task_pages
+from moesuite.leaderboard.pages import run_name, shared_pages, task_pages
 from moesuite.leaderboard.reading import (
     MANY,
     WORKERS,
@@ -30,6 +30,7 @@ from moesuite.leaderboard.reading import (
 from moesuite.leaderboard.selection import Known, Selection, merged, selected
 from moesuite.leaderboard.site import INDEX, KEPT, Site, generator
 from moesuite.leaderboard.store import File, listing
+from moesuite.leaderboard.study_page import study_pages
 
 BOARDS = f"{KEPT}/boards/{{task}}.json"
 ADAPTER = TypeAdapter(list[Board])

@@ -8,7 +8,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from moesuite.artifacts import Certificate, Certificates, Looked, StudyRecord, Verdict
+from moesuite.artifacts import Certificate, Certificates, Looked, Verdict
 from moesuite.leaderboard import exports
 from moesuite.leaderboard.board import Board, slug
 from moesuite.leaderboard.claims import compared
@@ -20,6 +20,7 @@ from moesuite.leaderboard.site import Site
 from moesuite.metrics import FAMILIES
 from moesuite.protocol import protocol_words
 from moesuite.record import RunRecord
+from moesuite.studyrecords import StudyRecord
 
 STATIC = Path(__file__).parent / "static"
 
@@ -134,18 +135,6 @@ def shared_pages(
     for name, text in files.items():
         site.write(name, text)
     return sorted({*files, *(f"routers/{slug(router)}.html" for router in routers)})
-
-
-def study_pages(site: Site, studies: Mapping[str, StudyRecord], runs: set[str]) -> list[str]:
-    """Write the pages of studies, with links to those of their `runs` that are shown; return the names of the files."""
-    names = list[str]()
-    for name, study in sorted(studies.items()):
-        known = {trial.run for trial in study.trials} | set(study.winner)
-        values = {"study": study, "task": slug(study.task), "router": slug(study.router), "runs": runs}
-        payload = {**study.model_dump(), "runs": sorted(known & runs)}
-        names.append(f"studies/{slug(name)}.html")
-        site.write(names[-1], render("study.html", root="../", title=name, payload=data(payload), **values))
-    return names
 
 
 def router_page(router: str, made: Sequence[Board], view: Overview, certificates: Sequence[Certificate]) -> str:

@@ -137,58 +137,6 @@ def routing_path(record: Path) -> Path:
     return record.with_suffix("") / ROUTING
 
 
-class TrialRecord(Part):
-    """One trial of a study.
-
-    Attributes:
-        state: complete, pruned, fail, running or waiting.
-        values: of the objectives; None: there are none.
-        violated: constraints that it does not keep.
-        run: id of its record; command: what does it again.
-        retry_of: the trial of a worker that died.
-    """
-
-    number: int
-    state: str
-    params: dict[str, Any]
-    values: list[float] | None
-    violated: list[str] = []
-    steps: list[tuple[int, float]] = []
-    run: str = ""
-    command: str = ""
-    reason: str = ""
-    seconds: float | None = None
-    retry_of: int | None = None
-
-
-class StudyRecord(Part):
-    """What a study searched and found: `<records>/studies/<name>.json`, written anew after each trial.
-
-    Attributes:
-        command: what goes on with it; budget: trials.
-        space: parameters as they are written; objectives, directions: of the values.
-        constraints: largest allowed value by name.
-        best: numbers of the best trial, or of the front.
-        importances: of the parameters for each objective, shares of 1.
-        winner: ids of the runs of the best trial's options on fresh seeds.
-    """
-
-    schema_version: int = 1
-    name: str
-    task: str
-    router: str
-    command: str
-    budget: int
-    space: dict[str, str]
-    objectives: list[str]
-    directions: list[str]
-    constraints: dict[str, float]
-    trials: list[TrialRecord]
-    best: list[int]
-    importances: dict[str, dict[str, float]] = {}
-    winner: list[str] = []
-
-
 class Rerun(Part):
     """One metric of a record against that of its rerun.
 

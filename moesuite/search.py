@@ -11,7 +11,6 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 
-from moesuite.artifacts import StudyRecord
 from moesuite.asked import NO_WINNER, Asked, command_of, of_each_router, parse
 from moesuite.build import declare_task
 from moesuite.commands import reproduce, words_of
@@ -23,6 +22,7 @@ from moesuite.space import read_space
 from moesuite.studies import shown, study_record, write_study
 from moesuite.study import (
     BEYOND,
+    FRESH,
     WINNER,
     WINNER_OF,
     Patience,
@@ -33,8 +33,9 @@ from moesuite.study import (
     open_storage,
     open_study,
 )
+from moesuite.studyrecords import FreshRun, StudyRecord
 from moesuite.train import fit
-from moesuite.trials import LIMITS, Search, directions, parse_objectives, run_trial
+from moesuite.trials import LIMITS, Search, directions, objective, parse_objectives, run_trial
 from moesuite.workers import alive, claims_winner, recover
 
 WINNER_SEED = 1000  # first of the fresh seeds
@@ -159,14 +160,15 @@ def has_winner(study: optuna.Study, seeds: int) -> bool:
     return bool(study.user_attrs.get(WINNER_OF) == [[trial.number for trial in best(study)], seeds])
 
 
-def keep_winner(study: optuna.Study, winners: Sequence[FrozenTrial], seeds: int, runs: list[str]) -> None:
-    """Keep the ids of the runs of what was best when they began."""
-    study.set_user_attr(WINNER, runs)
+def keep_winner(study: optuna.Study, winners: Sequence[FrozenTrial], seeds: int, runs: Sequence[FreshRun]) -> None:
+    """Keep the runs of what was best when they began."""
+    study.set_user_attr(WINNER, [run.run for run in runs])
+    study.set_user_attr(FRESH, [run.model_dump() for run in runs])
     study.set_user_attr(WINNER_OF, [[trial.number for trial in winners], seeds])
 
 
-def rerun(found: Search, winners: Sequence[FrozenTrial], seeds: int, console: Console) -> list[str]:
-    """Run the best options on fresh seeds, for what is best of many is too good by luck; return the runs' ids."""
+def rerun(found: Search, winners: Sequence[FrozenTrial], seeds: int, console: Console) -> list[FreshRun]:
+    """Run the best options on fresh seeds, for what is best of many is too good by luck."""
     runs = []
     for winner in winners:
         for seed in range(WINNER_SEED, WINNER_SEED + seeds):
@@ -177,8 +179,9 @@ def rerun(found: Search, winners: Sequence[FrozenTrial], seeds: int, console: Co
             except (RunFailed, UserError) as error:
                 console.print(f"seed {seed} of the winner failed: {error}")
                 continue
-            console.print(f"winner, seed {seed}: {record.primary} {record.quality[record.primary].value:.4g}")
-            runs.append(path.stem)
+            test = record.quality[record.primary].value
+            console.print(f"winner, seed {seed}: {record.primary} {test:.4g}")
+            runs.append(FreshRun(run=path.stem, seed=seed, search=objective(record, "quality"), test=test))
     return runs
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 
 import optuna
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
@@ -12,13 +13,11 @@ from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 from rich.table import Table
 
-from moesuite.artifacts import StudyRecord, TrialRecord
 from moesuite.config import RunConfig
 from moesuite.record import write_text
-from moesuite.study import BEYOND, WINNER, Plan, best
+from moesuite.study import BEYOND, FRESH, WINNER, Plan, best, feasible
+from moesuite.studyrecords import SETTINGS, FreshRun, StudyRecord, TrialRecord
 from moesuite.trials import Search
-
-ENOUGH = 4  # finished trials for importances
 
 
 def study_record(
@@ -39,9 +38,27 @@ def study_record(
         constraints=found.limits,
         trials=[_trial(trial) for trial in trials],
         best=[trial.number for trial in best(study)],
+        ties=ties(study),
+        settings=len(distinct(study)),
         importances=importances(study, plan.objectives) if over and len(trials) >= budget else {},
         winner=study.user_attrs.get(WINNER, []),
+        fresh=[FreshRun.model_validate(run) for run in study.user_attrs.get(FRESH, [])],
     )
+
+
+def ties(study: optuna.Study) -> list[list[int]]:
+    """Return the trials within the constraints that reached the very same as a best one, by groups of at least two."""
+    groups: dict[tuple[float, ...], list[int]] = {tuple(trial.values): [] for trial in best(study)}
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+        if feasible(trial) and (reached := tuple(trial.values)) in groups:
+            groups[reached].append(trial.number)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def distinct(study: optuna.Study) -> set[str]:
+    """Return the different options of the trials that finished."""
+    done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    return {repr(sorted(trial.params.items())) for trial in done}
 
 
 def _trial(trial: FrozenTrial) -> TrialRecord:
@@ -62,8 +79,12 @@ def _trial(trial: FrozenTrial) -> TrialRecord:
 
 
 def importances(study: optuna.Study, objectives: tuple[str, ...]) -> dict[str, dict[str, float]]:
-    """Return how much of each objective's variance the parameters explain (fANOVA); empty for too few trials."""
-    if len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))) < ENOUGH:
+    """Return how much of each objective's variance the parameters explain (fANOVA).
+
+    Empty for fewer than `SETTINGS` different options of finished trials, and for one parameter.
+    """
+    done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    if len(distinct(study)) < SETTINGS or len({name for trial in done for name in trial.params}) < 2:
         return {}
     found = {}
     for index, name in enumerate(objectives):
@@ -107,7 +128,23 @@ def show(record: StudyRecord) -> None:
         values = [f"{value:.4g}" for value in trial.values or []]
         table.add_row(str(number), *values, *(shown(trial.params.get(name, "–")) for name in record.space))
     console.print(table)
+    for line in remarks(record):
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
     if not record.best:
         console.print("no trial finished within the constraints")
     states = {state: sum(trial.state == state for trial in record.trials) for state in ("pruned", "fail")}
     console.print(", ".join(f"{count} {state}" for state, count in states.items() if count) or "all trials finished")
+
+
+def remarks(record: StudyRecord) -> list[str]:
+    """Return what a reader of the best trials has to know: ties, and what fresh seeds say."""
+    lines = [f"tied, with the very same values: trials {', '.join(map(str, group))}" for group in record.ties]
+    chosen = {trial.number: trial for trial in record.trials}
+    if record.fresh and len(record.best) == 1 and (values := chosen[record.best[0]].values):
+        search, test = (fmean(getattr(run, split) for run in record.fresh) for split in ("search", "test"))
+        seeds = f"{len(record.fresh)} fresh seed{'s' * (len(record.fresh) > 1)}"
+        lines.append(
+            f"trial {record.best[0]}: {values[0]:.4g} in the search, the best of {len(record.trials)}; on {seeds} "
+            f"{search:.4g}, and {test:.4g} on the test split"
+        )
+    return lines

@@ -29,6 +29,7 @@ TRIES, WAIT = 4, 1.0  # to reach a storage; seconds before the second try, doubl
 GOOD = 0.25  # share of trials that a front is searched near: Optuna's own, a tenth of 30, are too few to span one
 BEYOND = "beyond"  # of a trial that nobody asked for
 WINNER, WINNER_OF = "winner", "winner_of"  # ids of the winner's runs; of which trials, and how many seeds
+FRESH = "winner_fresh"  # what these runs reached
 Result = TypeVar("Result")
 
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from moesuite.artifacts import StudyRecord, TrialRecord
 from moesuite.benchmarks.speed.board import copies, write
 from moesuite.leaderboard.build import build
 from moesuite.record import write_text
 from moesuite.significance import pareto
+from moesuite.studyrecords import FreshRun, StudyRecord, TrialRecord
 from tests.boards import compute_of, example, put, record_of
 from tests.conftest import ROOT, Command
 
@@ -22,6 +22,7 @@ AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
 GOOD = next(record.id for record in example() if record.router == "good" and record.seed == 0)
 PAGES = ["index.html", "tasks/mine.html", "tasks/text.html", "routers/good.html", "routers/broken.html"]
 PAGES += ["method.html", "apart.html", f"runs/{GOOD}.html", "studies/front.html", "studies/single.html"]
+PAGES += ["studies/turned.html"]
 
 
 def study(name: str, objectives: list[str]) -> StudyRecord:
@@ -40,6 +41,9 @@ def study(name: str, objectives: list[str]) -> StudyRecord:
     space = {"optim.lr": "log", "num_experts": "choice", "router.k": "choice", "slots_per_token": "log"}
     importances = {objective: {"optim.lr": 0.75, "num_experts": 0.25} for objective in objectives}
     ways = ["maximize", "minimize"][: len(objectives)]
+    if name == "turned":  # the same with its objectives in another order
+        objectives, ways = objectives[::-1], ways[::-1]
+        trials = [trial.model_copy(update={"values": trial.values and trial.values[::-1]}) for trial in trials]
     return StudyRecord(
         name=name,
         task="mine",
@@ -52,7 +56,9 @@ def study(name: str, objectives: list[str]) -> StudyRecord:
         constraints={},
         trials=trials,
         best=[4],
-        importances=importances,
+        ties=[[3, 4]] if name == "single" else [],
+        importances=importances if name != "turned" else {},
+        fresh=[FreshRun(run=f"{seed:012x}", seed=seed, search=0.75, test=seed / 2000) for seed in (1000, 1001)],
     )
 
 
@@ -62,7 +68,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("board")
     put(folder / "runs", example())
     (folder / "runs" / "mine" / "good" / "empty.json").touch()
-    for one in (study("front", ["quality", "flops"]), study("single", ["quality"])):
+    for one in (*(study(name, ["quality", "flops"]) for name in ("front", "turned")), study("single", ["quality"])):
         write_text(folder / "runs" / "studies" / f"{one.name}.json", one.model_dump_json())
     build([str(folder / "runs")], folder / "site")
     return folder / "site"
@@ -176,6 +182,37 @@ def test_a_study_shows_front_history_importances_and_every_trial(page: Any, site
     visit(page, site, "studies/single.html")
     page.wait_for_selector("h2:has-text('Trials')")
     assert "Front" not in page.eval_on_selector_all("h2", "heads => heads.map(head => head.textContent)")
+
+
+def test_a_study_is_read_by_the_names_of_its_objectives(page: Any, site: Path) -> None:
+    """Qualities 0.6 to 0.9 at 2 to 5 GFLOP: told alike, whichever objective stands first."""
+    labels = []
+    for name in ("front", "turned"):
+        visit(page, site, f"studies/{name}.html")
+        page.wait_for_selector("h2:has-text('Trials')")
+        charts = page.eval_on_selector_all("svg[aria-label]", "all => all.map(one => one.getAttribute('aria-label'))")
+        points = page.eval_on_selector_all("svg a", "all => all.map(one => one.getAttribute('href')).sort()")
+        heads = page.eval_on_selector_all("table:has([id^=trial-]) thead th", "all => all.map(one => one.textContent)")
+        cells = page.eval_on_selector_all("#trial-4 td", "all => all.map(one => one.textContent)")
+        labels.append((charts, points, dict(zip(heads[1:], cells, strict=True))))
+    assert labels[0] == labels[1]
+    assert any("best quality so far by trial, from 0.6 to 0.9" in chart for chart in labels[0][0])
+    assert labels[0][2]["quality"] == "0.9" and labels[0][2]["flops"] == "5"
+
+
+def test_a_study_tells_ties_fresh_seeds_and_why_there_are_no_importances(page: Any, site: Path) -> None:
+    visit(page, site, "studies/single.html")
+    assert (
+        page.text_content(".ties") == "Tied, with the very same values: trials 3, 4. The first of them stands for all."
+    )
+    rows = page.eval_on_selector_all(
+        "#fresh tbody tr", "rows => rows.map(row => [...row.cells].map(c => c.textContent))"
+    )
+    assert rows[0] == ["trial 4, of the search", "0.9", "–"] and rows[-1] == ["mean of fresh seeds", "0.75", "0.5002"]
+    assert [row[1:] for row in rows[1:3]] == [["0.75", "0.5"], ["0.75", "0.5005"]]  # 1000 and 1001 of 2000
+    visit(page, site, "studies/turned.html")
+    reason = page.text_content("p.quiet:has-text('No importances')")
+    assert "0 different settings finished, and 10 are the least that importances are told of" in reason
 
 
 def test_sorting_by_one_column_and_by_several(page: Any, site: Path) -> None:

@@ -20,7 +20,6 @@ from optuna.trial import TrialState
 
 from moesuite import compose, fit
 from moesuite import study as studies
-from moesuite.artifacts import StudyRecord
 from moesuite.asked import of_each_router, parse
 from moesuite.benchmarks.speed.tuning import hypervolume
 from moesuite.commands import word
@@ -30,7 +29,9 @@ from moesuite.leaderboard.build import build
 from moesuite.record import dropped_under_capacity, read_record
 from moesuite.search import search
 from moesuite.space import read_space, tune_files
+from moesuite.studies import importances, ties
 from moesuite.study import open_storage
+from moesuite.studyrecords import SETTINGS, StudyRecord
 from moesuite.tune import main
 from moesuite.workers import ALIVE, WORKER, alive, claims_winner, recover
 from tests.conftest import Command
@@ -159,12 +160,59 @@ def test_the_winner_is_run_on_fresh_seeds_and_trials_stay_off_the_board(tmp_path
     best = found.trials[found.best[0]]
     assert [run.seed for run in runs] == [1000, 1001] and all(run.config["trial"] is None for run in runs)
     assert all(run.config["num_experts"] == best.params["num_experts"] for run in runs)
+    values = [(run.curve[-1].quality if run.curve else None, run.quality["top1"].value) for run in runs]
+    assert [(run.run, run.seed) for run in found.fresh] == [*zip(found.winner, (1000, 1001), strict=True)]
+    assert all(
+        one.test == test and one.search in (seen, test) for one, (seen, test) in zip(found.fresh, values, strict=True)
+    )
     build([str(tmp_path / "runs")], tmp_path / "site")
     (row,) = json.loads((tmp_path / "site" / "data" / "digits.json").read_text())["rows"]
     assert [run for _, run in row["runs"]] == found.winner and "tuned by digits_soft_slots" in row["labels"]
     page = (tmp_path / "site" / "studies" / "digits_soft_slots.html").read_text()
     assert all(trial.run in page for trial in found.trials) and found.command in page.replace("&#39;", "'")
     assert all((tmp_path / "site" / "runs" / f"{trial.run}.html").exists() for trial in found.trials)
+
+
+def _study(values: list[tuple[float, ...]], params: list[dict[str, float]], directions: list[str]) -> optuna.Study:
+    study = optuna.create_study(directions=directions)
+    for reached, options in zip(values, params, strict=True):
+        spread = {name: optuna.distributions.FloatDistribution(0, 100) for name in options}
+        study.add_trial(optuna.trial.create_trial(params=options, distributions=spread, values=reached))
+    return study
+
+
+def test_ties_are_the_very_same_values_as_a_best_trial() -> None:
+    """0.9 thrice is tied; 0.8 twice is not best; on a front, equal in both objectives."""
+    values = [(0.9,), (0.8,), (0.9,), (0.8,), (0.9,)]
+    assert ties(_study(values, [{"a": 1.0}] * 5, ["maximize"])) == [[0, 2, 4]]
+    assert ties(_study(values[:2], [{"a": 1.0}] * 2, ["maximize"])) == []
+    pairs = [(0.9, 3.0), (0.8, 1.0), (0.9, 3.0), (0.8, 2.0)]
+    assert ties(_study(pairs, [{"a": 1.0}] * 4, ["maximize", "minimize"])) == [[0, 2]]
+
+
+def test_importances_need_ten_different_settings_and_two_parameters() -> None:
+    def shares(settings: int, trials: int, *names: str) -> dict[str, dict[str, float]]:
+        params = [
+            {name: float((number % settings) * (i + 1)) for i, name in enumerate(names)} for number in range(trials)
+        ]
+        study = _study([(float(number % settings),) for number in range(trials)], params, ["maximize"])
+        return importances(study, ("quality",))
+
+    assert SETTINGS == 10
+    assert shares(9, 30, "a", "b") == {} and shares(10, 10, "a") == {}  # thirty trials of nine settings
+    assert shares(10, 10, "a", "b")["quality"].keys() == {"a", "b"}
+
+
+def test_a_front_is_asked_for_no_winner_in_silence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["router=soft", "tune=slots", "objective=quality,flops"]
+    with pytest.raises(UserError, match=r"winner=1 with objective=quality,flops: .*type objective=quality max_gflop="):
+        parse([*words, "winner=1"])
+    assert parse([*words, "winner=0"]).values["winner"] == "0"
+    monkeypatch.setattr("moesuite.search.is_open", lambda *_: False)
+    search(parse([*words, f"records={tmp_path}"]))  # by default three seeds of a winner
+    assert "no winner: a front has no single best trial" in capsys.readouterr().err
 
 
 def test_a_front_of_quality_and_flops_within_a_limit(tmp_path: Path) -> None:

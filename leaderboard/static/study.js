@@ -3,10 +3,10 @@
 addEventListener("DOMContentLoaded", () => {
   const { el, figure, scatter, lines, json, copy, colour } = moesuite;
   const study = json("payload"), place = document.getElementById("study"), names = Object.keys(study.space);
-  const max = study.directions[0] === "maximize", runs = new Set(study.runs), done = study.trials.filter((trial) => trial.values);
+  const max = study.directions.quality === "maximize", costs = study.objectives.filter((name) => name !== "quality"), runs = new Set(study.runs), done = study.trials.filter((trial) => trial.values);
   const region = (label, ...children) => el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": label }, children);
   const section = (title, ...children) => place.append(el("h2", {}, title), ...children);
-  const qualities = done.map((trial) => trial.values[0]), low = Math.min(...qualities), high = Math.max(...qualities);
+  const qualities = done.map((trial) => trial.values.quality), low = Math.min(...qualities), high = Math.max(...qualities);
   const good = (quality) => high === low ? 1 : max ? (quality - low) / (high - low) : (high - quality) / (high - low);
   const shade = (quality) => `hsl(${210 - 170 * good(quality)} 70% ${40 + 8 * good(quality)}%)`;  // blue to amber
   const said = (trial) => `trial ${trial.number}: ${names.filter((name) => name in trial.params).map((name) => `${name} ${show(trial.params[name])}`).join(", ")}`;
@@ -18,14 +18,14 @@ addEventListener("DOMContentLoaded", () => {
     return [draw((point, text) => { tip.textContent = point ? text : "Points are links to runs."; }), tip];
   }
   if (done.length) {
-    if (study.objectives.length > 1) {
-      const points = done.filter((trial) => !trial.violated.length).map((trial) => ({ x: trial.values[1], y: trial.values[0], kind: 0, key: String(trial.number), name: said(trial), href: href(trial) }));
-      const cost = study.objectives[1] === "flops" ? "GFLOP executed" : "latency of a batch, ms";
+    for (const objective of costs) {
+      const points = done.filter((trial) => !trial.violated.length).map((trial) => ({ x: trial.values[objective], y: trial.values.quality, kind: 0, key: String(trial.number), name: said(trial), href: href(trial) }));
+      const cost = objective === "flops" ? "GFLOP executed" : "latency of a batch, ms";
       if (points.length) section("Front", ...tipped((over) => region("Front", scatter(points, { max, xLabel: cost, yLabel: "quality", over, label: `quality against ${cost}; the points of the front are links` }))));
     }
     let best = null;
-    const history = done.map((trial) => { best = best === null ? trial.values[0] : max ? Math.max(best, trial.values[0]) : Math.min(best, trial.values[0]); return [trial.number, best]; });
-    if (done.length > 1) section("History", region("History", lines([{ name: "quality of each trial", kind: 0, points: done.map((trial) => [trial.number, trial.values[0]]) }, { name: "best so far", kind: 1, points: history }], { xLabel: "trial", yLabel: "quality", label: `best quality so far by trial, from ${figure(history[0][1])} to ${figure(best)}` })), moesuite.legend([{ name: "each trial", kind: 0 }, { name: "best so far", kind: 1 }]));
+    const history = done.map((trial) => { best = best === null ? trial.values.quality : max ? Math.max(best, trial.values.quality) : Math.min(best, trial.values.quality); return [trial.number, best]; });
+    if (done.length > 1) section("History", region("History", lines([{ name: "quality of each trial", kind: 0, points: done.map((trial) => [trial.number, trial.values.quality]) }, { name: "best so far", kind: 1, points: history }], { xLabel: "trial", yLabel: "quality", label: `best quality so far by trial, from ${figure(history[0][1])} to ${figure(best)}` })), moesuite.legend([{ name: "each trial", kind: 0 }, { name: "best so far", kind: 1 }]));
     if (done.length > 1 && names.length > 1) section("Parallel coordinates", el("p", { class: "quiet" }, "A line for each trial, from blue for the worst quality to amber for the best."), region("Parallel coordinates", parallel()));
     const numeric = names.filter((name) => done.every((trial) => typeof trial.params[name] === "number")), first = ["slots_per_token", "num_experts"];
     const pair = [...first.filter((name) => numeric.includes(name)), ...numeric.filter((name) => !first.includes(name))].slice(0, 2);
@@ -37,7 +37,7 @@ addEventListener("DOMContentLoaded", () => {
   section("Trials", region("Trials", el("table", {}, el("caption", {}, `${study.trials.length} trials`), el("thead", {}, el("tr", {}, ["trial", "state", ...study.objectives, ...names, "run", "command"].map((head) => el("th", { scope: "col" }, head)))), el("tbody", {}, study.trials.map((trial) => el("tr", { id: `trial-${trial.number}` },
     el("th", { scope: "row" }, String(trial.number)),
     el("td", {}, trial.state + (trial.violated.length ? `, over ${trial.violated.join(", ")}` : "") + (trial.retry_of === null ? "" : `, again for ${trial.retry_of}`), trial.reason ? el("small", {}, " " + trial.reason) : null),
-    study.objectives.map((_, i) => el("td", { class: "n" }, figure(trial.values && trial.values[i]))),
+    study.objectives.map((name) => el("td", { class: "n" }, figure(trial.values && trial.values[name]))),
     names.map((name) => el("td", { class: "n" }, name in trial.params ? show(trial.params[name]) : "–")),
     el("td", {}, runs.has(trial.run) ? el("a", { href: `../runs/${trial.run}.html` }, trial.run) : trial.run || "–"),
     el("td", {}, trial.command ? el("button", { type: "button", "aria-label": `Copy the command of trial ${trial.number}`, click: () => copy(trial.command, `the command of trial ${trial.number}`) }, "Copy") : "–")))))));
@@ -50,19 +50,19 @@ addEventListener("DOMContentLoaded", () => {
     return { at: (value) => a === b ? 0.5 : (f(value) - f(a)) / (f(b) - f(a)), ends: [figure(a), figure(b)] };
   }
   function parallel() {
-    const W = 860, H = 300, axes = [...names.map((name) => [name, axisOf(name), (trial) => trial.params[name]]), ["quality", { at: (value) => high === low ? 0.5 : (value - low) / (high - low), ends: [figure(low), figure(high)] }, (trial) => trial.values[0]]];
+    const W = 860, H = 300, axes = [...names.map((name) => [name, axisOf(name), (trial) => trial.params[name]]), ["quality", { at: (value) => high === low ? 0.5 : (value - low) / (high - low), ends: [figure(low), figure(high)] }, (trial) => trial.values.quality]];
     const x = (i) => 60 + i * (W - 120) / (axes.length - 1), y = (share) => H - 40 - share * (H - 80);
     const svg = el("svg", { viewBox: `0 0 ${W} ${H}`, width: W, height: H, role: "img", "aria-label": `parallel coordinates of ${done.length} trials over ${names.join(", ")}` });
-    for (const trial of [...done].sort((p, q) => good(p.values[0]) - good(q.values[0]))) {
+    for (const trial of [...done].sort((p, q) => good(p.values.quality) - good(q.values.quality))) {
       const points = axes.map(([, axis, value], i) => value(trial) === undefined ? null : `${x(i)},${y(axis.at(value(trial)))}`).filter(Boolean);
-      svg.append(el("polyline", { points: points.join(" "), fill: "none", stroke: shade(trial.values[0]), "stroke-width": 1.5 }, el("title", {}, said(trial))));
+      svg.append(el("polyline", { points: points.join(" "), fill: "none", stroke: shade(trial.values.quality), "stroke-width": 1.5 }, el("title", {}, said(trial))));
     }
     axes.forEach(([name, axis], i) => svg.append(el("line", { class: "axis", x1: x(i), x2: x(i), y1: 40, y2: H - 40 }), el("text", { x: x(i), y: 18, "text-anchor": "middle" }, name), el("text", { x: x(i), y: 34, "text-anchor": "middle" }, axis.ends[1]), el("text", { x: x(i), y: H - 22, "text-anchor": "middle" }, axis.ends[0])));
     return svg;
   }
   function contour(first, second) {
     const W = 520, H = 360, N = 26, [ax, ay] = [axisOf(first), axisOf(second)];
-    const points = done.map((trial) => [ax.at(trial.params[first]), ay.at(trial.params[second]), trial.values[0], trial]);
+    const points = done.map((trial) => [ax.at(trial.params[first]), ay.at(trial.params[second]), trial.values.quality, trial]);
     const between = (u, v) => { let sum = 0, weight = 0; for (const [px, py, quality] of points) { const w = 1 / ((px - u) ** 2 + (py - v) ** 2 + 1e-3) ** 1.5; sum += w * quality; weight += w; } return sum / weight; };
     const svg = el("svg", { viewBox: `0 0 ${W} ${H}`, width: W, height: H, role: "img", "aria-label": `quality over ${first} and ${second}, from ${figure(low)} to ${figure(high)}` });
     const x = (share) => 60 + share * (W - 80), y = (share) => H - 50 - share * (H - 70), wide = (W - 80) / N, tall = (H - 70) / N;
