@@ -21,6 +21,7 @@ from moesuite.build import build_models, build_task
 from moesuite.composition import compose
 from moesuite.errors import UserError
 from moesuite.experts import Experts
+from moesuite.identity import identity
 from moesuite.losses import balance_loss, importance_loss, z_loss
 from moesuite.moe import MoE, Side, moe_layers, unread_losses
 from moesuite.plugins import build_router, router_names
@@ -290,6 +291,13 @@ def test_a_sequence_counts_as_one_however_long() -> None:
     assert z_loss(logits, mask).item() == pytest.approx((9 + 9 + 1) / 3)
     assert z_loss(logits, mask, Scope("sequence")).item() == pytest.approx((9 + 1) / 2)
     assert z_loss(logits, mask & False, Scope("sequence")).item() == 0
+
+
+def test_another_scope_is_another_run() -> None:
+    task = build_task(compose().task)
+    words = ([], ["balance_scope=global"], ["balance_scope=local"], ["balance_scope=sequence"])
+    default, *ids = (identity(compose(*word).resolved(), task).id for word in words)
+    assert ids[0] == default and len(set(ids)) == 3
 
 
 def test_an_unknown_scope_is_one_clear_line(processes: list[dict[str, Any]]) -> None:

@@ -9,9 +9,9 @@ combine weight receives. So the backward pass that happens anyway brings the pre
 of -log σ(z_preferred - z_other), and no other.
 Nearest that we found: Yoon et al., "When Are Experts Misrouted?" (2026), https://arxiv.org/abs/2605.07260, compare for
 one token the route taken with sampled ones of equal cost, by the probability of the true next token, in trained models
-whose last router alone they then update; Pham et al., "CompeteSMoE" (2024), https://arxiv.org/abs/2402.02526, let all
-experts answer now and then, and a router learn which answer is strongest. Ours compares two experts on some tokens of
-every training step, by the loss to first order, with no further forward pass.
+whose last router alone they then update; Pham et al., "CompeteSMoE" (2024), https://arxiv.org/abs/2402.02526, let
+experts compete by the strength of their answers, and a router learn who wins. Ours compares two experts on some tokens
+of every training step, by the loss to first order, with no further forward pass.
 What it costs: twice the sampled share of the slots goes to forced pairs; nothing in FLOPs. The loss is known in the
 backward pass only: the value that is logged is the last step's, on the first process where there are several.
 """
