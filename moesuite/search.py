@@ -59,6 +59,11 @@ def search(asked: Asked) -> StudyRecord:
     ends = seeds > 0 and len(plan.objectives) == 1  # with the winner, once nobody has a trial
     if seeds > 0 and not ends:
         console.print(f"no winner: {NO_WINNER}", soft_wrap=True, highlight=False, markup=False)
+    if not patiently(lambda: is_open(study, budget)) and (not ends or patiently(lambda: has_winner(study, seeds))):
+        line = (
+            f"study {plan.name}: its {budget} trials are recorded already; type trials=<more>, or study=<another name>"
+        )
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
     while patiently(lambda: is_open(study, budget)) or (ends and patiently(lambda: others_work(study))):
         if patiently(lambda: is_open(study, budget)):
             patiently(lambda: one_trial(found, study, budget, console))

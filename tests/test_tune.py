@@ -138,7 +138,9 @@ def test_what_is_mistyped_is_told_in_one_line(
     assert not list(tmp_path.glob("runs/*/*/*.json"))
 
 
-def test_a_study_is_normal_runs_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
+def test_a_study_is_normal_runs_and_goes_on_where_it_stopped(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     words = ["router=soft", "tune=slots"]
     first = tuned(tmp_path, *words, "trials=2")
     assert [trial.state for trial in first.trials] == ["complete"] * 2 and len(first.best) == 1
@@ -150,7 +152,10 @@ def test_a_study_is_normal_runs_and_goes_on_where_it_stopped(tmp_path: Path) -> 
         assert record.config["num_experts"] == trial.params["num_experts"] and record.command == trial.command
         assert trial.values == [record.curve[-1].quality if record.curve else record.quality["top1"].value]
     files = len(list(tmp_path.glob("*/*/*.json")))
+    assert "recorded already" not in capsys.readouterr().err
     assert tuned(tmp_path, *words, "trials=4").trials == again.trials
+    says = "study digits_soft_slots: its 4 trials are recorded already; type trials=<more>, or study=<another name>"
+    assert says in capsys.readouterr().err
     assert len(list(tmp_path.glob("*/*/*.json"))) == files == 4
 
 
