@@ -16,7 +16,7 @@ from moesuite.leaderboard.contestants import CONTROLS, Row, row_of
 from moesuite.leaderboard.entry import Entry, Facts, digest
 from moesuite.leaderboard.naming import setting_names
 from moesuite.leaderboard.noise import Noise, noise_of
-from moesuite.leaderboard.versions import newest, on_page
+from moesuite.leaderboard.versions import latest_of, on_page, outdated
 
 SECTIONS = ("Ranked in the main setting", "Controls", "Not ranked", "Other settings")
 
@@ -30,6 +30,7 @@ class Board(Part):
         causal: whether the task predicts later inputs, so that routers which look ahead do not apply.
         margin: largest difference of the metric that counts as none; None: there is no such.
         settings: names by key; `main`: key of the setting in which most routers are ranked.
+        outdated: of settings of an older protocol, by key, what is newer.
         rows: in the order of `SECTIONS`; ranked ones first, by quality.
         noise: of times, by machine: a dense model over the one measured beside it.
         failed: (id, router, seed, status, reason) of runs without a result.
@@ -46,6 +47,7 @@ class Board(Part):
     other: str = ""
     protocol: str = ""
     settings: dict[str, str]
+    outdated: dict[str, str] = {}
     main: str
     rows: list[Row]
     noise: dict[str, Noise]
@@ -85,6 +87,10 @@ def _board(entries: Sequence[Entry], facts: Mapping[str, Facts], certificates: C
     runs = groupby(sorted(finished, key=lambda e: (e.router, e.contestant)), key=lambda e: e.contestant)
     rows = [row_of(list(group), certificates, facts) for _, group in runs]
     compare_rows(rows, facts, direction, margin)
+    latest = latest_of([facts[key] for key in names], first.family)
+    older = {key: words for key in names if (words := outdated(facts[key], latest))}
+    for row in rows:
+        row.labels += [older[row.setting]] if row.setting in older else []
     board = Board(
         slug=slug(first.task) if main else f"{slug(first.task)}~{digest([first.data, first.primary])}",
         task=first.task,
@@ -95,8 +101,9 @@ def _board(entries: Sequence[Entry], facts: Mapping[str, Facts], certificates: C
         causal=any(entry.causal for entry in entries),
         margin=margin,
         other="" if main else "other data or another metric than most runs of this task",
-        protocol=on_page(newest(facts[key] for key in names), first.family),
+        protocol=on_page([facts[key] for key in names], first.family),
         settings=names,
+        outdated=older,
         main=_main(rows, list(names), facts),
         rows=[],
         noise=noise_of(finished),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -58,10 +58,17 @@ def _name(section: object, key: str) -> str:
     return str(section.get(key, "")) if isinstance(section, dict) else ""
 
 
-def on_page(version: Mapping[str, int], family: str) -> str:
-    """Return the versions of a board's settings, in words; `family`: of the task."""
-    here = {f"{PROTOCOL}engine": ENGINE, f"{PROTOCOL}family": known("tasks", family) or 0}
-    return ", ".join(in_words(key, number, here.get(key, 0)) for key, number in version.items())
+def latest_of(settings: Iterable[Facts], family: str) -> dict[str, int]:
+    """Return the newest versions of engine and task family: of what ran, and of what this package knows."""
+    here = {f"{PROTOCOL}engine": ENGINE, f"{PROTOCOL}family": known("tasks", family) or 1}
+    ran = newest(settings)
+    return {key: max(ran.get(key, 0), version) for key, version in here.items()}
+
+
+def on_page(settings: Sequence[Facts], family: str) -> str:
+    """Return the newest versions that ran, in words; `family`: of the task."""
+    latest = latest_of(settings, family)
+    return ", ".join(in_words(key, version, latest.get(key, 0)) for key, version in newest(settings).items())
 
 
 def newest(facts: Iterable[Facts]) -> dict[str, int]:

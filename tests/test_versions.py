@@ -38,6 +38,9 @@ def test_results_of_two_protocols_are_never_compared(part: str) -> None:
     assert sorted(board.settings.values()) == [first, f"{first}, {part} protocol 2"]
     assert len({row.setting for row in board.rows}) == 2 and len(board.rows) == 4
     assert f"{part} protocol 2" in board.protocol
+    told = {board.settings[key]: words for key, words in board.outdated.items()}
+    assert told == {first: f"{part} protocol 1; newest is 2"}
+    assert all((told[first] in row.labels) == (board.settings[row.setting] == first) for row in board.rows)
     assert board_of(version()).protocol == "engine protocol 1, family protocol 1"
 
 
@@ -69,7 +72,9 @@ def test_versions_are_read_from_the_sources() -> None:
 
 def test_a_page_tells_that_the_package_knows_a_newer_protocol(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("moesuite.leaderboard.versions.ENGINE", 3)
-    assert board_of(version()).protocol == "engine protocol 1; newest is 3, family protocol 1"
+    board = board_of(version())
+    assert board.protocol == "engine protocol 1; newest is 3, family protocol 1"
+    assert list(board.outdated.values()) == ["engine protocol 1; newest is 3"]
 
 
 @pytest.mark.parametrize(
