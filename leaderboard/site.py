@@ -17,7 +17,7 @@ INDEX = "index.json"
 # modules of the engine that pages depend on
 ENGINE = (
     *("record", "costs", "artifacts", "config", "roles", "protocol", "metrics", "verification"),
-    *("significance", "equivalence", "order"),
+    *("significance", "equivalence", "order", "partial", "studyrecords", "errors"),
 )
 
 
