@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 
@@ -233,3 +234,13 @@ def test_a_run_tries_its_own_length_before_it_trains(length: int) -> None:
     refuse_lookahead(layers(), "this task", 60)
     with pytest.raises(UserError, match=f"leaks in evaluation and training at length {length}"):
         refuse_lookahead(layers(), "this task", length)
+
+
+def test_the_length_that_is_tried_is_that_of_the_task() -> None:
+    """Sequences of 150 tokens, and a router that leaks beyond 128 only."""
+    words = ["task=stdlib", f"task.source={argparse.__file__}", "task.length=150", "backbone.kwargs.n_embd=32"]
+    words += ["backbone.kwargs.n_layer=2", "backbone.kwargs.n_head=2", f"router={PLANTED}:LeakBeyond128"]
+    config = compose(*words)
+    task = build_task(config.task)
+    with pytest.raises(UserError, match="leaks in evaluation and training at length 150"):
+        build_models(config, task, task.blank())
