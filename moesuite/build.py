@@ -210,10 +210,10 @@ def refuse_lookahead(layers: Iterable[MoE], where: str, length: int | None = Non
         if name == OWN:
             continue
         size = max(2, router.spec.num_experts)
-        found = _causal(type(router), name, options, size, length or router.spec.tokens)
-        if not found.holds:
+        check = _causal(type(router), name, options, size, length or router.spec.tokens)
+        if not check.holds:
             raise UserError(
-                f"router={name} is not causal (certificate: {found.detail}), and {where} predicts later tokens; "
+                f"router={name} is not causal (certificate: {check.detail}), and {where} predicts later tokens; "
                 f"allowed: {', '.join(causal_routers())}; or type allow_noncausal=true, and the record will say so"
             )
 

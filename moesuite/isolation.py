@@ -34,13 +34,13 @@ def _coupling(subject: Subject, training: bool) -> float:
             larger = replace(subject, groups=groups)
             layer, x = larger.layer(slots_per_token=budget * subject.slots_per_token), larger.inputs()
             whole = output(layer, x, training)
-            for kept in (0, groups - 1):
+            for group in (0, groups - 1):
                 for kind in ("Gaussian", "constant"):
                     others = larger.inputs(seed=9, kind=kind)
-                    others[kept] = x[kept]
-                    figures.append(difference(output(layer, others, training)[kept], whole[kept]))
+                    others[group] = x[group]
+                    figures.append(difference(output(layer, others, training)[group], whole[group]))
                 if not drawn:  # a batch of one draws other numbers
-                    figures.append(difference(output(layer, x[kept : kept + 1], training)[0], whole[kept]))
+                    figures.append(difference(output(layer, x[group : group + 1], training)[0], whole[group]))
     return max(figures)
 
 

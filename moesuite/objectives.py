@@ -49,15 +49,15 @@ def _close(ours: float, theirs: float, tolerance: float) -> bool:
 
 def _losses(subject: Subject, x: Tensor, training: bool, mask: Tensor | None = None) -> dict[str, float]:
     """Return a copy's losses, the mean of several draws where it draws at random."""
-    found: dict[str, list[float]] = {}
+    values: dict[str, list[float]] = {}
     layer = subject.layer()
     for draw in range(DRAWS if training and is_random(subject) else 1):
         router = twin_of(layer, training).router
         with torch.no_grad(), seeded(draw, subject.device):
             losses = router(x.clone(), mask).losses
         for name, loss in losses.items():
-            found.setdefault(name, []).append(float(loss))
-    return {name: fmean(values) for name, values in found.items()}
+            values.setdefault(name, []).append(float(loss))
+    return {name: fmean(draws) for name, draws in values.items()}
 
 
 def _sees_padding(subject: Subject, training: bool, room: float) -> str:
@@ -92,15 +92,15 @@ def gradients(subject: Subject) -> tuple[Check, Check, Check]:
     if not names:
         nothing = Check(holds=None, detail="no parameters")
         return nothing, nothing, nothing
-    found = []
+    checks = []
     for task, auxiliary in ((True, False), (False, True), (True, True)):
         grads = _gradients(subject, subject.inputs(), task, auxiliary)
         if grads is None:
-            found.append(Check(holds=None, detail="no auxiliary loss"))
+            checks.append(Check(holds=None, detail="no auxiliary loss"))
             continue
         missing = [name for name in names if (grad := grads[name]) is None or not grad.any()]
-        found.append(Check(holds=not missing, detail="none for " + ", ".join(missing) if missing else ""))
-    return found[0], found[1], found[2]
+        checks.append(Check(holds=not missing, detail="none for " + ", ".join(missing) if missing else ""))
+    return checks[0], checks[1], checks[2]
 
 
 def _gradients(subject: Subject, x: Tensor, task: bool, auxiliary: bool) -> dict[str, Tensor | None] | None:

@@ -120,24 +120,24 @@ def _observe(subject: Subject, layer: MoE, mode: Mode, x: Tensor, kind: str) -> 
     router = layer.train(mode.training).router
     router.limited = mode.limited and router.drops
     mask = torch.arange(x.shape[1], device=x.device).expand(x.shape[:2]) < x.shape[1] // 2
-    seen, given = x.clone(), mask.clone()
+    tokens, padding = x.clone(), mask.clone()
     with torch.no_grad(), seeded(1, subject.device):
-        routing, padded = router(seen), router(x.clone(), given)
+        routing, padded = router(tokens), router(x.clone(), padding)
     for each in (routing, padded):
         check_form(each, x.shape, subject.num_experts, name_of(router))
         check_indices(each, name_of(router))
     allowed, budget = allowed_rows(router, mode, x.shape[1]), budget_in_force(router, mode)
-    asked = float(routing.demand().sum())
+    demand = float(routing.demand().sum())
     limit = "no limit" if budget is None else f"{budget:g} slots per token"
     return Observation(
         where=f"{mode.label} ({limit}, groups of {x.shape[1]}, {kind} tokens)",
         excess=rows(routing) / allowed,
         padded_excess=_carrying(padded) / allowed_rows(router, mode, x.shape[1] // 2),
-        refused=1 - float(routing.load().sum()) / asked if asked else 0.0,
+        refused=1 - float(routing.load().sum()) / demand if demand else 0.0,
         limited=allowed < math.inf,
         finite=_is_finite(routing) and _is_finite(padded),
         negative=_is_negative(routing),
-        changed=not torch.equal(seen, x) or not torch.equal(given, mask),
+        changed=not torch.equal(tokens, x) or not torch.equal(padding, mask),
     )
 
 

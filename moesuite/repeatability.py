@@ -43,8 +43,8 @@ def deterministic(subject: Subject) -> Check:
     elif changed:
         fault = "; ".join([f"evaluation changes its buffer {changed[0]}", *([fault] if fault else [])])
     fault = fault or _in_training(subject)
-    kept = [f"keeps {name} between evaluations, which changed no routing" for name in moving if name != PYTHON]
-    return Check(holds=not fault, claimed=True, detail=fault or next(iter(kept), ""))
+    notes = [f"keeps {name} between evaluations, which changed no routing" for name in moving if name != PYTHON]
+    return Check(holds=not fault, claimed=True, detail=fault or next(iter(notes), ""))
 
 
 def _drawn_from(subject: Subject, fault: str, moving: Sequence[str]) -> str:
@@ -122,17 +122,17 @@ def same(ours: Routing, theirs: Routing) -> bool:
 
 def states(router: Router, device: str) -> dict[str, Any]:
     """Return the states of all generators within reach, and the plain numbers that a router or its module keeps."""
-    found: dict[str, Any] = {
+    snapshot: dict[str, Any] = {
         "generator torch": torch.get_rng_state().numpy().tobytes(),
         PYTHON: random.getstate(),
         "generator numpy.random": _numpy_state(np.random.mtrand._rand),
     }
     if torch.device(device).type == "cuda":
-        found["generator torch.cuda"] = torch.cuda.get_rng_state(device).numpy().tobytes()
+        snapshot["generator torch.cuda"] = torch.cuda.get_rng_state(device).numpy().tobytes()
     for holder, values in _holders(router):
         for name, value in values.items():
-            found |= dict(_numbers(f"{holder}{name}", value, depth=2))
-    return found
+            snapshot |= dict(_numbers(f"{holder}{name}", value, depth=2))
+    return snapshot
 
 
 def _numpy_state(generator: np.random.RandomState) -> tuple[Any, ...]:

@@ -173,6 +173,17 @@ def test_certificates_are_kept_by_full_name_and_options() -> None:
 PLANTED = f"{ROOT}/tests/planted.py"
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("router", ["switch", "expert_choice", "soft", "usmoe", "random"])
+def test_a_device_certifies_as_the_cpu_does(router: str) -> None:
+    here, there = certify(router, {}), certify(router, {}, device="cuda")
+    assert {name: check.holds for name, check in there.checks.items()} == {
+        name: check.holds for name, check in here.checks.items()
+    }
+    assert there.stem != here.stem == router and there.changed == {"device": "cuda"}
+
+
 def run(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
     from moesuite.certify import main
 
