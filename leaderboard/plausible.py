@@ -21,8 +21,9 @@ from moesuite.leaderboard.plausible_costs import check_costs
 from moesuite.leaderboard.plausible_routing import check_routing
 from moesuite.leaderboard.ranges import share, within
 from moesuite.metrics import EMBEDDINGS, FAMILIES, MetricSpec, known_spec, primary_name
-from moesuite.record import RunRecord
+from moesuite.record import SCHEMA, SCHEMA_SINCE, RunRecord
 
+SINCE = datetime.datetime.fromisoformat(SCHEMA_SINCE)
 AHEAD = datetime.timedelta(days=1)  # that a clock may be wrong
 NESTED = (("top1", "top5"), ("recall@1", "recall@10"))  # of the same examples: the first is never the larger one
 SAME_SPLIT = 0.02  # of two evaluations of one model on one split, beside three deviations of chance: routers may draw
@@ -56,8 +57,10 @@ def _check_course(record: RunRecord) -> None:
     limit = record.config["trainer"].get("max_steps")
     if isinstance(limit, int) and limit >= 0:
         within("steps", record.steps, 0, limit)
-    latest = datetime.datetime.now(datetime.UTC) + AHEAD
-    if datetime.datetime.fromisoformat(record.created) > latest:
+    made = datetime.datetime.fromisoformat(record.created)
+    if made < SINCE:
+        raise UserError(f"created is {record.created}; allowed: {SCHEMA_SINCE} or later, when schema {SCHEMA} began")
+    if made > datetime.datetime.now(datetime.UTC) + AHEAD:
         raise UserError(f"created is {record.created}; allowed: no time in the future")
     if record.sunk is not None:
         trained = record.steps > 0  # a run that is only evaluated takes no step of the dense one over

@@ -24,6 +24,7 @@ from moesuite.protocol import Protocol as Protocol
 from moesuite.protocol import record_id as record_id
 
 SCHEMA = 3
+SCHEMA_SINCE = "2026-11-26T00:00:00+00:00"  # no record of this schema can be older: raise it with SCHEMA
 Status = Literal["ok", "failed", "interrupted", "pruned"]
 
 

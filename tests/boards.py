@@ -127,7 +127,7 @@ def record_of(
         "environment": {"device": "CPU", "cpus": "2", "threads": "2", "moesuite": "0.1.0"},
         "git_commit": "c" * 40,
         "git_dirty": False,
-        "created": f"2026-01-01T00:00:{seed:02d}+00:00",
+        "created": f"2026-11-26T00:00:{seed:02d}+00:00",
         **known,
     }
     return RunRecord.model_validate(values | changes)

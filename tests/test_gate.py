@@ -109,6 +109,7 @@ FALSIFIED: list[tuple[str, str, Any, str]] = [
     ("vision", "waited", 1e6, "waited is 1000000; allowed: 0 to"),
     ("vision", "unreadable", -1, "unreadable is -1; allowed: 0 or more"),
     ("vision", "created", "2099-01-01T00:00:00+00:00", "created is 2099-01-01T00:00:00+00:00; allowed: no time in"),
+    ("vision", "created", "2001-01-01T00:00:00+00:00", "allowed: 2026-11-26T00:00:00+00:00 or later, when schema 3"),
     ("vision", "health/0/load/0", 1.5, "health.0.load.0 is 1.5; allowed: 0 to 1"),
     ("vision", "health/0/load", [0.05] * 8, "health.0.load sums to 0.4; allowed: 1"),
     ("vision", "health/0/load", [0.5, 0.5], "health.0.load's length is 2; allowed: 8"),

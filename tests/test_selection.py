@@ -15,9 +15,9 @@ from tests.boards import compute_of, put, record_of
 from tests.test_leaderboard import contents
 
 
-def again(record: RunRecord, month: int, **changes: Any) -> RunRecord:
-    """Return the record of the same run, made in another month of 2026."""
-    return record.model_copy(update={"created": f"2026-{month:02d}-01T00:00:00+00:00", **changes})
+def again(record: RunRecord, hour: int, **changes: Any) -> RunRecord:
+    """Return the record of the same run, made in another hour of the day."""
+    return record.model_copy(update={"created": f"2026-11-26T{hour:02d}:00:00+00:00", **changes})
 
 
 def timed(record: RunRecord, ratio: float) -> RunRecord:
@@ -63,11 +63,11 @@ def test_a_run_that_was_made_again_is_a_reproduction(tmp_path: Path) -> None:
     where = places(tmp_path, *runs)
     built = build(where, tmp_path / "site")
     assert (built.shown, built.problems) == (1, [])
-    assert "Reproduced 3x" in page(tmp_path / "site", first) and "2026-01-01T00:00:00+00:00. <b>" in page(
+    assert "Reproduced 3x" in page(tmp_path / "site", first) and "2026-11-26T01:00:00+00:00. <b>" in page(
         tmp_path / "site", first
     )
     (entry,) = merged([entry_of(run)[0] for run in runs])
-    assert entry.reproductions == 3 and entry.created.startswith("2026-01")
+    assert entry.reproductions == 3 and entry.created.startswith("2026-11-26T01")
     assert entry.timings.latency_ratio == 2.0 and entry.seconds == 20.0
     assert "reproduced 3x" in (tmp_path / "site" / "tasks" / "mine.html").read_text()
 
