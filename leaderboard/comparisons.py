@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from moesuite.equivalence import Comparison, compare_seeds
-from moesuite.leaderboard.contestants import CONTROLS, Difference, Row
+from moesuite.leaderboard.contestants import CONTROLS, REFUTED, Difference, Row
 from moesuite.leaderboard.entry import OF_DENSE, Facts, short
 from moesuite.leaderboard.naming import plain_setting
 from moesuite.leaderboard.versions import newest, outdated
@@ -20,7 +20,8 @@ def compare_rows(rows: Sequence[Row], facts: Mapping[str, Facts], direction: Dir
     """Compare contestants with their matched dense model, and sort those of each setting into tie groups.
 
     Matched is the dense model of the same setting and depth that began from the same: from nothing, a checkpoint, or a
-    dense run. A tuned setting has the dense model of the untuned one with the same options.
+    dense run. A tuned setting has the dense model of the untuned one with the same options. A row that a rerun
+    contradicts is compared with nothing, and nothing with it.
 
     Args:
         rows: of a benchmark; changed in place.
@@ -29,7 +30,8 @@ def compare_rows(rows: Sequence[Row], facts: Mapping[str, Facts], direction: Dir
         margin: largest difference that counts as none.
     """
     begun = {row.key: _begun(row, facts) for row in rows}
-    dense = {begun[row.key]: row for row in rows if row.router == "dense" and "study" not in facts[row.setting]}
+    untuned = [row for row in rows if row.router == "dense" and "study" not in facts[row.setting]]
+    dense = {begun[row.key]: row for row in untuned if not row.refuted}
     by_setting = defaultdict[str, list[Row]](list)
     for row in rows:
         by_setting[row.setting].append(row)
@@ -50,7 +52,9 @@ def _begun(row: Row, facts: Mapping[str, Facts]) -> tuple[str, str]:
 
 def _unranked(row: Row, has_dense: bool, facts: Mapping[str, Facts]) -> str:
     if row.router in CONTROLS:
-        return "control"
+        return f"control: {REFUTED}" if row.refuted else "control"
+    if row.refuted:
+        return REFUTED
     if row.lookahead:
         return "not applicable: outputs depend on later tokens"
     if "study" in facts[row.setting]:
@@ -59,7 +63,7 @@ def _unranked(row: Row, has_dense: bool, facts: Mapping[str, Facts]) -> str:
 
 
 def _against_dense(rows: Sequence[Row], matched: Mapping[str, Row], direction: Direction, margin: float | None) -> None:
-    others = [row for row in rows if row.key in matched and matched[row.key] is not row]
+    others = [row for row in rows if row.key in matched and matched[row.key] is not row and not row.refuted]
     found = {row.key: compare_seeds(row.values, matched[row.key].values, margin, len(others)) for row in others}
     apart = holm({key: one.p for key, one in found.items() if one is not None and one.p is not None})
     equal = holm({key: one.equal for key, one in found.items() if one is not None and one.equal is not None})

@@ -15,6 +15,7 @@ from moesuite.significance import estimate
 
 CHECKS = ("deterministic", "causal", "batch_independent", "padding_invariant")
 CONTROLS = ("dense", "random")  # what routers are measured by: never ranked among them
+REFUTED = "a rerun gave another result"
 FEW = 3  # seeds of a published row
 BUDGET = ("num_experts", "slots_per_token", "layers")
 SAME = ("setting", "router", "paper", "backbone", "hub", "version", "experts")
@@ -58,7 +59,8 @@ class Row(Part):
         checks: of the certificate; None: does not arise; missing: not certified with these options.
         causal: whether no output depends on a later token: as certified, as a run showed, or as the router claims.
         labels: what a reader has to know before comparing.
-        verified, refuted: reruns of the runs that count that agree, and that differ.
+        verified, refuted: reruns of the runs that count that agree, and that differ after the last that agrees; with
+            one of the latter a row is shown, and neither ranked nor compared.
         runs: (seed, id) of the runs that count, then of the others.
         curve: (step, seconds, FLOPs, quality), health: (step, entropy, unserved, dead), means over seeds.
     """
@@ -188,8 +190,8 @@ def _labels(runs: Sequence[Entry]) -> list[str]:
         found.append(f"{sum(count > 1 for count in reproductions)} of {len(runs)} seeds reproduced")
     if verified := sum(entry.verified for entry in runs):
         found.append(f"verified {verified}x")
-    if refuted := sum(entry.refuted for entry in runs):
-        found.append(f"{refuted} rerun{'s' * (refuted > 1)} differ{'s' * (refuted == 1)}")
+    if any(entry.refuted for entry in runs):
+        found.append(REFUTED)
     if len(runs) < FEW:
         found.append(f"{len(runs)} seed{'s' * (len(runs) > 1)}")
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from itertools import takewhile
 from statistics import fmean
 from typing import Any, Literal
 
@@ -44,7 +45,7 @@ class Entry(Part):
         hardware: machine that it ran on; times of others are not compared with it.
         metrics: (value, whether smaller is better, examples) by name.
         curve: (step, seconds, FLOPs, quality); health: (step, entropy, unserved, dead).
-        verified, refuted: reruns of it that agree, and that differ.
+        verified, refuted: reruns of it that agree, and that differ after the last that agrees: the newest word counts.
         unserved, dropped_under_capacity: shares of tokens, means over MoE layers; see `LayerHealth`.
     """
 
@@ -132,7 +133,7 @@ def entry_of(record: RunRecord, verdicts: Sequence[Verdict] = ()) -> tuple[Entry
         study=str(record.config.get("study") or ""),
         trial=record.config.get("trial"),
         verified=sum(verdict.verdict != "different" for verdict in verdicts),
-        refuted=sum(verdict.verdict == "different" for verdict in verdicts),
+        refuted=len(list(takewhile(lambda verdict: verdict.verdict == "different", reversed(verdicts)))),
         curve=[(p.step, short(p.seconds), short(p.flops), short(p.quality)) for p in thinned(record.curve)],
         health=[
             (p.step, short(p.entropy), short(p.unserved or 0.0), p.dead or 0)

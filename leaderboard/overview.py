@@ -49,10 +49,14 @@ def overview(boards: Sequence[Board]) -> Overview:
 
 
 def _ahead(boards: Sequence[Board], cells: Cells) -> frozenset[str]:
-    """Return the routers that look ahead, by what stands for them: measured, or claimed by themselves."""
+    """Return the routers that look ahead, by what stands for them: measured, or claimed by themselves.
+
+    What stands for a router on one task may look ahead, and on another not: it could have been run so on any.
+    """
     causal = {board.slug for board in boards if board.causal}
     ranked = {router for (router, where), row in cells.items() if where in causal and row.group is not None}
-    return frozenset({router for (router, _), row in cells.items() if row.causal is False} - ranked - {*CONTROLS})
+    said = {claim: {router for (router, _), row in cells.items() if row.causal is claim} for claim in (False, True)}
+    return frozenset(said[False] - said[True] - ranked - {*CONTROLS})
 
 
 def representatives(board: Board) -> list[Row]:

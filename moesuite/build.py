@@ -75,6 +75,12 @@ class Built:
     receipt: list[UpcycledLayer] = field(default_factory=list)
     verdict: str = ""
 
+    @property
+    def causal(self) -> bool | None:
+        """Whether the routers of all layers claim to look at no later token, as built: k decides; None: no layers."""
+        claims = [layer.router.causal for _, layer in moe_layers(self.model)]
+        return all(claims) if claims else None
+
 
 def build_models(config: RunConfig, task: Task, example: Any) -> Built:
     """Return the model with its MoE layers, and the matched dense model with the same initial weights.

@@ -129,7 +129,8 @@ class RunRecord(Part):
         verdict: where an upcycled model started, in words; empty for others.
         splits: examples of each split of known length; of "test", those that are scored.
         causal: whether the task predicts later inputs, so that a router must not look ahead; None: not known.
-        router_causal: whether the router claims that its routing depends on no later token; None: not known.
+        router_causal: whether the routers of all layers, with their options, claim that routing depends on no later
+            token; None: not known, as of a dense model.
     """
 
     schema_version: int = SCHEMA

@@ -170,7 +170,7 @@ class Run:
             unreadable=len(set(self.task.unreadable)),
             router=self.config.router["name"],
             router_paper=router_class(self.config.router["name"]).paper,
-            router_causal=router_class(self.config.router["name"]).causal,
+            router_causal=self.built.causal,
             backbone=self.config.backbone.name,
             seed=self.config.seed,
             config=options,

@@ -15,8 +15,10 @@ from typing import Any
 
 import pytest
 import torch
+from timm import create_model
 
-from moesuite import compose, fit
+from moesuite import compose, fit, moefy
+from moesuite.build import Built
 from moesuite.composition import trainer_options
 from moesuite.energy import Meter
 from moesuite.errors import RunFailed, UserError
@@ -52,6 +54,33 @@ class MyRouter(Router):
 
 def run(tmp_path: Path, *words: str) -> RunRecord:
     return fit(compose(*SHORT, f"records={tmp_path / 'runs'}", *words))[0]
+
+
+@pytest.mark.parametrize(
+    ("words", "causal"),
+    [
+        (("router=token_choice",), True),
+        (("router=token_choice", "router.k=2"), False),
+        (("router=expert_choice",), False),
+        (("router=dense",), None),
+    ],
+)
+def test_a_record_says_whether_its_routers_as_built_look_ahead(
+    words: tuple[str, ...], causal: bool | None, tmp_path: Path
+) -> None:
+    """A first choice of a later token takes the slot of an earlier second one; with one choice none is taken."""
+    record = fit(compose(*SHORT, f"records={tmp_path}", "num_experts=2", *words))[0]
+    assert record.router_causal is causal and record.causal is False
+
+
+def test_layers_of_two_routers_are_causal_where_all_are() -> None:
+    def moe(router: str) -> torch.nn.Module:
+        model = create_model("vit_tiny_patch16_224", img_size=32, embed_dim=24, depth=2, num_heads=2)
+        return moefy(model, router, num_experts=2, example=torch.zeros(1, 3, 32, 32))
+
+    for others, causal in ((("token_choice", "hash"), True), (("token_choice", "soft"), False)):
+        model = torch.nn.ModuleList([moe(router) for router in others])
+        assert Built(model, model).causal is causal
 
 
 def invoke(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:

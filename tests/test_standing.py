@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
+from moesuite.artifacts import Verdict
 from moesuite.leaderboard import exports
 from moesuite.leaderboard.board import Board, boards
 from moesuite.leaderboard.entry import entry_of
 from moesuite.leaderboard.overview import Overview, overview
 from moesuite.leaderboard.scopes import Standing
 from moesuite.record import RunRecord
+from moesuite.verification import judge
 from tests.boards import certificate_of, compute_of, record_of
 
 NOISE = (0.000, 0.004, -0.003, 0.002, -0.001)
 
 
-def board_of(records: list[RunRecord], **certificates: Any) -> Board:
-    known = [entry_of(record) for record in records]
+def board_of(
+    records: list[RunRecord], verdicts: Mapping[str, list[Verdict]] | None = None, **certificates: Any
+) -> Board:
+    known = [entry_of(record, (verdicts or {}).get(record.id, [])) for record in records]
     facts = {key: value for _, one in known for key, value in one.items()}
     (board,) = boards([entry for entry, _ in known], facts, {router: [one] for router, one in certificates.items()})
     return board
@@ -171,6 +176,63 @@ def test_a_router_that_looks_ahead_keeps_its_rank_where_it_applies() -> None:
     whole = standings(view, "all tasks")
     assert whole["soft"].reason == "not applicable: looks ahead" and whole["plain"].ranks is not None
     assert [scope.name for scope in view.scopes] == ["all tasks", "language", "vision"]  # none twice
+
+
+def test_a_router_that_could_have_been_run_is_missing_not_excused() -> None:
+    """Two best experts look ahead for slots, one does not: `token_choice` applies, and `expert_choice` never does."""
+    image = {"task": "image", "causal": False}
+    two = {"config": {"router": {"name": "token_choice", "k": 2}}, **AHEAD}
+    images = [
+        board_of([*seeds("dense", 0.5, **image), *seeds("token_choice", 0.8, **image, router_causal=True)]),
+        board_of(
+            [
+                *seeds("dense", 0.5, **{**image, "task": "other"}),
+                *seeds("token_choice", 0.8, **{**image, "task": "other"}, **two),
+                *seeds("expert_choice", 0.8, **{**image, "task": "other"}, **AHEAD),
+            ]
+        ),
+    ]
+    text = board_of([*seeds("dense", 0.5, causal=True), *seeds("plain", 0.8, causal=True, router_causal=True)])
+    view = overview([*images, text])
+    assert view.ahead == {"expert_choice"} and view.applies("token_choice", text)
+    assert standings(view, "vision")["token_choice"].reason == "no ranked result on mine"
+    assert standings(view, "vision")["expert_choice"].reason == "not applicable: looks ahead"
+    assert overview([images[1], text]).ahead == {"token_choice", "expert_choice"}  # shown with two only
+
+
+def contradicted(record: RunRecord, value: float) -> list[Verdict]:
+    """Return the verdict of a rerun that gave another value."""
+    (name,) = record.quality
+    again = {name: record.quality[name].model_copy(update={"value": value})}
+    return [judge(record, record.model_copy(update={"quality": again}), [])]
+
+
+def test_what_a_rerun_contradicts_is_shown_and_heads_nothing() -> None:
+    """`lied` is first of three by far; a rerun of one of its seeds makes it stand behind them, said in words."""
+    lied = seeds("lied", 0.99, 0.002)
+    others = [*seeds("dense", 0.85), *seeds("good", 0.9), *seeds("bad", 0.5)]
+    before = board_of([*others, *lied])
+    board = board_of([*others, *lied], verdicts={lied[3].id: contradicted(lied[3], 0.8)})
+    assert [(row.router, row.group) for row in before.rows[:3]] == [("lied", 1), ("good", 2), ("bad", 3)]
+    order = [("good", 1), ("bad", 2), ("dense", None), ("lied", None)]
+    assert [(row.router, row.group) for row in board.rows] == order
+    row = board.rows[-1]
+    assert row.unranked == "a rerun gave another result" and row.unranked in row.labels
+    assert board.section(row) == "Not ranked" and row.to_best is None and row.to_dense is None
+    assert standings(overview([board]), "vision")["lied"].reason == "no ranked result on mine"
+    cells = {line["router"]: line for line in csv.DictReader(io.StringIO(exports.csv_of(board)))}
+    assert cells["lied"]["group"] == "" and cells["lied"]["unranked"] == "a rerun gave another result"
+    again = [*contradicted(lied[3], 0.8), *contradicted(lied[3], lied[3].quality["top1"].value)]
+    restored = board_of([*others, *lied], verdicts={lied[3].id: again})  # with more seeds, say
+    assert (restored.rows[0].router, restored.rows[0].verified, restored.rows[0].refuted) == ("lied", 1, 0)
+
+
+def test_nothing_is_measured_by_a_dense_run_that_a_rerun_contradicts() -> None:
+    dense = seeds("dense", 0.2)
+    board = board_of([*dense, *seeds("good", 0.9)], verdicts={dense[0].id: contradicted(dense[0], 0.9)})
+    said = {row.router: (row.group, row.unranked, row.to_dense) for row in board.rows}
+    assert said["good"] == (None, "no matched dense run", None)
+    assert said["dense"] == (None, "control: a rerun gave another result", None)
 
 
 def test_certificates_and_runs_say_that_a_router_looks_ahead() -> None:

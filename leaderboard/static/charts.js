@@ -45,7 +45,7 @@ Object.assign(moesuite, (() => {
     if (!Object.hasOwn(AXES, state.x)) state.x = "executed";
     if (state.x === "reach" && !curves) return load(() => drawPlot(found));
     const [xLabel, cost] = AXES[state.x];
-    const points = found.map((row) => ({ x: cost(row), y: row.mean, half: row.half, kind: row.kind, key: row.key, setting: row.setting, ranked: row.group !== null || !row.lookahead, name: nameOf(row), href: `../routers/${row.page}.html` })).filter((p) => p.x !== null && Number.isFinite(p.x) && p.x > 0);
+    const points = found.map((row) => ({ x: cost(row), y: row.mean, half: row.half, kind: row.kind, key: row.key, setting: row.setting, ranked: row.group !== null || !(row.lookahead || row.labels.includes("a rerun gave another result")), name: nameOf(row), href: `../routers/${row.page}.html` })).filter((p) => p.x !== null && Number.isFinite(p.x) && p.x > 0);
     const fronts = [...new Set(points.map((p) => p.setting))].map((setting) => (p) => p.setting === setting && p.ranked);
     const tip = el("div", { class: "tip", hidden: true });
     const over = (point, said) => {

@@ -4,6 +4,7 @@ moesuite.columns = (board, state) => {
   const { el, figure, signed, count } = moesuite;
   const CHECKS = { deterministic: ["D", "deterministic"], causal: ["C", "causal"], batch_independent: ["B", "independent of the batch"], padding_invariant: ["P", "invariant to padding"] };
   const SAID = { 1: ["✓", "yes"], 0: ["✗", "no"], "-": ["–", "does not arise"], "?": ["?", "not certified with these options"] };
+  const warned = ["sees later tokens", "a rerun gave another result"];
   const giga = (row, value) => value === null ? "–" : (row.uncounted ? "≥ " : "") + figure(value / 1e9);
   const share = (value) => value === null ? "–" : figure(100 * value, 3) + " %";
   const timing = (row, name) => { const times = row.timings[state.machine]; return times ? times[name] : null; };
@@ -47,7 +48,7 @@ moesuite.columns = (board, state) => {
     numeric("entropy", "load entropy", (row) => row.entropy, null, { off: true }),
     { id: "checks", label: "certificate", value: marksText, text: marksText, cell: marks },
     numeric("seconds", "training, s", (row) => row.seconds, null, { off: true }),
-    { id: "labels", label: "notes", value: (row) => notes(row).join(), text: (row) => notes(row).join("; "), cell: (row) => notes(row).flatMap((label) => [el("span", { class: label === "sees later tokens" ? "label warn" : "label", title: label === "sees later tokens" ? `${figure(100 * row.lookahead)} % of the outputs` : null }, label), " "]) },
+    { id: "labels", label: "notes", value: (row) => notes(row).join(), text: (row) => notes(row).join("; "), cell: (row) => notes(row).flatMap((label) => [el("span", { class: warned.includes(label) ? "label warn" : "label", title: label === "sees later tokens" ? `${figure(100 * row.lookahead)} % of the outputs` : null }, label), " "]) },
     { id: "runs", label: "runs", value: (row) => row.runs.join(), text: (row) => row.runs.join(" "), cell: (row) => row.runs.flatMap((run, i) => [el("a", { href: `../runs/${run}.html`, "aria-label": `run of seed ${row.seeds[i]} of ${row.router}, ${run}` }, String(row.seeds[i])), " "]) },
   ];
 };
