@@ -1,6 +1,7 @@
 """One tour of a router through modes, budgets and kinds of tokens, and what five checks read from it.
 
-What work is allowed follows from the `LayerSpec` alone, never from what the router says of its capacity.
+What work is allowed follows from the `LayerSpec` that the subject asks for, never from the router's own copy of it or
+from what it says of its capacity.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from torch import Tensor
 from moesuite.accounting import work
 from moesuite.artifacts import Check
 from moesuite.moe import MoE
-from moesuite.router import Router
+from moesuite.router import LayerSpec, Router
 from moesuite.routing import RaggedRouting, Routing, SoftRouting
 from moesuite.subject import KINDS, Subject, seeded
 from moesuite.validation import check_form, check_indices, name_of
@@ -68,12 +69,11 @@ MODES = (
 )
 
 
-def budget_in_force(router: Router, mode: Mode) -> float | None:
-    """Return the slots per token that the spec allows in a mode; None: no limit.
+def budget_in_force(spec: LayerSpec, router: Router, mode: Mode) -> float | None:
+    """Return the slots per token that `spec` allows in a mode; None: no limit.
 
     Where slots are parameters, evaluation has those of training.
     """
-    spec = router.spec
     if mode.training or router.sized or (router.drops and mode.limited):
         return spec.slots_per_token
     if spec.eval_slots_per_token is None and not router.drops:
@@ -81,9 +81,8 @@ def budget_in_force(router: Router, mode: Mode) -> float | None:
     return spec.eval_slots_per_token
 
 
-def allowed_rows(router: Router, mode: Mode, tokens: int) -> float:
+def allowed_rows(spec: LayerSpec, budget: float | None, tokens: int) -> float:
     """Return the rows that experts may compute for a group of `tokens`: E·max(1, ceil(budget·T/E)); or infinity."""
-    spec, budget = router.spec, budget_in_force(router, mode)
     if budget is None:
         return math.inf
     return float(spec.num_experts) * max(1, math.ceil(budget * tokens / spec.num_experts - SLACK))
@@ -110,13 +109,15 @@ def _observations(subject: Subject) -> Iterator[Observation]:
             budget = min(factor * subject.slots_per_token, subject.num_experts)
             under = None if mode.eval_budget is None else mode.eval_budget * budget
             for tokens in (subject.tokens, LONG) if factor == 1.0 else (subject.tokens,):
+                spec = subject.spec(None, budget, under, tokens)
                 layer = subject.layer(slots_per_token=budget, eval_slots_per_token=under, tokens=tokens)
                 every = factor == 1.0 and tokens == subject.tokens
                 for kind in KINDS if every else ("Gaussian", "alike"):
-                    yield _observe(subject, layer, mode, subject.inputs(tokens=tokens, kind=kind), kind)
+                    yield _observe(subject, spec, layer, mode, kind)
 
 
-def _observe(subject: Subject, layer: MoE, mode: Mode, x: Tensor, kind: str) -> Observation:
+def _observe(subject: Subject, spec: LayerSpec, layer: MoE, mode: Mode, kind: str) -> Observation:
+    x = subject.inputs(tokens=spec.tokens, kind=kind)
     router = layer.train(mode.training).router
     router.limited = mode.limited and router.drops
     mask = torch.arange(x.shape[1], device=x.device).expand(x.shape[:2]) < x.shape[1] // 2
@@ -126,13 +127,14 @@ def _observe(subject: Subject, layer: MoE, mode: Mode, x: Tensor, kind: str) -> 
     for each in (routing, padded):
         check_form(each, x.shape, subject.num_experts, name_of(router))
         check_indices(each, name_of(router))
-    allowed, budget = allowed_rows(router, mode, x.shape[1]), budget_in_force(router, mode)
+    budget = budget_in_force(spec, router, mode)
+    allowed = allowed_rows(spec, budget, x.shape[1])
     demand = float(routing.demand().sum())
     limit = "no limit" if budget is None else f"{budget:g} slots per token"
     return Observation(
         where=f"{mode.label} ({limit}, groups of {x.shape[1]}, {kind} tokens)",
         excess=rows(routing) / allowed,
-        padded_excess=_carrying(padded) / allowed_rows(router, mode, x.shape[1] // 2),
+        padded_excess=_carrying(padded) / allowed_rows(spec, budget, x.shape[1] // 2),
         refused=1 - float(routing.load().sum()) / demand if demand else 0.0,
         limited=allowed < math.inf,
         finite=_is_finite(routing) and _is_finite(padded),

@@ -25,9 +25,12 @@ from moesuite.routing import Routing
 from moesuite.subject import Subject, seeded, twin_of
 
 PASSES, MORE = 150, 350  # of one router
+LENGTHS = {12: PASSES, 24: 10, 129: 30}  # tokens of a group, and how often it is passed
 TRAINING_PASSES = 10
 GENERATOR = "generator "
-PYTHON = GENERATOR + "random (Python)"
+TORCH, CUDA = GENERATOR + "torch", GENERATOR + "torch.cuda"
+PYTHON, NUMPY = GENERATOR + "random (Python)", GENERATOR + "numpy.random"
+SAID = {TORCH: "torch's", CUDA: "torch's CUDA", PYTHON: "Python's", NUMPY: "numpy's"}
 PLAIN = (bool, int, float, str)
 TORCHS = frozenset(vars(torch.nn.Module()))  # attributes that every module has
 
@@ -37,8 +40,11 @@ def deterministic(subject: Subject) -> Check:
     router = subject.layer().eval().router
     buffers = {name: tensor.clone() for name, tensor in router.named_buffers()}
     fault, moving = _later_passes(router, subject)
+    reseeded = sets_seed(subject)
     changed = [name for name, tensor in router.named_buffers() if not torch.equal(tensor, buffers[name])]
-    if source := _drawn_from(subject, fault, moving):
+    if reseeded:
+        fault = reseeded
+    elif source := _drawn_from(subject, fault, moving):
         fault = f"draws at random in evaluation, from {source}"
     elif changed:
         fault = "; ".join([f"evaluation changes its buffer {changed[0]}", *([fault] if fault else [])])
@@ -75,12 +81,23 @@ def is_random(subject: Subject) -> bool:
 @torch.no_grad()
 def _later_passes(router: Router, subject: Subject, set_back: bool = False) -> tuple[str, list[str]]:
     """Return how a later pass differs from the first, empty if none does; and what moved from one to the next."""
-    x, other = subject.inputs()[:1, :12].contiguous(), subject.inputs(2, kind="alike")[:1]
+    moving: list[str] = []
+    for length, passes in LENGTHS.items():
+        fault, more = _passes(router, subject, length, passes, set_back)
+        moving += [name for name in more if name not in moving]
+        if fault:
+            return fault, moving
+    return "", moving
+
+
+def _passes(router: Router, subject: Subject, length: int, passes: int, set_back: bool) -> tuple[str, list[str]]:
+    """Return the same for groups of one length."""
+    x, other = (subject.inputs(seed, length, kind)[:1] for seed, kind in ((1, "Gaussian"), (2, "alike")))
     with seeded(1, subject.device):
         python = random.getstate()
         first = router(x.clone())
         router(other)
-        before, number, passes = states(router, subject.device), 1, PASSES
+        before, number, checked = states(router, subject.device), 1, passes
         moving: list[str] = []
         while number < passes:
             number += 1
@@ -88,11 +105,30 @@ def _later_passes(router: Router, subject: Subject, set_back: bool = False) -> t
                 random.setstate(python)
             if not same(first, router(x.clone())):
                 detail = f"pass {number} of the same layer in evaluation differs from the first"
-                return detail, moved(before, states(router, subject.device))
-            if number in (2, PASSES):
+                where = "" if length <= subject.tokens else f", in groups of {length}"
+                return detail + where, moved(before, states(router, subject.device))
+            if number in (2, checked):
                 moving = moved(before, states(router, subject.device))
-                passes = MORE if set(moving) - {PYTHON} else PASSES
+                passes = MORE if set(moving) - {PYTHON} else checked
     return "", moving
+
+
+@torch.no_grad()
+def sets_seed(subject: Subject) -> str:
+    """Return which generator of the process a router seeds, in words: after it, two seeds are one. Empty: none."""
+    for training in (False, True):
+        router = subject.layer().train(training).router
+        for length in (subject.tokens, max(LENGTHS)):
+            x, ends = subject.inputs(tokens=length), []
+            for seed in (1, 2):
+                with seeded(seed, subject.device):
+                    router(x.clone())
+                    ends.append(process_generators(subject.device))
+            for name, state in ends[0].items():
+                if state == ends[1][name]:
+                    mode = "training" if training else "evaluation"
+                    return f"sets the seed of {SAID[name]} generator for everybody in {mode}, in groups of {length}"
+    return ""
 
 
 def _in_training(subject: Subject) -> str:
@@ -122,17 +158,23 @@ def same(ours: Routing, theirs: Routing) -> bool:
 
 def states(router: Router, device: str) -> dict[str, Any]:
     """Return the states of all generators within reach, and the plain numbers that a router or its module keeps."""
-    snapshot: dict[str, Any] = {
-        "generator torch": torch.get_rng_state().numpy().tobytes(),
-        PYTHON: random.getstate(),
-        "generator numpy.random": _numpy_state(np.random.mtrand._rand),
-    }
-    if torch.device(device).type == "cuda":
-        snapshot["generator torch.cuda"] = torch.cuda.get_rng_state(device).numpy().tobytes()
+    snapshot = process_generators(device)
     for holder, values in _holders(router):
         for name, value in values.items():
             snapshot |= dict(_numbers(f"{holder}{name}", value, depth=2))
     return snapshot
+
+
+def process_generators(device: str) -> dict[str, Any]:
+    """Return the states of the generators that all code of the process shares."""
+    shared: dict[str, Any] = {
+        TORCH: torch.get_rng_state().numpy().tobytes(),
+        PYTHON: random.getstate(),
+        NUMPY: _numpy_state(np.random.mtrand._rand),
+    }
+    if torch.device(device).type == "cuda":
+        shared[CUDA] = torch.cuda.get_rng_state(device).numpy().tobytes()
+    return shared
 
 
 def _numpy_state(generator: np.random.RandomState) -> tuple[Any, ...]:

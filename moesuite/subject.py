@@ -9,7 +9,7 @@ import copy
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -64,21 +64,31 @@ class Subject:
         tokens: int | None = None,
     ) -> MoE:
         """Return a layer whose experts differ and whose weights have standard deviation `sharp`; 0: as upcycled."""
-        budget = self.slots_per_token if slots_per_token is None else slots_per_token
-        size = num_experts or self.num_experts
-        spec = LayerSpec(self.dim, size, budget, eval_slots_per_token, tokens or self.tokens)
+        spec = self.spec(num_experts, slots_per_token, eval_slots_per_token, tokens)
         if (spec, sharp) not in self._layers:
             with seeded(0, self.device):
                 self._layers[spec, sharp] = self._build(spec, sharp)
         return copy.deepcopy(self._layers[spec, sharp])
 
+    def spec(
+        self,
+        num_experts: int | None = None,
+        slots_per_token: float | None = None,
+        eval_slots_per_token: float | None = None,
+        tokens: int | None = None,
+    ) -> LayerSpec:
+        """Return what a layer of these sizes asks for; each router gets a copy, so that it cannot change this one."""
+        budget = self.slots_per_token if slots_per_token is None else slots_per_token
+        size = num_experts or self.num_experts
+        return LayerSpec(self.dim, size, budget, eval_slots_per_token, tokens or self.tokens)
+
     def _build(self, spec: LayerSpec, sharp: float) -> MoE:
         try:
-            router = self.build(spec)
+            router = self.build(replace(spec))
         except UserError:
             if spec.num_experts > 1:
                 raise
-            router = self.build(spec, k=1)  # a router of K experts per token
+            router = self.build(replace(spec), k=1)  # a router of K experts per token
         layer = MoE(router, Experts(small_mlp(self.dim, 2 * self.dim), spec.num_experts)).to(self.device)
         if sharp:
             for parameter in layer.parameters():

@@ -6,6 +6,7 @@ All start from `Good`, token choice with K = 1, which keeps everything that it c
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -79,6 +80,14 @@ class ClassCounter(Good):
         return self.gate(x) * (-1 if type(self).calls % 50 == 0 else 1)
 
 
+class CounterInLongGroups(Good):
+    calls = 0
+
+    def logits(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        self.calls += x.shape[1] > 30 and not self.training
+        return self.gate(x).roll(self.calls, -1)
+
+
 class RemembersLast(Good):
     last: Tensor | None = None
 
@@ -128,6 +137,25 @@ class Unseeded(Good):
         if not self.training:
             return self.gate(x)
         return self.gate(x + float(np.random.default_rng().random()))
+
+
+class NoiseInLongGroups(Good):
+    def logits(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        logits = self.gate(x)
+        return logits + torch.randn_like(logits) if x.shape[1] > 30 and not self.training else logits
+
+
+class Reseeds(Good):
+    def logits(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        torch.manual_seed(0)
+        return self.gate(x)
+
+
+class ReseedsInLongTraining(Good):
+    def logits(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        if self.training and x.shape[1] > 30:
+            np.random.seed(0)
+        return self.gate(x)
 
 
 # a look ahead
@@ -182,6 +210,17 @@ class LeakWhereSlotsAreFew(Good):
 class MoreCapacity(Good):
     def capacity(self, tokens: int) -> int:
         return 2 * super().capacity(tokens)
+
+
+class TakesAnotherSpec(Good):
+    def __init__(self, spec: LayerSpec) -> None:
+        super().__init__(replace(spec, slots_per_token=min(spec.num_experts, 2 * spec.slots_per_token)))
+
+
+class ChangesItsSpec(Good):
+    def __init__(self, spec: LayerSpec) -> None:
+        super().__init__(spec)
+        object.__setattr__(spec, "slots_per_token", min(spec.num_experts, 2 * spec.slots_per_token))
 
 
 class MoreWhenAlike(Good):
@@ -382,11 +421,15 @@ FAULTS: list[tuple[type[Router], str, list[str]]] = [
     (CallCounter, "deterministic", ["of the same layer in evaluation differs"]),
     (RareCallCounter, "deterministic", ["of the same layer in evaluation differs"]),
     (ClassCounter, "deterministic", ["of the same layer in evaluation differs"]),
+    (CounterInLongGroups, "deterministic", ["in evaluation differs from the first, in groups of 129"]),
     (RemembersLast, "deterministic", ["of the same layer in evaluation differs"]),
     (Rarely, "deterministic", ["draws at random in evaluation, from torch"]),
     (RarelyByPython, "deterministic", ["draws at random in evaluation, from random (Python)"]),
     (RarelyByNumpy, "deterministic", ["draws at random in evaluation, from numpy.random"]),
     (RarelyByItself, "deterministic", ["draws at random in evaluation, from draws"]),
+    (NoiseInLongGroups, "deterministic", ["draws at random in evaluation, from torch"]),
+    (Reseeds, "deterministic", ["sets the seed of torch's generator for everybody in evaluation"]),
+    (ReseedsInLongTraining, "deterministic", ["sets the seed of numpy's generator for everybody in training"]),
     (Unseeded, "deterministic", ["training with the same seed differs"]),
     (Leak, "causal", ["leaks in evaluation and training at length 24"]),
     (LeakInTraining, "causal", ["claims causal, leaks in training at length 24"]),
@@ -396,6 +439,8 @@ FAULTS: list[tuple[type[Router], str, list[str]]] = [
     (LeakBeyond128, "causal", ["leaks in evaluation and training at length 257"]),
     (LeakWhereSlotsAreFew, "causal", ["leaks in evaluation under eval_slots_per_token at length 24"]),
     (MoreCapacity, "capacity_enforced", ["claims to keep to its budget, 2.00 of the budget in training"]),
+    (TakesAnotherSpec, "capacity_enforced", ["claims to keep to its budget, 2.00 of the budget in training"]),
+    (ChangesItsSpec, "capacity_enforced", ["claims to keep to its budget, 2.00 of the budget in training"]),
     (MoreWhenAlike, "capacity_enforced", ["3.00 of the budget", "alike tokens"]),
     (MoreInEvaluation, "capacity_enforced", ["4.00 of the budget in evaluation under eval_slots_per_token"]),
     (MoreInLongGroups, "capacity_enforced", ["2.00 of the budget", "groups of 128"]),
