@@ -14,6 +14,7 @@ from moesuite.subject import Subject, difference, output
 
 USUAL = 24
 LENGTHS = (USUAL, 5, 64, 128, 257)
+SCALES = (1.0, 10.0, 1e-3)  # of later tokens, group by group: a router may look at nothing but large ones
 MANY = 512  # tokens of a group from which on one group is enough
 
 
@@ -78,7 +79,8 @@ def _leak(subject: Subject, layer: MoE, training: bool, length: int) -> float:
     """Return how much earlier outputs change with later tokens, from several places on."""
     groups = 1 if length >= MANY else subject.groups
     x, other = (subject.inputs(s, tokens=length)[:groups] for s in (1, 4))
-    before, figures = output(layer, x, training), []
+    scales = torch.tensor(SCALES, device=x.device).repeat(len(x))[: len(x), None, None]
+    before, other, figures = output(layer, x, training), scales * other, []
     for cut in sorted({1, length // 2, length - 1} - {0}):
         changed = torch.cat([x[:, :cut], other[:, cut:]], dim=1)
         alike = torch.cat([x[:, :cut], x[:, :1].expand(-1, length - cut, -1)], dim=1)

@@ -8,6 +8,7 @@ check means and who claims it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache, partial
 from typing import Any
 
@@ -87,15 +88,7 @@ def at_start(subject: Subject) -> dict[str, float]:
 
     In training mode, on 16 groups of 196 tokens; the second forward counts, so that running statistics have begun.
     """
-    larger = Subject(
-        subject.build,
-        subject.num_experts,
-        subject.slots_per_token,
-        groups=16,
-        tokens=196,
-        dim=64,
-        device=subject.device,
-    )
+    larger = replace(subject, groups=16, tokens=196, dim=64)
     layer = larger.layer(sharp=0.0).train()
     with torch.no_grad(), seeded(0, subject.device):
         layer(larger.inputs(seed=2))

@@ -72,9 +72,9 @@ def certify(
     except Exception as error:  # whatever a router does, it must not stop the others
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
-        text = (str(error).splitlines() or [""])[0]
+        text = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
         raise UserError(
-            f"router={router} cannot be certified: {type(error).__name__}: {text}; allowed: forward(x [G, T, D], mask "
+            f"router={router} cannot be certified {subject.tried}: {text}; allowed: forward(x [G, T, D], mask "
             "[G, T] or None) -> SlotRouting, RaggedRouting or SoftRouting; HYDRA_FULL_ERROR=1 shows where"
         ) from error
     return _certificate(router, options, subject, checks, random_in_training, at_start)

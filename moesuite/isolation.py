@@ -14,12 +14,13 @@ from moesuite.subject import Subject, difference, output
 
 TOLERANCE = 1e-4  # float32 sums in another order differ by about 1e-7
 MANY = 9  # groups of a larger batch
+CROWD, SHORT = 130, 5  # groups of a far larger one, and their tokens
 MODE = {False: "in evaluation", True: "in training"}
 
 
 def batch_independent(subject: Subject) -> Check:
     """A group's output does not depend on the groups beside it: in evaluation, and in training unless it says so."""
-    worst = {training: _coupling(subject, training) for training in (False, True)}
+    worst = {mode: max(_coupling(subject, mode), _crowding(subject, mode)) for mode in (False, True)}
     coupled = [MODE[training] for training, figure in worst.items() if figure >= TOLERANCE]
     detail = f"depends on the groups beside it {' and '.join(coupled)}" if coupled else ""
     claimed = worst[False] >= TOLERANCE or not subject.layer().router.batch_coupled
@@ -42,6 +43,17 @@ def _coupling(subject: Subject, training: bool) -> float:
                 if not drawn:  # a batch of one draws other numbers
                     figures.append(difference(output(layer, x[group : group + 1], training)[0], whole[group]))
     return max(figures)
+
+
+def _crowding(subject: Subject, training: bool) -> float:
+    """Return how much a group's output in a batch of `CROWD` groups differs from its own alone."""
+    if training and is_random(subject):
+        return 0.0  # a batch of one draws other numbers
+    crowd = replace(subject, groups=CROWD, tokens=SHORT)
+    layer, x = crowd.layer(), crowd.inputs()
+    whole = output(layer, x, training)
+    places = (0, CROWD // 2, CROWD - 1)
+    return max(difference(output(layer, x[i : i + 1], training)[0], whole[i]) for i in places)
 
 
 def masks(subject: Subject) -> dict[str, Tensor]:

@@ -20,7 +20,7 @@ from moesuite.moe import MoE
 from moesuite.router import LayerSpec, Router
 from moesuite.routing import RaggedRouting, Routing, SoftRouting
 from moesuite.subject import KINDS, Subject, seeded
-from moesuite.validation import check_form, check_indices, name_of
+from moesuite.validation import check_form, check_values, name_of
 
 LONG = 128  # tokens of the longer groups
 BUDGETS = (0.5, 1.0, 1.7)  # times the subject's
@@ -108,7 +108,7 @@ def _observations(subject: Subject) -> Iterator[Observation]:
         for factor in BUDGETS:
             budget = min(factor * subject.slots_per_token, subject.num_experts)
             under = None if mode.eval_budget is None else mode.eval_budget * budget
-            for tokens in (subject.tokens, LONG) if factor == 1.0 else (subject.tokens,):
+            for tokens in (subject.tokens, LONG, 1) if factor == 1.0 else (subject.tokens,):
                 spec = subject.spec(None, budget, under, tokens)
                 layer = subject.layer(slots_per_token=budget, eval_slots_per_token=under, tokens=tokens)
                 every = factor == 1.0 and tokens == subject.tokens
@@ -126,7 +126,7 @@ def _observe(subject: Subject, spec: LayerSpec, layer: MoE, mode: Mode, kind: st
         routing, padded = router(tokens), router(x.clone(), padding)
     for each in (routing, padded):
         check_form(each, x.shape, subject.num_experts, name_of(router))
-        check_indices(each, name_of(router))
+        check_values(each, name_of(router))
     budget = budget_in_force(spec, router, mode)
     allowed = allowed_rows(spec, budget, x.shape[1])
     demand = float(routing.demand().sum())

@@ -22,10 +22,10 @@ from torch import Tensor
 from moesuite.artifacts import Check
 from moesuite.router import Router
 from moesuite.routing import Routing
-from moesuite.subject import Subject, seeded, twin_of
+from moesuite.subject import Subject, seeded
 
 PASSES, MORE = 150, 350  # of one router
-LENGTHS = {12: PASSES, 24: 10, 129: 30}  # tokens of a group, and how often it is passed
+LENGTHS = {12: PASSES, 24: 10, 257: 30}  # tokens of a group, and how often it is passed
 TRAINING_PASSES = 10
 GENERATOR = "generator "
 TORCH, CUDA = GENERATOR + "torch", GENERATOR + "torch.cuda"
@@ -37,11 +37,8 @@ TORCHS = frozenset(vars(torch.nn.Module()))  # attributes that every module has
 
 def deterministic(subject: Subject) -> Check:
     """Evaluations of one router agree to the last bit, draw nothing and change no buffer; training repeats by seed."""
-    router = subject.layer().eval().router
-    buffers = {name: tensor.clone() for name, tensor in router.named_buffers()}
-    fault, moving = _later_passes(router, subject)
+    fault, moving, changed = _later_passes(subject)
     reseeded = sets_seed(subject)
-    changed = [name for name, tensor in router.named_buffers() if not torch.equal(tensor, buffers[name])]
     if reseeded:
         fault = reseeded
     elif source := _drawn_from(subject, fault, moving):
@@ -61,7 +58,7 @@ def _drawn_from(subject: Subject, fault: str, moving: Sequence[str]) -> str:
     for name in moving:
         if name.startswith(GENERATOR) and name != PYTHON:
             return name.removeprefix(GENERATOR)
-    if fault and PYTHON in moving and not _later_passes(subject.layer().eval().router, subject, set_back=True)[0]:
+    if fault and PYTHON in moving and not _later_passes(subject, set_back=True)[0]:
         return PYTHON.removeprefix(GENERATOR)
     return ""
 
@@ -79,19 +76,22 @@ def is_random(subject: Subject) -> bool:
 
 
 @torch.no_grad()
-def _later_passes(router: Router, subject: Subject, set_back: bool = False) -> tuple[str, list[str]]:
-    """Return how a later pass differs from the first, empty if none does; and what moved from one to the next."""
-    moving: list[str] = []
+def _later_passes(subject: Subject, set_back: bool = False) -> tuple[str, list[str], list[str]]:
+    """Return how a later pass differs from the first, empty if none does; what moved from one to the next; buffers."""
+    moving, changed = list[str](), list[str]()
     for length, passes in LENGTHS.items():
+        router = subject.layer(tokens=max(length, subject.tokens)).eval().router
+        buffers = {name: tensor.clone() for name, tensor in router.named_buffers()}
         fault, more = _passes(router, subject, length, passes, set_back)
         moving += [name for name in more if name not in moving]
+        changed += [name for name, tensor in router.named_buffers() if not torch.equal(tensor, buffers[name])]
         if fault:
-            return fault, moving
-    return "", moving
+            return fault, moving, changed
+    return "", moving, changed
 
 
 def _passes(router: Router, subject: Subject, length: int, passes: int, set_back: bool) -> tuple[str, list[str]]:
-    """Return the same for groups of one length."""
+    """Return how a later pass of one router differs, and what moved, for groups of one length."""
     x, other = (subject.inputs(seed, length, kind)[:1] for seed, kind in ((1, "Gaussian"), (2, "alike")))
     with seeded(1, subject.device):
         python = random.getstate()
@@ -117,8 +117,8 @@ def _passes(router: Router, subject: Subject, length: int, passes: int, set_back
 def sets_seed(subject: Subject) -> str:
     """Return which generator of the process a router seeds, in words: after it, two seeds are one. Empty: none."""
     for training in (False, True):
-        router = subject.layer().train(training).router
         for length in (subject.tokens, max(LENGTHS)):
+            router = subject.layer(tokens=length).train(training).router
             x, ends = subject.inputs(tokens=length), []
             for seed in (1, 2):
                 with seeded(seed, subject.device):
@@ -135,7 +135,7 @@ def _in_training(subject: Subject) -> str:
     x, first = subject.inputs(), None
     for _ in range(TRAINING_PASSES):
         with torch.no_grad(), seeded(1, subject.device):
-            routing = twin_of(subject.layer(), training=True).router(x.clone())
+            routing = subject.layer().train().router(x.clone())
         first = routing if first is None else first
         if not same(first, routing):
             return "training with the same seed differs: it draws from what no seed reaches, or adds in no fixed order"

@@ -22,7 +22,7 @@ from torch.overrides import TorchFunctionMode
 from moesuite.moe import is_encoder_decoder, moe_layers
 from moesuite.router import RaggedRouting, Router, Routing, SoftRouting
 from moesuite.scope import alone
-from moesuite.validation import check_form, check_indices, name_of
+from moesuite.validation import check_form, check_values, name_of
 
 META = torch.device("meta")
 
@@ -89,7 +89,7 @@ class Probe(nn.Module):
         with torch.set_grad_enabled(self.training), alone():
             routing = self.inner(tokens.requires_grad_(self.training), real)
             check_form(routing, x.shape, self.inner.spec.num_experts, self.name)
-            check_indices(routing, self.name)
+            check_values(routing, self.name)
             outcome = [t.sum() for t in (*_weights(routing).values(), *routing.losses.values()) if t.requires_grad]
             if outcome:
                 torch.stack(outcome).sum().backward()

@@ -54,6 +54,7 @@ class Subject:
     dim: int = 16
     device: str = "cpu"
     _layers: dict[Any, MoE] = field(default_factory=dict, compare=False, repr=False)
+    _tried: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def layer(
         self,
@@ -84,11 +85,11 @@ class Subject:
 
     def _build(self, spec: LayerSpec, sharp: float) -> MoE:
         try:
-            router = self.build(replace(spec))
+            router = self._router(spec)
         except UserError:
             if spec.num_experts > 1:
                 raise
-            router = self.build(replace(spec), k=1)  # a router of K experts per token
+            router = self._router(spec, k=1)  # a router of K experts per token
         layer = MoE(router, Experts(small_mlp(self.dim, 2 * self.dim), spec.num_experts)).to(self.device)
         if sharp:
             for parameter in layer.parameters():
@@ -99,10 +100,34 @@ class Subject:
             layer.context.losses.clear()
         return layer
 
+    def _router(self, spec: LayerSpec, **options: Any) -> Router:
+        self._tried.update(spec=spec, call=None)
+        router = self.build(replace(spec), **options)
+
+        def note(router: Router, args: tuple[Any, ...]) -> None:
+            self._tried.update(spec=spec, call=(args[0].shape, router.training, any(a is not None for a in args[1:])))
+
+        router.register_forward_pre_hook(note)
+        return router
+
+    @property
+    def tried(self) -> str:
+        """What the router was last tried with, for example "with 1 expert, 3 groups of 24 tokens, in training"."""
+        if not self._tried:
+            return ""
+        experts = self._tried["spec"].num_experts
+        words = [f"with {experts} expert{'s' * (experts > 1)}"]
+        if self._tried["call"] is None:
+            return f"{words[0]}, as it is built"
+        (groups, tokens, *_), training, masked = self._tried["call"]
+        words += [f"{groups} group{'s' * (groups > 1)} of {tokens} token{'s' * (tokens > 1)}"]
+        words += ["in training" if training else "in evaluation", *["with padding"] * masked]
+        return ", ".join(words)
+
     def takes_evaluation_slots(self) -> bool:
         """Return whether the router can be built with slots of its own in evaluation; some refuse them."""
         try:
-            self.build(LayerSpec(self.dim, self.num_experts, 1.0, 1.0, self.tokens))
+            self._router(LayerSpec(self.dim, self.num_experts, 1.0, 1.0, self.tokens))
         except UserError:
             return False
         return True

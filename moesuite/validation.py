@@ -1,6 +1,6 @@
 """Is a routing of the form that dispatch and experts rely on? One line says what it is, and what is allowed.
 
-`check_form` looks at types, shapes and dtypes: microseconds, at every forward. `check_indices` reads values, which
+`check_form` looks at types, shapes and dtypes: microseconds, at every forward. `check_values` reads values, which
 makes the host wait for a GPU: at the first forward of a layer in each mode, and in certificates.
 """
 
@@ -111,20 +111,23 @@ def _loss_faults(losses: Any) -> Iterator[Fault]:
         yield "losses", f"of type {type(losses).__name__}", 'a mapping of names to scalar tensors, {"balance": loss}'
         return
     for name, loss in losses.items():
+        if not isinstance(name, str):
+            yield f"a loss by the name {name!r}", f"of type {type(name).__name__}", 'a string, {"balance": loss}'
         if not isinstance(loss, Tensor):
             yield f"the loss {name!r}", f"of type {type(loss).__name__}", "a float tensor of shape ()"
         elif loss.ndim or not loss.is_floating_point():
             yield f"the loss {name!r}", f"of shape {tuple(loss.shape)} and {loss.dtype}", "a float tensor of shape ()"
 
 
-def check_indices(routing: Any, router: str) -> None:
-    """Check that every index of a routing, whose form is right, is in its range.
+def check_values(routing: Any, router: str) -> None:
+    """Check that every index of a routing, whose form is right, is in its range, and that empty slots weigh nothing.
 
     Raises:
-        UserError: for the first index that is not, with the name of the `router` and what is allowed.
+        UserError: for the first value that is wrong, with the name of the `router` and what is allowed.
     """
     if isinstance(routing, SlotRouting):
         _check_range("a token index", routing.tokens, EMPTY, routing.num_tokens - 1, "EMPTY (-1) or 0 to T-1", router)
+        _check_empty(routing, router)
     elif isinstance(routing, RaggedRouting):
         last = routing.num_groups * routing.num_tokens - 1
         _check_range("a token index", routing.tokens, 0, last, "0 to G·T-1 (tokens of all groups count on)", router)
@@ -140,8 +143,19 @@ def _check_range(part: str, indices: Tensor, first: int, last: int, allowed: str
         raise UserError(f"router={router} returns {part} of {wrong}; allowed: {allowed}, here at most {last}")
 
 
+def _check_empty(routing: SlotRouting, router: str) -> None:
+    if routing.tokens.is_meta or routing.weights.is_meta:
+        return
+    weights = routing.weights.detach().abs().masked_fill(routing.tokens.to(routing.weights.device) != EMPTY, 0)
+    if (weights > 0).any():  # not a number: weights_finite says so
+        raise UserError(
+            f"router={router} returns a weight of {float(weights.nan_to_num().max()):.3g} in an empty slot (token -1); "
+            "allowed: 0, for example weights.masked_fill(tokens == EMPTY, 0.0)"
+        )
+
+
 class Inspector:
-    """Checks the routings of one layer: their form at every forward, their indices at the first one of each mode."""
+    """Checks the routings of one layer: their form at every forward, their values at the first one of each mode."""
 
     def __init__(self) -> None:
         self._seen = set[bool]()
@@ -156,5 +170,5 @@ class Inspector:
             return
         check_form(routing, shape, num_experts, name_of(router))
         if router.training not in self._seen:
-            check_indices(routing, name_of(router))
+            check_values(routing, name_of(router))
             self._seen.add(router.training)

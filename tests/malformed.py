@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from moesuite.router import Router
+from moesuite.router import LayerSpec, Router
 from moesuite.routing import EMPTY, RaggedRouting, SlotRouting, SoftRouting
 
 
@@ -115,12 +115,53 @@ class LossesInAList(Malformed):
         return replace(routing, losses=[x.sum()])
 
 
+class LossByANumber(Malformed):
+    def spoil(self, routing: SlotRouting, x: Tensor) -> Any:
+        return replace(routing, losses={1: x.mean()})
+
+
+class WeightOfNoToken(Malformed):
+    def spoil(self, routing: SlotRouting, x: Tensor) -> Any:
+        return replace(routing, weights=torch.ones_like(routing.weights))
+
+
 class Raises(Malformed):
     def spoil(self, routing: SlotRouting, x: Tensor) -> Any:
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
 
-FORMS = {  # the first two are run too
+class RaisesWithOneExpert(Malformed):
+    bounded = True
+
+    def spoil(self, routing: SlotRouting, x: Tensor) -> Any:
+        if self.spec.num_experts == 1:
+            raise RuntimeError("a choice of one")
+        return routing
+
+
+class RaisesForOneToken(Malformed):
+    def spoil(self, routing: SlotRouting, x: Tensor) -> Any:
+        if x.shape[1] == 1:
+            raise RuntimeError("a mean of one")
+        return routing
+
+
+class RaisesForPadding(Malformed):
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Any:
+        if mask is not None:
+            raise RuntimeError("a mask")
+        return self.slots(x)
+
+
+class RaisesAsItIsBuilt(Malformed):
+    def __init__(self, spec: LayerSpec) -> None:
+        super().__init__(spec)
+        raise RuntimeError("no such file")
+
+
+FORMS = {  # the first four are run too
+    "LossByANumber": "returns a loss by the name 1 of type int; allowed: a string",
+    "WeightOfNoToken": "returns a weight of 1 in an empty slot (token -1); allowed: 0",
     "NoRouting": "returns a tuple; allowed: a SoftRouting, SlotRouting or RaggedRouting",
     "TokenBeyond": "returns a token index of",
     "DoubleWeights": "returns weights of torch.float64; allowed: float32",

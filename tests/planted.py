@@ -196,6 +196,14 @@ class LeakBeyond128(Leak):
         return length > 128
 
 
+class LeakWhereLarge(Good):
+    """Turns around where the last token is large: no standard normal one is."""
+
+    def logits(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        large = x[:, -1:].norm(dim=-1, keepdim=True) > 3 * x.shape[-1] ** 0.5
+        return self.gate(x) * torch.where(large, -1, 1)
+
+
 class LeakWhereSlotsAreFew(Good):
     """Serves tokens by their gate where capacity binds in evaluation only: a later one takes the slot."""
 
@@ -293,6 +301,13 @@ class Coupled(Good):
 
 class CoupledInTraining(Coupled):
     modes = (True,)
+
+
+class CoupledByCount(Good):
+    """Reads nothing of the other groups, but how many there are."""
+
+    def logits(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        return self.gate(x) * (1 if len(x) <= 16 else -1)
 
 
 class CoupledByOrder(Good):
@@ -421,7 +436,7 @@ FAULTS: list[tuple[type[Router], str, list[str]]] = [
     (CallCounter, "deterministic", ["of the same layer in evaluation differs"]),
     (RareCallCounter, "deterministic", ["of the same layer in evaluation differs"]),
     (ClassCounter, "deterministic", ["of the same layer in evaluation differs"]),
-    (CounterInLongGroups, "deterministic", ["in evaluation differs from the first, in groups of 129"]),
+    (CounterInLongGroups, "deterministic", ["in evaluation differs from the first, in groups of 257"]),
     (RemembersLast, "deterministic", ["of the same layer in evaluation differs"]),
     (Rarely, "deterministic", ["draws at random in evaluation, from torch"]),
     (RarelyByPython, "deterministic", ["draws at random in evaluation, from random (Python)"]),
@@ -437,6 +452,7 @@ FAULTS: list[tuple[type[Router], str, list[str]]] = [
     (LeakAt64, "causal", ["leaks in evaluation and training at length 64"]),
     (LeakInTrainingAt128, "causal", ["claims causal, leaks in training at length 128"]),
     (LeakBeyond128, "causal", ["leaks in evaluation and training at length 257"]),
+    (LeakWhereLarge, "causal", ["leaks in evaluation and training at length 24"]),
     (LeakWhereSlotsAreFew, "causal", ["leaks in evaluation under eval_slots_per_token at length 24"]),
     (MoreCapacity, "capacity_enforced", ["claims to keep to its budget, 2.00 of the budget in training"]),
     (TakesAnotherSpec, "capacity_enforced", ["claims to keep to its budget, 2.00 of the budget in training"]),
@@ -456,6 +472,7 @@ FAULTS: list[tuple[type[Router], str, list[str]]] = [
     (Rectifies, "input_unchanged", ["changes its tokens in place"]),
     (Coupled, "batch_independent", ["depends on the groups beside it in evaluation and in training"]),
     (CoupledInTraining, "batch_independent", ["depends on the groups beside it in training"]),
+    (CoupledByCount, "batch_independent", ["depends on the groups beside it in evaluation and in training"]),
     (CoupledByOrder, "batch_independent", ["depends on the groups beside it in training"]),
     (Exponential, "weights_finite", ["NaN or infinity in training", "huge tokens"]),
     (InfiniteLoss, "weights_finite", ["NaN or infinity in training", "huge tokens"]),

@@ -214,10 +214,26 @@ def test_a_router_that_cannot_be_certified_does_not_stop_the_others(
     out, err = capsys.readouterr()
     assert "hash: keeps what it claims" in out and "dense: keeps what it claims" in out
     raised, nothing = err.strip().splitlines()
-    assert "malformed.py:Raises cannot be certified: RuntimeError: mat1 and mat2 shapes" in raised
+    case = "with 8 experts, 3 groups of 24 tokens, in training"
+    assert f"malformed.py:Raises cannot be certified {case}: RuntimeError: mat1 and mat2 shapes" in raised
     assert "allowed: forward(x [G, T, D], mask" in raised
     assert "NothingAtAll returns a NoneType; allowed: a SoftRouting" in nothing
     assert sorted(path.stem for path in (tmp_path / "runs" / "certificates").iterdir()) == ["dense", "hash"]
+
+
+@pytest.mark.parametrize(
+    ("name", "case"),
+    [
+        ("RaisesWithOneExpert", "with 1 expert, 3 groups of 24 tokens, in evaluation: RuntimeError: a choice of one"),
+        ("RaisesForOneToken", "with 2 experts, 3 groups of 1 token, in training: RuntimeError: a mean of one"),
+        ("RaisesAsItIsBuilt", "with 2 experts, as it is built: RuntimeError: no such file"),
+        ("RaisesForPadding", "with 2 experts, 3 groups of 24 tokens, in training, with padding: RuntimeError: a mask"),
+    ],
+)
+def test_a_router_that_fails_in_one_case_is_told_which(name: str, case: str) -> None:
+    with pytest.raises(UserError) as error:
+        certify(f"{ROOT}/tests/malformed.py:{name}", {}, num_experts=2)
+    assert f"malformed.py:{name} cannot be certified {case}; allowed: " in str(error.value)
 
 
 def test_the_help_explains_every_column(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
