@@ -88,6 +88,8 @@ def _choice(group: str, name: str) -> str:
 def _differences(base: Mapping[str, Any], values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
     """Yield the words that change options of `base` into `values`: an option more with +, one less with ~."""
     for key in sorted(base.keys() - values.keys()):
+        if base[key] is None:  # Hydra deletes no option whose value is null
+            yield f"{prefix}{key}=0"
         yield f"~{prefix}{key}"
     for key, value in values.items():
         old = base.get(key)
