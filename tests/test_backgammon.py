@@ -403,6 +403,7 @@ def test_paired_dice_cancel_luck() -> None:
     assert points.mean == 0 and points.half == 0
 
 
+@pytest.mark.slow
 def test_known_strengths() -> None:
     """pubeval beats random by 2.5 points a game, gnubg 0-ply beats pubeval by 0.7 (1,000 games of each: 2.49, 0.71)."""
     expert, found = Package(), opponents(1)

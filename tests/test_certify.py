@@ -84,6 +84,7 @@ def test_one_expert_is_the_dense_mlp_and_weights_below_one_are_reported() -> Non
     assert certify("hash", {}).checks["upcycled_is_dense"].holds
 
 
+@pytest.mark.slow
 def test_the_command_writes_json_and_a_table(command: Command, tmp_path: Path) -> None:
     done = command("moesuite.certify", "router=token_choice", "router.k=2", "num_experts=4")
     assert done.returncode == 0, done.stderr

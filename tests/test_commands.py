@@ -123,6 +123,7 @@ def _again(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     return commands
 
 
+@pytest.mark.slow
 def test_commands_of_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """In Python; typed with a folder of own tasks, and a router of a file; in a sweep."""
     monkeypatch.chdir(tmp_path)

@@ -171,6 +171,7 @@ def test_cached_tokens_are_found_without_reading_and_belong_to_one_split() -> No
     assert tokens_of(text(b"or not", "halves"), "character").vocabulary == 7  # t, o, b, e, space, line end, <unk>
 
 
+@pytest.mark.slow
 def test_a_streamed_text(real_data: Path, tmp_path: Path) -> None:
     words = ["task=wikitext2", f"task.source={real_data / 'wikitext2'}", "task.streaming=true", "task.tokenizer=byte"]
     words += [*SMALL, "task.stride=32", "task.eval_documents=60", "router=switch", "task.metric=bits_per_byte"]

@@ -141,6 +141,7 @@ def test_what_is_shown_in_training() -> None:
 
 class TestBackgammon(TaskContract):
     words = SMALL
+    routers = ("expert_choice", "soft", "usmoe")  # all of them run on other tasks
 
     def expected(self, task: Task, outputs: Sequence[Any], batches: Sequence[Batch]) -> dict[str, float]:
         right, loss, count = 0, 0.0, 0

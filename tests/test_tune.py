@@ -232,6 +232,7 @@ def test_a_front_of_quality_and_flops_within_a_limit(tmp_path: Path) -> None:
     assert found.best and not behind & set(found.best) and any(trial.violated for trial in found.trials)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("option", "most"), [("max_dropped", 0.2), ("max_ms", 1e-6)])
 def test_what_is_beyond_a_limit_is_not_best(option: str, most: float, tmp_path: Path) -> None:
     """A quarter of a slot for each token drops most of them; no batch takes less than a nanosecond."""

@@ -135,6 +135,7 @@ def test_a_streamed_source(parquet: Path) -> None:
     assert batches[0]["image"].shape == (5, 3, 8, 8)
 
 
+@pytest.mark.slow
 def test_a_stream_has_one_order_whatever_the_processes(parquet: Path) -> None:
     """Of two shards, two loader processes would read one each, in turns."""
     (first,) = parquet.glob("train*")
