@@ -1,8 +1,9 @@
 """Is a rerun the same? Equal, within the tolerance of its seeds, or different. No torch here.
 
-Figures of a record are of two kinds. Counts follow from the configuration: steps, examples, parameters, FLOPs that are
-expected of it. All others follow from training, and depend on the processor and its libraries through rounding, which
-training magnifies.
+Figures of a record are of two kinds. Counts follow from the configuration, and are the same to the last digits: steps,
+examples, parameters, FLOPs that are expected of it; and those of the trained model, and its slots, where the routing
+changes nothing about them. All others follow from training, and depend on the processor and its libraries through
+rounding, which training magnifies; where that agrees to the last bit, so does what the routing costs.
 
 `equal`: counts are the same, and all metrics differ by less than float noise, `NOISE` of their size. The course (curve,
 routing, its cost) may then differ by `COURSE`: a token near a tie may go another way.
@@ -31,8 +32,11 @@ NOISE, SMALLEST = 1e-4, 1e-6  # relative, absolute: rounding between processors
 COURSE = 0.02  # relative and absolute, of curve and routing where metrics agree
 ENOUGH = 3  # seeds for a tolerance
 LEVEL = 0.05
-COUNTS = ("expected", "training", "training_step_flops", "parameters_total", "parameters_active")
-ROUTED = ("activated", "executed")  # FLOPs that depend on the routing after training
+EXACT = 1e-9  # relative: the order of a sum
+COUNTS = ("expected", "training", "training_step_flops", "parameters_total", "slots_per_token_asked")
+PASSES = ("activated", "executed")  # FLOPs of the trained model
+# what may depend on the routing after training
+ROUTED = (*PASSES, "parameters_active", "slots_per_token_effective", "layers")
 POINT = ("loss", "quality", "entropy")
 SHOWN = 3  # figures that a reason names
 
@@ -47,9 +51,48 @@ def counts_of(record: RunRecord) -> dict[str, float]:
     """Return the figures that follow from the configuration alone."""
     counts = {f"n of {name}": float(quality.n) for name, quality in record.quality.items()}
     counts |= {"steps": float(record.steps), "unreadable": float(record.unreadable)}
+    counts |= {f"examples of {name}": float(size) for name, size in record.splits.items()}
+    counts |= {f"FLOPs at step {point.step}": point.flops for point in record.curve}
     if record.compute is not None:
         counts |= _numbers({name: getattr(record.compute, name) for name in COUNTS})
+        counts |= {f"{layer.layer} parameters": float(layer.parameters_total) for layer in record.compute.layers}
     return counts
+
+
+def fixed(again: RunRecord) -> frozenset[str]:
+    """Return the figures of the trained model that the routing changes nothing about: as expected before training.
+
+    Where all parts are, so are slots and active parameters, and every layer.
+    """
+    if again.compute is None:
+        return frozenset()
+    expected = _numbers(again.compute.expected.model_dump())
+    parts = _numbers({name: getattr(again.compute, name) for name in PASSES})
+    same = {name for name, value in parts.items() if value == expected[name.partition(" ")[2]]}
+    return frozenset(routed_of(again) if same == parts.keys() else same)
+
+
+def routed_of(record: RunRecord) -> dict[str, float]:
+    """Return what may depend on the routing after training: costs of the trained model, and its slots."""
+    return {} if record.compute is None else _numbers({name: getattr(record.compute, name) for name in ROUTED})
+
+
+def decided(record: RunRecord, again: RunRecord) -> list[str]:
+    """Return what differs, and follows from the configuration alone, each figure with both values."""
+    names = fixed(again)
+    ours, theirs = (metrics_of(one) | training_of(one) for one in (record, again))
+    if record.curve and not differing(ours, theirs, 0.0, 0.0):
+        names |= routed_of(record).keys() | routed_of(again).keys()  # the very same training
+    ours, theirs = (
+        counts_of(one) | {name: value for name, value in routed_of(one).items() if name in names}
+        for one in (record, again)
+    )
+    odd = differing(ours, theirs, EXACT, 0.0)
+    return [f"{name} (recorded {_figure(ours, name)}, again {_figure(theirs, name)})" for name in odd]
+
+
+def _figure(figures: Mapping[str, float], name: str) -> str:
+    return f"{figures[name]:.10g}" if name in figures else "nothing"
 
 
 def training_of(record: RunRecord) -> dict[str, float]:
@@ -61,8 +104,7 @@ def training_of(record: RunRecord) -> dict[str, float]:
 
 def course_of(record: RunRecord) -> dict[str, float]:
     """Return the same, and what the routing costs."""
-    costs = {} if record.compute is None else {name: getattr(record.compute, name) for name in ROUTED}
-    return training_of(record) | _numbers(costs)
+    return training_of(record) | routed_of(record)
 
 
 def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
@@ -157,7 +199,7 @@ def judge(record: RunRecord, again: RunRecord, seeds: Sequence[RunRecord]) -> Ve
 def _verdict(
     record: RunRecord, again: RunRecord, metrics: Mapping[str, Rerun], seeds: int
 ) -> tuple[Literal["equal", "within", "different"], str]:
-    if odd := differing(counts_of(record), counts_of(again)):
+    if odd := decided(record, again):
         return "different", f"what the configuration alone decides differs: {_named(odd)}"
     odd = differing(metrics_of(record), metrics_of(again))
     if not odd:

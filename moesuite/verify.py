@@ -10,10 +10,10 @@ versions, on the same data. The verdict is one of
 
     equal       all metrics agree to 1e-4 of their size, and so does what the configuration decides
     within      they differ by no more than runs of other seeds do in 95 % of cases (at least three seeds)
-    different   they do not
+    different   they do not, or the command of the record, which is composed and never executed, gives another run
 
 and is kept beside the record (`<id>/verified.json`), where the leaderboard finds it. Exit code 0: all are equal or
-within; 1: one is different; 2: one could not be run. Ctrl-C: the same command goes on from the last checkpoint.
+within; 1: one is different; 2: one could not be run; 130: Ctrl-C; the same command goes on from the last checkpoint.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from moesuite.config import RunConfig, checked
 from moesuite.errors import RunFailed, UserError
 from moesuite.protocol import protocol_words
 from moesuite.record import RunRecord, read_record, record_id, write_text
+from moesuite.replay import command_problem
 from moesuite.verification import is_seed_of, judge
 from moesuite.words import BAD_INPUT
 
@@ -148,6 +149,7 @@ def verify(path: Path, seeds: Sequence[int], source: str | None) -> Verdict:
     code = code_version(record.router)  # other code does not go on where this one stopped
     config = config_of(record, folder / code[:12], source)
     check_identity(record, config)
+    problem = command_problem(record)
     again = fit(config, record.command)[0]
     others = {other.seed: other for other in neighbours(path) if is_seed_of(other, record)}
     for seed in seeds:
@@ -155,6 +157,9 @@ def verify(path: Path, seeds: Sequence[int], source: str | None) -> Verdict:
             print(f"  seed {seed}", flush=True)
             others[seed] = fit(config_of(record, folder / code[:12], source, seed))[0]
     verdict = judge(record, again, list(others.values()))
+    if problem:
+        reason = f"{problem}; its configuration: {verdict.verdict}, {verdict.reason}"
+        verdict = verdict.model_copy(update={"verdict": "different", "reason": reason})
     verified = Verified(id=record.id, verdicts=[*verdicts, verdict])
     write_text(verified_path(path), verified.model_dump_json(indent=1) + "\n")
     shutil.rmtree(folder)
@@ -220,12 +225,20 @@ def main() -> None:
             print(f"error: {_but_path(path, error)}", file=sys.stderr)
             codes.add(BAD_INPUT)
         except KeyboardInterrupt:
-            print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+            print(_interrupted(path, number), file=sys.stderr)
             sys.exit(INTERRUPTED)
         else:
             print("\n".join(told(verdict)), flush=True)
             codes.add(DIFFERENT if verdict.verdict == "different" else 0)
     sys.exit(max(codes))
+
+
+def _interrupted(path: Path, number: int) -> str:
+    """Return what is left of a verification that was stopped, and what the same command does."""
+    begun = any((path.with_suffix("") / FOLDER).rglob("last.ckpt"))
+    goes_on = "goes on from the last checkpoint" if begun else "begins anew"
+    before = "; the records before it have their verdicts, leave them out" if number > 1 else ""
+    return f"interrupted, without a verdict on {path}: the same command {goes_on}{before}"
 
 
 def _but_path(path: Path, error: Exception) -> str:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
+import signal
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,12 +15,14 @@ import pytest
 
 from moesuite import compose, fit
 from moesuite.artifacts import Verified, verified_path
+from moesuite.errors import UserError
 from moesuite.record import RunRecord, read_record, record_id, record_path, write_record
+from moesuite.replay import command_problem
 from moesuite.verification import differing, is_seed_of, judge, tolerance
 from moesuite.verify import main
 from tests.boards import record_of
 from tests.conftest import Command
-from tests.test_run import MY_ROUTER, SHORT
+from tests.test_run import MY_ROUTER, SHORT, wait_for
 
 WORDS = (*SHORT, "router=soft", "num_experts=2")
 
@@ -63,10 +68,42 @@ def test_what_no_chance_explains_is_different() -> None:
     same_curve = judge(lied, again.model_copy(update={"curve": curve}), seeds)
     assert (same_curve.verdict, same_curve.reason) == ("different", "curve and routing agree, but not top1")
     steps = judge(again.model_copy(update={"steps": 101}), again, seeds)
-    assert steps.verdict == "different" and steps.reason.endswith("decides differs: steps")
+    assert steps.verdict == "different" and steps.reason.endswith("decides differs: steps (recorded 101, again 100)")
     assert judge(again.model_copy(update={"curve": curve}), again, seeds).reason.startswith(
         "metrics agree, but not the"
     )
+
+
+def test_costs_that_no_routing_changes_are_equal_to_the_last_digits() -> None:
+    """Of `record_of`, all costs but the padding that is executed are as expected; so is none of these, by noise."""
+    again = record_of("good", 0, 0.93)
+    seeds = [record_of("good", seed, 0.90 + seed / 100) for seed in range(1, 6)]
+    near = with_curve(record_of("good", 0, 0.935), 2.0)
+    assert again.compute is not None and judge(near, again, seeds).verdict == "within"
+
+    def said(record: RunRecord, part: str, value: float) -> tuple[str, str]:
+        assert record.compute is not None
+        name, _, field = part.partition(" ")
+        inner = getattr(record.compute, name)
+        value = inner.model_copy(update={field: value}) if field else value
+        verdict = judge(
+            record.model_copy(update={"compute": record.compute.model_copy(update={name: value})}), again, seeds
+        )
+        return verdict.verdict, verdict.reason
+
+    start = "what the configuration alone decides differs: "
+    assert said(near, "activated backbone", 1.00001e9) == (
+        "different",
+        f"{start}activated backbone (recorded 1000010000, again 1000000000)",
+    )
+    assert said(near, "training_step_flops", 0.0)[1].startswith(f"{start}training_step_flops (recorded 0, again")
+    assert said(near, "executed padding", 1.1e8)[0] == "within"  # it depends on the routing, which is another
+    assert said(again, "executed padding", 1.001e8) == (  # the very same training
+        "different",
+        f"{start}executed padding (recorded 100100000, again 100000000)",
+    )
+    splits = again.model_copy(update={"splits": {**again.splits, "train": 1438}})
+    assert judge(splits, again, seeds).reason == f"{start}examples of train (recorded 1438, again 1437)"
 
 
 def test_seeds_of_one_run() -> None:
@@ -134,6 +171,74 @@ def test_a_falsified_value_is_different_and_further_seeds_are_run(
     shown = capsys.readouterr().out
     assert "DIFFERENT: curve and routing agree, but not top1" in shown and f"seed {seeds[1]}" in shown
     assert "top1: recorded 0.999" in shown and "tolerance of 3 seeds" in shown
+
+
+def halved(value: Any, name: str = "") -> Any:
+    """Return costs with half of all FLOPs."""
+    if isinstance(value, dict):
+        within = name in ("activated", "executed", "expected", "training")
+        return {key: inner / 2 if within else halved(inner, key) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [halved(inner) for inner in value]
+    return value / 2 if name in ("training_step_flops", "flops") else value
+
+
+def test_half_the_flops_are_different(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (path, _, _) = copied(runs, tmp_path)
+    values = read_record(path).model_dump(mode="json")
+    values |= {"compute": halved(values["compute"]), "curve": halved(values["curve"])}
+    false = RunRecord.model_validate(values)
+    assert false.compute is not None and false.compute.training_step_flops > 0
+    write_record(path, false, overwrite=True)
+    assert verified(monkeypatch, path) == 1
+    shown = capsys.readouterr().out
+    assert "DIFFERENT: what the configuration alone decides differs: " in shown
+    (verdict,) = Verified.model_validate_json(verified_path(path).read_text()).verdicts
+    assert verdict.verdict == "different" and "(recorded " in verdict.reason and " more" in verdict.reason
+
+
+def test_a_command_that_gives_another_run_is_different(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = read_record(next(runs.glob("*/*/*.json")))
+    bad = tmp_path / "bad"
+    other = record.command.replace("router=soft", "router=switch")
+    none = "is none of this package, and was not executed: "
+    cases = {
+        other: "its command gives another run: ",
+        f"touch {bad}": none,
+        f"{record.command}; touch {bad}": "its command gives no run: ",
+        f"python -m moesuite.runner {record.command}": none,
+        "python '": none,
+        "": none,
+        record.command.replace("router=soft", "router=sfot"): "its command gives no run: ",
+        f"{record.command} task.source={tmp_path}": f"its command reads other data: task.source={tmp_path}",
+        f"{record.command} init={bad}": "its command gives no run: init=",
+    }
+    for command, says in cases.items():
+        assert says in command_problem(record.model_copy(update={"command": command})), command
+    assert command_problem(record) == "" and not bad.exists()
+    assert command_problem(record.model_copy(update={"command": f"{record.command} records=x logger=csv"})) == ""
+    (tmp_path / "conf").mkdir()
+    named = record.model_copy(update={"command": f"{record.command} --config-dir {tmp_path / 'conf'}"})
+    assert command_problem(named) == ""
+    (tmp_path / "conf").rmdir()
+    with pytest.raises(UserError, match="names --config-dir=.*which is not here"):
+        command_problem(named)
+    path = record_path(tmp_path, record.task, record.router, record.id)
+    write_record(path, record.model_copy(update={"command": other}))
+    assert verified(monkeypatch, path) == 1
+    shown = capsys.readouterr().out
+    wrong = config_id(record, other)
+    assert f"DIFFERENT: its command gives another run: {wrong}; its configuration: equal, all metrics" in shown
+
+
+def config_id(record: RunRecord, command: str) -> str:
+    """Return the id of the run that a command gives, with data and protocol of a record."""
+    values = compose(*shlex.split(command)[3:]).resolved().model_dump()
+    return record_id(values, record.contents, record.protocol, record.data_fingerprint)
 
 
 def test_bad_input_is_one_line_and_others_are_still_verified(
@@ -213,6 +318,41 @@ def test_an_interrupted_verification_goes_on(
         assert verified(patch, path) == 0
     assert "equal: all metrics agree" in capsys.readouterr().out
     assert checkpoint.stat().st_mtime_ns == written  # it was trained already
+
+
+def test_an_interruption_before_any_training_begins_anew(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (path, _, _) = copied(runs, tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr("moesuite.verify.check_identity", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        assert verified(patch, path) == 130
+    error = capsys.readouterr().err
+    assert error == f"interrupted, without a verdict on {path}: the same command begins anew\n"
+    assert not verified_path(path).exists()
+
+
+@pytest.mark.slow
+def test_ctrl_c_in_a_process_of_its_own(tmp_path: Path) -> None:
+    words = (*SHORT[1:], "router=soft", "num_experts=2", "trainer.max_epochs=12")
+    path = fit(compose(*words, f"records={tmp_path}"))[1]
+
+    def start() -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "moesuite.verify", str(path)]
+        return subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    process = start()
+    folder = path.with_suffix("") / ".verify"
+    wait_for(lambda: any(folder.rglob("last.ckpt")), process)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=120)
+    assert process.returncode == 130 and "Traceback" not in error
+    assert error.endswith("the same command goes on from the last checkpoint\n") and not verified_path(path).exists()
+    (stopped,) = (read_record(one) for one in folder.rglob("*.json") if one.name == path.name)
+    assert stopped.status == "interrupted" and 0 < stopped.steps < 12 * 22
+    again = start()
+    out, error = again.communicate(timeout=300)
+    assert again.returncode == 0 and "\nequal: all metrics agree" in out, error
 
 
 @pytest.mark.slow
