@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from moesuite.leaderboard.board import Board
-from moesuite.leaderboard.contestants import Difference, Row
+from moesuite.leaderboard.contestants import REFUTED, Difference, Row
 from moesuite.record import RunRecord
 
 SCHEMA = "0.3.0"  # of Every Eval Ever, https://github.com/evaleval/every_eval_ever
@@ -110,6 +110,7 @@ def every_eval_ever(board: Board, row: Row) -> dict[str, Any]:
                 "options": row.variant,
                 "paper": row.paper,
                 "runs": " ".join(identity for _, identity in row.runs),
+                **({"verification": REFUTED} if row.refuted else {}),
             },
         },
         "evaluation_results": [_result(board, row, name, source) for name in sorted(row.metrics)],

@@ -222,6 +222,8 @@ def test_what_a_rerun_contradicts_is_shown_and_heads_nothing() -> None:
     assert standings(overview([board]), "vision")["lied"].reason == "no ranked result on mine"
     cells = {line["router"]: line for line in csv.DictReader(io.StringIO(exports.csv_of(board)))}
     assert cells["lied"]["group"] == "" and cells["lied"]["unranked"] == "a rerun gave another result"
+    told = exports.every_eval_ever(board, row)["model_info"]["additional_details"]
+    assert told["verification"] == "a rerun gave another result"
     again = [*contradicted(lied[3], 0.8), *contradicted(lied[3], lied[3].quality["top1"].value)]
     restored = board_of([*others, *lied], verdicts={lied[3].id: again})  # with more seeds, say
     assert (restored.rows[0].router, restored.rows[0].verified, restored.rows[0].refuted) == ("lied", 1, 0)
