@@ -108,12 +108,17 @@ def _observations(subject: Subject) -> Iterator[Observation]:
         for factor in BUDGETS:
             budget = min(factor * subject.slots_per_token, subject.num_experts)
             under = None if mode.eval_budget is None else mode.eval_budget * budget
-            for tokens in (subject.tokens, LONG, 1) if factor == 1.0 else (subject.tokens,):
+            for tokens in _lengths(subject, mode) if factor == 1.0 else (subject.tokens,):
                 spec = subject.spec(None, budget, under, tokens)
                 layer = subject.layer(slots_per_token=budget, eval_slots_per_token=under, tokens=tokens)
                 every = factor == 1.0 and tokens == subject.tokens
-                for kind in KINDS if every else ("Gaussian", "alike"):
+                for kind in KINDS if every else ("Gaussian", "alike")[:tokens]:  # one token is like itself
                     yield _observe(subject, spec, layer, mode, kind)
+
+
+def _lengths(subject: Subject, mode: Mode) -> tuple[int, ...]:
+    single = mode.eval_budget is None and not mode.limited
+    return (subject.tokens, LONG, 1) if single else (subject.tokens, LONG)
 
 
 def _observe(subject: Subject, spec: LayerSpec, layer: MoE, mode: Mode, kind: str) -> Observation:

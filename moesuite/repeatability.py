@@ -25,7 +25,7 @@ from moesuite.routing import Routing
 from moesuite.subject import Subject, seeded
 
 PASSES, MORE = 150, 350  # of one router
-LENGTHS = {12: PASSES, 24: 10, 257: 30}  # tokens of a group, and how often it is passed
+LENGTHS = {12: PASSES, 24: 10, 257: 12}  # tokens of a group, and how often it is passed
 TRAINING_PASSES = 10
 GENERATOR = "generator "
 TORCH, CUDA = GENERATOR + "torch", GENERATOR + "torch.cuda"

@@ -108,12 +108,12 @@ def help_text(words: list[str]) -> str:
 @contextmanager
 def reported() -> Iterator[None]:
     """Turn bad input into one line and exit code 2; with HYDRA_FULL_ERROR=1 into a traceback."""
-    full = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    before = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra hand errors to us
     try:
         yield
     except (UserError, HydraException, OmegaConfBaseException) as error:
-        if full:
+        if before == "1":
             raise
         line = error if isinstance(error, UserError) else explain(error)
         print(f"error: {line}", file=sys.stderr)
@@ -121,6 +121,9 @@ def reported() -> Iterator[None]:
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
         sys.exit(INTERRUPTED)
+    finally:
+        del os.environ["HYDRA_FULL_ERROR"]
+        os.environ |= {} if before is None else {"HYDRA_FULL_ERROR": before}
 
 
 if __name__ == "__main__":
