@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from moesuite.artifacts import Certificate, Looked, Verdict, Verified
 from moesuite.errors import UserError
 from moesuite.leaderboard.plausible import check_plausible
+from moesuite.leaderboard.plausible_origin import check_command
 from moesuite.leaderboard.store import File, read
 from moesuite.leaderboard.versions import unknown
 from moesuite.partial import partial_options
@@ -181,7 +182,7 @@ def beside(file: File, kind: type[Kind]) -> Kind:
         UserError: for what is none, and why.
     """
     try:
-        return kind.model_validate_json(read(file.where))
+        content: Kind = kind.model_validate_json(read(file.where))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
@@ -189,3 +190,7 @@ def beside(file: File, kind: type[Kind]) -> Kind:
         raise UserError(f"not a {what}: {where}{': ' * bool(where)}{first['msg'].lower()}") from None
     except OSError as error:
         raise UserError(f"cannot be read: {error.strerror or error}") from None
+    if isinstance(content, StudyRecord):
+        for command in (content.command, *(trial.command for trial in content.trials if trial.command)):
+            check_command(command)
+    return content

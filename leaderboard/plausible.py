@@ -1,33 +1,32 @@
 """Figures that no run can have, refused with one line: an id is only a hash, which whoever changes a figure can renew.
 
-Here: quality, and the course of a run; beside it costs (`plausible_costs`), routing health (`plausible_routing`), and
-what several records must agree on (`agreement`).
+Here: quality; beside it where a record comes from (`plausible_origin`), the course of a run (`plausible_course`), costs
+(`plausible_costs`), routing health (`plausible_routing`), and what several records must agree on (`agreement`).
 """
 
 from __future__ import annotations
 
-import datetime
-import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cache
-from importlib.util import find_spec
-from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 from moesuite.errors import UserError
 from moesuite.leaderboard.plausible_costs import check_costs
+from moesuite.leaderboard.plausible_course import check_course, check_curve
+from moesuite.leaderboard.plausible_origin import check_origin, declared_task
 from moesuite.leaderboard.plausible_routing import check_routing
-from moesuite.leaderboard.ranges import share, within
+from moesuite.leaderboard.ranges import within
 from moesuite.metrics import EMBEDDINGS, FAMILIES, MetricSpec, known_spec, primary_name
-from moesuite.record import SCHEMA, SCHEMA_SINCE, RunRecord
+from moesuite.record import RunRecord
 
-SINCE = datetime.datetime.fromisoformat(SCHEMA_SINCE)
-AHEAD = datetime.timedelta(days=1)  # that a clock may be wrong
 NESTED = (("top1", "top5"), ("recall@1", "recall@10"))  # of the same examples: the first is never the larger one
-SAME_SPLIT = 0.02  # of two evaluations of one model on one split, beside three deviations of chance: routers may draw
-SIZE = re.compile(r"([\d,]+) (?:test|validation|valid)\b")
+COUNTED = ("top1", "top5", "fgsm", "pgd")  # of images: how many are right, over how many there are
+HIT = 1e-6  # of a share of them, in single precision
+SIZES = {
+    "train": re.compile(r"([\d,]+) train\b"),
+    "test": re.compile(r"([\d,]+) (?:test|validation|valid)\b"),
+}
 
 
 def check_plausible(record: RunRecord) -> None:
@@ -36,44 +35,19 @@ def check_plausible(record: RunRecord) -> None:
     Raises:
         UserError: names the first such field, its value, and what is allowed.
     """
-    _check_course(record)
+    check_origin(record)
+    check_course(record)
     specs = _specs(record)
     for field in ("quality", "limited_quality"):
         _check_quality(record, field, specs)
     if record.status == "ok":
         _check_examples(record)
+        _check_hits(record)
     if record.compute is not None:
         check_costs(record, record.compute)
     check_routing(record)
     if (ranking := specs.get(record.primary)) is not None:
-        _check_curve(record, ranking)
-
-
-def _check_course(record: RunRecord) -> None:
-    """Judge times and steps."""
-    for name in ("steps", "seconds", "waited", "unreadable"):
-        within(name, getattr(record, name), 0, None)
-    within("waited", record.waited, 0, record.seconds)
-    limit = record.config["trainer"].get("max_steps")
-    if isinstance(limit, int) and limit >= 0:
-        within("steps", record.steps, 0, limit)
-    made = datetime.datetime.fromisoformat(record.created)
-    if made < SINCE:
-        raise UserError(f"created is {record.created}; allowed: {SCHEMA_SINCE} or later, when schema {SCHEMA} began")
-    if made > datetime.datetime.now(datetime.UTC) + AHEAD:
-        raise UserError(f"created is {record.created}; allowed: no time in the future")
-    if record.sunk is not None:
-        trained = record.steps > 0  # a run that is only evaluated takes no step of the dense one over
-        within("sunk.steps", record.sunk.steps, 0, record.steps if trained else None)
-        within("sunk.seconds", record.sunk.seconds, 0, record.seconds if trained else None)
-        within("sunk.flops", record.sunk.flops, 0, None)
-    if record.lookahead is not None:
-        share("lookahead.outputs", record.lookahead.outputs)
-    for index, layer in enumerate(record.upcycled):
-        within(f"upcycled.{index}.difference", layer.difference, 0, None)
-        within(f"upcycled.{index}.served_difference", layer.served_difference, 0, layer.difference)
-        within(f"upcycled.{index}.scale", layer.scale, 0, None)
-        share(f"upcycled.{index}.unserved", layer.unserved)
+        check_curve(record, ranking)
 
 
 def _specs(record: RunRecord) -> dict[str, MetricSpec]:
@@ -127,8 +101,10 @@ def _check_examples(record: RunRecord) -> None:
     is_open = options.get("streaming") or options.get("kind") == "mteb"  # the number of examples is not known before
     if test is None and family in FAMILIES and not is_open:
         raise UserError("splits.test is missing; allowed: the number of test examples that are scored")
-    if test is not None and (known := known_size(record.task, options)) is not None:
-        within("splits.test", test, known - record.unreadable, known, f" ({record.task})")
+    for role in SIZES:
+        count, known = record.splits.get(role), known_size(record.task, options, role)
+        if count is not None and known is not None:
+            within(f"splits.{role}", count, known - record.unreadable, known, f" ({record.task})")
     for name, quality in record.quality.items():
         where = f"quality.{name}.n"
         if family == "preferences" and name.startswith("points_"):
@@ -141,79 +117,28 @@ def _check_examples(record: RunRecord) -> None:
         within(f"limited_quality.{name}.n", quality.n, same, same, f" (quality.{name}.n)")
 
 
+def _check_hits(record: RunRecord) -> None:
+    """Judge shares of images, of the package's data sets, by the number of these."""
+    if record.config["task"].get("family") != "vision" or declared_task(record.task) is None or record.unreadable:
+        return
+    for field in ("quality", "limited_quality"):
+        for name, quality in getattr(record, field).items():
+            hits = quality.value * quality.n
+            if name in COUNTED and abs(hits - round(hits)) > HIT * quality.n:
+                allowed = f"a multiple of 1/{quality.n} (n)"
+                raise UserError(f"{field}.{name}.value is {quality.value:.9g}; allowed: {allowed}")
+
+
 @cache
-def _declared_task(name: str) -> dict[str, Any]:
-    """Return the task section of a data set of the package; empty for any other."""
-    import yaml
-
-    spec = find_spec("moesuite.tasks")
-    assert spec is not None and spec.submodule_search_locations is not None
-    path = Path(spec.submodule_search_locations[0]) / f"{name}.yaml"
-    if not name.replace("_", "").isalnum() or not path.is_file():
-        return {}
-    return dict(yaml.safe_load(path.read_text())["task"])
-
-
-def known_size(task: str, options: Mapping[str, Any]) -> int | None:
-    """Return the images of the test split of a data set of the package, as its YAML says; None: not known."""
-    declared = _declared_task(task)
-    same = all(options.get(key) == declared.get(key, options.get(key)) for key in ("hub", "embedded", "splits"))
-    if options.get("family") != "vision" or options.get("source") or not declared or not same:
-        return None
-    found = SIZE.search(str(declared.get("size", "")))
+def _known_size(task: str, role: str) -> int | None:
+    found = SIZES[role].search(str((declared_task(task) or {}).get("size", "")))
     return int(found[1].replace(",", "")) if found else None
 
 
-def _check_curve(record: RunRecord, ranking: MetricSpec) -> None:
-    """Judge the course of training by itself, by steps and costs, and by the quality at its end."""
-    experts = sum(len(layer.load) for layer in record.health)
-    for index, point in enumerate(record.curve):
-        where = f"curve.{index}"
-        within(f"{where}.step", point.step, 0, record.steps, " (steps)")
-        within(f"{where}.seconds", point.seconds, 0, record.seconds, " (seconds)")
-        within(f"{where}.flops", point.flops, 0, None)
-        if not ranking.admits(point.quality):
-            raise UserError(f"{where}.quality is {point.quality:.6g}; allowed: {ranking.range}")
-        for name in ("entropy", "unserved"):
-            if (value := getattr(point, name)) is not None:
-                share(f"{where}.{name}", value)
-        if point.dead is not None:
-            within(f"{where}.dead", point.dead, 0, experts or None)
-    for index, (before, after) in enumerate(pairwise(record.curve), start=1):
-        for name in ("step", "seconds", "flops"):
-            within(f"curve.{index}.{name}", getattr(after, name), getattr(before, name), None, " (the point before)")
-    for where, value, expected in _expected_flops(record):
-        within(where, value, expected, expected, " (steps by compute.training_step_flops)")
-    if record.curve and record.status == "ok" and record.curve[-1].step == record.steps and _on_test(record):
-        value, end = record.quality[record.primary].value, record.curve[-1].quality
-        slack = SAME_SPLIT * max(1.0, abs(value)) + 3 * math.sqrt(0.25 / record.quality[record.primary].n)
-        last = len(record.curve) - 1
-        within(f"curve.{last}.quality", end, value - slack, value + slack, f" (quality.{record.primary}, same split)")
-
-
-def _on_test(record: RunRecord) -> bool:
-    """Return whether validation is on the whole test split, for want of another one."""
-    limit = record.config["trainer"].get("limit_val_batches")
-    return "test" in record.splits and "val" not in record.splits and limit in (None, 1.0)
-
-
-def _expected_flops(record: RunRecord) -> Iterator[tuple[str, float, float]]:
-    """Yield field, value and right value of the FLOPs of each point: steps by FLOPs of a step, on each device."""
-    if record.compute is None or not record.curve:
-        return
-    step_flops = record.compute.training_step_flops
-    begun, spent = (record.sunk.steps, record.sunk.flops) if record.sunk else (0, 0.0)
-    own = [point for point in record.curve if point.step > begun]
-    if not own or step_flops <= 0:
-        return
-    world = _devices(record) or max(1, round((own[-1].flops - spent) / (step_flops * (own[-1].step - begun))))
-    for index, point in enumerate(record.curve):
-        if point.step > begun:
-            yield f"curve.{index}.flops", point.flops, spent + (point.step - begun) * step_flops * world
-
-
-def _devices(record: RunRecord) -> int:
-    """Return the number of processes of a run; 0: its configuration leaves it open."""
-    options = record.config["trainer"]
-    counts = [options.get(name) or 1 for name in ("devices", "num_nodes")]
-    return math.prod(counts) if all(isinstance(count, int) and count > 0 for count in counts) else 0
+def known_size(task: str, options: Mapping[str, Any], role: str = "test") -> int | None:
+    """Return the images of a split of a data set of the package, as its YAML says; None: not known."""
+    declared = declared_task(task)
+    if options.get("family") != "vision" or options.get("source") or not declared:
+        return None
+    same = all(options.get(key) == declared.get(key, options.get(key)) for key in ("hub", "embedded", "splits"))
+    return _known_size(task, role) if same else None

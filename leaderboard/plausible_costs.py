@@ -22,6 +22,7 @@ def check_costs(record: RunRecord, compute: Compute) -> None:
     """
     _check_signs(compute)
     _check_passes(compute)
+    _check_work(record, compute)
     _check_layers(compute, is_dense(record))
     _check_budget(record, compute)
     for name in ("latency", "training_step"):
@@ -69,6 +70,19 @@ def _check_passes(compute: Compute) -> None:
     within("compute.training.backbone", training.backbone, least, most, " (1 to 10 forward passes)")
 
 
+def _check_work(record: RunRecord, compute: Compute) -> None:
+    """Judge that there is some: FLOPs where every operation is counted, and what a training step keeps."""
+    for name in ("executed", "expected", "training"):
+        if not compute.uncounted and not getattr(compute, name).total > 0:
+            raise UserError(f"compute.{name} sums to 0; allowed: more than 0")
+    if record.steps > 0 and not compute.activation_bytes > 0:
+        raise UserError(f"compute.activation_bytes is {compute.activation_bytes:g}; allowed: more than 0 in training")
+    accelerator, device = record.config["trainer"].get("accelerator"), compute.device.partition(":")[0]
+    fitting = {"cpu": "cpu", "cuda": "cuda", "mps": "mps"}.get(str(accelerator))
+    if fitting is not None and device != fitting:
+        raise UserError(f"compute.device is {compute.device:.40}; allowed: {fitting} (trainer.accelerator)")
+
+
 def _check_layers(compute: Compute, dense: bool) -> None:
     """Judge totals by the layers that they are sums of."""
     for name in ROUTED:
@@ -98,6 +112,8 @@ def _check_budget(record: RunRecord, compute: Compute) -> None:
     asked = record.config.get("slots_per_token")
     if isinstance(asked, int | float) and compute.layers:
         within("compute.slots_per_token_asked", compute.slots_per_token_asked, asked, asked, " (slots_per_token)")
+    elif asked is None and not may_be_moe(record):
+        within("compute.slots_per_token_asked", compute.slots_per_token_asked, 1, 1, " (slots_per_token left open)")
     within("compute.slots_per_token_asked", compute.slots_per_token_asked, 0, None)
     _check_slots(compute.layers, compute.slots_per_token_effective, record)
 

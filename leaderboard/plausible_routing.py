@@ -52,6 +52,9 @@ def _check_layer(where: str, layer: LayerHealth, experts: int | None, limited: b
     if abs(total - served) > ROUNDING * count:
         raise UserError(f"{where}.load sums to {total:.6g}; allowed: {served:g}")
     share(f"{where}.unserved", layer.unserved)
+    served = 1 - layer.unserved  # each such token by one expert at least, and by all at most
+    why = f" (of {count} experts, unserved {layer.unserved:.6g})"
+    within(f"{where}.pairs_per_token", layer.pairs_per_token, served - ROUNDING, count * served + ROUNDING, why)
     fewest, most = (sum(load < DEAD_BELOW / count + slack for load in layer.load) for slack in (-ROUNDING, ROUNDING))
     within(f"{where}.dead", layer.dead, fewest, most, " (experts below 1 % of the uniform load)")
     entropy = _entropy(layer.load)

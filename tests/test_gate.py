@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,12 @@ from moesuite import compose
 from moesuite.errors import UserError
 from moesuite.leaderboard.build import check
 from moesuite.leaderboard.plausible import check_plausible
+from moesuite.leaderboard.plausible_costs import PARTS as PART_NAMES
 from moesuite.plugins import router_names
 from moesuite.record import Protocol, RunRecord, record_id
 from moesuite.train import fit
 from tests.boards import record_of
+from tests.falsified import FALSIFIED
 from tests.test_embeddings import BYTES, TINY
 from tests.test_preferences import dialogue
 from tests.test_tasks import search_folder, understanding_folder
@@ -26,6 +28,12 @@ from tests.test_tasks import search_folder, understanding_folder
 SHORT = (
     *("trainer.max_steps=4", "trainer.val_check_interval=2", "trainer.check_val_every_n_epoch=null"),
     *("logger=none", "trainer.enable_progress_bar=false"),
+)
+EPOCHS = (
+    "trainer.max_epochs=2",
+    "trainer.max_steps=-1",
+    "trainer.check_val_every_n_epoch=1",
+    "trainer.val_check_interval=null",
 )
 Values = dict[str, Any]
 TEXT = ("task=stdlib", f"task.source={argparse.__file__}", "task.length=96", "task.stride=96")
@@ -48,8 +56,9 @@ def honest(short_timings: None, tmp_path_factory: pytest.TempPathFactory) -> dic
     mrpc = understanding_folder(tmp_path_factory.mktemp("glue"), "glue", "mrpc", 40)
     texts = dialogue(folder / "texts", "hh")
     words = {
-        "vision": ("router=token_choice", "slots_per_token=1.0"),
+        "vision": ("router=token_choice", "slots_per_token=1.0", "trainer.accelerator=cpu"),
         "dense": ("router=dense",),
+        "epochs": ("router=dense", "seed=1", *EPOCHS),
         "language": (*TEXT, *GPT, "router=switch"),
         "embeddings": ("task=stdlib_search", f"task.source={search}", *TINY, *BYTES, "router=soft"),
         "understanding": ("task=glue", "task.subset=mrpc", f"task.source={mrpc}", *TINY, *BYTES, "router=soft"),
@@ -82,97 +91,6 @@ def edit(values: Values, path: str, value: Any) -> None:
     inner[last] = value(inner[last]) if callable(value) else value
 
 
-def times(factor: float) -> Callable[[Any], Any]:
-    return lambda value: type(value)(factor * value)
-
-
-FALSIFIED: list[tuple[str, str, Any, str]] = [
-    ("vision", "quality/top1/value", 1.2, "quality.top1.value is 1.2; allowed: 0 to 1"),
-    ("vision", "quality/top1/value", -0.1, "quality.top1.value is -0.1; allowed: 0 to 1"),
-    ("vision", "quality/top5/value", 0.0, "allowed: 0 or less (top5)"),
-    ("vision", "quality/top1/direction", "min", "quality.top1.direction is min; allowed: max"),
-    ("vision", "metrics/top1/direction", "min", "metrics.top1.direction is min; allowed: max"),
-    ("vision", "metrics/top1/most", 100.0, "metrics.top1.most is 100.0; allowed: 1"),
-    ("vision", "primary", "calibration_error", "primary is calibration_error; allowed: top1"),
-    ("vision", "quality/top1/n", 180, "quality.top1.n is 180; allowed: 360 (splits.test)"),
-    ("vision", "quality/top1/n", 0, "quality.top1.n is 0; allowed: 1 or more"),
-    ("vision", "splits/test", 36, "splits.test is 36; allowed: 360 (digits)"),
-    ("vision", "splits", {}, "splits.test is missing"),
-    ("vision", "limited_quality/top1/value", 3.0, "limited_quality.top1.value is 3; allowed: 0 to 1"),
-    ("vision", "limited_quality/top1/n", 3, "limited_quality.top1.n is 3; allowed: 360"),
-    ("vision", "limited_quality", {}, "limited_quality is empty; allowed: the metrics of quality"),
-    ("vision", "steps", -5, "steps is -5; allowed: 0 or more"),
-    ("vision", "steps", 3, "curve.1.step is 4; allowed: 0 to 3"),
-    ("vision", "steps", 40, "steps is 40; allowed: 0 to 4"),
-    ("vision", "seconds", -1.0, "seconds is -1; allowed: 0 or more"),
-    ("vision", "seconds", 1e-9, "allowed: 0 to 1e-09"),
-    ("vision", "waited", 1e6, "waited is 1000000; allowed: 0 to"),
-    ("vision", "unreadable", -1, "unreadable is -1; allowed: 0 or more"),
-    ("vision", "created", "2099-01-01T00:00:00+00:00", "created is 2099-01-01T00:00:00+00:00; allowed: no time in"),
-    ("vision", "created", "2001-01-01T00:00:00+00:00", "allowed: 2026-11-26T00:00:00+00:00 or later, when schema 3"),
-    ("vision", "health/0/load/0", 1.5, "health.0.load.0 is 1.5; allowed: 0 to 1"),
-    ("vision", "health/0/load", [0.05] * 8, "health.0.load sums to 0.4; allowed: 1"),
-    ("vision", "health/0/load", [0.5, 0.5], "health.0.load's length is 2; allowed: 8"),
-    ("vision", "health/0/dead", 9, "(experts below 1 % of the uniform load)"),
-    ("vision", "health/0/entropy", 1.4, "health.0.entropy is 1.4; allowed: "),
-    ("vision", "health/0/entropy", 0.1, "health.0.entropy is 0.1; allowed: "),
-    ("vision", "health/0/unserved", 1.1, "health.0.unserved is 1.1; allowed: 0 to 1"),
-    ("vision", "health/0/dropped_under_capacity", -0.5, "dropped_under_capacity is -0.5; allowed: 0 to 1"),
-    ("vision", "health/0/dropped_under_capacity", None, "dropped_under_capacity is None; allowed: a share"),
-    ("vision", "health/0/refused_under_capacity", 7.0, "refused_under_capacity is 7; allowed: 0 to 1"),
-    ("vision", "health/0/pairs_per_token", -1.0, "health.0.pairs_per_token is -1; allowed: 0 or more"),
-    ("vision", "health/0/layer", "blocks.7.mlp", "health is of layers ['blocks.7.mlp']; allowed: those of compute"),
-    ("vision", "health", [], "health is of layers []; allowed: those of compute.layers"),
-    ("vision", "curve/1/step", 1, "curve.1.step is 1; allowed: 2 or more (the point before)"),
-    ("vision", "curve/1/seconds", 0.0, "curve.1.seconds is 0; allowed: "),
-    ("vision", "curve/1/flops", times(100.0), "allowed: "),
-    ("vision", "curve/0/flops", times(0.5), "(steps by compute.training_step_flops)"),
-    ("vision", "curve/0/quality", 1.7, "curve.0.quality is 1.7; allowed: 0 to 1"),
-    ("vision", "curve/1/quality", 0.95, "curve.1.quality is 0.95; allowed: "),
-    ("vision", "curve/0/entropy", 2.0, "curve.0.entropy is 2; allowed: 0 to 1"),
-    ("vision", "curve/0/unserved", -0.2, "curve.0.unserved is -0.2; allowed: 0 to 1"),
-    ("vision", "curve/0/dead", 99, "curve.0.dead is 99; allowed: 0 to 8"),
-    ("vision", "compute/executed/experts", times(0.5), "(executed.experts)"),
-    ("vision", "compute/executed/backbone", times(0.1), "(executed.backbone)"),
-    ("vision", "compute/executed/padding", times(0.1), "(the sum over compute.layers)"),
-    ("vision", "compute/activated/router", -5.0, "compute.activated.router is -5; allowed: 0 or more"),
-    ("vision", "compute/training/backbone", times(0.01), "compute.training.backbone is "),
-    ("vision", "compute/training_step_flops", times(0.5), "(training by batch_size)"),
-    ("vision", "compute/parameters_active", times(20), "compute.parameters_active is "),
-    ("vision", "compute/parameters_active", times(0.5), "compute.parameters_active is "),
-    ("vision", "compute/parameters_total", 0, "compute.parameters_total is 0; allowed: 1 or more"),
-    ("vision", "compute/slots_per_token_effective", 0.1, "compute.slots_per_token_effective is 0.1; allowed: 1"),
-    ("vision", "compute/layers/0/slots_per_token", 70.0, "compute.layers.0.slots_per_token is 70; allowed: 0 to 16"),
-    ("vision", "compute/slots_per_token_asked", 0.5, "compute.slots_per_token_asked is 0.5; allowed: 1"),
-    ("vision", "compute/latency/median", 0.0, "compute.latency.median is 0; allowed: more than 0"),
-    ("vision", "compute/latency/dense_median", -1.0, "compute.latency.dense_median is -1; allowed: more than 0"),
-    ("vision", "compute/latency/median", times(100), "compute.latency.median is "),
-    ("vision", "compute/latency/ratio_to_dense", times(0.001), "(quartiles)"),
-    ("vision", "compute/latency/dense_median", times(0.001), "(dense_quartiles)"),
-    ("vision", "compute/latency/quartiles", None, "compute.latency.quartiles is missing; allowed: two numbers"),
-    ("vision", "compute/training_step/iqr", -0.1, "compute.training_step.iqr is -0.1; allowed: 0 or more"),
-    ("vision", "compute/training_step/n", 0, "compute.training_step.n is 0; allowed: 1 or more"),
-    ("vision", "compute/batch_size", 4096, "compute.batch_size is 4096; allowed: 1 to 64 (data.batch_size)"),
-    ("vision", "compute/peak_memory_bytes", -1, "compute.peak_memory_bytes is -1; allowed: 1 or more"),
-    ("vision", "lookahead", {"outputs": 1.5, "bits": 0.0}, "lookahead.outputs is 1.5; allowed: 0 to 1"),
-    ("dense", "compute/executed/experts", 1e6, "compute.activated.experts is 0; allowed: 1000000"),
-    ("dense", "limited_quality", {"top1": {"value": 0.5, "direction": "max", "n": 360}}, "limited_quality is top1"),
-    ("language", "quality/perplexity/value", 0.5, "quality.perplexity.value is 0.5; allowed: 1 or more"),
-    ("language", "quality/bits_per_byte/value", -0.1, "quality.bits_per_byte.value is -0.1; allowed: 0 or more"),
-    ("language", "quality/bits_per_byte/n", 3, "quality.bits_per_byte.n is 3; allowed: "),
-    ("language", "primary", "perplexity", "primary is perplexity; allowed: bits_per_byte"),
-    ("language", "lookahead/outputs", -0.5, "lookahead.outputs is -0.5; allowed: 0 to 1"),
-    ("embeddings", "quality/ndcg@10/value", 1.3, "quality.ndcg@10.value is 1.3; allowed: 0 to 1"),
-    ("embeddings", "quality/recall@1/value", 1.0, "(recall@10)"),
-    ("embeddings", "quality/ndcg@10/n", 3, "quality.ndcg@10.n is 3; allowed: "),
-    ("understanding", "quality/f1/value", -0.5, "quality.f1.value is -0.5; allowed: 0 to 1"),
-    ("understanding", "quality/score/n", 4000, "quality.score.n is 4000; allowed: 1 to "),
-    ("preferences", "quality/score_loss/value", -1.0, "quality.score_loss.value is -1; allowed: 0 or more"),
-    ("preferences", "quality/pairs/direction", "min", "quality.pairs.direction is min; allowed: max"),
-    ("preferences", "quality/top1/n", 1, "quality.top1.n is 1; allowed: "),
-]  # fmt: skip
-
-
 def test_honest_records_are_shown(honest: dict[str, RunRecord], tmp_path: Path) -> None:
     for record in honest.values():
         put(tmp_path, record.model_dump(mode="json"))
@@ -193,12 +111,55 @@ def test_a_falsified_record_is_refused(
     assert line.startswith(f"{where}: ") and "\n" not in line and says in line and "allowed: " in line
 
 
+GOES_ON = {"upcycle": "last.ckpt"}
+
+
+def test_a_run_without_any_work_is_refused(honest: dict[str, RunRecord]) -> None:
+    """Every FLOP 0 agrees with itself in all sums."""
+    values = honest["dense"].model_dump(mode="json")
+    compute, none = values["compute"], dict.fromkeys(("backbone", *PART_NAMES), 0.0)
+    compute |= dict.fromkeys(("activated", "executed", "expected", "training"), none) | {"training_step_flops": 0}
+    for point in values["curve"]:
+        point["flops"] = 0.0
+    with pytest.raises(UserError, match="compute.executed sums to 0; allowed: more than 0"):
+        check_plausible(RunRecord.model_validate(values))
+
+
+def test_another_task_by_name_is_refused(honest: dict[str, RunRecord], tmp_path: Path) -> None:
+    """Digits under the name of ImageNet, whose images are not embedded; with a source of its own it may be."""
+    values = honest["vision"].model_dump(mode="json")
+    values |= {"task": "imagenet", "command": "python -m moesuite.run task=imagenet"}
+    values["config"]["task"]["name"] = "imagenet"
+    where = put(tmp_path, values)
+    (line,) = check([str(tmp_path)]).problems
+    assert line.startswith(f"{where}: config.task.embedded is 'digits'; allowed: None (imagenet)")
+    values["config"]["task"]["source"] = "/images"
+    check_plausible(RunRecord.model_validate(values))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "python -m moesuite.run",
+        "python -m moesuite.run router=token_choice seed=0 'router_seed=1' --config-dir /tasks task=other",
+        "python -m moesuite.run -m router=soft,token_choice seed=0,1",
+        "python -m moesuite.run 'study=a; b | c $(d)'",
+        """python -m moesuite.run 'study=it'"'"'s'""",
+        "python -m moesuite.run task=digits trainer.max_steps=4",
+        "moesuite run router=token_choice",
+        "python -m moesuite.tune router=token_choice",
+    ],
+)
+def test_honest_commands_pass(command: str, honest: dict[str, RunRecord]) -> None:
+    check_plausible(honest["vision"].model_copy(update={"command": command}))
+
+
 SUNK = {"checkpoint": "last.ckpt", "content": "c", "steps": 50, "seconds": 5.0, "flops": 7e15}
 
 
 def upcycled(flops: list[float], **changes: Any) -> RunRecord:
     """Return a record of a run that goes on at step 50, with a point of its curve at steps 10, 50 and 100."""
-    record = record_of("good", 0, sunk=SUNK, contents={"upcycle": "c"}, **changes)
+    record = record_of("good", 0, sunk=SUNK, contents={"upcycle": "c"}, config=GOES_ON, **changes)
     pairs = zip(record.curve, flops, strict=True)
     return record.model_copy(update={"curve": [point.model_copy(update={"flops": value}) for point, value in pairs]})
 
@@ -214,9 +175,12 @@ def test_the_flops_of_an_upcycled_run_go_on_from_those_of_the_dense_one() -> Non
 
 
 def test_an_upcycled_model_that_is_only_evaluated_has_no_steps() -> None:
-    check_plausible(record_of("good", 0, sunk=SUNK, contents={"upcycle": "c"}, curve=[], steps=0, seconds=0.0))
+    same: Values = {"sunk": SUNK, "contents": {"upcycle": "c"}, "curve": []}
+    only = {**GOES_ON, "trainer": {"max_epochs": 0}}
+    check_plausible(record_of("good", 0, **same, config=only, steps=0, seconds=0.0))
+    short = {**GOES_ON, "trainer": {"max_steps": 40}}
     with pytest.raises(UserError, match="sunk.steps is 50; allowed: 0 to 40"):
-        check_plausible(record_of("good", 0, sunk=SUNK, contents={"upcycle": "c"}, curve=[], steps=40))
+        check_plausible(record_of("good", 0, **same, config=short, steps=40))
 
 
 @pytest.mark.slow

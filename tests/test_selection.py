@@ -10,9 +10,11 @@ import pytest
 from moesuite.leaderboard.build import build, check
 from moesuite.leaderboard.entry import entry_of
 from moesuite.leaderboard.selection import merged
-from moesuite.record import RunRecord
+from moesuite.record import Protocol, RunRecord
 from tests.boards import compute_of, put, record_of
 from tests.test_leaderboard import contents
+
+OWN = Protocol(engine=1, router=1, family=1, own={"task.family": "5" * 64})  # of a family from outside the package
 
 
 def again(record: RunRecord, hour: int, **changes: Any) -> RunRecord:
@@ -108,9 +110,12 @@ def test_reproductions_that_come_and_go_leave_the_pages_of_a_whole_build(tmp_pat
 def test_of_another_number_of_examples_most_are_right(tmp_path: Path) -> None:
     config = {"task": {"name": "own", "family": "mine:Task"}}
     metrics = {"top1": {"name": "top1", "direction": "max", "least": 0.0, "most": 1.0}}
-    put(tmp_path, [record_of("good", seed, task="own", config=config, metrics=metrics) for seed in range(3)])
+    put(
+        tmp_path,
+        [record_of("good", seed, task="own", config=config, protocol=OWN, metrics=metrics) for seed in range(3)],
+    )
     quality = {"top1": {"value": 0.9, "direction": "max", "n": 50}}
-    put(tmp_path, [record_of("odd", 0, task="own", config=config, metrics=metrics, quality=quality)])
+    put(tmp_path, [record_of("odd", 0, task="own", config=config, protocol=OWN, metrics=metrics, quality=quality)])
     built = check([str(tmp_path)])
     assert built.shown == 3 and len(built.problems) == 1
     assert "/own/odd/" in built.problems[0] and "quality.top1.n is 50, but 360 in" in built.problems[0]
@@ -131,7 +136,7 @@ def foreign(router: str, seed: int, direction: str) -> RunRecord:
     spec = {"name": "top1", "direction": direction}
     config = {"task": {"name": "own", "family": "mine:Task"}}
     quality = {"top1": {"value": 0.9, "direction": direction, "n": 360}}
-    return record_of(router, seed, task="own", config=config, metrics={"top1": spec}, quality=quality)
+    return record_of(router, seed, task="own", config=config, protocol=OWN, metrics={"top1": spec}, quality=quality)
 
 
 @pytest.mark.parametrize("more", [1, 5])

@@ -1,0 +1,146 @@
+"""Where a record says that it comes from: a task, a router, a seed and a command that cannot belong together."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from moesuite.config import NAMED
+from moesuite.errors import UserError
+from moesuite.leaderboard.ranges import within
+from moesuite.plugins import router_defaults, router_names, task_files
+from moesuite.record import RunRecord
+
+SEEDS = 2**32  # as many as Lightning and NumPy know
+QUOTED = re.compile(r"""'[^']*'|"[^"$`\\]*\"""")
+OPERATORS = re.compile(r"""[;&|<>()$`\\\n\r#'"]""")  # of a POSIX shell, outside quotes
+START = re.compile(r"(python3? -m moesuite\.|moesuite )(run|tune)(?= |$)")
+SINGLE = re.compile(r"[\w./:-]+")  # a value that is neither a sweep nor an expression
+FOLDERS = ("--config-dir", "-cd", "--config-path", "-cp", "--config-name", "-cn")
+
+
+def check_origin(record: RunRecord) -> None:
+    """Refuse an origin that cannot be.
+
+    Raises:
+        UserError: names the first such field, its value, and what is allowed.
+    """
+    config = record.config
+    within("seed", record.seed, 0, SEEDS - 1)
+    if isinstance(lr := config["optim"].get("lr"), int | float) and not lr > 0:
+        raise UserError(f"config.optim.lr is {lr:.6g}; allowed: more than 0")
+    _check_task(record)
+    _check_router(record)
+    _check_contents(record)
+    check_command(record.command)
+    _check_words(record)
+
+
+def _check_task(record: RunRecord) -> None:
+    """Judge the family and the data of a task of the package by its YAML; a source of one's own may be any."""
+    options = record.config["task"]
+    declared = declared_task(record.task)
+    if declared is None or options.get("source"):
+        return
+    for name in ("family", "embedded"):
+        if options.get(name) != declared.get(name):
+            allowed = f"{declared.get(name)} ({record.task}), or another name for the task"
+            raise UserError(f"config.task.{name} is {options.get(name)!r:.40}; allowed: {allowed}")
+
+
+@cache
+def _declared() -> dict[str, dict[str, Any]]:
+    """Return the task section of each data set of the package by name, with the family that it is of."""
+    import yaml
+
+    found = {}
+    for path in task_files().values():
+        values = yaml.safe_load(path.read_text())
+        family = next((str(item)[1:] for item in values["defaults"] if str(item).startswith("_")), "")
+        found[str(values["task"].get("name", path.stem))] = {"family": family, **values["task"]}
+    return found
+
+
+@cache
+def declared_task(name: str) -> dict[str, Any] | None:
+    """Return what the package declares of a task, of a set of a benchmark too (glue_mrpc); None: it has no such."""
+    for declared, section in _declared().items():
+        prefix, brace, _ = declared.partition("${")
+        if name == declared or (brace and name.startswith(prefix)):
+            return section
+    return None
+
+
+def _check_router(record: RunRecord) -> None:
+    """Judge the options of a router of the package by its signature, and files of one's own by the names."""
+    config, decoder = record.config, record.config.get("decoder")
+    if record.router in _package_routers():
+        options = router_options(record.router)
+        if more := config["router"].keys() - options - {"name"}:
+            allowed = ", ".join(sorted(options)) or "none"
+            raise UserError(f"config.router.{min(more)} is no option of {record.router}; allowed: {allowed}")
+    names = {
+        "router": record.router,
+        "decoder": str(decoder.get("name", "")) if isinstance(decoder, Mapping) else "",
+        "task.family": str(config["task"].get("family", "")),
+    }
+    for option, sha in record.protocol.own.items():
+        if (option in names and ":" not in names[option]) or (option not in names and not option.startswith("task.")):
+            raise UserError(f"protocol.own.{option} is {sha!r:.20}; allowed: of a class from outside the package only")
+    for option, name in names.items():
+        if ":" in name and option not in record.protocol.own:
+            raise UserError(f"protocol.own.{option} is missing; allowed: the hash of the file of {name:.40}")
+
+
+@cache
+def _package_routers() -> frozenset[str]:
+    return frozenset(router_names())
+
+
+@cache
+def router_options(name: str) -> frozenset[str]:
+    """Return the options of a router of the package."""
+    return frozenset(router_defaults(name))
+
+
+def _check_contents(record: RunRecord) -> None:
+    """Judge the hashes of checkpoints by the options that name these."""
+    for name in ("init", "upcycle"):
+        checkpoint = record.config.get(name)
+        named = name == "upcycle" and str(checkpoint).startswith(NAMED)  # by its library, not a file
+        if (checkpoint is not None and not named) != bool(record.contents.get(name)):
+            allowed = "the hash of its content" if checkpoint is not None else f"none without config.{name}"
+            raise UserError(f"contents.{name} is {record.contents.get(name)!r:.20}; allowed: {allowed}")
+
+
+def check_command(command: str) -> None:
+    """Refuse what is not one command of the package: it is shown for readers to paste into their shell.
+
+    Raises:
+        UserError: with the command, and what is allowed.
+    """
+    if not START.match(command) or OPERATORS.search(QUOTED.sub("", command)):
+        allowed = "one command, as python -m moesuite.run router=soft, quoted for a shell"
+        raise UserError(f"command is {command!r:.60}; allowed: {allowed}")
+
+
+def _check_words(record: RunRecord) -> None:
+    """Judge the words of the command by what they are known to set."""
+    quoted = "'" in record.command or '"' in record.command
+    words = shlex.split(record.command) if quoted else record.command.split()  # shlex takes long
+    values = dict(word.lstrip("+").split("=", 1) for word in words if "=" in word and word[:1] != "-")
+    values = {key: value.strip("'\"") for key, value in values.items()}
+    elsewhere = any(word.split("=")[0] in FOLDERS for word in words)  # where names mean what files there say
+    for name, right in (("router", record.router), ("task", record.task), ("seed", str(record.seed))):
+        value = values.get(f"{name}.name", values.get(name))
+        if value is None or not SINGLE.fullmatch(value) or (name == "task" and elsewhere):
+            continue
+        if name == "seed" and not value.isdigit():
+            continue
+        if name == "task" and right.startswith(f"{value}_"):
+            continue
+        if value.lstrip("0") != right.lstrip("0"):
+            raise UserError(f"command has {name}={value}; allowed: {name}={right}, as the record")
