@@ -73,7 +73,7 @@ def config_of(task: str, router: str, seed: int, family: str = "vision", **chang
         "layers": "last_half",
         "records": "runs",
         "task": {"name": task, "family": family, "hub": "someone/data", "revision": "abc", "source": "/here"},
-        "router": {"name": router, "k": 1},
+        "router": {"name": router} if router in ("dense", "soft") else {"name": router, "k": 1},
         "backbone": {"name": "vit", "model": "timm:vit", "seed": seed},
         "optim": {"lr": 0.001},
         "data": {"batch_size": 32, "seed": seed},

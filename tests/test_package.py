@@ -55,7 +55,7 @@ ALLOWED = {
     "leaderboard": {"moesuite.leaderboard", "moesuite.record", "moesuite.significance", "moesuite.errors"}
     | {"moesuite.artifacts", "moesuite.costs", "moesuite.config", "moesuite.roles", "moesuite.protocol"}
     | {"moesuite.metrics", "moesuite.partial", "moesuite.verification", "moesuite.equivalence", "moesuite.order"}
-    | {"moesuite.studyrecords"},
+    | {"moesuite.studyrecords", "moesuite.plugins"},
     "tasks": {"moesuite.task", "moesuite.tasks", "moesuite.metrics"},
     "moesuite/routers": {
         "moesuite.router",
