@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from moesuite.artifacts import Certificate, Example, LayerRouting, Looked, routing_path
+from moesuite.commands import reproduce
 from moesuite.leaderboard.build import build
 from moesuite.metrics import FAMILIES
 from moesuite.protocol import Protocol
@@ -111,7 +112,7 @@ def record_of(
         "backbone": "vit",
         "seed": seed,
         "config": config,
-        "command": f"python -m moesuite.run task={task} router={router} seed={seed}",
+        "command": reproduce([f"task={task}", f"router={router}", f"seed={seed}"]),
         "primary": metric,
         "metrics": {metric: spec.model_dump()},
         "splits": {"train": 1437, "test": 360},

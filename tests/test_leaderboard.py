@@ -21,6 +21,7 @@ import pytest
 import yaml
 
 from moesuite.artifacts import Certificate, Check, routing_path
+from moesuite.commands import reproduce
 from moesuite.leaderboard import exports
 from moesuite.leaderboard.__main__ import main
 from moesuite.leaderboard.board import Board, boards, slug
@@ -419,8 +420,8 @@ EVIL = "</script><img src=x onerror=alert(1)>'\"&"
 
 
 def test_text_of_records_cannot_become_markup(tmp_path: Path) -> None:
-    odd = {"router_paper": f"{EVIL} https://e.org/{EVIL}", "backbone": EVIL, "data_description": EVIL, "command": EVIL}
-    odd |= {"environment": {EVIL: EVIL}, "reason": EVIL}
+    odd = {"router_paper": f"{EVIL} https://e.org/{EVIL}", "backbone": EVIL, "data_description": EVIL}
+    odd |= {"command": reproduce([EVIL]), "environment": {EVIL: EVIL}, "reason": EVIL}
     put(tmp_path / "runs", [record_of(f"x{EVIL.replace('/', '')}", 0, task="t<b>", **odd)])
     put(tmp_path / "runs", [record_of("good", 0, task="t<b>", config={"optim": {EVIL: EVIL}})])
     assert build([str(tmp_path / "runs")], tmp_path / "site").problems == []
@@ -600,7 +601,8 @@ def test_published_figures_stand_beside_measured_ones(tmp_path: Path) -> None:
     config = {"task": {"name": "sts", "family": "embeddings", "kind": "similarity"}}
     known = {"task": "sts", "family": "embeddings", "config": config, "quality": quality, "backbone": "minilm"}
     known |= {"splits": {"test": 9}, "curve": []}
-    run = record_of("dense", 0, steps=0, **known)
+    only = {**config, "trainer": {"max_epochs": 0}}
+    run = record_of("dense", 0, steps=0, **{**known, "config": only})
     put(tmp_path / "runs", [run, record_of("dense", 1, **known)])
     build([str(tmp_path / "runs")], tmp_path / "site")
     page = (tmp_path / "site" / "tasks" / "sts.html").read_text()
