@@ -238,7 +238,7 @@ def test_nothing_is_measured_by_a_dense_run_that_a_rerun_contradicts() -> None:
 
 
 def test_certificates_and_runs_say_that_a_router_looks_ahead() -> None:
-    certified = board_of(seeds("soft", 0.9), soft=certificate_of("soft", k=1))
+    certified = board_of(seeds("soft", 0.9), soft=certificate_of("soft"))
     let_in = board_of([record_of("soft", 0, lookahead={"outputs": 0.5, "bits": 0.1})])
     other = board_of(seeds("soft", 0.9), soft=certificate_of("soft", k=2))
     assert certified.rows[0].causal is False and let_in.rows[0].causal is False and let_in.causal
