@@ -29,7 +29,6 @@ from moesuite.config import RunConfig, checked
 from moesuite.errors import RunFailed, UserError
 from moesuite.protocol import protocol_words
 from moesuite.record import RunRecord, read_record, record_id, write_text
-from moesuite.replay import command_problem
 from moesuite.verification import is_seed_of, judge
 from moesuite.words import BAD_INPUT
 
@@ -145,6 +144,7 @@ def verify(path: Path, seeds: Sequence[int], source: str | None) -> Verdict:
     folder = path.with_suffix("") / FOLDER
     with importing():
         from moesuite.provenance import code_version
+        from moesuite.replay import command_problem
         from moesuite.train import fit
     code = code_version(record.router)  # other code does not go on where this one stopped
     config = config_of(record, folder / code[:12], source)

@@ -162,6 +162,7 @@ def test_commands_of_a_benchmark_that_upcycles(
     assert sum("upcycle=" in command for command in _again(tmp_path, monkeypatch, capsys)) == 1
 
 
+@pytest.mark.slow
 def test_commands_of_failed_and_interrupted_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("my_file.py").write_text(MY_ROUTER)

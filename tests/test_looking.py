@@ -47,6 +47,7 @@ def test_a_run_keeps_what_its_router_did_with_images(router: str, tmp_path: Path
     assert kind == "data:image/png;base64" and Image.open(io.BytesIO(base64.b64decode(data))).size == (8, 8)
 
 
+@pytest.mark.slow
 def test_a_run_keeps_what_its_router_did_with_text(tmp_path: Path) -> None:
     words = ["task=stdlib_search", "router=expert_choice", "trainer.max_steps=1", "task.length=32"]
     _, path = fit(compose(*words, f"records={tmp_path}", *QUIET))

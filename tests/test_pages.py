@@ -367,9 +367,12 @@ def test_an_address_that_was_made_up_changes_nothing(page: Any, site: Path) -> N
 
 
 def test_values_that_differ_by_rounding_are_drawn(page: Any, tmp_path: Path) -> None:
-    point = {"seconds": 1.0, "loss": 1.0, "entropy": 0.5, "unserved": 0.0, "dead": 0}
+    point = {"loss": 1.0, "entropy": 0.5, "unserved": 0.0, "dead": 0}
     flops = compute_of(1.0, 9e8)["training_step_flops"]
-    curve = [{"step": step, "flops": step * flops, "quality": 0.1 + step * 2e-17, **point} for step in (1, 2)]
+    curve = [
+        {"step": step, "seconds": step, "flops": step * flops, "quality": 0.1 + step * 2e-17, **point}
+        for step in (1, 2)
+    ]
     records = [record_of("good", 0, curve=curve, value=0.1), record_of("dense", 0, value=0.1 + 2e-17)]
     put(tmp_path / "runs", records)
     build([str(tmp_path / "runs")], tmp_path / "site")

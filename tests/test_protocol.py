@@ -24,6 +24,7 @@ def test_a_router_computes_what_its_protocol_version_stands_for(name: str) -> No
     assert problem(f"router {name}", RECORDED, router_states(name)) == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", task_families())
 def test_a_task_family_computes_what_its_protocol_version_stands_for(name: str) -> None:
     assert problem(f"family {name}", RECORDED, family_states(name)) == ""

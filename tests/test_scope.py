@@ -156,6 +156,7 @@ def assert_equal(first: Tensor, second: Tensor, tolerance: float) -> None:
     torch.testing.assert_close(first, second, rtol=0, atol=tolerance * scale, equal_nan=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_two_processes_train_as_one(case: Case, processes: list[dict[str, Any]]) -> None:
     """Losses, averaged gradients, weights and running state of three steps, with unequal numbers of real tokens."""
@@ -167,6 +168,7 @@ def test_two_processes_train_as_one(case: Case, processes: list[dict[str, Any]])
             assert_equal(half, one, 1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", LOCAL, ids=str)
 def test_local_statistics_are_means_over_processes(case: Case, processes: list[dict[str, Any]]) -> None:
     """Of each process's own: gradients and steps of the state are the mean of what the two halves give alone."""
@@ -182,6 +184,7 @@ def test_local_statistics_are_means_over_processes(case: Case, processes: list[d
     assert any(apart)  # another objective than that of the whole batch
 
 
+@pytest.mark.slow
 def test_evaluation_and_measurements_wait_for_nobody(processes: list[dict[str, Any]]) -> None:
     assert [process["together"].item() for process in processes] == [WORLD, WORLD]
 
@@ -300,6 +303,7 @@ def test_another_scope_is_another_run() -> None:
     assert ids[0] == default and len(set(ids)) == 3
 
 
+@pytest.mark.slow
 def test_an_unknown_scope_is_one_clear_line(processes: list[dict[str, Any]]) -> None:
     told = processes[0]["told"]
     assert (

@@ -159,6 +159,7 @@ def test_a_study_is_normal_runs_and_goes_on_where_it_stopped(
     assert len(list(tmp_path.glob("*/*/*.json"))) == files == 4
 
 
+@pytest.mark.slow
 def test_the_winner_is_run_on_fresh_seeds_and_trials_stay_off_the_board(tmp_path: Path) -> None:
     found = tuned(tmp_path / "runs", "router=soft", "tune=slots", "trials=3", "winner=2")
     runs = [read_record(tmp_path / "runs" / "digits" / "soft" / f"{run}.json") for run in found.winner]
@@ -220,6 +221,7 @@ def test_a_front_is_asked_for_no_winner_in_silence(
     assert "no winner: a front has no single best trial" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_front_of_quality_and_flops_within_a_limit(tmp_path: Path) -> None:
     words = ["router=token_choice", "tune.space.eval_slots_per_token=choice(0.25,1,2,4)", "objective=quality,flops"]
     found = tuned(tmp_path, *words, "trials=6", "max_gflop=0.0035")

@@ -27,6 +27,7 @@ from rich.progress import track
 from rich.table import Table
 
 from moesuite.benchmarks.speed.command import Values, command
+from moesuite.commands import reproduce
 from moesuite.costs import Compute, Split
 from moesuite.errors import UserError
 from moesuite.record import RunRecord, read_record, record_id, record_path
@@ -62,6 +63,7 @@ def copy(template: RunRecord, task: str, router: str, seed: int, setting: int, v
         "router": router,
         "seed": seed,
         "config": config,
+        "command": reproduce([f"task={task}", f"router={router}", f"seed={seed}"]),
         "quality": {template.primary: ranked},
         "limited_quality": {template.primary: ranked} if template.limited_quality else {},
     }
