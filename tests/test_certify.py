@@ -31,6 +31,7 @@ from tests.planted import LeakBeyond24
 CAUSAL = {"cosine", "dense", "expert_choice_causal", "hash", "loss_free", "random", "relu", "switch", "token_choice"}
 
 
+@pytest.mark.slow
 def test_which_routers_are_causal() -> None:
     assert set(causal_routers()) == CAUSAL
 
@@ -205,6 +206,7 @@ def test_the_exit_code_says_whether_a_claim_is_false(
     assert last == "expert_choice: keeps what it claims; looks ahead: leaks in evaluation and training at length 24"
 
 
+@pytest.mark.slow
 def test_a_router_that_cannot_be_certified_does_not_stop_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

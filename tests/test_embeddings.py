@@ -286,6 +286,7 @@ def test_the_tasks_of_the_usmoe_paper_exist() -> None:
     assert compose("task=mteb", "task.names=MTEB(eng, v2)").task["names"] == "MTEB(eng, v2)"
 
 
+@pytest.mark.slow
 def test_a_text_classification_run_on_real_data(real_data: Path, tmp_path: Path) -> None:
     words = [f"task.source={real_data / 'classification'}", "task.names=[TREC]", *TINY, *BYTES, "measure=false"]
     record = run(tmp_path, "task=text_classification", *words, "trainer.max_steps=3")

@@ -204,6 +204,7 @@ def test_only_evaluated(dense: Path, tmp_path: Path) -> None:
     assert record.status == "ok" and record.steps == 0 and len(record.upcycled) == 1
 
 
+@pytest.mark.slow
 def test_a_run_limited_by_time_needs_a_schedule_without_end(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="optim.schedule=cosine with optim.warmup=0.05 depends on the number of steps"):
         fit(compose("trainer.max_time=00:00:00:01", f"records={tmp_path}", *QUIET))
@@ -286,6 +287,7 @@ def test_depth_tiling_needs_one_stack() -> None:
         build_models(compose("init=a.ckpt", "upcycle=timm:vit_tiny_patch16_224"), build_task(compose().task), None)
 
 
+@pytest.mark.slow
 def test_a_deeper_model_goes_on_too(dense: Path, tmp_path: Path) -> None:
     record, path = run(tmp_path, "router=dense", "tile_depth=2", "trainer.max_steps=24", f"upcycle={dense}")
     before = read_record(dense.parent.with_suffix(".json"))

@@ -255,6 +255,7 @@ def test_a_causal_run_on_real_text(tmp_path: Path) -> None:
     assert [layer.layer for layer in record.health] == ["transformer.h.1.mlp"]
 
 
+@pytest.mark.slow
 def test_a_masked_run_on_real_text(tmp_path: Path) -> None:
     words = ["backbone=bert_mini", "backbone.kwargs.hidden_size=32", "backbone.kwargs.num_attention_heads=2"]
     record = run(

@@ -135,6 +135,7 @@ def test_jobs_of_a_command_that_was_stopped_end_with_it(tmp_path: Path) -> None:
     wait_for(lambda: not Path(f"/proc/{pid.read_text()}").exists())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PARALLEL)
 def test_a_sweep_on_a_launcher_is_the_sweep(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -163,6 +164,7 @@ def test_what_is_upcycled_is_run_before() -> None:
     assert list(batches([])) == []
 
 
+@pytest.mark.slow
 def test_a_benchmark_on_a_launcher_upcycles_what_it_trained(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

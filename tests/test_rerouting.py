@@ -305,6 +305,7 @@ def test_looking_ahead_is_measured_as_the_layers_are_built(monkeypatch: pytest.M
             refuse_lookahead(layers(router), "this task")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("representation", ["hidden", "routing"])
 def test_embeddings_of_a_rerouted_model(representation: str, tmp_path: Path) -> None:
     """By its folder, from the command's words: last token, PromptEOL; no training."""

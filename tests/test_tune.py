@@ -273,6 +273,7 @@ def test_a_trial_that_is_behind_is_stopped(tmp_path: Path, monkeypatch: pytest.M
     assert [step for step, _ in found.trials[5].steps] == [1]
 
 
+@pytest.mark.slow
 def test_hyperband_stops_most_of_what_is_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tuned(tmp_path / "one", "router=soft", "tune=slots", "trials=1")
     (path,) = (tmp_path / "one").glob("digits/soft/*.json")
@@ -303,6 +304,7 @@ def test_a_pruned_run_keeps_a_record(tmp_path: Path) -> None:
     assert (record.status, record.reason) == ("pruned", "pruned at step 22") and record.curve
 
 
+@pytest.mark.slow
 def test_options_that_do_not_fit_fail_their_trial_only(tmp_path: Path) -> None:
     """More experts per token than there are experts."""
     words = ["router=token_choice", "num_experts=2", "tune.space.router.k=choice(1,2,5)", "trials=6"]
