@@ -26,10 +26,10 @@ from rich.progress import track
 from rich.table import Table
 
 from moesuite.benchmarks.speed.command import Values, parse
+from moesuite.config.cli import bad_input_exits
 from moesuite.errors import UserError
 from moesuite.order import order
 from moesuite.significance import BySeed, tie_groups
-from moesuite.words import bad_input_exits
 
 OPTIONS = {
     "routers": "5,20",

@@ -10,12 +10,12 @@ from statistics import fmean
 from typing import Any, Literal
 
 from moesuite.artifacts import Verdict
-from moesuite.config import options_of
+from moesuite.config.roles import Role
+from moesuite.config.schema import options_of
 from moesuite.costs import Compute, Part
 from moesuite.metrics import MetricSpec, known_spec
 from moesuite.protocol import of_router
 from moesuite.record import LayerHealth, RunRecord, Status, dropped_under_capacity
-from moesuite.roles import Role
 
 POINTS = 24  # of a curve
 OF_DENSE = ("tile_depth", "upcycle", "upcycle_state", "init")  # what makes dense models differ

@@ -11,12 +11,12 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from moesuite.artifacts import Certificate, Looked, Verdict, Verified
+from moesuite.config.partial import partial_options
 from moesuite.errors import UserError
 from moesuite.leaderboard.plausible import check_plausible
 from moesuite.leaderboard.plausible_origin import check_command
 from moesuite.leaderboard.store import File, read
 from moesuite.leaderboard.versions import unknown
-from moesuite.partial import partial_options
 from moesuite.record import RunRecord, parse_record, record_id
 from moesuite.studyrecords import StudyRecord
 from moesuite.verification import contradiction

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from moesuite.config import NAMED
+from moesuite.config.schema import NAMED
 from moesuite.record import RunRecord
 
 EPOCHS = 10  # of a task without a recipe, as in `moesuite.trainer`
@@ -22,7 +22,7 @@ def devices(record: RunRecord) -> int:
 
 
 def goes_on(record: RunRecord) -> bool:
-    """Return whether steps count from a dense run's first one; see `moesuite.config.RunConfig.goes_on`."""
+    """Return whether steps count from a dense run's first one; see `moesuite.config.schema.RunConfig.goes_on`."""
     upcycle = record.config.get("upcycle")
     state = record.config.get("upcycle_state")
     return record.sunk is not None or (

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from moesuite.config import NAMED
+from moesuite.config.discovery import router_defaults, router_names, task_files
+from moesuite.config.schema import NAMED
 from moesuite.errors import UserError
 from moesuite.leaderboard.ranges import within
-from moesuite.plugins import router_defaults, router_names, task_files
 from moesuite.record import RunRecord
 
 SEEDS = 2**32  # as many as Lightning and NumPy know

@@ -6,19 +6,15 @@ import hashlib
 import json
 from collections.abc import Iterable
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import moesuite.record
 from moesuite.errors import UserError
 
 KEPT = ".moesuite"  # what is known of records, and the mark that the folder is ours
 INDEX = "index.json"
-# modules of the engine that pages depend on
-ENGINE = (
-    *("record", "costs", "artifacts", "config", "roles", "protocol", "metrics", "verification"),
-    *("significance", "equivalence", "order", "partial", "studyrecords", "errors"),
-)
+LOOKS = {".py", ".html", ".css", ".js", ".yaml"}  # what decides how pages look
 
 
 class Site:
@@ -81,10 +77,10 @@ class Site:
 @cache
 def generator() -> str:
     """Return the hash of everything that decides how pages look: after a change all of them are made anew."""
-    folder, engine, found = Path(__file__).parent, Path(moesuite.record.__file__).parent, hashlib.sha256()
-    others = [engine / f"{name}.py" for name in ENGINE]
-    others += (engine / "routers").glob("*.py")  # their pages show them
-    own = [path for path in folder.rglob("*") if path.suffix in (".py", ".html", ".css", ".js", ".yaml")]
-    for path in sorted([*own, *others]):
-        found.update(path.name.encode() + path.read_bytes())
-    return found.hexdigest()[:16]
+    engine, own = find_spec("moesuite"), Path(__file__).parent
+    assert engine is not None and engine.origin is not None
+    files = [*Path(engine.origin).parent.rglob("*.py"), *own.rglob("*")]
+    digest = hashlib.sha256()
+    for path in sorted({path for path in files if path.suffix in LOOKS}):
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()[:16]

@@ -12,8 +12,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from moesuite.composition import compose as compose
     from moesuite.compute import cost as cost
+    from moesuite.config.compose import compose as compose
     from moesuite.errors import UserError as UserError
     from moesuite.memory import keep_freed_memory as keep_freed_memory
     from moesuite.mlps import DenseMLP as DenseMLP
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from moesuite.upcycling import upcycle as upcycle
 
 _HOMES = {
-    "compose": "composition",
+    "compose": "config.compose",
     "cost": "compute",
     "UserError": "errors",
     "keep_freed_memory": "memory",

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from moesuite.config.discovery import router_names
 from moesuite.errors import UserError, unknown
 from moesuite.launchers import Launcher, parse_launcher
-from moesuite.plugins import router_names
 from moesuite.space import read_space
 
 DEFAULTS = {

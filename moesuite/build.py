@@ -17,13 +17,13 @@ from moesuite.artifacts import Check
 from moesuite.backbones import build_backbone
 from moesuite.causality import USUAL
 from moesuite.certificate import causal, causal_routers
-from moesuite.config import RunConfig
+from moesuite.config.discovery import checked_options, router_defaults, task_class
+from moesuite.config.schema import RunConfig
 from moesuite.depth import tile_depth
 from moesuite.errors import UserError
 from moesuite.fused import OWN, blocks
 from moesuite.handover import take_weights
 from moesuite.moe import MoE, moe_layers
-from moesuite.plugins import checked_options, router_defaults, task_class
 from moesuite.record import UpcycledLayer
 from moesuite.rerouting import reroute
 from moesuite.router import LayerSpec, Router

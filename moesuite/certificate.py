@@ -16,6 +16,7 @@ import torch
 
 from moesuite.artifacts import Check
 from moesuite.causality import USUAL, causal
+from moesuite.config.discovery import build_router, router_names
 from moesuite.isolation import TOLERANCE, batch_independent, equivariant, padding_invariant
 from moesuite.objectives import auxiliary_losses, gradient, gradient_auxiliary, gradient_task
 from moesuite.observations import (
@@ -25,7 +26,6 @@ from moesuite.observations import (
     weights_finite,
     weights_not_negative,
 )
-from moesuite.plugins import build_router, router_names
 from moesuite.properties import PROPERTIES, Property
 from moesuite.repeatability import deterministic
 from moesuite.repeatability import is_random as is_random

@@ -23,11 +23,11 @@ from rich.console import Console
 from rich.table import Table
 
 from moesuite.artifacts import Certificate, Check
+from moesuite.config.cli import BAD_INPUT, bad_input_exits
+from moesuite.config.discovery import router_defaults, router_names, source_of
 from moesuite.errors import UserError, unknown
-from moesuite.plugins import router_defaults, router_names, source_of
 from moesuite.properties import AT_START, PROPERTIES, legend, verdict
 from moesuite.record import write_text
-from moesuite.words import BAD_INPUT, bad_input_exits
 
 if TYPE_CHECKING:
     from moesuite.subject import Subject
@@ -88,7 +88,7 @@ def _certificate(
     random_in_training: bool,
     at_start: dict[str, float],
 ) -> Certificate:
-    from moesuite.plugins import router_class
+    from moesuite.config.discovery import router_class
     from moesuite.provenance import code_version, router_protocol
 
     defaults = router_defaults(router)

@@ -22,11 +22,11 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from moesuite.accounting import Inputs, LayerPass, Pass, account
+from moesuite.config.cli import FORMATS, bad_input_exits, take
 from moesuite.costs import Split
 from moesuite.errors import unknown
 from moesuite.moe import call, evaluating, moe_layers
 from moesuite.routing import Routing
-from moesuite.words import FORMATS, bad_input_exits, take
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from typing import Any
 
 from torch import nn
 
-from moesuite.config import BalanceScope, Section
+from moesuite.config.schema import BalanceScope, Section
 from moesuite.fused import FusedExperts
 from moesuite.moe import moe_layers
 from moesuite.router import LayerSpec

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING
 import yaml
 from pydantic import Field
 
-from moesuite.commands import reproduce, words_of
-from moesuite.config import Section, checked, role_of
+from moesuite.config.discovery import benchmark_files, router_names, task_files
+from moesuite.config.roles import Role
+from moesuite.config.run_command import reproduce, words_of
+from moesuite.config.schema import Section, checked, role_of
 from moesuite.errors import UserError, unknown
 from moesuite.launchers import Launcher
-from moesuite.plugins import benchmark_files, router_names, task_files
-from moesuite.roles import Role
 from moesuite.sweep import Outcome, Progress, Run, compare, expand, run_many
 
 if TYPE_CHECKING:

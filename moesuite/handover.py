@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from moesuite.config import RunConfig
+from moesuite.config.schema import RunConfig
 from moesuite.errors import UserError
 from moesuite.moe import moe_layers
 from moesuite.optim import build_optimizer, learning_rate, parameter_groups

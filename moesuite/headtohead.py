@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from moesuite.config import options_of
+from moesuite.config.roles import Role
+from moesuite.config.schema import options_of
 from moesuite.record import RunRecord
-from moesuite.roles import Role
 from moesuite.significance import ENOUGH, Direction, difference
 
 DENSE = "dense"

@@ -7,8 +7,8 @@ import inspect
 from dataclasses import dataclass
 from pathlib import Path
 
-from moesuite.config import RunConfig
-from moesuite.plugins import router_class, source_of
+from moesuite.config.discovery import router_class, source_of
+from moesuite.config.schema import RunConfig
 from moesuite.protocol import ENGINE, Protocol
 from moesuite.provenance import code_version
 from moesuite.record import record_id

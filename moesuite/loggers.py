@@ -7,7 +7,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from moesuite.config import RunConfig
+from moesuite.config.schema import RunConfig
 from moesuite.errors import UserError, unknown
 
 

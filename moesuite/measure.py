@@ -13,7 +13,7 @@ from torch import nn
 
 from moesuite.accounting import Pass, account
 from moesuite.compute import Cost, LayerCost, combine, measured
-from moesuite.config import RunConfig
+from moesuite.config.schema import RunConfig
 from moesuite.costs import Compute, LayerCompute, Timing
 from moesuite.moe import aux_loss, call, moe_layers, placed
 from moesuite.optim import build_optimizer

@@ -12,7 +12,7 @@ import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 
-from moesuite.config import RunConfig
+from moesuite.config.schema import RunConfig
 from moesuite.errors import RunFailed
 from moesuite.moe import RoutingWeights, call, contexts, moe_layers, placed, routing_weights, unread_losses
 from moesuite.optim import build_optimizer

@@ -20,9 +20,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Column, Table
 
-from moesuite.composition import compose
-from moesuite.config import RunConfig
-from moesuite.words import FORMATS, bad_input_exits, take
+from moesuite.config.cli import FORMATS, bad_input_exits, take
+from moesuite.config.compose import compose
+from moesuite.config.schema import RunConfig
 
 if TYPE_CHECKING:
     from moesuite.compute import Cost, LayerCost

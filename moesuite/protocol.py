@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import Field
 
-from moesuite.config import options_of
+from moesuite.config.schema import options_of
 from moesuite.costs import Part
 
 ENGINE = 1  # everything but routers and task families: models, surgery, dispatch, training, data order, evaluation
@@ -53,7 +53,7 @@ def record_id(config: Mapping[str, Any], contents: Mapping[str, str | None], pro
     """Return the 12-digit hash of what a run's outcome depends on.
 
     Args:
-        config: resolved configuration; what counts is said by the role of each option (`moesuite.roles`).
+        config: resolved configuration; what counts is said by the role of each option (`moesuite.config.roles`).
         contents: of the checkpoints that it names, by option: what is in them counts, not where they are.
         protocol: versions of what computes.
         data: fingerprint of the data.

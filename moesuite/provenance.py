@@ -11,7 +11,7 @@ import subprocess
 from functools import cache
 from pathlib import Path
 
-from moesuite.plugins import PACKAGE, router_class, source_of, task_files
+from moesuite.config.discovery import PACKAGE, router_class, source_of, task_files
 from moesuite.protocol import ENGINE, of_router
 
 LIBRARIES = ("torch", "lightning", "timm", "transformers", "torchmetrics", "datasets", "numpy", "moesuite")

@@ -6,8 +6,8 @@ import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from moesuite.commands import reproduce
-from moesuite.composition import compose
+from moesuite.config.compose import compose
+from moesuite.config.run_command import reproduce
 from moesuite.errors import UserError
 from moesuite.record import RunRecord, record_id
 

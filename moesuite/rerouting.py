@@ -15,12 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from moesuite.candidates import looks_like_mlp
-from moesuite.config import BalanceScope
+from moesuite.config.discovery import build_router, router_class, router_names
+from moesuite.config.schema import BalanceScope
 from moesuite.errors import UserError, unknown
 from moesuite.example import random_example
 from moesuite.fused import OWN, Block, FusedExperts, OwnRule, blocks, normalises
 from moesuite.moe import MoE, RoutingContext, run_once
-from moesuite.plugins import build_router, router_class, router_names
 from moesuite.router import Gate, LayerSpec, Router
 from moesuite.surgery import attach, begin_routing, put
 

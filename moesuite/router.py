@@ -29,7 +29,7 @@ from torch.nn import functional as F
 from moesuite.choice import dropless, experts_take, tokens_take
 from moesuite.choice import real_positions as real_positions
 from moesuite.choice import top as top
-from moesuite.config import BalanceScope
+from moesuite.config.schema import BalanceScope
 from moesuite.errors import UserError, unknown
 from moesuite.routing import EMPTY as EMPTY
 from moesuite.routing import RaggedRouting as RaggedRouting

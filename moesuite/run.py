@@ -12,15 +12,15 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from moesuite.collector import importing
-from moesuite.commands import reproduce
-from moesuite.composition import explain, group_choices, options_text, register, to_config, understood
+from moesuite.config.cli import BAD_INPUT
+from moesuite.config.collector import importing
+from moesuite.config.compose import explain, group_choices, options_text, register, to_config, understood
+from moesuite.config.discovery import benchmark_files
+from moesuite.config.run_command import reproduce
 from moesuite.errors import RunFailed, UserError
 from moesuite.grid import run_grid
 from moesuite.launchers import parse_launcher
-from moesuite.plugins import benchmark_files
 from moesuite.sweep import FLAGS, sweep
-from moesuite.words import BAD_INPUT
 
 INTERRUPTED = 130
 HELP = """\
@@ -91,7 +91,7 @@ def started(words: list[str]) -> list[str]:
             print(f"error: {error}", file=sys.stderr)
 
     register(words)
-    hydra.main(version_base=None, config_path="pkg://moesuite.conf", config_name="config")(job)()
+    hydra.main(version_base=None, config_path="pkg://moesuite.config.conf", config_name="config")(job)()
     return failed
 
 

@@ -20,12 +20,12 @@ from torch import Tensor, nn
 
 from moesuite.backbones import from_recipe, recipe_of
 from moesuite.candidates import Adapter, candidates
-from moesuite.config import checked
+from moesuite.config.discovery import build_router
+from moesuite.config.schema import checked
 from moesuite.description import FORMAT, Description, describe
 from moesuite.errors import UserError
 from moesuite.fused import OWN, OwnRule
 from moesuite.moe import RoutingContext
-from moesuite.plugins import build_router
 from moesuite.record import write_text
 from moesuite.rerouting import chosen_blocks, rerouted
 from moesuite.surgery import attach, install, put

@@ -28,7 +28,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from moesuite.config import BalanceScope
+from moesuite.config.schema import BalanceScope
 
 _talking = True
 

@@ -13,11 +13,11 @@ from rich.console import Console
 
 from moesuite.asked import NO_WINNER, Asked, command_of, of_each_router, parse
 from moesuite.build import declare_task
-from moesuite.commands import reproduce, words_of
-from moesuite.composition import composed, to_config, varied
-from moesuite.config import RunConfig
+from moesuite.config.compose import composed, to_config, varied
+from moesuite.config.discovery import checked_options, router_class
+from moesuite.config.run_command import reproduce, words_of
+from moesuite.config.schema import RunConfig
 from moesuite.errors import RunFailed, UserError
-from moesuite.plugins import checked_options, router_class
 from moesuite.space import read_space
 from moesuite.studies import shown, study_record, write_study
 from moesuite.study import (

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_
 
 import yaml
 
+from moesuite.config.discovery import CONF, router_class, router_defaults
 from moesuite.errors import UserError, unknown
-from moesuite.plugins import PACKAGE, router_class, router_defaults
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -77,7 +77,7 @@ Space = list[Parameter]
 
 def tune_files() -> dict[str, Path]:
     """Return the spaces of the package by name."""
-    return {path.stem: path for path in sorted((PACKAGE / "conf" / "tune").glob("*.yaml"))}
+    return {path.stem: path for path in sorted((CONF / "tune").glob("*.yaml"))}
 
 
 def read_space(name: str | None, own: Mapping[str, str], router: str) -> Space:

@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 from rich.table import Table
 
-from moesuite.config import RunConfig
+from moesuite.config.schema import RunConfig
 from moesuite.record import write_text
 from moesuite.study import BEYOND, FRESH, WINNER, Plan, best, feasible
 from moesuite.studyrecords import SETTINGS, FreshRun, StudyRecord, TrialRecord

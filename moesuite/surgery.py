@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from moesuite.candidates import Adapter, Candidate, Layers, candidates, select
-from moesuite.config import BalanceScope
+from moesuite.config.discovery import build_router, router_class
+from moesuite.config.schema import BalanceScope
 from moesuite.description import describe
 from moesuite.errors import UserError
 from moesuite.example import default_example
 from moesuite.experts import Experts
 from moesuite.moe import MoE, RoutingContext, Side, is_encoder_decoder, run_once
-from moesuite.plugins import build_router, router_class
 from moesuite.router import LayerSpec, Router
 from moesuite.routers.dense import Dense
 from moesuite.shadow import KernelsOfRealDevices

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
-from moesuite.commands import reproduce
-from moesuite.composition import compose
+from moesuite.config.compose import compose
+from moesuite.config.run_command import reproduce
 from moesuite.errors import RunFailed, UserError
 from moesuite.launchers import Launcher, launch
 

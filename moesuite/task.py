@@ -16,11 +16,11 @@ from moesuite.cache import cache_folder as cache_folder
 from moesuite.cache import cached as cached
 from moesuite.cache import changed as changed
 from moesuite.cache import load_rows as load_rows
+from moesuite.config.user_code import own_class as own_class
+from moesuite.config.user_code import own_file as own_file
 from moesuite.errors import UserError as UserError
 from moesuite.errors import unknown as unknown
 from moesuite.metrics import MetricSpec as MetricSpec
-from moesuite.own import own_class as own_class
-from moesuite.own import own_file as own_file
 from moesuite.record import Lookahead as Lookahead
 from moesuite.source import Source as Source
 from moesuite.source import load_source as load_source

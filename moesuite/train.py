@@ -15,9 +15,11 @@ from moesuite.accounting import account, first_tensor
 from moesuite.artifacts import Example, Looked, routing_path
 from moesuite.build import build_models, shared_task
 from moesuite.callbacks import Curve, Interruption, Watch, Watched
-from moesuite.commands import command_of
 from moesuite.compute import combine
-from moesuite.config import Data, RunConfig
+from moesuite.config.discovery import router_class
+from moesuite.config.partial import partial_options, refuse_nothing, stopped_by_time
+from moesuite.config.run_command import command_of
+from moesuite.config.schema import Data, RunConfig
 from moesuite.energy import Meter
 from moesuite.errors import Pruned, RunFailed, UserError
 from moesuite.evaluation import Evaluated, evaluate
@@ -31,8 +33,6 @@ from moesuite.memory import examples_that_fit, keep_freed_memory
 from moesuite.module import MoEModule
 from moesuite.moe import call, evaluating, placed
 from moesuite.optim import check_schedule
-from moesuite.partial import partial_options, refuse_nothing, stopped_by_time
-from moesuite.plugins import router_class
 from moesuite.provenance import environment, git_state, now
 from moesuite.record import Lookahead, RunRecord, Status, read_record, record_path, write_record, write_text
 from moesuite.trainer import build_trainer

@@ -10,7 +10,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from moesuite.callbacks import ProgressBar
-from moesuite.config import RunConfig
+from moesuite.config.schema import RunConfig
 from moesuite.errors import UserError
 from moesuite.loggers import build_loggers
 

@@ -11,8 +11,8 @@ from omegaconf import DictConfig
 from optuna.trial import Trial, TrialState
 
 from moesuite.build import shared_task
-from moesuite.commands import reproduce, words_of
-from moesuite.composition import varied
+from moesuite.config.compose import varied
+from moesuite.config.run_command import reproduce, words_of
 from moesuite.errors import Pruned, RunFailed, UserError
 from moesuite.identity import identity
 from moesuite.record import RunRecord, dropped_under_capacity

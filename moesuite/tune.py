@@ -25,11 +25,11 @@ import subprocess
 import sys
 
 from moesuite.asked import Asked, of_each_router, parse
-from moesuite.collector import importing
+from moesuite.config.cli import BAD_INPUT
+from moesuite.config.collector import importing
 from moesuite.errors import UserError
 from moesuite.launchers import launch
 from moesuite.space import tune_files
-from moesuite.words import BAD_INPUT
 
 INTERRUPTED = 130
 

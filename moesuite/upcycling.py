@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from moesuite.backbones import load_pretrained
 from moesuite.candidates import Adapter, Candidate, Layers, candidates, looks_like_mlp, mixes_tokens, select
-from moesuite.config import BalanceScope
+from moesuite.config.schema import BalanceScope
 from moesuite.errors import UserError
 from moesuite.example import is_text, random_example
 from moesuite.moe import MoE, evaluating, moe_layers, run_once

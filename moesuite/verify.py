@@ -24,13 +24,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from moesuite.artifacts import Verdict, Verified, verified_path
-from moesuite.collector import importing
-from moesuite.config import RunConfig, checked
+from moesuite.config.cli import BAD_INPUT
+from moesuite.config.collector import importing
+from moesuite.config.schema import RunConfig, checked
 from moesuite.errors import RunFailed, UserError
 from moesuite.protocol import protocol_words
 from moesuite.record import RunRecord, read_record, record_id, write_text
 from moesuite.verification import is_seed_of, judge
-from moesuite.words import BAD_INPUT
 
 DIFFERENT, INTERRUPTED = 1, 130
 FOLDER = ".verify"  # of the runs, beside the files of the recorded one

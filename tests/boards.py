@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from moesuite.artifacts import Certificate, Example, LayerRouting, Looked, routing_path
-from moesuite.commands import reproduce
+from moesuite.config.run_command import reproduce
 from moesuite.leaderboard.build import build
 from moesuite.metrics import FAMILIES
 from moesuite.protocol import Protocol

@@ -15,9 +15,9 @@ from timm.layers import Mlp
 from torch import Tensor, nn
 
 from moesuite import compose, fit, moefy
+from moesuite.config.discovery import router_class, task_class
 from moesuite.errors import UserError
 from moesuite.moe import aux_loss
-from moesuite.plugins import router_class, task_class
 from moesuite.protocol import ENGINE
 from moesuite.surgery import limited_evaluation
 

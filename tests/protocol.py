@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from moesuite.plugins import router_names, task_families
+from moesuite.config.discovery import router_names, task_families
 from moesuite.record import write_text
 from tests.end_states import PROJECTIONS, Recorded, Values, family_states, router_states
 

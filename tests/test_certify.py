@@ -16,11 +16,11 @@ from moesuite.artifacts import Certificate, Check
 from moesuite.build import build_models, build_task, refuse_lookahead
 from moesuite.certificate import causal, causal_routers, measure
 from moesuite.certify import certify
+from moesuite.config.discovery import router_names
 from moesuite.errors import UserError
 from moesuite.experts import Experts
 from moesuite.moe import MoE
 from moesuite.objectives import gradient
-from moesuite.plugins import router_names
 from moesuite.properties import PROPERTIES
 from moesuite.router import Gate, LayerSpec, Router, SlotRouting
 from moesuite.routers.token_choice import TokenChoice

@@ -18,9 +18,9 @@ from moesuite.choice import (
     tokens_take_in_order,
     top,
 )
+from moesuite.config.discovery import build_router, router_names
 from moesuite.errors import UserError
 from moesuite.losses import entropy_loss, importance_loss, load_loss
-from moesuite.plugins import build_router, router_names
 from moesuite.router import EMPTY, LayerSpec, RaggedRouting, SlotRouting
 from moesuite.routers.comparison import Comparison
 from moesuite.routers.expert_choice_causal import ExpertChoiceCausal

@@ -16,8 +16,8 @@ from omegaconf import OmegaConf
 
 from moesuite import compose, fit
 from moesuite.asked import parse
-from moesuite.commands import command_of, word
-from moesuite.config import RunConfig
+from moesuite.config.run_command import command_of, word
+from moesuite.config.schema import RunConfig
 from moesuite.errors import RunFailed
 from moesuite.record import read_record
 from moesuite.search import search

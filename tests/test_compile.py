@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from moesuite.plugins import router_names
+from moesuite.config.discovery import router_names
 from tests.conftest import Command
 
 # the shapes of their routings depend on the data, or their assignment is computed outside torch
@@ -23,7 +23,7 @@ CODE = """
 import copy, json, sys, torch
 from moesuite import LayerSpec, MoE
 from moesuite.experts import Experts
-from moesuite.plugins import build_router
+from moesuite.config.discovery import build_router
 from moesuite.subject import small_mlp
 
 worst = {}

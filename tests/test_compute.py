@@ -20,11 +20,11 @@ from torch.nn import functional as F
 from moesuite import aux_loss, moefy
 from moesuite.accounting import Inputs, Pass, account
 from moesuite.compute import cost, main, measured, show
+from moesuite.config.discovery import router_names
 from moesuite.counting import FORMULAS, Counted, Saved, count_flops
 from moesuite.errors import UserError
 from moesuite.memory import examples_that_fit
 from moesuite.moe import call, moe_layers
-from moesuite.plugins import router_names
 from moesuite.provenance import environment
 from moesuite.published import SOFT_MOE
 from moesuite.routing import Routing

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from moesuite import compose
+from moesuite.config.discovery import router_names
 from moesuite.errors import UserError
 from moesuite.leaderboard.build import check
 from moesuite.leaderboard.plausible import check_plausible
 from moesuite.leaderboard.plausible_costs import PARTS as PART_NAMES
-from moesuite.plugins import router_names
 from moesuite.record import Protocol, RunRecord, record_id
 from moesuite.train import fit
 from tests.boards import record_of

@@ -8,9 +8,9 @@ import pytest
 
 from moesuite import compose, run
 from moesuite.budgets import at, label
+from moesuite.config.discovery import benchmark_files, router_names
 from moesuite.errors import UserError
 from moesuite.grid import Grid, plan
-from moesuite.plugins import benchmark_files, router_names
 from moesuite.record import CurvePoint, Quality, RunRecord, Sunk, read_record
 from moesuite.summary import show
 

@@ -15,8 +15,8 @@ from torch import nn
 from moesuite import UserError, compose, fit, load_moe, upcycle
 from moesuite.build import build_models, build_task
 from moesuite.callbacks import Interruption
-from moesuite.composition import understood
-from moesuite.config import Optim
+from moesuite.config.compose import understood
+from moesuite.config.schema import Optim
 from moesuite.depth import tile_depth
 from moesuite.handover import moments
 from moesuite.moe import moe_layers

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from moesuite import compose
 from moesuite.build import build_task
-from moesuite.config import Data
+from moesuite.config.schema import Data
 from moesuite.errors import UserError
 from moesuite.leaderboard.board import boards
 from moesuite.leaderboard.entry import entry_of

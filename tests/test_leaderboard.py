@@ -21,7 +21,7 @@ import pytest
 import yaml
 
 from moesuite.artifacts import Certificate, Check, routing_path
-from moesuite.commands import reproduce
+from moesuite.config.run_command import reproduce
 from moesuite.leaderboard import exports
 from moesuite.leaderboard.__main__ import main
 from moesuite.leaderboard.board import Board, boards, slug

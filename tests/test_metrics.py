@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from moesuite.build import declare_task
-from moesuite.composition import compose
+from moesuite.config.compose import compose
+from moesuite.config.discovery import task_files
 from moesuite.metrics import FAMILIES, MetricSpec, known_spec, primary_name
-from moesuite.plugins import task_files
 
 
 @pytest.mark.parametrize("name", sorted(task_files()))

@@ -61,12 +61,12 @@ def test_contract_and_certificate_are_the_same_checks() -> None:
 ONE_PROCESS = """
 import json, sys
 from moesuite.certify import certify
-from moesuite.composition import compose
+from moesuite.config.compose import compose
 from moesuite.errors import UserError
 from moesuite.testing import RouterContract
 from moesuite.train import fit
 from moesuite.certificate import measure
-from moesuite.plugins import router_class
+from moesuite.config.discovery import router_class
 from moesuite.properties import PROPERTIES
 
 def line_of(function):

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from moesuite.plugins import router_names, task_families
+from moesuite.config.discovery import router_names, task_families
 from moesuite.routers.soft import Soft
 from moesuite.routing import SoftRouting
 from tests import protocol

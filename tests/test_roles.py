@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from moesuite.composition import compose, trainer_options
-from moesuite.config import RunConfig, Section, options_of, role_of
+from moesuite.config.compose import compose, trainer_options
+from moesuite.config.discovery import signature_defaults, task_families
+from moesuite.config.roles import TASK, TRAINER, FreeOptions, Role
+from moesuite.config.schema import RunConfig, Section, options_of, role_of
 from moesuite.leaderboard.entry import contestant_of, setting_of
-from moesuite.plugins import signature_defaults, task_families
 from moesuite.protocol import Protocol
 from moesuite.record import record_id
-from moesuite.roles import TASK, TRAINER, FreeOptions, Role
 from tests.boards import record_of
 
 PROTOCOL = Protocol(engine=1, router=1, family=1)

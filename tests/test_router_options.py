@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from moesuite.config.discovery import build_router, router_defaults, router_names
 from moesuite.errors import UserError
-from moesuite.plugins import build_router, router_defaults, router_names
 from moesuite.router import LayerSpec, RaggedRouting, Router, SlotRouting
 from moesuite.transport import sinkhorn
 from tests.test_routers import TOKENS, logits_as_input

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from moesuite.config.discovery import build_router, router_class, router_names
 from moesuite.errors import UserError
 from moesuite.losses import balance_loss, z_loss
-from moesuite.plugins import build_router, router_class, router_names
 from moesuite.router import EMPTY, LayerSpec, RaggedRouting, Router, SlotRouting
 from moesuite.routers.expert_choice import ExpertChoice
 from moesuite.routers.soft import Soft

@@ -19,10 +19,10 @@ from timm import create_model
 
 from moesuite import compose, fit, moefy
 from moesuite.build import Built
-from moesuite.composition import trainer_options
+from moesuite.config.compose import trainer_options
+from moesuite.config.user_code import own_class
 from moesuite.energy import Meter
 from moesuite.errors import RunFailed, UserError
-from moesuite.own import own_class
 from moesuite.record import RunRecord, read_record
 from moesuite.report import rows
 from moesuite.run import main

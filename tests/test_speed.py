@@ -16,8 +16,8 @@ from moesuite.benchmarks.speed.command import command as run_command
 from moesuite.benchmarks.speed.contestants import PEERS, Size, contestants
 from moesuite.benchmarks.speed.layer import measure
 from moesuite.benchmarks.speed.loop import bare_epochs, lightning_epochs
+from moesuite.config.discovery import router_names
 from moesuite.moe import MoE
-from moesuite.plugins import router_names
 from moesuite.routing import SlotRouting, SoftRouting
 
 SMALL = Size(groups=2, tokens=16, dim=16, hidden=32, num_experts=4)

@@ -19,7 +19,7 @@ from torchmetrics.text import Perplexity
 
 from moesuite import compose
 from moesuite.build import declare_task
-from moesuite.plugins import task_files
+from moesuite.config.discovery import task_files
 from moesuite.task import Batch, Task
 from moesuite.testing import TaskContract
 from tests.test_embeddings import BYTES, TINY, parquet, search_folder, sentences

@@ -22,8 +22,8 @@ from moesuite import compose, fit
 from moesuite import study as studies
 from moesuite.asked import of_each_router, parse
 from moesuite.benchmarks.speed.tuning import hypervolume
-from moesuite.commands import word
-from moesuite.composition import composed, varied
+from moesuite.config.compose import composed, varied
+from moesuite.config.run_command import word
 from moesuite.errors import Pruned, UserError
 from moesuite.leaderboard.build import build
 from moesuite.record import dropped_under_capacity, read_record

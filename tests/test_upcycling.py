@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from moesuite import DenseMLP, RaggedRouting, SlotRouting, UserError, compose, fit, load_moe, upcycle
 from moesuite.candidates import candidates
+from moesuite.config.discovery import router_names
 from moesuite.example import random_example
 from moesuite.moe import moe_layers
-from moesuite.plugins import router_names
 
 SMALL = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
 GROUPED = SMALL | {"num_key_value_heads": 1, "vocab_size": 50}

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from moesuite.artifacts import Verified, verified_path
+from moesuite.config.discovery import router_class, router_names, task_class, task_families
 from moesuite.leaderboard.board import Board
 from moesuite.leaderboard.build import build
 from moesuite.leaderboard.versions import known
-from moesuite.plugins import router_class, router_names, task_class, task_families
 from moesuite.protocol import Protocol
 from moesuite.record import RunRecord
 from moesuite.verification import judge

@@ -15,9 +15,9 @@ from sklearn.metrics import accuracy_score
 
 from moesuite import UserError, compose
 from moesuite.build import build_task
-from moesuite.config import Data
+from moesuite.config.discovery import task_class
+from moesuite.config.schema import Data
 from moesuite.loading import EpochSampler, eval_loader, train_loader
-from moesuite.plugins import task_class
 from moesuite.task import Task
 from moesuite.tasks._frozen import PROBES, Attack
 from moesuite.tasks._images import Arrays

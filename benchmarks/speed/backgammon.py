@@ -18,7 +18,7 @@ from rich.console import Console
 
 from moesuite.backbones import build_backbone
 from moesuite.benchmarks.speed.command import Values, command
-from moesuite.composition import compose
+from moesuite.config.compose import compose
 from moesuite.tasks._gnubg_package import Package, opponents
 from moesuite.tasks._play import network, play
 from moesuite.tasks._selfplay import judge, self_play

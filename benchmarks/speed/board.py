@@ -27,7 +27,7 @@ from rich.progress import track
 from rich.table import Table
 
 from moesuite.benchmarks.speed.command import Values, command
-from moesuite.commands import reproduce
+from moesuite.config.run_command import reproduce
 from moesuite.costs import Compute, Split
 from moesuite.errors import UserError
 from moesuite.record import RunRecord, read_record, record_id, record_path

@@ -6,8 +6,8 @@ import sys
 from collections.abc import Callable, Mapping
 
 from moesuite.benchmarks.speed.contestants import Size
+from moesuite.config.cli import bad_input_exits
 from moesuite.errors import UserError, unknown
-from moesuite.words import bad_input_exits
 
 Values = Mapping[str, str]
 NUMBERS = {"experts": "8,64", "groups": "16", "tokens": "196", "dim": "384", "hidden": "1536", "seconds": "20"}

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from moesuite.accounting import work
+from moesuite.config.discovery import build_router, router_names
 from moesuite.experts import Experts
 from moesuite.mlps import DenseMLP
 from moesuite.moe import MoE, aux_loss
-from moesuite.plugins import build_router, router_names
 from moesuite.router import LayerSpec
 from moesuite.timing import CPU
 

@@ -24,9 +24,9 @@ from rich.table import Table
 
 from moesuite.benchmarks.speed.command import Values, command, sizes
 from moesuite.benchmarks.speed.contestants import PEERS, Size, both, contestants, forward
+from moesuite.config.discovery import router_names
 from moesuite.errors import UserError, unknown
 from moesuite.memory import keep_freed_memory
-from moesuite.plugins import router_names
 from moesuite.timing import CPU, interleaved, peak_of
 
 

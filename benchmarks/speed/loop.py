@@ -16,13 +16,13 @@ import time
 import torch
 from rich.console import Console
 
-from moesuite.composition import compose
+from moesuite.config.cli import bad_input_exits
+from moesuite.config.compose import compose
 from moesuite.loading import train_loader
 from moesuite.loggers import quiet
 from moesuite.moe import aux_loss, call
 from moesuite.optim import build_optimizer
 from moesuite.train import Run
-from moesuite.words import bad_input_exits
 
 ROUNDS = 40
 

@@ -27,7 +27,7 @@ from rich.console import Console
 from moesuite import trials
 from moesuite.asked import parse
 from moesuite.benchmarks.speed.command import Values, command
-from moesuite.composition import composed, varied
+from moesuite.config.compose import composed, varied
 from moesuite.search import search
 from moesuite.train import fit
 from moesuite.trials import objective

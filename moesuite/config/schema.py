@@ -1,7 +1,7 @@
 """The configuration of a run, typed and with ranges: the one place where a value is judged.
 
 Hydra composes a plain mapping from the YAML of `conf/`, the tasks and the command line; `RunConfig` checks it. The
-annotation of each field says what it does (`moesuite.roles`): change what comes out, or only how it is shown.
+annotation of each field says what it does (`moesuite.config.roles`): change what comes out, or only how it is shown.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
+from moesuite.config.roles import TASK, TRAINER, FreeOptions, Role
 from moesuite.errors import UserError, nearest
-from moesuite.roles import TASK, TRAINER, FreeOptions, Role
 
 Model = TypeVar("Model", bound=BaseModel)
 BalanceScope = Literal["global", "local", "sequence"]  # see moesuite.scope

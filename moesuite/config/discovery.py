@@ -14,14 +14,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from moesuite.config.user_code import broken, own_class, own_file
 from moesuite.errors import UserError, unknown
-from moesuite.own import broken, own_class, own_file
 
 if TYPE_CHECKING:
     from moesuite.router import LayerSpec, Router
     from moesuite.task import Task
 
-PACKAGE = Path(__file__).parent
+PACKAGE = Path(__file__).parents[1]
+CONF = Path(__file__).with_name("conf")
 
 
 def router_names() -> list[str]:
@@ -148,7 +149,7 @@ def checked_options(function: Callable[..., Any], options: Mapping[str, Any], pr
     """
     from pydantic import Field, create_model
 
-    from moesuite.config import checked
+    from moesuite.config.schema import checked
 
     hints = inspect.get_annotations(inspect.unwrap(function), eval_str=True)
     fields: dict[str, Any] = {

@@ -1,7 +1,7 @@
 """What an option of a run does: whether it changes what comes out, and whether it tells contestants apart.
 
-Every field of `moesuite.config` has its role as annotation; options of tasks and of Lightning's Trainer, which are free
-by name, have theirs here. The id of a run and the settings of the leaderboard follow from them. Imports no torch.
+Every field of `moesuite.config.schema` has its role as annotation; options of tasks and of Lightning's Trainer, which
+are free by name, have theirs here. The id of a run and the settings of the leaderboard follow from them. No torch.
 """
 
 from __future__ import annotations

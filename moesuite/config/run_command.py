@@ -11,8 +11,8 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from moesuite.composition import compose, group_choices
-from moesuite.config import RunConfig
+from moesuite.config.compose import compose, group_choices
+from moesuite.config.schema import RunConfig
 
 PLAIN = re.compile(r"(\.{0,2}/)?[A-Za-z_][\w./:-]*", re.ASCII)  # text that Hydra reads as text without quotes
 NO_TEXT = re.compile(r"null|true|false|[+-]?(inf|nan)", re.IGNORECASE)

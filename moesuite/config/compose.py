@@ -20,9 +20,16 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from moesuite.config import NAMED, RunConfig, checked
+from moesuite.config.discovery import (
+    CONF,
+    router_defaults,
+    router_names,
+    signature_defaults,
+    task_families,
+    task_files,
+)
+from moesuite.config.schema import NAMED, RunConfig, checked
 from moesuite.errors import UserError, nearest, unknown
-from moesuite.plugins import PACKAGE, router_defaults, router_names, signature_defaults, task_families, task_files
 
 GROUPS = ("task", "router", "backbone", "optim", "logger")
 BUILT_HERE = ("callbacks", "logger", "plugins", "use_distributed_sampler")  # set by `train`
@@ -103,7 +110,7 @@ def _composed(overrides: Sequence[str]) -> DictConfig:
     if folders := [f"file://{folder.resolve()}" for folder in _config_folders(overrides)[1:]]:
         words.append(f"hydra.searchpath=[{','.join(folders)}]")
     try:
-        with initialize_config_module("moesuite.conf", version_base=None):
+        with initialize_config_module("moesuite.config.conf", version_base=None):
             return hydra_compose("config", words)
     except (HydraException, OmegaConfBaseException) as error:
         raise explain(error) from None
@@ -177,12 +184,12 @@ def _store_under_path(group: str, choice: str, node: dict[str, Any]) -> None:
 
 def group_choices() -> dict[str, list[str]]:
     """Return the names that each group offers."""
-    files = {group: sorted(path.stem for path in (PACKAGE / "conf" / group).glob("*.yaml")) for group in GROUPS}
+    files = {group: sorted(path.stem for path in (CONF / group).glob("*.yaml")) for group in GROUPS}
     return {**files, "router": router_names(), "task": sorted(task_files())}
 
 
 def _config_folders(arguments: Sequence[str]) -> list[Path]:
-    folders = [PACKAGE / "conf"]
+    folders = [CONF]
     for index, argument in enumerate(arguments):
         flag, _, value = argument.partition("=")
         if flag in ("--config-dir", "-cd"):
@@ -230,7 +237,7 @@ def unknown_option(name: str) -> UserError:
 def all_options() -> list[str]:
     """Return every dotted option of the default run."""
     GlobalHydra.instance().clear()
-    with initialize_config_module("moesuite.conf", version_base=None):
+    with initialize_config_module("moesuite.config.conf", version_base=None):
         return list(_dotted(OmegaConf.to_container(hydra_compose("config"), resolve=False)))
 
 
