@@ -28,8 +28,8 @@ from rich.table import Table
 from moesuite.benchmarks.speed.command import Values, parse
 from moesuite.config.cli import bad_input_exits
 from moesuite.errors import UserError
-from moesuite.order import order
-from moesuite.significance import BySeed, tie_groups
+from moesuite.statistics.order import order
+from moesuite.statistics.significance import BySeed, tie_groups
 
 OPTIONS = {
     "routers": "5,20",

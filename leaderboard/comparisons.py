@@ -6,12 +6,12 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from moesuite.equivalence import Comparison, compare_seeds
 from moesuite.leaderboard.contestants import CONTROLS, REFUTED, Difference, Row
 from moesuite.leaderboard.entry import OF_DENSE, Facts, short
 from moesuite.leaderboard.naming import plain_setting
 from moesuite.leaderboard.versions import newest, outdated
-from moesuite.significance import LEVEL, holm, tie_groups
+from moesuite.statistics.equivalence import Comparison, compare_seeds
+from moesuite.statistics.significance import LEVEL, holm, tie_groups
 
 Direction = Literal["max", "min"]
 

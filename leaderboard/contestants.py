@@ -11,7 +11,7 @@ from moesuite.artifacts import Certificates
 from moesuite.costs import Part
 from moesuite.leaderboard.entry import Entry, Facts, Timings, short
 from moesuite.leaderboard.naming import options_text
-from moesuite.significance import estimate
+from moesuite.statistics.significance import estimate
 
 CHECKS = ("deterministic", "causal", "batch_independent", "padding_invariant")
 CONTROLS = ("dense", "random")  # what routers are measured by: never ranked among them

@@ -10,8 +10,8 @@ from statistics import fmean
 from moesuite.leaderboard.board import Board
 from moesuite.leaderboard.comparisons import difference
 from moesuite.leaderboard.contestants import Difference, Row
-from moesuite.order import MIN_SEEDS, MIN_TASKS, Placed, order
-from moesuite.significance import BySeed
+from moesuite.statistics.order import MIN_SEEDS, MIN_TASKS, Placed, order
+from moesuite.statistics.significance import BySeed
 
 Cells = Mapping[tuple[str, str], Row]
 

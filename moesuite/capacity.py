@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from moesuite.record import RunRecord
-from moesuite.significance import BySeed, Direction, estimate, tie_groups
+from moesuite.statistics.significance import BySeed, Direction, estimate, tie_groups
 
 NEAR = 0.01  # relative difference of slots that is not shown
 

@@ -14,7 +14,7 @@ from rich.table import Table
 from moesuite.config.roles import Role
 from moesuite.config.schema import options_of
 from moesuite.record import RunRecord
-from moesuite.significance import ENOUGH, Direction, difference
+from moesuite.statistics.significance import ENOUGH, Direction, difference
 
 DENSE = "dense"
 GOES_ON = ("init", "upcycle", "upcycle_state")  # a start from weights: compared with a dense model that starts likewise

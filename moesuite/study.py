@@ -21,8 +21,8 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import NoSuchModuleError, SQLAlchemyError
 
 from moesuite.errors import UserError
-from moesuite.significance import Direction, pareto
 from moesuite.space import Space
+from moesuite.statistics.significance import Direction, pareto
 from moesuite.workers import LOST
 
 TRIES, WAIT = 4, 1.0  # to reach a storage; seconds before the second try, doubled each time

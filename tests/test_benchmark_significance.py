@@ -10,7 +10,7 @@ from scipy import stats
 
 from moesuite.benchmarks.significance import any_apart, any_group, checked, draw, run, share_found, simulate
 from moesuite.errors import UserError
-from moesuite.order import MIN_SEEDS, MIN_TASKS
+from moesuite.statistics.order import MIN_SEEDS, MIN_TASKS
 
 EVERY_CELL = [*product(range(1, 11), range(1, 11))]
 

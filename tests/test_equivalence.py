@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from moesuite.equivalence import compare, compare_seeds, detectable, equivalence
+from moesuite.statistics.equivalence import compare, compare_seeds, detectable, equivalence
 
 
 @pytest.mark.parametrize(("n", "comparisons"), [(2, 1), (5, 1), (5, 10), (5, 190), (10, 45), (30, 1)])

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from moesuite.order import MIN_TASKS, order
-from moesuite.significance import BySeed
+from moesuite.statistics.order import MIN_TASKS, order
+from moesuite.statistics.significance import BySeed
 
 
 def task(**values: list[float]) -> dict[str, BySeed]:

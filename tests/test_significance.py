@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from moesuite.significance import difference, estimate, holm, pareto, tie_groups
+from moesuite.statistics.significance import difference, estimate, holm, pareto, tie_groups
 
 NUMBERS = st.floats(-100, 100, allow_nan=False).map(lambda value: round(value, 3))
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-from moesuite.significance import ENOUGH, LEVEL, BySeed, estimate
+from moesuite.statistics.significance import ENOUGH, LEVEL, BySeed, estimate
 
 POWER = 0.8  # with which a detectable difference is shown
 

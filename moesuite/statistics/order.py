@@ -20,8 +20,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-from moesuite.equivalence import Comparison, compare
-from moesuite.significance import LEVEL, ROUNDING, BySeed, holm
+from moesuite.statistics.equivalence import Comparison, compare
+from moesuite.statistics.significance import LEVEL, ROUNDING, BySeed, holm
 
 MIN_TASKS, MIN_SEEDS = 5, 3  # below which nothing is ordered
 

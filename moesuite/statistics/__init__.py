@@ -1,0 +1,1 @@
+"""Paired differences, equivalence and orders. Pure functions of numbers; no torch."""
