@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from moesuite.leaderboard.entry import Entry, Facts, digest, short
-from moesuite.metrics import FAMILIES
-from moesuite.record import RunRecord
+from moesuite.records.metrics import FAMILIES
+from moesuite.records.record import RunRecord
 
 LIBRARIES = ("torch", "timm", "transformers")  # by whose versions backbones and their operations may differ
 Claims = dict[str, tuple[str, Any]]  # field -> what it must be the same for, and its value here

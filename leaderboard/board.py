@@ -9,14 +9,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Literal
 
-from moesuite.artifacts import Certificates
-from moesuite.costs import Part
 from moesuite.leaderboard.comparisons import compare_rows
 from moesuite.leaderboard.contestants import CONTROLS, Row, row_of
 from moesuite.leaderboard.entry import Entry, Facts, digest
 from moesuite.leaderboard.naming import setting_names
 from moesuite.leaderboard.noise import Noise, noise_of
 from moesuite.leaderboard.versions import latest_of, on_page, outdated
+from moesuite.records.certificate import Certificates
+from moesuite.records.compute import Part
 
 SECTIONS = ("Ranked in the main setting", "Controls", "Not ranked", "Other settings")
 

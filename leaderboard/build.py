@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
 
-from moesuite.artifacts import Certificates
 from moesuite.leaderboard.board import Board, boards
 from moesuite.leaderboard.entry import Entry, Facts, digest
 from moesuite.leaderboard.overview import representatives
@@ -31,6 +30,7 @@ from moesuite.leaderboard.selection import Known, Selection, merged, selected
 from moesuite.leaderboard.site import INDEX, KEPT, Site, generator
 from moesuite.leaderboard.store import File, listing
 from moesuite.leaderboard.study_page import study_pages
+from moesuite.records.certificate import Certificates
 
 BOARDS = f"{KEPT}/boards/{{task}}.json"
 ADAPTER = TypeAdapter(list[Board])

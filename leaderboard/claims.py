@@ -10,9 +10,9 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from moesuite.costs import Part
 from moesuite.leaderboard.board import Board
 from moesuite.leaderboard.contestants import Row
+from moesuite.records.compute import Part
 
 
 class Claim(Part):

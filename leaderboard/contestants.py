@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from moesuite.artifacts import Certificates
-from moesuite.costs import Part
 from moesuite.leaderboard.entry import Entry, Facts, Timings, short
 from moesuite.leaderboard.naming import options_text
+from moesuite.records.certificate import Certificates
+from moesuite.records.compute import Part
 from moesuite.statistics.significance import estimate
 
 CHECKS = ("deterministic", "causal", "batch_independent", "padding_invariant")

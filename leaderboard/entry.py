@@ -9,13 +9,13 @@ from itertools import takewhile
 from statistics import fmean
 from typing import Any, Literal
 
-from moesuite.artifacts import Verdict
 from moesuite.config.roles import Role
 from moesuite.config.schema import options_of
-from moesuite.costs import Compute, Part
-from moesuite.metrics import MetricSpec, known_spec
-from moesuite.protocol import of_router
-from moesuite.record import LayerHealth, RunRecord, Status, dropped_under_capacity
+from moesuite.records.certificate import Verdict
+from moesuite.records.compute import Compute, Part
+from moesuite.records.metrics import MetricSpec, known_spec
+from moesuite.records.protocol import of_router
+from moesuite.records.record import LayerHealth, RunRecord, Status, dropped_under_capacity
 
 POINTS = 24  # of a curve
 OF_DENSE = ("tile_depth", "upcycle", "upcycle_state", "init")  # what makes dense models differ

@@ -13,7 +13,7 @@ from typing import Any
 
 from moesuite.leaderboard.board import Board
 from moesuite.leaderboard.contestants import REFUTED, Difference, Row
-from moesuite.record import RunRecord
+from moesuite.records.record import RunRecord
 
 SCHEMA = "0.3.0"  # of Every Eval Ever, https://github.com/evaleval/every_eval_ever
 RECENT = 50  # entries of the feed

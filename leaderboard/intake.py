@@ -10,16 +10,16 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from moesuite.artifacts import Certificate, Looked, Verdict, Verified
 from moesuite.config.partial import partial_options
 from moesuite.errors import UserError
 from moesuite.leaderboard.plausible import check_plausible
 from moesuite.leaderboard.plausible_origin import check_command
 from moesuite.leaderboard.store import File, read
 from moesuite.leaderboard.versions import unknown
-from moesuite.record import RunRecord, parse_record, record_id
-from moesuite.studyrecords import StudyRecord
-from moesuite.verification import contradiction
+from moesuite.records.certificate import Certificate, Looked, Verdict, Verified
+from moesuite.records.record import RunRecord, parse_record, record_id
+from moesuite.records.study import StudyRecord
+from moesuite.records.verification import contradiction
 
 FINGERPRINT = re.compile(r"[a-z0-9]+:[0-9a-zA-Z]{8,128}")
 LARGEST = 1e300  # of any number: sums of some must be finite too

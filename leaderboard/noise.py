@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from statistics import median
 
-from moesuite.costs import Part
 from moesuite.leaderboard.entry import Entry
+from moesuite.records.compute import Part
 
 
 class Spread(Part):

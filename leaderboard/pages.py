@@ -8,7 +8,6 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from moesuite.artifacts import Certificate, Certificates, Looked, Verdict
 from moesuite.leaderboard import exports
 from moesuite.leaderboard.board import Board, slug
 from moesuite.leaderboard.claims import compared
@@ -17,10 +16,11 @@ from moesuite.leaderboard.payload import benchmark_payload, curves
 from moesuite.leaderboard.payload import health as health_curve
 from moesuite.leaderboard.render import data, inert, render
 from moesuite.leaderboard.site import Site
-from moesuite.metrics import FAMILIES
-from moesuite.protocol import protocol_words
-from moesuite.record import RunRecord
-from moesuite.studyrecords import StudyRecord
+from moesuite.records.certificate import Certificate, Certificates, Looked, Verdict
+from moesuite.records.metrics import FAMILIES
+from moesuite.records.protocol import protocol_words
+from moesuite.records.record import RunRecord
+from moesuite.records.study import StudyRecord
 
 STATIC = Path(__file__).parent / "static"
 

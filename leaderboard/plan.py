@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from moesuite.config.schema import NAMED
-from moesuite.record import RunRecord
+from moesuite.records.record import RunRecord
 
 EPOCHS = 10  # of a task without a recipe, as in `moesuite.trainer`
 MOST_DEVICES = 256  # that are tried where a record does not say how many there were

@@ -17,8 +17,8 @@ from moesuite.leaderboard.plausible_course import check_course, check_curve
 from moesuite.leaderboard.plausible_origin import check_origin, declared_task
 from moesuite.leaderboard.plausible_routing import check_routing
 from moesuite.leaderboard.ranges import within
-from moesuite.metrics import EMBEDDINGS, FAMILIES, MetricSpec, known_spec, primary_name
-from moesuite.record import RunRecord
+from moesuite.records.metrics import EMBEDDINGS, FAMILIES, MetricSpec, known_spec, primary_name
+from moesuite.records.record import RunRecord
 
 NESTED = (("top1", "top5"), ("recall@1", "recall@10"))  # of the same examples: the first is never the larger one
 COUNTED = ("top1", "top5", "fgsm", "pgd")  # of images: how many are right, over how many there are

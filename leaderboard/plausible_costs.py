@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from moesuite.costs import Compute, LayerCompute, Split, Timing
 from moesuite.errors import UserError
 from moesuite.leaderboard.ranges import CLOSE, is_dense, may_be_moe, within
-from moesuite.record import RunRecord
+from moesuite.records.compute import Compute, LayerCompute, Split, Timing
+from moesuite.records.record import RunRecord
 
 PARTS = ("router", "dispatch_combine", "experts", "padding")
 ROUTED = ("activated", "executed")
@@ -132,7 +132,7 @@ def _check_slots(layers: Sequence[LayerCompute], effective: float, record: RunRe
 
 
 def _check_timing(name: str, timing: Timing) -> None:
-    """Judge medians, quartiles and the ratio by each other; see `moesuite.costs.Timing` for the bounds."""
+    """Judge medians, quartiles and the ratio by each other; see `moesuite.records.compute.Timing` for the bounds."""
     within(f"{name}.n", timing.n, 1, None)
     for part in ("median", "dense_median"):
         if not getattr(timing, part) > 0:

@@ -16,8 +16,8 @@ from moesuite.leaderboard.plan import (
     validated_every,
 )
 from moesuite.leaderboard.ranges import share, within
-from moesuite.metrics import MetricSpec
-from moesuite.record import SCHEMA, SCHEMA_SINCE, RunRecord
+from moesuite.records.metrics import MetricSpec
+from moesuite.records.record import SCHEMA, SCHEMA_SINCE, RunRecord
 
 SINCE = datetime.datetime.fromisoformat(SCHEMA_SINCE)
 AHEAD = datetime.timedelta(days=1)  # that a clock may be wrong

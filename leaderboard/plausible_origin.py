@@ -12,7 +12,7 @@ from moesuite.config.discovery import router_defaults, router_names, task_files
 from moesuite.config.schema import NAMED
 from moesuite.errors import UserError
 from moesuite.leaderboard.ranges import within
-from moesuite.record import RunRecord
+from moesuite.records.record import RunRecord
 
 SEEDS = 2**32  # as many as Lightning and NumPy know
 QUOTED = re.compile(r"""'[^']*'|"[^"$`\\]*\"""")

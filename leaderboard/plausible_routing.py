@@ -10,7 +10,7 @@ from pathlib import Path
 
 from moesuite.errors import UserError
 from moesuite.leaderboard.ranges import is_dense, may_be_moe, share, within
-from moesuite.record import LayerHealth, RunRecord
+from moesuite.records.record import LayerHealth, RunRecord
 
 ROUNDING = 2e-6  # of a share that a record states with six digits
 DEAD_BELOW = 0.01  # of the uniform load; `moesuite.stats` has torch

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from moesuite.errors import UserError
-from moesuite.record import RunRecord
+from moesuite.records.record import RunRecord
 
 Number = int | float
 CLOSE = 1e-6  # of sums in another order, relative

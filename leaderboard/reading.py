@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
-from moesuite.artifacts import Certificate, Certificates
 from moesuite.errors import UserError
 from moesuite.leaderboard.agreement import claims_of
 from moesuite.leaderboard.board import slug
@@ -19,8 +18,9 @@ from moesuite.leaderboard.pages import run_name, run_page
 from moesuite.leaderboard.selection import Known
 from moesuite.leaderboard.site import Site
 from moesuite.leaderboard.store import File, Listing
-from moesuite.record import RunRecord
-from moesuite.studyrecords import StudyRecord
+from moesuite.records.certificate import Certificate, Certificates
+from moesuite.records.record import RunRecord
+from moesuite.records.study import StudyRecord
 
 MANY, CHUNK, WORKERS = 200, 100, 2  # files from which on processes pay; files that one takes at once; processes
 Kind = TypeVar("Kind")

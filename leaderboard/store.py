@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from moesuite.artifacts import ROUTING, VERIFIED
 from moesuite.errors import UserError
+from moesuite.records.certificate import ROUTING, VERIFIED
 
 CERTIFICATES, STUDIES = "certificates", "studies"
 

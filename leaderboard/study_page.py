@@ -9,7 +9,7 @@ from typing import Any
 from moesuite.leaderboard.board import slug
 from moesuite.leaderboard.render import data, render
 from moesuite.leaderboard.site import Site
-from moesuite.studyrecords import SETTINGS, StudyRecord, TrialRecord
+from moesuite.records.study import SETTINGS, StudyRecord, TrialRecord
 
 
 def study_pages(site: Site, studies: Mapping[str, StudyRecord], runs: set[str]) -> list[str]:

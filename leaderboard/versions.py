@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Literal
 
 from moesuite.leaderboard.entry import PROTOCOL, Facts
-from moesuite.protocol import ENGINE
-from moesuite.record import RunRecord
+from moesuite.records.protocol import ENGINE
+from moesuite.records.record import RunRecord
 
 Kind = Literal["routers", "tasks"]
 

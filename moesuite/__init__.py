@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from moesuite.mlps import DenseMLP as DenseMLP
     from moesuite.moe import MoE as MoE
     from moesuite.moe import aux_loss as aux_loss
-    from moesuite.record import RunRecord as RunRecord
+    from moesuite.records.record import RunRecord as RunRecord
     from moesuite.rerouting import reroute as reroute
     from moesuite.router import LayerSpec as LayerSpec
     from moesuite.router import RaggedRouting as RaggedRouting
@@ -40,7 +40,7 @@ _HOMES = {
     "DenseMLP": "mlps",
     "MoE": "moe",
     "aux_loss": "moe",
-    "RunRecord": "record",
+    "RunRecord": "records.record",
     "reroute": "rerouting",
     "LayerSpec": "router",
     "RaggedRouting": "router",

@@ -13,11 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from moesuite.costs import Split
 from moesuite.counting import Counted, Saved, count_flops
 from moesuite.errors import UserError
 from moesuite.grouped import layout
 from moesuite.moe import MoE, call, moe_layers
+from moesuite.records.compute import Split
 from moesuite.routing import EMPTY, RaggedRouting, Routing, SlotRouting, SoftRouting
 from moesuite.shadow import META, KernelsOfRealDevices, Probe, shadow
 

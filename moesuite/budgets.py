@@ -13,7 +13,7 @@ from typing import Literal
 from rich.console import Console
 from rich.table import Table
 
-from moesuite.record import RunRecord, Sunk
+from moesuite.records.record import RunRecord, Sunk
 
 Axis = Literal["flops", "seconds"]
 AXES: tuple[Axis, Axis] = ("flops", "seconds")

@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from moesuite.artifacts import Check
 from moesuite.backbones import build_backbone
 from moesuite.causality import USUAL
 from moesuite.certificate import causal, causal_routers
@@ -24,7 +23,8 @@ from moesuite.errors import UserError
 from moesuite.fused import OWN, blocks
 from moesuite.handover import take_weights
 from moesuite.moe import MoE, moe_layers
-from moesuite.record import UpcycledLayer
+from moesuite.records.certificate import Check
+from moesuite.records.record import UpcycledLayer
 from moesuite.rerouting import reroute
 from moesuite.router import LayerSpec, Router
 from moesuite.subject import Subject

@@ -15,7 +15,7 @@ import lightning as L
 from lightning.pytorch.callbacks import RichProgressBar
 
 from moesuite.module import MoEModule
-from moesuite.record import CurvePoint
+from moesuite.records.record import CurvePoint
 from moesuite.stats import Counts, health
 
 Watch = Callable[[int, float], None]  # step, quality

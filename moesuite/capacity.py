@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from moesuite.record import RunRecord
+from moesuite.records.record import RunRecord
 from moesuite.statistics.significance import BySeed, Direction, estimate, tie_groups
 
 NEAR = 0.01  # relative difference of slots that is not shown

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import torch
 
-from moesuite.artifacts import Check
 from moesuite.isolation import TOLERANCE
 from moesuite.moe import MoE
+from moesuite.records.certificate import Check
 from moesuite.subject import Subject, difference, output
 
 USUAL = 24

@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 
-from moesuite.artifacts import Check
 from moesuite.causality import USUAL, causal
 from moesuite.config.discovery import build_router, router_names
 from moesuite.isolation import TOLERANCE, batch_independent, equivariant, padding_invariant
@@ -27,6 +26,7 @@ from moesuite.observations import (
     weights_not_negative,
 )
 from moesuite.properties import PROPERTIES, Property
+from moesuite.records.certificate import Check
 from moesuite.repeatability import deterministic
 from moesuite.repeatability import is_random as is_random
 from moesuite.router import LayerSpec, Router

@@ -22,12 +22,12 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from moesuite.artifacts import Certificate, Check
 from moesuite.config.cli import BAD_INPUT, bad_input_exits
 from moesuite.config.discovery import router_defaults, router_names, source_of
 from moesuite.errors import UserError, unknown
 from moesuite.properties import AT_START, PROPERTIES, legend, verdict
-from moesuite.record import write_text
+from moesuite.records.certificate import Certificate, Check
+from moesuite.records.record import write_text
 
 if TYPE_CHECKING:
     from moesuite.subject import Subject
@@ -89,7 +89,7 @@ def _certificate(
     at_start: dict[str, float],
 ) -> Certificate:
     from moesuite.config.discovery import router_class
-    from moesuite.provenance import code_version, router_protocol
+    from moesuite.records.provenance import code_version, router_protocol
 
     defaults = router_defaults(router)
     settings = {key: getattr(subject, key) for key in (*NUMBERS, "device")}

@@ -23,9 +23,9 @@ from torch import Tensor, nn
 
 from moesuite.accounting import Inputs, LayerPass, Pass, account
 from moesuite.config.cli import FORMATS, bad_input_exits, take
-from moesuite.costs import Split
 from moesuite.errors import unknown
 from moesuite.moe import call, evaluating, moe_layers
+from moesuite.records.compute import Split
 from moesuite.routing import Routing
 
 

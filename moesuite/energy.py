@@ -5,8 +5,8 @@ from __future__ import annotations
 import importlib.util
 from typing import Any
 
-from moesuite.costs import Energy
 from moesuite.errors import UserError
+from moesuite.records.compute import Energy
 
 
 class Meter:

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import lightning as L
 import torch
 
-from moesuite.metrics import MetricSpec
 from moesuite.module import MoEModule
 from moesuite.moe import evaluating, moe_layers
-from moesuite.record import LayerHealth, Quality
+from moesuite.records.metrics import MetricSpec
+from moesuite.records.record import LayerHealth, Quality
 from moesuite.stats import Counts, layer_health
 from moesuite.surgery import limited_evaluation
 

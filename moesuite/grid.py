@@ -26,7 +26,7 @@ from moesuite.launchers import Launcher
 from moesuite.sweep import Outcome, Progress, Run, compare, expand, run_many
 
 if TYPE_CHECKING:
-    from moesuite.record import RunRecord
+    from moesuite.records.record import RunRecord
 
 DEVICE = ("trainer.accelerator", "trainer.devices")  # beside options that change nothing, what a grid is run on
 SHOWN = ("records", "force", "energy", "logger", "measure", "data.workers", *DEVICE)  # of what is allowed

@@ -19,7 +19,7 @@ from moesuite.config.schema import RunConfig
 from moesuite.errors import UserError
 from moesuite.moe import moe_layers
 from moesuite.optim import build_optimizer, learning_rate, parameter_groups
-from moesuite.record import Sunk
+from moesuite.records.record import Sunk
 from moesuite.weights import OURS, SHOWN, content_of, misfits, read_checkpoint
 
 JUMP = 0.01  # of the learning rate at the first step, relative: more is refused

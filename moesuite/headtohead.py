@@ -13,7 +13,7 @@ from rich.table import Table
 
 from moesuite.config.roles import Role
 from moesuite.config.schema import options_of
-from moesuite.record import RunRecord
+from moesuite.records.record import RunRecord
 from moesuite.statistics.significance import ENOUGH, Direction, difference
 
 DENSE = "dense"

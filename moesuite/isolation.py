@@ -7,8 +7,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from moesuite.artifacts import Check
 from moesuite.moe import MoE
+from moesuite.records.certificate import Check
 from moesuite.repeatability import is_random
 from moesuite.subject import Subject, difference, output
 

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from moesuite.artifacts import Example, LayerRouting
 from moesuite.moe import call, evaluating, moe_layers, placed
+from moesuite.records.certificate import Example, LayerRouting
 from moesuite.routing import Routing, SoftRouting
 from moesuite.task import Task
 

@@ -14,9 +14,9 @@ from torch import nn
 from moesuite.accounting import Pass, account
 from moesuite.compute import Cost, LayerCost, combine, measured
 from moesuite.config.schema import RunConfig
-from moesuite.costs import Compute, LayerCompute, Timing
 from moesuite.moe import aux_loss, call, moe_layers, placed
 from moesuite.optim import build_optimizer
+from moesuite.records.compute import Compute, LayerCompute, Timing
 from moesuite.scope import alone
 from moesuite.task import Task
 from moesuite.timing import compare, peak_memory, peak_of

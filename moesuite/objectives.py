@@ -8,8 +8,8 @@ from statistics import fmean
 import torch
 from torch import Tensor
 
-from moesuite.artifacts import Check
 from moesuite.isolation import MODE, masks
+from moesuite.records.certificate import Check
 from moesuite.repeatability import is_random
 from moesuite.subject import KINDS, Subject, seeded, twin_of
 

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from moesuite.accounting import work
-from moesuite.artifacts import Check
 from moesuite.moe import MoE
+from moesuite.records.certificate import Check
 from moesuite.router import LayerSpec, Router
 from moesuite.routing import RaggedRouting, Routing, SoftRouting
 from moesuite.subject import KINDS, Subject, seeded

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from moesuite.artifacts import Check
+from moesuite.records.certificate import Check
 
 
 @dataclass(frozen=True)

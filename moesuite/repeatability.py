@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from moesuite.artifacts import Check
+from moesuite.records.certificate import Check
 from moesuite.router import Router
 from moesuite.routing import Routing
 from moesuite.subject import Subject, seeded

@@ -9,7 +9,7 @@ from pathlib import Path
 from moesuite.config.compose import compose
 from moesuite.config.run_command import reproduce
 from moesuite.errors import UserError
-from moesuite.record import RunRecord, record_id
+from moesuite.records.record import RunRecord, record_id
 
 START = shlex.split(reproduce([]))
 FOLDER_FLAGS = ("--config-dir", "-cd")

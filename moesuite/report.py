@@ -8,8 +8,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from moesuite.costs import Compute, Timing
-from moesuite.record import RunRecord, dropped_under_capacity
+from moesuite.records.compute import Compute, Timing
+from moesuite.records.record import RunRecord, dropped_under_capacity
 
 
 def show(record: RunRecord, path: Path) -> None:

@@ -26,7 +26,7 @@ from moesuite.description import FORMAT, Description, describe
 from moesuite.errors import UserError
 from moesuite.fused import OWN, OwnRule
 from moesuite.moe import RoutingContext
-from moesuite.record import write_text
+from moesuite.records.record import write_text
 from moesuite.rerouting import chosen_blocks, rerouted
 from moesuite.surgery import attach, install, put
 from moesuite.weights import OURS, SHOWN, misfits

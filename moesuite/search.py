@@ -18,6 +18,7 @@ from moesuite.config.discovery import checked_options, router_class
 from moesuite.config.run_command import reproduce, words_of
 from moesuite.config.schema import RunConfig
 from moesuite.errors import RunFailed, UserError
+from moesuite.records.study import FreshRun, StudyRecord
 from moesuite.space import read_space
 from moesuite.studies import shown, study_record, write_study
 from moesuite.study import (
@@ -33,7 +34,6 @@ from moesuite.study import (
     open_storage,
     open_study,
 )
-from moesuite.studyrecords import FreshRun, StudyRecord
 from moesuite.train import fit
 from moesuite.trials import LIMITS, Search, directions, objective, parse_objectives, run_trial
 from moesuite.workers import alive, claims_winner, recover

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from moesuite.record import LayerHealth
+from moesuite.records.record import LayerHealth
 from moesuite.routing import Routing, SlotRouting, SoftRouting
 
 DEAD_BELOW = 0.01

@@ -14,9 +14,9 @@ from rich.console import Console
 from rich.table import Table
 
 from moesuite.config.schema import RunConfig
-from moesuite.record import write_text
+from moesuite.records.record import write_text
+from moesuite.records.study import SETTINGS, FreshRun, StudyRecord, TrialRecord
 from moesuite.study import BEYOND, FRESH, WINNER, Plan, best, feasible
-from moesuite.studyrecords import SETTINGS, FreshRun, StudyRecord, TrialRecord
 from moesuite.trials import Search
 
 

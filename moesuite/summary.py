@@ -14,7 +14,7 @@ from rich.table import Table
 from moesuite.budgets import show_budgets
 from moesuite.capacity import capacities_of, show_capacities
 from moesuite.headtohead import show_differences
-from moesuite.record import RunRecord
+from moesuite.records.record import RunRecord
 
 WIDTH = 150  # of a log
 

@@ -19,7 +19,7 @@ from moesuite.errors import RunFailed, UserError
 from moesuite.launchers import Launcher, launch
 
 if TYPE_CHECKING:
-    from moesuite.record import RunRecord
+    from moesuite.records.record import RunRecord
 
 FLAGS, FOLDER = ("-m", "--multirun"), ("--config-dir", "-cd")
 

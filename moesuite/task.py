@@ -20,8 +20,8 @@ from moesuite.config.user_code import own_class as own_class
 from moesuite.config.user_code import own_file as own_file
 from moesuite.errors import UserError as UserError
 from moesuite.errors import unknown as unknown
-from moesuite.metrics import MetricSpec as MetricSpec
-from moesuite.record import Lookahead as Lookahead
+from moesuite.records.metrics import MetricSpec as MetricSpec
+from moesuite.records.record import Lookahead as Lookahead
 from moesuite.source import Source as Source
 from moesuite.source import load_source as load_source
 

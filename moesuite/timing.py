@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch.autograd import profiler
 
-from moesuite.costs import Timing
+from moesuite.records.compute import Timing
 
 CPU = torch.device("cpu")
 

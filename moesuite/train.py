@@ -12,7 +12,6 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch.utils.data import IterableDataset
 
 from moesuite.accounting import account, first_tensor
-from moesuite.artifacts import Example, Looked, routing_path
 from moesuite.build import build_models, shared_task
 from moesuite.callbacks import Curve, Interruption, Watch, Watched
 from moesuite.compute import combine
@@ -24,7 +23,6 @@ from moesuite.energy import Meter
 from moesuite.errors import Pruned, RunFailed, UserError
 from moesuite.evaluation import Evaluated, evaluate
 from moesuite.handover import Handover
-from moesuite.identity import identity
 from moesuite.loading import ResumableLoader, eval_loader, total_steps, train_loader
 from moesuite.loggers import quiet
 from moesuite.looking import EXAMPLES, look
@@ -33,8 +31,10 @@ from moesuite.memory import examples_that_fit, keep_freed_memory
 from moesuite.module import MoEModule
 from moesuite.moe import call, evaluating, placed
 from moesuite.optim import check_schedule
-from moesuite.provenance import environment, git_state, now
-from moesuite.record import Lookahead, RunRecord, Status, read_record, record_path, write_record, write_text
+from moesuite.records.certificate import Example, Looked, routing_path
+from moesuite.records.identity import identity
+from moesuite.records.provenance import environment, git_state, now
+from moesuite.records.record import Lookahead, RunRecord, Status, read_record, record_path, write_record, write_text
 from moesuite.trainer import build_trainer
 
 

@@ -14,8 +14,8 @@ from moesuite.build import shared_task
 from moesuite.config.compose import varied
 from moesuite.config.run_command import reproduce, words_of
 from moesuite.errors import Pruned, RunFailed, UserError
-from moesuite.identity import identity
-from moesuite.record import RunRecord, dropped_under_capacity
+from moesuite.records.identity import identity
+from moesuite.records.record import RunRecord, dropped_under_capacity
 from moesuite.space import Space
 from moesuite.train import fit
 from moesuite.workers import WORKER, alive, this_worker

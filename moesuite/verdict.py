@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import fmean
 
-from moesuite.record import UpcycledLayer
+from moesuite.records.record import UpcycledLayer
 
 SAME = 0.01  # of the largest dense answer: room for weights in bfloat16
 TYPED = "type renormalise=true (renormalise=True in Python)"

@@ -23,14 +23,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from moesuite.artifacts import Verdict, Verified, verified_path
 from moesuite.config.cli import BAD_INPUT
 from moesuite.config.collector import importing
 from moesuite.config.schema import RunConfig, checked
 from moesuite.errors import RunFailed, UserError
-from moesuite.protocol import protocol_words
-from moesuite.record import RunRecord, read_record, record_id, write_text
-from moesuite.verification import is_seed_of, judge
+from moesuite.records.certificate import Verdict, Verified, verified_path
+from moesuite.records.protocol import protocol_words
+from moesuite.records.record import RunRecord, read_record, record_id, write_text
+from moesuite.records.verification import is_seed_of, judge
 
 DIFFERENT, INTERRUPTED = 1, 130
 FOLDER = ".verify"  # of the runs, beside the files of the recorded one
@@ -106,7 +106,7 @@ def check_identity(record: RunRecord, config: RunConfig) -> None:
         UserError: for the first that is not, with what to do.
     """
     from moesuite.build import shared_task
-    from moesuite.identity import identity
+    from moesuite.records.identity import identity
     from moesuite.sweep import more_than_one
 
     if more_than_one(config.trainer["devices"]):
@@ -143,7 +143,7 @@ def verify(path: Path, seeds: Sequence[int], source: str | None) -> Verdict:
     verdicts = earlier(path, record)
     folder = path.with_suffix("") / FOLDER
     with importing():
-        from moesuite.provenance import code_version
+        from moesuite.records.provenance import code_version
         from moesuite.replay import command_problem
         from moesuite.train import fit
     code = code_version(record.router)  # other code does not go on where this one stopped

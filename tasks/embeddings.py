@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 from torchmetrics import MetricCollection
 
-from moesuite.metrics import EMBEDDINGS, OF_KIND, MetricSpec
+from moesuite.records.metrics import EMBEDDINGS, OF_KIND, MetricSpec
 from moesuite.task import Batch, Predict, Task, UserError
 from moesuite.tasks import _scores
 from moesuite.tasks._mteb import Mteb

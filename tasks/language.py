@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 from torchmetrics import Metric, MetricCollection
 
-from moesuite.metrics import LANGUAGE
+from moesuite.records.metrics import LANGUAGE
 from moesuite.task import Batch, Lookahead, Predict, Source, Task, UserError, load_source
 from moesuite.tasks._packed import Packed, Sample, Sliding, check_length
 from moesuite.tasks._spans import Spans

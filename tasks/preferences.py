@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 from torchmetrics import MetricCollection
 
-from moesuite.metrics import OPPONENTS, PREFERENCES
+from moesuite.records.metrics import OPPONENTS, PREFERENCES
 from moesuite.task import Batch, Source, Task, UserError, unknown
 from moesuite.tasks._choices import Agreement, Choice, Choices, Head, Loss, answers, training_loss
 from moesuite.tasks._dialogues import read_pairs

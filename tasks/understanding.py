@@ -22,7 +22,7 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 from torchmetrics import MetricCollection
 
-from moesuite.metrics import UNDERSTANDING
+from moesuite.records.metrics import UNDERSTANDING
 from moesuite.task import Batch, Key, Task, unknown
 from moesuite.tasks._answers import Answered, count
 from moesuite.tasks._pooling import TextEncoder, padded, text_encoder

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibrationError
 
-from moesuite.metrics import VISION
+from moesuite.records.metrics import VISION
 from moesuite.task import Batch, Task, cache_folder, load_source
 from moesuite.tasks._augment import Augmentation
 from moesuite.tasks._embedded import load_embedded

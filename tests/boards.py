@@ -11,12 +11,12 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from moesuite.artifacts import Certificate, Example, LayerRouting, Looked, routing_path
 from moesuite.config.run_command import reproduce
 from moesuite.leaderboard.build import build
-from moesuite.metrics import FAMILIES
-from moesuite.protocol import Protocol
-from moesuite.record import RunRecord, record_id, record_path, write_record, write_text
+from moesuite.records.certificate import Certificate, Example, LayerRouting, Looked, routing_path
+from moesuite.records.metrics import FAMILIES
+from moesuite.records.protocol import Protocol
+from moesuite.records.record import RunRecord, record_id, record_path, write_record, write_text
 
 PROTOCOL = Protocol(engine=1, router=1, family=1)
 GOLDEN = Path(__file__).parent / "golden"

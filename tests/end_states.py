@@ -18,7 +18,7 @@ from moesuite import compose, fit, moefy
 from moesuite.config.discovery import router_class, task_class
 from moesuite.errors import UserError
 from moesuite.moe import aux_loss
-from moesuite.protocol import ENGINE
+from moesuite.records.protocol import ENGINE
 from moesuite.surgery import limited_evaluation
 
 GROUPS, TOKENS, DIM, EXPERTS, STEPS = 4, 12, 16, 4, 3

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from moesuite.config.discovery import router_names, task_families
-from moesuite.record import write_text
+from moesuite.records.record import write_text
 from tests.end_states import PROJECTIONS, Recorded, Values, family_states, router_states
 
 GOLDEN = Path(__file__).parent / "end_states.json"
@@ -32,7 +32,7 @@ def file_of(what: str) -> str:
     """Return where the protocol version of the engine, a router or a family stands."""
     kind, _, name = what.partition(" ")
     places = {"router": f"moesuite/routers/{name}.py", "family": f"tasks/{name}.py"}
-    return f"`protocol` in {places[kind]}" if name else "ENGINE in moesuite/protocol.py"
+    return f"`protocol` in {places[kind]}" if name else "ENGINE in moesuite/records/protocol.py"
 
 
 def differences(old: Values, new: Values) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from moesuite.capacity import enough, lines
-from moesuite.record import Quality, RunRecord
+from moesuite.records.record import Quality, RunRecord
 from moesuite.summary import labelled, show
 
 SEEDS = range(5)

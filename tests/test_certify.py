@@ -12,7 +12,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from moesuite import compose
-from moesuite.artifacts import Certificate, Check
 from moesuite.build import build_models, build_task, refuse_lookahead
 from moesuite.certificate import causal, causal_routers, measure
 from moesuite.certify import certify
@@ -22,6 +21,7 @@ from moesuite.experts import Experts
 from moesuite.moe import MoE
 from moesuite.objectives import gradient
 from moesuite.properties import PROPERTIES
+from moesuite.records.certificate import Certificate, Check
 from moesuite.router import Gate, LayerSpec, Router, SlotRouting
 from moesuite.routers.token_choice import TokenChoice
 from moesuite.subject import Subject, small_mlp

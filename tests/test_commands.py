@@ -19,7 +19,7 @@ from moesuite.asked import parse
 from moesuite.config.run_command import command_of, word
 from moesuite.config.schema import RunConfig
 from moesuite.errors import RunFailed
-from moesuite.record import read_record
+from moesuite.records.record import read_record
 from moesuite.search import search
 from tests.test_run import MY_ROUTER, invoke
 

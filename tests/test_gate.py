@@ -17,7 +17,7 @@ from moesuite.errors import UserError
 from moesuite.leaderboard.build import check
 from moesuite.leaderboard.plausible import check_plausible
 from moesuite.leaderboard.plausible_costs import PARTS as PART_NAMES
-from moesuite.record import Protocol, RunRecord, record_id
+from moesuite.records.record import Protocol, RunRecord, record_id
 from moesuite.train import fit
 from tests.boards import record_of
 from tests.falsified import FALSIFIED

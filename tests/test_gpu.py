@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from moesuite import compose, fit
-from moesuite.record import RunRecord
+from moesuite.records.record import RunRecord
 from moesuite.tasks._frozen import Attack
 
 pytestmark = [

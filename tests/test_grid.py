@@ -11,7 +11,7 @@ from moesuite.budgets import at, label
 from moesuite.config.discovery import benchmark_files, router_names
 from moesuite.errors import UserError
 from moesuite.grid import Grid, plan
-from moesuite.record import CurvePoint, Quality, RunRecord, Sunk, read_record
+from moesuite.records.record import CurvePoint, Quality, RunRecord, Sunk, read_record
 from moesuite.summary import show
 
 GRID = """parts:

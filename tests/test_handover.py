@@ -22,7 +22,7 @@ from moesuite.handover import moments
 from moesuite.moe import moe_layers
 from moesuite.optim import build_optimizer, learning_rate
 from moesuite.profile import profile
-from moesuite.record import RunRecord, read_record
+from moesuite.records.record import RunRecord, read_record
 from moesuite.surgery import moefy
 from tests.test_run import invoke
 from tests.test_upcycling import VIT, build

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from moesuite.headtohead import Contest, contests, differences, show_differences
-from moesuite.record import Quality, RunRecord
+from moesuite.records.record import Quality, RunRecord
 from moesuite.sweep import Outcome, Progress, duration
 from tests.test_commands import TINY
 from tests.test_run import invoke

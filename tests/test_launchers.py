@@ -15,7 +15,7 @@ import pytest
 from moesuite.errors import UserError
 from moesuite.grid import Planned, batches
 from moesuite.launchers import Launcher, launch, parse_launcher
-from moesuite.record import read_record
+from moesuite.records.record import read_record
 from moesuite.sweep import expand, more_than_one
 from tests.test_grid import UPCYCLING
 from tests.test_run import SHORT, invoke, wait_for

@@ -20,7 +20,6 @@ import jsonschema
 import pytest
 import yaml
 
-from moesuite.artifacts import Certificate, Check, routing_path
 from moesuite.config.run_command import reproduce
 from moesuite.leaderboard import exports
 from moesuite.leaderboard.__main__ import main
@@ -28,7 +27,8 @@ from moesuite.leaderboard.board import Board, boards, slug
 from moesuite.leaderboard.build import build, check
 from moesuite.leaderboard.entry import entry_of
 from moesuite.leaderboard.overview import overview
-from moesuite.record import RunRecord, record_id
+from moesuite.records.certificate import Certificate, Check, routing_path
+from moesuite.records.record import RunRecord, record_id
 from tests.boards import GOLDEN, certificate_of, compute_of, config_of, example, golden_files, put, record_of
 from tests.conftest import Command
 

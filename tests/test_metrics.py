@@ -7,7 +7,7 @@ import pytest
 from moesuite.build import declare_task
 from moesuite.config.compose import compose
 from moesuite.config.discovery import task_files
-from moesuite.metrics import FAMILIES, MetricSpec, known_spec, primary_name
+from moesuite.records.metrics import FAMILIES, MetricSpec, known_spec, primary_name
 
 
 @pytest.mark.parametrize("name", sorted(task_files()))

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from moesuite.artifacts import Example, LayerRouting, Looked
-from moesuite.costs import Compute, Split, Timing
 from moesuite.leaderboard import payload
 from moesuite.leaderboard.board import Board, boards
 from moesuite.leaderboard.contestants import CHECKS
 from moesuite.leaderboard.entry import Timings, entry_of
 from moesuite.leaderboard.noise import Noise, Spread
-from moesuite.record import CurvePoint, LayerHealth, Quality, RunRecord
+from moesuite.records.certificate import Example, LayerRouting, Looked
+from moesuite.records.compute import Compute, Split, Timing
+from moesuite.records.record import CurvePoint, LayerHealth, Quality, RunRecord
 from tests.boards import example
 
 STATIC = Path(payload.__file__).parent / "static"

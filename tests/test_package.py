@@ -52,17 +52,28 @@ def test_files_and_functions_are_short() -> None:
 
 
 ALLOWED = {
-    "leaderboard": {"moesuite.leaderboard", "moesuite.record", "moesuite.statistics.significance", "moesuite.errors"}
-    | {"moesuite.artifacts", "moesuite.costs", "moesuite.config.schema", "moesuite.config.roles", "moesuite.protocol"}
+    "leaderboard": {
+        "moesuite.leaderboard",
+        "moesuite.records.record",
+        "moesuite.statistics.significance",
+        "moesuite.errors",
+    }
     | {
-        "moesuite.metrics",
+        "moesuite.records.certificate",
+        "moesuite.records.compute",
+        "moesuite.config.schema",
+        "moesuite.config.roles",
+        "moesuite.records.protocol",
+    }
+    | {
+        "moesuite.records.metrics",
         "moesuite.config.partial",
-        "moesuite.verification",
+        "moesuite.records.verification",
         "moesuite.statistics.equivalence",
         "moesuite.statistics.order",
     }
-    | {"moesuite.studyrecords", "moesuite.config.discovery"},
-    "tasks": {"moesuite.task", "moesuite.tasks", "moesuite.metrics"},
+    | {"moesuite.records.study", "moesuite.config.discovery"},
+    "tasks": {"moesuite.task", "moesuite.tasks", "moesuite.records.metrics"},
     "moesuite/routers": {
         "moesuite.router",
         "moesuite.choice",

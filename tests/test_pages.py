@@ -12,9 +12,9 @@ import pytest
 
 from moesuite.benchmarks.speed.board import copies, write
 from moesuite.leaderboard.build import build
-from moesuite.record import write_text
+from moesuite.records.record import write_text
+from moesuite.records.study import FreshRun, StudyRecord, TrialRecord
 from moesuite.statistics.significance import pareto
-from moesuite.studyrecords import FreshRun, StudyRecord, TrialRecord
 from tests.boards import compute_of, example, put, record_of
 from tests.conftest import ROOT, Command
 

@@ -20,7 +20,7 @@ from moesuite import compose, fit
 from moesuite.build import _shared, build_task
 from moesuite.errors import UserError
 from moesuite.perceptron import Perceptron
-from moesuite.record import read_record
+from moesuite.records.record import read_record
 from moesuite.task import Batch, Task
 from moesuite.tasks._choices import Agreement, Answers, Choice, Choices, answers, cycles, training_loss
 from moesuite.tasks._dialogues import read_pairs

@@ -60,7 +60,7 @@ def test_a_router_that_computes_something_else_has_to_raise_its_number(
 ) -> None:
     told = problem("router soft", RECORDED, router_states("soft"))
     assert told.startswith("results of router soft changed (soft: ") and "output" in told
-    assert "raise `protocol` in moesuite/routers/soft.py, or ENGINE in moesuite/protocol.py" in told
+    assert "raise `protocol` in moesuite/routers/soft.py, or ENGINE in moesuite/records/protocol.py" in told
     assert told.endswith("then run python -m tests.protocol")
     raised = Soft.protocol + 1
     monkeypatch.setattr(Soft, "protocol", raised)

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moesuite.errors import UserError
-from moesuite.protocol import Protocol
-from moesuite.record import RunRecord, read_record, record_id, record_path, write_record
+from moesuite.records.protocol import Protocol
+from moesuite.records.record import RunRecord, read_record, record_id, record_path, write_record
 
 MINIMAL = {
     "id": "abc",

@@ -23,7 +23,7 @@ from moesuite.config.compose import trainer_options
 from moesuite.config.user_code import own_class
 from moesuite.energy import Meter
 from moesuite.errors import RunFailed, UserError
-from moesuite.record import RunRecord, read_record
+from moesuite.records.record import RunRecord, read_record
 from moesuite.report import rows
 from moesuite.run import main
 from tests.conftest import Command

@@ -10,7 +10,7 @@ import pytest
 from moesuite.leaderboard.build import build, check
 from moesuite.leaderboard.entry import entry_of
 from moesuite.leaderboard.selection import merged
-from moesuite.record import Protocol, RunRecord
+from moesuite.records.record import Protocol, RunRecord
 from tests.boards import compute_of, put, record_of
 from tests.test_leaderboard import contents
 

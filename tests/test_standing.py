@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from moesuite.artifacts import Verdict
 from moesuite.leaderboard import exports
 from moesuite.leaderboard.board import Board, boards
 from moesuite.leaderboard.entry import entry_of
 from moesuite.leaderboard.overview import Overview, overview
 from moesuite.leaderboard.scopes import Standing
-from moesuite.record import RunRecord
-from moesuite.verification import judge
+from moesuite.records.certificate import Verdict
+from moesuite.records.record import RunRecord
+from moesuite.records.verification import judge
 from tests.boards import certificate_of, compute_of, record_of
 
 NOISE = (0.000, 0.004, -0.003, 0.002, -0.001)

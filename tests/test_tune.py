@@ -26,12 +26,12 @@ from moesuite.config.compose import composed, varied
 from moesuite.config.run_command import word
 from moesuite.errors import Pruned, UserError
 from moesuite.leaderboard.build import build
-from moesuite.record import dropped_under_capacity, read_record
+from moesuite.records.record import dropped_under_capacity, read_record
+from moesuite.records.study import SETTINGS, StudyRecord
 from moesuite.search import search
 from moesuite.space import read_space, tune_files
 from moesuite.studies import importances, ties
 from moesuite.study import open_storage
-from moesuite.studyrecords import SETTINGS, StudyRecord
 from moesuite.tune import main
 from moesuite.workers import ALIVE, WORKER, alive, claims_winner, recover
 from tests.conftest import Command

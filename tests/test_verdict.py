@@ -14,7 +14,7 @@ from moesuite.build import build_models, shared_task
 from moesuite.config.discovery import build_router, router_names
 from moesuite.example import is_text
 from moesuite.moe import moe_layers
-from moesuite.record import UpcycledLayer, read_record
+from moesuite.records.record import UpcycledLayer, read_record
 from moesuite.report import rows
 from moesuite.router import LayerSpec
 from moesuite.stats import weight_sums

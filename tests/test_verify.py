@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 
 from moesuite import compose, fit
-from moesuite.artifacts import Verified, verified_path
 from moesuite.errors import UserError
-from moesuite.record import RunRecord, read_record, record_id, record_path, write_record
+from moesuite.records.certificate import Verified, verified_path
+from moesuite.records.record import RunRecord, read_record, record_id, record_path, write_record
+from moesuite.records.verification import differing, is_seed_of, judge, tolerance
 from moesuite.replay import command_problem
-from moesuite.verification import differing, is_seed_of, judge, tolerance
 from moesuite.verify import main
 from tests.boards import record_of
 from tests.conftest import Command

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from moesuite.artifacts import Verified, verified_path
 from moesuite.config.discovery import router_class, router_names, task_class, task_families
 from moesuite.leaderboard.board import Board
 from moesuite.leaderboard.build import build
 from moesuite.leaderboard.versions import known
-from moesuite.protocol import Protocol
-from moesuite.record import RunRecord
-from moesuite.verification import judge
+from moesuite.records.certificate import Verified, verified_path
+from moesuite.records.protocol import Protocol
+from moesuite.records.record import RunRecord
+from moesuite.records.verification import judge
 from tests.boards import put, record_of
 from tests.test_leaderboard import boards_of
 

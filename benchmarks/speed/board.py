@@ -28,9 +28,9 @@ from rich.table import Table
 
 from moesuite.benchmarks.speed.command import Values, command
 from moesuite.config.run_command import reproduce
-from moesuite.costs import Compute, Split
 from moesuite.errors import UserError
-from moesuite.record import RunRecord, read_record, record_id, record_path
+from moesuite.records.compute import Compute, Split
+from moesuite.records.record import RunRecord, read_record, record_id, record_path
 
 TASKS, ROUTERS, SEEDS = 20, 20, 5
 

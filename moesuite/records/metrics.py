@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict
 
-from moesuite.costs import Part
+from moesuite.records.compute import Part
 
 Direction = Literal["max", "min"]
 

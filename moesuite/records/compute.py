@@ -1,4 +1,4 @@
-"""What a run costs, as its record states it. No torch here, as in `moesuite.record`."""
+"""What a run costs, as its record states it. No torch here, as in `moesuite.records.record`."""
 
 from __future__ import annotations
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from moesuite.config.discovery import router_class, source_of
 from moesuite.config.schema import RunConfig
-from moesuite.protocol import ENGINE, Protocol
-from moesuite.provenance import code_version
-from moesuite.record import record_id
+from moesuite.records.protocol import ENGINE, Protocol
+from moesuite.records.provenance import code_version
+from moesuite.records.record import record_id
 from moesuite.task import Task
 from moesuite.weights import content_of
 

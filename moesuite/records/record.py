@@ -16,12 +16,12 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from moesuite.costs import Compute, Energy, Part
-from moesuite.costs import Sunk as Sunk
 from moesuite.errors import UserError
-from moesuite.metrics import MetricSpec
-from moesuite.protocol import Protocol as Protocol
-from moesuite.protocol import record_id as record_id
+from moesuite.records.compute import Compute, Energy, Part
+from moesuite.records.compute import Sunk as Sunk
+from moesuite.records.metrics import MetricSpec
+from moesuite.records.protocol import Protocol as Protocol
+from moesuite.records.protocol import record_id as record_id
 
 SCHEMA = 3
 SCHEMA_SINCE = "2026-11-26T00:00:00+00:00"  # no record of this schema can be older: raise it with SCHEMA

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from moesuite.config.discovery import PACKAGE, router_class, source_of, task_files
-from moesuite.protocol import ENGINE, of_router
+from moesuite.records.protocol import ENGINE, of_router
 
 LIBRARIES = ("torch", "lightning", "timm", "transformers", "torchmetrics", "datasets", "numpy", "moesuite")
 
@@ -52,7 +52,7 @@ def git_state() -> tuple[str | None, bool | None]:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
 
     try:
-        if not git("ls-files", "router.py"):  # a wheel that happens to be installed inside another checkout
+        if not git("ls-files", "errors.py"):  # a wheel that happens to be installed inside another checkout
             return None, None
         return git("rev-parse", "HEAD"), bool(git("status", "--porcelain"))
     except (OSError, subprocess.SubprocessError):

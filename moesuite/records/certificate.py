@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from moesuite.costs import Part
+from moesuite.records.compute import Part
 
 ROUTING, VERIFIED = "routing.json", "verified.json"
 
@@ -47,7 +47,7 @@ class Certificate(Part):
         router: full name, as on the command line.
         options: all of the router's.
         changed: those options, and settings of the measurement, that are not the default.
-        protocol: of engine and router, in words (`moesuite.protocol.of_router`); empty in older certificates.
+        protocol: of engine and router, in words (`moesuite.records.protocol.of_router`); empty in older certificates.
         code: hash of the sources of engine and router, as in records.
         source: text of the router's file.
         device: where it was measured.
@@ -152,7 +152,7 @@ class Rerun(Part):
 
 
 class Verdict(Part):
-    """What running a record again showed; see `moesuite.verification`.
+    """What running a record again showed; see `moesuite.records.verification`.
 
     Attributes:
         reason: one line.

@@ -23,10 +23,10 @@ from typing import Any, Literal
 
 from scipy import special
 
-from moesuite.artifacts import Rerun, Verdict
 from moesuite.config.roles import Role
 from moesuite.config.schema import options_of
-from moesuite.record import RunRecord
+from moesuite.records.certificate import Rerun, Verdict
+from moesuite.records.record import RunRecord
 
 NOISE, SMALLEST = 1e-4, 1e-6  # relative, absolute: rounding between processors
 COURSE = 0.02  # relative and absolute, of curve and routing where metrics agree

@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import Field
 
 from moesuite.config.schema import options_of
-from moesuite.costs import Part
+from moesuite.records.compute import Part
 
 ENGINE = 1  # everything but routers and task families: models, surgery, dispatch, training, data order, evaluation
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import model_validator
 
-from moesuite.costs import Part
+from moesuite.records.compute import Part
 
 SETTINGS = 10  # different options of finished trials, for importances: a forest on fewer points fits their noise
 
