@@ -12,18 +12,18 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 from torchmetrics import MetricCollection
 
-from moesuite.cache import cache_folder as cache_folder
-from moesuite.cache import cached as cached
-from moesuite.cache import changed as changed
-from moesuite.cache import load_rows as load_rows
 from moesuite.config.user_code import own_class as own_class
 from moesuite.config.user_code import own_file as own_file
+from moesuite.data.cache import cache_folder as cache_folder
+from moesuite.data.cache import cached as cached
+from moesuite.data.cache import changed as changed
+from moesuite.data.cache import load_rows as load_rows
+from moesuite.data.source import Source as Source
+from moesuite.data.source import load_source as load_source
 from moesuite.errors import UserError as UserError
 from moesuite.errors import unknown as unknown
 from moesuite.records.metrics import MetricSpec as MetricSpec
 from moesuite.records.record import Lookahead as Lookahead
-from moesuite.source import Source as Source
-from moesuite.source import load_source as load_source
 
 Batch = Mapping[str, Any]
 Predict = Callable[[Batch], Any]  # batch -> output of the model in evaluation

@@ -50,7 +50,7 @@ def read_text(
     splits: Mapping[str, str],
     column: str,
 ) -> Text:
-    """Find text files, or a data set with a column of text; see `moesuite.source.load_source`.
+    """Find text files, or a data set with a column of text; see `moesuite.data.source.load_source`.
 
     Raises:
         UserError: for a source that is missing, empty, not UTF-8, or without the column.

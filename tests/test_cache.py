@@ -10,7 +10,7 @@ import datasets
 import numpy as np
 import pytest
 
-from moesuite.cache import SEAL, cached, changed, load_rows
+from moesuite.data.cache import SEAL, cached, changed, load_rows
 from moesuite.tasks._images import decode_all
 from moesuite.tasks._selfplay import Recipe, made
 from moesuite.tasks._text import Text

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from moesuite.cache import load_rows
+from moesuite.data.cache import load_rows
 from moesuite.errors import UserError
 
 HOLD_OUT = 0.1  # share of a source without a test split that is held out for testing
