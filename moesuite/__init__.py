@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from moesuite.moe import aux_loss as aux_loss
     from moesuite.records.record import RunRecord as RunRecord
     from moesuite.rerouting import reroute as reroute
-    from moesuite.router import LayerSpec as LayerSpec
-    from moesuite.router import RaggedRouting as RaggedRouting
-    from moesuite.router import Router as Router
-    from moesuite.router import SlotRouting as SlotRouting
-    from moesuite.router import SoftRouting as SoftRouting
+    from moesuite.routing.router import LayerSpec as LayerSpec
+    from moesuite.routing.router import RaggedRouting as RaggedRouting
+    from moesuite.routing.router import Router as Router
+    from moesuite.routing.router import SlotRouting as SlotRouting
+    from moesuite.routing.router import SoftRouting as SoftRouting
     from moesuite.saving import load_moe as load_moe
     from moesuite.saving import save_moe as save_moe
     from moesuite.surgery import moefy as moefy
@@ -42,11 +42,11 @@ _HOMES = {
     "aux_loss": "moe",
     "RunRecord": "records.record",
     "reroute": "rerouting",
-    "LayerSpec": "router",
-    "RaggedRouting": "router",
-    "Router": "router",
-    "SlotRouting": "router",
-    "SoftRouting": "router",
+    "LayerSpec": "routing.router",
+    "RaggedRouting": "routing.router",
+    "Router": "routing.router",
+    "SlotRouting": "routing.router",
+    "SoftRouting": "routing.router",
     "load_moe": "saving",
     "save_moe": "saving",
     "moefy": "surgery",

@@ -18,7 +18,7 @@ from moesuite.errors import UserError
 from moesuite.grouped import layout
 from moesuite.moe import MoE, call, moe_layers
 from moesuite.records.compute import Split
-from moesuite.routing import EMPTY, RaggedRouting, Routing, SlotRouting, SoftRouting
+from moesuite.routing.forms import EMPTY, RaggedRouting, Routing, SlotRouting, SoftRouting
 from moesuite.shadow import META, KernelsOfRealDevices, Probe, shadow
 
 TRAINING = 3  # a product's gradient takes two more of its size: by the input, and by the weight

@@ -26,7 +26,7 @@ from moesuite.moe import MoE, moe_layers
 from moesuite.records.certificate import Check
 from moesuite.records.record import UpcycledLayer
 from moesuite.rerouting import reroute
-from moesuite.router import LayerSpec, Router
+from moesuite.routing.router import LayerSpec, Router
 from moesuite.subject import Subject
 from moesuite.surgery import moefy
 from moesuite.task import Task

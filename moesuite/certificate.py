@@ -29,7 +29,7 @@ from moesuite.properties import PROPERTIES, Property
 from moesuite.records.certificate import Check
 from moesuite.repeatability import deterministic
 from moesuite.repeatability import is_random as is_random
-from moesuite.router import LayerSpec, Router
+from moesuite.routing.router import LayerSpec, Router
 from moesuite.stats import count, health
 from moesuite.subject import Subject, dense_output, difference, output, seeded
 

@@ -26,7 +26,7 @@ from moesuite.config.cli import FORMATS, bad_input_exits, take
 from moesuite.errors import unknown
 from moesuite.moe import call, evaluating, moe_layers
 from moesuite.records.compute import Split
-from moesuite.routing import Routing
+from moesuite.routing.forms import Routing
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from torch import nn
 from moesuite.config.schema import BalanceScope, Section
 from moesuite.fused import FusedExperts
 from moesuite.moe import moe_layers
-from moesuite.router import LayerSpec
+from moesuite.routing.router import LayerSpec
 
 FORMAT = 1
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from moesuite.experts import Experts
 from moesuite.fused import FusedExperts
 from moesuite.grouped import layout
-from moesuite.routing import RaggedRouting, Routing, SlotRouting, SoftRouting
+from moesuite.routing.forms import RaggedRouting, Routing, SlotRouting, SoftRouting
 
 AnyExperts = Experts | FusedExperts
 

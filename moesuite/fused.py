@@ -15,9 +15,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from moesuite.choice import dropless
 from moesuite.grouped import Layout, grouped_linear
-from moesuite.router import LayerSpec, RaggedRouting, Router
+from moesuite.routing.assignment import dropless
+from moesuite.routing.router import LayerSpec, RaggedRouting, Router
 
 WEIGHTS = {"gate_up_proj", "down_proj"}
 # what may stand beside gate and experts

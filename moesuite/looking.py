@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from moesuite.moe import call, evaluating, moe_layers, placed
 from moesuite.records.certificate import Example, LayerRouting
-from moesuite.routing import Routing, SoftRouting
+from moesuite.routing.forms import Routing, SoftRouting
 from moesuite.task import Task
 
 EXAMPLES = 4  # that are kept of a run

@@ -17,7 +17,7 @@ from moesuite.config.schema import RunConfig
 from moesuite.moe import aux_loss, call, moe_layers, placed
 from moesuite.optim import build_optimizer
 from moesuite.records.compute import Compute, LayerCompute, Timing
-from moesuite.scope import alone
+from moesuite.routing.scope import alone
 from moesuite.task import Task
 from moesuite.timing import compare, peak_memory, peak_of
 

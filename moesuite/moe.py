@@ -14,9 +14,9 @@ from torch.utils.hooks import RemovableHandle
 
 from moesuite.dispatch import AnyExperts, apply_experts
 from moesuite.errors import UserError
-from moesuite.router import Router
-from moesuite.routing import Routing
-from moesuite.validation import Inspector
+from moesuite.routing.forms import Routing
+from moesuite.routing.router import Router
+from moesuite.routing.validation import Inspector
 
 UNREAD_LIMIT = 8  # training forwards whose losses may wait; more means that nobody reads them
 

@@ -17,10 +17,10 @@ from torch import Tensor
 from moesuite.accounting import work
 from moesuite.moe import MoE
 from moesuite.records.certificate import Check
-from moesuite.router import LayerSpec, Router
-from moesuite.routing import RaggedRouting, Routing, SoftRouting
+from moesuite.routing.forms import RaggedRouting, Routing, SoftRouting
+from moesuite.routing.router import LayerSpec, Router
+from moesuite.routing.validation import check_form, check_values, name_of
 from moesuite.subject import KINDS, Subject, seeded
-from moesuite.validation import check_form, check_values, name_of
 
 LONG = 128  # tokens of the longer groups
 BUDGETS = (0.5, 1.0, 1.7)  # times the subject's

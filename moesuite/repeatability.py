@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 
 from moesuite.records.certificate import Check
-from moesuite.router import Router
-from moesuite.routing import Routing
+from moesuite.routing.forms import Routing
+from moesuite.routing.router import Router
 from moesuite.subject import Subject, seeded
 
 PASSES, MORE = 150, 350  # of one router

@@ -21,7 +21,7 @@ from moesuite.errors import UserError, unknown
 from moesuite.example import random_example
 from moesuite.fused import OWN, Block, FusedExperts, OwnRule, blocks, normalises
 from moesuite.moe import MoE, RoutingContext, run_once
-from moesuite.router import Gate, LayerSpec, Router
+from moesuite.routing.router import Gate, LayerSpec, Router
 from moesuite.surgery import attach, begin_routing, put
 
 TOLERANCE = 0.02  # of the identity check, relative to the largest answer: room for weights in bfloat16

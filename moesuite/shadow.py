@@ -20,9 +20,9 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from moesuite.moe import is_encoder_decoder, moe_layers
-from moesuite.router import RaggedRouting, Router, Routing, SoftRouting
-from moesuite.scope import alone
-from moesuite.validation import check_form, check_values, name_of
+from moesuite.routing.router import RaggedRouting, Router, Routing, SoftRouting
+from moesuite.routing.scope import alone
+from moesuite.routing.validation import check_form, check_values, name_of
 
 META = torch.device("meta")
 

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from moesuite.records.record import LayerHealth
-from moesuite.routing import Routing, SlotRouting, SoftRouting
+from moesuite.routing.forms import Routing, SlotRouting, SoftRouting
 
 DEAD_BELOW = 0.01
 

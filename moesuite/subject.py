@@ -21,8 +21,8 @@ from moesuite.experts import Experts
 from moesuite.grouped import layout
 from moesuite.mlps import DenseMLP
 from moesuite.moe import MoE, Side
-from moesuite.router import LayerSpec, Router
-from moesuite.scope import alone
+from moesuite.routing.router import LayerSpec, Router
+from moesuite.routing.scope import alone
 
 KINDS = {
     "Gaussian": "standard normal tokens",

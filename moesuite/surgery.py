@@ -17,8 +17,8 @@ from moesuite.errors import UserError
 from moesuite.example import default_example
 from moesuite.experts import Experts
 from moesuite.moe import MoE, RoutingContext, Side, is_encoder_decoder, run_once
-from moesuite.router import LayerSpec, Router
 from moesuite.routers.dense import Dense
+from moesuite.routing.router import LayerSpec, Router
 from moesuite.shadow import KernelsOfRealDevices
 
 
@@ -54,7 +54,8 @@ def moefy(
         adapter: takes modules of the model apart that no form of `moesuite.mlps` knows; None for all others.
         decoder: another router for the layers of a decoder beside an encoder: its `name`, and options of its own.
         balance_scope: over which tokens balance losses and running statistics are taken in training: "global", the
-            batch on all processes; "local", this process's share; "sequence", each group (see `moesuite.scope`).
+            batch on all processes; "local", this process's share; "sequence", each group; see
+            `moesuite.routing.scope`.
         router_options: the router's own parameters.
 
     Raises:

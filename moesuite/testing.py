@@ -33,7 +33,7 @@ from moesuite.dispatch import apply_experts, reference
 from moesuite.loading import eval_loader
 from moesuite.moe import call
 from moesuite.properties import PROPERTIES, Property
-from moesuite.router import LayerSpec, Router
+from moesuite.routing.router import LayerSpec, Router
 from moesuite.subject import Subject, output
 from moesuite.subject import small_mlp as small_mlp
 from moesuite.task import Batch, Task

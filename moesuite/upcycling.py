@@ -26,7 +26,7 @@ from moesuite.errors import UserError
 from moesuite.example import is_text, random_example
 from moesuite.moe import MoE, evaluating, moe_layers, run_once
 from moesuite.records.record import UpcycledLayer
-from moesuite.router import Gate
+from moesuite.routing.router import Gate
 from moesuite.saving import load_moe
 from moesuite.stats import weight_sums
 from moesuite.surgery import begin_routing, moefy

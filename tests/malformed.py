@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from moesuite.router import LayerSpec, Router
-from moesuite.routing import EMPTY, RaggedRouting, SlotRouting, SoftRouting
+from moesuite.routing.forms import EMPTY, RaggedRouting, SlotRouting, SoftRouting
+from moesuite.routing.router import LayerSpec, Router
 
 
 class Malformed(Router):

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from moesuite.router import Gate, LayerSpec, Router, Routing
+from moesuite.routing.router import Gate, LayerSpec, Router, Routing
 
 
 class Good(Router):

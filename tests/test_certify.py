@@ -22,8 +22,8 @@ from moesuite.moe import MoE
 from moesuite.objectives import gradient
 from moesuite.properties import PROPERTIES
 from moesuite.records.certificate import Certificate, Check
-from moesuite.router import Gate, LayerSpec, Router, SlotRouting
 from moesuite.routers.token_choice import TokenChoice
+from moesuite.routing.router import Gate, LayerSpec, Router, SlotRouting
 from moesuite.subject import Subject, small_mlp
 from tests.conftest import ROOT, Command
 from tests.planted import LeakBeyond24

@@ -10,7 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from moesuite.choice import (
+from moesuite.config.discovery import build_router, router_names
+from moesuite.errors import UserError
+from moesuite.routers.comparison import Comparison
+from moesuite.routers.expert_choice_causal import ExpertChoiceCausal
+from moesuite.routers.hash import Hash
+from moesuite.routers.loss_free import LossFree
+from moesuite.routers.relu import Relu
+from moesuite.routers.usmoe import USMoE
+from moesuite.routing.assignment import (
     experts_take,
     pairs,
     score_that_a_share_exceeds,
@@ -18,16 +26,8 @@ from moesuite.choice import (
     tokens_take_in_order,
     top,
 )
-from moesuite.config.discovery import build_router, router_names
-from moesuite.errors import UserError
-from moesuite.losses import entropy_loss, importance_loss, load_loss
-from moesuite.router import EMPTY, LayerSpec, RaggedRouting, SlotRouting
-from moesuite.routers.comparison import Comparison
-from moesuite.routers.expert_choice_causal import ExpertChoiceCausal
-from moesuite.routers.hash import Hash
-from moesuite.routers.loss_free import LossFree
-from moesuite.routers.relu import Relu
-from moesuite.routers.usmoe import USMoE
+from moesuite.routing.losses import entropy_loss, importance_loss, load_loss
+from moesuite.routing.router import EMPTY, LayerSpec, RaggedRouting, SlotRouting
 from tests.test_routers import logits_as_input
 
 

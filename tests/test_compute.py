@@ -27,7 +27,7 @@ from moesuite.memory import examples_that_fit
 from moesuite.moe import call, moe_layers
 from moesuite.published import SOFT_MOE
 from moesuite.records.provenance import environment
-from moesuite.routing import Routing
+from moesuite.routing.forms import Routing
 from moesuite.timing import compare, interleaved, peak_memory, peak_of, timing_of
 from tests.conftest import Command
 

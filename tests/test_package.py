@@ -75,10 +75,10 @@ ALLOWED = {
     | {"moesuite.records.study", "moesuite.config.discovery"},
     "tasks": {"moesuite.task", "moesuite.tasks", "moesuite.records.metrics"},
     "moesuite/routers": {
-        "moesuite.router",
-        "moesuite.choice",
-        "moesuite.losses",
-        "moesuite.transport",
+        "moesuite.routing.router",
+        "moesuite.routing.assignment",
+        "moesuite.routing.losses",
+        "moesuite.routing.transport",
         "moesuite.errors",
     },
 }

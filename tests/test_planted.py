@@ -11,7 +11,7 @@ import pytest
 from moesuite.certificate import CHECKS, measure
 from moesuite.certify import certify
 from moesuite.properties import PROPERTIES
-from moesuite.router import Router
+from moesuite.routing.router import Router
 from moesuite.subject import Subject
 from moesuite.testing import RouterContract
 from tests import malformed, planted

@@ -11,7 +11,7 @@ import pytest
 
 from moesuite.config.discovery import router_names, task_families
 from moesuite.routers.soft import Soft
-from moesuite.routing import SoftRouting
+from moesuite.routing.forms import SoftRouting
 from tests import protocol
 from tests.end_states import family_states, router_states
 from tests.protocol import GOLDEN, differences, problem

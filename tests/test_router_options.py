@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from moesuite.config.discovery import build_router, router_defaults, router_names
 from moesuite.errors import UserError
-from moesuite.router import LayerSpec, RaggedRouting, Router, SlotRouting
-from moesuite.transport import sinkhorn
+from moesuite.routing.router import LayerSpec, RaggedRouting, Router, SlotRouting
+from moesuite.routing.transport import sinkhorn
 from tests.test_routers import TOKENS, logits_as_input
 
 # another value for each option

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from moesuite.config.discovery import build_router, router_class, router_names
 from moesuite.errors import UserError
-from moesuite.losses import balance_loss, z_loss
-from moesuite.router import EMPTY, LayerSpec, RaggedRouting, Router, SlotRouting
 from moesuite.routers.expert_choice import ExpertChoice
 from moesuite.routers.soft import Soft
 from moesuite.routers.token_choice import TokenChoice
+from moesuite.routing.losses import balance_loss, z_loss
+from moesuite.routing.router import EMPTY, LayerSpec, RaggedRouting, Router, SlotRouting
 from moesuite.testing import RouterContract
 
 VARIANTS: list[tuple[str, dict[str, Any]]] = [

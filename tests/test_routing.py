@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from moesuite.dispatch import apply_experts, reference
 from moesuite.errors import UserError
 from moesuite.experts import Experts
-from moesuite.router import EMPTY, LayerSpec, RaggedRouting, Routing, SlotRouting, SoftRouting
 from moesuite.routers.expert_choice import ExpertChoice
+from moesuite.routing.router import EMPTY, LayerSpec, RaggedRouting, Routing, SlotRouting, SoftRouting
 from moesuite.stats import count, health
 from moesuite.testing import small_mlp
 

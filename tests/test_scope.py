@@ -22,11 +22,11 @@ from moesuite.config.compose import compose
 from moesuite.config.discovery import build_router, router_names
 from moesuite.errors import UserError
 from moesuite.experts import Experts
-from moesuite.losses import balance_loss, importance_loss, z_loss
 from moesuite.moe import MoE, Side, moe_layers, unread_losses
 from moesuite.records.identity import identity
-from moesuite.router import LayerSpec
-from moesuite.scope import Scope, alone
+from moesuite.routing.losses import balance_loss, importance_loss, z_loss
+from moesuite.routing.router import LayerSpec
+from moesuite.routing.scope import Scope, alone
 from moesuite.subject import small_mlp
 from tests.conftest import Command
 

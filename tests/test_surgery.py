@@ -249,8 +249,8 @@ def test_limited_evaluation_is_undone() -> None:
 
 
 def test_a_layer_stands_alone() -> None:
-    from moesuite.router import LayerSpec
     from moesuite.routers.token_choice import TokenChoice
+    from moesuite.routing.router import LayerSpec
     from moesuite.testing import small_mlp
 
     layer = MoE(TokenChoice(LayerSpec(6, 2)), Experts(small_mlp(), 2))

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from ot.smooth import SparsityConstrained, semi_dual_obj_grad
 from scipy.optimize import linear_sum_assignment
 
-from moesuite.router import LayerSpec
 from moesuite.routers.base import Base
-from moesuite.transport import assignment, semi_dual, sinkhorn, sparse_simplex, sparse_transport
+from moesuite.routing.router import LayerSpec
+from moesuite.routing.transport import assignment, semi_dual, sinkhorn, sparse_simplex, sparse_transport
 
 sizes = st.integers(2, 9)
 

@@ -16,7 +16,7 @@ from moesuite.example import is_text
 from moesuite.moe import moe_layers
 from moesuite.records.record import UpcycledLayer, read_record
 from moesuite.report import rows
-from moesuite.router import LayerSpec
+from moesuite.routing.router import LayerSpec
 from moesuite.stats import weight_sums
 from moesuite.verdict import verdict
 from tests.test_commands import TINY

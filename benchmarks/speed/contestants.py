@@ -20,7 +20,7 @@ from moesuite.config.discovery import build_router, router_names
 from moesuite.experts import Experts
 from moesuite.mlps import DenseMLP
 from moesuite.moe import MoE, aux_loss
-from moesuite.router import LayerSpec
+from moesuite.routing.router import LayerSpec
 from moesuite.timing import CPU
 
 

@@ -18,7 +18,7 @@ from moesuite.config.user_code import broken, own_class, own_file
 from moesuite.errors import UserError, unknown
 
 if TYPE_CHECKING:
-    from moesuite.router import LayerSpec, Router
+    from moesuite.routing.router import LayerSpec, Router
     from moesuite.task import Task
 
 PACKAGE = Path(__file__).parents[1]
@@ -113,7 +113,7 @@ def router_class(name: str) -> type[Router]:
     Raises:
         UserError: for an unknown name, or a class that is not a `Router`.
     """
-    from moesuite.router import Router
+    from moesuite.routing.router import Router
 
     path, cls = source_of(name)
     if cls is None:

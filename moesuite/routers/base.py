@@ -11,8 +11,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from moesuite.router import Gate, LayerSpec, Router, Routing, top
-from moesuite.transport import assignment
+from moesuite.routing.router import Gate, LayerSpec, Router, Routing, top
+from moesuite.routing.transport import assignment
 
 
 class Base(Router):

@@ -26,8 +26,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from moesuite.losses import mean_of_tokens
-from moesuite.router import EMPTY, Gate, LayerSpec, Router, SlotRouting
+from moesuite.routing.losses import mean_of_tokens
+from moesuite.routing.router import EMPTY, Gate, LayerSpec, Router, SlotRouting
 
 
 class _Compare(torch.autograd.Function):

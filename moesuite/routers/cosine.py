@@ -16,8 +16,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from moesuite.losses import balance_loss
-from moesuite.router import LayerSpec, Router, Routing, top
+from moesuite.routing.losses import balance_loss
+from moesuite.routing.router import LayerSpec, Router, Routing, top
 
 
 class Cosine(Router):

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from moesuite.router import EMPTY, Router, SlotRouting
+from moesuite.routing.router import EMPTY, Router, SlotRouting
 
 
 class Dense(Router):

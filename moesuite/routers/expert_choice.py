@@ -10,7 +10,7 @@ from __future__ import annotations
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from moesuite.router import Gate, LayerSpec, Router, SlotRouting
+from moesuite.routing.router import Gate, LayerSpec, Router, SlotRouting
 
 
 class ExpertChoice(Router):

@@ -29,9 +29,9 @@ from annotated_types import Ge, Lt
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from moesuite.choice import pairs, score_that_a_share_exceeds, tokens_take_in_order, top
 from moesuite.errors import UserError
-from moesuite.router import Gate, LayerSpec, Router, Routing
+from moesuite.routing.assignment import pairs, score_that_a_share_exceeds, tokens_take_in_order, top
+from moesuite.routing.router import Gate, LayerSpec, Router, Routing
 
 
 class ExpertChoiceCausal(Router):

@@ -14,7 +14,7 @@ from annotated_types import Ge
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from moesuite.router import LayerSpec, Router, Routing, real_positions
+from moesuite.routing.router import LayerSpec, Router, Routing, real_positions
 
 
 class Hash(Router):

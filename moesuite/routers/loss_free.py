@@ -15,7 +15,7 @@ from annotated_types import Ge, Le
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from moesuite.router import Gate, LayerSpec, Router, Routing, top
+from moesuite.routing.router import Gate, LayerSpec, Router, Routing, top
 
 
 class LossFree(Router):

@@ -16,8 +16,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from moesuite.losses import importance_loss, load_loss
-from moesuite.router import Gate, LayerSpec, Router, Routing, top
+from moesuite.routing.losses import importance_loss, load_loss
+from moesuite.routing.router import Gate, LayerSpec, Router, Routing, top
 
 Weight = Annotated[float, Ge(0)]
 

@@ -13,7 +13,7 @@ from annotated_types import Ge
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from moesuite.router import LayerSpec, Router, Routing, real_positions, top
+from moesuite.routing.router import LayerSpec, Router, Routing, real_positions, top
 
 
 class Random(Router):

@@ -17,8 +17,8 @@ from annotated_types import Ge, Gt
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from moesuite.choice import pairs
-from moesuite.router import Gate, LayerSpec, RaggedRouting, Router
+from moesuite.routing.assignment import pairs
+from moesuite.routing.router import Gate, LayerSpec, RaggedRouting, Router
 
 
 class Relu(Router):

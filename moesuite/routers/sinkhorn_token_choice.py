@@ -14,8 +14,8 @@ from annotated_types import Ge
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from moesuite.router import Gate, LayerSpec, Router, Routing, top
-from moesuite.transport import sinkhorn
+from moesuite.routing.router import Gate, LayerSpec, Router, Routing, top
+from moesuite.routing.transport import sinkhorn
 
 
 class SinkhornTokenChoice(Router):

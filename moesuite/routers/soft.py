@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from moesuite.errors import UserError
-from moesuite.router import LayerSpec, Router, SoftRouting
+from moesuite.routing.router import LayerSpec, Router, SoftRouting
 
 Mixing = Literal["learned", "uniform", "identity"]
 

@@ -15,8 +15,8 @@ from annotated_types import Ge
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from moesuite.router import Gate, LayerSpec, Router, SlotRouting
-from moesuite.transport import sparse_transport
+from moesuite.routing.router import Gate, LayerSpec, Router, SlotRouting
+from moesuite.routing.transport import sparse_transport
 
 FAR = 1e4  # cost of padding: far above any other, which lies in [-1, 0]
 

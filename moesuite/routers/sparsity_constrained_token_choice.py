@@ -15,8 +15,8 @@ from annotated_types import Ge
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from moesuite.router import Gate, LayerSpec, Router, Routing, top
-from moesuite.transport import sparse_transport
+from moesuite.routing.router import Gate, LayerSpec, Router, Routing, top
+from moesuite.routing.transport import sparse_transport
 
 
 class SparsityConstrainedTokenChoice(Router):

@@ -17,8 +17,8 @@ from annotated_types import Ge
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from moesuite.losses import balance_loss, z_loss
-from moesuite.router import Gate, LayerSpec, Router, Routing, top
+from moesuite.routing.losses import balance_loss, z_loss
+from moesuite.routing.router import Gate, LayerSpec, Router, Routing, top
 
 Weight = Annotated[float, Ge(0)]
 

@@ -14,8 +14,8 @@ from annotated_types import Ge, Gt, Le
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from moesuite.losses import balance_loss, entropy_loss
-from moesuite.router import Gate, LayerSpec, Router, Routing, top
+from moesuite.routing.losses import balance_loss, entropy_loss
+from moesuite.routing.router import Gate, LayerSpec, Router, Routing, top
 
 Weight = Annotated[float, Ge(0)]
 

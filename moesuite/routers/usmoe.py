@@ -19,7 +19,7 @@ from annotated_types import Ge, Le
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from moesuite.router import Gate, LayerSpec, RaggedRouting, Router, top
+from moesuite.routing.router import Gate, LayerSpec, RaggedRouting, Router, top
 
 
 class USMoE(Router):

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from moesuite.routing import EMPTY, RaggedRouting, SlotRouting
+from moesuite.routing.forms import EMPTY, RaggedRouting, SlotRouting
 
 
 def top(scores: Float[Tensor, "*batch N"], k: int) -> tuple[Float[Tensor, "*batch K"], Int[Tensor, "*batch K"]]:

@@ -1,4 +1,7 @@
-"""The three forms of routing, all with `.dense()`: the tensors of the unified formulation (see `moesuite.router`)."""
+"""The three forms of a routing, all with `.dense()`: the tensors of the unified formulation.
+
+See `moesuite.routing.router` for the contract.
+"""
 
 from __future__ import annotations
 

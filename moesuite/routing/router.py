@@ -26,17 +26,17 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from moesuite.choice import dropless, experts_take, tokens_take
-from moesuite.choice import real_positions as real_positions
-from moesuite.choice import top as top
 from moesuite.config.schema import BalanceScope
 from moesuite.errors import UserError, unknown
-from moesuite.routing import EMPTY as EMPTY
-from moesuite.routing import RaggedRouting as RaggedRouting
-from moesuite.routing import Routing as Routing
-from moesuite.routing import SlotRouting as SlotRouting
-from moesuite.routing import SoftRouting as SoftRouting
-from moesuite.scope import Scope
+from moesuite.routing.assignment import dropless, experts_take, tokens_take
+from moesuite.routing.assignment import real_positions as real_positions
+from moesuite.routing.assignment import top as top
+from moesuite.routing.forms import EMPTY as EMPTY
+from moesuite.routing.forms import RaggedRouting as RaggedRouting
+from moesuite.routing.forms import Routing as Routing
+from moesuite.routing.forms import SlotRouting as SlotRouting
+from moesuite.routing.forms import SoftRouting as SoftRouting
+from moesuite.routing.scope import Scope
 
 
 @dataclass(frozen=True)

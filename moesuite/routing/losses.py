@@ -8,8 +8,8 @@ entropy: of the gates (Huang et al., 2024, https://arxiv.org/abs/2403.07652), in
 z: mean of logsumexp² (Zoph et al., "ST-MoE", 2022, https://arxiv.org/abs/2202.08906, equation 5).
 
 Means and shares are pooled over the batch, on all processes by default: not averages of what single sequences or
-processes score. A router hands in its `scope`, which knows of `balance_scope` (see `moesuite.scope`). Where a router
-adds noise to its logits, gates of the balance loss are those of the logits without it.
+processes score. A router hands in its `scope`, which knows of `balance_scope` (see `moesuite.routing.scope`). Where a
+router adds noise to its logits, gates of the balance loss are those of the logits without it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from moesuite.scope import ONE_BATCH, Scope
+from moesuite.routing.scope import ONE_BATCH, Scope
 
 
 def balance_loss(

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from moesuite.errors import UserError
-from moesuite.routing import EMPTY, RaggedRouting, SlotRouting, SoftRouting
+from moesuite.routing.forms import EMPTY, RaggedRouting, SlotRouting, SoftRouting
 
 WEIGHTS = (torch.float32, torch.bfloat16, torch.float16)
 FORMS = "SoftRouting, SlotRouting or RaggedRouting"
