@@ -13,7 +13,7 @@ from moesuite.leaderboard.ranges import is_dense, may_be_moe, share, within
 from moesuite.records.record import LayerHealth, RunRecord
 
 ROUNDING = 2e-6  # of a share that a record states with six digits
-DEAD_BELOW = 0.01  # of the uniform load; `moesuite.stats` has torch
+DEAD_BELOW = 0.01  # of the uniform load; `moesuite.nn.stats` has torch
 
 
 def check_routing(record: RunRecord) -> None:

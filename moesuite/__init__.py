@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from moesuite.errors import UserError as UserError
     from moesuite.memory import keep_freed_memory as keep_freed_memory
     from moesuite.mlps import DenseMLP as DenseMLP
-    from moesuite.moe import MoE as MoE
-    from moesuite.moe import aux_loss as aux_loss
+    from moesuite.nn.moe import MoE as MoE
+    from moesuite.nn.moe import aux_loss as aux_loss
     from moesuite.records.record import RunRecord as RunRecord
     from moesuite.rerouting import reroute as reroute
     from moesuite.routing.router import LayerSpec as LayerSpec
@@ -38,8 +38,8 @@ _HOMES = {
     "UserError": "errors",
     "keep_freed_memory": "memory",
     "DenseMLP": "mlps",
-    "MoE": "moe",
-    "aux_loss": "moe",
+    "MoE": "nn.moe",
+    "aux_loss": "nn.moe",
     "RunRecord": "records.record",
     "reroute": "rerouting",
     "LayerSpec": "routing.router",

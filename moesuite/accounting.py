@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from moesuite.counting import Counted, Saved, count_flops
 from moesuite.errors import UserError
-from moesuite.grouped import layout
-from moesuite.moe import MoE, call, moe_layers
+from moesuite.nn.grouped_linear import layout
+from moesuite.nn.moe import MoE, call, moe_layers
 from moesuite.records.compute import Split
 from moesuite.routing.forms import EMPTY, RaggedRouting, Routing, SlotRouting, SoftRouting
 from moesuite.shadow import META, KernelsOfRealDevices, Probe, shadow
@@ -33,7 +33,7 @@ class Work:
     Attributes:
         slots: that the routing has: G·E·C, or its pairs.
         filled: slots that carry a token.
-        computed: rows that run, with the fill-up of pairs of experts (`moesuite.grouped`).
+        computed: rows that run, with the fill-up of pairs of experts (`moesuite.nn.grouped_linear`).
         tokens: G·T.
     """
 

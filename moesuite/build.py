@@ -22,7 +22,7 @@ from moesuite.depth import tile_depth
 from moesuite.errors import UserError
 from moesuite.fused import OWN, blocks
 from moesuite.handover import take_weights
-from moesuite.moe import MoE, moe_layers
+from moesuite.nn.moe import MoE, moe_layers
 from moesuite.records.certificate import Check
 from moesuite.records.record import UpcycledLayer
 from moesuite.rerouting import reroute

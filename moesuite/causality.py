@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from moesuite.isolation import TOLERANCE
-from moesuite.moe import MoE
+from moesuite.nn.moe import MoE
 from moesuite.records.certificate import Check
 from moesuite.subject import Subject, difference, output
 

@@ -17,6 +17,7 @@ import torch
 from moesuite.causality import USUAL, causal
 from moesuite.config.discovery import build_router, router_names
 from moesuite.isolation import TOLERANCE, batch_independent, equivariant, padding_invariant
+from moesuite.nn.stats import count, health
 from moesuite.objectives import auxiliary_losses, gradient, gradient_auxiliary, gradient_task
 from moesuite.observations import (
     capacity_enforced,
@@ -30,7 +31,6 @@ from moesuite.records.certificate import Check
 from moesuite.repeatability import deterministic
 from moesuite.repeatability import is_random as is_random
 from moesuite.routing.router import LayerSpec, Router
-from moesuite.stats import count, health
 from moesuite.subject import Subject, dense_output, difference, output, seeded
 
 

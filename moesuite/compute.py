@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from moesuite.accounting import Inputs, LayerPass, Pass, account
 from moesuite.config.cli import FORMATS, bad_input_exits, take
 from moesuite.errors import unknown
-from moesuite.moe import call, evaluating, moe_layers
+from moesuite.nn.moe import call, evaluating, moe_layers
 from moesuite.records.compute import Split
 from moesuite.routing.forms import Routing
 

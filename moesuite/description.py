@@ -18,7 +18,7 @@ from torch import nn
 
 from moesuite.config.schema import BalanceScope, Section
 from moesuite.fused import FusedExperts
-from moesuite.moe import moe_layers
+from moesuite.nn.moe import moe_layers
 from moesuite.routing.router import LayerSpec
 
 FORMAT = 1

@@ -9,10 +9,10 @@ import lightning as L
 import torch
 
 from moesuite.module import MoEModule
-from moesuite.moe import evaluating, moe_layers
+from moesuite.nn.moe import evaluating, moe_layers
+from moesuite.nn.stats import Counts, layer_health
 from moesuite.records.metrics import MetricSpec
 from moesuite.records.record import LayerHealth, Quality
-from moesuite.stats import Counts, layer_health
 from moesuite.surgery import limited_evaluation
 
 

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from moesuite.grouped import Layout, grouped_linear
+from moesuite.nn.grouped_linear import Layout, grouped_linear
 from moesuite.routing.assignment import dropless
 from moesuite.routing.router import LayerSpec, RaggedRouting, Router
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from moesuite.config.schema import RunConfig
 from moesuite.errors import UserError
-from moesuite.moe import moe_layers
+from moesuite.nn.moe import moe_layers
 from moesuite.optim import build_optimizer, learning_rate, parameter_groups
 from moesuite.records.record import Sunk
 from moesuite.weights import OURS, SHOWN, content_of, misfits, read_checkpoint

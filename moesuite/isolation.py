@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from moesuite.moe import MoE
+from moesuite.nn.moe import MoE
 from moesuite.records.certificate import Check
 from moesuite.repeatability import is_random
 from moesuite.subject import Subject, difference, output

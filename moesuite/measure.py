@@ -14,7 +14,7 @@ from torch import nn
 from moesuite.accounting import Pass, account
 from moesuite.compute import Cost, LayerCost, combine, measured
 from moesuite.config.schema import RunConfig
-from moesuite.moe import aux_loss, call, moe_layers, placed
+from moesuite.nn.moe import aux_loss, call, moe_layers, placed
 from moesuite.optim import build_optimizer
 from moesuite.records.compute import Compute, LayerCompute, Timing
 from moesuite.routing.scope import alone

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from moesuite.config.schema import RunConfig
 from moesuite.errors import RunFailed
-from moesuite.moe import RoutingWeights, call, contexts, moe_layers, placed, routing_weights, unread_losses
+from moesuite.nn.moe import RoutingWeights, call, contexts, moe_layers, placed, routing_weights, unread_losses
+from moesuite.nn.stats import Counts, count, is_finite
 from moesuite.optim import build_optimizer
 from moesuite.saving import KEY, contents
-from moesuite.stats import Counts, count, is_finite
 from moesuite.task import Batch, Task
 
 UNKNOWN = 2**62  # steps, for schedules that do not depend on the last one

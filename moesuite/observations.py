@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from moesuite.accounting import work
-from moesuite.moe import MoE
+from moesuite.nn.moe import MoE
 from moesuite.records.certificate import Check
 from moesuite.routing.forms import RaggedRouting, Routing, SoftRouting
 from moesuite.routing.router import LayerSpec, Router

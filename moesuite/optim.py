@@ -11,7 +11,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from moesuite.config.schema import Optim
 from moesuite.errors import UserError
-from moesuite.moe import moe_layers
+from moesuite.nn.moe import moe_layers
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

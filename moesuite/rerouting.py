@@ -20,7 +20,7 @@ from moesuite.config.schema import BalanceScope
 from moesuite.errors import UserError, unknown
 from moesuite.example import random_example
 from moesuite.fused import OWN, Block, FusedExperts, OwnRule, blocks, normalises
-from moesuite.moe import MoE, RoutingContext, run_once
+from moesuite.nn.moe import MoE, RoutingContext, run_once
 from moesuite.routing.router import Gate, LayerSpec, Router
 from moesuite.surgery import attach, begin_routing, put
 

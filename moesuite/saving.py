@@ -25,7 +25,7 @@ from moesuite.config.schema import checked
 from moesuite.description import FORMAT, Description, describe
 from moesuite.errors import UserError
 from moesuite.fused import OWN, OwnRule
-from moesuite.moe import RoutingContext
+from moesuite.nn.moe import RoutingContext
 from moesuite.records.record import write_text
 from moesuite.rerouting import chosen_blocks, rerouted
 from moesuite.surgery import attach, install, put

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from moesuite.moe import is_encoder_decoder, moe_layers
+from moesuite.nn.moe import is_encoder_decoder, moe_layers
 from moesuite.routing.router import RaggedRouting, Router, Routing, SoftRouting
 from moesuite.routing.scope import alone
 from moesuite.routing.validation import check_form, check_values, name_of

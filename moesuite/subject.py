@@ -17,10 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from moesuite.errors import UserError
-from moesuite.experts import Experts
-from moesuite.grouped import layout
 from moesuite.mlps import DenseMLP
-from moesuite.moe import MoE, Side
+from moesuite.nn.experts import Experts
+from moesuite.nn.grouped_linear import layout
+from moesuite.nn.moe import MoE, Side
 from moesuite.routing.router import LayerSpec, Router
 from moesuite.routing.scope import alone
 

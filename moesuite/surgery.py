@@ -15,8 +15,8 @@ from moesuite.config.schema import BalanceScope
 from moesuite.description import describe
 from moesuite.errors import UserError
 from moesuite.example import default_example
-from moesuite.experts import Experts
-from moesuite.moe import MoE, RoutingContext, Side, is_encoder_decoder, run_once
+from moesuite.nn.experts import Experts
+from moesuite.nn.moe import MoE, RoutingContext, Side, is_encoder_decoder, run_once
 from moesuite.routers.dense import Dense
 from moesuite.routing.router import LayerSpec, Router
 from moesuite.shadow import KernelsOfRealDevices

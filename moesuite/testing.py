@@ -29,9 +29,9 @@ from moesuite.build import build_models, build_task
 from moesuite.certificate import causal_routers, measure
 from moesuite.config.compose import compose
 from moesuite.config.discovery import router_names
-from moesuite.dispatch import apply_experts, reference
 from moesuite.loading import eval_loader
-from moesuite.moe import call
+from moesuite.nn.dispatch import apply_experts, reference
+from moesuite.nn.moe import call
 from moesuite.properties import PROPERTIES, Property
 from moesuite.routing.router import LayerSpec, Router
 from moesuite.subject import Subject, output

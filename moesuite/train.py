@@ -29,7 +29,7 @@ from moesuite.looking import EXAMPLES, look
 from moesuite.measure import MEASURE_BATCH, measure
 from moesuite.memory import examples_that_fit, keep_freed_memory
 from moesuite.module import MoEModule
-from moesuite.moe import call, evaluating, placed
+from moesuite.nn.moe import call, evaluating, placed
 from moesuite.optim import check_schedule
 from moesuite.records.certificate import Example, Looked, routing_path
 from moesuite.records.identity import identity

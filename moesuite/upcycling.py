@@ -24,11 +24,11 @@ from moesuite.candidates import Adapter, Candidate, Layers, candidates, looks_li
 from moesuite.config.schema import BalanceScope
 from moesuite.errors import UserError
 from moesuite.example import is_text, random_example
-from moesuite.moe import MoE, evaluating, moe_layers, run_once
+from moesuite.nn.moe import MoE, evaluating, moe_layers, run_once
+from moesuite.nn.stats import weight_sums
 from moesuite.records.record import UpcycledLayer
 from moesuite.routing.router import Gate
 from moesuite.saving import load_moe
-from moesuite.stats import weight_sums
 from moesuite.surgery import begin_routing, moefy
 from moesuite.verdict import verdict
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from moesuite import compose, fit, moefy
 from moesuite.config.discovery import router_class, task_class
 from moesuite.errors import UserError
-from moesuite.moe import aux_loss
+from moesuite.nn.moe import aux_loss
 from moesuite.records.protocol import ENGINE
 from moesuite.surgery import limited_evaluation
 

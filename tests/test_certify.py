@@ -17,8 +17,8 @@ from moesuite.certificate import causal, causal_routers, measure
 from moesuite.certify import certify
 from moesuite.config.discovery import router_names
 from moesuite.errors import UserError
-from moesuite.experts import Experts
-from moesuite.moe import MoE
+from moesuite.nn.experts import Experts
+from moesuite.nn.moe import MoE
 from moesuite.objectives import gradient
 from moesuite.properties import PROPERTIES
 from moesuite.records.certificate import Certificate, Check

@@ -22,7 +22,7 @@ DYNAMIC = {
 CODE = """
 import copy, json, sys, torch
 from moesuite import LayerSpec, MoE
-from moesuite.experts import Experts
+from moesuite.nn.experts import Experts
 from moesuite.config.discovery import build_router
 from moesuite.subject import small_mlp
 

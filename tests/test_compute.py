@@ -24,7 +24,7 @@ from moesuite.config.discovery import router_names
 from moesuite.counting import FORMULAS, Counted, Saved, count_flops
 from moesuite.errors import UserError
 from moesuite.memory import examples_that_fit
-from moesuite.moe import call, moe_layers
+from moesuite.nn.moe import call, moe_layers
 from moesuite.published import SOFT_MOE
 from moesuite.records.provenance import environment
 from moesuite.routing.forms import Routing

@@ -21,7 +21,7 @@ from moesuite import compose, moefy
 from moesuite.backbones import build_backbone
 from moesuite.build import build_task
 from moesuite.errors import UserError
-from moesuite.moe import routing_weights
+from moesuite.nn.moe import routing_weights
 from moesuite.tasks import _scores
 from moesuite.tasks._pooling import padded, pool
 from moesuite.tasks._stdlib import documented, read_library

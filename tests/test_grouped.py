@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moesuite.grouped import SIMILAR, Tile, grouped_linear, layout
+from moesuite.nn.grouped_linear import SIMILAR, Tile, grouped_linear, layout
 
 
 def test_a_layout_by_hand() -> None:

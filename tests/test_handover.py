@@ -19,7 +19,7 @@ from moesuite.config.compose import understood
 from moesuite.config.schema import Optim
 from moesuite.depth import tile_depth
 from moesuite.handover import moments
-from moesuite.moe import moe_layers
+from moesuite.nn.moe import moe_layers
 from moesuite.optim import build_optimizer, learning_rate
 from moesuite.profile import profile
 from moesuite.records.record import RunRecord, read_record

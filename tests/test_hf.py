@@ -13,7 +13,7 @@ from moesuite import moefy
 from moesuite.backbones import build_backbone
 from moesuite.compute import cost
 from moesuite.errors import UserError
-from moesuite.moe import Side, moe_layers
+from moesuite.nn.moe import Side, moe_layers
 from tests.test_compute import assert_as_counted
 
 VOCABULARY, LENGTH = 100, 64

@@ -127,5 +127,5 @@ def test_the_id_of_a_run_that_never_changes() -> None:
 
 
 def test_roles_and_configuration_import_no_torch() -> None:
-    code = "import sys, moesuite.protocol, moesuite.verify; assert not {'torch', 'hydra'} & set(sys.modules)"
+    code = "import sys, moesuite.records.protocol, moesuite.verify; assert not {'torch', 'hydra'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

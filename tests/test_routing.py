@@ -7,12 +7,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from moesuite.dispatch import apply_experts, reference
 from moesuite.errors import UserError
-from moesuite.experts import Experts
+from moesuite.nn.dispatch import apply_experts, reference
+from moesuite.nn.experts import Experts
+from moesuite.nn.stats import count, health
 from moesuite.routers.expert_choice import ExpertChoice
 from moesuite.routing.router import EMPTY, LayerSpec, RaggedRouting, Routing, SlotRouting, SoftRouting
-from moesuite.stats import count, health
 from moesuite.testing import small_mlp
 
 

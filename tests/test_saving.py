@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from moesuite import UserError, compose, fit, load_moe, moefy, reroute, save_moe, upcycle
 from moesuite.example import random_example
-from moesuite.moe import moe_layers
+from moesuite.nn.moe import moe_layers
 from tests import test_rerouting
 from tests.test_embeddings import BYTES, TINY, search_folder
 from tests.test_run import SHORT

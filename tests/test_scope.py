@@ -21,8 +21,8 @@ from moesuite.build import build_models, build_task
 from moesuite.config.compose import compose
 from moesuite.config.discovery import build_router, router_names
 from moesuite.errors import UserError
-from moesuite.experts import Experts
-from moesuite.moe import MoE, Side, moe_layers, unread_losses
+from moesuite.nn.experts import Experts
+from moesuite.nn.moe import MoE, Side, moe_layers, unread_losses
 from moesuite.records.identity import identity
 from moesuite.routing.losses import balance_loss, importance_loss, z_loss
 from moesuite.routing.router import LayerSpec

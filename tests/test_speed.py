@@ -17,7 +17,7 @@ from moesuite.benchmarks.speed.contestants import PEERS, Size, contestants
 from moesuite.benchmarks.speed.layer import measure
 from moesuite.benchmarks.speed.loop import bare_epochs, lightning_epochs
 from moesuite.config.discovery import router_names
-from moesuite.moe import MoE
+from moesuite.nn.moe import MoE
 from moesuite.routing.forms import SlotRouting, SoftRouting
 
 SMALL = Size(groups=2, tokens=16, dim=16, hidden=32, num_experts=4)

@@ -13,10 +13,10 @@ from torch.utils.checkpoint import checkpoint
 
 from moesuite import UserError, aux_loss, moefy
 from moesuite.candidates import candidates
-from moesuite.experts import Experts
-from moesuite.grouped import layout
 from moesuite.mlps import read_mlp
-from moesuite.moe import UNREAD_LIMIT, MoE, Side, contexts, moe_layers, unread_losses
+from moesuite.nn.experts import Experts
+from moesuite.nn.grouped_linear import layout
+from moesuite.nn.moe import UNREAD_LIMIT, MoE, Side, contexts, moe_layers, unread_losses
 from moesuite.surgery import limited_evaluation
 
 ARCHITECTURES = {

@@ -18,7 +18,7 @@ from moesuite import DenseMLP, RaggedRouting, SlotRouting, UserError, compose, f
 from moesuite.candidates import candidates
 from moesuite.config.discovery import router_names
 from moesuite.example import random_example
-from moesuite.moe import moe_layers
+from moesuite.nn.moe import moe_layers
 
 SMALL = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
 GROUPED = SMALL | {"num_key_value_heads": 1, "vocab_size": 50}

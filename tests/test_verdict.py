@@ -13,11 +13,11 @@ from moesuite import compose, fit, moefy, upcycle
 from moesuite.build import build_models, shared_task
 from moesuite.config.discovery import build_router, router_names
 from moesuite.example import is_text
-from moesuite.moe import moe_layers
+from moesuite.nn.moe import moe_layers
+from moesuite.nn.stats import weight_sums
 from moesuite.records.record import UpcycledLayer, read_record
 from moesuite.report import rows
 from moesuite.routing.router import LayerSpec
-from moesuite.stats import weight_sums
 from moesuite.verdict import verdict
 from tests.test_commands import TINY
 from tests.test_upcycling import build

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from moesuite.accounting import work
 from moesuite.config.discovery import build_router, router_names
-from moesuite.experts import Experts
 from moesuite.mlps import DenseMLP
-from moesuite.moe import MoE, aux_loss
+from moesuite.nn.experts import Experts
+from moesuite.nn.moe import MoE, aux_loss
 from moesuite.routing.router import LayerSpec
 from moesuite.timing import CPU
 

@@ -20,7 +20,7 @@ from moesuite.config.cli import bad_input_exits
 from moesuite.config.compose import compose
 from moesuite.loading import train_loader
 from moesuite.loggers import quiet
-from moesuite.moe import aux_loss, call
+from moesuite.nn.moe import aux_loss, call
 from moesuite.optim import build_optimizer
 from moesuite.train import Run
 

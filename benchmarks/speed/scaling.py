@@ -28,7 +28,7 @@ from moesuite.benchmarks.speed.layer import layer_names, measure
 from moesuite.compute import cost
 from moesuite.errors import UserError
 from moesuite.memory import keep_freed_memory
-from moesuite.moe import MoE
+from moesuite.nn.moe import MoE
 
 CLAIM = 8.8 / 8.6  # Soft MoE H/14 of 128 experts over ViT H/14, time per image
 

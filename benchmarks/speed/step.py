@@ -20,8 +20,8 @@ from rich.table import Table
 from moesuite.benchmarks.speed.command import Values, command, sizes
 from moesuite.benchmarks.speed.contestants import Size, both, contestants
 from moesuite.memory import keep_freed_memory
-from moesuite.moe import MoE
-from moesuite.stats import count
+from moesuite.nn.moe import MoE
+from moesuite.nn.stats import count
 from moesuite.timing import interleaved
 
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {

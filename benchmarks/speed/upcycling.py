@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from moesuite.benchmarks.speed.command import Values, command
 from moesuite.memory import keep_freed_memory
-from moesuite.moe import moe_layers
+from moesuite.nn.moe import moe_layers
 from moesuite.surgery import moefy
 from moesuite.timing import peak_of, seconds_of
 from moesuite.upcycling import upcycle

@@ -37,7 +37,7 @@ class Quality(Part):
 
 
 class LayerHealth(Part):
-    """Routing health of one MoE layer on the test split, in the evaluation that ranks; see `moesuite.stats`.
+    """Routing health of one MoE layer on the test split, in the evaluation that ranks; see `moesuite.nn.stats`.
 
     Attributes:
         layer: name of the module.

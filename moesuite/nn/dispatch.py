@@ -1,7 +1,7 @@
 """Three ways to move tokens to experts and back, one for each form of routing; all equal `reference`.
 
 soft: two batched matmuls with the real-valued tensors. slots: one gather, one batched matmul per weight of the MLP,
-one scatter-add. ragged: pairs sorted by expert, experts of similar load side by side (`moesuite.grouped`).
+one scatter-add. ragged: pairs sorted by expert, experts of similar load side by side (`moesuite.nn.grouped_linear`).
 A routing may be on another device than the tokens: accounting runs real decisions on meta tensors.
 """
 
@@ -13,9 +13,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from moesuite.experts import Experts
 from moesuite.fused import FusedExperts
-from moesuite.grouped import layout
+from moesuite.nn.experts import Experts
+from moesuite.nn.grouped_linear import layout
 from moesuite.routing.forms import RaggedRouting, Routing, SlotRouting, SoftRouting
 
 AnyExperts = Experts | FusedExperts

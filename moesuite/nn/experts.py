@@ -9,8 +9,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from moesuite.grouped import Layout, grouped_linear
 from moesuite.mlps import DenseMLP
+from moesuite.nn.grouped_linear import Layout, grouped_linear
 
 
 class StackedLinear(nn.Module):

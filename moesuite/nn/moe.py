@@ -12,8 +12,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from moesuite.dispatch import AnyExperts, apply_experts
 from moesuite.errors import UserError
+from moesuite.nn.dispatch import AnyExperts, apply_experts
 from moesuite.routing.forms import Routing
 from moesuite.routing.router import Router
 from moesuite.routing.validation import Inspector

@@ -1,0 +1,1 @@
+"""The MoE layer: router -> routing -> dispatch -> experts -> combine."""
