@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from moesuite.config.compose import compose as compose
     from moesuite.errors import UserError as UserError
     from moesuite.memory import keep_freed_memory as keep_freed_memory
-    from moesuite.mlps import DenseMLP as DenseMLP
+    from moesuite.models.mlps import DenseMLP as DenseMLP
     from moesuite.nn.moe import MoE as MoE
     from moesuite.nn.moe import aux_loss as aux_loss
     from moesuite.records.record import RunRecord as RunRecord
@@ -37,7 +37,7 @@ _HOMES = {
     "cost": "compute",
     "UserError": "errors",
     "keep_freed_memory": "memory",
-    "DenseMLP": "mlps",
+    "DenseMLP": "models.mlps",
     "MoE": "nn.moe",
     "aux_loss": "nn.moe",
     "RunRecord": "records.record",

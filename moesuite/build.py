@@ -13,15 +13,15 @@ from typing import Any
 import torch
 from torch import nn
 
-from moesuite.backbones import build_backbone
 from moesuite.causality import USUAL
 from moesuite.certificate import causal, causal_routers
 from moesuite.config.discovery import checked_options, router_defaults, task_class
 from moesuite.config.schema import RunConfig
-from moesuite.depth import tile_depth
 from moesuite.errors import UserError
-from moesuite.fused import OWN, blocks
 from moesuite.handover import take_weights
+from moesuite.models.backbones import build_backbone
+from moesuite.models.depth_tiling import tile_depth
+from moesuite.models.hf_moe import OWN, blocks
 from moesuite.nn.moe import MoE, moe_layers
 from moesuite.records.certificate import Check
 from moesuite.records.record import UpcycledLayer

@@ -14,12 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from moesuite.candidates import looks_like_mlp
 from moesuite.config.discovery import build_router, router_class, router_names
 from moesuite.config.schema import BalanceScope
 from moesuite.errors import UserError, unknown
-from moesuite.example import random_example
-from moesuite.fused import OWN, Block, FusedExperts, OwnRule, blocks, normalises
+from moesuite.models.candidates import looks_like_mlp
+from moesuite.models.example_inputs import random_example
+from moesuite.models.hf_moe import OWN, Block, FusedExperts, OwnRule, blocks, normalises
 from moesuite.nn.moe import MoE, RoutingContext, run_once
 from moesuite.routing.router import Gate, LayerSpec, Router
 from moesuite.surgery import attach, begin_routing, put

@@ -18,13 +18,13 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from moesuite.backbones import from_recipe, recipe_of
-from moesuite.candidates import Adapter, candidates
 from moesuite.config.discovery import build_router
 from moesuite.config.schema import checked
 from moesuite.description import FORMAT, Description, describe
 from moesuite.errors import UserError
-from moesuite.fused import OWN, OwnRule
+from moesuite.models.backbones import from_recipe, recipe_of
+from moesuite.models.candidates import Adapter, candidates
+from moesuite.models.hf_moe import OWN, OwnRule
 from moesuite.nn.moe import RoutingContext
 from moesuite.records.record import write_text
 from moesuite.rerouting import chosen_blocks, rerouted

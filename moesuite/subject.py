@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from moesuite.errors import UserError
-from moesuite.mlps import DenseMLP
+from moesuite.models.mlps import DenseMLP
 from moesuite.nn.experts import Experts
 from moesuite.nn.grouped_linear import layout
 from moesuite.nn.moe import MoE, Side

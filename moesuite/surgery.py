@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from moesuite.candidates import Adapter, Candidate, Layers, candidates, select
 from moesuite.config.discovery import build_router, router_class
 from moesuite.config.schema import BalanceScope
 from moesuite.description import describe
 from moesuite.errors import UserError
-from moesuite.example import default_example
+from moesuite.models.candidates import Adapter, Candidate, Layers, candidates, select
+from moesuite.models.example_inputs import default_example
 from moesuite.nn.experts import Experts
 from moesuite.nn.moe import MoE, RoutingContext, Side, is_encoder_decoder, run_once
 from moesuite.routers.dense import Dense
@@ -51,7 +51,7 @@ def moefy(
         example: an input of the model, from which routers with a fixed number of slots learn the number of tokens;
             None: one image of the size that the model was made for.
         renormalise: divide the combine weights of each token by their sum, as `moesuite.upcycle` does for images.
-        adapter: takes modules of the model apart that no form of `moesuite.mlps` knows; None for all others.
+        adapter: takes modules of the model apart that no form of `moesuite.models.mlps` knows; None for all others.
         decoder: another router for the layers of a decoder beside an encoder: its `name`, and options of its own.
         balance_scope: over which tokens balance losses and running statistics are taken in training: "global", the
             batch on all processes; "local", this process's share; "sequence", each group; see

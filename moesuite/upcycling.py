@@ -19,11 +19,11 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from moesuite.backbones import load_pretrained
-from moesuite.candidates import Adapter, Candidate, Layers, candidates, looks_like_mlp, mixes_tokens, select
 from moesuite.config.schema import BalanceScope
 from moesuite.errors import UserError
-from moesuite.example import is_text, random_example
+from moesuite.models.backbones import load_pretrained
+from moesuite.models.candidates import Adapter, Candidate, Layers, candidates, looks_like_mlp, mixes_tokens, select
+from moesuite.models.example_inputs import is_text, random_example
 from moesuite.nn.moe import MoE, evaluating, moe_layers, run_once
 from moesuite.nn.stats import weight_sums
 from moesuite.records.record import UpcycledLayer

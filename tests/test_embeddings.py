@@ -18,9 +18,9 @@ from sklearn.metrics import ndcg_score
 from torch.nn import functional as F
 
 from moesuite import compose, moefy
-from moesuite.backbones import build_backbone
 from moesuite.build import build_task
 from moesuite.errors import UserError
+from moesuite.models.backbones import build_backbone
 from moesuite.nn.moe import routing_weights
 from moesuite.tasks import _scores
 from moesuite.tasks._pooling import padded, pool

@@ -17,8 +17,8 @@ from moesuite.build import build_models, build_task
 from moesuite.callbacks import Interruption
 from moesuite.config.compose import understood
 from moesuite.config.schema import Optim
-from moesuite.depth import tile_depth
 from moesuite.handover import moments
+from moesuite.models.depth_tiling import tile_depth
 from moesuite.nn.moe import moe_layers
 from moesuite.optim import build_optimizer, learning_rate
 from moesuite.profile import profile

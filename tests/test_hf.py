@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from moesuite import moefy
-from moesuite.backbones import build_backbone
 from moesuite.compute import cost
 from moesuite.errors import UserError
+from moesuite.models.backbones import build_backbone
 from moesuite.nn.moe import Side, moe_layers
 from tests.test_compute import assert_as_counted
 

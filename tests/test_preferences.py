@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from moesuite import compose, fit
 from moesuite.build import _shared, build_task
 from moesuite.errors import UserError
-from moesuite.perceptron import Perceptron
+from moesuite.models.perceptron import Perceptron
 from moesuite.records.record import read_record
 from moesuite.task import Batch, Task
 from moesuite.tasks._choices import Agreement, Answers, Choice, Choices, answers, cycles, training_loss

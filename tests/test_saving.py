@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from moesuite import UserError, compose, fit, load_moe, moefy, reroute, save_moe, upcycle
-from moesuite.example import random_example
+from moesuite.models.example_inputs import random_example
 from moesuite.nn.moe import moe_layers
 from tests import test_rerouting
 from tests.test_embeddings import BYTES, TINY, search_folder

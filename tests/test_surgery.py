@@ -12,8 +12,8 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from moesuite import UserError, aux_loss, moefy
-from moesuite.candidates import candidates
-from moesuite.mlps import read_mlp
+from moesuite.models.candidates import candidates
+from moesuite.models.mlps import read_mlp
 from moesuite.nn.experts import Experts
 from moesuite.nn.grouped_linear import layout
 from moesuite.nn.moe import UNREAD_LIMIT, MoE, Side, contexts, moe_layers, unread_losses

@@ -15,9 +15,9 @@ import transformers
 from torch import Tensor, nn
 
 from moesuite import DenseMLP, RaggedRouting, SlotRouting, UserError, compose, fit, load_moe, upcycle
-from moesuite.candidates import candidates
 from moesuite.config.discovery import router_names
-from moesuite.example import random_example
+from moesuite.models.candidates import candidates
+from moesuite.models.example_inputs import random_example
 from moesuite.nn.moe import moe_layers
 
 SMALL = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}

@@ -12,7 +12,7 @@ import torch
 from moesuite import compose, fit, moefy, upcycle
 from moesuite.build import build_models, shared_task
 from moesuite.config.discovery import build_router, router_names
-from moesuite.example import is_text
+from moesuite.models.example_inputs import is_text
 from moesuite.nn.moe import moe_layers
 from moesuite.nn.stats import weight_sums
 from moesuite.records.record import UpcycledLayer, read_record

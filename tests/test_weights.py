@@ -11,8 +11,8 @@ from timm.layers import resample_abs_pos_embed
 from torch import nn
 
 from moesuite import RunRecord, compose, moefy
-from moesuite.backbones import build_backbone
 from moesuite.errors import UserError
+from moesuite.models.backbones import build_backbone
 from moesuite.train import fit
 from moesuite.weights import content_of, start_from
 

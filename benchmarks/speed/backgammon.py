@@ -16,9 +16,9 @@ from contextlib import contextmanager
 
 from rich.console import Console
 
-from moesuite.backbones import build_backbone
 from moesuite.benchmarks.speed.command import Values, command
 from moesuite.config.compose import compose
+from moesuite.models.backbones import build_backbone
 from moesuite.tasks._gnubg_package import Package, opponents
 from moesuite.tasks._play import network, play
 from moesuite.tasks._selfplay import judge, self_play

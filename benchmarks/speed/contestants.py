@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from moesuite.accounting import work
 from moesuite.config.discovery import build_router, router_names
-from moesuite.mlps import DenseMLP
+from moesuite.models.mlps import DenseMLP
 from moesuite.nn.experts import Experts
 from moesuite.nn.moe import MoE, aux_loss
 from moesuite.routing.router import LayerSpec

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from moesuite.mlps import DenseMLP
+from moesuite.models.mlps import DenseMLP
 from moesuite.nn.grouped_linear import Layout, grouped_linear
 
 

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from moesuite.depth import tile_depth
 from moesuite.errors import UserError, nearest
-from moesuite.perceptron import build_perceptron
+from moesuite.models.depth_tiling import tile_depth
+from moesuite.models.perceptron import build_perceptron
 
 HEADS = {  # of what a task asks for: the class in transformers, and a backbone that has it
     "causal": ("AutoModelForCausalLM", "gpt_mini"),

@@ -12,8 +12,8 @@ from typing import Any
 
 from torch import nn
 
-from moesuite.candidates import candidates
 from moesuite.errors import UserError
+from moesuite.models.candidates import candidates
 
 
 def tile_depth(model: Any, times: int) -> nn.Module:

@@ -1,0 +1,1 @@
+"""Backbones, their MLPs and MoE blocks, and example inputs."""
