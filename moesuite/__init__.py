@@ -20,17 +20,17 @@ if TYPE_CHECKING:
     from moesuite.nn.moe import MoE as MoE
     from moesuite.nn.moe import aux_loss as aux_loss
     from moesuite.records.record import RunRecord as RunRecord
-    from moesuite.rerouting import reroute as reroute
     from moesuite.routing.router import LayerSpec as LayerSpec
     from moesuite.routing.router import RaggedRouting as RaggedRouting
     from moesuite.routing.router import Router as Router
     from moesuite.routing.router import SlotRouting as SlotRouting
     from moesuite.routing.router import SoftRouting as SoftRouting
-    from moesuite.saving import load_moe as load_moe
-    from moesuite.saving import save_moe as save_moe
-    from moesuite.surgery import moefy as moefy
+    from moesuite.surgery.checkpoint import load_moe as load_moe
+    from moesuite.surgery.checkpoint import save_moe as save_moe
+    from moesuite.surgery.moefy import moefy as moefy
+    from moesuite.surgery.reroute import reroute as reroute
+    from moesuite.surgery.upcycle import upcycle as upcycle
     from moesuite.train import fit as fit
-    from moesuite.upcycling import upcycle as upcycle
 
 _HOMES = {
     "compose": "config.compose",
@@ -41,17 +41,17 @@ _HOMES = {
     "MoE": "nn.moe",
     "aux_loss": "nn.moe",
     "RunRecord": "records.record",
-    "reroute": "rerouting",
+    "reroute": "surgery.reroute",
     "LayerSpec": "routing.router",
     "RaggedRouting": "routing.router",
     "Router": "routing.router",
     "SlotRouting": "routing.router",
     "SoftRouting": "routing.router",
-    "load_moe": "saving",
-    "save_moe": "saving",
-    "moefy": "surgery",
+    "load_moe": "surgery.checkpoint",
+    "save_moe": "surgery.checkpoint",
+    "moefy": "surgery.moefy",
     "fit": "train",
-    "upcycle": "upcycling",
+    "upcycle": "surgery.upcycle",
 }
 __all__ = list(_HOMES)
 

@@ -25,13 +25,13 @@ from moesuite.models.hf_moe import OWN, blocks
 from moesuite.nn.moe import MoE, moe_layers
 from moesuite.records.certificate import Check
 from moesuite.records.record import UpcycledLayer
-from moesuite.rerouting import reroute
 from moesuite.routing.router import LayerSpec, Router
 from moesuite.subject import Subject
-from moesuite.surgery import moefy
+from moesuite.surgery.moefy import moefy
+from moesuite.surgery.reroute import reroute
+from moesuite.surgery.upcycle import upcycle
+from moesuite.surgery.weights import start_from
 from moesuite.task import Task
-from moesuite.upcycling import upcycle
-from moesuite.weights import start_from
 
 
 def declare_task(options: dict[str, Any]) -> Task:

@@ -13,7 +13,7 @@ from moesuite.nn.moe import evaluating, moe_layers
 from moesuite.nn.stats import Counts, layer_health
 from moesuite.records.metrics import MetricSpec
 from moesuite.records.record import LayerHealth, Quality
-from moesuite.surgery import limited_evaluation
+from moesuite.surgery.moefy import limited_evaluation
 
 
 class Evaluated(NamedTuple):

@@ -20,7 +20,7 @@ from moesuite.errors import UserError
 from moesuite.nn.moe import moe_layers
 from moesuite.optim import build_optimizer, learning_rate, parameter_groups
 from moesuite.records.record import Sunk
-from moesuite.weights import OURS, SHOWN, content_of, misfits, read_checkpoint
+from moesuite.surgery.weights import OURS, SHOWN, content_of, misfits, read_checkpoint
 
 JUMP = 0.01  # of the learning rate at the first step, relative: more is refused
 MOMENTS = ("exp_avg", "exp_avg_sq")  # AdamW's

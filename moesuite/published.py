@@ -8,7 +8,7 @@ import timm
 import torch
 from torch import nn
 
-from moesuite.surgery import moefy
+from moesuite.surgery.moefy import moefy
 
 JFT_CLASSES = 29_593
 

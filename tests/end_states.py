@@ -19,7 +19,7 @@ from moesuite.config.discovery import router_class, task_class
 from moesuite.errors import UserError
 from moesuite.nn.moe import aux_loss
 from moesuite.records.protocol import ENGINE
-from moesuite.surgery import limited_evaluation
+from moesuite.surgery.moefy import limited_evaluation
 
 GROUPS, TOKENS, DIM, EXPERTS, STEPS = 4, 12, 16, 4, 3
 PROJECTIONS = {"direction", "output", "limited", "weights"}  # values whose terms cancel

@@ -23,7 +23,7 @@ from moesuite.nn.moe import moe_layers
 from moesuite.optim import build_optimizer, learning_rate
 from moesuite.profile import profile
 from moesuite.records.record import RunRecord, read_record
-from moesuite.surgery import moefy
+from moesuite.surgery.moefy import moefy
 from tests.test_run import invoke
 from tests.test_upcycling import VIT, build
 

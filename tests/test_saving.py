@@ -93,7 +93,7 @@ def test_routers_come_back_with_what_they_know(router: str, tmp_path: Path) -> N
 
 
 def test_names_of_weights_are_stable() -> None:
-    """Saved models depend on them: `moesuite.description`."""
+    """Saved models depend on them: `moesuite.surgery.checkpoint_format`."""
     own = {name.removeprefix("blocks.1.mlp.") for name in moe("vit").state_dict() if name.startswith("blocks.1.mlp.")}
     plain = {"experts.up.weight", "experts.up.bias", "experts.down.weight", "experts.down.bias"}
     assert own == plain | {"router.gate.weight"}

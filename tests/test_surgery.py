@@ -17,7 +17,7 @@ from moesuite.models.mlps import read_mlp
 from moesuite.nn.experts import Experts
 from moesuite.nn.grouped_linear import layout
 from moesuite.nn.moe import UNREAD_LIMIT, MoE, Side, contexts, moe_layers, unread_losses
-from moesuite.surgery import limited_evaluation
+from moesuite.surgery.moefy import limited_evaluation
 
 ARCHITECTURES = {
     "vit_tiny_patch16_224": 12,

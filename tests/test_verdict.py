@@ -18,7 +18,7 @@ from moesuite.nn.stats import weight_sums
 from moesuite.records.record import UpcycledLayer, read_record
 from moesuite.report import rows
 from moesuite.routing.router import LayerSpec
-from moesuite.verdict import verdict
+from moesuite.surgery.upcycle_verdict import verdict
 from tests.test_commands import TINY
 from tests.test_upcycling import build
 

@@ -22,9 +22,9 @@ from torch import Tensor, nn
 from moesuite.benchmarks.speed.command import Values, command
 from moesuite.memory import keep_freed_memory
 from moesuite.nn.moe import moe_layers
-from moesuite.surgery import moefy
+from moesuite.surgery.moefy import moefy
+from moesuite.surgery.upcycle import upcycle
 from moesuite.timing import peak_of, seconds_of
-from moesuite.upcycling import upcycle
 
 CLONES = ("clone of the experts", "clone of the result")
 

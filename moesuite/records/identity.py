@@ -12,8 +12,8 @@ from moesuite.config.schema import RunConfig
 from moesuite.records.protocol import ENGINE, Protocol
 from moesuite.records.provenance import code_version
 from moesuite.records.record import record_id
+from moesuite.surgery.weights import content_of
 from moesuite.task import Task
-from moesuite.weights import content_of
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from moesuite.config.discovery import build_router, router_class
 from moesuite.config.schema import BalanceScope
-from moesuite.description import describe
 from moesuite.errors import UserError
 from moesuite.models.candidates import Adapter, Candidate, Layers, candidates, select
 from moesuite.models.example_inputs import default_example
@@ -20,6 +19,7 @@ from moesuite.nn.moe import MoE, RoutingContext, Side, is_encoder_decoder, run_o
 from moesuite.routers.dense import Dense
 from moesuite.routing.router import LayerSpec, Router
 from moesuite.shadow import KernelsOfRealDevices
+from moesuite.surgery.checkpoint_format import describe
 
 
 def moefy(

@@ -28,9 +28,9 @@ from moesuite.nn.moe import MoE, evaluating, moe_layers, run_once
 from moesuite.nn.stats import weight_sums
 from moesuite.records.record import UpcycledLayer
 from moesuite.routing.router import Gate
-from moesuite.saving import load_moe
-from moesuite.surgery import begin_routing, moefy
-from moesuite.verdict import verdict
+from moesuite.surgery.checkpoint import load_moe
+from moesuite.surgery.moefy import begin_routing, moefy
+from moesuite.surgery.upcycle_verdict import verdict
 
 STD = 0.02  # of new routers, as in the paper
 

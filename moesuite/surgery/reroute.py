@@ -22,7 +22,7 @@ from moesuite.models.example_inputs import random_example
 from moesuite.models.hf_moe import OWN, Block, FusedExperts, OwnRule, blocks, normalises
 from moesuite.nn.moe import MoE, RoutingContext, run_once
 from moesuite.routing.router import Gate, LayerSpec, Router
-from moesuite.surgery import attach, begin_routing, put
+from moesuite.surgery.moefy import attach, begin_routing, put
 
 TOLERANCE = 0.02  # of the identity check, relative to the largest answer: room for weights in bfloat16
 

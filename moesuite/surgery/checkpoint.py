@@ -1,4 +1,6 @@
-"""Save and load models with MoE layers: weights, and beside them what builds the layers anew (`moesuite.description`).
+"""Save and load models with MoE layers: weights, and beside them what rebuilds the layers.
+
+See `moesuite.surgery.checkpoint_format` for the latter.
 
 save_moe(model, "folder")      safetensors, and JSON beside; of Hugging Face's models by their own `save_pretrained`
 save_moe(model, "model.pt")    one file of torch, that loads weights-only
@@ -20,16 +22,16 @@ from torch import Tensor, nn
 
 from moesuite.config.discovery import build_router
 from moesuite.config.schema import checked
-from moesuite.description import FORMAT, Description, describe
 from moesuite.errors import UserError
 from moesuite.models.backbones import from_recipe, recipe_of
 from moesuite.models.candidates import Adapter, candidates
 from moesuite.models.hf_moe import OWN, OwnRule
 from moesuite.nn.moe import RoutingContext
 from moesuite.records.record import write_text
-from moesuite.rerouting import chosen_blocks, rerouted
-from moesuite.surgery import attach, install, put
-from moesuite.weights import OURS, SHOWN, misfits
+from moesuite.surgery.checkpoint_format import FORMAT, Description, describe
+from moesuite.surgery.moefy import attach, install, put
+from moesuite.surgery.reroute import chosen_blocks, rerouted
+from moesuite.surgery.weights import OURS, SHOWN, misfits
 
 BESIDE = "moesuite.json"  # in a folder of a model that is not Hugging Face's
 KEY = "moesuite"  # of the description, in files of torch and in config.json

@@ -1,0 +1,1 @@
+"""MoE layers in a model: moefy, upcycle, reroute, save and load."""
