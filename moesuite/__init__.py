@@ -12,10 +12,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from moesuite.compute import cost as cost
+    from moesuite.compute.cost import cost as cost
+    from moesuite.compute.memory import keep_freed_memory as keep_freed_memory
     from moesuite.config.compose import compose as compose
     from moesuite.errors import UserError as UserError
-    from moesuite.memory import keep_freed_memory as keep_freed_memory
     from moesuite.models.mlps import DenseMLP as DenseMLP
     from moesuite.nn.moe import MoE as MoE
     from moesuite.nn.moe import aux_loss as aux_loss
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "compose": "config.compose",
-    "cost": "compute",
+    "cost": "compute.cost",
     "UserError": "errors",
-    "keep_freed_memory": "memory",
+    "keep_freed_memory": "compute.memory",
     "DenseMLP": "models.mlps",
     "MoE": "nn.moe",
     "aux_loss": "nn.moe",

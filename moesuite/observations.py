@@ -14,7 +14,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from moesuite.accounting import work
+from moesuite.compute.passes import work
 from moesuite.nn.moe import MoE
 from moesuite.records.certificate import Check
 from moesuite.routing.forms import RaggedRouting, Routing, SoftRouting

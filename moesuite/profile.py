@@ -25,7 +25,7 @@ from moesuite.config.compose import compose
 from moesuite.config.schema import RunConfig
 
 if TYPE_CHECKING:
-    from moesuite.compute import Cost, LayerCost
+    from moesuite.compute.cost import Cost, LayerCost
 
 PARTS = {
     "backbone": "backbone",
@@ -48,7 +48,7 @@ def profile(config: RunConfig) -> tuple[Cost, Cost]:
     import torch
 
     from moesuite.build import build_models, declare_task
-    from moesuite.compute import cost
+    from moesuite.compute.cost import cost
 
     task = declare_task(config.task)
     blank = task.blank()
@@ -119,7 +119,7 @@ def _figures(layer: LayerCost) -> list[str]:
 
 
 def as_json(model: Cost, dense: Cost) -> str:
-    """Return both costs as JSON; keys are the attributes of `moesuite.compute.Cost`."""
+    """Return both costs as JSON; keys are the attributes of `moesuite.compute.cost.Cost`."""
 
     def plain(value: Any) -> Any:
         return value.model_dump() if hasattr(value, "model_dump") else str(value)

@@ -11,15 +11,16 @@ import torch
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch.utils.data import IterableDataset
 
-from moesuite.accounting import account, first_tensor
 from moesuite.build import build_models, shared_task
 from moesuite.callbacks import Curve, Interruption, Watch, Watched
-from moesuite.compute import combine
+from moesuite.compute.cost import combine
+from moesuite.compute.energy import Meter
+from moesuite.compute.memory import examples_that_fit, keep_freed_memory
+from moesuite.compute.passes import account, first_tensor
 from moesuite.config.discovery import router_class
 from moesuite.config.partial import partial_options, refuse_nothing, stopped_by_time
 from moesuite.config.run_command import command_of
 from moesuite.config.schema import Data, RunConfig
-from moesuite.energy import Meter
 from moesuite.errors import Pruned, RunFailed, UserError
 from moesuite.evaluation import Evaluated, evaluate
 from moesuite.handover import Handover
@@ -27,7 +28,6 @@ from moesuite.loading import ResumableLoader, eval_loader, total_steps, train_lo
 from moesuite.loggers import quiet
 from moesuite.looking import EXAMPLES, look
 from moesuite.measure import MEASURE_BATCH, measure
-from moesuite.memory import examples_that_fit, keep_freed_memory
 from moesuite.module import MoEModule
 from moesuite.nn.moe import call, evaluating, placed
 from moesuite.optim import check_schedule

@@ -18,17 +18,17 @@ from torch import nn
 from torch.nn import functional as F
 
 from moesuite import aux_loss, moefy
-from moesuite.accounting import Inputs, Pass, account
-from moesuite.compute import cost, main, measured, show
+from moesuite.compute.cost import cost, main, measured, show
+from moesuite.compute.flop_counter import FORMULAS, Counted, Saved, count_flops
+from moesuite.compute.memory import examples_that_fit
+from moesuite.compute.paper_models import SOFT_MOE
+from moesuite.compute.passes import Inputs, Pass, account
+from moesuite.compute.timing import compare, interleaved, peak_memory, peak_of, timing_of
 from moesuite.config.discovery import router_names
-from moesuite.counting import FORMULAS, Counted, Saved, count_flops
 from moesuite.errors import UserError
-from moesuite.memory import examples_that_fit
 from moesuite.nn.moe import call, moe_layers
-from moesuite.published import SOFT_MOE
 from moesuite.records.provenance import environment
 from moesuite.routing.forms import Routing
-from moesuite.timing import compare, interleaved, peak_memory, peak_of, timing_of
 from tests.conftest import Command
 
 # ViT: 16 tokens, width 16, hidden 64, 2 heads, 4 blocks, 10 classes, no class token

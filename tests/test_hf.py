@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from moesuite import moefy
-from moesuite.compute import cost
+from moesuite.compute.cost import cost
 from moesuite.errors import UserError
 from moesuite.models.backbones import build_backbone
 from moesuite.nn.moe import Side, moe_layers

@@ -7,9 +7,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from moesuite import compose, memory
-from moesuite.memory import examples_that_fit
-from moesuite.timing import CPU
+from moesuite import compose
+from moesuite.compute import memory
+from moesuite.compute.memory import examples_that_fit
+from moesuite.compute.timing import CPU
 from moesuite.train import Run
 from tests.test_embeddings import BYTES, TINY, search_folder
 

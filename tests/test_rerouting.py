@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from moesuite import UserError, compose, reroute
 from moesuite.build import build_models, build_task, refuse_lookahead
-from moesuite.compute import cost
+from moesuite.compute.cost import cost
 from moesuite.nn.moe import moe_layers
 from tests.test_embeddings import run as embed
 from tests.test_embeddings import search_folder

@@ -19,9 +19,9 @@ from timm import create_model
 
 from moesuite import compose, fit, moefy
 from moesuite.build import Built
+from moesuite.compute.energy import Meter
 from moesuite.config.compose import trainer_options
 from moesuite.config.user_code import own_class
-from moesuite.energy import Meter
 from moesuite.errors import RunFailed, UserError
 from moesuite.records.record import RunRecord, read_record
 from moesuite.report import rows

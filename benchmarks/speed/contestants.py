@@ -15,13 +15,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from moesuite.accounting import work
+from moesuite.compute.passes import work
+from moesuite.compute.timing import CPU
 from moesuite.config.discovery import build_router, router_names
 from moesuite.models.mlps import DenseMLP
 from moesuite.nn.experts import Experts
 from moesuite.nn.moe import MoE, aux_loss
 from moesuite.routing.router import LayerSpec
-from moesuite.timing import CPU
 
 
 @dataclass(frozen=True)

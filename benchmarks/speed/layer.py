@@ -24,10 +24,10 @@ from rich.table import Table
 
 from moesuite.benchmarks.speed.command import Values, command, sizes
 from moesuite.benchmarks.speed.contestants import PEERS, Size, both, contestants, forward
+from moesuite.compute.memory import keep_freed_memory
+from moesuite.compute.timing import CPU, interleaved, peak_of
 from moesuite.config.discovery import router_names
 from moesuite.errors import UserError, unknown
-from moesuite.memory import keep_freed_memory
-from moesuite.timing import CPU, interleaved, peak_of
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,9 @@ from torch.nn import functional as F
 
 from moesuite.benchmarks.speed.command import Values, command, sizes
 from moesuite.benchmarks.speed.contestants import Contestant, Dense, Size, both
-from moesuite.memory import keep_freed_memory
+from moesuite.compute.memory import keep_freed_memory
+from moesuite.compute.timing import interleaved
 from moesuite.nn.grouped_linear import Layout, Tile, grouped_linear, layout
-from moesuite.timing import interleaved
 
 BLOCK = 8  # experts at a time in the blocked variant
 

@@ -25,9 +25,9 @@ from rich.table import Table
 from moesuite.benchmarks.speed.command import Values, command, sizes
 from moesuite.benchmarks.speed.contestants import Size, contestants
 from moesuite.benchmarks.speed.layer import layer_names, measure
-from moesuite.compute import cost
+from moesuite.compute.cost import cost
+from moesuite.compute.memory import keep_freed_memory
 from moesuite.errors import UserError
-from moesuite.memory import keep_freed_memory
 from moesuite.nn.moe import MoE
 
 CLAIM = 8.8 / 8.6  # Soft MoE H/14 of 128 experts over ViT H/14, time per image

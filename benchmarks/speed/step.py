@@ -19,10 +19,10 @@ from rich.table import Table
 
 from moesuite.benchmarks.speed.command import Values, command, sizes
 from moesuite.benchmarks.speed.contestants import Size, both, contestants
-from moesuite.memory import keep_freed_memory
+from moesuite.compute.memory import keep_freed_memory
+from moesuite.compute.timing import interleaved
 from moesuite.nn.moe import MoE
 from moesuite.nn.stats import count
-from moesuite.timing import interleaved
 
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "fused": partial(torch.optim.AdamW, lr=0.0, fused=True),

@@ -20,11 +20,11 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from moesuite.benchmarks.speed.command import Values, command
-from moesuite.memory import keep_freed_memory
+from moesuite.compute.memory import keep_freed_memory
+from moesuite.compute.timing import peak_of, seconds_of
 from moesuite.nn.moe import moe_layers
 from moesuite.surgery.moefy import moefy
 from moesuite.surgery.upcycle import upcycle
-from moesuite.timing import peak_of, seconds_of
 
 CLONES = ("clone of the experts", "clone of the result")
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from moesuite.compute.meta_twin import KernelsOfRealDevices
 from moesuite.config.discovery import build_router, router_class
 from moesuite.config.schema import BalanceScope
 from moesuite.errors import UserError
@@ -18,7 +19,6 @@ from moesuite.nn.experts import Experts
 from moesuite.nn.moe import MoE, RoutingContext, Side, is_encoder_decoder, run_once
 from moesuite.routers.dense import Dense
 from moesuite.routing.router import LayerSpec, Router
-from moesuite.shadow import KernelsOfRealDevices
 from moesuite.surgery.checkpoint_format import describe
 
 

@@ -1,7 +1,7 @@
 """One pass of a model, accounted: FLOPs by part and layer, and what autograd keeps, without running the model.
 
 The experts' share and that of moving tokens follow from routings by closed forms; the backbone and routers are counted
-(`moesuite.counting`) on a twin without memory (`moesuite.shadow`).
+(`moesuite.compute.flop_counter`) on a twin without memory (`moesuite.compute.meta_twin`).
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from moesuite.counting import Counted, Saved, count_flops
+from moesuite.compute.flop_counter import Counted, Saved, count_flops
+from moesuite.compute.meta_twin import META, KernelsOfRealDevices, Probe, shadow
 from moesuite.errors import UserError
 from moesuite.nn.grouped_linear import layout
 from moesuite.nn.moe import MoE, call, moe_layers
 from moesuite.records.compute import Split
 from moesuite.routing.forms import EMPTY, RaggedRouting, Routing, SlotRouting, SoftRouting
-from moesuite.shadow import META, KernelsOfRealDevices, Probe, shadow
 
 TRAINING = 3  # a product's gradient takes two more of its size: by the input, and by the weight
 REFUSALS = (RuntimeError, AssertionError, ValueError, TypeError)  # of models and of torch

@@ -1,29 +1,18 @@
 """What a model costs: floating-point operations, parameters and activation memory, of any size, without running it.
 
 Activated: what routed tokens need. Executed: what really runs, empty slots and fill-up included; the difference is
-`padding`. 1 multiply-add = 2 FLOPs, GFLOP = 10⁹ FLOPs; see `moesuite.counting` for what is counted.
-
-    python -m moesuite.compute table=soft_moe                  the cost table of the Soft MoE paper
-    python -m moesuite.compute table=soft_moe format=json
+`padding`. 1 multiply-add = 2 FLOPs, GFLOP = 10⁹ FLOPs; see `moesuite.compute.flop_counter` for what is counted.
 """
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from rich import box
-from rich.console import Console
-from rich.table import Table
 from torch import Tensor, nn
 
-from moesuite.accounting import Inputs, LayerPass, Pass, account
-from moesuite.config.cli import FORMATS, bad_input_exits, take
-from moesuite.errors import unknown
+from moesuite.compute.passes import Inputs, LayerPass, Pass, account
 from moesuite.nn.moe import call, evaluating, moe_layers
 from moesuite.records.compute import Split
 from moesuite.routing.forms import Routing
@@ -151,69 +140,3 @@ def _whole(found: Pass, batch: int) -> Account:
     for layer in found.layers.values():
         activated, executed = activated + layer.activated, executed + layer.executed
     return Account(activated.over(batch), executed.over(batch))
-
-
-def table_rows(name: str) -> list[dict[str, Any]]:
-    """Return the models of a paper's table with what they cost, and what the paper prints."""
-    from moesuite.published import TABLES
-
-    rows = []
-    for model in TABLES[name]:
-        found = cost(model.build(), torch.empty(1, 3, 224, 224, device="meta"))
-        rows.append(
-            {
-                "model": model.name,
-                "params": found.parameters_total,
-                "gflop_per_image": found.forward.executed.total / 1e9,
-                "paper_params": None if model.params is None else model.params[0],
-                "paper_gflop_per_image": model.gflop,
-            }
-        )
-    return rows
-
-
-def show(rows: list[dict[str, Any]], style: str) -> None:
-    """Print a table of models beside what their paper prints, as `table` or `markdown`."""
-    shown = Table("model", box=box.MARKDOWN if style == "markdown" else box.SQUARE)
-    for heading in ("parameters", "paper", "GFLOP/image", "paper"):
-        shown.add_column(heading, justify="right")
-    for row in rows:
-        theirs = row["paper_gflop_per_image"]
-        shown.add_row(
-            row["model"],
-            _count(row["params"]),
-            _count(row["paper_params"]),
-            f"{row['gflop_per_image']:.2f}",
-            "" if theirs is None else f"{theirs:g}",
-        )
-    Console().print(shown)
-
-
-def _count(number: int | float | None) -> str:
-    """Return a number of parameters as papers print it."""
-    if number is None:
-        return ""
-    return f"{number / 1e9:.1f} B" if number >= 1e9 else f"{number / 1e6:.0f} M"
-
-
-def main() -> None:
-    """Run the command line; exits with 2 for bad input."""
-    from moesuite.published import TABLES
-
-    with bad_input_exits():
-        if {"--help", "-h"} & set(sys.argv[1:]):
-            print(__doc__)
-            return
-        values, rest = take(sys.argv[1:], {"table": list(TABLES), "format": FORMATS})
-        if rest:
-            raise unknown("option", rest[0], ["table", "format"], "table=soft_moe format=json")
-        rows = table_rows(values["table"])
-        if values["format"] == "json":
-            keys = ("model", "params", "gflop_per_image")
-            print(json.dumps([{key: row[key] for key in keys} for row in rows], indent=1))
-        else:
-            show(rows, values["format"])
-
-
-if __name__ == "__main__":
-    main()
