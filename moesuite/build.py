@@ -13,8 +13,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from moesuite.causality import USUAL
-from moesuite.certificate import causal, causal_routers
+from moesuite.certify.causality import USUAL
+from moesuite.certify.certificate import causal, causal_routers
+from moesuite.certify.harness import Subject
 from moesuite.config.discovery import checked_options, router_defaults, task_class
 from moesuite.config.schema import RunConfig
 from moesuite.errors import UserError
@@ -26,7 +27,6 @@ from moesuite.nn.moe import MoE, moe_layers
 from moesuite.records.certificate import Check
 from moesuite.records.record import UpcycledLayer
 from moesuite.routing.router import LayerSpec, Router
-from moesuite.subject import Subject
 from moesuite.surgery.moefy import moefy
 from moesuite.surgery.reroute import reroute
 from moesuite.surgery.upcycle import upcycle

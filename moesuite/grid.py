@@ -56,7 +56,7 @@ class Part(Section):
     def names(self) -> list[str]:
         """Return the routers."""
         if self.routers == "causal":
-            from moesuite.certificate import causal_routers
+            from moesuite.certify.certificate import causal_routers
 
             return causal_routers()
         return router_names() if self.routers == "all" else list(self.routers)

@@ -26,16 +26,16 @@ import pytest
 import torch
 
 from moesuite.build import build_models, build_task
-from moesuite.certificate import causal_routers, measure
+from moesuite.certify.certificate import causal_routers, measure
+from moesuite.certify.harness import Subject, output
+from moesuite.certify.harness import small_mlp as small_mlp
+from moesuite.certify.properties import PROPERTIES, Property
 from moesuite.config.compose import compose
 from moesuite.config.discovery import router_names
 from moesuite.loading import eval_loader
 from moesuite.nn.dispatch import apply_experts, reference
 from moesuite.nn.moe import call
-from moesuite.properties import PROPERTIES, Property
 from moesuite.routing.router import LayerSpec, Router
-from moesuite.subject import Subject, output
-from moesuite.subject import small_mlp as small_mlp
 from moesuite.task import Batch, Task
 from moesuite.train import fit
 

@@ -13,18 +13,18 @@ from torch import Tensor, nn
 
 from moesuite import compose
 from moesuite.build import build_models, build_task, refuse_lookahead
-from moesuite.certificate import causal, causal_routers, measure
-from moesuite.certify import certify
+from moesuite.certify.__main__ import certify
+from moesuite.certify.certificate import causal, causal_routers, measure
+from moesuite.certify.harness import Subject, small_mlp
+from moesuite.certify.objectives import gradient
+from moesuite.certify.properties import PROPERTIES
 from moesuite.config.discovery import router_names
 from moesuite.errors import UserError
 from moesuite.nn.experts import Experts
 from moesuite.nn.moe import MoE
-from moesuite.objectives import gradient
-from moesuite.properties import PROPERTIES
 from moesuite.records.certificate import Certificate, Check
 from moesuite.routers.token_choice import TokenChoice
 from moesuite.routing.router import Gate, LayerSpec, Router, SlotRouting
-from moesuite.subject import Subject, small_mlp
 from tests.conftest import ROOT, Command
 from tests.planted import LeakBeyond24
 
@@ -122,7 +122,7 @@ def test_the_command_writes_json_and_a_table(command: Command, tmp_path: Path) -
 def test_bad_input(
     words: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from moesuite.certify import main
+    from moesuite.certify.__main__ import main
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["certify", *words])
@@ -187,7 +187,7 @@ def test_a_device_certifies_as_the_cpu_does(router: str) -> None:
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
-    from moesuite.certify import main
+    from moesuite.certify.__main__ import main
 
     monkeypatch.setattr("sys.argv", ["certify", *words])
     with pytest.raises(SystemExit) as stop:
@@ -212,7 +212,7 @@ def test_a_router_that_cannot_be_certified_does_not_stop_the_others(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     names = ["hash", f"{ROOT}/tests/malformed.py:Raises", f"{ROOT}/tests/malformed.py:NothingAtAll", "dense"]
-    monkeypatch.setattr("moesuite.certify.router_names", lambda: names)
+    monkeypatch.setattr("moesuite.certify.__main__.router_names", lambda: names)
     assert run(monkeypatch, "router=all") == 2
     out, err = capsys.readouterr()
     assert "hash: keeps what it claims" in out and "dense: keeps what it claims" in out
@@ -240,7 +240,7 @@ def test_a_router_that_fails_in_one_case_is_told_which(name: str, case: str) -> 
 
 
 def test_the_help_explains_every_column(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    from moesuite.certify import main
+    from moesuite.certify.__main__ import main
 
     monkeypatch.setattr("sys.argv", ["certify", "--help"])
     main()

@@ -24,7 +24,7 @@ import copy, json, sys, torch
 from moesuite import LayerSpec, MoE
 from moesuite.nn.experts import Experts
 from moesuite.config.discovery import build_router
-from moesuite.subject import small_mlp
+from moesuite.certify.harness import small_mlp
 
 worst = {}
 for name in sys.argv[2:]:

@@ -31,7 +31,9 @@ def grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_every_benchmark_opens_with_what_command_cost_and_figure(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("moesuite.certificate.causal_routers", lambda: ["switch"])  # measured by tests/test_certify.py
+    monkeypatch.setattr(
+        "moesuite.certify.certificate.causal_routers", lambda: ["switch"]
+    )  # measured by tests/test_certify.py
     for name, path in benchmark_files().items():
         head = path.read_text()
         assert head.startswith("# What: ") and f"# Command: python -m moesuite.run benchmark={name}" in head

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from moesuite.certificate import CHECKS, measure
-from moesuite.certify import certify
-from moesuite.properties import PROPERTIES
+from moesuite.certify.__main__ import certify
+from moesuite.certify.certificate import CHECKS, measure
+from moesuite.certify.harness import Subject
+from moesuite.certify.properties import PROPERTIES
 from moesuite.routing.router import Router
-from moesuite.subject import Subject
 from moesuite.testing import RouterContract
 from tests import malformed, planted
 from tests.conftest import ROOT, Command
@@ -60,14 +60,14 @@ def test_contract_and_certificate_are_the_same_checks() -> None:
 
 ONE_PROCESS = """
 import json, sys
-from moesuite.certify import certify
+from moesuite.certify.__main__ import certify
 from moesuite.config.compose import compose
 from moesuite.errors import UserError
 from moesuite.testing import RouterContract
 from moesuite.train import fit
-from moesuite.certificate import measure
+from moesuite.certify.certificate import measure
 from moesuite.config.discovery import router_class
-from moesuite.properties import PROPERTIES
+from moesuite.certify.properties import PROPERTIES
 
 def line_of(function):
     try:

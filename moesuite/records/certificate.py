@@ -41,7 +41,7 @@ class Check(Part):
 
 
 class Certificate(Part):
-    """What was measured of one router; see `moesuite.properties` for each check.
+    """What was measured of one router; see `moesuite.certify.properties` for each check.
 
     Attributes:
         router: full name, as on the command line.

@@ -19,10 +19,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from moesuite.certify.harness import Subject, seeded
 from moesuite.records.certificate import Check
 from moesuite.routing.forms import Routing
 from moesuite.routing.router import Router
-from moesuite.subject import Subject, seeded
 
 PASSES, MORE = 150, 350  # of one router
 LENGTHS = {12: PASSES, 24: 10, 257: 12}  # tokens of a group, and how often it is passed

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import torch
 
-from moesuite.isolation import TOLERANCE
+from moesuite.certify.harness import Subject, difference, output
+from moesuite.certify.isolation import TOLERANCE
 from moesuite.nn.moe import MoE
 from moesuite.records.certificate import Check
-from moesuite.subject import Subject, difference, output
 
 USUAL = 24
 LENGTHS = (USUAL, 5, 64, 128, 257)

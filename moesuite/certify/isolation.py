@@ -7,10 +7,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from moesuite.certify.harness import Subject, difference, output
+from moesuite.certify.repeatability import is_random
 from moesuite.nn.moe import MoE
 from moesuite.records.certificate import Check
-from moesuite.repeatability import is_random
-from moesuite.subject import Subject, difference, output
 
 TOLERANCE = 1e-4  # float32 sums in another order differ by about 1e-7
 MANY = 9  # groups of a larger batch

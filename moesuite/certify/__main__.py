@@ -22,15 +22,15 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from moesuite.certify.properties import AT_START, PROPERTIES, legend, verdict
 from moesuite.config.cli import BAD_INPUT, bad_input_exits
 from moesuite.config.discovery import router_defaults, router_names, source_of
 from moesuite.errors import UserError, unknown
-from moesuite.properties import AT_START, PROPERTIES, legend, verdict
 from moesuite.records.certificate import Certificate, Check
 from moesuite.records.record import write_text
 
 if TYPE_CHECKING:
-    from moesuite.subject import Subject
+    from moesuite.certify.harness import Subject
 
 DEFAULTS = {
     "router": "token_choice",
@@ -58,8 +58,8 @@ def certify(
     Raises:
         UserError: for an unknown router or device, an option out of range, or a router that does not return a routing.
     """
-    from moesuite import certificate as c
-    from moesuite.subject import Subject, usable
+    from moesuite.certify import certificate as c
+    from moesuite.certify.harness import Subject, usable
 
     if num_experts < 2:
         raise UserError(f"num_experts={num_experts}: a router needs a choice; type for example num_experts=8")
@@ -112,7 +112,7 @@ def _certificate(
 
 
 def table(certificates: Sequence[Certificate]) -> Table:
-    """Return one line for each router, with the marks of `moesuite.properties.legend`."""
+    """Return one line for each router, with the marks of `moesuite.certify.properties.legend`."""
     shown = Table(
         title=f"{certificates[0].num_experts} experts, {certificates[0].slots_per_token:g} slots per token",
         box=box.SIMPLE_HEAD,

@@ -8,10 +8,10 @@ from statistics import fmean
 import torch
 from torch import Tensor
 
-from moesuite.isolation import MODE, masks
+from moesuite.certify.harness import KINDS, Subject, seeded, twin_of
+from moesuite.certify.isolation import MODE, masks
+from moesuite.certify.repeatability import is_random
 from moesuite.records.certificate import Check
-from moesuite.repeatability import is_random
-from moesuite.subject import KINDS, Subject, seeded, twin_of
 
 TIMES = 4  # as many groups, or as long
 DRAWS = 6  # of a router that draws at random

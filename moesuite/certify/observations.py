@@ -14,13 +14,13 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from moesuite.certify.harness import KINDS, Subject, seeded
 from moesuite.compute.passes import work
 from moesuite.nn.moe import MoE
 from moesuite.records.certificate import Check
 from moesuite.routing.forms import RaggedRouting, Routing, SoftRouting
 from moesuite.routing.router import LayerSpec, Router
 from moesuite.routing.validation import check_form, check_values, name_of
-from moesuite.subject import KINDS, Subject, seeded
 
 LONG = 128  # tokens of the longer groups
 BUDGETS = (0.5, 1.0, 1.7)  # times the subject's

@@ -1,7 +1,7 @@
 """The router's certificate: how a router behaves, measured on a small layer, never taken from what it claims.
 
 Every check compares outputs of a whole MoE layer with large router weights ("sharp", so that it has opinions) after a
-few training steps; figures are largest differences relative to the largest output. `moesuite.properties` says what each
+few training steps; figures are largest differences relative to the largest output. `moesuite.certify.properties` says what each
 check means and who claims it.
 """
 
@@ -14,24 +14,24 @@ from typing import Any
 
 import torch
 
-from moesuite.causality import USUAL, causal
-from moesuite.config.discovery import build_router, router_names
-from moesuite.isolation import TOLERANCE, batch_independent, equivariant, padding_invariant
-from moesuite.nn.stats import count, health
-from moesuite.objectives import auxiliary_losses, gradient, gradient_auxiliary, gradient_task
-from moesuite.observations import (
+from moesuite.certify.causality import USUAL, causal
+from moesuite.certify.harness import Subject, dense_output, difference, output, seeded
+from moesuite.certify.isolation import TOLERANCE, batch_independent, equivariant, padding_invariant
+from moesuite.certify.objectives import auxiliary_losses, gradient, gradient_auxiliary, gradient_task
+from moesuite.certify.observations import (
     capacity_enforced,
     drops_as_claimed,
     input_unchanged,
     weights_finite,
     weights_not_negative,
 )
-from moesuite.properties import PROPERTIES, Property
+from moesuite.certify.properties import PROPERTIES, Property
+from moesuite.certify.repeatability import deterministic
+from moesuite.certify.repeatability import is_random as is_random
+from moesuite.config.discovery import build_router, router_names
+from moesuite.nn.stats import count, health
 from moesuite.records.certificate import Check
-from moesuite.repeatability import deterministic
-from moesuite.repeatability import is_random as is_random
 from moesuite.routing.router import LayerSpec, Router
-from moesuite.subject import Subject, dense_output, difference, output, seeded
 
 
 def single_expert_is_dense(subject: Subject) -> Check:

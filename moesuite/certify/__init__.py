@@ -1,0 +1,1 @@
+"""The router's certificate: how a router behaves, measured."""
