@@ -1,4 +1,4 @@
-"""What a configuration plans: optimizer steps, and when validation comes (as `moesuite.loading`, without torch)."""
+"""What a configuration plans: optimizer steps, and when validation comes (as `moesuite.train.dataloaders`, without torch)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from moesuite.config.schema import NAMED
 from moesuite.records.record import RunRecord
 
-EPOCHS = 10  # of a task without a recipe, as in `moesuite.trainer`
+EPOCHS = 10  # of a task without a recipe, as in `moesuite.train.trainer`
 MOST_DEVICES = 256  # that are tried where a record does not say how many there were
 
 

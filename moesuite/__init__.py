@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from moesuite.surgery.moefy import moefy as moefy
     from moesuite.surgery.reroute import reroute as reroute
     from moesuite.surgery.upcycle import upcycle as upcycle
-    from moesuite.train import fit as fit
+    from moesuite.train.fit import fit as fit
 
 _HOMES = {
     "compose": "config.compose",
@@ -50,7 +50,7 @@ _HOMES = {
     "load_moe": "surgery.checkpoint",
     "save_moe": "surgery.checkpoint",
     "moefy": "surgery.moefy",
-    "fit": "train",
+    "fit": "train.fit",
     "upcycle": "surgery.upcycle",
 }
 __all__ = list(_HOMES)

@@ -47,8 +47,8 @@ def profile(config: RunConfig) -> tuple[Cost, Cost]:
     """
     import torch
 
-    from moesuite.build import build_models, declare_task
     from moesuite.compute.cost import cost
+    from moesuite.train.build import build_models, declare_task
 
     task = declare_task(config.task)
     blank = task.blank()

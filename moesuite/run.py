@@ -79,7 +79,7 @@ def started(words: list[str]) -> list[str]:
             config = to_config(composed)  # what is mistyped is told before seconds of imports
             with importing():
                 from moesuite.report import already, show
-                from moesuite.train import fit, recorded
+                from moesuite.train.fit import fit, recorded
             done = recorded(config)
             record, path = done or fit(config, command)
             if os.environ.get("LOCAL_RANK", "0") == "0":  # the other processes of a multi-device run stay silent

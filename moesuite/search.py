@@ -12,7 +12,6 @@ from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 
 from moesuite.asked import NO_WINNER, Asked, command_of, of_each_router, parse
-from moesuite.build import declare_task
 from moesuite.config.compose import composed, to_config, varied
 from moesuite.config.discovery import checked_options, router_class
 from moesuite.config.run_command import reproduce, words_of
@@ -34,7 +33,8 @@ from moesuite.study import (
     open_storage,
     open_study,
 )
-from moesuite.train import fit
+from moesuite.train.build import declare_task
+from moesuite.train.fit import fit
 from moesuite.trials import LIMITS, Search, directions, objective, parse_objectives, run_trial
 from moesuite.workers import alive, claims_winner, recover
 

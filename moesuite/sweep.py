@@ -132,7 +132,7 @@ def run_one(run: Run) -> Outcome:
                 f"trainer.devices={config.trainer['devices']} in a sweep or benchmark: allowed is 1 device, because "
                 "each process of a run would start all of it again; start runs one by one, or type trainer.devices=1"
             )
-        from moesuite.train import fit, recorded
+        from moesuite.train.fit import fit, recorded
 
         if done := recorded(config):
             return Outcome(*done, again=True)

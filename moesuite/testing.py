@@ -25,19 +25,19 @@ from typing import Any, ClassVar, Literal
 import pytest
 import torch
 
-from moesuite.build import build_models, build_task
 from moesuite.certify.certificate import causal_routers, measure
 from moesuite.certify.harness import Subject, output
 from moesuite.certify.harness import small_mlp as small_mlp
 from moesuite.certify.properties import PROPERTIES, Property
 from moesuite.config.compose import compose
 from moesuite.config.discovery import router_names
-from moesuite.loading import eval_loader
 from moesuite.nn.dispatch import apply_experts, reference
 from moesuite.nn.moe import call
 from moesuite.routing.router import LayerSpec, Router
 from moesuite.task import Batch, Task
-from moesuite.train import fit
+from moesuite.train.build import build_models, build_task
+from moesuite.train.dataloaders import eval_loader
+from moesuite.train.fit import fit
 
 SPLITS: tuple[Literal["train", "val", "test"], ...] = ("train", "val", "test")
 

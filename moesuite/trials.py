@@ -10,14 +10,14 @@ import optuna
 from omegaconf import DictConfig
 from optuna.trial import Trial, TrialState
 
-from moesuite.build import shared_task
 from moesuite.config.compose import varied
 from moesuite.config.run_command import reproduce, words_of
 from moesuite.errors import Pruned, RunFailed, UserError
 from moesuite.records.identity import identity
 from moesuite.records.record import RunRecord, dropped_under_capacity
 from moesuite.space import Space
-from moesuite.train import fit
+from moesuite.train.build import shared_task
+from moesuite.train.fit import fit
 from moesuite.workers import WORKER, alive, this_worker
 
 OBJECTIVES = {"quality": "of the last evaluation on the validation split", "flops": "GFLOP executed", "latency": "ms"}

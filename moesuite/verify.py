@@ -105,9 +105,9 @@ def check_identity(record: RunRecord, config: RunConfig) -> None:
     Raises:
         UserError: for the first that is not, with what to do.
     """
-    from moesuite.build import shared_task
     from moesuite.records.identity import identity
     from moesuite.sweep import more_than_one
+    from moesuite.train.build import shared_task
 
     if more_than_one(config.trainer["devices"]):
         raise UserError("a run of several devices; allowed: one; run its command into another folder and compare")
@@ -145,7 +145,7 @@ def verify(path: Path, seeds: Sequence[int], source: str | None) -> Verdict:
     with importing():
         from moesuite.records.provenance import code_version
         from moesuite.replay import command_problem
-        from moesuite.train import fit
+        from moesuite.train.fit import fit
     code = code_version(record.router)  # other code does not go on where this one stopped
     config = config_of(record, folder / code[:12], source)
     check_identity(record, config)

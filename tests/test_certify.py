@@ -12,7 +12,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from moesuite import compose
-from moesuite.build import build_models, build_task, refuse_lookahead
 from moesuite.certify.__main__ import certify
 from moesuite.certify.certificate import causal, causal_routers, measure
 from moesuite.certify.harness import Subject, small_mlp
@@ -25,6 +24,7 @@ from moesuite.nn.moe import MoE
 from moesuite.records.certificate import Certificate, Check
 from moesuite.routers.token_choice import TokenChoice
 from moesuite.routing.router import Gate, LayerSpec, Router, SlotRouting
+from moesuite.train.build import build_models, build_task, refuse_lookahead
 from tests.conftest import ROOT, Command
 from tests.planted import LeakBeyond24
 

@@ -18,7 +18,6 @@ from sklearn.metrics import ndcg_score
 from torch.nn import functional as F
 
 from moesuite import compose, moefy
-from moesuite.build import build_task
 from moesuite.errors import UserError
 from moesuite.models.backbones import build_backbone
 from moesuite.nn.moe import routing_weights
@@ -26,6 +25,7 @@ from moesuite.tasks import _scores
 from moesuite.tasks._pooling import padded, pool
 from moesuite.tasks._stdlib import documented, read_library
 from moesuite.tasks.embeddings import Embeddings
+from moesuite.train.build import build_task
 from tests.test_run import run
 
 TINY = [

@@ -18,7 +18,7 @@ from moesuite.leaderboard.build import check
 from moesuite.leaderboard.plausible import check_plausible
 from moesuite.leaderboard.plausible_costs import PARTS as PART_NAMES
 from moesuite.records.record import Protocol, RunRecord, record_id
-from moesuite.train import fit
+from moesuite.train.fit import fit
 from tests.boards import record_of
 from tests.falsified import FALSIFIED
 from tests.test_embeddings import BYTES, TINY
@@ -44,7 +44,7 @@ GPT = ("backbone.kwargs.n_embd=32", "backbone.kwargs.n_layer=2", "backbone.kwarg
 def short_timings() -> Iterator[None]:
     """Measure times for a moment only: what they are does not matter here."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("moesuite.measure.MEASURE_SECONDS", 0.01)
+        patch.setattr("moesuite.train.measure.MEASURE_SECONDS", 0.01)
         yield
 
 

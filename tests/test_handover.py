@@ -13,17 +13,17 @@ import torch
 from torch import nn
 
 from moesuite import UserError, compose, fit, load_moe, upcycle
-from moesuite.build import build_models, build_task
-from moesuite.callbacks import Interruption
 from moesuite.config.compose import understood
 from moesuite.config.schema import Optim
-from moesuite.handover import moments
 from moesuite.models.depth_tiling import tile_depth
 from moesuite.nn.moe import moe_layers
-from moesuite.optim import build_optimizer, learning_rate
 from moesuite.profile import profile
 from moesuite.records.record import RunRecord, read_record
 from moesuite.surgery.moefy import moefy
+from moesuite.train.build import build_models, build_task
+from moesuite.train.callbacks import Interruption
+from moesuite.train.optim import build_optimizer, learning_rate
+from moesuite.train.upcycled_start import moments
 from tests.test_run import invoke
 from tests.test_upcycling import VIT, build
 
@@ -108,7 +108,7 @@ def test_what_of_the_optimizer_goes_on(
 ) -> None:
     seen: list[int] = []
     monkeypatch.setattr(
-        "moesuite.callbacks.Curve.on_train_start",
+        "moesuite.train.callbacks.Curve.on_train_start",
         lambda self, trainer, module: seen.append(len(trainer.optimizers[0].state)),
     )
     words = [f"upcycle={dense}", f"upcycle_state={state}", "trainer.max_steps=24", "router=switch"]
@@ -151,7 +151,7 @@ def test_language_starts_its_optimizer_anew_and_a_decoder_has_a_router_of_its_ow
     text += ["data.batch_size=4", "trainer.limit_test_batches=1", "trainer.limit_val_batches=0"]
     _, dense = run(tmp_path, *text, "router=dense", "trainer.max_steps=2")
     recipe = ["router=expert_choice", "decoder={name:token_choice,k:2}", "slots_per_token=2", "layers=all"]
-    monkeypatch.setattr("moesuite.build.causal_routers", lambda: ["switch"])  # measuring all takes its time
+    monkeypatch.setattr("moesuite.train.build.causal_routers", lambda: ["switch"])  # measuring all takes its time
     with pytest.raises(UserError, match="router=token_choice is not causal .* in the decoder, this task predicts"):
         run(tmp_path, *text, *recipe, f"upcycle={dense}", "trainer.max_steps=4")
     record, path = run(tmp_path, *text, *recipe, f"upcycle={dense}", "trainer.max_steps=4", "allow_noncausal=true")

@@ -19,12 +19,10 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from moesuite import compose
-from moesuite.build import build_task
 from moesuite.config.schema import Data
 from moesuite.errors import UserError
 from moesuite.leaderboard.board import boards
 from moesuite.leaderboard.entry import entry_of
-from moesuite.loading import train_loader
 from moesuite.profile import profile
 from moesuite.report import rows
 from moesuite.tasks._packed import Packed, Sliding, windows
@@ -33,6 +31,8 @@ from moesuite.tasks._stream import StreamedTokens, first_documents
 from moesuite.tasks._text import Text, read_stdlib
 from moesuite.tasks._tokens import build_tokenizer, tokens_of
 from moesuite.tasks.language import IGNORED, Language
+from moesuite.train.build import build_task
+from moesuite.train.dataloaders import train_loader
 from tests.test_run import run
 
 TEXT = "\n".join(f"line {number}: to be or not to be, naïve façade" for number in range(200))
@@ -230,7 +230,7 @@ def test_gzip_stands_in_the_record(tmp_path: Path) -> None:
 )
 def test_bad_input(words: list[str], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("moesuite.build.causal_routers", lambda: ["switch"])  # measured by tests/test_certify.py
+    monkeypatch.setattr("moesuite.train.build.causal_routers", lambda: ["switch"])  # measured by tests/test_certify.py
     Path("latin.txt").write_bytes(b"caf\xe9" * 1000)
     Path("empty.txt").write_text("\n")
     Path("short.txt").write_text("to be" * 100)
@@ -266,7 +266,7 @@ def test_a_masked_run_on_real_text(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_span_corruption_run_on_real_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("moesuite.build.causal_routers", lambda: ["switch"])
+    monkeypatch.setattr("moesuite.train.build.causal_routers", lambda: ["switch"])
     words = [f"backbone.kwargs.{key}" for key in ("d_model=32", "d_ff=64", "num_layers=2", "num_heads=2", "d_kv=16")]
     words += ["backbone=t5_mini", "task.objective=span_corruption", "task.length=32", "layers=all"]
     with pytest.raises(UserError, match="the decoder.*allowed"):

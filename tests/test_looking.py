@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 
 from moesuite import compose, fit
-from moesuite.looking import _experts, _grid
 from moesuite.records.certificate import Looked, routing_path
+from moesuite.train.routing_examples import _experts, _grid
 
 QUIET = ["measure=false", "logger=none", "trainer.enable_progress_bar=false"]
 

@@ -11,7 +11,7 @@ from moesuite import compose
 from moesuite.compute import memory
 from moesuite.compute.memory import examples_that_fit
 from moesuite.compute.timing import CPU
-from moesuite.train import Run
+from moesuite.train.fit import Run
 from tests.test_embeddings import BYTES, TINY, search_folder
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from moesuite.build import declare_task
 from moesuite.config.compose import compose
 from moesuite.config.discovery import task_files
 from moesuite.records.metrics import FAMILIES, MetricSpec, known_spec, primary_name
+from moesuite.train.build import declare_task
 
 
 @pytest.mark.parametrize("name", sorted(task_files()))

@@ -7,7 +7,7 @@ import timm
 
 from moesuite import moefy
 from moesuite.config.schema import Optim
-from moesuite.optim import learning_rate, parameter_groups
+from moesuite.train.optim import learning_rate, parameter_groups
 
 
 def test_cosine_with_warm_up() -> None:

@@ -64,7 +64,7 @@ from moesuite.certify.__main__ import certify
 from moesuite.config.compose import compose
 from moesuite.errors import UserError
 from moesuite.testing import RouterContract
-from moesuite.train import fit
+from moesuite.train.fit import fit
 from moesuite.certify.certificate import measure
 from moesuite.config.discovery import router_class
 from moesuite.certify.properties import PROPERTIES

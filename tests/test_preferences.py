@@ -17,7 +17,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moesuite import compose, fit
-from moesuite.build import _shared, build_task
 from moesuite.errors import UserError
 from moesuite.models.perceptron import Perceptron
 from moesuite.records.record import read_record
@@ -26,6 +25,7 @@ from moesuite.tasks._choices import Agreement, Answers, Choice, Choices, answers
 from moesuite.tasks._dialogues import read_pairs
 from moesuite.tasks._expert import expert_of
 from moesuite.testing import TaskContract
+from moesuite.train.build import _shared, build_task
 from tests.conftest import Command
 from tests.test_run import invoke
 

@@ -12,9 +12,9 @@ import transformers
 from torch import Tensor, nn
 
 from moesuite import UserError, compose, reroute
-from moesuite.build import build_models, build_task, refuse_lookahead
 from moesuite.compute.cost import cost
 from moesuite.nn.moe import moe_layers
+from moesuite.train.build import build_models, build_task, refuse_lookahead
 from tests.test_embeddings import run as embed
 from tests.test_embeddings import search_folder
 from tests.test_hf import build as build_dense
@@ -293,7 +293,7 @@ def test_copies_are_independent() -> None:
 
 def test_looking_ahead_is_measured_as_the_layers_are_built(monkeypatch: pytest.MonkeyPatch) -> None:
     """Token choice with the model's own two experts looks ahead in training, where that with one does not."""
-    monkeypatch.setattr("moesuite.build.causal_routers", lambda: ["switch"])
+    monkeypatch.setattr("moesuite.train.build.causal_routers", lambda: ["switch"])
 
     def layers(router: str, **options: Any) -> list[Any]:
         return [layer for _, layer in moe_layers(reroute(build("olmoe"), router, **options)[0])]

@@ -18,7 +18,6 @@ import torch
 from timm import create_model
 
 from moesuite import compose, fit, moefy
-from moesuite.build import Built
 from moesuite.compute.energy import Meter
 from moesuite.config.compose import trainer_options
 from moesuite.config.user_code import own_class
@@ -26,6 +25,7 @@ from moesuite.errors import RunFailed, UserError
 from moesuite.records.record import RunRecord, read_record
 from moesuite.report import rows
 from moesuite.run import main
+from moesuite.train.build import Built
 from tests.conftest import Command
 
 SHORT = ("trainer.max_steps=4", "measure=false", "logger=none", "trainer.enable_progress_bar=false")
@@ -167,7 +167,7 @@ def test_a_run_is_reproducible_and_its_seeds_reach_everything(tmp_path: Path) ->
 
 
 def test_pairs_share_backbone_and_data(tmp_path: Path) -> None:
-    from moesuite.train import Run
+    from moesuite.train.fit import Run
 
     runs = [Run(compose(f"router={router}", f"records={tmp_path}", *SHORT), "") for router in ("soft", "expert_choice")]
     for one in runs:

@@ -17,7 +17,6 @@ from torch.overrides import TorchFunctionMode
 from transformers import OlmoeConfig, OlmoeForCausalLM
 
 from moesuite import load_moe, moefy, reroute, save_moe, upcycle
-from moesuite.build import build_models, build_task
 from moesuite.certify.harness import small_mlp
 from moesuite.config.compose import compose
 from moesuite.config.discovery import build_router, router_names
@@ -28,6 +27,7 @@ from moesuite.records.identity import identity
 from moesuite.routing.losses import balance_loss, importance_loss, z_loss
 from moesuite.routing.router import LayerSpec
 from moesuite.routing.scope import Scope, alone
+from moesuite.train.build import build_models, build_task
 from tests.conftest import Command
 
 GROUPS, TOKENS, DIM, EXPERTS, WORLD, STEPS = 4, 12, 8, 4, 2, 3

@@ -18,10 +18,10 @@ from torchmetrics.functional.classification import multiclass_calibration_error
 from torchmetrics.text import Perplexity
 
 from moesuite import compose
-from moesuite.build import declare_task
 from moesuite.config.discovery import task_files
 from moesuite.task import Batch, Task
 from moesuite.testing import TaskContract
+from moesuite.train.build import declare_task
 from tests.test_embeddings import BYTES, TINY, parquet, search_folder, sentences
 from tests.test_understanding import folder as understanding_folder
 

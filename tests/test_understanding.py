@@ -13,13 +13,13 @@ import torch
 from transformers import BertTokenizerFast
 
 from moesuite import compose
-from moesuite.build import build_task
 from moesuite.errors import UserError
 from moesuite.tasks import _answers
 from moesuite.tasks._answers import Question, credit, scores
 from moesuite.tasks._pooling import text_encoder
 from moesuite.tasks.understanding import TRAINED
-from moesuite.train import fit
+from moesuite.train.build import build_task
+from moesuite.train.fit import fit
 from tests.test_embeddings import TINY, parquet
 
 BYTES = ("task.tokenizer=byte", "task.length=64")

@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from moesuite import compose, fit, moefy, upcycle
-from moesuite.build import build_models, shared_task
 from moesuite.config.discovery import build_router, router_names
 from moesuite.models.example_inputs import is_text
 from moesuite.nn.moe import moe_layers
@@ -19,6 +18,7 @@ from moesuite.records.record import UpcycledLayer, read_record
 from moesuite.report import rows
 from moesuite.routing.router import LayerSpec
 from moesuite.surgery.upcycle_verdict import verdict
+from moesuite.train.build import build_models, shared_task
 from tests.test_commands import TINY
 from tests.test_upcycling import build
 
@@ -119,7 +119,7 @@ def test_defaults_are_the_same_in_python_and_on_the_command_line(
         handed["renormalise"] = None if options["renormalise"] is (not is_text(model)) else options["renormalise"]
         return upcycle(model, **options)
 
-    monkeypatch.setattr("moesuite.build.upcycle", instead)
+    monkeypatch.setattr("moesuite.train.build.upcycle", instead)
     task = shared_task(config.task)
     build_models(config, task, torch.randn(2, 1, 8, 8))
     own = inspect.signature(upcycle).parameters

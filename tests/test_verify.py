@@ -308,7 +308,7 @@ def test_an_interrupted_verification_goes_on(
 ) -> None:
     (path, _, _) = copied(runs, tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr("moesuite.train.Run.evaluate", lambda run: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr("moesuite.train.fit.Run.evaluate", lambda run: (_ for _ in ()).throw(KeyboardInterrupt))
         assert verified(patch, path) == 130
     assert "the same command goes on" in capsys.readouterr().err and not verified_path(path).exists()
     (checkpoint,) = path.with_suffix("").glob(".verify/*/*/*/*/last.ckpt")

@@ -14,14 +14,14 @@ from PIL import Image
 from sklearn.metrics import accuracy_score
 
 from moesuite import UserError, compose
-from moesuite.build import build_task
 from moesuite.config.discovery import task_class
 from moesuite.config.schema import Data
-from moesuite.loading import EpochSampler, eval_loader, train_loader
 from moesuite.task import Task
 from moesuite.tasks._frozen import PROBES, Attack
 from moesuite.tasks._images import Arrays
-from moesuite.train import fit
+from moesuite.train.build import build_task
+from moesuite.train.dataloaders import EpochSampler, eval_loader, train_loader
+from moesuite.train.fit import fit
 
 CLASSES = ("cat", "dog", "owl")
 

@@ -14,7 +14,7 @@ from moesuite import RunRecord, compose, moefy
 from moesuite.errors import UserError
 from moesuite.models.backbones import build_backbone
 from moesuite.surgery.weights import content_of, start_from
-from moesuite.train import fit
+from moesuite.train.fit import fit
 
 VIT = {"patch_size": 2, "embed_dim": 32, "depth": 2, "num_heads": 4, "in_chans": 1, "class_token": False}
 TEXT = {"vocab_size": 20, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}

@@ -18,11 +18,11 @@ from rich.console import Console
 
 from moesuite.config.cli import bad_input_exits
 from moesuite.config.compose import compose
-from moesuite.loading import train_loader
-from moesuite.loggers import quiet
 from moesuite.nn.moe import aux_loss, call
-from moesuite.optim import build_optimizer
-from moesuite.train import Run
+from moesuite.train.dataloaders import train_loader
+from moesuite.train.fit import Run
+from moesuite.train.loggers import quiet
+from moesuite.train.optim import build_optimizer
 
 ROUNDS = 40
 

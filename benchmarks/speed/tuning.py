@@ -29,7 +29,7 @@ from moesuite.asked import parse
 from moesuite.benchmarks.speed.command import Values, command
 from moesuite.config.compose import composed, varied
 from moesuite.search import search
-from moesuite.train import fit
+from moesuite.train.fit import fit
 from moesuite.trials import objective
 
 SPACE = {"slots_per_token": (0.25, 4.0), "optim.lr": (3e-4, 1e-2)}

@@ -11,8 +11,6 @@ import torch
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch.utils.data import IterableDataset
 
-from moesuite.build import build_models, shared_task
-from moesuite.callbacks import Curve, Interruption, Watch, Watched
 from moesuite.compute.cost import combine
 from moesuite.compute.energy import Meter
 from moesuite.compute.memory import examples_that_fit, keep_freed_memory
@@ -22,20 +20,22 @@ from moesuite.config.partial import partial_options, refuse_nothing, stopped_by_
 from moesuite.config.run_command import command_of
 from moesuite.config.schema import Data, RunConfig
 from moesuite.errors import Pruned, RunFailed, UserError
-from moesuite.evaluation import Evaluated, evaluate
-from moesuite.handover import Handover
-from moesuite.loading import ResumableLoader, eval_loader, total_steps, train_loader
-from moesuite.loggers import quiet
-from moesuite.looking import EXAMPLES, look
-from moesuite.measure import MEASURE_BATCH, measure
-from moesuite.module import MoEModule
 from moesuite.nn.moe import call, evaluating, placed
-from moesuite.optim import check_schedule
 from moesuite.records.certificate import Example, Looked, routing_path
 from moesuite.records.identity import identity
 from moesuite.records.provenance import environment, git_state, now
 from moesuite.records.record import Lookahead, RunRecord, Status, read_record, record_path, write_record, write_text
-from moesuite.trainer import build_trainer
+from moesuite.train.build import build_models, shared_task
+from moesuite.train.callbacks import Curve, Interruption, Watch, Watched
+from moesuite.train.dataloaders import ResumableLoader, eval_loader, total_steps, train_loader
+from moesuite.train.evaluate import Evaluated, evaluate
+from moesuite.train.loggers import quiet
+from moesuite.train.measure import MEASURE_BATCH, measure
+from moesuite.train.module import MoEModule
+from moesuite.train.optim import check_schedule
+from moesuite.train.routing_examples import EXAMPLES, look
+from moesuite.train.trainer import build_trainer
+from moesuite.train.upcycled_start import Handover
 
 
 class Run:

@@ -9,10 +9,10 @@ import lightning as L
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from moesuite.callbacks import ProgressBar
 from moesuite.config.schema import RunConfig
 from moesuite.errors import UserError
-from moesuite.loggers import build_loggers
+from moesuite.train.callbacks import ProgressBar
+from moesuite.train.loggers import build_loggers
 
 
 def build_trainer(config: RunConfig, folder: Path, callbacks: Sequence[L.Callback]) -> L.Trainer:

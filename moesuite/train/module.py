@@ -16,9 +16,9 @@ from moesuite.config.schema import RunConfig
 from moesuite.errors import RunFailed
 from moesuite.nn.moe import RoutingWeights, call, contexts, moe_layers, placed, routing_weights, unread_losses
 from moesuite.nn.stats import Counts, count, is_finite
-from moesuite.optim import build_optimizer
 from moesuite.surgery.checkpoint import KEY, contents
 from moesuite.task import Batch, Task
+from moesuite.train.optim import build_optimizer
 
 UNKNOWN = 2**62  # steps, for schedules that do not depend on the last one
 

@@ -19,7 +19,6 @@ from moesuite.certify.harness import Subject
 from moesuite.config.discovery import checked_options, router_defaults, task_class
 from moesuite.config.schema import RunConfig
 from moesuite.errors import UserError
-from moesuite.handover import take_weights
 from moesuite.models.backbones import build_backbone
 from moesuite.models.depth_tiling import tile_depth
 from moesuite.models.hf_moe import OWN, blocks
@@ -32,6 +31,7 @@ from moesuite.surgery.reroute import reroute
 from moesuite.surgery.upcycle import upcycle
 from moesuite.surgery.weights import start_from
 from moesuite.task import Task
+from moesuite.train.upcycled_start import take_weights
 
 
 def declare_task(options: dict[str, Any]) -> Task:

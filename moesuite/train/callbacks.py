@@ -14,9 +14,9 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.callbacks import RichProgressBar
 
-from moesuite.module import MoEModule
 from moesuite.nn.stats import Counts, health
 from moesuite.records.record import CurvePoint
+from moesuite.train.module import MoEModule
 
 Watch = Callable[[int, float], None]  # step, quality
 REFRESHES = 2  # of the progress bar, in a second: Lightning's 100 compete with training for the processor

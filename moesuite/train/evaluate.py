@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 import lightning as L
 import torch
 
-from moesuite.module import MoEModule
 from moesuite.nn.moe import evaluating, moe_layers
 from moesuite.nn.stats import Counts, layer_health
 from moesuite.records.metrics import MetricSpec
 from moesuite.records.record import LayerHealth, Quality
 from moesuite.surgery.moefy import limited_evaluation
+from moesuite.train.module import MoEModule
 
 
 class Evaluated(NamedTuple):

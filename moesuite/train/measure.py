@@ -16,10 +16,10 @@ from moesuite.compute.passes import Pass, account
 from moesuite.compute.timing import compare, peak_memory, peak_of
 from moesuite.config.schema import RunConfig
 from moesuite.nn.moe import aux_loss, call, moe_layers, placed
-from moesuite.optim import build_optimizer
 from moesuite.records.compute import Compute, LayerCompute, Timing
 from moesuite.routing.scope import alone
 from moesuite.task import Task
+from moesuite.train.optim import build_optimizer
 
 MEASURE_SECONDS = 2.0  # budget of each of the two measurements
 MEASURE_BATCH = 32
