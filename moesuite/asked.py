@@ -9,7 +9,7 @@ from pathlib import Path
 
 from moesuite.config.discovery import router_names
 from moesuite.errors import UserError, unknown
-from moesuite.launchers import Launcher, parse_launcher
+from moesuite.experiments.launchers import Launcher, parse_launcher
 from moesuite.space import read_space
 
 DEFAULTS = {

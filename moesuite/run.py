@@ -18,9 +18,9 @@ from moesuite.config.compose import explain, group_choices, options_text, regist
 from moesuite.config.discovery import benchmark_files
 from moesuite.config.run_command import reproduce
 from moesuite.errors import RunFailed, UserError
-from moesuite.grid import run_grid
-from moesuite.launchers import parse_launcher
-from moesuite.sweep import FLAGS, sweep
+from moesuite.experiments.benchmark import run_grid
+from moesuite.experiments.launchers import parse_launcher
+from moesuite.experiments.sweep import FLAGS, sweep
 
 INTERRUPTED = 130
 HELP = """\
@@ -78,7 +78,7 @@ def started(words: list[str]) -> list[str]:
         try:
             config = to_config(composed)  # what is mistyped is told before seconds of imports
             with importing():
-                from moesuite.report import already, show
+                from moesuite.experiments.run_report import already, show
                 from moesuite.train.fit import fit, recorded
             done = recorded(config)
             record, path = done or fit(config, command)

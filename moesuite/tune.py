@@ -28,7 +28,7 @@ from moesuite.asked import Asked, of_each_router, parse
 from moesuite.config.cli import BAD_INPUT
 from moesuite.config.collector import importing
 from moesuite.errors import UserError
-from moesuite.launchers import launch
+from moesuite.experiments.launchers import launch
 from moesuite.space import tune_files
 
 INTERRUPTED = 130

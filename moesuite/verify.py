@@ -105,8 +105,8 @@ def check_identity(record: RunRecord, config: RunConfig) -> None:
     Raises:
         UserError: for the first that is not, with what to do.
     """
+    from moesuite.experiments.sweep import more_than_one
     from moesuite.records.identity import identity
-    from moesuite.sweep import more_than_one
     from moesuite.train.build import shared_task
 
     if more_than_one(config.trainer["devices"]):

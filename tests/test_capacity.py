@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from moesuite.capacity import enough, lines
+from moesuite.experiments.benchmark_report import labelled, show
+from moesuite.experiments.capacity_report import enough, lines
 from moesuite.records.record import Quality, RunRecord
-from moesuite.summary import labelled, show
 
 SEEDS = range(5)
 # +0.1 from 0.5 to 1 slots on every seed; from 1 to 2 a mean of 0.001 that is noise

@@ -157,7 +157,7 @@ def test_commands_of_a_benchmark_that_upcycles(
         "  - {task: digits, routers: [switch], upcycles: start,\n"
         f"     words: {[*TINY, 'optim.schedule=constant', 'trainer.max_steps=4']}}}\n"
     )
-    monkeypatch.setattr("moesuite.grid.benchmark_files", lambda: {"mine": path})
+    monkeypatch.setattr("moesuite.experiments.benchmark.benchmark_files", lambda: {"mine": path})
     assert invoke(monkeypatch, "benchmark=mine", "records=runs") == 0
     assert sum("upcycle=" in command for command in _again(tmp_path, monkeypatch, capsys)) == 1
 

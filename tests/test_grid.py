@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from moesuite import compose, run
-from moesuite.budgets import at, label
 from moesuite.config.discovery import benchmark_files, router_names
 from moesuite.errors import UserError
-from moesuite.grid import Grid, plan
+from moesuite.experiments.benchmark import Grid, plan
+from moesuite.experiments.benchmark_report import show
+from moesuite.experiments.upcycling_report import at, label
 from moesuite.records.record import CurvePoint, Quality, RunRecord, Sunk, read_record
-from moesuite.summary import show
 
 GRID = """parts:
   - task: digits
@@ -26,7 +26,7 @@ GRID = """parts:
 def grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "mine.yaml"
     path.write_text(GRID)
-    monkeypatch.setattr("moesuite.grid.benchmark_files", lambda: {"mine": path})
+    monkeypatch.setattr("moesuite.experiments.benchmark.benchmark_files", lambda: {"mine": path})
     return tmp_path
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from moesuite.headtohead import Contest, contests, differences, show_differences
+from moesuite.experiments.head_to_head import Contest, contests, differences, show_differences
+from moesuite.experiments.sweep import Outcome, Progress, duration
 from moesuite.records.record import Quality, RunRecord
-from moesuite.sweep import Outcome, Progress, duration
 from tests.test_commands import TINY
 from tests.test_run import invoke
 

@@ -21,10 +21,10 @@ from torch.nn import functional as F
 from moesuite import compose
 from moesuite.config.schema import Data
 from moesuite.errors import UserError
+from moesuite.experiments.run_report import rows
 from moesuite.leaderboard.board import boards
 from moesuite.leaderboard.entry import entry_of
 from moesuite.profile import profile
-from moesuite.report import rows
 from moesuite.tasks._packed import Packed, Sliding, windows
 from moesuite.tasks._spans import Spans
 from moesuite.tasks._stream import StreamedTokens, first_documents

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from moesuite.errors import UserError
-from moesuite.grid import Planned, batches
-from moesuite.launchers import Launcher, launch, parse_launcher
+from moesuite.experiments.benchmark import Planned, batches
+from moesuite.experiments.launchers import Launcher, launch, parse_launcher
+from moesuite.experiments.sweep import expand, more_than_one
 from moesuite.records.record import read_record
-from moesuite.sweep import expand, more_than_one
 from tests.test_grid import UPCYCLING
 from tests.test_run import SHORT, invoke, wait_for
 
@@ -170,7 +170,7 @@ def test_a_benchmark_on_a_launcher_upcycles_what_it_trained(
 ) -> None:
     (tmp_path / "mine.yaml").write_text(UPCYCLING)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("moesuite.grid.benchmark_files", lambda: {"mine": tmp_path / "mine.yaml"})
+    monkeypatch.setattr("moesuite.experiments.benchmark.benchmark_files", lambda: {"mine": tmp_path / "mine.yaml"})
     monkeypatch.setenv("COLUMNS", "200")
     assert (
         invoke(monkeypatch, "benchmark=mine", f"records={tmp_path}/runs", "launcher=joblib", "launcher.n_jobs=2") == 0

@@ -14,8 +14,8 @@ from moesuite.asked import of_each_router
 from moesuite.asked import parse as asked
 from moesuite.certify.properties import PROPERTIES
 from moesuite.config.discovery import router_class
-from moesuite.grid import plan
-from moesuite.launchers import parse_launcher
+from moesuite.experiments.benchmark import plan
+from moesuite.experiments.launchers import parse_launcher
 from moesuite.leaderboard.__main__ import parse as options
 from moesuite.search import planned
 from moesuite.testing import RouterContract

@@ -22,8 +22,8 @@ from moesuite.compute.energy import Meter
 from moesuite.config.compose import trainer_options
 from moesuite.config.user_code import own_class
 from moesuite.errors import RunFailed, UserError
+from moesuite.experiments.run_report import rows
 from moesuite.records.record import RunRecord, read_record
-from moesuite.report import rows
 from moesuite.run import main
 from moesuite.train.build import Built
 from tests.conftest import Command

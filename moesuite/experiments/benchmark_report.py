@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from moesuite.budgets import show_budgets
-from moesuite.capacity import capacities_of, show_capacities
-from moesuite.headtohead import show_differences
+from moesuite.experiments.capacity_report import capacities_of, show_capacities
+from moesuite.experiments.head_to_head import show_differences
+from moesuite.experiments.upcycling_report import show_budgets
 from moesuite.records.record import RunRecord
 
 WIDTH = 150  # of a log

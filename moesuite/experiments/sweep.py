@@ -16,7 +16,7 @@ from hydra.errors import HydraException
 from moesuite.config.compose import compose
 from moesuite.config.run_command import reproduce
 from moesuite.errors import RunFailed, UserError
-from moesuite.launchers import Launcher, launch
+from moesuite.experiments.launchers import Launcher, launch
 
 if TYPE_CHECKING:
     from moesuite.records.record import RunRecord
@@ -150,7 +150,7 @@ def more_than_one(devices: object) -> bool:
 
 def run_many(runs: Sequence[Run], launcher: Launcher, progress: Progress) -> Iterator[Outcome]:
     """Yield how each run ended, in their order, and say so, and how long the others will take."""
-    from moesuite.report import already
+    from moesuite.experiments.run_report import already
 
     for run, ended in zip(runs, launch(launcher, run_one, runs), strict=True):
         outcome = ended.result or Outcome(error=ended.error)
@@ -178,7 +178,7 @@ def sweep(words: Sequence[str], launcher: Launcher) -> list[str]:
             continue
         records.append(outcome.record)
         if launcher.is_here:
-            from moesuite.report import show
+            from moesuite.experiments.run_report import show
 
             show(outcome.record, outcome.path)
     compare(records, progress)
@@ -187,7 +187,7 @@ def sweep(words: Sequence[str], launcher: Launcher) -> list[str]:
 
 def compare(records: Sequence[RunRecord], progress: Progress) -> None:
     """Print the end of many runs: a head-to-head, and how many of them were recorded already."""
-    from moesuite.summary import show
+    from moesuite.experiments.benchmark_report import show
 
     show(records)
     if told := progress.told():

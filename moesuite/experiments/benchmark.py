@@ -22,8 +22,8 @@ from moesuite.config.roles import Role
 from moesuite.config.run_command import reproduce, words_of
 from moesuite.config.schema import Section, checked, role_of
 from moesuite.errors import UserError, unknown
-from moesuite.launchers import Launcher
-from moesuite.sweep import Outcome, Progress, Run, compare, expand, run_many
+from moesuite.experiments.launchers import Launcher
+from moesuite.experiments.sweep import Outcome, Progress, Run, compare, expand, run_many
 
 if TYPE_CHECKING:
     from moesuite.records.record import RunRecord

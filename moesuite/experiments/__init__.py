@@ -1,0 +1,1 @@
+"""Many runs: sweeps, frozen benchmarks, launchers, and their console tables."""
