@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from moesuite import compose, fit
-from moesuite.asked import parse
 from moesuite.config.run_command import command_of, word
 from moesuite.config.schema import RunConfig
 from moesuite.errors import RunFailed
 from moesuite.records.record import read_record
-from moesuite.search import search
+from moesuite.tune.arguments import parse
+from moesuite.tune.worker import search
 from tests.test_run import MY_ROUTER, invoke
 
 TINY = (

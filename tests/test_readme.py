@@ -10,15 +10,15 @@ import pytest
 import torch
 
 from moesuite import Router, compose
-from moesuite.asked import of_each_router
-from moesuite.asked import parse as asked
 from moesuite.certify.properties import PROPERTIES
 from moesuite.config.discovery import router_class
 from moesuite.experiments.benchmark import plan
 from moesuite.experiments.launchers import parse_launcher
 from moesuite.leaderboard.__main__ import parse as options
-from moesuite.search import planned
 from moesuite.testing import RouterContract
+from moesuite.tune.arguments import of_each_router
+from moesuite.tune.arguments import parse as asked
+from moesuite.tune.worker import planned
 from moesuite.verify import read_words
 from tests.conftest import ROOT
 from tests.test_run import SHORT, invoke

@@ -19,8 +19,6 @@ import pytest
 from optuna.trial import TrialState
 
 from moesuite import compose, fit
-from moesuite import study as studies
-from moesuite.asked import of_each_router, parse
 from moesuite.benchmarks.speed.tuning import hypervolume
 from moesuite.config.compose import composed, varied
 from moesuite.config.run_command import word
@@ -28,12 +26,14 @@ from moesuite.errors import Pruned, UserError
 from moesuite.leaderboard.build import build
 from moesuite.records.record import dropped_under_capacity, read_record
 from moesuite.records.study import SETTINGS, StudyRecord
-from moesuite.search import search
-from moesuite.space import read_space, tune_files
-from moesuite.studies import importances, ties
-from moesuite.study import open_storage
-from moesuite.tune import main
-from moesuite.workers import ALIVE, WORKER, alive, claims_winner, recover
+from moesuite.tune import study as studies
+from moesuite.tune.__main__ import main
+from moesuite.tune.arguments import of_each_router, parse
+from moesuite.tune.heartbeat import ALIVE, WORKER, alive, claims_winner, recover
+from moesuite.tune.report import importances, ties
+from moesuite.tune.search_space import read_space, tune_files
+from moesuite.tune.study import open_storage
+from moesuite.tune.worker import search
 from tests.conftest import Command
 from tests.test_run import wait_for
 
@@ -216,7 +216,7 @@ def test_a_front_is_asked_for_no_winner_in_silence(
     with pytest.raises(UserError, match=r"winner=1 with objective=quality,flops: .*type objective=quality max_gflop="):
         parse([*words, "winner=1"])
     assert parse([*words, "winner=0"]).values["winner"] == "0"
-    monkeypatch.setattr("moesuite.search.is_open", lambda *_: False)
+    monkeypatch.setattr("moesuite.tune.worker.is_open", lambda *_: False)
     search(parse([*words, f"records={tmp_path}"]))  # by default three seeds of a winner
     assert "no winner: a front has no single best trial" in capsys.readouterr().err
 
@@ -266,7 +266,7 @@ def test_a_trial_that_is_behind_is_stopped(tmp_path: Path, monkeypatch: pytest.M
             watch(step, 0.9 if config.trial < 5 else 0.1)
         return read_record(path), path
 
-    monkeypatch.setattr("moesuite.trials.fit", watched)
+    monkeypatch.setattr("moesuite.tune.trial.fit", watched)
     found = tuned(tmp_path / "two", "router=soft", "tune=slots", "trials=7", "pruner=median")
     assert [trial.state for trial in found.trials] == ["complete"] * 5 + ["pruned"] * 2
     assert found.trials[5].reason.startswith("pruned at step 1: 0.1 is no better")
@@ -284,7 +284,7 @@ def test_hyperband_stops_most_of_what_is_behind(tmp_path: Path, monkeypatch: pyt
             watch(step, 1.0 if config.trial == best else 0.5 - config.trial / 100)
         return read_record(path), path
 
-    monkeypatch.setattr("moesuite.trials.fit", watched)
+    monkeypatch.setattr("moesuite.tune.trial.fit", watched)
     words = ["router=soft", "tune.space.optim.lr=log(1e-4,1e-2)", "trials=27", "pruner=hyperband"]
     found = tuned(tmp_path / "two", *words)
     states = [trial.state for trial in found.trials]
@@ -404,7 +404,7 @@ def test_the_winner_of_a_worker_that_died_on_another_machine_is_run_by_the_next(
     study.set_user_attr(WORKER, "another.machine:1")
     study.set_user_attr(ALIVE, time.time() - silent)
     assert claims_winner(study) is claimed
-    with mock.patch("moesuite.workers.BEAT", 0.01), alive(study):
+    with mock.patch("moesuite.tune.heartbeat.BEAT", 0.01), alive(study):
         begun = time.time()
         wait_for(lambda: study.user_attrs[ALIVE] >= begun)
     assert (study.user_attrs[WORKER] == "another.machine:1") is not claimed

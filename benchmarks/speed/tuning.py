@@ -24,13 +24,13 @@ from unittest import mock
 
 from rich.console import Console
 
-from moesuite import trials
-from moesuite.asked import parse
 from moesuite.benchmarks.speed.command import Values, command
 from moesuite.config.compose import composed, varied
-from moesuite.search import search
 from moesuite.train.fit import fit
-from moesuite.trials import objective
+from moesuite.tune import trial as trials
+from moesuite.tune.arguments import parse
+from moesuite.tune.trial import objective
+from moesuite.tune.worker import search
 
 SPACE = {"slots_per_token": (0.25, 4.0), "optim.lr": (3e-4, 1e-2)}
 POINT = tuple[float, float]  # quality, GFLOP

@@ -21,9 +21,9 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import NoSuchModuleError, SQLAlchemyError
 
 from moesuite.errors import UserError
-from moesuite.space import Space
 from moesuite.statistics.significance import Direction, pareto
-from moesuite.workers import LOST
+from moesuite.tune.heartbeat import LOST
+from moesuite.tune.search_space import Space
 
 TRIES, WAIT = 4, 1.0  # to reach a storage; seconds before the second try, doubled each time
 GOOD = 0.25  # share of trials that a front is searched near: Optuna's own, a tenth of 30, are too few to span one

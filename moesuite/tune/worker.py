@@ -11,16 +11,19 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 
-from moesuite.asked import NO_WINNER, Asked, command_of, of_each_router, parse
 from moesuite.config.compose import composed, to_config, varied
 from moesuite.config.discovery import checked_options, router_class
 from moesuite.config.run_command import reproduce, words_of
 from moesuite.config.schema import RunConfig
 from moesuite.errors import RunFailed, UserError
 from moesuite.records.study import FreshRun, StudyRecord
-from moesuite.space import read_space
-from moesuite.studies import shown, study_record, write_study
-from moesuite.study import (
+from moesuite.train.build import declare_task
+from moesuite.train.fit import fit
+from moesuite.tune.arguments import NO_WINNER, Asked, command_of, of_each_router, parse
+from moesuite.tune.heartbeat import alive, claims_winner, recover
+from moesuite.tune.report import shown, study_record, write_study
+from moesuite.tune.search_space import read_space
+from moesuite.tune.study import (
     BEYOND,
     FRESH,
     WINNER,
@@ -33,10 +36,7 @@ from moesuite.study import (
     open_storage,
     open_study,
 )
-from moesuite.train.build import declare_task
-from moesuite.train.fit import fit
-from moesuite.trials import LIMITS, Search, directions, objective, parse_objectives, run_trial
-from moesuite.workers import alive, claims_winner, recover
+from moesuite.tune.trial import LIMITS, Search, directions, objective, parse_objectives, run_trial
 
 WINNER_SEED = 1000  # first of the fresh seeds
 POLL = 1.0  # seconds between looks at trials of other workers

@@ -16,8 +16,8 @@ from rich.table import Table
 from moesuite.config.schema import RunConfig
 from moesuite.records.record import write_text
 from moesuite.records.study import SETTINGS, FreshRun, StudyRecord, TrialRecord
-from moesuite.study import BEYOND, FRESH, WINNER, Plan, best, feasible
-from moesuite.trials import Search
+from moesuite.tune.study import BEYOND, FRESH, WINNER, Plan, best, feasible
+from moesuite.tune.trial import Search
 
 
 def study_record(

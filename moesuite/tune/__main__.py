@@ -2,7 +2,7 @@
 
     python -m moesuite.tune task=<name> router=<name|all> tune=<space> [option=value ...]
 
-tune        a space: {spaces}, or the path of a YAML file; see moesuite/space.py
+tune        a space: {spaces}, or the path of a YAML file; see moesuite/tune/search_space.py
 tune.space.<option>=   log(a,b), float(a,b), int(a,b), choice(a,b,...) or auto: one parameter more, or instead
 trials      of each router [30]
 objective   quality | quality,flops | quality,latency [quality]
@@ -24,12 +24,12 @@ import os
 import subprocess
 import sys
 
-from moesuite.asked import Asked, of_each_router, parse
 from moesuite.config.cli import BAD_INPUT
 from moesuite.config.collector import importing
 from moesuite.errors import UserError
 from moesuite.experiments.launchers import launch
-from moesuite.space import tune_files
+from moesuite.tune.arguments import Asked, of_each_router, parse
+from moesuite.tune.search_space import tune_files
 
 INTERRUPTED = 130
 
@@ -48,8 +48,8 @@ def main() -> None:
             share_out(asked)
         each = of_each_router(asked)  # what is mistyped is told before seconds of imports
         with importing():
-            from moesuite.search import search
-            from moesuite.studies import show
+            from moesuite.tune.report import show
+            from moesuite.tune.worker import search
         for one in each:
             show(search(one))
     except UserError as error:
@@ -73,7 +73,7 @@ def share_out(asked: Asked) -> None:
 
 def hand_over(asked: Asked) -> None:
     """Let jobs of a launcher work, and wait for them; what they leave open this process finishes."""
-    from moesuite.search import planned, work
+    from moesuite.tune.worker import planned, work
 
     for one in of_each_router(asked):
         planned(one)  # what is mistyped is told before any job is sent

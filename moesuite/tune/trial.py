@@ -15,10 +15,10 @@ from moesuite.config.run_command import reproduce, words_of
 from moesuite.errors import Pruned, RunFailed, UserError
 from moesuite.records.identity import identity
 from moesuite.records.record import RunRecord, dropped_under_capacity
-from moesuite.space import Space
 from moesuite.train.build import shared_task
 from moesuite.train.fit import fit
-from moesuite.workers import WORKER, alive, this_worker
+from moesuite.tune.heartbeat import WORKER, alive, this_worker
+from moesuite.tune.search_space import Space
 
 OBJECTIVES = {"quality": "of the last evaluation on the validation split", "flops": "GFLOP executed", "latency": "ms"}
 LIMITS = {"max_gflop": "gflop", "max_ms": "ms", "max_dropped": "dropped_under_capacity"}

@@ -10,7 +10,7 @@ from pathlib import Path
 from moesuite.config.discovery import router_names
 from moesuite.errors import UserError, unknown
 from moesuite.experiments.launchers import Launcher, parse_launcher
-from moesuite.space import read_space
+from moesuite.tune.search_space import read_space
 
 DEFAULTS = {
     "tune": "",

@@ -1,0 +1,1 @@
+"""Studies: search of a router's options."""
