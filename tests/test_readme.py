@@ -19,7 +19,7 @@ from moesuite.testing import RouterContract
 from moesuite.tune.arguments import of_each_router
 from moesuite.tune.arguments import parse as asked
 from moesuite.tune.worker import planned
-from moesuite.verify import read_words
+from moesuite.verify.__main__ import read_words
 from tests.conftest import ROOT
 from tests.test_run import SHORT, invoke
 

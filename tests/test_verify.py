@@ -18,8 +18,8 @@ from moesuite.errors import UserError
 from moesuite.records.certificate import Verified, verified_path
 from moesuite.records.record import RunRecord, read_record, record_id, record_path, write_record
 from moesuite.records.verification import differing, is_seed_of, judge, tolerance
-from moesuite.replay import command_problem
-from moesuite.verify import main
+from moesuite.verify.__main__ import main
+from moesuite.verify.replay import command_problem
 from tests.boards import record_of
 from tests.conftest import Command
 from tests.test_run import MY_ROUTER, SHORT, wait_for
@@ -325,7 +325,7 @@ def test_an_interruption_before_any_training_begins_anew(
 ) -> None:
     (path, _, _) = copied(runs, tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr("moesuite.verify.check_identity", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr("moesuite.verify.__main__.check_identity", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         assert verified(patch, path) == 130
     error = capsys.readouterr().err
     assert error == f"interrupted, without a verdict on {path}: the same command begins anew\n"

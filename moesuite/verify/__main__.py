@@ -144,8 +144,8 @@ def verify(path: Path, seeds: Sequence[int], source: str | None) -> Verdict:
     folder = path.with_suffix("") / FOLDER
     with importing():
         from moesuite.records.provenance import code_version
-        from moesuite.replay import command_problem
         from moesuite.train.fit import fit
+        from moesuite.verify.replay import command_problem
     code = code_version(record.router)  # other code does not go on where this one stopped
     config = config_of(record, folder / code[:12], source)
     check_identity(record, config)

@@ -1,0 +1,1 @@
+"""Run records again, and say whether the same comes out."""
