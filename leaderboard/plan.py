@@ -1,4 +1,4 @@
-"""What a configuration plans: optimizer steps, and when validation comes (as `moesuite.train.dataloaders`, without torch)."""
+"""Planned optimizer steps and validations of a configuration: as `moesuite.train.dataloaders`, without torch."""
 
 from __future__ import annotations
 

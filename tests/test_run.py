@@ -431,10 +431,10 @@ def test_help_is_fast_because_it_imports_no_torch() -> None:
 
 
 def test_the_console_script_hands_over(command: Command) -> None:
-    assert "leaderboard" in command("moesuite.cli", "--help").stdout
-    bad = command("moesuite.cli", "run", "num_experts=0")
+    assert "leaderboard" in command("moesuite", "--help").stdout
+    bad = command("moesuite", "run", "num_experts=0")
     assert bad.returncode == 2 and "error: num_experts=0" in bad.stderr
-    wrong = command("moesuite.cli", "rnu")
+    wrong = command("moesuite", "rnu")
     assert wrong.returncode == 2 and "nearest: run" in wrong.stderr
 
 

@@ -1,8 +1,8 @@
 """The router's certificate: how a router behaves, measured on a small layer, never taken from what it claims.
 
 Every check compares outputs of a whole MoE layer with large router weights ("sharp", so that it has opinions) after a
-few training steps; figures are largest differences relative to the largest output. `moesuite.certify.properties` says what each
-check means and who claims it.
+few training steps; figures are largest differences relative to the largest output. `moesuite.certify.properties` says
+what each check means and who claims it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`moesuite <verb>`, the same as `python -m moesuite.<verb>`."""
+"""`moesuite <verb>`, the same as `python -m moesuite <verb>` and `python -m moesuite.<verb>`."""
 
 from __future__ import annotations
 
