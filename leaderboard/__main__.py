@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 
 from moesuite.errors import UserError, unknown
-from moesuite.leaderboard.build import Built, build, check
+from moesuite.leaderboard.site.build import Built, build, check
 
 DEFAULTS = {"records": "runs", "out": "site", "port": "8000"}
 FLAGS = ("--check", "--serve")
@@ -37,7 +37,7 @@ def main() -> None:
         built = check(places, progress) if "--check" in flags else build(places, Path(options["out"]), progress)
         report(built, options, "--check" in flags)
         if "--serve" in flags:
-            from moesuite.leaderboard.serve import serve
+            from moesuite.leaderboard.site.serve import serve
 
             serve(Path(options["out"]), int(options["port"]))
     except (UserError, OSError) as error:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from moesuite.config.run_command import reproduce
-from moesuite.leaderboard.build import build
+from moesuite.leaderboard.site.build import build
 from moesuite.records.certificate import Certificate, Example, LayerRouting, Looked, routing_path
 from moesuite.records.metrics import FAMILIES
 from moesuite.records.protocol import Protocol

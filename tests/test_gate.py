@@ -14,9 +14,9 @@ import pytest
 from moesuite import compose
 from moesuite.config.discovery import router_names
 from moesuite.errors import UserError
-from moesuite.leaderboard.build import check
-from moesuite.leaderboard.plausible import check_plausible
-from moesuite.leaderboard.plausible_costs import PARTS as PART_NAMES
+from moesuite.leaderboard.gate.costs import PARTS as PART_NAMES
+from moesuite.leaderboard.gate.plausible import check_plausible
+from moesuite.leaderboard.site.build import check
 from moesuite.records.record import Protocol, RunRecord, record_id
 from moesuite.train.fit import fit
 from tests.boards import record_of

@@ -22,8 +22,8 @@ from moesuite import compose
 from moesuite.config.schema import Data
 from moesuite.errors import UserError
 from moesuite.experiments.run_report import rows
-from moesuite.leaderboard.board import boards
-from moesuite.leaderboard.entry import entry_of
+from moesuite.leaderboard.ingest.entry import entry_of
+from moesuite.leaderboard.ranking.board import boards
 from moesuite.profile import profile
 from moesuite.tasks._packed import Packed, Sliding, windows
 from moesuite.tasks._spans import Spans

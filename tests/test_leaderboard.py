@@ -21,12 +21,12 @@ import pytest
 import yaml
 
 from moesuite.config.run_command import reproduce
-from moesuite.leaderboard import exports
 from moesuite.leaderboard.__main__ import main
-from moesuite.leaderboard.board import Board, boards, slug
-from moesuite.leaderboard.build import build, check
-from moesuite.leaderboard.entry import entry_of
-from moesuite.leaderboard.overview import overview
+from moesuite.leaderboard.ingest.entry import entry_of
+from moesuite.leaderboard.ranking.board import Board, boards, slug
+from moesuite.leaderboard.ranking.overview import overview
+from moesuite.leaderboard.site import exports
+from moesuite.leaderboard.site.build import build, check
 from moesuite.records.certificate import Certificate, Check, routing_path
 from moesuite.records.record import RunRecord, record_id
 from tests.boards import GOLDEN, certificate_of, compute_of, config_of, example, golden_files, put, record_of
@@ -99,7 +99,7 @@ def test_only_what_is_new_is_read_and_the_pages_are_those_of_a_whole_build(runs:
 
 def test_an_interrupted_build_goes_on(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("moesuite.leaderboard.build.task_pages", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr("moesuite.leaderboard.site.build.task_pages", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             build([str(runs)], tmp_path / "site")
     build([str(runs)], tmp_path / "site")
@@ -346,7 +346,7 @@ def test_whenever_a_build_is_interrupted_the_next_one_is_whole(
     build([str(runs)], out)
     (path,) = put(runs, [record_of("good", 5, 0.94)])
     with monkeypatch.context() as patch:
-        patch.setattr(f"moesuite.leaderboard.build.{step}", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(f"moesuite.leaderboard.site.build.{step}", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             build([str(runs)], out)
     path.unlink()
@@ -492,7 +492,7 @@ def test_a_disk_that_is_full_is_no_record_s_fault(
             raise OSError(28, "No space left on device")
         return True
 
-    monkeypatch.setattr("moesuite.leaderboard.site.Site.write", full)
+    monkeypatch.setattr("moesuite.leaderboard.site.output_folder.Site.write", full)
     assert invoke(monkeypatch, f"records={runs}", f"out={tmp_path / 'site'}") == 2
     error = capsys.readouterr().err
     assert "No space left on device" in error and error.count("\n") == 1

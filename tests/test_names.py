@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from moesuite.leaderboard import payload
-from moesuite.leaderboard.board import Board, boards
-from moesuite.leaderboard.contestants import CHECKS
-from moesuite.leaderboard.entry import Timings, entry_of
-from moesuite.leaderboard.noise import Noise, Spread
+from moesuite.leaderboard.ingest.entry import Timings, entry_of
+from moesuite.leaderboard.ranking.board import Board, boards
+from moesuite.leaderboard.ranking.contestants import CHECKS
+from moesuite.leaderboard.ranking.noise import Noise, Spread
+from moesuite.leaderboard.site import payload
 from moesuite.records.certificate import Example, LayerRouting, Looked
 from moesuite.records.compute import Compute, Split, Timing
 from moesuite.records.record import CurvePoint, LayerHealth, Quality, RunRecord

@@ -113,9 +113,9 @@ def test_the_wheel_holds_only_moesuite_and_runs_from_any_directory(tmp_path: Pat
     for needed in (
         "conf/config.yaml",
         "tasks/digits.yaml",
-        "leaderboard/templates/overview.html",
-        "leaderboard/static/table.js",
-        "leaderboard/claims.yaml",
+        "leaderboard/site/templates/overview.html",
+        "leaderboard/site/static/table.js",
+        "leaderboard/ranking/claims.yaml",
         "routers/soft.py",
         "py.typed",
     ):

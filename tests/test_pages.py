@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from moesuite.benchmarks.speed.board import copies, write
-from moesuite.leaderboard.build import build
+from moesuite.leaderboard.site.build import build
 from moesuite.records.record import write_text
 from moesuite.records.study import FreshRun, StudyRecord, TrialRecord
 from moesuite.statistics.significance import pareto

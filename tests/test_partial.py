@@ -13,7 +13,7 @@ from moesuite import compose, fit
 from moesuite.config.partial import WHOLE, partial_options, stopped_by_time
 from moesuite.errors import UserError
 from moesuite.experiments.run_report import rows
-from moesuite.leaderboard.build import build
+from moesuite.leaderboard.site.build import build
 from moesuite.records.record import read_record
 from tests.test_commands import TINY
 from tests.test_run import invoke

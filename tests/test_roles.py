@@ -12,7 +12,7 @@ from moesuite.config.compose import compose, trainer_options
 from moesuite.config.discovery import signature_defaults, task_families
 from moesuite.config.roles import TASK, TRAINER, FreeOptions, Role
 from moesuite.config.schema import RunConfig, Section, options_of, role_of
-from moesuite.leaderboard.entry import contestant_of, setting_of
+from moesuite.leaderboard.ingest.entry import contestant_of, setting_of
 from moesuite.records.protocol import Protocol
 from moesuite.records.record import record_id
 from tests.boards import record_of

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from moesuite.leaderboard.build import build, check
-from moesuite.leaderboard.entry import entry_of
-from moesuite.leaderboard.selection import merged
+from moesuite.leaderboard.ingest.entry import entry_of
+from moesuite.leaderboard.ingest.selection import merged
+from moesuite.leaderboard.site.build import build, check
 from moesuite.records.record import Protocol, RunRecord
 from tests.boards import compute_of, put, record_of
 from tests.test_leaderboard import contents

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from moesuite.leaderboard import exports
-from moesuite.leaderboard.board import Board, boards
-from moesuite.leaderboard.entry import entry_of
-from moesuite.leaderboard.overview import Overview, overview
-from moesuite.leaderboard.scopes import Standing
+from moesuite.leaderboard.ingest.entry import entry_of
+from moesuite.leaderboard.ranking.board import Board, boards
+from moesuite.leaderboard.ranking.overview import Overview, overview
+from moesuite.leaderboard.ranking.scopes import Standing
+from moesuite.leaderboard.site import exports
 from moesuite.records.certificate import Verdict
 from moesuite.records.record import RunRecord
 from moesuite.records.verification import judge

@@ -23,7 +23,7 @@ from moesuite.benchmarks.speed.tuning import hypervolume
 from moesuite.config.compose import composed, varied
 from moesuite.config.run_command import word
 from moesuite.errors import Pruned, UserError
-from moesuite.leaderboard.build import build
+from moesuite.leaderboard.site.build import build
 from moesuite.records.record import dropped_under_capacity, read_record
 from moesuite.records.study import SETTINGS, StudyRecord
 from moesuite.tune import study as studies

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from moesuite.config.discovery import router_class, router_names, task_class, task_families
-from moesuite.leaderboard.board import Board
-from moesuite.leaderboard.build import build
-from moesuite.leaderboard.versions import known
+from moesuite.leaderboard.ingest.versions import known
+from moesuite.leaderboard.ranking.board import Board
+from moesuite.leaderboard.site.build import build
 from moesuite.records.certificate import Verified, verified_path
 from moesuite.records.protocol import Protocol
 from moesuite.records.record import RunRecord
@@ -71,7 +71,7 @@ def test_versions_are_read_from_the_sources() -> None:
 
 
 def test_a_page_tells_that_the_package_knows_a_newer_protocol(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("moesuite.leaderboard.versions.ENGINE", 3)
+    monkeypatch.setattr("moesuite.leaderboard.ingest.versions.ENGINE", 3)
     board = board_of(version())
     assert board.protocol == "engine protocol 1; newest is 3, family protocol 1"
     assert list(board.outdated.values()) == ["engine protocol 1; newest is 3"]

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from itertools import groupby
 from statistics import fmean
 
-from moesuite.leaderboard.board import Board
-from moesuite.leaderboard.comparisons import difference
-from moesuite.leaderboard.contestants import Difference, Row
+from moesuite.leaderboard.ranking.board import Board
+from moesuite.leaderboard.ranking.comparisons import difference
+from moesuite.leaderboard.ranking.contestants import Difference, Row
 from moesuite.statistics.order import MIN_SEEDS, MIN_TASKS, Placed, order
 from moesuite.statistics.significance import BySeed
 

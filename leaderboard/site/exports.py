@@ -11,8 +11,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from moesuite.leaderboard.board import Board
-from moesuite.leaderboard.contestants import REFUTED, Difference, Row
+from moesuite.leaderboard.ranking.board import Board
+from moesuite.leaderboard.ranking.contestants import REFUTED, Difference, Row
 from moesuite.records.record import RunRecord
 
 SCHEMA = "0.3.0"  # of Every Eval Ever, https://github.com/evaleval/every_eval_ever

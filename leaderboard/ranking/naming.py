@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from moesuite.leaderboard.entry import PROTOCOL, Facts
-from moesuite.leaderboard.versions import in_words
+from moesuite.leaderboard.ingest.entry import PROTOCOL, Facts
+from moesuite.leaderboard.ingest.versions import in_words
 
 # options that do nothing at this value, and first versions
 NEUTRAL = {"tile_depth": 1, "renormalise": False, f"{PROTOCOL}router": 1, f"{PROTOCOL}decoder": 1}

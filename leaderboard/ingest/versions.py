@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-from moesuite.leaderboard.entry import PROTOCOL, Facts
+from moesuite.leaderboard.ingest.entry import PROTOCOL, Facts
 from moesuite.records.protocol import ENGINE
 from moesuite.records.record import RunRecord
 

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from moesuite.errors import UserError
-from moesuite.leaderboard.ranges import is_dense, may_be_moe, share, within
+from moesuite.leaderboard.gate.ranges import is_dense, may_be_moe, share, within
 from moesuite.records.record import LayerHealth, RunRecord
 
 ROUNDING = 2e-6  # of a share that a record states with six digits

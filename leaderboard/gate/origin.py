@@ -11,7 +11,7 @@ from typing import Any
 from moesuite.config.discovery import router_defaults, router_names, task_files
 from moesuite.config.schema import NAMED
 from moesuite.errors import UserError
-from moesuite.leaderboard.ranges import within
+from moesuite.leaderboard.gate.ranges import within
 from moesuite.records.record import RunRecord
 
 SEEDS = 2**32  # as many as Lightning and NumPy know

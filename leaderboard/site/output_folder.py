@@ -77,7 +77,7 @@ class Site:
 @cache
 def generator() -> str:
     """Return the hash of everything that decides how pages look: after a change all of them are made anew."""
-    engine, own = find_spec("moesuite"), Path(__file__).parent
+    engine, own = find_spec("moesuite"), Path(__file__).parents[1]
     assert engine is not None and engine.origin is not None
     files = [*Path(engine.origin).parent.rglob("*.py"), *own.rglob("*")]
     digest = hashlib.sha256()

@@ -9,12 +9,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Literal
 
-from moesuite.leaderboard.comparisons import compare_rows
-from moesuite.leaderboard.contestants import CONTROLS, Row, row_of
-from moesuite.leaderboard.entry import Entry, Facts, digest
-from moesuite.leaderboard.naming import setting_names
-from moesuite.leaderboard.noise import Noise, noise_of
-from moesuite.leaderboard.versions import latest_of, on_page, outdated
+from moesuite.leaderboard.ingest.entry import Entry, Facts, digest
+from moesuite.leaderboard.ingest.versions import latest_of, on_page, outdated
+from moesuite.leaderboard.ranking.comparisons import compare_rows
+from moesuite.leaderboard.ranking.contestants import CONTROLS, Row, row_of
+from moesuite.leaderboard.ranking.naming import setting_names
+from moesuite.leaderboard.ranking.noise import Noise, noise_of
 from moesuite.records.certificate import Certificates
 from moesuite.records.compute import Part
 

@@ -6,9 +6,9 @@ import statistics
 from collections.abc import Mapping
 from typing import Any
 
-from moesuite.leaderboard.board import slug
-from moesuite.leaderboard.render import data, render
-from moesuite.leaderboard.site import Site
+from moesuite.leaderboard.ranking.board import slug
+from moesuite.leaderboard.site.output_folder import Site
+from moesuite.leaderboard.site.render import data, render
 from moesuite.records.study import SETTINGS, StudyRecord, TrialRecord
 
 

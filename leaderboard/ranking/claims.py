@@ -10,8 +10,8 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from moesuite.leaderboard.board import Board
-from moesuite.leaderboard.contestants import Row
+from moesuite.leaderboard.ranking.board import Board
+from moesuite.leaderboard.ranking.contestants import Row
 from moesuite.records.compute import Part
 
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from moesuite.leaderboard.board import Board, slug
-from moesuite.leaderboard.contestants import CHECKS, Difference, Row
-from moesuite.leaderboard.entry import Timings, short
+from moesuite.leaderboard.ingest.entry import Timings, short
+from moesuite.leaderboard.ranking.board import Board, slug
+from moesuite.leaderboard.ranking.contestants import CHECKS, Difference, Row
 
 TEXTS = ("router", "page", "variant", "setting", "section", "backbone", "unranked", "dense_verdict", "best_verdict")
 PLAIN = ("mean", "half", "group", "limited", "activated", "executed", "slots", "seconds", "lookahead")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from moesuite.errors import UserError
-from moesuite.leaderboard.ranges import CLOSE, is_dense, may_be_moe, within
+from moesuite.leaderboard.gate.ranges import CLOSE, is_dense, may_be_moe, within
 from moesuite.records.compute import Compute, LayerCompute, Split, Timing
 from moesuite.records.record import RunRecord
 

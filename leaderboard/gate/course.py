@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from moesuite.errors import UserError
-from moesuite.leaderboard.plan import (
+from moesuite.leaderboard.gate.plan import (
     MOST_DEVICES,
     devices,
     most_steps,
     planned_steps,
     validated_every,
 )
-from moesuite.leaderboard.ranges import share, within
+from moesuite.leaderboard.gate.ranges import share, within
 from moesuite.records.metrics import MetricSpec
 from moesuite.records.record import SCHEMA, SCHEMA_SINCE, RunRecord
 

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from moesuite.leaderboard.entry import Entry, Facts, digest, short
+from moesuite.leaderboard.ingest.entry import Entry, Facts, digest, short
 from moesuite.records.metrics import FAMILIES
 from moesuite.records.record import RunRecord
 

@@ -10,14 +10,14 @@ from functools import partial
 from typing import TypeVar
 
 from moesuite.errors import UserError
-from moesuite.leaderboard.agreement import claims_of
-from moesuite.leaderboard.board import slug
-from moesuite.leaderboard.entry import Facts, entry_of
-from moesuite.leaderboard.intake import beside, looked_at, take, verdicts_on
-from moesuite.leaderboard.pages import run_name, run_page
-from moesuite.leaderboard.selection import Known
-from moesuite.leaderboard.site import Site
-from moesuite.leaderboard.store import File, Listing
+from moesuite.leaderboard.ingest.agreement import claims_of
+from moesuite.leaderboard.ingest.entry import Facts, entry_of
+from moesuite.leaderboard.ingest.intake import beside, looked_at, take, verdicts_on
+from moesuite.leaderboard.ingest.selection import Known
+from moesuite.leaderboard.ingest.store import File, Listing
+from moesuite.leaderboard.ranking.board import slug
+from moesuite.leaderboard.site.output_folder import Site
+from moesuite.leaderboard.site.pages import run_name, run_page
 from moesuite.records.certificate import Certificate, Certificates
 from moesuite.records.record import RunRecord
 from moesuite.records.study import StudyRecord

@@ -6,10 +6,10 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from moesuite.leaderboard.contestants import CONTROLS, REFUTED, Difference, Row
-from moesuite.leaderboard.entry import OF_DENSE, Facts, short
-from moesuite.leaderboard.naming import plain_setting
-from moesuite.leaderboard.versions import newest, outdated
+from moesuite.leaderboard.ingest.entry import OF_DENSE, Facts, short
+from moesuite.leaderboard.ingest.versions import newest, outdated
+from moesuite.leaderboard.ranking.contestants import CONTROLS, REFUTED, Difference, Row
+from moesuite.leaderboard.ranking.naming import plain_setting
 from moesuite.statistics.equivalence import Comparison, compare_seeds
 from moesuite.statistics.significance import LEVEL, holm, tie_groups
 

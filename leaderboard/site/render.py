@@ -19,7 +19,7 @@ LINK = re.compile(r"https?://[^\s<>\"']+[^\s<>\"'.,;)]")
 def environment() -> Environment:
     """Return the environment of the templates; everything is escaped."""
     made = Environment(
-        loader=PackageLoader("moesuite.leaderboard"),
+        loader=PackageLoader("moesuite.leaderboard.site"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from moesuite.leaderboard.board import Board, usual
-from moesuite.leaderboard.contestants import CONTROLS, Row
-from moesuite.leaderboard.scopes import Cells, Scope, scopes
+from moesuite.leaderboard.ranking.board import Board, usual
+from moesuite.leaderboard.ranking.contestants import CONTROLS, Row
+from moesuite.leaderboard.ranking.scopes import Cells, Scope, scopes
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
-from moesuite.leaderboard.agreement import contradictions
-from moesuite.leaderboard.entry import Entry, Timings, short
-from moesuite.leaderboard.intake import same_content
-from moesuite.leaderboard.store import File
+from moesuite.leaderboard.ingest.agreement import contradictions
+from moesuite.leaderboard.ingest.entry import Entry, Timings, short
+from moesuite.leaderboard.ingest.intake import same_content
+from moesuite.leaderboard.ingest.store import File
 
 Known = dict[str, Any]  # of a file: its stamp, and a problem, or id, content, task and what selection goes by
 EQUAL = 1e-6  # of two qualities, relative: one run on two machines differs by rounding

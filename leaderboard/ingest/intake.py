@@ -12,10 +12,10 @@ from pydantic import ValidationError
 
 from moesuite.config.partial import partial_options
 from moesuite.errors import UserError
-from moesuite.leaderboard.plausible import check_plausible
-from moesuite.leaderboard.plausible_origin import check_command
-from moesuite.leaderboard.store import File, read
-from moesuite.leaderboard.versions import unknown
+from moesuite.leaderboard.gate.origin import check_command
+from moesuite.leaderboard.gate.plausible import check_plausible
+from moesuite.leaderboard.ingest.store import File, read
+from moesuite.leaderboard.ingest.versions import unknown
 from moesuite.records.certificate import Certificate, Looked, Verdict, Verified
 from moesuite.records.record import RunRecord, parse_record, record_id
 from moesuite.records.study import StudyRecord

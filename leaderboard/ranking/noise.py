@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from statistics import median
 
-from moesuite.leaderboard.entry import Entry
+from moesuite.leaderboard.ingest.entry import Entry
 from moesuite.records.compute import Part
 
 

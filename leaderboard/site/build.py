@@ -12,11 +12,14 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
 
-from moesuite.leaderboard.board import Board, boards
-from moesuite.leaderboard.entry import Entry, Facts, digest
-from moesuite.leaderboard.overview import representatives
-from moesuite.leaderboard.pages import run_name, shared_pages, task_pages
-from moesuite.leaderboard.reading import (
+from moesuite.leaderboard.ingest.entry import Entry, Facts, digest
+from moesuite.leaderboard.ingest.selection import Known, Selection, merged, selected
+from moesuite.leaderboard.ingest.store import File, listing
+from moesuite.leaderboard.ranking.board import Board, boards
+from moesuite.leaderboard.ranking.overview import representatives
+from moesuite.leaderboard.site.output_folder import INDEX, KEPT, Site, generator
+from moesuite.leaderboard.site.pages import run_name, shared_pages, task_pages
+from moesuite.leaderboard.site.reading import (
     MANY,
     WORKERS,
     Fresh,
@@ -26,10 +29,7 @@ from moesuite.leaderboard.reading import (
     examined,
     examined_again,
 )
-from moesuite.leaderboard.selection import Known, Selection, merged, selected
-from moesuite.leaderboard.site import INDEX, KEPT, Site, generator
-from moesuite.leaderboard.store import File, listing
-from moesuite.leaderboard.study_page import study_pages
+from moesuite.leaderboard.site.study_page import study_pages
 from moesuite.records.certificate import Certificates
 
 BOARDS = f"{KEPT}/boards/{{task}}.json"

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from moesuite.leaderboard.entry import Entry, Facts, Timings, short
-from moesuite.leaderboard.naming import options_text
+from moesuite.leaderboard.ingest.entry import Entry, Facts, Timings, short
+from moesuite.leaderboard.ranking.naming import options_text
 from moesuite.records.certificate import Certificates
 from moesuite.records.compute import Part
 from moesuite.statistics.significance import estimate

@@ -8,14 +8,14 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from moesuite.leaderboard import exports
-from moesuite.leaderboard.board import Board, slug
-from moesuite.leaderboard.claims import compared
-from moesuite.leaderboard.overview import Overview, overview
-from moesuite.leaderboard.payload import benchmark_payload, curves
-from moesuite.leaderboard.payload import health as health_curve
-from moesuite.leaderboard.render import data, inert, render
-from moesuite.leaderboard.site import Site
+from moesuite.leaderboard.ranking.board import Board, slug
+from moesuite.leaderboard.ranking.claims import compared
+from moesuite.leaderboard.ranking.overview import Overview, overview
+from moesuite.leaderboard.site import exports
+from moesuite.leaderboard.site.output_folder import Site
+from moesuite.leaderboard.site.payload import benchmark_payload, curves
+from moesuite.leaderboard.site.payload import health as health_curve
+from moesuite.leaderboard.site.render import data, inert, render
 from moesuite.records.certificate import Certificate, Certificates, Looked, Verdict
 from moesuite.records.metrics import FAMILIES
 from moesuite.records.protocol import protocol_words

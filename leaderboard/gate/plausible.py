@@ -12,11 +12,11 @@ from functools import cache
 from typing import Any
 
 from moesuite.errors import UserError
-from moesuite.leaderboard.plausible_costs import check_costs
-from moesuite.leaderboard.plausible_course import check_course, check_curve
-from moesuite.leaderboard.plausible_origin import check_origin, declared_task
-from moesuite.leaderboard.plausible_routing import check_routing
-from moesuite.leaderboard.ranges import within
+from moesuite.leaderboard.gate.costs import check_costs
+from moesuite.leaderboard.gate.course import check_course, check_curve
+from moesuite.leaderboard.gate.origin import check_origin, declared_task
+from moesuite.leaderboard.gate.ranges import within
+from moesuite.leaderboard.gate.routing import check_routing
 from moesuite.records.metrics import EMBEDDINGS, FAMILIES, MetricSpec, known_spec, primary_name
 from moesuite.records.record import RunRecord
 

@@ -1,0 +1,1 @@
+"""Files -> entries: stores, intake, selection, what records must agree on."""

@@ -1,0 +1,1 @@
+"""Entries -> boards: contestants, comparisons, orders, claims."""
