@@ -31,7 +31,7 @@ def measured() -> dict[str, Recorded]:
 def file_of(what: str) -> str:
     """Return where the protocol version of the engine, a router or a family stands."""
     kind, _, name = what.partition(" ")
-    places = {"router": f"moesuite/routers/{name}.py", "family": f"tasks/{name}.py"}
+    places = {"router": f"moesuite/routers/{name}.py", "family": f"tasks/{name}/task.py"}
     return f"`protocol` in {places[kind]}" if name else "ENGINE in moesuite/records/protocol.py"
 
 

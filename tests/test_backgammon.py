@@ -22,13 +22,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moesuite.errors import UserError
-from moesuite.tasks._expert import Expert, expert_of
-from moesuite.tasks._gnubg_package import Package, opponents
-from moesuite.tasks._gnubg_program import Program, moved
-from moesuite.tasks._labels import labelled, read
-from moesuite.tasks._play import network, play
-from moesuite.tasks._positions import MEN, START, VOCABULARY, decode, encode, show, tokens, won
-from moesuite.tasks._selfplay import Recipe, self_play
+from moesuite.tasks.preferences.backgammon.expert import Expert, expert_of
+from moesuite.tasks.preferences.backgammon.gnubg_package import Package, opponents
+from moesuite.tasks.preferences.backgammon.gnubg_program import Program, moved
+from moesuite.tasks.preferences.backgammon.labels import labelled, read
+from moesuite.tasks.preferences.backgammon.play import network, play
+from moesuite.tasks.preferences.backgammon.positions import MEN, START, VOCABULARY, decode, encode, show, tokens, won
+from moesuite.tasks.preferences.backgammon.selfplay import Recipe, self_play
 
 FIRST = "4HPwATDgc/ABMA"
 SMALL = Recipe(expert="gnubg-nn", train=60, test=12, train_plies=0, test_plies=0, random_moves=0.3, seed=0)
@@ -206,7 +206,7 @@ def test_moves_by_hand() -> None:
 
 
 MY_EXPERT = """
-from moesuite.tasks._gnubg_package import Package
+from moesuite.tasks.preferences.backgammon.gnubg_package import Package
 
 
 class Cautious(Package):
@@ -304,7 +304,7 @@ def test_a_program_that_does_not_answer(
     (tmp_path / "gnubg").write_text(f"#!/bin/sh\n{script}\n")
     (tmp_path / "gnubg").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    monkeypatch.setattr("moesuite.tasks._gnubg_program.PATIENCE", 0.5)
+    monkeypatch.setattr("moesuite.tasks.preferences.backgammon.gnubg_program.PATIENCE", 0.5)
     with pytest.raises(UserError, match=says):
         Program()
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from moesuite.data.cache import SEAL, cached, changed, load_rows
-from moesuite.tasks._images import decode_all
-from moesuite.tasks._selfplay import Recipe, made
-from moesuite.tasks._text import Text
-from moesuite.tasks._tokens import tokens_of
+from moesuite.tasks.preferences.backgammon.selfplay import Recipe, made
+from moesuite.tasks.text.corpus import Text
+from moesuite.tasks.text.tokenizer import tokens_of
+from moesuite.tasks.vision.images import decode_all
 
 Cached = tuple[Callable[[], Any], str]  # reads through the cache; the files that it reads
 

@@ -21,10 +21,11 @@ from moesuite import compose, moefy
 from moesuite.errors import UserError
 from moesuite.models.backbones import build_backbone
 from moesuite.nn.moe import routing_weights
-from moesuite.tasks import _scores
-from moesuite.tasks._pooling import padded, pool
-from moesuite.tasks._stdlib import documented, read_library
-from moesuite.tasks.embeddings import Embeddings
+from moesuite.tasks.embeddings import scores
+from moesuite.tasks.embeddings.pooling import pool
+from moesuite.tasks.embeddings.task import Embeddings
+from moesuite.tasks.text.encoder import padded
+from moesuite.tasks.text.stdlib import documented, read_library
 from moesuite.train.build import build_task
 from tests.test_run import run
 
@@ -84,43 +85,43 @@ def test_padding_fills_up_on_the_right() -> None:
     assert batch["attention_mask"].tolist() == [[1, 1, 1], [1, 0, 0]]
 
 
-def embedded(count: int = 30, width: int = 8, classes: int = 3) -> _scores.Embedded:
+def embedded(count: int = 30, width: int = 8, classes: int = 3) -> scores.Embedded:
     generator = torch.Generator().manual_seed(0)
     first, second = (F.normalize(torch.randn(count, width, generator=generator), dim=1) for _ in range(2))
     target = torch.randint(classes, (count,), generator=generator).double()
-    return _scores.Embedded(first, second, target, torch.arange(count) % 2, torch.arange(count) >= count // 2)
+    return scores.Embedded(first, second, target, torch.arange(count) % 2, torch.arange(count) >= count // 2)
 
 
 def test_search_is_that_of_scikit_learn_and_of_ranks() -> None:
     found = embedded()
-    scores = _scores.search(found)
+    figures = scores.search(found)
     similarity = (found.first @ found.second.T).numpy()
-    assert scores["ndcg@10"] == pytest.approx(ndcg_score(np.eye(30), similarity, k=10), abs=1e-6)
+    assert figures["ndcg@10"] == pytest.approx(ndcg_score(np.eye(30), similarity, k=10), abs=1e-6)
     ranks = (similarity >= similarity.diagonal()[:, None]).sum(axis=1)
-    assert scores["mrr"] == pytest.approx((1 / ranks).mean(), abs=1e-6)
-    assert scores["recall@1"] == pytest.approx((ranks == 1).mean(), abs=1e-6)
-    assert scores["recall@10"] == pytest.approx((ranks <= 10).mean(), abs=1e-6)
+    assert figures["mrr"] == pytest.approx((1 / ranks).mean(), abs=1e-6)
+    assert figures["recall@1"] == pytest.approx((ranks == 1).mean(), abs=1e-6)
+    assert figures["recall@10"] == pytest.approx((ranks <= 10).mean(), abs=1e-6)
 
 
 def test_similarity_and_probe_by_set() -> None:
     found = embedded()
     cosine, even = (found.first * found.second).sum(dim=1), torch.arange(30) % 2 == 0
-    scores = _scores.by_set("spearman", _scores.spearman, ["a", "b"])(found)
-    assert scores["a"] == pytest.approx(spearmanr(cosine[even], found.target[even]).statistic)
-    assert scores["spearman"] == pytest.approx((scores["a"] + scores["b"]) / 2)
+    figures = scores.by_set("spearman", scores.spearman, ["a", "b"])(found)
+    assert figures["a"] == pytest.approx(spearmanr(cosine[even], found.target[even]).statistic)
+    assert figures["spearman"] == pytest.approx((figures["a"] + figures["b"]) / 2)
     # vectors that show their class are separated; the fitted rows are not counted
     shown = F.one_hot(found.target.long(), 3).float()
-    clear = _scores.Embedded(shown, shown, found.target, found.group, found.scored)
-    assert _scores.probe(clear) == 1.0
-    wrong = _scores.Embedded(
+    clear = scores.Embedded(shown, shown, found.target, found.group, found.scored)
+    assert scores.probe(clear) == 1.0
+    wrong = scores.Embedded(
         shown, shown, torch.where(found.scored, (found.target + 1) % 3, found.target), *[found.group, found.scored]
     )
-    assert _scores.probe(wrong) == 0.0
+    assert scores.probe(wrong) == 0.0
 
 
 def test_bm25_by_hand() -> None:
     # two queries share a word with their own document only, which stands first: 1 / log2(1 + 1); the last one with none
-    score = _scores.bm25(["red fox", "blue whale", "nothing here"], ["the fox runs", "a whale swims", "stones"])
+    score = scores.bm25(["red fox", "blue whale", "nothing here"], ["the fox runs", "a whale swims", "stones"])
     assert score == pytest.approx(2 / 3, abs=1e-6)
 
 

@@ -9,7 +9,7 @@ import torch
 
 from moesuite import compose, fit
 from moesuite.records.record import RunRecord
-from moesuite.tasks._frozen import Attack
+from moesuite.tasks.vision.probes import Attack
 
 pytestmark = [
     pytest.mark.gpu,

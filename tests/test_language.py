@@ -25,12 +25,12 @@ from moesuite.experiments.run_report import rows
 from moesuite.leaderboard.ingest.entry import entry_of
 from moesuite.leaderboard.ranking.board import boards
 from moesuite.profile import profile
-from moesuite.tasks._packed import Packed, Sliding, windows
-from moesuite.tasks._spans import Spans
-from moesuite.tasks._stream import StreamedTokens, first_documents
-from moesuite.tasks._text import Text, read_stdlib
-from moesuite.tasks._tokens import build_tokenizer, tokens_of
-from moesuite.tasks.language import IGNORED, Language
+from moesuite.tasks.language.packed import Packed, Sliding, windows
+from moesuite.tasks.language.spans import Spans
+from moesuite.tasks.language.stream import StreamedTokens, first_documents
+from moesuite.tasks.language.task import IGNORED, Language
+from moesuite.tasks.text.corpus import Text, read_stdlib
+from moesuite.tasks.text.tokenizer import build_tokenizer, tokens_of
 from moesuite.train.build import build_task
 from moesuite.train.dataloaders import train_loader
 from tests.test_run import run

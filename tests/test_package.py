@@ -111,8 +111,8 @@ def test_the_wheel_holds_only_moesuite_and_runs_from_any_directory(tmp_path: Pat
     top = {name.split("/")[0] for name in names}
     assert top == {"moesuite", f"moesuite-{PROJECT['project']['version']}.dist-info"}
     for needed in (
-        "conf/config.yaml",
-        "tasks/digits.yaml",
+        "config/conf/config.yaml",
+        "tasks/vision/digits.yaml",
         "leaderboard/site/templates/overview.html",
         "leaderboard/site/static/table.js",
         "leaderboard/ranking/claims.yaml",

@@ -21,9 +21,9 @@ from moesuite.errors import UserError
 from moesuite.models.perceptron import Perceptron
 from moesuite.records.record import read_record
 from moesuite.task import Batch, Task
-from moesuite.tasks._choices import Agreement, Answers, Choice, Choices, answers, cycles, training_loss
-from moesuite.tasks._dialogues import read_pairs
-from moesuite.tasks._expert import expert_of
+from moesuite.tasks.preferences.backgammon.expert import expert_of
+from moesuite.tasks.preferences.choices import Agreement, Answers, Choice, Choices, answers, cycles, training_loss
+from moesuite.tasks.preferences.dialogues import read_pairs
 from moesuite.testing import TaskContract
 from moesuite.train.build import _shared, build_task
 from tests.conftest import Command
@@ -300,7 +300,7 @@ def test_play_without_the_expert_is_told_before_training(tmp_path: Path, monkeyp
     words = [*SMALL, *QUICK, f"records={tmp_path}"]
     fit(compose(*words))  # labels are cached from here on
     monkeypatch.setitem(sys.modules, "gnubg_nn", None)
-    monkeypatch.setattr("moesuite.tasks._selfplay._make", lambda *_: pytest.fail("made again"))
+    monkeypatch.setattr("moesuite.tasks.preferences.backgammon.selfplay._make", lambda *_: pytest.fail("made again"))
     _shared.cache_clear()  # so that they are read from there
     expert_of.cache_clear()
     assert fit(compose(*words, "seed=1"))[0].status == "ok"

@@ -86,7 +86,7 @@ def test_recording_refuses_what_no_number_answers_for(tmp_path: Path, monkeypatc
     assert protocol.record(path) == [] and json.loads(path.read_text()) == RECORDED
     now["family vision"]["states"]["digits"]["loss"] += 1
     (told,) = protocol.record(path)
-    assert "results of family vision changed (digits: loss" in told and "`protocol` in tasks/vision.py" in told
+    assert "results of family vision changed (digits: loss" in told and "`protocol` in tasks/vision/task.py" in told
     assert json.loads(path.read_text()) == RECORDED
     now["family vision"]["versions"]["family vision"] += 1
     assert protocol.record(path) == [] and json.loads(path.read_text()) == now

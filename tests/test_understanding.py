@@ -14,10 +14,10 @@ from transformers import BertTokenizerFast
 
 from moesuite import compose
 from moesuite.errors import UserError
-from moesuite.tasks import _answers
-from moesuite.tasks._answers import Question, credit, scores
-from moesuite.tasks._pooling import text_encoder
-from moesuite.tasks.understanding import TRAINED
+from moesuite.tasks.text.encoder import text_encoder
+from moesuite.tasks.understanding import answers
+from moesuite.tasks.understanding.answers import Question, credit, scores
+from moesuite.tasks.understanding.task import TRAINED
 from moesuite.train.build import build_task
 from moesuite.train.fit import fit
 from tests.test_embeddings import TINY, parquet
@@ -182,7 +182,7 @@ def test_metrics_of_groups_parts_and_words_by_hand() -> None:
     assert scores(given, asked, ["exact_match"]) == {"exact_match": 0.5}
     assert scores(given, asked, ["accuracy"]) == {"accuracy": 0.5}
     assert scores(given, asked, ["accuracy_mismatched"]) == {"accuracy_mismatched": 1.0}
-    counted = [_answers.count(name, asked) for name in ("exact_match", "accuracy", "accuracy_mismatched", "f1")]
+    counted = [answers.count(name, asked) for name in ("exact_match", "accuracy", "accuracy_mismatched", "f1")]
     assert counted == [2, 2, 1, 3]
     assert credit("The old, city", ["an Old town", "house"]) == (0.5, 0.0)
     assert credit("the Pope!", ["Pope", "a man"]) == (1.0, 1.0)

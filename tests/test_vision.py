@@ -17,8 +17,8 @@ from moesuite import UserError, compose
 from moesuite.config.discovery import task_class
 from moesuite.config.schema import Data
 from moesuite.task import Task
-from moesuite.tasks._frozen import PROBES, Attack
-from moesuite.tasks._images import Arrays
+from moesuite.tasks.vision.images import Arrays
+from moesuite.tasks.vision.probes import PROBES, Attack
 from moesuite.train.build import build_task
 from moesuite.train.dataloaders import EpochSampler, eval_loader, train_loader
 from moesuite.train.fit import fit
@@ -121,7 +121,7 @@ def test_parquet_in_the_schema_of_the_hub(parquet: Path, cache: bool) -> None:
 
 def test_cached_images_are_decoded_once_and_mapped(parquet: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = vision(source=parquet, cache=True)
-    monkeypatch.setattr("moesuite.tasks._images.decode", lambda *_: pytest.fail("decoded again"))
+    monkeypatch.setattr("moesuite.tasks.vision.images.decode", lambda *_: pytest.fail("decoded again"))
     second = vision(source=parquet, cache=True)
     assert isinstance(second.dataset("train").images, np.memmap)  # type: ignore[union-attr]
     assert np.array_equal(first.dataset("train").images, second.dataset("train").images)  # type: ignore[union-attr]

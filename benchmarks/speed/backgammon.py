@@ -19,10 +19,10 @@ from rich.console import Console
 from moesuite.benchmarks.speed.command import Values, command
 from moesuite.config.compose import compose
 from moesuite.models.backbones import build_backbone
-from moesuite.tasks._gnubg_package import Package, opponents
-from moesuite.tasks._play import network, play
-from moesuite.tasks._selfplay import judge, self_play
-from moesuite.tasks.preferences import Preferences
+from moesuite.tasks.preferences.backgammon.gnubg_package import Package, opponents
+from moesuite.tasks.preferences.backgammon.play import network, play
+from moesuite.tasks.preferences.backgammon.selfplay import judge, self_play
+from moesuite.tasks.preferences.task import Preferences
 
 EXPERT, RANDOM_MOVES = "gnubg-nn", 0.2  # as in the task
 PLAYERS = {"perceptron": ["backbone=tesauro", "backbone.kwargs.hidden=[250]", "router=dense"], "BERT": []}

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import cache
-from importlib.util import find_spec
-from pathlib import Path
 
+from moesuite.config.discovery import packaged
 from moesuite.errors import UserError
 from moesuite.leaderboard.gate.ranges import is_dense, may_be_moe, share, within
 from moesuite.records.record import LayerHealth, RunRecord
@@ -77,9 +76,7 @@ def _entropy(load: Sequence[float]) -> float:
 @cache
 def drops(router: str) -> bool | None:
     """Return whether a router of the package is evaluated under its capacity too; None for any other router."""
-    spec = find_spec("moesuite.routers")
-    assert spec is not None and spec.submodule_search_locations is not None
-    path = Path(spec.submodule_search_locations[0]) / f"{router}.py"
-    if router == "dense" or not router.isidentifier() or not path.is_file():
+    path = packaged("routers", router)
+    if router == "dense" or path is None:
         return None
     return "\n    drops = True\n" in path.read_text()

@@ -5,10 +5,9 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Literal
 
+from moesuite.config.discovery import packaged
 from moesuite.leaderboard.ingest.entry import PROTOCOL, Facts
 from moesuite.records.protocol import ENGINE
 from moesuite.records.record import RunRecord
@@ -19,10 +18,7 @@ Kind = Literal["routers", "tasks"]
 @cache
 def known(kind: Kind, name: str) -> int | None:
     """Return the version of a router or family of the package, read from its source; None for any other."""
-    spec = find_spec(f"moesuite.{kind}")
-    assert spec is not None and spec.submodule_search_locations is not None
-    path = Path(spec.submodule_search_locations[0]) / f"{name}.py"
-    if not name.isidentifier() or not path.is_file():
+    if (path := packaged(kind, name)) is None:
         return None
     classes = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.ClassDef)]
     return max([1, *(_declared(node) for node in classes)])

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 
+from moesuite.config.discovery import packaged
 from moesuite.leaderboard.ranking.board import Board, slug
 from moesuite.leaderboard.ranking.claims import compared
 from moesuite.leaderboard.ranking.overview import Overview, overview
@@ -141,7 +141,7 @@ def router_page(router: str, made: Sequence[Board], view: Overview, certificates
     """Return the page of a router."""
     rows = [(board, row) for board in made for row in board.rows if row.router == router]
     source = next((certificate.source for certificate in certificates if certificate.source), "")
-    code = source or packaged(router)
+    code = source or packaged_source(router)
     curves_of = [
         {"name": board.task, **health_curve(row)}
         for board in view.boards
@@ -164,9 +164,7 @@ def router_page(router: str, made: Sequence[Board], view: Overview, certificates
 
 
 @cache
-def packaged(router: str) -> str:
+def packaged_source(router: str) -> str:
     """Return the source of a router of the package; empty for any other."""
-    spec = find_spec("moesuite.routers")
-    assert spec is not None and spec.submodule_search_locations is not None
-    path = Path(spec.submodule_search_locations[0]) / f"{router}.py"
-    return path.read_text() if router.isidentifier() and path.is_file() else ""
+    path = packaged("routers", router)
+    return "" if path is None else path.read_text()

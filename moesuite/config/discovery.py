@@ -12,7 +12,7 @@ import importlib.util
 import inspect
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from moesuite.config.user_code import broken, own_class, own_file
 from moesuite.errors import UserError, unknown
@@ -30,25 +30,41 @@ def router_names() -> list[str]:
     return sorted(path.stem for path in (PACKAGE / "routers").glob("[!_]*.py"))
 
 
+def task_folder() -> Path:
+    """Return the folder of the task families."""
+    return _folder("moesuite.tasks")
+
+
 def task_files() -> dict[str, Path]:
     """Return the YAML file of every task of the package by name."""
-    return _files("moesuite.tasks", "*.yaml")
+    return {path.stem: path for path in _files("moesuite.tasks", "**/*.yaml")}
 
 
 def task_families() -> dict[str, Path]:
     """Return the Python file of every task family of the package by name."""
-    return _files("moesuite.tasks", "[!_]*.py")
+    return {path.parent.name: path for path in _files("moesuite.tasks", "*/task.py")}
 
 
 def benchmark_files() -> dict[str, Path]:
     """Return the YAML file of every benchmark by name."""
-    return _files("moesuite.benchmarks", "*.yaml")
+    return {path.stem: path for path in _files("moesuite.benchmarks", "*.yaml")}
 
 
-def _files(package: str, pattern: str) -> dict[str, Path]:
+def _files(package: str, pattern: str) -> list[Path]:
+    return sorted(_folder(package).glob(pattern))
+
+
+def _folder(package: str) -> Path:
     spec = importlib.util.find_spec(package)
     assert spec is not None and spec.submodule_search_locations is not None
-    return {path.stem: path for path in sorted(Path(spec.submodule_search_locations[0]).glob(pattern))}
+    return Path(spec.submodule_search_locations[0])
+
+
+def packaged(kind: Literal["routers", "tasks"], name: str) -> Path | None:
+    """Return the file of a router or a task family of the package; None for any other name."""
+    if kind == "tasks":
+        return task_families().get(name)
+    return PACKAGE / "routers" / f"{name}.py" if name in router_names() else None
 
 
 def source_of(name: str) -> tuple[Path, str | None]:
@@ -170,6 +186,6 @@ def task_class(family: str) -> type[Task]:
         module_name, _, cls = family.rpartition(":")
         module = importlib.import_module(module_name)
         return getattr(module, cls)
-    module = importlib.import_module(f"moesuite.tasks.{family}")
+    module = importlib.import_module(f"moesuite.tasks.{family}.task")
     found = [c for c in vars(module).values() if isinstance(c, type) and issubclass(c, Task) and c is not Task]
     return found[-1]

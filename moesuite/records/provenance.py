@@ -11,7 +11,7 @@ import subprocess
 from functools import cache
 from pathlib import Path
 
-from moesuite.config.discovery import PACKAGE, router_class, source_of, task_files
+from moesuite.config.discovery import PACKAGE, router_class, source_of, task_folder
 from moesuite.records.protocol import ENGINE, of_router
 
 LIBRARIES = ("torch", "lightning", "timm", "transformers", "torchmetrics", "datasets", "numpy", "moesuite")
@@ -35,7 +35,7 @@ def router_protocol(router: str) -> str:
 
 @cache
 def _engine_version() -> str:
-    folders = [PACKAGE, next(iter(task_files().values())).parent]
+    folders = [PACKAGE, task_folder()]
     files = {path for folder in folders for pattern in ("*.py", "*.yaml") for path in folder.rglob(pattern)}
     digest = hashlib.sha256()
     for path in sorted(files):

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from moesuite.task import UserError, unknown
-from moesuite.tasks._pairs import Example, Reading, local_copy
+from moesuite.tasks.embeddings.pairs import Example, Reading
+from moesuite.tasks.text.local_copies import local_copy
 
 SAMPLE = 64  # texts that costs are measured on
 BATCH = 128  # texts that are embedded together

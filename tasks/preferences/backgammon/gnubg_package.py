@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from moesuite.task import UserError
-from moesuite.tasks._expert import PASS, Chooser, Dice, Scores, deepened
-from moesuite.tasks._positions import Boards, swapped
+from moesuite.tasks.preferences.backgammon.expert import PASS, Chooser, Dice, Scores, deepened
+from moesuite.tasks.preferences.backgammon.positions import Boards, swapped
 
 
 class Package:

@@ -22,11 +22,11 @@ from torchmetrics import Metric, MetricCollection
 
 from moesuite.records.metrics import LANGUAGE
 from moesuite.task import Batch, Lookahead, Predict, Source, Task, UserError, load_source
-from moesuite.tasks._packed import Packed, Sample, Sliding, check_length
-from moesuite.tasks._spans import Spans
-from moesuite.tasks._stream import StreamedTokens, first_documents
-from moesuite.tasks._text import check_column, read_stdlib, read_text
-from moesuite.tasks._tokens import build_tokenizer, tokens_of
+from moesuite.tasks.language.packed import Packed, Sample, Sliding, check_length
+from moesuite.tasks.language.spans import Spans
+from moesuite.tasks.language.stream import StreamedTokens, first_documents
+from moesuite.tasks.text.corpus import check_column, read_stdlib, read_text
+from moesuite.tasks.text.tokenizer import build_tokenizer, tokens_of
 
 IGNORED = -100  # a target that is not scored
 ROUNDING = 1e-4  # of an output's largest value: other sizes of matrix products round otherwise

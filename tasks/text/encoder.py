@@ -1,24 +1,19 @@
-"""From texts to padded tokens, and from the hidden states of tokens to one vector for each text."""
+"""From texts to padded tokens."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
-from torch.utils.data import Dataset
 
-from moesuite.task import Key, UserError
-from moesuite.tasks._pairs import Example
-from moesuite.tasks._tokens import OWN, Symbol, build_tokenizer, load_tokenizer
+from moesuite.task import UserError
+from moesuite.tasks.text.tokenizer import OWN, Symbol, build_tokenizer, load_tokenizer
 
-Pooling = Literal["mean", "cls", "last", "max"]
 Ids = NDArray[np.int64]
 
 
@@ -129,33 +124,6 @@ def _joined(texts: Sequence[Ids], length: int) -> Ids:
     return np.concatenate([first, rest[0][: length - len(first)]])
 
 
-Sample = tuple[list[Ids], Example]
-
-
-class Examples(Dataset[Sample]):
-    """Tokenised examples; in training, a text with a label comes with another one of its class, by its key's seed."""
-
-    def __init__(self, examples: Sequence[Example], encode: Callable[[Sequence[str]], list[Ids]], paired: bool) -> None:
-        flat = iter(encode([text for example in examples for text in example.texts]))
-        self.rows = [([next(flat) for _ in example.texts], example) for example in examples]
-        self.classes: dict[tuple[int, float], list[int]] = {}
-        self.paired = paired
-        for row, example in enumerate(examples):
-            self.classes.setdefault((example.group, example.target), []).append(row)
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, key: Key) -> Sample:
-        index, seed = key if isinstance(key, tuple) else (key, 0)
-        tokens, example = self.rows[index]
-        if not self.paired or len(tokens) == 2:
-            return tokens, example
-        same = self.classes[example.group, example.target]
-        other = same[(same.index(index) + 1 + seed % max(1, len(same) - 1)) % len(same)]
-        return [*tokens, *self.rows[other][0]], example
-
-
 def padded(texts: Sequence[Ids], padding: int) -> dict[str, Tensor]:
     """Return {input_ids, attention_mask} [N, T], T being the longest, filled up on the right."""
     longest = max(1, *(len(ids) for ids in texts))
@@ -165,25 +133,3 @@ def padded(texts: Sequence[Ids], padding: int) -> dict[str, Tensor]:
         ids[row, : len(tokens)] = torch.from_numpy(tokens)
         mask[row, : len(tokens)] = 1
     return {"input_ids": ids, "attention_mask": mask}
-
-
-def pool(hidden: Float[Tensor, "N T D"], mask: Int[Tensor, "N T"], how: Pooling) -> Float[Tensor, "N D"]:
-    """Return a vector of unit length for each text, of its real tokens only.
-
-    Args:
-        hidden: of each token.
-        mask: 1 for real tokens, which come first; at least one in each text.
-        how: mean or maximum of all, the first (cls), or the last one, for decoders.
-    """
-    hidden, real = hidden.float(), mask.bool().unsqueeze(-1)
-    pooled: Any
-    match how:
-        case "mean":
-            pooled = (hidden * real).sum(dim=1) / real.sum(dim=1).clamp(min=1)
-        case "max":
-            pooled = hidden.masked_fill(~real, -torch.inf).amax(dim=1)
-        case "cls":
-            pooled = hidden[:, 0]
-        case "last":
-            pooled = hidden[torch.arange(len(hidden), device=hidden.device), mask.sum(dim=1).clamp(min=1) - 1]
-    return F.normalize(pooled, dim=-1)

@@ -25,10 +25,11 @@ from torchmetrics import MetricCollection
 
 from moesuite.records.metrics import EMBEDDINGS, OF_KIND, MetricSpec
 from moesuite.task import Batch, Predict, Task, UserError
-from moesuite.tasks import _scores
-from moesuite.tasks._mteb import Mteb
-from moesuite.tasks._pairs import Example, Reading, read_labelled, read_scored, read_search
-from moesuite.tasks._pooling import Examples, Ids, Pooling, Sample, TextEncoder, padded, pool, text_encoder
+from moesuite.tasks.embeddings import scores
+from moesuite.tasks.embeddings.mteb_package import Mteb
+from moesuite.tasks.embeddings.pairs import Example, Reading, read_labelled, read_scored, read_search
+from moesuite.tasks.embeddings.pooling import Examples, Pooling, Sample, pool
+from moesuite.tasks.text.encoder import Ids, TextEncoder, padded, text_encoder
 
 Kind = Literal["search", "similarity", "classification", "mteb"]
 
@@ -91,7 +92,7 @@ class Embeddings(Task):
         reading = self._reading
         self.fingerprint, self.description = reading.fingerprint, reading.description
         if self.kind == "search":
-            control = _scores.bm25(*zip(*(example.texts for example in reading.roles["test"]), strict=True))
+            control = scores.bm25(*zip(*(example.texts for example in reading.roles["test"]), strict=True))
             self.description += f"; control: BM25 has {self.primary.name} {control:.4f}"
         for role, examples in reading.roles.items():
             if role != "train":  # texts of similar length stand together: little padding
@@ -163,11 +164,11 @@ class Embeddings(Task):
         """Return token ids and padding mask [texts, T]."""
         return {key: batch[key] for key in ("input_ids", "attention_mask")}
 
-    def _vectors(self, output: Any, batch: Batch) -> _scores.Embedded:
+    def _vectors(self, output: Any, batch: Batch) -> scores.Embedded:
         """Pool; an example of one text is compared with itself."""
         vectors = pool(output.last_hidden_state, batch["attention_mask"], self.pooling)
         count = len(batch["target"])
-        return _scores.Embedded(vectors[:count], vectors[-count:], batch["target"], batch["group"], batch["scored"])
+        return scores.Embedded(vectors[:count], vectors[-count:], batch["target"], batch["group"], batch["scored"])
 
     def shown(self, batch: Batch) -> list[list[str]]:
         """Return the words of the texts."""
@@ -184,10 +185,10 @@ class Embeddings(Task):
     def metrics(self) -> MetricCollection:
         """Return the scores of a whole split, as one metric with several values."""
         score = {
-            "similarity": lambda: _scores.by_set("spearman", _scores.spearman, self._reading.names),
-            "classification": lambda: _scores.by_set("accuracy", _scores.probe, self._reading.names),
-        }.get(self.kind, lambda: _scores.search)()
-        return MetricCollection({"embedded": _scores.Collected(score)})
+            "similarity": lambda: scores.by_set("spearman", scores.spearman, self._reading.names),
+            "classification": lambda: scores.by_set("accuracy", scores.probe, self._reading.names),
+        }.get(self.kind, lambda: scores.search)()
+        return MetricCollection({"embedded": scores.Collected(score)})
 
     def update(self, metrics: MetricCollection, output: Any, batch: Batch) -> None:
         """Add a batch."""

@@ -22,15 +22,15 @@ from torchmetrics import MetricCollection
 
 from moesuite.records.metrics import OPPONENTS, PREFERENCES
 from moesuite.task import Batch, Source, Task, UserError, unknown
-from moesuite.tasks._choices import Agreement, Choice, Choices, Head, Loss, answers, training_loss
-from moesuite.tasks._dialogues import read_pairs
-from moesuite.tasks._expert import file_of
-from moesuite.tasks._gnubg_package import Package, opponents
-from moesuite.tasks._labels import labelled, read
-from moesuite.tasks._play import network, play
-from moesuite.tasks._pooling import Ids, TextEncoder, padded, text_encoder
-from moesuite.tasks._positions import TOKENS, VOCABULARY, show, tokens
-from moesuite.tasks._selfplay import Recipe
+from moesuite.tasks.preferences.backgammon.expert import file_of
+from moesuite.tasks.preferences.backgammon.gnubg_package import Package, opponents
+from moesuite.tasks.preferences.backgammon.labels import labelled, read
+from moesuite.tasks.preferences.backgammon.play import network, play
+from moesuite.tasks.preferences.backgammon.positions import TOKENS, VOCABULARY, show, tokens
+from moesuite.tasks.preferences.backgammon.selfplay import Recipe
+from moesuite.tasks.preferences.choices import Agreement, Choice, Choices, Head, Loss, answers, training_loss
+from moesuite.tasks.preferences.dialogues import read_pairs
+from moesuite.tasks.text.encoder import Ids, TextEncoder, padded, text_encoder
 
 WHOLE = 1 << 20  # tokens: no text is cut before its end is kept
 HELD_OUT = 0.05  # share of the training choices that validation has

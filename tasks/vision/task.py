@@ -19,10 +19,8 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibratio
 
 from moesuite.records.metrics import VISION
 from moesuite.task import Batch, Task, cache_folder, load_source
-from moesuite.tasks._augment import Augmentation
-from moesuite.tasks._embedded import load_embedded
-from moesuite.tasks._frozen import Attack, frozen
-from moesuite.tasks._images import (
+from moesuite.tasks.vision.augment import Augmentation
+from moesuite.tasks.vision.images import (
     Arrays,
     Rows,
     Stream,
@@ -36,6 +34,8 @@ from moesuite.tasks._images import (
     refuse_unreadable,
     unreadable_files,
 )
+from moesuite.tasks.vision.installed import load_embedded
+from moesuite.tasks.vision.probes import Attack, frozen
 
 BATCH = 256  # images at once for features and attacks
 Count = Annotated[int, Ge(1)]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from moesuite.task import UserError, load_source, unknown
-from moesuite.tasks._stdlib import documented, read_library
+from moesuite.tasks.text.local_copies import Part, local_copy
+from moesuite.tasks.text.stdlib import documented, read_library
 
 SHARES = {"test": 0.1, "val": 0.05}
 SCORE_RANGE = (0.0, 5.0)
@@ -42,36 +42,6 @@ class Reading:
     names: list[str]
     fingerprint: str
     description: str
-
-
-@dataclass(frozen=True)
-class Part:
-    """One split of one data set, as loaded.
-
-    Attributes:
-        role: train, val or test.
-        rows: with `column_names`, and columns by name.
-        where: for messages.
-        group: which of several data sets it belongs to.
-        declared: what is known of the set: hub, revision, splits, label.
-    """
-
-    role: str
-    rows: Any
-    where: str
-    group: int = 0
-    declared: Mapping[str, str] = field(default_factory=dict)
-
-    def column(self, name: str) -> list[Any]:
-        """Return a column.
-
-        Raises:
-            UserError: if there is none of this name, with those that there are.
-        """
-        if name not in self.rows.column_names:
-            columns = ", ".join(self.rows.column_names)
-            raise UserError(f"{self.where} has no column {name!r}; its columns: {columns}; rename one to {name}")
-        return list(self.rows[name])
 
 
 def read_search(source: str | None) -> Reading:
@@ -168,30 +138,6 @@ def _read_sets(sets: Mapping[str, Mapping[str, str]], names: Sequence[str], sour
             about.append(f"{left_out} training examples left out: they stand in the test split too")
         roles["train"] = kept
     return Reading(roles, chosen, f"sha256:{digest.hexdigest()}", "; ".join(about))
-
-
-def local_copy(source: str, name: str, hub: str, only: bool) -> str:
-    """Return the folder of a data set in `source`, named like the set or its hub id; or `source`, if it is alone.
-
-    Raises:
-        UserError: if there is no such folder.
-    """
-    root = Path(source).expanduser()
-    wanted = {_plain(name), _plain(hub.split("/")[-1])}
-    for folder in sorted(root.iterdir()) if root.is_dir() else []:
-        if folder.is_dir() and _plain(folder.name) in wanted:
-            return str(folder)
-    if only and any(root.glob("*.parquet")):
-        return source
-    found = ", ".join(sorted(path.name for path in root.iterdir())[:8]) if root.is_dir() else "no such folder"
-    raise UserError(
-        f"task.source={source} has no folder {name} ({found}); allowed: a folder of parquet files for each data set, "
-        f"named {name} or {hub.split('/')[-1]}; or choose by task.names="
-    )
-
-
-def _plain(name: str) -> str:
-    return "".join(letter for letter in name.lower() if letter.isalnum())
 
 
 def _score(value: Any, where: str) -> float:

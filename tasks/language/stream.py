@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from torch.utils.data import IterableDataset
 
-from moesuite.tasks._packed import Sample
-from moesuite.tasks._tokens import Tokenizer
+from moesuite.tasks.language.packed import Sample
+from moesuite.tasks.text.tokenizer import Tokenizer
 
 BUFFER = 1024  # documents that are shuffled
 

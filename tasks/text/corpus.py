@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from moesuite.task import UserError, load_source
-from moesuite.tasks._stdlib import read_library
+from moesuite.tasks.text.stdlib import read_library
 
 SHARES = {"train": 0.9, "val": 0.05, "test": 0.05}  # of one long text, in this order, as is usual for enwik8 and text8
 

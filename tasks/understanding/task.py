@@ -24,9 +24,9 @@ from torchmetrics import MetricCollection
 
 from moesuite.records.metrics import UNDERSTANDING
 from moesuite.task import Batch, Key, Task, unknown
-from moesuite.tasks._answers import Answered, count
-from moesuite.tasks._pooling import TextEncoder, padded, text_encoder
-from moesuite.tasks._questions import STEP, Question, Questions, Subset, Texts, read_questions
+from moesuite.tasks.text.encoder import TextEncoder, padded, text_encoder
+from moesuite.tasks.understanding.answers import Answered, count
+from moesuite.tasks.understanding.questions import STEP, Question, Questions, Subset, Texts, read_questions
 
 IGNORED = -100  # a target that is not scored
 TRAINED = 4  # alternatives of a choice that are trained on, the right one among them

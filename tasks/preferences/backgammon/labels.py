@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from moesuite.task import Source, UserError, load_source
-from moesuite.tasks._positions import decode
-from moesuite.tasks._selfplay import EXPERTS, Recipe, made
+from moesuite.tasks.preferences.backgammon.positions import decode
+from moesuite.tasks.preferences.backgammon.selfplay import EXPERTS, Recipe, made
 
 COLUMNS = ("position", "dice", "alternatives", "scores")
 READ = ("position", "alternatives", "scores")  # what training needs of them

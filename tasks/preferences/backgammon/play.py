@@ -15,8 +15,8 @@ import torch
 from scipy import stats
 from torch import nn
 
-from moesuite.tasks._expert import Chooser, Expert
-from moesuite.tasks._positions import START, tokens, won
+from moesuite.tasks.preferences.backgammon.expert import Chooser, Expert
+from moesuite.tasks.preferences.backgammon.positions import START, tokens, won
 
 AT_ONCE = 4096  # boards that a network scores at once
 MOST_PLIES = 10_000  # a game that lasts longer counts 0

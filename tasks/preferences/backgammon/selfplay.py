@@ -19,8 +19,8 @@ from rich.console import Console
 from rich.progress import Progress, track
 
 from moesuite.task import UserError, cache_folder, cached, changed
-from moesuite.tasks._expert import Dice, Expert, Scores, expert_of, version_of
-from moesuite.tasks._positions import START, Boards, encode
+from moesuite.tasks.preferences.backgammon.expert import Dice, Expert, Scores, expert_of, version_of
+from moesuite.tasks.preferences.backgammon.positions import START, Boards, encode
 
 EXPERTS = "experts.json"  # who judged each split
 CHUNK = 25  # positions that a process judges at once

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 
 from moesuite.task import UserError
-from moesuite.tasks._expert import PASS, Dice, Scores, deepened
-from moesuite.tasks._positions import BAR, POINTS, Boards, encode
+from moesuite.tasks.preferences.backgammon.expert import PASS, Dice, Scores, deepened
+from moesuite.tasks.preferences.backgammon.positions import BAR, POINTS, Boards, encode
 
-SESSION = Path(__file__).with_name("_gnubg_session.py")
+SESSION = Path(__file__).with_name("gnubg_session.py")
 GAMES = "/usr/games"  # where Debian has it, which is not on everybody's PATH
 PATIENCE = 30  # seconds to start in
 KIND = "allowed: GNU Backgammon with Python, as Debian's"

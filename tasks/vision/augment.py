@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from moesuite.tasks._images import Transform, seeded
+from moesuite.tasks.vision.images import Transform, seeded
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from moesuite.task import UserError, cache_folder, cached
-from moesuite.tasks._text import Text
+from moesuite.tasks.text.corpus import Text
 
 UNKNOWN = "<unk>"
 LEARNED = ("character", "word", "bpe")  # from the training text

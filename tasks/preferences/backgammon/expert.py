@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from moesuite.task import UserError, own_class, own_file, unknown
-from moesuite.tasks._positions import Boards
+from moesuite.tasks.preferences.backgammon.positions import Boards
 
 Dice = tuple[int, int]
 Scores = Float32[np.ndarray, " N"]  # equity of the player who moves, in points: -3 to 3
@@ -49,11 +49,11 @@ def expert_of(name: str, plies: int) -> Expert:
         UserError: for an unknown name, an expert that is not installed, or a class that is none.
     """
     if name == "gnubg-nn":
-        from moesuite.tasks._gnubg_package import Package
+        from moesuite.tasks.preferences.backgammon.gnubg_package import Package
 
         return Package(plies)
     if name == "gnubg":
-        from moesuite.tasks._gnubg_program import Program
+        from moesuite.tasks.preferences.backgammon.gnubg_program import Program
 
         return Program(plies)
     if ":" not in name:

@@ -10,8 +10,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from moesuite.task import UserError, load_source
-from moesuite.tasks._answers import Metric, Question, Texts, credit
-from moesuite.tasks._pairs import Part, local_copy
+from moesuite.tasks.text.local_copies import Part, local_copy
+from moesuite.tasks.understanding.answers import Metric, Question, Texts, credit
 
 STEP = 0.2  # between similarities in words (Raffel et al. 2020, https://arxiv.org/abs/1910.10683, section 2.4)
 

@@ -1,0 +1,1 @@
+"""Text embeddings: contrastive training; search, similarity, classification."""

@@ -1,0 +1,65 @@
+"""Tokenised examples, and from the hidden states of their tokens to one vector for each text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.data import Dataset
+
+from moesuite.task import Key
+from moesuite.tasks.embeddings.pairs import Example
+from moesuite.tasks.text.encoder import Ids
+
+Pooling = Literal["mean", "cls", "last", "max"]
+Sample = tuple[list[Ids], Example]
+
+
+class Examples(Dataset[Sample]):
+    """Tokenised examples; in training, a text with a label comes with another one of its class, by its key's seed."""
+
+    def __init__(self, examples: Sequence[Example], encode: Callable[[Sequence[str]], list[Ids]], paired: bool) -> None:
+        flat = iter(encode([text for example in examples for text in example.texts]))
+        self.rows = [([next(flat) for _ in example.texts], example) for example in examples]
+        self.classes: dict[tuple[int, float], list[int]] = {}
+        self.paired = paired
+        for row, example in enumerate(examples):
+            self.classes.setdefault((example.group, example.target), []).append(row)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, key: Key) -> Sample:
+        index, seed = key if isinstance(key, tuple) else (key, 0)
+        tokens, example = self.rows[index]
+        if not self.paired or len(tokens) == 2:
+            return tokens, example
+        same = self.classes[example.group, example.target]
+        other = same[(same.index(index) + 1 + seed % max(1, len(same) - 1)) % len(same)]
+        return [*tokens, *self.rows[other][0]], example
+
+
+def pool(hidden: Float[Tensor, "N T D"], mask: Int[Tensor, "N T"], how: Pooling) -> Float[Tensor, "N D"]:
+    """Return a vector of unit length for each text, of its real tokens only.
+
+    Args:
+        hidden: of each token.
+        mask: 1 for real tokens, which come first; at least one in each text.
+        how: mean or maximum of all, the first (cls), or the last one, for decoders.
+    """
+    hidden, real = hidden.float(), mask.bool().unsqueeze(-1)
+    pooled: Any
+    match how:
+        case "mean":
+            pooled = (hidden * real).sum(dim=1) / real.sum(dim=1).clamp(min=1)
+        case "max":
+            pooled = hidden.masked_fill(~real, -torch.inf).amax(dim=1)
+        case "cls":
+            pooled = hidden[:, 0]
+        case "last":
+            pooled = hidden[torch.arange(len(hidden), device=hidden.device), mask.sum(dim=1).clamp(min=1) - 1]
+    return F.normalize(pooled, dim=-1)

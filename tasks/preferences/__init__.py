@@ -1,0 +1,1 @@
+"""Expert preferences: a choice among alternatives, learned by comparison."""

@@ -1,0 +1,1 @@
+"""Backgammon: positions, experts, self-play and games."""

@@ -1,0 +1,1 @@
+"""What text families share: corpora, tokenizers, encoders."""

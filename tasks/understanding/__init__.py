@@ -1,0 +1,1 @@
+"""Sentence understanding: GLUE and SuperGLUE."""
