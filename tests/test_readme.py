@@ -21,7 +21,7 @@ from moesuite.tune.arguments import parse as asked
 from moesuite.tune.worker import planned
 from moesuite.verify.__main__ import read_words
 from tests.conftest import ROOT
-from tests.test_run import SHORT, invoke
+from tests.train.test_run import SHORT, invoke
 
 README = (ROOT / "README.md").read_text()
 BLOCKS = {
@@ -70,7 +70,7 @@ def test_every_command_has_options_that_exist(my_file: str, monkeypatch: pytest.
     for words in runs:
         if words[0].startswith("benchmark="):
             assert plan(parse_launcher(words)[1])
-        elif "-m" not in words:  # a sweep is run by tests/test_run.py
+        elif "-m" not in words:  # a sweep is run by tests/train/test_run.py
             assert compose(*[word for word in words if not word.startswith("-")]).router["name"]
     for words in (words[3:] for words in lines if words[:3] == ["python", "-m", "moesuite.tune"]):
         assert planned(of_each_router(asked(words))[0])[0].space

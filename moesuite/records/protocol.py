@@ -1,7 +1,7 @@
 """What makes runs the same: protocol versions, and the id that follows from them, options and data.
 
 Protocol versions say which results may stand together; whoever changes what comes out raises them: one integer for the
-engine (here), one per router and one per task family (their class attribute `protocol`). `tests/test_protocol.py` fails
+engine (here), one per router and one per task family (their class attribute `protocol`). `tests/records/test_protocol.py` fails
 when the end states of tiny runs change and no number does. Imports no torch.
 """
 

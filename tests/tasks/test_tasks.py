@@ -1,0 +1,286 @@
+"""Every family keeps the contract of tasks, and so does one from outside of the package."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import sklearn.metrics
+import torch
+from scipy.stats import spearmanr
+from torch.nn import functional as F
+from torchmetrics.functional.classification import multiclass_calibration_error
+from torchmetrics.text import Perplexity
+
+from moesuite import compose
+from moesuite.config.discovery import task_files
+from moesuite.task import Batch, Task
+from moesuite.testing import TaskContract
+from moesuite.train.build import declare_task
+from tests.tasks.test_embeddings import BYTES, TINY, parquet, search_folder, sentences
+from tests.tasks.test_understanding import folder as understanding_folder
+
+FEW = ("expert_choice", "soft", "switch")
+SMALL = tuple(f"backbone.kwargs.{key}" for key in ("embed_dim=16", "depth=2", "num_heads=2"))
+
+
+class Images(TaskContract):
+    def expected(self, task: Task, outputs: Sequence[Any], batches: Sequence[Batch]) -> dict[str, float]:
+        logits, labels = torch.cat(list(outputs)), torch.cat([batch["label"] for batch in batches])
+        shares = logits.softmax(dim=1)
+        classes = range(logits.shape[1])
+        return {
+            "top1": sklearn.metrics.accuracy_score(labels, logits.argmax(dim=1)),
+            "top5": sklearn.metrics.top_k_accuracy_score(labels, logits, k=5, labels=classes),
+            "calibration_error": multiclass_calibration_error(shares, labels, logits.shape[1]).item(),
+        }
+
+
+class TestDigits(Images):
+    words = ("task=digits", *SMALL)
+    routers = FEW
+
+
+class Text(TaskContract):
+    words = ("task=stdlib", f"task.source={argparse.__file__}", "task.length=96", "task.stride=96")
+
+    def expected(self, task: Task, outputs: Sequence[Any], batches: Sequence[Batch]) -> dict[str, float]:
+        metric = Perplexity(ignore_index=-100)
+        for output, batch in zip(outputs, batches, strict=True):
+            metric.update(output.logits, batch["labels"])
+        perplexity = metric.compute().item()
+        return (
+            {"perplexity": perplexity, "bits_per_byte": np.log2(perplexity)}
+            if task.causal
+            else {"perplexity": perplexity}
+        )
+
+
+class TestCausalText(Text):
+    words = (*Text.words, "backbone.kwargs.n_embd=32", "backbone.kwargs.n_layer=2", "backbone.kwargs.n_head=2")
+    routers = ("switch", "hash")
+
+
+class TestMaskedText(Text):
+    words = (*Text.words, *TINY, "task.objective=masked")
+    routers = FEW
+
+
+class Pairs(TaskContract):
+    def vectors(self, outputs: Sequence[Any], batches: Sequence[Batch]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Pool by hand: the mean over real tokens, of the first texts and of the second ones."""
+        sides: tuple[list[torch.Tensor], list[torch.Tensor]] = ([], [])
+        for output, batch in zip(outputs, batches, strict=True):
+            rows = [
+                state[mask.bool()].mean(dim=0)
+                for state, mask in zip(output.last_hidden_state, batch["attention_mask"], strict=True)
+            ]
+            sides[0].extend(rows[: len(batch["target"])])
+            sides[1].extend(rows[-len(batch["target"]) :])
+        first, second = (F.normalize(torch.stack(side), dim=1) for side in sides)
+        return first, second
+
+
+class TestSearch(Pairs):
+    routers = FEW
+
+    @pytest.fixture(autouse=True)
+    def folder(self, tmp_path_factory: pytest.TempPathFactory) -> None:
+        source = search_folder(tmp_path_factory.mktemp("search"))
+        self.words = ("task=stdlib_search", f"task.source={source}", *TINY, *BYTES)
+
+    def expected(self, task: Task, outputs: Sequence[Any], batches: Sequence[Batch]) -> dict[str, float]:
+        first, second = self.vectors(outputs, batches)
+        similarity = (first @ second.T).numpy()
+        return {"ndcg@10": sklearn.metrics.ndcg_score(np.eye(len(first)), similarity, k=10)}
+
+
+class TestSimilarity(Pairs):
+    routers = FEW
+
+    @pytest.fixture(autouse=True)
+    def folder(self, real_data: Path) -> None:
+        source = [f"task.source={real_data / 'sts'}", "task.names=[STSBenchmark]"]
+        self.words = ("task=sts", *source, *TINY, *BYTES)
+
+    def expected(self, task: Task, outputs: Sequence[Any], batches: Sequence[Batch]) -> dict[str, float]:
+        first, second = self.vectors(outputs, batches)
+        scores = torch.cat([batch["target"] for batch in batches])
+        return {"spearman": spearmanr((first * second).sum(dim=1), scores).statistic}
+
+
+class TestProbe(Pairs):
+    routers = FEW
+
+    @pytest.fixture(autouse=True)
+    def folder(self, tmp_path_factory: pytest.TempPathFactory) -> None:
+        folder = tmp_path_factory.mktemp("labelled")
+        labels = [number % 3 for number in range(60)]
+        train, test = ({"text": sentences(60, start), "label": labels} for start in (0, 100))
+        parquet(folder / "TREC", train=train, test=test)
+        self.words = ("task=text_classification", f"task.source={folder}", "task.names=[TREC]", *TINY, *BYTES)
+
+    def expected(self, task: Task, outputs: Sequence[Any], batches: Sequence[Batch]) -> dict[str, float]:
+        x, _ = self.vectors(outputs, batches)
+        y, scored = (torch.cat([batch[key] for batch in batches]).numpy() for key in ("target", "scored"))
+        model = sklearn.linear_model.LogisticRegression(max_iter=1000).fit(x[~scored].double(), y[~scored])
+        return {"accuracy": sklearn.metrics.accuracy_score(y[scored], model.predict(x[scored].double()))}
+
+
+@pytest.mark.slow
+class TestProbeOnRealQuestions(TestProbe):
+    """TREC repeats some of its training questions in its test split."""
+
+    @pytest.fixture(autouse=True)
+    def folder(self, real_data: Path) -> None:
+        source = [f"task.source={real_data / 'classification'}", "task.names=[TREC]"]
+        self.words = ("task=text_classification", *source, *TINY, *BYTES)
+
+
+class TestUnderstanding(TaskContract):
+    routers = FEW
+
+    @pytest.fixture(autouse=True)
+    def folder(self, tmp_path_factory: pytest.TempPathFactory) -> None:
+        source = understanding_folder(tmp_path_factory.mktemp("glue"), "glue", "mrpc", 40)
+        self.words = ("task=glue", "task.subset=mrpc", f"task.source={source}", *TINY, *BYTES)
+
+    def expected(self, task: Task, outputs: Sequence[Any], batches: Sequence[Batch]) -> dict[str, float]:
+        given = torch.cat([output.logits.argmax(dim=1) for output in outputs])
+        right = torch.cat([batch["answer"] for batch in batches])
+        accuracy, f1 = sklearn.metrics.accuracy_score(right, given), sklearn.metrics.f1_score(right, given)
+        return {"accuracy": accuracy, "f1": f1, "score": (accuracy + f1) / 2}
+
+
+class EveryRouter:
+    """Epochs of all routers, and nothing else: the rest of the contract is kept by the class with a few of them."""
+
+    routers = None
+    test_splits_and_fingerprint_are_always_the_same = None
+    test_no_example_of_the_test_split_is_trained_on = None
+    test_results_depend_neither_on_padding_nor_on_the_batch = None
+    test_metrics_are_those_of_a_library = None
+
+
+@pytest.mark.slow
+class TestImagesByEveryRouter(EveryRouter, TestDigits):
+    pass
+
+
+@pytest.mark.slow
+class TestCausalTextByEveryRouter(EveryRouter, TestCausalText):
+    pass
+
+
+@pytest.mark.slow
+class TestMaskedTextByEveryRouter(EveryRouter, TestMaskedText):
+    pass
+
+
+@pytest.mark.slow
+class TestSearchByEveryRouter(EveryRouter, TestSearch):
+    pass
+
+
+@pytest.mark.slow
+class TestUnderstandingByEveryRouter(EveryRouter, TestUnderstanding):
+    pass
+
+
+THIRD_PARTY = '''
+import torch
+from torch.utils.data import TensorDataset
+from torchmetrics import MetricCollection
+from torchmetrics.classification import MulticlassAccuracy
+from moesuite.task import MetricSpec, Task
+
+
+class Brightness(Task):
+    """Which quarter of an image is the brightest?"""
+
+    primary = MetricSpec(name="accuracy", direction="max", least=0, most=1)
+
+    def __init__(self, name: str = "brightness", count: int = 64):
+        self.name, self.count, self.unreadable = name, count, []
+
+    def prepare(self):
+        images = torch.randn(2 * self.count, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+        quarters = images.unflatten(2, (2, 4)).unflatten(4, (2, 4)).mean(dim=(1, 3, 5)).flatten(1)
+        labels, half = quarters.argmax(dim=1), self.count
+        self.splits = {"train": (images[:half], labels[:half]), "test": (images[half:], labels[half:])}
+        self.fingerprint, self.description = f"seed:0:{half}", "random images"
+
+    def backbone_arguments(self):
+        return {"num_classes": 4, "in_chans": 1, "img_size": 8}
+
+    def blank(self):
+        return torch.empty(1, 1, 8, 8, device="meta")
+
+    def dataset(self, split):
+        return Keyed(*self.splits[split]) if split in self.splits else None
+
+    def collate(self, samples):
+        images, labels = zip(*samples)
+        return {"image": torch.stack(images), "label": torch.stack(labels)}
+
+    in_memory = True
+
+    def inputs(self, batch):
+        return batch["image"]
+
+    def loss(self, output, batch):
+        return torch.nn.functional.cross_entropy(output, batch["label"])
+
+    def metrics(self):
+        return MetricCollection({"accuracy": MulticlassAccuracy(4, average="micro")})
+
+    def update(self, metrics, output, batch):
+        metrics.update(output, batch["label"])
+
+    def size(self, batch):
+        return len(batch["label"])
+
+
+class Keyed(TensorDataset):
+    def __getitem__(self, key):
+        return super().__getitem__(key[0] if isinstance(key, tuple) else key)
+'''
+
+
+class TestThirdParty(TaskContract):
+    routers = FEW
+
+    @pytest.fixture(autouse=True)
+    def folder(self, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+        folder = tmp_path_factory.mktemp("third_party")
+        (folder / "conf" / "task").mkdir(parents=True)
+        (folder / "my_brightness.py").write_text(THIRD_PARTY)
+        (folder / "conf" / "task" / "brightness.yaml").write_text(
+            "# @package _global_\ntask: {family: 'my_brightness:Brightness', name: brightness, count: 48}\n"
+        )
+        monkeypatch.syspath_prepend(str(folder))
+        monkeypatch.delitem(sys.modules, "my_brightness", raising=False)
+        self.words = (f"--config-dir={folder / 'conf'}", "task=brightness", *SMALL)
+
+    def expected(self, task: Task, outputs: Sequence[Any], batches: Sequence[Batch]) -> dict[str, float]:
+        labels = torch.cat([batch["label"] for batch in batches])
+        return {"accuracy": sklearn.metrics.accuracy_score(labels, torch.cat(list(outputs)).argmax(dim=1))}
+
+
+def test_a_contract_without_expected_metrics_fails() -> None:
+    class Nothing(TaskContract):
+        words = ("task=digits", *SMALL)
+
+    with pytest.raises(NotImplementedError, match="give the metrics by a library"):
+        Nothing().test_metrics_are_those_of_a_library()
+
+
+def test_every_yaml_declares_a_task_of_at_most_20_lines() -> None:
+    for name, path in task_files().items():
+        assert path.read_text().count("\n") <= 20, name
+        assert declare_task(compose(f"task={name}").task).name in (name, f"{name}_rte")  # of a benchmark, a set of it

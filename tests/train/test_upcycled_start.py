@@ -1,0 +1,298 @@
+"""Upcycled runs: they go on at the step, learning rate and moments at which the dense run stopped."""
+
+from __future__ import annotations
+
+import copy
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import timm
+import torch
+from torch import nn
+
+from moesuite import UserError, compose, fit, load_moe, upcycle
+from moesuite.config.compose import understood
+from moesuite.config.schema import Optim
+from moesuite.models.depth_tiling import tile_depth
+from moesuite.nn.moe import moe_layers
+from moesuite.profile import profile
+from moesuite.records.record import RunRecord, read_record
+from moesuite.surgery.moefy import moefy
+from moesuite.train.build import build_models, build_task
+from moesuite.train.callbacks import Interruption
+from moesuite.train.optim import build_optimizer, learning_rate
+from moesuite.train.upcycled_start import moments
+from tests.surgery.test_upcycle import VIT, build
+from tests.train.test_run import invoke
+
+EPOCH = 22  # steps
+QUIET = ["measure=false", "logger=none", "trainer.enable_progress_bar=false"]
+WORDS = ["optim.schedule=rsqrt", "optim.warmup=5", *QUIET]
+
+
+def run(folder: Path, *words: str) -> tuple[RunRecord, Path]:
+    """Return the record and the checkpoint of a run."""
+    record, path = fit(compose(*WORDS, f"records={folder}", *words))
+    return record, path.with_suffix("") / "last.ckpt"
+
+
+@pytest.fixture(scope="module")
+def dense(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the checkpoint of a dense run of one epoch."""
+    return run(tmp_path_factory.mktemp("dense"), "router=dense", "trainer.max_epochs=1")[1]
+
+
+def weights(checkpoint: Path) -> dict[str, torch.Tensor]:
+    return torch.load(checkpoint, weights_only=True)["state_dict"]
+
+
+def test_the_dense_run_itself_goes_on_as_if_it_had_never_stopped(dense: Path, tmp_path: Path) -> None:
+    whole, path = run(tmp_path, "router=dense", "trainer.max_epochs=2")
+    continued, again = run(tmp_path, "router=dense", "trainer.max_epochs=2", f"upcycle={dense}")
+    assert whole.steps == continued.steps == 2 * EPOCH and continued.quality == whole.quality
+    ours, theirs = weights(again), weights(path)
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert continued.curve[-1].flops == pytest.approx(whole.curve[-1].flops)
+
+
+def test_step_schedule_and_cost_go_on(dense: Path, tmp_path: Path) -> None:
+    record, path = run(
+        tmp_path, "router=expert_choice", "slots_per_token=2", "layers=all", "trainer.max_steps=44", f"upcycle={dense}"
+    )
+    before = read_record(dense.parent.with_suffix(".json"))
+    assert record.steps == 44 and record.sunk is not None and record.sunk.steps == EPOCH
+    assert 0 < record.sunk.seconds <= before.seconds < record.seconds
+    assert record.compute is not None and before.compute is not None
+    flops = EPOCH * before.compute.training_step_flops, EPOCH * record.compute.training_step_flops
+    assert record.sunk.flops == pytest.approx(flops[0]) and record.curve[-1].flops == pytest.approx(sum(flops))
+    saved = torch.load(path, weights_only=True)
+    config = compose(*WORDS).optim
+    assert saved["lr_schedulers"][0]["_last_lr"][0] == pytest.approx(config.lr * learning_rate(44, 44, config))
+    assert [row.unserved < 0.6 and row.served_difference < 1e-5 * row.scale for row in record.upcycled] == [True] * 2
+    assert not (path.parent / "start.ckpt").exists()
+
+
+def test_experts_have_copies_of_their_moments() -> None:
+    """By hand: a step of AdamW on random gradients, then surgery."""
+    model = build("vit")
+    optimizer, _ = build_optimizer(model, Optim(), 10)
+    for parameter in model.parameters():
+        parameter.grad = torch.randn_like(parameter)
+    optimizer.step()
+    state = optimizer.state_dict()["state"]
+    of = {id(p): optimizer.state[p] for p in model.parameters()}
+    fc1 = of[id(model.blocks[1].mlp.fc1.weight)]
+    head = of[id(model.head.weight)]
+
+    def surgery(given: nn.Module) -> nn.Module:
+        return moefy(given, "token_choice", 3, layers="last_half")
+
+    moe = surgery(copy.deepcopy(model))
+    found = moments(state, model, moe, surgery)
+    new, _ = build_optimizer(moe, Optim(), 10)
+    new.load_state_dict({"state": found, "param_groups": new.state_dict()["param_groups"]})
+    ((_, layer),) = moe_layers(moe)
+    up = new.state[layer.experts.up.weight]
+    for moment in ("exp_avg", "exp_avg_sq"):
+        assert all(torch.equal(up[moment][expert], fc1[moment].t()) for expert in range(3))
+        assert torch.equal(new.state[moe.head.weight][moment], head[moment])
+    assert up["step"] == 1 and layer.router.gate.weight not in new.state
+    assert len(found) == sum(1 for _ in moe.parameters()) - 1
+
+
+@pytest.mark.parametrize("state", ["resume", "fresh_optimizer"])
+def test_what_of_the_optimizer_goes_on(
+    state: str, dense: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    monkeypatch.setattr(
+        "moesuite.train.callbacks.Curve.on_train_start",
+        lambda self, trainer, module: seen.append(len(trainer.optimizers[0].state)),
+    )
+    words = [f"upcycle={dense}", f"upcycle_state={state}", "trainer.max_steps=24", "router=switch"]
+    record, path = run(tmp_path, *words)
+    parameters = sum(1 for _ in load_moe(path).parameters())
+    assert record.steps == 24 and seen == [parameters - 1 if state == "resume" else 0]  # but for the gate
+
+
+def test_weights_alone_begin_at_step_0(dense: Path, tmp_path: Path) -> None:
+    words = ["upcycle_state=weights", "trainer.max_steps=3", "router=switch", "optim.schedule=cosine"]
+    record, _ = run(tmp_path, f"upcycle={dense}", *words)
+    assert record.steps == 3 and record.sunk is None and len(record.upcycled) == 1
+
+
+def test_an_interrupted_run_goes_on_from_its_own_checkpoint(
+    dense: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["router=expert_choice", f"upcycle={dense}", f"trainer.max_steps={2 * EPOCH}"]
+    whole, _ = run(tmp_path / "whole", *words)
+
+    def stop(self: Interruption, trainer: Any, *_: Any) -> None:
+        if trainer.global_step == EPOCH + 7:
+            trainer.save_checkpoint(self.checkpoint)
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Interruption, "on_train_batch_end", stop)
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path, *words)
+    resumed, _ = run(tmp_path, *words)
+    assert resumed.quality == whole.quality and resumed.sunk == whole.sunk
+    assert resumed.curve[-1].flops == pytest.approx(whole.curve[-1].flops)
+
+
+def test_language_starts_its_optimizer_anew_and_a_decoder_has_a_router_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The T5 recipe: expert choice in the encoder, top-2 token choice in the decoder, without renormalisation."""
+    text = ["task=stdlib", "task.objective=span_corruption", "backbone=t5_mini", "task.length=64", "task.stride=64"]
+    text += ["data.batch_size=4", "trainer.limit_test_batches=1", "trainer.limit_val_batches=0"]
+    _, dense = run(tmp_path, *text, "router=dense", "trainer.max_steps=2")
+    recipe = ["router=expert_choice", "decoder={name:token_choice,k:2}", "slots_per_token=2", "layers=all"]
+    monkeypatch.setattr("moesuite.train.build.causal_routers", lambda: ["switch"])  # measuring all takes its time
+    with pytest.raises(UserError, match="router=token_choice is not causal .* in the decoder, this task predicts"):
+        run(tmp_path, *text, *recipe, f"upcycle={dense}", "trainer.max_steps=4")
+    record, path = run(tmp_path, *text, *recipe, f"upcycle={dense}", "trainer.max_steps=4", "allow_noncausal=true")
+    model = load_moe(path)
+    routers = {(layer.in_decoder, layer.router.name, layer.renormalise) for _, layer in moe_layers(model)}
+    assert routers == {(False, "expert_choice", False), (True, "token_choice", False)}
+    assert record.steps == 4 and record.sunk is not None and record.sunk.steps == 2
+
+
+def test_a_pretrained_model_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    build("bert").save_pretrained(tmp_path / "bert")
+    config = compose("task=sts", f"upcycle=hf:{tmp_path / 'bert'}", "router=hash")
+    assert config.backbone.model == f"hf:{tmp_path / 'bert'}" and config.backbone.pretrained
+    assert not config.upcycles_run and not config.goes_on and config.resolved().renormalise is False
+    assert compose("upcycle=timm:vit_tiny_patch16_224").resolved().renormalise is True
+    with pytest.raises(UserError, match="backbone=vit_mini beside upcycle=timm:vit_tiny_patch16_224: allowed is one"):
+        compose("upcycle=timm:vit_tiny_patch16_224", "backbone=vit_mini")
+
+
+def test_words_are_understood_twice() -> None:
+    """They stand in records, and Lightning starts further processes by them."""
+    words = understood(["router=soft", "upcycle='timm:vit_tiny_patch16_224'"])
+    assert (
+        words[2:] == ["backbone=timm:vit_tiny_patch16_224", "backbone.pretrained=true"] and understood(words) == words
+    )
+    with pytest.raises(UserError, match="allowed is one pretrained model"):
+        understood(["-m", "upcycle=timm:a,timm:b"])
+    with pytest.raises(UserError, match="upcycle_state=weights: nothing goes on but the checkpoint of a run"):
+        fit(compose("upcycle_state=weights", *QUIET))
+
+
+@pytest.mark.parametrize("router", ["switch", "expert_choice"])
+def test_what_is_to_be_upcycled_is_accounted_without_its_weights(router: str) -> None:
+    words = [f"router={router}", "num_experts=4", "layers=[-1]"]
+    model, dense = profile(compose("upcycle=timm:vit_tiny_patch16_224", "+backbone.kwargs.patch_size=2", *words))
+    assert model.parameters_total > dense.parameters_total
+    deep, same = profile(compose("upcycle=nowhere.ckpt", "tile_depth=2", "router=dense"))
+    assert deep.parameters_total > 1.9 * same.parameters_total
+
+
+def test_the_optimizer_is_as_the_new_run_asks_for(dense: Path, tmp_path: Path) -> None:
+    words = ["router=switch", "trainer.max_steps=24", "optim.weight_decay=0.5", "optim.beta2=0.95"]
+    _, path = run(tmp_path, *words, f"upcycle={dense}")
+    group = torch.load(path, weights_only=True)["optimizer_states"][0]["param_groups"][0]
+    assert group["weight_decay"] == 0.5 and group["betas"] == (0.9, 0.95)
+
+
+def test_only_evaluated(dense: Path, tmp_path: Path) -> None:
+    record, _ = run(tmp_path, "router=switch", "trainer.max_epochs=0", f"upcycle={dense}")
+    assert record.status == "ok" and record.steps == 0 and len(record.upcycled) == 1
+
+
+@pytest.mark.slow
+def test_a_run_limited_by_time_needs_a_schedule_without_end(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="optim.schedule=cosine with optim.warmup=0.05 depends on the number of steps"):
+        fit(compose("trainer.max_time=00:00:00:01", f"records={tmp_path}", *QUIET))
+    record, _ = run(tmp_path, "router=dense", "trainer.max_time=00:00:00:01")
+    assert record.status == "ok" and record.steps > 0
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["trainer.max_steps=22"], "the dense run stands at step 22, and this one ends at step 22"),
+        (["trainer.max_steps=40", "optim.schedule=cosine"], "the learning rate would jump from .* at step 22; allowed"),
+        (["trainer.max_steps=40", "optim.lr=1e-4"], "the learning rate would jump"),
+        (
+            ["trainer.max_steps=40", "backbone.kwargs.embed_dim=128"],
+            r"weights that do not fit: pos_embed: .*; .*; .*; .*; .* and \d+ more; allowed: a run of router=dense",
+        ),
+        (["trainer.max_steps=40", "upcycle=nowhere.ckpt"], "upcycle=nowhere.ckpt: no such file; allowed"),
+        (["trainer.max_steps=40", "decoder={k:2}"], r"decoder=\{'k': 2\}: its name is missing"),
+        (["trainer.max_steps=40", "decoder={name:switch}"], "no chosen layer stands in a decoder; allowed"),
+        (["trainer.max_steps=40", "layers=[3]"], "layers: 3 matched nothing"),
+    ],
+)
+def test_what_cannot_go_on(
+    words: list[str], says: str, dense: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    """Exit code 2, one line, and nothing is written."""
+    monkeypatch.chdir(tmp_path)
+    given = [f"upcycle={dense}"] if not any(word.startswith("upcycle=") for word in words) else []
+    assert invoke(monkeypatch, *WORDS, "router=switch", *given, *words) == 2
+    error = capsys.readouterr().err
+    assert re.search(says, error), error
+    assert error.count("\n") == 1 and not any((tmp_path / "runs").rglob("*"))
+
+
+def test_a_checkpoint_in_python(dense: Path) -> None:
+    model, receipt = upcycle(str(dense), "switch", num_experts=4, layers=[0])
+    state = weights(dense)
+    assert torch.equal(model.state_dict()["head.weight"], state["model.head.weight"])
+    ((_, layer),) = moe_layers(model)
+    assert torch.equal(layer.experts.down.weight[3].t(), state["model.blocks.0.mlp.fc2.weight"])
+    assert len(receipt.layers) == 1 and list(receipt.skipped) == ["blocks.1.mlp"]
+
+
+def test_a_model_with_moe_layers_is_not_upcycled_again(dense: Path, tmp_path: Path) -> None:
+    _, moe = run(tmp_path, "router=switch", "trainer.max_steps=2")
+    with pytest.raises(UserError, match="this model has MoE layers; allowed: the checkpoint of a run of router=dense"):
+        run(tmp_path, "router=switch", "trainer.max_steps=4", f"upcycle={moe}")
+    with pytest.raises(UserError, match="this model has MoE layers; allowed: a dense one"):
+        upcycle(str(moe))
+
+
+def test_depth_tiling_repeats_the_stack() -> None:
+    model = build("vit")
+    deep: Any = tile_depth(copy.deepcopy(model), 3)
+    assert len(deep.blocks) == 6 and deep(torch.randn(1, 3, 16, 16)).shape == (1, 5)
+    for index, block in enumerate(deep.blocks):
+        original = model.blocks[index % 2]
+        assert all(torch.equal(a, b) for a, b in zip(block.parameters(), original.parameters(), strict=True))
+    assert len({id(parameter) for parameter in deep.parameters()}) == len(list(deep.parameters()))
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama", "bert", "qwen2"])
+def test_depth_tiling_of_text_models(name: str) -> None:
+    deep: Any = tile_depth(build(name), 2)
+    assert deep.config.num_hidden_layers == 4
+    ids = torch.arange(12).view(2, 6)
+    hidden = deep(input_ids=ids, output_hidden_states=True).hidden_states
+    assert len(hidden) == 5
+
+
+def test_depth_tiling_needs_one_stack() -> None:
+    swin = timm.create_model("swin_tiny_patch4_window7_224", embed_dim=24, depths=(1, 1), num_heads=(1, 1))
+    with pytest.raises(UserError, match="tile_depth=2: SwinTransformer has no single stack of blocks"):
+        tile_depth(swin, 2)
+    assert tile_depth(timm.create_model("vit_tiny_patch16_224", **VIT), 1) is not None
+    with pytest.raises(UserError, match="tile_depth=2 repeats trained blocks; type upcycle="):
+        fit(compose("tile_depth=2", *QUIET))
+    with pytest.raises(UserError, match="init=a.ckpt beside upcycle=timm:vit_tiny_patch16_224: both name weights"):
+        build_models(compose("init=a.ckpt", "upcycle=timm:vit_tiny_patch16_224"), build_task(compose().task), None)
+
+
+@pytest.mark.slow
+def test_a_deeper_model_goes_on_too(dense: Path, tmp_path: Path) -> None:
+    record, path = run(tmp_path, "router=dense", "tile_depth=2", "trainer.max_steps=24", f"upcycle={dense}")
+    before = read_record(dense.parent.with_suffix(".json"))
+    assert record.steps == 24 and record.compute is not None and before.compute is not None
+    assert record.compute.parameters_total > 1.9 * before.compute.parameters_total
+    assert len(load_moe(path).blocks) == 4
+    with pytest.raises(UserError, match=r"weights that this model lacks: blocks\.2\.attn"):
+        run(tmp_path, "router=dense", "trainer.max_steps=26", f"upcycle={path}")
