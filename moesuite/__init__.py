@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from moesuite.compute.memory import keep_freed_memory as keep_freed_memory
     from moesuite.config.compose import compose as compose
     from moesuite.errors import UserError as UserError
-    from moesuite.models.mlps import DenseMLP as DenseMLP
+    from moesuite.nn.experts import DenseMLP as DenseMLP
     from moesuite.nn.moe import MoE as MoE
     from moesuite.nn.moe import aux_loss as aux_loss
     from moesuite.records.record import RunRecord as RunRecord
@@ -37,7 +37,7 @@ _HOMES = {
     "cost": "compute.cost",
     "UserError": "errors",
     "keep_freed_memory": "compute.memory",
-    "DenseMLP": "models.mlps",
+    "DenseMLP": "nn.experts",
     "MoE": "nn.moe",
     "aux_loss": "nn.moe",
     "RunRecord": "records.record",

@@ -31,8 +31,8 @@ from moesuite.certify.harness import small_mlp as small_mlp
 from moesuite.certify.properties import PROPERTIES, Property
 from moesuite.config.compose import compose
 from moesuite.config.discovery import router_names
+from moesuite.models.forward import call
 from moesuite.nn.dispatch import apply_experts, reference
-from moesuite.nn.moe import call
 from moesuite.routing.router import LayerSpec, Router
 from moesuite.task import Batch, Task
 from moesuite.train.build import build_models, build_task

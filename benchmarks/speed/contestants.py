@@ -15,12 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from moesuite.compute.passes import work
 from moesuite.compute.timing import CPU
 from moesuite.config.discovery import build_router, router_names
-from moesuite.models.mlps import DenseMLP
-from moesuite.nn.experts import Experts
+from moesuite.nn.experts import DenseMLP, Experts
 from moesuite.nn.moe import MoE, aux_loss
+from moesuite.nn.stats import work
 from moesuite.routing.router import LayerSpec
 
 

@@ -18,7 +18,8 @@ from rich.console import Console
 
 from moesuite.config.cli import bad_input_exits
 from moesuite.config.compose import compose
-from moesuite.nn.moe import aux_loss, call
+from moesuite.models.forward import call
+from moesuite.nn.moe import aux_loss
 from moesuite.train.dataloaders import train_loader
 from moesuite.train.fit import Run
 from moesuite.train.loggers import quiet

@@ -17,8 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from moesuite.errors import UserError
-from moesuite.models.mlps import DenseMLP
-from moesuite.nn.experts import Experts
+from moesuite.nn.experts import DenseMLP, Experts
 from moesuite.nn.grouped_linear import layout
 from moesuite.nn.moe import MoE, Side
 from moesuite.routing.router import LayerSpec, Router

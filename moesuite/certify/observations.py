@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from moesuite.certify.harness import KINDS, Subject, seeded
-from moesuite.compute.passes import work
 from moesuite.nn.moe import MoE
+from moesuite.nn.stats import work
 from moesuite.records.certificate import Check
 from moesuite.routing.forms import RaggedRouting, Routing, SoftRouting
 from moesuite.routing.router import LayerSpec, Router

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from moesuite.compute.passes import Inputs, LayerPass, Pass, account
-from moesuite.nn.moe import call, evaluating, moe_layers
+from moesuite.models.forward import call, evaluating
+from moesuite.nn.moe import moe_layers
 from moesuite.records.compute import Split
 from moesuite.routing.forms import Routing
 

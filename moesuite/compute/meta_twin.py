@@ -16,10 +16,9 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional as F
-from torch.overrides import TorchFunctionMode
 
-from moesuite.nn.moe import is_encoder_decoder, moe_layers
+from moesuite.models.forward import is_encoder_decoder
+from moesuite.nn.moe import moe_layers
 from moesuite.routing.router import RaggedRouting, Router, Routing, SoftRouting
 from moesuite.routing.scope import alone
 from moesuite.routing.validation import check_form, check_values, name_of
@@ -136,28 +135,3 @@ def _beside(routing: Routing, device: torch.device) -> Routing:
     for name, w in _weights(routing).items():
         moved[name].requires_grad_(w.requires_grad)
     return replace(routing, **moved, losses={})
-
-
-class KernelsOfRealDevices(TorchFunctionMode):
-    """Within this, meta tensors take the way of tensors with values.
-
-    Attention is one kernel, where a real device uses that one: its backward pass computes the scores once more, which
-    the plain form of the meta device does not. And `if tensor:` is yes: what Hugging Face's models ask is whether masks
-    are all ones and sequences in one piece.
-    """
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func is F.scaled_dot_product_attention and args and args[0].is_meta:
-            return _attention(*args, **(kwargs or {}))
-        if func is Tensor.__bool__ and args[0].is_meta:
-            return True
-        return func(*args, **(kwargs or {}))
-
-
-def _attention(query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, **options: Any) -> Tensor:
-    if options.get("dropout_p") or (attn_mask is not None and attn_mask.requires_grad):
-        return F.scaled_dot_product_attention(query, key, value, attn_mask, **options)
-    output, _ = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
-        query, key, value, 0.0, bool(options.get("is_causal")), attn_mask=attn_mask, scale=options.get("scale")
-    )
-    return output

@@ -8,60 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from moesuite.compute.flop_counter import Counted, Saved, count_flops
-from moesuite.compute.meta_twin import META, KernelsOfRealDevices, Probe, shadow
+from moesuite.compute.meta_twin import META, Probe, shadow
 from moesuite.errors import UserError
-from moesuite.nn.grouped_linear import layout
-from moesuite.nn.moe import MoE, call, moe_layers
+from moesuite.models.forward import call, first_tensor
+from moesuite.models.meta_device import KernelsOfRealDevices
+from moesuite.nn.moe import MoE, moe_layers
+from moesuite.nn.stats import Work, work
 from moesuite.records.compute import Split
-from moesuite.routing.forms import EMPTY, RaggedRouting, Routing, SlotRouting, SoftRouting
+from moesuite.routing.forms import Routing, SoftRouting
 
 TRAINING = 3  # a product's gradient takes two more of its size: by the input, and by the weight
 REFUSALS = (RuntimeError, AssertionError, ValueError, TypeError)  # of models and of torch
 Inputs = Tensor | dict[str, Tensor]
-
-
-@dataclass(frozen=True)
-class Work:
-    """Rows of expert work of one layer in one forward, over all groups.
-
-    Attributes:
-        slots: that the routing has: G·E·C, or its pairs.
-        filled: slots that carry a token.
-        computed: rows that run, with the fill-up of pairs of experts (`moesuite.nn.grouped_linear`).
-        tokens: G·T.
-    """
-
-    slots: int
-    filled: int
-    computed: int
-    tokens: int
-
-    @property
-    def slots_per_token(self) -> float:
-        """Expert work per token relative to the dense MLP."""
-        return self.slots / self.tokens
-
-
-def work(routing: Routing) -> Work:
-    """Count the rows of a routing."""
-    match routing:
-        case SoftRouting():
-            groups, length, num_experts, capacity = routing.dispatch.shape
-            slots = groups * num_experts * capacity
-            return Work(slots, slots, slots, groups * length)
-        case SlotRouting():
-            filled, slots = int((routing.tokens != EMPTY).sum()), routing.tokens.numel()
-            return Work(slots, filled, slots, len(routing.tokens) * routing.num_tokens)
-        case RaggedRouting():
-            pairs = len(routing.tokens)
-            counts = torch.bincount(routing.experts, minlength=routing.num_experts).tolist()
-            return Work(pairs, pairs, layout(counts).rows, routing.num_groups * routing.num_tokens)
 
 
 def moving_flops(routing: Routing, dim: int, training: bool) -> int:
@@ -181,10 +144,3 @@ def _layer(twin: nn.Module, name: str, layer: MoE, counted: Counted, saved: Save
         executed=Split(**parts, dispatch_combine=moving, padding=(found.computed - found.filled) * row),
         counted=router + found.computed * row + products,
     )
-
-
-def first_tensor(output: Any) -> Tensor:
-    """Return the first tensor of a model's inputs or output."""
-    if isinstance(output, Tensor):
-        return output
-    return first_tensor(next(iter(output.values() if isinstance(output, Mapping) else output)))

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from torch import nn
 
 from moesuite.errors import UserError, unknown
-from moesuite.models.mlps import DenseMLP, read_mlp, read_split
+from moesuite.models.mlps import read_mlp, read_split
+from moesuite.nn.experts import DenseMLP
 
 # MLPs that mix tokens with each other: their last axis is not a token's width, so no token can be routed
 TOKEN_MIXERS = ("mlp_tokens",)

@@ -15,7 +15,6 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from moesuite.nn.grouped_linear import Layout, grouped_linear
 from moesuite.routing.assignment import dropless
 from moesuite.routing.router import LayerSpec, RaggedRouting, Router
 
@@ -23,41 +22,6 @@ WEIGHTS = {"gate_up_proj", "down_proj"}
 # what may stand beside gate and experts
 SHARED: tuple[set[str], ...] = (set(), {"shared_expert", "shared_expert_gate"}, {"shared_experts"})
 OWN = "own"  # name of the rule that a model came with
-
-
-class FusedExperts(nn.Module):
-    """E gated experts on the weights of a Hugging Face module, [E, N, D] -> [E, N, D].
-
-    Args:
-        experts: has `gate_up_proj`, `down_proj` and `act_fn`.
-        scale: of the answers, where the model scales its combine weights.
-    """
-
-    def __init__(self, experts: Any, scale: float = 1.0) -> None:
-        super().__init__()
-        self.gate_up_proj: Tensor = experts.gate_up_proj  # [E, 2H, D]
-        self.down_proj: Tensor = experts.down_proj  # [E, D, H]
-        self.act, self.scale = experts.act_fn, scale
-        self.num_experts, self.dim = len(self.down_proj), self.down_proj.shape[1]
-
-    @property
-    def flops_per_row(self) -> int:
-        """Multiply-adds of one expert on one token, times 2."""
-        return 2 * (self.gate_up_proj[0].numel() + self.down_proj[0].numel())
-
-    def forward(self, x: Float[Tensor, "E N D"]) -> Float[Tensor, "E N D"]:
-        """Apply expert e to x[e]."""
-        return torch.bmm(self._hidden(torch.bmm(x, self.gate_up_proj.mT)), self.down_proj.mT)
-
-    def ragged(self, x: Float[Tensor, "N D"], where: Layout) -> Float[Tensor, "N D"]:
-        """Apply expert e to the rows of x that `where` gives it."""
-        hidden = self._hidden(grouped_linear(x, self.gate_up_proj.mT, None, where))
-        return grouped_linear(hidden, self.down_proj.mT, None, where)
-
-    def _hidden(self, both: Tensor) -> Tensor:
-        gate, up = both.chunk(2, dim=-1)
-        hidden = self.act(gate) * up
-        return hidden if self.scale == 1 else hidden * self.scale
 
 
 class Shared(nn.Module):
@@ -72,7 +36,7 @@ class Shared(nn.Module):
         return self.mlp(x) if self.gate is None else self.gate(x).sigmoid() * self.mlp(x)
 
 
-class OwnRule(Router):
+class OriginalRouter(Router):
     """The rule that a model came with: its own gate module decides, and every choice is served."""
 
     causal = True

@@ -8,24 +8,11 @@ and dropout2 at the end. timm's are `Mlp`, `ConvMlp`, `GluMlp` and `SwiGLU`; Hug
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from torch import Tensor, nn
 
-
-@dataclass(frozen=True)
-class DenseMLP:
-    """An MLP taken apart. Weights are [out, in], as in `nn.Linear`."""
-
-    up: nn.Linear
-    gate: nn.Linear | None
-    down: nn.Linear
-    act: nn.Module
-    drop1: nn.Module
-    norm: nn.LayerNorm | None
-    drop2: nn.Module
-    channels_first: bool = False  # tokens come as [G, D, height, width]
+from moesuite.nn.experts import DenseMLP
 
 
 class Form(NamedTuple):

@@ -13,8 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from moesuite.models.hf_moe import FusedExperts
-from moesuite.nn.experts import Experts
+from moesuite.nn.experts import Experts, FusedExperts
 from moesuite.nn.grouped_linear import layout
 from moesuite.routing.forms import RaggedRouting, Routing, SlotRouting, SoftRouting
 

@@ -1,16 +1,34 @@
-"""E copies of a block's MLP as stacked weights [E, in, out], so that one batched matmul serves all experts."""
+"""Experts: E copies of a dense MLP as stacked weights [E, in, out], or the fused weights of a Hugging Face model.
+
+One batched matmul serves all experts.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from moesuite.models.mlps import DenseMLP
 from moesuite.nn.grouped_linear import Layout, grouped_linear
+
+
+@dataclass(frozen=True)
+class DenseMLP:
+    """An MLP taken apart. Weights are [out, in], as in `nn.Linear`."""
+
+    up: nn.Linear
+    gate: nn.Linear | None
+    down: nn.Linear
+    act: nn.Module
+    drop1: nn.Module
+    norm: nn.LayerNorm | None
+    drop2: nn.Module
+    channels_first: bool = False  # tokens come as [G, D, height, width]
 
 
 class StackedLinear(nn.Module):
@@ -102,3 +120,38 @@ class Experts(nn.Module):
         hidden = self.drop1(hidden)
         hidden = hidden if self.norm is None else apply(self.norm, hidden)
         return self.drop2(apply(self.down, hidden))
+
+
+class FusedExperts(nn.Module):
+    """E gated experts on the weights of a Hugging Face module, [E, N, D] -> [E, N, D].
+
+    Args:
+        experts: has `gate_up_proj`, `down_proj` and `act_fn`.
+        scale: of the answers, where the model scales its combine weights.
+    """
+
+    def __init__(self, experts: Any, scale: float = 1.0) -> None:
+        super().__init__()
+        self.gate_up_proj: Tensor = experts.gate_up_proj  # [E, 2H, D]
+        self.down_proj: Tensor = experts.down_proj  # [E, D, H]
+        self.act, self.scale = experts.act_fn, scale
+        self.num_experts, self.dim = len(self.down_proj), self.down_proj.shape[1]
+
+    @property
+    def flops_per_row(self) -> int:
+        """Multiply-adds of one expert on one token, times 2."""
+        return 2 * (self.gate_up_proj[0].numel() + self.down_proj[0].numel())
+
+    def forward(self, x: Float[Tensor, "E N D"]) -> Float[Tensor, "E N D"]:
+        """Apply expert e to x[e]."""
+        return torch.bmm(self._hidden(torch.bmm(x, self.gate_up_proj.mT)), self.down_proj.mT)
+
+    def ragged(self, x: Float[Tensor, "N D"], where: Layout) -> Float[Tensor, "N D"]:
+        """Apply expert e to the rows of x that `where` gives it."""
+        hidden = self._hidden(grouped_linear(x, self.gate_up_proj.mT, None, where))
+        return grouped_linear(hidden, self.down_proj.mT, None, where)
+
+    def _hidden(self, both: Tensor) -> Tensor:
+        gate, up = both.chunk(2, dim=-1)
+        hidden = self.act(gate) * up
+        return hidden if self.scale == 1 else hidden * self.scale

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
 from moesuite.errors import UserError
 from moesuite.nn.dispatch import AnyExperts, apply_experts
@@ -163,39 +161,6 @@ class MoE(nn.Module):
         return {**self.__dict__, "routing": None}
 
 
-def call(model: nn.Module, inputs: Tensor | dict[str, Tensor]) -> Any:
-    """Call a model with a tensor, in the precision of its weights, or with keyword arguments."""
-    if isinstance(inputs, dict):
-        return model(**inputs)
-    return model(inputs.to(next(model.parameters()).dtype))
-
-
-def placed(batch: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
-    """Return a batch with its tensors on `device`."""
-    return {key: value.to(device) if isinstance(value, Tensor) else value for key, value in batch.items()}
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[nn.Module]:
-    """Within this, `model` is in evaluation; after it, every module is in the mode it had: some may be frozen."""
-    training = [module for module in model.modules() if module.training]
-    try:
-        yield model.eval()
-    finally:
-        for module in training:
-            module.training = True
-
-
-def run_once(model: nn.Module, inputs: Tensor | dict[str, Tensor], hooks: Iterable[RemovableHandle]) -> None:
-    """Call a model in evaluation, without gradients; `hooks`, which see it, are removed after it."""
-    try:
-        with evaluating(model), torch.no_grad():
-            call(model, inputs)
-    finally:
-        for hook in hooks:
-            hook.remove()
-
-
 def moe_layers(model: nn.Module) -> Iterator[tuple[str, MoE]]:
     """Yield (name, layer) for every MoE layer of `model`, in its order."""
     return ((name, module) for name, module in model.named_modules() if isinstance(module, MoE))
@@ -218,11 +183,6 @@ def routing_weights(model: nn.Module) -> Tensor:
     if not weights:
         raise UserError("routing weights of a model without MoE layers; allowed: any router but dense")
     return torch.cat(weights, dim=-1)
-
-
-def is_encoder_decoder(model: nn.Module) -> bool:
-    """Return whether `model` is one of Hugging Face's with an encoder and a decoder."""
-    return bool(getattr(getattr(model, "config", None), "is_encoder_decoder", False))
 
 
 def contexts(model: nn.Module) -> list[RoutingContext]:

@@ -16,8 +16,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from moesuite.nn.grouped_linear import layout
 from moesuite.records.record import LayerHealth
-from moesuite.routing.forms import Routing, SlotRouting, SoftRouting
+from moesuite.routing.forms import EMPTY, RaggedRouting, Routing, SlotRouting, SoftRouting
 
 DEAD_BELOW = 0.01
 
@@ -115,3 +116,41 @@ def weight_sums(routing: Routing) -> Float[Tensor, "G T"]:
         return sums.scatter_add(1, index, routing.weights.flatten(1))
     sums = routing.weights.new_zeros(routing.num_groups * routing.num_tokens)
     return sums.index_add(0, routing.tokens, routing.weights).unflatten(0, (routing.num_groups, routing.num_tokens))
+
+
+@dataclass(frozen=True)
+class Work:
+    """Rows of expert work of one layer in one forward, over all groups.
+
+    Attributes:
+        slots: that the routing has: G·E·C, or its pairs.
+        filled: slots that carry a token.
+        computed: rows that run, with the fill-up of pairs of experts (`moesuite.nn.grouped_linear`).
+        tokens: G·T.
+    """
+
+    slots: int
+    filled: int
+    computed: int
+    tokens: int
+
+    @property
+    def slots_per_token(self) -> float:
+        """Expert work per token relative to the dense MLP."""
+        return self.slots / self.tokens
+
+
+def work(routing: Routing) -> Work:
+    """Count the rows of a routing."""
+    match routing:
+        case SoftRouting():
+            groups, length, num_experts, capacity = routing.dispatch.shape
+            slots = groups * num_experts * capacity
+            return Work(slots, slots, slots, groups * length)
+        case SlotRouting():
+            filled, slots = int((routing.tokens != EMPTY).sum()), routing.tokens.numel()
+            return Work(slots, filled, slots, len(routing.tokens) * routing.num_tokens)
+        case RaggedRouting():
+            pairs = len(routing.tokens)
+            counts = torch.bincount(routing.experts, minlength=routing.num_experts).tolist()
+            return Work(pairs, pairs, layout(counts).rows, routing.num_groups * routing.num_tokens)

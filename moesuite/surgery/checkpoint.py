@@ -25,7 +25,7 @@ from moesuite.config.schema import checked
 from moesuite.errors import UserError
 from moesuite.models.backbones import from_recipe, recipe_of
 from moesuite.models.candidates import Adapter, candidates
-from moesuite.models.hf_moe import OWN, OwnRule
+from moesuite.models.hf_moe import OWN, OriginalRouter
 from moesuite.nn.moe import RoutingContext
 from moesuite.records.record import write_text
 from moesuite.surgery.checkpoint_format import FORMAT, Description, describe
@@ -120,7 +120,9 @@ def rebuild(model: nn.Module, description: Description, adapter: Adapter | None 
         for block in chosen_blocks(model, names):
             layer = description.layers[block.name]
             own = layer.router == OWN
-            router = OwnRule(layer.spec, block.gate) if own else build_router(layer.router, layer.spec, layer.options)
+            router = (
+                OriginalRouter(layer.spec, block.gate) if own else build_router(layer.router, layer.spec, layer.options)
+            )
             put(model, block.name, rerouted(block, router, layer.renormalise), context)
         attach(model, context)
     return model

@@ -9,14 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from moesuite.compute.meta_twin import KernelsOfRealDevices
 from moesuite.config.discovery import build_router, router_class
 from moesuite.config.schema import BalanceScope
 from moesuite.errors import UserError
 from moesuite.models.candidates import Adapter, Candidate, Layers, candidates, select
 from moesuite.models.example_inputs import default_example
+from moesuite.models.forward import is_encoder_decoder, run_once
+from moesuite.models.meta_device import KernelsOfRealDevices
 from moesuite.nn.experts import Experts
-from moesuite.nn.moe import MoE, RoutingContext, Side, is_encoder_decoder, run_once
+from moesuite.nn.moe import MoE, RoutingContext, Side
 from moesuite.routers.dense import Dense
 from moesuite.routing.router import LayerSpec, Router
 from moesuite.surgery.checkpoint_format import describe

@@ -19,8 +19,10 @@ from moesuite.config.schema import BalanceScope
 from moesuite.errors import UserError, unknown
 from moesuite.models.candidates import looks_like_mlp
 from moesuite.models.example_inputs import random_example
-from moesuite.models.hf_moe import OWN, Block, FusedExperts, OwnRule, blocks, normalises
-from moesuite.nn.moe import MoE, RoutingContext, run_once
+from moesuite.models.forward import run_once
+from moesuite.models.hf_moe import OWN, Block, OriginalRouter, blocks, normalises
+from moesuite.nn.experts import FusedExperts
+from moesuite.nn.moe import MoE, RoutingContext
 from moesuite.routing.router import Gate, LayerSpec, Router
 from moesuite.surgery.moefy import attach, begin_routing, put
 
@@ -93,7 +95,7 @@ def reroute(
     begin_routing(context, model, example if isinstance(example, dict) else {})
     rows, new = [], dict[str, MoE]()
     for block, chosen in zip(found, routers, strict=True):
-        own = rerouted(block, OwnRule(chosen.spec, block.gate))
+        own = rerouted(block, OriginalRouter(chosen.spec, block.gate))
         renormalise = normalises(block) and chosen.name != OWN and "normalise" not in chosen.options
         new[block.name] = rerouted(block, chosen, renormalise)
         rows.append(_compare(block.name, own, new[block.name], context, *seen.pop(block.name)))
@@ -142,7 +144,7 @@ def _spec(
 def _router(name: str, block: Block, spec: LayerSpec, options: dict[str, Any]) -> Router:
     """Build the new router around the model's gate, whose weight it shares."""
     if name == OWN:
-        return OwnRule(spec, block.gate)
+        return OriginalRouter(spec, block.gate)
     parameters = inspect.signature(router_class(name).__init__).parameters
     own = {"k": block.k, "normalise": normalises(block)}
     router = build_router(name, spec, {key: own[key] for key in own if key in parameters} | options)

@@ -24,7 +24,8 @@ from moesuite.errors import UserError
 from moesuite.models.backbones import load_pretrained
 from moesuite.models.candidates import Adapter, Candidate, Layers, candidates, looks_like_mlp, mixes_tokens, select
 from moesuite.models.example_inputs import is_text, random_example
-from moesuite.nn.moe import MoE, evaluating, moe_layers, run_once
+from moesuite.models.forward import evaluating, run_once
+from moesuite.nn.moe import MoE, moe_layers
 from moesuite.nn.stats import weight_sums
 from moesuite.records.record import UpcycledLayer
 from moesuite.routing.router import Gate

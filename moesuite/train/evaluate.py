@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import lightning as L
 import torch
 
-from moesuite.nn.moe import evaluating, moe_layers
+from moesuite.models.forward import evaluating
+from moesuite.nn.moe import moe_layers
 from moesuite.nn.stats import Counts, layer_health
 from moesuite.records.metrics import MetricSpec
 from moesuite.records.record import LayerHealth, Quality

@@ -14,13 +14,13 @@ from torch.utils.data import IterableDataset
 from moesuite.compute.cost import combine
 from moesuite.compute.energy import Meter
 from moesuite.compute.memory import examples_that_fit, keep_freed_memory
-from moesuite.compute.passes import account, first_tensor
+from moesuite.compute.passes import account
 from moesuite.config.discovery import router_class
 from moesuite.config.partial import partial_options, refuse_nothing, stopped_by_time
 from moesuite.config.run_command import command_of
 from moesuite.config.schema import Data, RunConfig
 from moesuite.errors import Pruned, RunFailed, UserError
-from moesuite.nn.moe import call, evaluating, placed
+from moesuite.models.forward import call, evaluating, first_tensor, placed
 from moesuite.records.certificate import Example, Looked, routing_path
 from moesuite.records.identity import identity
 from moesuite.records.provenance import environment, git_state, now

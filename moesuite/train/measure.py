@@ -15,7 +15,8 @@ from moesuite.compute.cost import Cost, LayerCost, combine, measured
 from moesuite.compute.passes import Pass, account
 from moesuite.compute.timing import compare, peak_memory, peak_of
 from moesuite.config.schema import RunConfig
-from moesuite.nn.moe import aux_loss, call, moe_layers, placed
+from moesuite.models.forward import call, placed
+from moesuite.nn.moe import aux_loss, moe_layers
 from moesuite.records.compute import Compute, LayerCompute, Timing
 from moesuite.routing.scope import alone
 from moesuite.task import Task

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from moesuite.config.schema import RunConfig
 from moesuite.errors import RunFailed
-from moesuite.nn.moe import RoutingWeights, call, contexts, moe_layers, placed, routing_weights, unread_losses
+from moesuite.models.forward import call, placed
+from moesuite.nn.moe import RoutingWeights, contexts, moe_layers, routing_weights, unread_losses
 from moesuite.nn.stats import Counts, count, is_finite
 from moesuite.surgery.checkpoint import KEY, contents
 from moesuite.task import Batch, Task

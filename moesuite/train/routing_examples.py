@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from moesuite.nn.moe import call, evaluating, moe_layers, placed
+from moesuite.models.forward import call, evaluating, placed
+from moesuite.nn.moe import moe_layers
 from moesuite.records.certificate import Example, LayerRouting
 from moesuite.routing.forms import Routing, SoftRouting
 from moesuite.task import Task

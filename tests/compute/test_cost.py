@@ -27,7 +27,8 @@ from moesuite.compute.passes import Inputs, Pass, account
 from moesuite.compute.timing import compare, interleaved, peak_memory, peak_of, timing_of
 from moesuite.config.discovery import router_names
 from moesuite.errors import UserError
-from moesuite.nn.moe import call, moe_layers
+from moesuite.models.forward import call
+from moesuite.nn.moe import moe_layers
 from moesuite.records.provenance import environment
 from moesuite.routing.forms import Routing
 from tests.conftest import Command

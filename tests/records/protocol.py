@@ -1,7 +1,7 @@
 """Recorded end states: when results change, a protocol version has to rise.
 
-`python -m tests.records.protocol` records the end states anew in `tests/end_states.json`; it refuses results that changed
-while the number that answers for them did not.
+`python -m tests.records.protocol` records the end states anew in `end_states.json` beside it; it refuses results that
+changed while the number that answers for them did not.
 """
 
 from __future__ import annotations

@@ -110,5 +110,5 @@ def test_identity_does_not_depend_on_what_changes_nothing() -> None:
 
 
 def test_records_are_read_without_torch() -> None:
-    code = "import sys, moesuite.record, moesuite.leaderboard.render; assert 'torch' not in sys.modules"
+    code = "import sys, moesuite.records.record, moesuite.leaderboard.site.render; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -134,7 +134,7 @@ def test_switch_jitters_its_input_by_at_most_epsilon() -> None:
 
 
 def test_weights_of_losses_by_hand() -> None:
-    # balance of TOKENS is 1.129167 (tests/routers/test_routers.py); logsumexps ln 4, ln 10, ln 3, ln 5, mean square 2.755121
+    # balance of TOKENS is 1.129167 (test_routers.py); logsumexps ln 4, ln 10, ln 3, ln 5, mean square 2.755121
     options = {"balance_weight": 3.0, "z_weight": 0.5}
     losses = logits_as_input(build_router("token_choice", LayerSpec(2, 2), options)).eval()(TOKENS).losses
     assert losses["balance"].item() == pytest.approx(3 * 1.129167, abs=1e-5)

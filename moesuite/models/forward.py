@@ -1,0 +1,56 @@
+"""How a model is called: inputs of any form, in evaluation, on a device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+
+def call(model: nn.Module, inputs: Tensor | dict[str, Tensor]) -> Any:
+    """Call a model with a tensor, in the precision of its weights, or with keyword arguments."""
+    if isinstance(inputs, dict):
+        return model(**inputs)
+    return model(inputs.to(next(model.parameters()).dtype))
+
+
+def placed(batch: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
+    """Return a batch with its tensors on `device`."""
+    return {key: value.to(device) if isinstance(value, Tensor) else value for key, value in batch.items()}
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[nn.Module]:
+    """Within this, `model` is in evaluation; after it, every module is in the mode it had: some may be frozen."""
+    training = [module for module in model.modules() if module.training]
+    try:
+        yield model.eval()
+    finally:
+        for module in training:
+            module.training = True
+
+
+def run_once(model: nn.Module, inputs: Tensor | dict[str, Tensor], hooks: Iterable[RemovableHandle]) -> None:
+    """Call a model in evaluation, without gradients; `hooks`, which see it, are removed after it."""
+    try:
+        with evaluating(model), torch.no_grad():
+            call(model, inputs)
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def is_encoder_decoder(model: nn.Module) -> bool:
+    """Return whether `model` is one of Hugging Face's with an encoder and a decoder."""
+    return bool(getattr(getattr(model, "config", None), "is_encoder_decoder", False))
+
+
+def first_tensor(output: Any) -> Tensor:
+    """Return the first tensor of a model's inputs or output."""
+    if isinstance(output, Tensor):
+        return output
+    return first_tensor(next(iter(output.values() if isinstance(output, Mapping) else output)))
