@@ -12,8 +12,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from moesuite.config.cli import BAD_INPUT
-from moesuite.config.collector import importing
+from moesuite.config.cli import BAD_INPUT, importing
 from moesuite.config.compose import explain, group_choices, options_text, register, to_config, understood
 from moesuite.config.discovery import benchmark_files
 from moesuite.config.run_command import reproduce

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 from torchmetrics import MetricCollection
 
+from moesuite.config.discovery import load_family
 from moesuite.config.user_code import own_class as own_class
 from moesuite.config.user_code import own_file as own_file
 from moesuite.data.cache import cache_folder as cache_folder
@@ -158,3 +159,8 @@ class Task(ABC):
             folder: for files of that program.
         """
         return None
+
+
+def task_class(family: str) -> type[Task]:
+    """Import a task family: `vision` of the package, or `module:Class`."""
+    return load_family(family)

@@ -11,10 +11,10 @@ import torch
 
 from moesuite import Router, compose
 from moesuite.certify.properties import PROPERTIES
-from moesuite.config.discovery import router_class
 from moesuite.experiments.benchmark import plan
 from moesuite.experiments.launchers import parse_launcher
 from moesuite.leaderboard.__main__ import parse as options
+from moesuite.routers import router_class
 from moesuite.testing import RouterContract
 from moesuite.tune.arguments import of_each_router
 from moesuite.tune.arguments import parse as asked

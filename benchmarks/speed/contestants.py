@@ -16,10 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from moesuite.compute.timing import CPU
-from moesuite.config.discovery import build_router, router_names
+from moesuite.config.discovery import router_names
 from moesuite.nn.experts import DenseMLP, Experts
 from moesuite.nn.moe import MoE, aux_loss
 from moesuite.nn.stats import work
+from moesuite.routers import build_router
 from moesuite.routing.router import LayerSpec
 
 

@@ -22,8 +22,8 @@ from moesuite.models.forward import call
 from moesuite.nn.moe import aux_loss
 from moesuite.train.dataloaders import train_loader
 from moesuite.train.fit import Run
-from moesuite.train.loggers import quiet
 from moesuite.train.optim import build_optimizer
+from moesuite.train.trainer import quiet
 
 ROUNDS = 40
 

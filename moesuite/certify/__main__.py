@@ -88,8 +88,8 @@ def _certificate(
     random_in_training: bool,
     at_start: dict[str, float],
 ) -> Certificate:
-    from moesuite.config.discovery import router_class
     from moesuite.records.provenance import code_version, router_protocol
+    from moesuite.routers import router_class
 
     defaults = router_defaults(router)
     settings = {key: getattr(subject, key) for key in (*NUMBERS, "device")}

@@ -22,6 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from moesuite.config.discovery import (
     CONF,
+    family_defaults,
     router_defaults,
     router_names,
     signature_defaults,
@@ -143,9 +144,8 @@ def _register_package() -> None:
         store(name, {"name": name, **router_defaults(name)}, "router", "router")
     for name, path in task_files().items():
         store(name, OmegaConf.load(path), "task", "_global_")
-    for family, path in task_families().items():
-        options = signature_defaults(path, None, skip=1)
-        store(f"_{family}", {"family": family, "recipe": {}, **options}, "task", "task")
+    for family in task_families():
+        store(f"_{family}", {"family": family, "recipe": {}, **family_defaults(family)}, "task", "task")
     store("default", trainer_options(), "trainer", "trainer")
 
 

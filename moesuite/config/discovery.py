@@ -12,14 +12,10 @@ import importlib.util
 import inspect
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from moesuite.config.user_code import broken, own_class, own_file
 from moesuite.errors import UserError, unknown
-
-if TYPE_CHECKING:
-    from moesuite.routing.router import LayerSpec, Router
-    from moesuite.task import Task
 
 PACKAGE = Path(__file__).parents[1]
 CONF = Path(__file__).with_name("conf")
@@ -80,25 +76,21 @@ def source_of(name: str) -> tuple[Path, str | None]:
     return own_file("router", name, "my_file:MyRouter")
 
 
-def signature_defaults(path: Path, cls: str | None, skip: int) -> dict[str, Any]:
+def signature_defaults(path: Path, cls: str, skip: int) -> dict[str, Any]:
     """Read the parameters of a class's `__init__` and their defaults from its source, without importing it.
 
     Args:
         path: the source file.
-        cls: the class; None: the last one of the file.
+        cls: name of the class.
         skip: positional parameters to leave out (self, spec).
 
     Raises:
         UserError: if the file is no Python or has no such class, or a default is not a literal.
     """
-    try:
-        tree = ast.parse(path.read_text(), path.name)
-    except (SyntaxError, ValueError) as error:
-        raise broken(path, error) from error
-    classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
-    if cls is not None and cls not in classes:
+    classes = _classes(path)
+    if cls not in classes:
         raise unknown("class", cls, classes, f"{path.stem}:{next(iter(classes), 'MyRouter')}")
-    node = classes[cls] if cls is not None else list(classes.values())[-1]
+    node = classes[cls]
     init = next((item for item in node.body if isinstance(item, ast.FunctionDef) and item.name == "__init__"), None)
     if init is None:
         return {}
@@ -120,41 +112,62 @@ def signature_defaults(path: Path, cls: str | None, skip: int) -> dict[str, Any]
 def router_defaults(name: str) -> dict[str, Any]:
     """Return the options of a router and their defaults."""
     path, cls = source_of(name)
-    return signature_defaults(path, cls, skip=2)
+    return signature_defaults(path, cls or contract_class(path, "Router").name, skip=2)
 
 
-def router_class(name: str) -> type[Router]:
-    """Import the class of a router.
+def family_defaults(family: str) -> dict[str, Any]:
+    """Return the options of a task family of the package and their defaults."""
+    path = task_families()[family]
+    return signature_defaults(path, contract_class(path, "Task").name, skip=1)
+
+
+def load_router(name: str) -> Any:
+    """Import the class of a router: the one of its file in the package, or a user's own; see `moesuite.routers`.
 
     Raises:
-        UserError: for an unknown name, or a class that is not a `Router`.
+        UserError: for an unknown name.
     """
-    from moesuite.routing.router import Router
-
     path, cls = source_of(name)
-    if cls is None:
-        module = importlib.import_module(f"moesuite.routers.{path.stem}")
-        found = [
-            item for item in vars(module).values() if isinstance(item, type) and item.__module__ == module.__name__
-        ]
-        return found[-1]
-    candidate = own_class("router", name, "my_file:MyRouter")
-    if not issubclass(candidate, Router):
-        raise UserError(f"router={name}: {cls} is not a Router; allowed: a subclass of moesuite.Router")
-    return candidate
+    if cls is not None:
+        return own_class("router", name, "my_file:MyRouter")
+    return getattr(importlib.import_module(f"moesuite.routers.{path.stem}"), contract_class(path, "Router").name)
 
 
-def build_router(name: str, spec: LayerSpec, options: Mapping[str, Any]) -> Router:
-    """Build a router, its options checked against the annotations of its `__init__`.
+def load_family(family: str) -> Any:
+    """Import the class of a task family: `vision` of the package, or `module:Class`."""
+    if ":" in family:
+        module_name, _, cls = family.rpartition(":")
+        return getattr(importlib.import_module(module_name), cls)
+    path = task_families()[family]
+    return getattr(importlib.import_module(f"moesuite.tasks.{family}.task"), contract_class(path, "Task").name)
+
+
+def contract_class(path: Path, contract: str) -> ast.ClassDef:
+    """Return the one class of a file that is a `contract` ("Router", "Task"), from its source.
 
     Raises:
-        UserError: for an unknown option, or a value outside its type or range.
+        UserError: for a file that is no Python, or has none or several of them.
     """
-    cls = router_class(name)
-    valid = checked_options(cls.__init__, options, "router")
-    router = cls(spec, **valid)
-    router.name, router.options = name, valid
-    return router
+    classes = [
+        node
+        for node in _classes(path).values()
+        if any(getattr(base, "id", getattr(base, "attr", None)) == contract for base in node.bases)
+    ]
+    if len(classes) != 1:
+        names = ", ".join(node.name for node in classes) or "none"
+        raise UserError(
+            f"{path.name} has {len(classes)} subclasses of {contract} ({names}); allowed: one in a file; type for "
+            f"example class My{contract}({contract})"
+        )
+    return classes[0]
+
+
+def _classes(path: Path) -> dict[str, ast.ClassDef]:
+    try:
+        tree = ast.parse(path.read_text(), path.name)
+    except (SyntaxError, ValueError) as error:
+        raise broken(path, error) from error
+    return {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
 
 
 def checked_options(function: Callable[..., Any], options: Mapping[str, Any], prefix: str) -> dict[str, Any]:
@@ -176,16 +189,3 @@ def checked_options(function: Callable[..., Any], options: Mapping[str, Any], pr
     model = create_model("Options", __config__={"extra": "forbid", "arbitrary_types_allowed": True}, **fields)
     valid = checked(model, dict(options), prefix)
     return {key: getattr(valid, key) for key in options}
-
-
-def task_class(family: str) -> type[Task]:
-    """Import a task family: `vision` of the package, or `module:Class`."""
-    from moesuite.task import Task
-
-    if ":" in family:
-        module_name, _, cls = family.rpartition(":")
-        module = importlib.import_module(module_name)
-        return getattr(module, cls)
-    module = importlib.import_module(f"moesuite.tasks.{family}.task")
-    found = [c for c in vars(module).values() if isinstance(c, type) and issubclass(c, Task) and c is not Task]
-    return found[-1]

@@ -4,16 +4,33 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol as Interface
 
-from moesuite.config.discovery import router_class, source_of
+from moesuite.config.discovery import load_router, source_of
 from moesuite.config.schema import RunConfig
+from moesuite.errors import UserError
 from moesuite.records.protocol import ENGINE, Protocol
 from moesuite.records.provenance import code_version
 from moesuite.records.record import record_id
-from moesuite.surgery.weights import content_of
-from moesuite.task import Task
+
+
+class Identified(Interface):
+    """What a task tells of itself for the id of its runs; see `moesuite.task.Task`."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the data."""
+
+    @property
+    def protocol(self) -> int:
+        """Version of the family."""
+
+    @property
+    def own_files(self) -> Mapping[str, Path]:
+        """File of each class from outside the package, by the option that names it."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +49,7 @@ class Identity:
     code: str
 
 
-def identity(config: RunConfig, task: Task) -> Identity:
+def identity(config: RunConfig, task: Identified) -> Identity:
     """Return the identity of a run.
 
     Raises:
@@ -47,7 +64,7 @@ def identity(config: RunConfig, task: Task) -> Identity:
     return Identity(record_id(config.model_dump(), *made_of), contents, protocol, code)
 
 
-def protocol_of(config: RunConfig, task: Task) -> Protocol:
+def protocol_of(config: RunConfig, task: Identified) -> Protocol:
     """Return the versions that a run depends on."""
     names = {"router": config.router["name"]}
     if config.decoder and "name" in config.decoder:  # that it is missing is told by surgery
@@ -59,5 +76,31 @@ def protocol_of(config: RunConfig, task: Task) -> Protocol:
         engine=ENGINE,
         family=task.protocol,
         own={option: hashlib.sha256(files[option].read_bytes()).hexdigest() for option in sorted(files)},
-        **{option: router_class(name).protocol for option, name in names.items()},
+        **{option: load_router(name).protocol for option, name in names.items()},
     )
+
+
+def content_of(checkpoint: str | None, option: str = "init") -> str | None:
+    """Return the hash of a checkpoint's content, None for none: a run starts from weights, not from a path.
+
+    Raises:
+        UserError: if there is no such file.
+    """
+    if checkpoint is None:
+        return None
+    with existing(option, checkpoint).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def existing(option: str, checkpoint: str) -> Path:
+    """Return the path of a checkpoint.
+
+    Raises:
+        UserError: if there is no such file.
+    """
+    if not (path := Path(checkpoint).expanduser()).is_file():
+        raise UserError(
+            f"{option}={checkpoint}: no such file; allowed: a checkpoint of a run; type for example "
+            f"{option}=runs/digits/dense/0123456789ab/last.ckpt"
+        )
+    return path

@@ -1,8 +1,8 @@
 """What makes runs the same: protocol versions, and the id that follows from them, options and data.
 
 Protocol versions say which results may stand together; whoever changes what comes out raises them: one integer for the
-engine (here), one per router and one per task family (their class attribute `protocol`). `tests/records/test_protocol.py` fails
-when the end states of tiny runs change and no number does. Imports no torch.
+engine (here), one per router and one per task family (their class attribute `protocol`). Imports no torch.
+`tests/records/test_protocol.py` fails when the end states of tiny runs change and no number does.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import subprocess
 from functools import cache
 from pathlib import Path
 
-from moesuite.config.discovery import PACKAGE, router_class, source_of, task_folder
+from moesuite.config.discovery import PACKAGE, load_router, source_of, task_folder
 from moesuite.records.protocol import ENGINE, of_router
 
 LIBRARIES = ("torch", "lightning", "timm", "transformers", "torchmetrics", "datasets", "numpy", "moesuite")
@@ -30,7 +30,7 @@ def router_protocol(router: str) -> str:
     """Return the protocol versions that a certificate of a router depends on, in words."""
     path, _ = source_of(router)
     own = "" if path.is_relative_to(PACKAGE) else hashlib.sha256(path.read_bytes()).hexdigest()
-    return of_router(ENGINE, router_class(router).protocol, own)
+    return of_router(ENGINE, load_router(router).protocol, own)
 
 
 @cache

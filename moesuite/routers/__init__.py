@@ -1,1 +1,35 @@
-"""One router, one file; the file's name is the router's name on the command line."""
+"""The catalogue of routers: one router, one file. A router's name is its file's name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from moesuite.config.discovery import checked_options, load_router
+from moesuite.errors import UserError
+from moesuite.routing.router import LayerSpec, Router
+
+
+def router_class(name: str) -> type[Router]:
+    """Import the class of a router.
+
+    Raises:
+        UserError: for an unknown name, or a class that is not a `Router`.
+    """
+    cls = load_router(name)
+    if not issubclass(cls, Router):
+        raise UserError(f"router={name}: {cls.__name__} is not a Router; allowed: a subclass of moesuite.Router")
+    return cls
+
+
+def build_router(name: str, spec: LayerSpec, options: Mapping[str, Any]) -> Router:
+    """Build a router, its options checked against the annotations of its `__init__`.
+
+    Raises:
+        UserError: for an unknown option, or a value outside its type or range.
+    """
+    cls = router_class(name)
+    valid = checked_options(cls.__init__, options, "router")
+    router = cls(spec, **valid)
+    router.name, router.options = name, valid
+    return router

@@ -20,7 +20,6 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from moesuite.config.discovery import build_router
 from moesuite.config.schema import checked
 from moesuite.errors import UserError
 from moesuite.models.backbones import from_recipe, recipe_of
@@ -28,6 +27,7 @@ from moesuite.models.candidates import Adapter, candidates
 from moesuite.models.hf_moe import OWN, OriginalRouter
 from moesuite.nn.moe import RoutingContext
 from moesuite.records.record import write_text
+from moesuite.routers import build_router
 from moesuite.surgery.checkpoint_format import FORMAT, Description, describe
 from moesuite.surgery.moefy import attach, install, put
 from moesuite.surgery.reroute import chosen_blocks, rerouted

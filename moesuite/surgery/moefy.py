@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from moesuite.config.discovery import build_router, router_class
 from moesuite.config.schema import BalanceScope
 from moesuite.errors import UserError
 from moesuite.models.candidates import Adapter, Candidate, Layers, candidates, select
@@ -18,6 +17,7 @@ from moesuite.models.forward import is_encoder_decoder, run_once
 from moesuite.models.meta_device import KernelsOfRealDevices
 from moesuite.nn.experts import Experts
 from moesuite.nn.moe import MoE, RoutingContext, Side
+from moesuite.routers import build_router, router_class
 from moesuite.routers.dense import Dense
 from moesuite.routing.router import LayerSpec, Router
 from moesuite.surgery.checkpoint_format import describe

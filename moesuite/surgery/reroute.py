@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from moesuite.config.discovery import build_router, router_class, router_names
+from moesuite.config.discovery import router_names
 from moesuite.config.schema import BalanceScope
 from moesuite.errors import UserError, unknown
 from moesuite.models.candidates import looks_like_mlp
@@ -23,6 +23,7 @@ from moesuite.models.forward import run_once
 from moesuite.models.hf_moe import OWN, Block, OriginalRouter, blocks, normalises
 from moesuite.nn.experts import FusedExperts
 from moesuite.nn.moe import MoE, RoutingContext
+from moesuite.routers import build_router, router_class
 from moesuite.routing.router import Gate, LayerSpec, Router
 from moesuite.surgery.moefy import attach, begin_routing, put
 

@@ -2,41 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import pickle
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from moesuite.errors import UserError
+from moesuite.records.identity import existing
 
 SHOWN = 5  # names of weights that do not fit
 OURS = "model."  # what a run's checkpoint puts before the names of weights
-
-
-def content_of(checkpoint: str | None, option: str = "init") -> str | None:
-    """Return the hash of a checkpoint's content, None for none: a run starts from weights, not from a path.
-
-    Raises:
-        UserError: if there is no such file.
-    """
-    if checkpoint is None:
-        return None
-    with _existing(option, checkpoint).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _existing(option: str, checkpoint: str) -> Path:
-    if not (path := Path(checkpoint).expanduser()).is_file():
-        raise UserError(
-            f"{option}={checkpoint}: no such file; allowed: a checkpoint of a run; type for example "
-            f"{option}=runs/digits/dense/0123456789ab/last.ckpt"
-        )
-    return path
 
 
 def start_from(model: nn.Module, checkpoint: str, option: str = "init") -> None:
@@ -90,7 +68,7 @@ def read_checkpoint(option: str, checkpoint: str) -> tuple[dict[str, Any], dict[
     Raises:
         UserError: for a file that is none.
     """
-    path = _existing(option, checkpoint)
+    path = existing(option, checkpoint)
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         found = {

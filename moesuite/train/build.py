@@ -16,7 +16,7 @@ from torch import nn
 from moesuite.certify.causality import USUAL
 from moesuite.certify.certificate import causal, causal_routers
 from moesuite.certify.harness import Subject
-from moesuite.config.discovery import checked_options, router_defaults, task_class
+from moesuite.config.discovery import checked_options, router_defaults
 from moesuite.config.schema import RunConfig
 from moesuite.errors import UserError
 from moesuite.models.backbones import build_backbone
@@ -30,7 +30,7 @@ from moesuite.surgery.moefy import moefy
 from moesuite.surgery.reroute import reroute
 from moesuite.surgery.upcycle import upcycle
 from moesuite.surgery.weights import start_from
-from moesuite.task import Task
+from moesuite.task import Task, task_class
 from moesuite.train.upcycled_start import take_weights
 
 

@@ -15,7 +15,6 @@ from moesuite.compute.cost import combine
 from moesuite.compute.energy import Meter
 from moesuite.compute.memory import examples_that_fit, keep_freed_memory
 from moesuite.compute.passes import account
-from moesuite.config.discovery import router_class
 from moesuite.config.partial import partial_options, refuse_nothing, stopped_by_time
 from moesuite.config.run_command import command_of
 from moesuite.config.schema import Data, RunConfig
@@ -25,16 +24,15 @@ from moesuite.records.certificate import Example, Looked, routing_path
 from moesuite.records.identity import identity
 from moesuite.records.provenance import environment, git_state, now
 from moesuite.records.record import Lookahead, RunRecord, Status, read_record, record_path, write_record, write_text
+from moesuite.routers import router_class
 from moesuite.train.build import build_models, shared_task
 from moesuite.train.callbacks import Curve, Interruption, Watch, Watched
 from moesuite.train.dataloaders import ResumableLoader, eval_loader, total_steps, train_loader
-from moesuite.train.evaluate import Evaluated, evaluate
-from moesuite.train.loggers import quiet
+from moesuite.train.evaluate import EXAMPLES, Evaluated, evaluate, look
 from moesuite.train.measure import MEASURE_BATCH, measure
 from moesuite.train.module import MoEModule
 from moesuite.train.optim import check_schedule
-from moesuite.train.routing_examples import EXAMPLES, look
-from moesuite.train.trainer import build_trainer
+from moesuite.train.trainer import build_trainer, quiet
 from moesuite.train.upcycled_start import Handover
 
 

@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from moesuite.config.schema import RunConfig
 from moesuite.errors import UserError
 from moesuite.nn.moe import moe_layers
+from moesuite.records.identity import content_of
 from moesuite.records.record import Sunk
-from moesuite.surgery.weights import OURS, SHOWN, content_of, misfits, read_checkpoint
+from moesuite.surgery.weights import OURS, SHOWN, misfits, read_checkpoint
 from moesuite.train.optim import build_optimizer, learning_rate, parameter_groups
 
 JUMP = 0.01  # of the learning rate at the first step, relative: more is refused

@@ -24,8 +24,7 @@ import os
 import subprocess
 import sys
 
-from moesuite.config.cli import BAD_INPUT
-from moesuite.config.collector import importing
+from moesuite.config.cli import BAD_INPUT, importing
 from moesuite.errors import UserError
 from moesuite.experiments.launchers import launch
 from moesuite.tune.arguments import Asked, of_each_router, parse

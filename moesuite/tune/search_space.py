@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_
 
 import yaml
 
-from moesuite.config.discovery import CONF, router_class, router_defaults
+from moesuite.config.discovery import CONF, router_defaults
 from moesuite.errors import UserError, unknown
+from moesuite.routers import router_class
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution

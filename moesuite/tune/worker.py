@@ -12,11 +12,12 @@ from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 
 from moesuite.config.compose import composed, to_config, varied
-from moesuite.config.discovery import checked_options, router_class
+from moesuite.config.discovery import checked_options
 from moesuite.config.run_command import reproduce, words_of
 from moesuite.config.schema import RunConfig
 from moesuite.errors import RunFailed, UserError
 from moesuite.records.study import FreshRun, StudyRecord
+from moesuite.routers import router_class
 from moesuite.train.build import declare_task
 from moesuite.train.fit import fit
 from moesuite.tune.arguments import NO_WINNER, Asked, command_of, of_each_router, parse

@@ -23,8 +23,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from moesuite.config.cli import BAD_INPUT
-from moesuite.config.collector import importing
+from moesuite.config.cli import BAD_INPUT, importing
 from moesuite.config.schema import RunConfig, checked
 from moesuite.errors import RunFailed, UserError
 from moesuite.records.certificate import Verdict, Verified, verified_path

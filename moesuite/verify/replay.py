@@ -46,7 +46,7 @@ def _joined(words: Sequence[str]) -> Iterator[str]:
 
 
 def _difference(record: RunRecord, words: Sequence[str]) -> str:
-    from moesuite.surgery.weights import content_of
+    from moesuite.records.identity import content_of
 
     values = compose(*words).resolved().model_dump()
     contents = dict(record.contents)

@@ -6,7 +6,7 @@ import gc
 
 import pytest
 
-from moesuite.config.collector import importing
+from moesuite.config.cli import importing
 
 
 def test_nothing_is_collected_while_importing_nor_looked_at_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:

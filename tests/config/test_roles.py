@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from moesuite.config.compose import compose, trainer_options
-from moesuite.config.discovery import signature_defaults, task_families
+from moesuite.config.discovery import family_defaults, task_families
 from moesuite.config.roles import TASK, TRAINER, FreeOptions, Role
 from moesuite.config.schema import RunConfig, Section, options_of, role_of
 from moesuite.leaderboard.ingest.entry import contestant_of, setting_of
@@ -78,7 +78,7 @@ def test_every_field_has_exactly_one_role() -> None:
 
 
 def test_roles_are_of_options_that_exist() -> None:
-    families = [signature_defaults(path, None, skip=1) for path in task_families().values()]
+    families = [family_defaults(family) for family in task_families()]
     assert set(TASK) <= {"family", *(name for options in families for name in options)}
     assert set(TRAINER) <= set(trainer_options())
 

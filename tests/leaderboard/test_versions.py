@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from moesuite.config.discovery import router_class, router_names, task_class, task_families
+from moesuite.config.discovery import router_names, task_families
 from moesuite.leaderboard.ingest.versions import known
 from moesuite.leaderboard.ranking.board import Board
 from moesuite.leaderboard.site.build import build
@@ -16,6 +16,8 @@ from moesuite.records.certificate import Verified, verified_path
 from moesuite.records.protocol import Protocol
 from moesuite.records.record import RunRecord
 from moesuite.records.verification import judge
+from moesuite.routers import router_class
+from moesuite.task import task_class
 from tests.leaderboard.boards import put, record_of
 from tests.leaderboard.test_leaderboard import boards_of
 

@@ -15,11 +15,12 @@ from timm.layers import Mlp
 from torch import Tensor, nn
 
 from moesuite import compose, fit, moefy
-from moesuite.config.discovery import router_class, task_class
 from moesuite.errors import UserError
 from moesuite.nn.moe import aux_loss
 from moesuite.records.protocol import ENGINE
+from moesuite.routers import router_class
 from moesuite.surgery.moefy import limited_evaluation
+from moesuite.task import task_class
 
 GROUPS, TOKENS, DIM, EXPERTS, STEPS = 4, 12, 16, 4, 3
 PROJECTIONS = {"direction", "output", "limited", "weights"}  # values whose terms cancel

@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from moesuite.config.discovery import build_router, router_defaults, router_names
+from moesuite.config.discovery import router_defaults, router_names
 from moesuite.errors import UserError
+from moesuite.routers import build_router
 from moesuite.routing.router import LayerSpec, RaggedRouting, Router, SlotRouting
 from moesuite.routing.transport import sinkhorn
 from tests.routers.test_routers import TOKENS, logits_as_input

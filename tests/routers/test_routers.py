@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from moesuite.config.discovery import build_router, router_class, router_names
+from moesuite.config.discovery import router_names
 from moesuite.errors import UserError
+from moesuite.routers import build_router, router_class
 from moesuite.routers.expert_choice import ExpertChoice
 from moesuite.routers.soft import Soft
 from moesuite.routers.token_choice import TokenChoice

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from moesuite.config.discovery import build_router, router_names
+from moesuite.config.discovery import router_names
 from moesuite.errors import UserError
+from moesuite.routers import build_router
 from moesuite.routers.comparison import Comparison
 from moesuite.routers.expert_choice_causal import ExpertChoiceCausal
 from moesuite.routers.hash import Hash

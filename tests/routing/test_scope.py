@@ -19,11 +19,12 @@ from transformers import OlmoeConfig, OlmoeForCausalLM
 from moesuite import load_moe, moefy, reroute, save_moe, upcycle
 from moesuite.certify.harness import small_mlp
 from moesuite.config.compose import compose
-from moesuite.config.discovery import build_router, router_names
+from moesuite.config.discovery import router_names
 from moesuite.errors import UserError
 from moesuite.nn.experts import Experts
 from moesuite.nn.moe import MoE, Side, moe_layers, unread_losses
 from moesuite.records.identity import identity
+from moesuite.routers import build_router
 from moesuite.routing.losses import balance_loss, importance_loss, z_loss
 from moesuite.routing.router import LayerSpec
 from moesuite.routing.scope import Scope, alone

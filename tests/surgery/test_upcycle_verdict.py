@@ -10,12 +10,13 @@ import pytest
 import torch
 
 from moesuite import compose, fit, moefy, upcycle
-from moesuite.config.discovery import build_router, router_names
+from moesuite.config.discovery import router_names
 from moesuite.experiments.run_report import rows
 from moesuite.models.example_inputs import is_text
 from moesuite.nn.moe import moe_layers
 from moesuite.nn.stats import weight_sums
 from moesuite.records.record import UpcycledLayer, read_record
+from moesuite.routers import build_router
 from moesuite.routing.router import LayerSpec
 from moesuite.surgery.upcycle_verdict import verdict
 from moesuite.train.build import build_models, shared_task

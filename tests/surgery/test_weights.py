@@ -13,7 +13,8 @@ from torch import nn
 from moesuite import RunRecord, compose, moefy
 from moesuite.errors import UserError
 from moesuite.models.backbones import build_backbone
-from moesuite.surgery.weights import content_of, start_from
+from moesuite.records.identity import content_of
+from moesuite.surgery.weights import start_from
 from moesuite.train.fit import fit
 
 VIT = {"patch_size": 2, "embed_dim": 32, "depth": 2, "num_heads": 4, "in_chans": 1, "class_token": False}

@@ -14,9 +14,8 @@ from PIL import Image
 from sklearn.metrics import accuracy_score
 
 from moesuite import UserError, compose
-from moesuite.config.discovery import task_class
 from moesuite.config.schema import Data
-from moesuite.task import Task
+from moesuite.task import Task, task_class
 from moesuite.tasks.vision.images import Arrays
 from moesuite.tasks.vision.probes import PROBES, Attack
 from moesuite.train.build import build_task

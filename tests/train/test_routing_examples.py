@@ -12,7 +12,7 @@ from PIL import Image
 
 from moesuite import compose, fit
 from moesuite.records.certificate import Looked, routing_path
-from moesuite.train.routing_examples import _experts, _grid
+from moesuite.train.evaluate import _experts, _grid
 
 QUIET = ["measure=false", "logger=none", "trainer.enable_progress_bar=false"]
 
