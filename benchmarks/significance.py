@@ -3,10 +3,10 @@
 python -m moesuite.benchmarks.significance [routers=5,20] [tasks=1,...,10] [seeds=1,...,10] [boards=2000]
     [interaction=1] [spread=0] [seed=0]
 
-Quality is in units of a seed's noise: that of a router in a run of a task is the router's true mean, plus its
-interaction with the task (standard deviation `interaction`), plus noise, plus what all routers of a task and of a seed
-have in common. With `spread` the size of interaction and noise is another for each router and task: log-normal, with
-that deviation.
+Quality is in units of a seed's noise: that of a router in a run of a task is the router's true
+mean, plus its interaction with the task (standard deviation `interaction`), plus noise, plus what
+all routers of a task and of a seed have in common. With `spread` the size of interaction and noise
+is another for each router and task: log-normal, with that deviation.
 
 Two tables for each number of routers:
 - level: share of boards on which any pair is apart, in an order over tasks of routers that are equal on average over
@@ -46,7 +46,12 @@ Board = list[dict[str, BySeed]]
 
 
 def draw(
-    generator: np.random.Generator, means: Sequence[float], tasks: int, seeds: int, interaction: float, spread: float
+    generator: np.random.Generator,
+    means: Sequence[float],
+    tasks: int,
+    seeds: int,
+    interaction: float,
+    spread: float,
 ) -> Board:
     """Return one board: for each task, quality by router and seed.
 
@@ -63,7 +68,10 @@ def draw(
     )
     shared = 5 * generator.normal(size=(tasks, 1, 1)) + generator.normal(size=(tasks, 1, seeds))
     quality = np.asarray(means)[None, :, None] + size * own + shared  # [tasks, routers, seeds]
-    return [{str(router): dict(enumerate(row)) for router, row in enumerate(one)} for one in quality.tolist()]
+    return [
+        {str(router): dict(enumerate(row)) for router, row in enumerate(one)}
+        for one in quality.tolist()
+    ]
 
 
 def any_apart(board: Board) -> bool:
@@ -94,7 +102,9 @@ def run(values: Values) -> None:
     interaction, spread = float(values["interaction"]), float(values["spread"])
     tasks, seeds = _numbers(values["tasks"]), _numbers(values["seeds"])
 
-    def cell(means: Sequence[float], task: int, seed: int, size: float, count: Callable[[Board], float]) -> str:
+    def cell(
+        means: Sequence[float], task: int, seed: int, size: float, count: Callable[[Board], float]
+    ) -> str:
         key = [int(values["seed"]), len(means), task, seed, round(1000 * means[0])]
         generator = np.random.default_rng(key)
         boards = (draw(generator, means, task, seed, size, spread) for _ in range(counts))
@@ -106,16 +116,22 @@ def run(values: Values) -> None:
         title = f"{routers} equal routers, {counts} boards: % with any pair apart (standard error {error:.1f})"
         level = _table("tasks", seeds)
         for task in track(tasks, f"{routers} routers", disable=not sys.stdout.isatty()):
-            level.add_row(str(task), *(cell(equal, task, seed, interaction, any_apart) for seed in seeds))
+            level.add_row(
+                str(task), *(cell(equal, task, seed, interaction, any_apart) for seed in seeds)
+            )
         level.add_row("within 1", *(cell(equal, 1, seed, 0.0, any_group) for seed in seeds))
         console.print(title, markup=False, highlight=False)
         console.print(level)
         power = _table("tasks", DIFFERENCES)
         for task in tasks:
             better = ([step] + [0.0] * (routers - 1) for step in DIFFERENCES)
-            power.add_row(str(task), *(cell(means, task, max(seeds), interaction, share_found) for means in better))
+            power.add_row(
+                str(task),
+                *(cell(means, task, max(seeds), interaction, share_found) for means in better),
+            )
         console.print(
-            f"{routers} routers, one better by 1 to 5: % of its pairs found, {max(seeds)} seeds", highlight=False
+            f"{routers} routers, one better by 1 to 5: % of its pairs found, {max(seeds)} seeds",
+            highlight=False,
         )
         console.print(power)
 
@@ -138,15 +154,25 @@ def checked(words: list[str]) -> Values:
         UserError: for an unknown option, or a value out of its range.
     """
     values = parse(words, OPTIONS, example="routers=5")
-    ranges = {"routers": (2, LIMIT), "tasks": (1, LIMIT), "seeds": (1, LIMIT), "boards": (1, 10**9), "seed": (0, 10**9)}
+    ranges = {
+        "routers": (2, LIMIT),
+        "tasks": (1, LIMIT),
+        "seeds": (1, LIMIT),
+        "boards": (1, 10**9),
+        "seed": (0, 10**9),
+    }
     for key, (least, most) in ranges.items():
         for part in values[key].split(","):
             if not part.isdigit() or not least <= int(part) <= most:
                 allowed = f"allowed are whole numbers from {least} to {most}"
-                raise UserError(f"{key}={values[key]}: {allowed}; type for example {key}={OPTIONS[key]}")
+                raise UserError(
+                    f"{key}={values[key]}: {allowed}; type for example {key}={OPTIONS[key]}"
+                )
     for key in ("boards", "interaction", "spread", "seed"):
         if "," in values[key]:
-            raise UserError(f"{key}={values[key]}: allowed is one number; type for example {key}={OPTIONS[key]}")
+            raise UserError(
+                f"{key}={values[key]}: allowed is one number; type for example {key}={OPTIONS[key]}"
+            )
     return values
 
 

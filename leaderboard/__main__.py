@@ -2,12 +2,13 @@
 
     python -m moesuite.leaderboard [records=runs] [out=site] [--check | --serve]
 
-records: folders that runs wrote to, or addresses that fsspec lists (s3://…, gs://…, https://…), with commas between.
-out: folder of the pages; after a first build only what changed is read and written.
---check: only read the records, and tell which ones cannot be shown: the gate for submissions.
---serve: show the pages at http://127.0.0.1:8000 (port=8000) until Ctrl-C.
+records: folders that runs wrote to, or addresses that fsspec lists (s3://…, gs://…, https://…),
+with commas between. out: folder of the pages; after a first build only what changed is read and
+written. --check: only read the records, and tell which ones cannot be shown: the gate for
+submissions. --serve: show the pages at http://127.0.0.1:8000 (port=8000) until Ctrl-C.
 
-Records that cannot be shown are named with the reason, and the exit code is 2; the others are shown.
+Records that cannot be shown are named with the reason, and the exit code is 2; the others are
+shown.
 """
 
 from __future__ import annotations
@@ -34,7 +35,11 @@ def main() -> None:
     try:
         options, flags = parse(words)
         places = [place for place in options["records"].split(",") if place]
-        built = check(places, progress) if "--check" in flags else build(places, Path(options["out"]), progress)
+        built = (
+            check(places, progress)
+            if "--check" in flags
+            else build(places, Path(options["out"]), progress)
+        )
         report(built, options, "--check" in flags)
         if "--serve" in flags:
             from moesuite.leaderboard.site.serve import serve
@@ -56,15 +61,26 @@ def report(built: Built, options: dict[str, str], only_checked: bool) -> None:
     if len(built.problems) > SHOWN:
         print(f"error: left out: {len(built.problems) - SHOWN} more", file=sys.stderr)
     if not built.shown and not built.problems:
-        raise UserError(f"records={options['records']} holds no record; first type python -m moesuite.run")
-    what = "can be shown" if only_checked else f"-> {Path(options['out']) / 'index.html'} ({built.read} read)"
+        raise UserError(
+            f"records={options['records']} holds no record; first type python -m moesuite.run"
+        )
+    what = (
+        "can be shown"
+        if only_checked
+        else f"-> {Path(options['out']) / 'index.html'} ({built.read} read)"
+    )
     print(f"{built.shown} records {what}")
 
 
 def progress(done: int, of: int) -> None:
     """Show how far reading is, on a terminal."""
     if sys.stderr.isatty():
-        print(f"\rreading records: {done} of {of}", end="" if done < of else "\n", file=sys.stderr, flush=True)
+        print(
+            f"\rreading records: {done} of {of}",
+            end="" if done < of else "\n",
+            file=sys.stderr,
+            flush=True,
+        )
 
 
 def parse(words: list[str]) -> tuple[dict[str, str], set[str]]:
@@ -79,9 +95,13 @@ def parse(words: list[str]) -> tuple[dict[str, str], set[str]]:
         else:
             options[key] = value
     if flags == set(FLAGS):
-        raise UserError("--check with --serve: --check builds nothing that could be served; type one of them")
+        raise UserError(
+            "--check with --serve: --check builds nothing that could be served; type one of them"
+        )
     if not options["port"].isdecimal() or not 0 < int(options["port"]) < 65536:
-        raise UserError(f"port={options['port']}: allowed is 1 to 65535; type for example port=8000")
+        raise UserError(
+            f"port={options['port']}: allowed is 1 to 65535; type for example port=8000"
+        )
     return options, flags
 
 

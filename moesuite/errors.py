@@ -32,4 +32,6 @@ def unknown(kind: str, name: str, options: Iterable[str], hint: str) -> UserErro
     options = sorted(options)
     best = nearest(name, options)
     everything = f"all: {', '.join(options)}; " if len(options) <= LISTED else ""
-    return UserError(f"unknown {kind} {name!r}; nearest: {', '.join(best)}; {everything}type for example {hint}")
+    return UserError(
+        f"unknown {kind} {name!r}; nearest: {', '.join(best)}; {everything}type for example {hint}"
+    )

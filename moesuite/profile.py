@@ -2,10 +2,11 @@
 
     python -m moesuite.profile backbone=vit_b16 router=soft num_experts=128 [task=imagenet] [format=table|markdown|json]
 
-Takes every option of `python -m moesuite.run`; nothing is trained, no weight gets memory, and no data is read, except
-where a text's vocabulary is not known without it (task.tokenizer=word, character, or a tokenizer's name). FLOPs are
-of one example, 2 per multiply-add; executed counts empty slots too. `training` is forward and backward. Data-dependent
-routing is expected: each router at its initialisation on random tokens; see `moesuite.cost` for models of your own.
+Takes every option of `python -m moesuite.run`; nothing is trained, no weight gets memory, and no
+data is read, except where a text's vocabulary is not known without it (task.tokenizer=word,
+character, or a tokenizer's name). FLOPs are of one example, 2 per multiply-add; executed counts
+empty slots too. `training` is forward and backward. Data-dependent routing is expected: each router
+at its initialisation on random tokens; see `moesuite.cost` for models of your own.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ def profile(config: RunConfig) -> tuple[Cost, Cost]:
     """Account the model of a configuration, and the matched dense one.
 
     Args:
-        config: for example of `moesuite.compose("task=imagenet", "backbone=vit_b16", "router=soft")`.
+        config: for example of `moesuite.compose("task=imagenet", "backbone=vit_b16",
+            "router=soft")`.
 
     Raises:
         UserError: for a backbone or router that refuses its options.
@@ -63,20 +65,32 @@ def profile(config: RunConfig) -> tuple[Cost, Cost]:
 def lines(model: Cost, dense: Cost) -> list[tuple[str, float, float]]:
     """Return (what, of the model, of the dense one) for every line of the table."""
     found = [("parameters, total [M]", model.parameters_total / 1e6, dense.parameters_total / 1e6)]
-    found += [("parameters, active [M]", model.parameters_active / 1e6, dense.parameters_active / 1e6)]
+    found += [
+        ("parameters, active [M]", model.parameters_active / 1e6, dense.parameters_active / 1e6)
+    ]
     for title, ours, theirs in (
         ("forward", model.forward, dense.forward),
         ("training", model.training, dense.training),
     ):
         found += [
-            (f"{title}, activated [GFLOP]", ours.activated.total / 1e9, theirs.activated.total / 1e9),
+            (
+                f"{title}, activated [GFLOP]",
+                ours.activated.total / 1e9,
+                theirs.activated.total / 1e9,
+            ),
             (f"{title}, executed [GFLOP]", ours.executed.total / 1e9, theirs.executed.total / 1e9),
         ]
         found += [
             (f"  {part}", getattr(ours.executed, key) / 1e9, getattr(theirs.executed, key) / 1e9)
             for part, key in PARTS.items()
         ]
-    found += [("activations kept for backward [MiB]", model.activation_bytes / 2**20, dense.activation_bytes / 2**20)]
+    found += [
+        (
+            "activations kept for backward [MiB]",
+            model.activation_bytes / 2**20,
+            dense.activation_bytes / 2**20,
+        )
+    ]
     return found
 
 
@@ -85,11 +99,17 @@ def show(config: RunConfig, model: Cost, dense: Cost, style: str) -> None:
     console = Console(width=None if sys.stdout.isatty() else 140)
     edge = box.MARKDOWN if style == "markdown" else box.SQUARE
     name = config.router["name"]
-    table = Table("per example", box=edge, title=f"{name} in {config.backbone.name}, {config.num_experts} experts")
+    table = Table(
+        "per example",
+        box=edge,
+        title=f"{name} in {config.backbone.name}, {config.num_experts} experts",
+    )
     for heading in (name, "dense", "ratio"):
         table.add_column(heading, justify="right")
     for what, ours, theirs in lines(model, dense):
-        table.add_row(what, f"{ours:,.3f}", f"{theirs:,.3f}", f"{ours / theirs:.2f}" if theirs else "")
+        table.add_row(
+            what, f"{ours:,.3f}", f"{theirs:,.3f}", f"{ours / theirs:.2f}" if theirs else ""
+        )
     console.print(table)
     if model.layers:
         console.print(layer_table(model.layers, edge))
@@ -101,12 +121,25 @@ def show(config: RunConfig, model: Cost, dense: Cost, style: str) -> None:
 
 def layer_table(layers: list[LayerCost], edge: box.Box) -> Table:
     """Return one line for each run of MoE layers that cost the same."""
-    table = Table(Column("layer", no_wrap=True), box=edge, title="MoE layers, forward, executed, GFLOP each")
-    for heading in ("slots/token", "params", "active", "total", "router", "moving", "experts", "padding"):
+    table = Table(
+        Column("layer", no_wrap=True), box=edge, title="MoE layers, forward, executed, GFLOP each"
+    )
+    for heading in (
+        "slots/token",
+        "params",
+        "active",
+        "total",
+        "router",
+        "moving",
+        "experts",
+        "padding",
+    ):
         table.add_column(heading, justify="right", no_wrap=True)
     for figures, same in groupby(layers, key=_figures):
         names = [layer.name for layer in same]
-        table.add_row(names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more", *figures)
+        table.add_row(
+            names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more", *figures
+        )
     return table
 
 
@@ -114,7 +147,9 @@ def _figures(layer: LayerCost) -> list[str]:
     executed = layer.forward.executed
     moving = executed.dispatch_combine
     parts = (executed.total, executed.router, moving, executed.experts, executed.padding)
-    counts = (f"{number / 1e6:.1f} M" for number in (layer.parameters_total, layer.parameters_active))
+    counts = (
+        f"{number / 1e6:.1f} M" for number in (layer.parameters_total, layer.parameters_active)
+    )
     return [f"{layer.slots_per_token:.3g}", *counts, *(f"{part / 1e9:.3f}" for part in parts)]
 
 

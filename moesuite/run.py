@@ -13,7 +13,14 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from moesuite.config.cli import BAD_INPUT, importing
-from moesuite.config.compose import explain, group_choices, options_text, register, to_config, understood
+from moesuite.config.compose import (
+    explain,
+    group_choices,
+    options_text,
+    register,
+    to_config,
+    understood,
+)
 from moesuite.config.discovery import benchmark_files
 from moesuite.config.run_command import reproduce
 from moesuite.errors import RunFailed, UserError
@@ -68,7 +75,9 @@ def started(words: list[str]) -> list[str]:
     if set(FLAGS) & set(words):
         return sweep(words, launcher)
     if not launcher.is_here:
-        raise UserError(f"launcher={launcher.name} for one run; allowed with -m or benchmark=; type -m for a sweep")
+        raise UserError(
+            f"launcher={launcher.name} for one run; allowed with -m or benchmark=; type -m for a sweep"
+        )
     failed: list[str] = []
 
     command = reproduce(words)  # with its flags: they may say where the task is
@@ -81,7 +90,9 @@ def started(words: list[str]) -> list[str]:
                 from moesuite.train.fit import fit, recorded
             done = recorded(config)
             record, path = done or fit(config, command)
-            if os.environ.get("LOCAL_RANK", "0") == "0":  # the other processes of a multi-device run stay silent
+            if (
+                os.environ.get("LOCAL_RANK", "0") == "0"
+            ):  # the other processes of a multi-device run stay silent
                 show(record, path)
                 if done:
                     print(already(record))
@@ -90,7 +101,9 @@ def started(words: list[str]) -> list[str]:
             print(f"error: {error}", file=sys.stderr)
 
     register(words)
-    hydra.main(version_base=None, config_path="pkg://moesuite.config.conf", config_name="config")(job)()
+    hydra.main(version_base=None, config_path="pkg://moesuite.config.conf", config_name="config")(
+        job
+    )()
     return failed
 
 

@@ -38,13 +38,18 @@ class Task(ABC):
     Attributes:
         name: of the task on the command line.
         primary: the metric that ranks.
-        protocol: version of the family, raised by whoever changes data order, heads, losses or metrics.
-        specs: the other metrics that it may report. One that is not declared is better when larger, without bounds.
-        causal: whether outputs are predictions of later inputs, so that a router must not look ahead.
+        protocol: version of the family, raised by whoever changes data order, heads, losses or
+            metrics.
+        specs: the other metrics that it may report. One that is not declared is better when larger,
+            without bounds.
+        causal: whether outputs are predictions of later inputs, so that a router must not look
+            ahead.
         causal_decoder: the same of the decoder's outputs alone, in an encoder-decoder.
-        reads_routing: whether outputs in evaluation are the routers' weights instead of hidden states.
+        reads_routing: whether outputs in evaluation are the routers' weights instead of hidden
+            states.
         fingerprint, description: of the data that was read; set by `prepare`.
-        own_files: the file of each class from outside the package that it uses, by the option that names it.
+        own_files: the file of each class from outside the package that it uses, by the option that
+            names it.
         unreadable: names of examples that could not be read and were left out.
     """
 

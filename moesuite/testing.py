@@ -45,7 +45,8 @@ SPLITS: tuple[Literal["train", "val", "test"], ...] = ("train", "val", "test")
 class RouterContract:
     """What every router has to keep: each check of `moesuite.certify` as a test, and what the engine relies on.
 
-    What a router does not claim, it need not keep: `causal`, `bounded`, `batch_coupled`, `negative_weights`.
+    What a router does not claim, it need not keep: `causal`, `bounded`, `batch_coupled`,
+    `negative_weights`.
 
     Attributes:
         router: the class under test.
@@ -109,7 +110,9 @@ class RouterContract:
 
     def test_as_many_experts_per_token_as_experts(self) -> None:
         if "k" in inspect.signature(inspect.unwrap(self.router.__init__)).parameters:
-            subject = Subject(lambda spec, **_: self.build(spec, k=spec.num_experts), slots_per_token=4.0)
+            subject = Subject(
+                lambda spec, **_: self.build(spec, k=spec.num_experts), slots_per_token=4.0
+            )
             assert torch.isfinite(output(subject.layer(), subject.inputs(), training=True)).all()
 
 
@@ -117,15 +120,17 @@ class TaskContract:
     """What every task has to keep.
 
     Attributes:
-        words: that choose the task on the command line, with a small backbone, and with augmentation of single
-            examples switched off, so that what splits hold can be compared.
+        words: that choose the task on the command line, with a small backbone, and with
+            augmentation of single examples switched off, so that what splits hold can be compared.
         routers: to run; None: all that the task allows.
     """
 
     words: Sequence[str]
     routers: Sequence[str] | None = None
 
-    def expected(self, task: Task, outputs: Sequence[Any], batches: Sequence[Batch]) -> dict[str, float]:
+    def expected(
+        self, task: Task, outputs: Sequence[Any], batches: Sequence[Batch]
+    ) -> dict[str, float]:
         """Return metrics of a model's outputs by a library, the primary one among them."""
         raise NotImplementedError("give the metrics by a library, for example scikit-learn")
 
@@ -142,7 +147,9 @@ class TaskContract:
         """Return the hashes of the examples of a split that are scored."""
         dataset: Any = task.dataset(split)
         samples = [dataset[index] for index in range(len(dataset))] if dataset is not None else []
-        scored = [sample for sample in samples if split == "train" or task.scored(task.collate([sample]))]
+        scored = [
+            sample for sample in samples if split == "train" or task.scored(task.collate([sample]))
+        ]
         return [hashlib.sha256(task.content(sample)).digest() for sample in scored]
 
     def test_splits_and_fingerprint_are_always_the_same(self) -> None:
@@ -156,10 +163,16 @@ class TaskContract:
         train, test = (set(self.contents(task, split)) for split in ("train", "test"))
         assert train and test and not train & test
 
-    def score(self, router: str, at_once: int | None = None) -> tuple[Task, list[Any], list[Batch], dict[str, float]]:
+    def score(
+        self, router: str, at_once: int | None = None
+    ) -> tuple[Task, list[Any], list[Batch], dict[str, float]]:
         """Return the task, and outputs, batches and metrics of an untrained model, with so many examples in a batch."""
         task, config = self.build(), compose(*self.words, f"router={router}")
-        data = config.data if at_once is None else config.data.model_copy(update={"eval_batch_size": at_once})
+        data = (
+            config.data
+            if at_once is None
+            else config.data.model_copy(update={"eval_batch_size": at_once})
+        )
         batches = list(eval_loader(task, data, "test"))
         model = build_models(config, task, task.inputs(batches[0])).model.eval()
         metrics = task.metrics()
@@ -167,11 +180,18 @@ class TaskContract:
             outputs = [call(model, task.inputs(batch)) for batch in batches]
         for given, batch in zip(outputs, batches, strict=True):
             task.update(metrics, given, batch)
-        return task, outputs, batches, {name: float(value) for name, value in metrics.compute().items()}
+        return (
+            task,
+            outputs,
+            batches,
+            {name: float(value) for name, value in metrics.compute().items()},
+        )
 
     def test_results_depend_neither_on_padding_nor_on_the_batch(self) -> None:
         routers = self.routers or self.legal()  # which routers are causal takes seconds to measure
-        router = next(name for name in ("expert_choice", "token_choice", *routers) if name in routers)
+        router = next(
+            name for name in ("expert_choice", "token_choice", *routers) if name in routers
+        )
         few, many = (self.score(router, at_once)[-1] for at_once in (3, 32))
         assert few.keys() == many.keys()
         for name, value in few.items():
@@ -185,8 +205,18 @@ class TaskContract:
             assert found[name] == pytest.approx(value, rel=1e-4, abs=1e-6), name
 
     def test_every_router_runs_an_epoch_of_32_examples(self, tmp_path: Path) -> None:
-        words = [*self.words, "data.batch_size=8", "trainer.max_epochs=1", "trainer.limit_train_batches=4"]
-        words += ["trainer.enable_progress_bar=false", "trainer.limit_val_batches=0", "logger=none", "measure=false"]
+        words = [
+            *self.words,
+            "data.batch_size=8",
+            "trainer.max_epochs=1",
+            "trainer.limit_train_batches=4",
+        ]
+        words += [
+            "trainer.enable_progress_bar=false",
+            "trainer.limit_val_batches=0",
+            "logger=none",
+            "measure=false",
+        ]
         for router in self.routers or self.legal():
             record, _ = fit(compose(*words, f"router={router}", f"records={tmp_path}"))
             assert record.status == "ok" and record.steps == 4, router

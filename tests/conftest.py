@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-if "PYTEST_XDIST_WORKER" in os.environ:  # one thread for each of several processes, before torch is imported
+if (
+    "PYTEST_XDIST_WORKER" in os.environ
+):  # one thread for each of several processes, before torch is imported
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 ROOT = Path(__file__).parents[1]
@@ -35,7 +37,9 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
 def real_data() -> Path:
     """Return the folder of real data sets: $MOESUITE_DATA, else `data` or `shared/data` beside the checkout."""
     given = os.environ.get("MOESUITE_DATA")
-    for folder in [Path(given)] if given else [ROOT.parent / "shared" / "data", ROOT.parent / "data"]:
+    for folder in (
+        [Path(given)] if given else [ROOT.parent / "shared" / "data", ROOT.parent / "data"]
+    ):
         if folder.is_dir():
             return folder
     if os.environ.get("MOESUITE_REQUIRE_DATA") == "1":
@@ -48,7 +52,12 @@ def command(tmp_path: Path) -> Command:
     """Return a function that runs `python -m <module> <words>` in an empty folder."""
 
     def run(module: str, *words: str, **options: object) -> subprocess.CompletedProcess[str]:
-        environment = {**os.environ, "OMP_NUM_THREADS": "2", "COLUMNS": "200", **options.pop("env", {})}  # type: ignore[dict-item]
+        environment = {
+            **os.environ,
+            "OMP_NUM_THREADS": "2",
+            "COLUMNS": "200",
+            **options.pop("env", {}),
+        }  # type: ignore[dict-item]
         return subprocess.run(
             [sys.executable, "-m", module, *words],
             cwd=tmp_path,

@@ -21,14 +21,21 @@ def invoke(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
 
 def test_soft_vit_by_hand() -> None:
     """128 experts of one slot in 6 of 12 blocks, 197 tokens, width 768: what differs from dense."""
-    model, dense = profile(compose("task=imagenet", "backbone=vit_b16", "router=soft", "num_experts=128"))
-    mlp, einsum = 4 * 768 * 3072, 2 * 197 * 256 * 768  # a row of an MLP; a product of tokens and slots
+    model, dense = profile(
+        compose("task=imagenet", "backbone=vit_b16", "router=soft", "num_experts=128")
+    )
+    mlp, einsum = (
+        4 * 768 * 3072,
+        2 * 197 * 256 * 768,
+    )  # a row of an MLP; a product of tokens and slots
     apart = model.forward.executed.total - dense.forward.executed.total
     # ceil(197 / 128) = 2 slots an expert: 256 rows for 197, and three products of tokens and slots
     assert apart == 6 * ((256 - 197) * mlp + 3 * einsum)
     size = 2 * 768 * 3072 + 3072 + 768
     assert model.parameters_total - dense.parameters_total == 6 * (127 * size + 768 * 256 + 1)
-    assert [layer.name for layer in model.layers] == [f"blocks.{index}.mlp" for index in range(6, 12)]
+    assert [layer.name for layer in model.layers] == [
+        f"blocks.{index}.mlp" for index in range(6, 12)
+    ]
 
 
 @pytest.mark.parametrize("backbone", ["convnext_ti", "mixer_s16", "swin_ti", "vit_mini"])
@@ -36,7 +43,11 @@ def test_every_family_is_accounted_without_memory(backbone: str) -> None:
     words = ["task=digits"] if backbone == "vit_mini" else ["task=imagenet"]
     model, dense = profile(compose(*words, f"backbone={backbone}", "router=usmoe", "num_experts=4"))
     assert model.forward.activated.total == pytest.approx(dense.forward.activated.total, rel=0.02)
-    assert model.parameters_total > 1.5 * dense.parameters_total and model.layers and not model.uncounted
+    assert (
+        model.parameters_total > 1.5 * dense.parameters_total
+        and model.layers
+        and not model.uncounted
+    )
 
 
 def test_the_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -49,7 +60,11 @@ def test_formats(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[
     words = ["task=digits", "router=relu"]
     assert invoke(monkeypatch, *words, "format=json") == 0
     found = json.loads(capsys.readouterr().out)
-    assert found["model"]["forward"]["executed"]["experts"] > found["dense"]["forward"]["executed"]["experts"] == 0
+    assert (
+        found["model"]["forward"]["executed"]["experts"]
+        > found["dense"]["forward"]["executed"]["experts"]
+        == 0
+    )
     assert found["model"]["layers"][0]["name"] == "blocks.1.mlp"
     assert invoke(monkeypatch, *words, "format=markdown") == 0
     assert "|-" in capsys.readouterr().out
@@ -73,6 +88,8 @@ def test_a_model_without_moe_layers_is_accounted_and_says_so(
         ("backbnoe=vit_b16", "nearest: backbone"),
     ],
 )
-def test_bad_input(word: str, says: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_input(
+    word: str, says: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert invoke(monkeypatch, word) == 2
     assert says in capsys.readouterr().err

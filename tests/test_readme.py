@@ -25,7 +25,8 @@ from tests.train.test_run import SHORT, invoke
 
 README = (ROOT / "README.md").read_text()
 BLOCKS = {
-    language: re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL) for language in ("bash", "text", "python")
+    language: re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+    for language in ("bash", "text", "python")
 }
 
 
@@ -55,14 +56,18 @@ def test_the_router_is_one_file_of_at_most_40_lines_that_keeps_the_contract(my_f
     case.test_fast_path_equals_the_dense_tensors(True, torch.float32)
 
 
-def test_the_router_trains_from_the_command_line(my_file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_router_trains_from_the_command_line(
+    my_file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert invoke(monkeypatch, "router=my_file:MyRouter", "router.temperature=0.5", *SHORT) == 0
     assert invoke(monkeypatch, "router=my_file:MyRouter", "router.temperature=0", *SHORT) == 2
     assert len(list((tmp_path / "runs" / "digits" / "MyRouter").glob("*.json"))) == 1
 
 
-def test_every_command_has_options_that_exist(my_file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_command_has_options_that_exist(
+    my_file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(Path(my_file).parent)
     lines = [shlex.split(line) for block in BLOCKS["text"] for line in block.splitlines()]
     runs = [words[3:] for words in lines if words[:3] == ["python", "-m", "moesuite.run"]]
@@ -74,7 +79,12 @@ def test_every_command_has_options_that_exist(my_file: str, monkeypatch: pytest.
             assert compose(*[word for word in words if not word.startswith("-")]).router["name"]
     for words in (words[3:] for words in lines if words[:3] == ["python", "-m", "moesuite.tune"]):
         assert planned(of_each_router(asked(words))[0])[0].space
-    for words in (words[3:] for words in lines if words[:3] == ["python", "-m", "moesuite.leaderboard"]):
+    for words in (
+        words[3:] for words in lines if words[:3] == ["python", "-m", "moesuite.leaderboard"]
+    ):
         assert options(words)[0]["records"]
     for words in (words[3:] for words in lines if words[:3] == ["python", "-m", "moesuite.verify"]):
-        assert read_words(words)[:2] == ([Path("runs/digits/token_choice/0123456789ab.json")], [1, 2])
+        assert read_words(words)[:2] == (
+            [Path("runs/digits/token_choice/0123456789ab.json")],
+            [1, 2],
+        )

@@ -2,8 +2,9 @@
 
     python -m moesuite.benchmarks.speed.backgammon positions=20000 test_positions=100 games=1000
 
-Positions at 0-ply to train and filtered 2-ply to test, by GNU Backgammon, nothing cached. Games are played by Tesauro's
-perceptron of 250 hidden units and by the small BERT, both untrained: how long they take depends on how long games last.
+Positions at 0-ply to train and filtered 2-ply to test, by GNU Backgammon, nothing cached. Games are
+played by Tesauro's perceptron of 250 hidden units and by the small BERT, both untrained: how long
+they take depends on how long games last.
 """
 
 from __future__ import annotations
@@ -25,7 +26,10 @@ from moesuite.tasks.preferences.backgammon.selfplay import judge, self_play
 from moesuite.tasks.preferences.task import Preferences
 
 EXPERT, RANDOM_MOVES = "gnubg-nn", 0.2  # as in the task
-PLAYERS = {"perceptron": ["backbone=tesauro", "backbone.kwargs.hidden=[250]", "router=dense"], "BERT": []}
+PLAYERS = {
+    "perceptron": ["backbone=tesauro", "backbone.kwargs.hidden=[250]", "router=dense"],
+    "BERT": [],
+}
 
 
 @contextmanager

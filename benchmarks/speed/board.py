@@ -2,9 +2,10 @@
 
     python -m moesuite.benchmarks.speed.board record=runs/digits/soft/0123456789ab.json count=10000 rows=1000 rounds=5
 
-Copies differ in task, router, seed, setting and quality, and have the ids that follow. Seconds are those of the whole
-command, start of Python included; memory is the most that one of its processes holds. The browser (Chromium, if
-Playwright is installed) opens a benchmark of as many contestants from its file, all its rows shown.
+Copies differ in task, router, seed, setting and quality, and have the ids that follow. Seconds are
+those of the whole command, start of Python included; memory is the most that one of its processes
+holds. The browser (Chromium, if Playwright is installed) opens a benchmark of as many contestants
+from its file, all its rows shown.
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ from moesuite.records.record import RunRecord, read_record, record_id, record_pa
 TASKS, ROUTERS, SEEDS = 20, 20, 5
 
 
-def copies(template: RunRecord, count: int, tasks: int = TASKS, seeds: int = SEEDS) -> Iterator[RunRecord]:
+def copies(
+    template: RunRecord, count: int, tasks: int = TASKS, seeds: int = SEEDS
+) -> Iterator[RunRecord]:
     """Yield records of a large board.
 
     Args:
@@ -49,13 +52,20 @@ def copies(template: RunRecord, count: int, tasks: int = TASKS, seeds: int = SEE
         index, router = divmod(index, ROUTERS)
         setting, task = divmod(index, tasks)
         name = f"router_{router:02d}" if router else "dense"
-        yield copy(template, f"task_{task:02d}", name, seed, setting, 0.5 + 0.02 * (router + draw.random()))
+        yield copy(
+            template, f"task_{task:02d}", name, seed, setting, 0.5 + 0.02 * (router + draw.random())
+        )
 
 
-def copy(template: RunRecord, task: str, router: str, seed: int, setting: int, value: float) -> RunRecord:
+def copy(
+    template: RunRecord, task: str, router: str, seed: int, setting: int, value: float
+) -> RunRecord:
     """Return the record of another run."""
     config = {**template.config, "seed": seed, "task": {**template.config["task"], "name": task}}
-    config |= {"router": {"name": router}, "optim": {**template.config["optim"], "lr": 0.001 * (setting + 1)}}
+    config |= {
+        "router": {"name": router},
+        "optim": {**template.config["optim"], "lr": 0.001 * (setting + 1)},
+    }
     ranked = template.quality[template.primary].model_copy(update={"value": round(value, 6)})
     changes = {
         "id": record_id(config, template.contents, template.protocol, template.data_fingerprint),
@@ -85,7 +95,11 @@ def as_dense(compute: Compute | None) -> Compute | None:
         for name in ("activated", "executed", "expected", "training")
     }
     passes |= {"activated": passes["executed"], "expected": passes["executed"]}
-    changes = {"layers": [], "parameters_active": compute.parameters_total, "slots_per_token_effective": 1.0}
+    changes = {
+        "layers": [],
+        "parameters_active": compute.parameters_total,
+        "slots_per_token_effective": 1.0,
+    }
     return compute.model_copy(update={**passes, **changes})
 
 
@@ -144,7 +158,9 @@ def in_browser(page_file: Path, rounds: int) -> dict[str, list[float]]:
 
     found: dict[str, list[float]] = {"first paint": [], "sort": [], "filter": []}
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox"]
+        )
         for _ in range(rounds):
             page: Any = browser.new_context().new_page()
             page.goto(f"{page_file.as_uri()}#all=1")
@@ -176,10 +192,13 @@ def measure(values: Values) -> None:
         (page,) = (folder / "page" / "tasks").iterdir()
         loaded = [page, *(page.parents[1] / "static").iterdir()]
         table.add_row(
-            f"page of {rows} rows with all that it loads", f"{sum(p.stat().st_size for p in loaded) / 1000:.0f} kB"
+            f"page of {rows} rows with all that it loads",
+            f"{sum(p.stat().st_size for p in loaded) / 1000:.0f} kB",
         )
         for what, milliseconds in in_browser(page, rounds).items():
-            table.add_row(what, *(f"{f(milliseconds):.0f} ms" for f in (statistics.median, min, max)))
+            table.add_row(
+                what, *(f"{f(milliseconds):.0f} ms" for f in (statistics.median, min, max))
+            )
     Console(width=None if sys.stdout.isatty() else 110).print(table)
 
 

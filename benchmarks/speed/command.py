@@ -10,7 +10,14 @@ from moesuite.config.cli import bad_input_exits
 from moesuite.errors import UserError, unknown
 
 Values = Mapping[str, str]
-NUMBERS = {"experts": "8,64", "groups": "16", "tokens": "196", "dim": "384", "hidden": "1536", "seconds": "20"}
+NUMBERS = {
+    "experts": "8,64",
+    "groups": "16",
+    "tokens": "196",
+    "dim": "384",
+    "hidden": "1536",
+    "seconds": "20",
+}
 
 
 def command(text: str | None, run: Callable[[Values], None], **more: str) -> None:
@@ -19,7 +26,8 @@ def command(text: str | None, run: Callable[[Values], None], **more: str) -> Non
     Args:
         text: of --help.
         run: called with every option's value.
-        more: options beside `NUMBERS`, and their defaults; a default that is a number allows numbers only.
+        more: options beside `NUMBERS`, and their defaults; a default that is a number allows
+            numbers only.
     """
     if {"--help", "-h"} & set(sys.argv[1:]):
         print(text)
@@ -45,7 +53,9 @@ def parse(words: list[str], defaults: Values, example: str = "experts=8,64") -> 
         if key not in values:
             raise unknown("option", key, values, example)
         if _is_numbers(defaults[key]) and not _is_numbers(value):
-            raise UserError(f"{word}: allowed are positive numbers; type for example {key}={defaults[key]}")
+            raise UserError(
+                f"{word}: allowed are positive numbers; type for example {key}={defaults[key]}"
+            )
         values[key] = value
     return values
 

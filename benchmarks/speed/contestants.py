@@ -1,8 +1,9 @@
 """The layers that are timed against each other, all at equal expert FLOPs, and what each of them is called with.
 
-C = round(T/E) slots per expert and group, at least 1; every contestant computes G·E·C rows of expert work: `dense` is
-given that many rows, and a peer without capacity (Mixtral) a hidden size that makes up for the difference. Peers whose
-experts are gated (three matrices) have two thirds of the hidden size.
+C = round(T/E) slots per expert and group, at least 1; every contestant computes G·E·C rows of
+expert work: `dense` is given that many rows, and a peer without capacity (Mixtral) a hidden size
+that makes up for the difference. Peers whose experts are gated (three matrices) have two thirds of
+the hidden size.
 """
 
 from __future__ import annotations
@@ -73,7 +74,9 @@ class Dense(nn.Module):
         return self.fc2(self.act(self.fc1(x)))
 
 
-def contestants(size: Size, names: list[str] | None = None, device: torch.device = CPU) -> dict[str, Contestant]:
+def contestants(
+    size: Size, names: list[str] | None = None, device: torch.device = CPU
+) -> dict[str, Contestant]:
     """Return dense, bare and the layers called `names`; None: every router and every peer.
 
     Routers share one set of experts: they are called in turns, and 128 experts are 600 MB.
@@ -81,13 +84,16 @@ def contestants(size: Size, names: list[str] | None = None, device: torch.device
     torch.manual_seed(0)
     dense = Dense(size)
     experts = Experts(
-        DenseMLP(dense.fc1, None, dense.fc2, dense.act, nn.Identity(), None, nn.Identity()), size.num_experts
+        DenseMLP(dense.fc1, None, dense.fc2, dense.act, nn.Identity(), None, nn.Identity()),
+        size.num_experts,
     )
     x = torch.randn(size.groups, size.tokens, size.dim)
     layers = {
         "dense": Contestant(dense, torch.randn(size.rows, size.dim), size.hidden),
         "bare": Contestant(
-            experts, torch.randn(size.num_experts, size.rows // size.num_experts, size.dim), size.hidden
+            experts,
+            torch.randn(size.num_experts, size.rows // size.num_experts, size.dim),
+            size.hidden,
         ),
     }
     spec = LayerSpec(size.dim, size.num_experts, size.slots_per_token, tokens=size.tokens)
@@ -97,7 +103,9 @@ def contestants(size: Size, names: list[str] | None = None, device: torch.device
         elif name != "dense":
             layers[name] = Contestant(MoE(build_router(name, spec, {}), experts), x, size.hidden)
     fair = {name: c for name, c in layers.items() if rows(c) <= 2 * size.rows}
-    return {name: replace(c, layer=c.layer.to(device), x=c.x.to(device)) for name, c in fair.items()}
+    return {
+        name: replace(c, layer=c.layer.to(device), x=c.x.to(device)) for name, c in fair.items()
+    }
 
 
 @torch.no_grad()
@@ -157,7 +165,9 @@ def st_moe(size: Size, x: Tensor) -> Contestant:
     """ST-MoE of lucidrains: gated experts, two per token within the same number of slots."""
     module: Any = importlib.import_module("st_moe_pytorch.st_moe_pytorch")
     module.MIN_EXPERT_CAPACITY = 1  # its floor of 4 slots would be other work
-    layer = module.MoE(size.dim, size.num_experts, capacity_factor_train=_factor(size), gating_top_n=2)
+    layer = module.MoE(
+        size.dim, size.num_experts, capacity_factor_train=_factor(size), gating_top_n=2
+    )
     return Contestant(layer, x, size.dim * 8 // 3, _first)
 
 

@@ -2,12 +2,13 @@
 
     python -m moesuite.benchmarks.speed.layer experts=8,64 groups=16 tokens=196 dim=384 hidden=1536 seconds=30
 
-Forward and forward+backward in float32 (`precision=bf16-mixed`: autocast), on the CPU or by `device=cuda`, every
-contestant called in turns in one process. `bare` is the stacked experts on ready-made slots, with no router and no
-dispatch. `layers=` takes names of routers and peers, "routers" and "peers" for all of them; peers need the extra
-`peers`. Freed memory is kept (`moesuite.keep_freed_memory`) for all contestants alike; `keep=0` leaves glibc as it is.
-A layer that would do more than twice the expert work (ReLU gates before training) is left out; mixtral-eager needs more
-than 24 GiB at 128 experts.
+Forward and forward+backward in float32 (`precision=bf16-mixed`: autocast), on the CPU or by
+`device=cuda`, every contestant called in turns in one process. `bare` is the stacked experts on
+ready-made slots, with no router and no dispatch. `layers=` takes names of routers and peers,
+"routers" and "peers" for all of them; peers need the extra `peers`. Freed memory is kept
+(`moesuite.keep_freed_memory`) for all contestants alike; `keep=0` leaves glibc as it is. A layer
+that would do more than twice the expert work (ReLU gates before training) is left out;
+mixtral-eager needs more than 24 GiB at 128 experts.
 """
 
 from __future__ import annotations
@@ -44,7 +45,9 @@ class Row:
     peak: float
 
 
-def measure(size: Size, seconds: float, names: list[str] | None = None, device: torch.device = CPU) -> list[Row]:
+def measure(
+    size: Size, seconds: float, names: list[str] | None = None, device: torch.device = CPU
+) -> list[Row]:
     """Time all contestants in turns on `device`, `seconds` for each of the two passes."""
     found = contestants(size, names, device)
     alone = _medians([forward(c) for c in found.values()], seconds, device)
@@ -65,7 +68,9 @@ def measure(size: Size, seconds: float, names: list[str] | None = None, device: 
     ]
 
 
-def _medians(functions: Sequence[Callable[[], object]], seconds: float, device: torch.device) -> list[float]:
+def _medians(
+    functions: Sequence[Callable[[], object]], seconds: float, device: torch.device
+) -> list[float]:
     samples = interleaved(functions, seconds, least=3, device=device)
     return [statistics.median(sample) for sample in samples]
 
@@ -94,12 +99,17 @@ def layer_names(text: str) -> list[str]:
         names += {"routers": router_names(), "peers": list(PEERS)}.get(word, [word])
         if word not in ("routers", "peers", *router_names(), *PEERS):
             raise unknown(
-                "layer", word, [*router_names(), *PEERS, "peers", "routers"], "layers=token_choice,soft,peers"
+                "layer",
+                word,
+                [*router_names(), *PEERS, "peers", "routers"],
+                "layers=token_choice,soft,peers",
             )
     return names
 
 
-def show(size: Size, seconds: float, names: list[str], keep: bool, device: torch.device, bf16: bool) -> None:
+def show(
+    size: Size, seconds: float, names: list[str], keep: bool, device: torch.device, bf16: bool
+) -> None:
     """Measure one size and print its table."""
     if keep:
         keep_freed_memory()
@@ -108,7 +118,16 @@ def show(size: Size, seconds: float, names: list[str], keep: bool, device: torch
         f"{size.rows} rows of expert work, {'bf16-mixed' if bf16 else 'float32'}, {_machine(device)}"
     )
     table = Table(title=title)
-    for column in ("layer", "hidden", "forward ms", "/ dense", "forward+backward ms", "/ dense", "/ bare", "peak MiB"):
+    for column in (
+        "layer",
+        "hidden",
+        "forward ms",
+        "/ dense",
+        "forward+backward ms",
+        "/ dense",
+        "/ bare",
+        "peak MiB",
+    ):
         table.add_column(column, justify="left" if column == "layer" else "right", no_wrap=True)
     with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
         rows = measure(size, seconds, names, device)
@@ -136,12 +155,19 @@ def run(values: Values) -> None:
     processes = multiprocessing.get_context("spawn")
     seconds, bf16 = float(values["seconds"]), precision == "bf16-mixed"
     for size in sizes(values):
-        child = processes.Process(target=show, args=(size, seconds, names, values["keep"] == "1", device, bf16))
+        child = processes.Process(
+            target=show, args=(size, seconds, names, values["keep"] == "1", device, bf16)
+        )
         child.start()
         child.join()
         if child.exitcode:
-            print(f"{size}: no result, its process ended with {child.exitcode} (-9: out of memory)", file=sys.stderr)
+            print(
+                f"{size}: no result, its process ended with {child.exitcode} (-9: out of memory)",
+                file=sys.stderr,
+            )
 
 
 if __name__ == "__main__":
-    command(__doc__, run, seconds="30", keep="1", layers="routers", device="cpu", precision="float32")
+    command(
+        __doc__, run, seconds="30", keep="1", layers="routers", device="cpu", precision="float32"
+    )

@@ -2,8 +2,9 @@
 
     python -m moesuite.benchmarks.speed.layouts experts=8,64 groups=16 tokens=196 dim=384 hidden=1536 seconds=20
 
-Forward+backward with a gradient for the input, in turns, once with glibc as it is and once with freed memory kept
-(`moesuite.keep_freed_memory`). All rows do the work of the dense MLP; its time under each policy is the unit.
+Forward+backward with a gradient for the input, in turns, once with glibc as it is and once with
+freed memory kept (`moesuite.keep_freed_memory`). All rows do the work of the dense MLP; its time
+under each policy is the unit.
 """
 
 from __future__ import annotations
@@ -30,12 +31,15 @@ BLOCK = 8  # experts at a time in the blocked variant
 class Stacked(nn.Module):
     """Weights [E, in, out], or [E, out, in] when `transposed`; `linear` applies them to [E, N, in]."""
 
-    def __init__(self, size: Size, linear: Callable[..., Tensor], transposed: bool = False, block: int = 0) -> None:
+    def __init__(
+        self, size: Size, linear: Callable[..., Tensor], transposed: bool = False, block: int = 0
+    ) -> None:
         super().__init__()
         self.linear, self.block = linear, block or size.num_experts
         shapes = [(size.dim, size.hidden), (size.hidden, size.dim)]
         self.weights = nn.ParameterList(
-            torch.randn(size.num_experts, *(shape[::-1] if transposed else shape)) * shape[0] ** -0.5
+            torch.randn(size.num_experts, *(shape[::-1] if transposed else shape))
+            * shape[0] ** -0.5
             for shape in shapes
         )
         self.biases = nn.ParameterList(torch.zeros(size.num_experts, shape[1]) for shape in shapes)
@@ -57,7 +61,9 @@ class PerExpert(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[E, N, D] -> [E, N, D]."""
-        return torch.stack([expert(part) for expert, part in zip(self.experts, x.unbind(0), strict=True)])
+        return torch.stack(
+            [expert(part) for expert, part in zip(self.experts, x.unbind(0), strict=True)]
+        )
 
 
 def batched(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -93,7 +99,9 @@ def one_by_one(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 def grouped_mm(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Torch's own grouped matmul."""
     ends = torch.arange(1, len(x) + 1, dtype=torch.int32) * x.shape[1]
-    return F.grouped_mm(x.flatten(0, 1), weight, offs=ends).unflatten(0, x.shape[:2]) + bias[:, None]
+    return (
+        F.grouped_mm(x.flatten(0, 1), weight, offs=ends).unflatten(0, x.shape[:2]) + bias[:, None]
+    )
 
 
 def autocast(layer: nn.Module, x: Tensor) -> Tensor:
@@ -129,7 +137,9 @@ def variants(size: Size) -> dict[str, Contestant]:
     found["bmm, torch.compile"] = Contestant(compiled, x, size.hidden)
     found["dense, bf16 autocast"] = Contestant(Dense(size), rows, size.hidden, autocast)
     found["bmm, bf16 autocast"] = Contestant(Stacked(size, batched), x, size.hidden, autocast)
-    found["bmm, bf16 weights"] = Contestant(Stacked(size, batched).bfloat16(), x, size.hidden, in_bfloat16)
+    found["bmm, bf16 weights"] = Contestant(
+        Stacked(size, batched).bfloat16(), x, size.hidden, in_bfloat16
+    )
     return found
 
 

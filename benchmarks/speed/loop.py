@@ -2,8 +2,9 @@
 
     python -m moesuite.benchmarks.speed.loop [task=digits router=soft ...]
 
-Both train the same model on the same batches with the same optimiser, one epoch at a time, in turns. The bare loop does
-what a careful person writes: loader, seed, augmentation, forward, backward, clipping, update; no logging, no bar.
+Both train the same model on the same batches with the same optimiser, one epoch at a time, in
+turns. The bare loop does what a careful person writes: loader, seed, augmentation, forward,
+backward, clipping, update; no logging, no bar.
 """
 
 from __future__ import annotations
@@ -69,15 +70,24 @@ def prepared(words: list[str]) -> Run:
 def main() -> None:
     """Measure and print; exits with 2 for bad input."""
     # neither loop evaluates or writes checkpoints
-    words = ["trainer.check_val_every_n_epoch=1000", "trainer.enable_checkpointing=false", *sys.argv[1:]]
+    words = [
+        "trainer.check_val_every_n_epoch=1000",
+        "trainer.enable_checkpointing=false",
+        *sys.argv[1:],
+    ]
     quiet()
     with bad_input_exits():
-        samples = [(lightning_epochs(words, epochs=3), bare_epochs(words, epochs=3)) for _ in range(ROUNDS + 1)]
+        samples = [
+            (lightning_epochs(words, epochs=3), bare_epochs(words, epochs=3))
+            for _ in range(ROUNDS + 1)
+        ]
     samples = samples[1:]  # the first round warms up
     ours, bare = (1000 * statistics.median(column) for column in zip(*samples, strict=True))
     low, middle, high = statistics.quantiles([a / b for a, b in samples], n=4)
     spread = f"ratio {ours / bare:.3f}; of single rounds {middle:.3f}, quartiles {low:.3f} and {high:.3f}, n={ROUNDS}"
-    Console().print(f"Lightning {ours:.2f} ms/step, bare loop {bare:.2f} ms/step; {spread}", soft_wrap=True)
+    Console().print(
+        f"Lightning {ours:.2f} ms/step, bare loop {bare:.2f} ms/step; {spread}", soft_wrap=True
+    )
 
 
 if __name__ == "__main__":

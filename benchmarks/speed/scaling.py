@@ -3,11 +3,13 @@
     python -m moesuite.benchmarks.speed.scaling experts=1,2,4,8,16,32,64,128,256 tokens=256 groups=8 seconds=20 \
         layers=soft,expert_choice,token_choice plot=scaling.svg
 
-T slots a group whatever E is, so that the expert FLOPs stay those of the dense MLP while parameters grow E-fold. Each E
-runs in a process of its own, all contestants in turns; ratios are to the dense MLP of that process. `bare` is the
-batched expert matmuls alone, the limit of any router. The claim to compare with: Soft MoE H/14 with 128 experts has 40
-times the parameters of ViT H/14 and takes 2 % more time per image (8.8 against 8.6 ms, Puigcerver et al. 2023,
-https://arxiv.org/abs/2308.00951), for a whole model on accelerators. `plot=` needs the extra `plot`.
+T slots a group whatever E is, so that the expert FLOPs stay those of the dense MLP while parameters
+grow E-fold. Each E runs in a process of its own, all contestants in turns; ratios are to the dense
+MLP of that process. `bare` is the batched expert matmuls alone, the limit of any router. The claim
+to compare with: Soft MoE H/14 with 128 experts has 40 times the parameters of ViT H/14 and takes 2
+% more time per image (8.8 against 8.6 ms, Puigcerver et al. 2023,
+https://arxiv.org/abs/2308.00951), for a whole model on accelerators. `plot=` needs the extra
+`plot`.
 """
 
 from __future__ import annotations
@@ -55,7 +57,9 @@ def measure_size(size: Size, seconds: float, names: list[str]) -> list[Point]:
     flops = {"dense": 1.0, "bare": 1.0}
     for name, contestant in found.items():
         if isinstance(contestant.layer, MoE):
-            flops[name] = cost(contestant.layer, contestant.x, batch=1).forward.executed.total / dense
+            flops[name] = (
+                cost(contestant.layer, contestant.x, batch=1).forward.executed.total / dense
+            )
     return [
         Point(
             row.name,
@@ -112,12 +116,17 @@ def check_plot(path: str) -> None:
     """Look before measuring whether a plot can be written.
 
     Raises:
-        UserError: if matplotlib or the folder is missing, or the file's ending is none of a picture's.
+        UserError: if matplotlib or the folder is missing, or the file's ending is none of a
+            picture's.
     """
     if importlib.util.find_spec("matplotlib") is None:
-        raise UserError(f"plot={path} needs matplotlib; type pip install 'moesuite[plot]', or leave plot= out")
+        raise UserError(
+            f"plot={path} needs matplotlib; type pip install 'moesuite[plot]', or leave plot= out"
+        )
     if not Path(path).parent.is_dir() or Path(path).suffix not in (".svg", ".png", ".pdf"):
-        raise UserError(f"plot={path}: allowed is a .svg, .png or .pdf in a folder that exists; type plot=scaling.svg")
+        raise UserError(
+            f"plot={path}: allowed is a .svg, .png or .pdf in a folder that exists; type plot=scaling.svg"
+        )
 
 
 def run(values: Values) -> None:
@@ -127,7 +136,10 @@ def run(values: Values) -> None:
         check_plot(values["plot"])
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context, max_tasks_per_child=1) as processes:
-        jobs = [processes.submit(measure_size, size, float(values["seconds"]), names) for size in sizes(values)]
+        jobs = [
+            processes.submit(measure_size, size, float(values["seconds"]), names)
+            for size in sizes(values)
+        ]
         for job in jobs:
             points += job.result()
             print(f"{points[-1].num_experts} experts measured", file=sys.stderr)
@@ -138,4 +150,12 @@ def run(values: Values) -> None:
 
 if __name__ == "__main__":
     counts = ",".join(str(2**power) for power in range(9))
-    command(__doc__, run, experts=counts, tokens="256", groups="8", layers="soft,expert_choice,token_choice", plot="")
+    command(
+        __doc__,
+        run,
+        experts=counts,
+        tokens="256",
+        groups="8",
+        layers="soft,expert_choice,token_choice",
+        plot="",
+    )

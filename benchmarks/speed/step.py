@@ -2,8 +2,8 @@
 
     python -m moesuite.benchmarks.speed.step experts=8,64 groups=16 tokens=196 dim=384 hidden=1536 seconds=20
 
-AdamW over the experts' weights in its three forms, in turns with forward+backward of the same layer. `statistics` is
-what a step that logs adds: counting loads, drops and demand.
+AdamW over the experts' weights in its three forms, in turns with forward+backward of the same
+layer. `statistics` is what a step that logs adds: counting loads, drops and demand.
 """
 
 from __future__ import annotations
@@ -41,7 +41,10 @@ def parts(size: Size, router: str) -> dict[str, Callable[[], object]]:
     for parameter in layer.parameters():
         parameter.grad = torch.randn_like(parameter) * 1e-6
     kept = [parameter.grad for parameter in layer.parameters()]
-    functions: dict[str, Callable[[], object]] = {"dense": both(found["dense"]), "forward+backward": passes}
+    functions: dict[str, Callable[[], object]] = {
+        "dense": both(found["dense"]),
+        "forward+backward": passes,
+    }
     for name, build in OPTIMIZERS.items():
         optimizer = build(layer.parameters())
 
@@ -61,7 +64,9 @@ def parts(size: Size, router: str) -> dict[str, Callable[[], object]]:
 def run(values: Values) -> None:
     """Measure every size that is asked for and print a table."""
     keep_freed_memory()
-    table = Table(title=f"milliseconds (share of forward+backward and fused AdamW), {torch.get_num_threads()} threads")
+    table = Table(
+        title=f"milliseconds (share of forward+backward and fused AdamW), {torch.get_num_threads()} threads"
+    )
     table.add_column("part")
     columns = []
     for size in sizes(values):
@@ -71,7 +76,13 @@ def run(values: Values) -> None:
         table.add_column(f"E={size.num_experts}", justify="right")
     for name in columns[0]:
         whole = [column["forward+backward"] + column["AdamW, fused"] for column in columns]
-        table.add_row(name, *(f"{1000 * c[name]:.2f} ({c[name] / w:.3f})" for c, w in zip(columns, whole, strict=True)))
+        table.add_row(
+            name,
+            *(
+                f"{1000 * c[name]:.2f} ({c[name] / w:.3f})"
+                for c, w in zip(columns, whole, strict=True)
+            ),
+        )
     Console(width=None if sys.stdout.isatty() else 120).print(table)
 
 

@@ -2,10 +2,11 @@
 
     python -m moesuite.benchmarks.speed.tuning trials=30 rounds=3 studies=3 steps=100 side=6
 
-Digits, Soft MoE, one thread a worker. Overhead: wall time of a study of short runs, without what `fit` takes, by trial.
-Workers: trials an hour of two processes over those of one, their start included, medians of `rounds` in turn. Front, at
-each order of the data: the hypervolume of the Pareto front of `trials` trials over slots per token and learning rate,
-quality against GFLOP, and of a grid of `side` x `side` runs; the reference is quality 0 at the largest GFLOP of all.
+Digits, Soft MoE, one thread a worker. Overhead: wall time of a study of short runs, without what
+`fit` takes, by trial. Workers: trials an hour of two processes over those of one, their start
+included, medians of `rounds` in turn. Front, at each order of the data: the hypervolume of the
+Pareto front of `trials` trials over slots per token and learning rate, quality against GFLOP, and
+of a grid of `side` x `side` runs; the reference is quality 0 at the largest GFLOP of all.
 """
 
 from __future__ import annotations
@@ -86,7 +87,10 @@ def hours(folder: Path, steps: int, count: int, workers: int, number: int) -> fl
     begun = time.perf_counter()
     started = [
         subprocess.Popen(
-            line, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            line,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
         for _ in range(workers)
     ]
@@ -99,14 +103,19 @@ def front(folder: Path, steps: int, count: int, seed: int) -> list[POINT]:
     """Return quality and GFLOP of the trials of a study."""
     asked = [*words(folder, steps), f"data.seed={seed}", *space(), f"trials={count}"]
     asked += ["objective=quality,flops", f"study=front{seed}"]
-    return [(trial.values[0], trial.values[1]) for trial in search(parse(asked)).trials if trial.values]
+    return [
+        (trial.values[0], trial.values[1]) for trial in search(parse(asked)).trials if trial.values
+    ]
 
 
 def grid(folder: Path, steps: int, side: int, seed: int) -> Iterator[POINT]:
     """Yield quality and GFLOP of a grid of runs."""
     quiet = ("measure=false", "logger=none", "trainer.enable_progress_bar=false")
     base = composed(*words(folder, steps)[:-1], f"data.seed={seed}", *quiet)
-    axes = [[low * (high / low) ** (i / (side - 1)) for i in range(side)] for low, high in SPACE.values()]
+    axes = [
+        [low * (high / low) ** (i / (side - 1)) for i in range(side)]
+        for low, high in SPACE.values()
+    ]
     for values in itertools.product(*axes):
         record, _ = fit(varied(base, dict(zip(SPACE, values, strict=True))))
         yield objective(record, "quality"), objective(record, "flops")
@@ -124,16 +133,28 @@ def hypervolume(points: Sequence[POINT], largest: float) -> float:
 def measure(values: Values) -> None:
     """Measure and print."""
     console = Console(width=None if sys.stdout.isatty() else 110)
-    count, rounds, studies, steps, side = (int(values[key]) for key in ("trials", "rounds", "studies", "steps", "side"))
+    count, rounds, studies, steps, side = (
+        int(values[key]) for key in ("trials", "rounds", "studies", "steps", "side")
+    )
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         console.print(f"overhead of a trial: {1000 * overhead(folder, 20):.0f} ms")
-        turns = [[hours(folder, steps, count, workers, number) for workers in (1, 2)] for number in range(rounds)]
+        turns = [
+            [hours(folder, steps, count, workers, number) for workers in (1, 2)]
+            for number in range(rounds)
+        ]
         one, two = map(statistics.median, zip(*turns, strict=True))
-        console.print(f"trials an hour: {one:.0f} by one worker, {two:.0f} by two: {two / one:.2f} times")
-        pairs = [(front(folder, steps, count, seed), list(grid(folder, steps, side, seed))) for seed in range(studies)]
+        console.print(
+            f"trials an hour: {one:.0f} by one worker, {two:.0f} by two: {two / one:.2f} times"
+        )
+        pairs = [
+            (front(folder, steps, count, seed), list(grid(folder, steps, side, seed)))
+            for seed in range(studies)
+        ]
         largest = max(cost for pair in pairs for points in pair for _, cost in points)
-        fronts, grids = ([hypervolume(points, largest) for points in kind] for kind in zip(*pairs, strict=True))
+        fronts, grids = (
+            [hypervolume(points, largest) for points in kind] for kind in zip(*pairs, strict=True)
+        )
         for name, volumes in ((f"{count} trials", fronts), (f"grid of {side * side}", grids)):
             each = ", ".join(f"{volume:.4f}" for volume in volumes)
             console.print(f"hypervolume of {name}: {sum(volumes) / studies:.4f} ({each})")

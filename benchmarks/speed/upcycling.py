@@ -2,9 +2,9 @@
 
     python -m moesuite.benchmarks.speed.upcycling experts=8 model=vit_large_patch16_224 rounds=5
 
-In turns, on a fresh copy of the model each time: `moefy` (every other MLP), the same with its receipt (`upcycle`), and
-clones of every expert's weights and of all weights of the result. Memory is the most that is held at a time beyond the
-finished model, in copies of the MLP of one layer.
+In turns, on a fresh copy of the model each time: `moefy` (every other MLP), the same with its
+receipt (`upcycle`), and clones of every expert's weights and of all weights of the result. Memory
+is the most that is held at a time beyond the finished model, in copies of the MLP of one layer.
 """
 
 from __future__ import annotations
@@ -31,12 +31,18 @@ CLONES = ("clone of the experts", "clone of the result")
 
 def measure(dense: nn.Module, num_experts: int, rounds: int) -> dict[str, list[float]]:
     """Return the seconds of each way by name; of one round more, which takes the memory from the machine."""
-    seconds: dict[str, list[float]] = {"moefy": [], "upcycle, with receipt": [], **{name: [] for name in CLONES}}
+    seconds: dict[str, list[float]] = {
+        "moefy": [],
+        "upcycle, with receipt": [],
+        **{name: [] for name in CLONES},
+    }
     for _ in range(rounds + 1):
         for name, build in ways(num_experts).items():
             model = copy.deepcopy(dense)
             seconds[name].append(seconds_of(partial(build, model)))
-        experts = [weight for _, layer in moe_layers(model) for weight in layer.experts.parameters()]
+        experts = [
+            weight for _, layer in moe_layers(model) for weight in layer.experts.parameters()
+        ]
         for name, weights in zip(CLONES, (experts, list(model.parameters())), strict=True):
             seconds[name].append(seconds_of(partial(_clone, weights)))
     return {name: samples[1:] for name, samples in seconds.items()}
@@ -46,7 +52,11 @@ def ways(num_experts: int) -> dict[str, Callable[[nn.Module], object]]:
     """Return what makes an MoE of a model."""
     return {
         "moefy": partial(
-            moefy, router="expert_choice", num_experts=num_experts, layers="every_other", slots_per_token=2.0
+            moefy,
+            router="expert_choice",
+            num_experts=num_experts,
+            layers="every_other",
+            slots_per_token=2.0,
         ),
         "upcycle, with receipt": partial(upcycle, num_experts=num_experts),
     }
@@ -60,7 +70,9 @@ def extra_copies(build: Callable[[], nn.Module], num_experts: int) -> float:
     """Return the most memory that `moefy` holds beyond the finished model, in MLPs of one layer."""
     made: list[nn.Module] = []
 
-    def whole() -> None:  # the model is made here too: only what was taken here is missed when it is given back
+    def whole() -> (
+        None
+    ):  # the model is made here too: only what was taken here is missed when it is given back
         made.append(build())
         ways(num_experts)["moefy"](made[0])
 
@@ -79,10 +91,17 @@ def run(values: Values) -> None:
     dense, num_experts = timm.create_model(values["model"]), int(values["experts"])
     seconds = measure(dense, num_experts, int(values["rounds"]))
     size = sum(parameter.numel() for parameter in dense.parameters()) / 1e6
-    table = Table("", "seconds", "over the clone", title=f"{values['model']}, {size:.0f} M parameters, E={num_experts}")
+    table = Table(
+        "",
+        "seconds",
+        "over the clone",
+        title=f"{values['model']}, {size:.0f} M parameters, E={num_experts}",
+    )
     base = statistics.median(seconds[CLONES[0]])
     for name, samples in seconds.items():
-        table.add_row(name, f"{statistics.median(samples):.2f}", f"{statistics.median(samples) / base:.2f}")
+        table.add_row(
+            name, f"{statistics.median(samples):.2f}", f"{statistics.median(samples) / base:.2f}"
+        )
     Console().print(table)
     extra = extra_copies(partial(timm.create_model, values["model"]), num_experts)
     print(f"memory beyond the result: {extra:.2f} copies of one layer's MLP")

@@ -21,7 +21,8 @@ from moesuite.records.record import SCHEMA, SCHEMA_SINCE, RunRecord
 
 SINCE = datetime.datetime.fromisoformat(SCHEMA_SINCE)
 AHEAD = datetime.timedelta(days=1)  # that a clock may be wrong
-SAME_SPLIT = 0.02  # of two evaluations of one model on one split, beside three deviations of chance: routers may draw
+# of two evaluations of one model on one split, beside three deviations of chance: routers may draw
+SAME_SPLIT = 0.02
 
 
 def check_course(record: RunRecord) -> None:
@@ -36,7 +37,9 @@ def check_course(record: RunRecord) -> None:
     _check_time(record)
     _check_steps(record)
     if record.sunk is not None:
-        trained = record.steps > 0  # a run that is only evaluated takes no step of the dense one over
+        trained = (
+            record.steps > 0
+        )  # a run that is only evaluated takes no step of the dense one over
         within("sunk.steps", record.sunk.steps, 0, record.steps if trained else None)
         within("sunk.seconds", record.sunk.seconds, 0, record.seconds if trained else None)
         within("sunk.flops", record.sunk.flops, 0, None)
@@ -52,7 +55,9 @@ def check_course(record: RunRecord) -> None:
 def _check_time(record: RunRecord) -> None:
     made = datetime.datetime.fromisoformat(record.created)
     if made < SINCE:
-        raise UserError(f"created is {record.created}; allowed: {SCHEMA_SINCE} or later, when schema {SCHEMA} began")
+        raise UserError(
+            f"created is {record.created}; allowed: {SCHEMA_SINCE} or later, when schema {SCHEMA} began"
+        )
     if made > datetime.datetime.now(datetime.UTC) + AHEAD:
         raise UserError(f"created is {record.created}; allowed: no time in the future")
 
@@ -62,7 +67,9 @@ def _check_steps(record: RunRecord) -> None:
     if (limit := most_steps(record.config)) >= 0:
         within("steps", record.steps, 0, limit)
     world = devices(record)
-    plans = (planned_steps(record, count) for count in ([world] if world else range(1, MOST_DEVICES + 1)))
+    plans = (
+        planned_steps(record, count) for count in ([world] if world else range(1, MOST_DEVICES + 1))
+    )
     first = next(plans)
     if first is None:
         return
@@ -96,18 +103,37 @@ def check_curve(record: RunRecord, ranking: MetricSpec) -> None:
     for where, value, expected in _expected_flops(record):
         within(where, value, expected, expected, " (steps by compute.training_step_flops)")
     _check_points(record)
-    if record.curve and record.status == "ok" and record.curve[-1].step == record.steps and _on_test(record):
+    if (
+        record.curve
+        and record.status == "ok"
+        and record.curve[-1].step == record.steps
+        and _on_test(record)
+    ):
         value, end = record.quality[record.primary].value, record.curve[-1].quality
-        slack = SAME_SPLIT * max(1.0, abs(value)) + 3 * math.sqrt(0.25 / record.quality[record.primary].n)
+        slack = SAME_SPLIT * max(1.0, abs(value)) + 3 * math.sqrt(
+            0.25 / record.quality[record.primary].n
+        )
         last = len(record.curve) - 1
-        within(f"curve.{last}.quality", end, value - slack, value + slack, f" (quality.{record.primary}, same split)")
+        within(
+            f"curve.{last}.quality",
+            end,
+            value - slack,
+            value + slack,
+            f" (quality.{record.primary}, same split)",
+        )
 
 
 def _check_order(record: RunRecord) -> None:
     """Judge points by the ones before: time passes between any two, even at one step of accumulated gradients."""
     for index, (before, after) in enumerate(pairwise(record.curve), start=1):
         for name in ("step", "seconds", "flops"):
-            within(f"curve.{index}.{name}", getattr(after, name), getattr(before, name), None, " (the point before)")
+            within(
+                f"curve.{index}.{name}",
+                getattr(after, name),
+                getattr(before, name),
+                None,
+                " (the point before)",
+            )
         if not after.seconds > before.seconds:
             name, least = f"curve.{index}.seconds", f"more than {before.seconds:.6g}"
             raise UserError(f"{name} is {after.seconds:.6g}; allowed: {least} (the point before)")
@@ -119,12 +145,16 @@ def _check_points(record: RunRecord) -> None:
         return
     if every == 0:
         if record.curve:
-            raise UserError(f"curve is of {len(record.curve)} points; allowed: none (trainer.limit_val_batches=0)")
+            raise UserError(
+                f"curve is of {len(record.curve)} points; allowed: none (trainer.limit_val_batches=0)"
+            )
         return
     steps, why = [point.step for point in record.curve], f" (validation every {every} steps)"
     for index, step in enumerate(steps):
         if step % every or step == 0 or step in steps[:index]:
-            raise UserError(f"curve.{index}.step is {step}; allowed: each multiple of {every} once{why}")
+            raise UserError(
+                f"curve.{index}.step is {step}; allowed: each multiple of {every} once{why}"
+            )
     last = record.steps - record.steps % every
     if record.status == "ok" and last and last not in steps:
         ends = f"ends at step {steps[-1]}" if steps else "is empty"
@@ -146,7 +176,13 @@ def _expected_flops(record: RunRecord) -> Iterator[tuple[str, float, float]]:
     own = [point for point in record.curve if point.step > begun]
     if not own or step_flops <= 0:
         return
-    world = devices(record) or max(1, round((own[-1].flops - spent) / (step_flops * (own[-1].step - begun))))
+    world = devices(record) or max(
+        1, round((own[-1].flops - spent) / (step_flops * (own[-1].step - begun)))
+    )
     for index, point in enumerate(record.curve):
         if point.step > begun:
-            yield f"curve.{index}.flops", point.flops, spent + (point.step - begun) * step_flops * world
+            yield (
+                f"curve.{index}.flops",
+                point.flops,
+                spent + (point.step - begun) * step_flops * world,
+            )

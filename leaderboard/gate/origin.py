@@ -59,7 +59,9 @@ def _declared() -> dict[str, dict[str, Any]]:
     found = {}
     for path in task_files().values():
         values = yaml.safe_load(path.read_text())
-        family = next((str(item)[1:] for item in values["defaults"] if str(item).startswith("_")), "")
+        family = next(
+            (str(item)[1:] for item in values["defaults"] if str(item).startswith("_")), ""
+        )
         found[str(values["task"].get("name", path.stem))] = {"family": family, **values["task"]}
     return found
 
@@ -81,15 +83,21 @@ def _check_router(record: RunRecord) -> None:
         options = router_options(record.router)
         if more := config["router"].keys() - options - {"name"}:
             allowed = ", ".join(sorted(options)) or "none"
-            raise UserError(f"config.router.{min(more)} is no option of {record.router}; allowed: {allowed}")
+            raise UserError(
+                f"config.router.{min(more)} is no option of {record.router}; allowed: {allowed}"
+            )
     names = {
         "router": record.router,
         "decoder": str(decoder.get("name", "")) if isinstance(decoder, Mapping) else "",
         "task.family": str(config["task"].get("family", "")),
     }
     for option, sha in record.protocol.own.items():
-        if (option in names and ":" not in names[option]) or (option not in names and not option.startswith("task.")):
-            raise UserError(f"protocol.own.{option} is {sha!r:.20}; allowed: of a class from outside the package only")
+        if (option in names and ":" not in names[option]) or (
+            option not in names and not option.startswith("task.")
+        ):
+            raise UserError(
+                f"protocol.own.{option} is {sha!r:.20}; allowed: of a class from outside the package only"
+            )
 
 
 @cache
@@ -107,10 +115,18 @@ def _check_contents(record: RunRecord) -> None:
     """Judge the hashes of checkpoints by the options that name these."""
     for name in ("init", "upcycle"):
         checkpoint = record.config.get(name)
-        named = name == "upcycle" and str(checkpoint).startswith(NAMED)  # by its library, not a file
+        named = name == "upcycle" and str(checkpoint).startswith(
+            NAMED
+        )  # by its library, not a file
         if (checkpoint is not None and not named) != bool(record.contents.get(name)):
-            allowed = "the hash of its content" if checkpoint is not None else f"none without config.{name}"
-            raise UserError(f"contents.{name} is {record.contents.get(name)!r:.20}; allowed: {allowed}")
+            allowed = (
+                "the hash of its content"
+                if checkpoint is not None
+                else f"none without config.{name}"
+            )
+            raise UserError(
+                f"contents.{name} is {record.contents.get(name)!r:.20}; allowed: {allowed}"
+            )
 
 
 def check_command(command: str) -> None:
@@ -128,10 +144,18 @@ def _check_words(record: RunRecord) -> None:
     """Judge the words of the command by what they are known to set."""
     quoted = "'" in record.command or '"' in record.command
     words = shlex.split(record.command) if quoted else record.command.split()  # shlex takes long
-    values = dict(word.lstrip("+").split("=", 1) for word in words if "=" in word and word[:1] != "-")
+    values = dict(
+        word.lstrip("+").split("=", 1) for word in words if "=" in word and word[:1] != "-"
+    )
     values = {key: value.strip("'\"") for key, value in values.items()}
-    elsewhere = any(word.split("=")[0] in FOLDERS for word in words)  # where names mean what files there say
-    for name, right in (("router", record.router), ("task", record.task), ("seed", str(record.seed))):
+    elsewhere = any(
+        word.split("=")[0] in FOLDERS for word in words
+    )  # where names mean what files there say
+    for name, right in (
+        ("router", record.router),
+        ("task", record.task),
+        ("seed", str(record.seed)),
+    ):
         value = values.get(f"{name}.name", values.get(name))
         if value is None or not SINGLE.fullmatch(value) or (name == "task" and elsewhere):
             continue

@@ -16,7 +16,11 @@ def devices(record: RunRecord) -> int:
     """Return the number of processes of a run; 0: its configuration leaves it open."""
     options = record.config["trainer"]
     counts = [options.get(name) or 1 for name in ("devices", "num_nodes")]
-    if counts[0] in ("auto", -1, "-1") and record.compute is not None and record.compute.device == "cpu":
+    if (
+        counts[0] in ("auto", -1, "-1")
+        and record.compute is not None
+        and record.compute.device == "cpu"
+    ):
         counts[0] = 1  # Lightning's choice on a CPU
     return math.prod(counts) if all(isinstance(count, int) and count > 0 for count in counts) else 0
 
@@ -52,10 +56,18 @@ def epoch_steps(record: RunRecord, world: int) -> int | None:
     """Return the optimizer steps of an epoch on so many processes; None: not known."""
     trainer, batch = record.config["trainer"], record.config["data"].get("batch_size")
     accumulated, train = trainer.get("accumulate_grad_batches", 1), record.splits.get("train")
-    whole = trainer.get("limit_train_batches") in (None, 1.0) and not record.config["task"].get("streaming")
-    if train is None or not whole or not all(isinstance(n, int) and n > 0 for n in (batch, accumulated)):
+    whole = trainer.get("limit_train_batches") in (None, 1.0) and not record.config["task"].get(
+        "streaming"
+    )
+    if (
+        train is None
+        or not whole
+        or not all(isinstance(n, int) and n > 0 for n in (batch, accumulated))
+    ):
         return None
-    return math.ceil(max(1, train // world // batch) / accumulated)  # the last, smaller batch is left out
+    return math.ceil(
+        max(1, train // world // batch) / accumulated
+    )  # the last, smaller batch is left out
 
 
 def planned_steps(record: RunRecord, world: int) -> int | None:
@@ -75,7 +87,12 @@ def validated_every(record: RunRecord) -> int | None:
     """Return the steps between two validations; 0: there are none; None: not known."""
     trainer, world = record.config["trainer"], devices(record)
     timed = trainer.get("max_time") is not None  # Lightning validates where time runs out
-    if "check_val_every_n_epoch" not in trainer or trainer.get("barebones") or timed or goes_on(record):
+    if (
+        "check_val_every_n_epoch" not in trainer
+        or trainer.get("barebones")
+        or timed
+        or goes_on(record)
+    ):
         return None
     if (limit := trainer.get("limit_val_batches")) is not None and limit == 0:
         return 0
@@ -85,4 +102,8 @@ def validated_every(record: RunRecord) -> int | None:
         return interval if by_batch and interval > 0 else None
     at_end = interval is None or (isinstance(interval, float) and interval == 1.0)
     each = epoch_steps(record, world) if world else None
-    return each * epochs if at_end and each is not None and isinstance(epochs, int) and epochs > 0 else None
+    return (
+        each * epochs
+        if at_end and each is not None and isinstance(epochs, int) and epochs > 0
+        else None
+    )

@@ -1,7 +1,8 @@
 """Figures that no run can have, refused with one line: an id is only a hash, which whoever changes a figure can renew.
 
-Here: quality; beside it where a record comes from (`plausible_origin`), the course of a run (`plausible_course`), costs
-(`plausible_costs`), routing health (`plausible_routing`), and what several records must agree on (`agreement`).
+Here: quality; beside it where a record comes from (`plausible_origin`), the course of a run
+(`plausible_course`), costs (`plausible_costs`), routing health (`plausible_routing`), and what
+several records must agree on (`agreement`).
 """
 
 from __future__ import annotations
@@ -20,7 +21,10 @@ from moesuite.leaderboard.gate.routing import check_routing
 from moesuite.records.metrics import EMBEDDINGS, FAMILIES, MetricSpec, known_spec, primary_name
 from moesuite.records.record import RunRecord
 
-NESTED = (("top1", "top5"), ("recall@1", "recall@10"))  # of the same examples: the first is never the larger one
+NESTED = (
+    ("top1", "top5"),
+    ("recall@1", "recall@10"),
+)  # of the same examples: the first is never the larger one
 COUNTED = ("top1", "top5", "fgsm", "pgd")  # of images: how many are right, over how many there are
 HIT = 1e-6  # of a share of them, in single precision
 SIZES = {
@@ -58,9 +62,13 @@ def _specs(record: RunRecord) -> dict[str, MetricSpec]:
     for name in {record.primary, *record.quality, *record.metrics}:
         known, told = known_spec(family, options, name), record.metrics.get(name)
         if known is None and family in FAMILIES:
-            raise UserError(f"quality.{name} is no metric of {family}; allowed: {', '.join(FAMILIES[family])}")
+            raise UserError(
+                f"quality.{name} is no metric of {family}; allowed: {', '.join(FAMILIES[family])}"
+            )
         if known is None and told is None and name in record.quality:
-            raise UserError(f"metrics.{name} is missing; allowed: the declaration of every metric that is reported")
+            raise UserError(
+                f"metrics.{name} is missing; allowed: the declaration of every metric that is reported"
+            )
         for key in ("name", "direction", "least", "most"):
             right = getattr(known, key) if known else {"name": name}.get(key)
             if told is not None and (known or key == "name") and getattr(told, key) != right:
@@ -69,7 +77,9 @@ def _specs(record: RunRecord) -> dict[str, MetricSpec]:
             specs[name] = spec
     ranking = primary_name(family, options)
     if ranking not in (None, record.primary):
-        raise UserError(f"primary is {record.primary}; allowed: {ranking}, by which {record.task} is ranked")
+        raise UserError(
+            f"primary is {record.primary}; allowed: {ranking}, by which {record.task} is ranked"
+        )
     return specs
 
 
@@ -78,10 +88,14 @@ def _check_quality(record: RunRecord, field: str, specs: Mapping[str, MetricSpec
     figures = getattr(record, field)
     for name, quality in figures.items():
         if name not in specs:
-            raise UserError(f"{field}.{name} is not reported without limit; allowed: {', '.join(record.quality)}")
+            raise UserError(
+                f"{field}.{name} is not reported without limit; allowed: {', '.join(record.quality)}"
+            )
         spec = specs[name]
         if quality.direction != spec.direction:
-            raise UserError(f"{field}.{name}.direction is {quality.direction}; allowed: {spec.direction}")
+            raise UserError(
+                f"{field}.{name}.direction is {quality.direction}; allowed: {spec.direction}"
+            )
         if not spec.admits(quality.value):
             raise UserError(f"{field}.{name}.value is {quality.value:.6g}; allowed: {spec.range}")
         within(f"{field}.{name}.n", quality.n, 1, None)
@@ -98,9 +112,13 @@ def _check_examples(record: RunRecord) -> None:
     for role, size in record.splits.items():
         within(f"splits.{role}", size, 1, None)
     test = record.splits.get("test")
-    is_open = options.get("streaming") or options.get("kind") == "mteb"  # the number of examples is not known before
+    is_open = (
+        options.get("streaming") or options.get("kind") == "mteb"
+    )  # the number of examples is not known before
     if test is None and family in FAMILIES and not is_open:
-        raise UserError("splits.test is missing; allowed: the number of test examples that are scored")
+        raise UserError(
+            "splits.test is missing; allowed: the number of test examples that are scored"
+        )
     for role in SIZES:
         count, known = record.splits.get(role), known_size(record.task, options, role)
         if count is not None and known is not None:
@@ -110,8 +128,12 @@ def _check_examples(record: RunRecord) -> None:
         if family == "preferences" and name.startswith("points_"):
             within(where, quality.n, options.get("games"), options.get("games"), " (task.games)")
         elif test is not None and family in FAMILIES:
-            partial = family == "understanding" or (family == "embeddings" and name not in EMBEDDINGS)
-            within(where, quality.n, 1 if partial else test - record.unreadable, test, " (splits.test)")
+            partial = family == "understanding" or (
+                family == "embeddings" and name not in EMBEDDINGS
+            )
+            within(
+                where, quality.n, 1 if partial else test - record.unreadable, test, " (splits.test)"
+            )
     for name, quality in record.limited_quality.items():
         same = record.quality[name].n
         within(f"limited_quality.{name}.n", quality.n, same, same, f" (quality.{name}.n)")
@@ -119,7 +141,11 @@ def _check_examples(record: RunRecord) -> None:
 
 def _check_hits(record: RunRecord) -> None:
     """Judge shares of images, of the package's data sets, by the number of these."""
-    if record.config["task"].get("family") != "vision" or declared_task(record.task) is None or record.unreadable:
+    if (
+        record.config["task"].get("family") != "vision"
+        or declared_task(record.task) is None
+        or record.unreadable
+    ):
         return
     for field in ("quality", "limited_quality"):
         for name, quality in getattr(record, field).items():
@@ -140,5 +166,8 @@ def known_size(task: str, options: Mapping[str, Any], role: str = "test") -> int
     declared = declared_task(task)
     if options.get("family") != "vision" or options.get("source") or not declared:
         return None
-    same = all(options.get(key) == declared.get(key, options.get(key)) for key in ("hub", "embedded", "splits"))
+    same = all(
+        options.get(key) == declared.get(key, options.get(key))
+        for key in ("hub", "embedded", "splits")
+    )
     return _known_size(task, role) if same else None

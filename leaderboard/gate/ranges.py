@@ -19,7 +19,9 @@ def may_be_moe(record: RunRecord) -> bool:
     return str(record.config["backbone"].get("model", "hf:")).startswith("hf:")
 
 
-def within(name: str, value: Number, least: Number | None, most: Number | None, why: str = "") -> None:
+def within(
+    name: str, value: Number, least: Number | None, most: Number | None, why: str = ""
+) -> None:
     """Refuse a figure outside of a range.
 
     Args:

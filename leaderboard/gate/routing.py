@@ -24,12 +24,23 @@ def check_routing(record: RunRecord) -> None:
     names = [layer.layer for layer in record.health]
     if is_dense(record) and names:
         raise UserError(f"health is of {len(names)} layers; allowed: none of a dense model")
-    if record.compute is not None and (costed := [layer.layer for layer in record.compute.layers]) != names:
+    if (
+        record.compute is not None
+        and (costed := [layer.layer for layer in record.compute.layers]) != names
+    ):
         raise UserError(f"health is of layers {names}; allowed: those of compute.layers, {costed}")
     has_limit = False if is_dense(record) else drops(record.router)
-    if has_limit is not None and record.status == "ok" and has_limit != bool(record.limited_quality):
+    if (
+        has_limit is not None
+        and record.status == "ok"
+        and has_limit != bool(record.limited_quality)
+    ):
         reported = ", ".join(record.limited_quality) or "empty"
-        what = "the metrics of quality" if has_limit else "none, for its router has no capacity that evaluation lifts"
+        what = (
+            "the metrics of quality"
+            if has_limit
+            else "none, for its router has no capacity that evaluation lifts"
+        )
         raise UserError(f"limited_quality is {reported}; allowed: {what}")
     experts = None if may_be_moe(record) else _experts(record)
     for index, layer in enumerate(record.health):
@@ -53,15 +64,26 @@ def _check_layer(where: str, layer: LayerHealth, experts: int | None, limited: b
     share(f"{where}.unserved", layer.unserved)
     served = 1 - layer.unserved  # each such token by one expert at least, and by all at most
     why = f" (of {count} experts, unserved {layer.unserved:.6g})"
-    within(f"{where}.pairs_per_token", layer.pairs_per_token, served - ROUNDING, count * served + ROUNDING, why)
-    fewest, most = (sum(load < DEAD_BELOW / count + slack for load in layer.load) for slack in (-ROUNDING, ROUNDING))
+    within(
+        f"{where}.pairs_per_token",
+        layer.pairs_per_token,
+        served - ROUNDING,
+        count * served + ROUNDING,
+        why,
+    )
+    fewest, most = (
+        sum(load < DEAD_BELOW / count + slack for load in layer.load)
+        for slack in (-ROUNDING, ROUNDING)
+    )
     within(f"{where}.dead", layer.dead, fewest, most, " (experts below 1 % of the uniform load)")
     entropy = _entropy(layer.load)
     within(f"{where}.entropy", layer.entropy, entropy - 1e-3, entropy + 1e-3, " (that of load)")
     for name in ("dropped_under_capacity", "refused_under_capacity"):
         value = getattr(layer, name)
         if (value is not None) != limited:
-            allowed = "a share, beside limited_quality" if limited else "none without limited_quality"
+            allowed = (
+                "a share, beside limited_quality" if limited else "none without limited_quality"
+            )
             raise UserError(f"{where}.{name} is {value}; allowed: {allowed}")
         if value is not None:
             share(f"{where}.{name}", value)

@@ -10,7 +10,11 @@ from moesuite.leaderboard.ingest.entry import Entry, Facts, digest, short
 from moesuite.records.metrics import FAMILIES
 from moesuite.records.record import RunRecord
 
-LIBRARIES = ("torch", "timm", "transformers")  # by whose versions backbones and their operations may differ
+LIBRARIES = (
+    "torch",
+    "timm",
+    "transformers",
+)  # by whose versions backbones and their operations may differ
 Claims = dict[str, tuple[str, Any]]  # field -> what it must be the same for, and its value here
 
 
@@ -24,7 +28,9 @@ def claims_of(record: RunRecord, entry: Entry, setting: Facts) -> Claims:
     """
     options = {key: value for key, value in setting.items() if key.startswith("task.")}
     data = digest([record.data_fingerprint, options])
-    claims: Claims = {f"quality.{name}.n": (data, quality.n) for name, quality in record.quality.items()}
+    claims: Claims = {
+        f"quality.{name}.n": (data, quality.n) for name, quality in record.quality.items()
+    }
     if record.compute is not None:
         kind = [record.router == "dense" or record.config.get("layers")]
         depth = [record.config.get(key) for key in ("decoder", "tile_depth", "upcycle", "init")]
@@ -35,15 +41,18 @@ def claims_of(record: RunRecord, entry: Entry, setting: Facts) -> Claims:
         claims["compute.parameters_total"] = (own, record.compute.parameters_total)
     if entry.family not in FAMILIES:
         for name, spec in record.metrics.items():
-            claims[f"metrics.{name}"] = (record.task, [spec.direction, spec.least, spec.most, spec.margin])
+            claims[f"metrics.{name}"] = (
+                record.task,
+                [spec.direction, spec.least, spec.most, spec.margin],
+            )
     return claims
 
 
 def contradictions(claims: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
     """Yield file and line of each record that contradicts others.
 
-    Of numbers, what most records say stands. Of declarations (`metrics.…`) nothing does: which one is right decides
-    whether a board stands upright, and who writes more records decides nothing.
+    Of numbers, what most records say stands. Of declarations (`metrics.…`) nothing does: which one
+    is right decides whether a board stands upright, and who writes more records decides nothing.
 
     Args:
         claims: `Claims` of each file.
@@ -62,4 +71,7 @@ def contradictions(claims: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[st
             if repr(value) != stands:
                 other, there = next((w, v) for w, v in values.items() if repr(v) != repr(value))
                 allowed = stands or "the same in all records"
-                yield where, f"{field} is {value}, but {there} in {other}; allowed: {allowed}, of one task and its data"
+                yield (
+                    where,
+                    f"{field} is {value}, but {there} in {other}; allowed: {allowed}, of one task and its data",
+                )

@@ -37,16 +37,21 @@ class Entry(Part):
     """A record as the board knows it.
 
     Attributes:
-        setting: hash of what all contestants of a head-to-head share; `contestant`: of what they differ in.
+        setting: hash of what all contestants of a head-to-head share; `contestant`: of what they
+            differ in.
         direction, margin: as the task's family declares the metric that ranks; see `MetricSpec`.
-        reproductions: times that this very run was made; the times are medians over those on one machine.
-        causal: whether the task predicts later inputs; `router_causal`: whether the router claims to look at none.
+        reproductions: times that this very run was made; the times are medians over those on one
+            machine.
+        causal: whether the task predicts later inputs; `router_causal`: whether the router claims
+            to look at none.
         trial: number in the search of `study`; None: not of a search, and shown among others.
         hardware: machine that it ran on; times of others are not compared with it.
         metrics: (value, whether smaller is better, examples) by name.
         curve: (step, seconds, FLOPs, quality); health: (step, entropy, unserved, dead).
-        verified, refuted: reruns of it that agree, and that differ after the last that agrees: the newest word counts.
-        unserved, dropped_under_capacity: shares of tokens, means over MoE layers; see `LayerHealth`.
+        verified, refuted: reruns of it that agree, and that differ after the last that agrees: the
+            newest word counts.
+        unserved, dropped_under_capacity: shares of tokens, means over MoE layers; see
+            `LayerHealth`.
     """
 
     id: str
@@ -107,7 +112,10 @@ def entry_of(record: RunRecord, verdicts: Sequence[Verdict] = ()) -> tuple[Entry
     ranked, spec = record.quality.get(record.primary), spec_of(record, record.primary)
     limited = record.limited_quality.get(record.primary)
     entry = Entry(
-        **{key: getattr(record, key) for key in ("id", "status", "reason", "task", "router", "backbone", "seed")},
+        **{
+            key: getattr(record, key)
+            for key in ("id", "status", "reason", "task", "router", "backbone", "seed")
+        },
         **{key: getattr(record, key) for key in ("primary", "seconds", "steps", "code", "created")},
         family=str(record.config.get("task", {}).get("family", "")),
         data=record.data_fingerprint,
@@ -118,12 +126,17 @@ def entry_of(record: RunRecord, verdicts: Sequence[Verdict] = ()) -> tuple[Entry
         margin=spec.margin,
         value=ranked.value if ranked else None,
         limited=limited.value if limited else None,
-        metrics={name: (q.value, spec_of(record, name).direction == "min", q.n) for name, q in record.quality.items()},
+        metrics={
+            name: (q.value, spec_of(record, name).direction == "min", q.n)
+            for name, q in record.quality.items()
+        },
         **(_costs(record.compute) if record.compute else {"timings": Timings()}),
         hardware=hardware_of(record),
         **(_health(record.health) if record.health else {}),
         lookahead=record.lookahead.outputs if record.lookahead else None,
-        protocol=of_router(record.protocol.engine, record.protocol.router, record.protocol.own.get("router", "")),
+        protocol=of_router(
+            record.protocol.engine, record.protocol.router, record.protocol.own.get("router", "")
+        ),
         causal=record.lookahead is not None if record.causal is None else record.causal,
         router_causal=record.router_causal,
         commit=record.git_commit,
@@ -133,8 +146,13 @@ def entry_of(record: RunRecord, verdicts: Sequence[Verdict] = ()) -> tuple[Entry
         study=str(record.config.get("study") or ""),
         trial=record.config.get("trial"),
         verified=sum(verdict.verdict != "different" for verdict in verdicts),
-        refuted=len(list(takewhile(lambda verdict: verdict.verdict == "different", reversed(verdicts)))),
-        curve=[(p.step, short(p.seconds), short(p.flops), short(p.quality)) for p in thinned(record.curve)],
+        refuted=len(
+            list(takewhile(lambda verdict: verdict.verdict == "different", reversed(verdicts)))
+        ),
+        curve=[
+            (p.step, short(p.seconds), short(p.flops), short(p.quality))
+            for p in thinned(record.curve)
+        ],
         health=[
             (p.step, short(p.entropy), short(p.unserved or 0.0), p.dead or 0)
             for p in thinned(record.curve)
@@ -203,13 +221,17 @@ def setting_of(record: RunRecord) -> Facts:
         setting["study"] = record.config["study"]
     protocol = record.protocol
     setting |= {f"{PROTOCOL}engine": protocol.engine, f"{PROTOCOL}family": protocol.family}
-    return setting | {f"own.{name}": sha for name, sha in protocol.own.items() if name not in ROUTERS}
+    return setting | {
+        f"own.{name}": sha for name, sha in protocol.own.items() if name not in ROUTERS
+    }
 
 
 def contestant_of(record: RunRecord) -> Facts:
     """Return what makes the contestant, by which it is told from others of its setting."""
     contestant: Facts = {"router": record.router, f"{PROTOCOL}router": record.protocol.router}
-    contestant |= {f"own.{name}": sha for name, sha in record.protocol.own.items() if name in ROUTERS}
+    contestant |= {
+        f"own.{name}": sha for name, sha in record.protocol.own.items() if name in ROUTERS
+    }
     for name, option, value, role in options_of(record.config):
         if role is not Role.CONTESTANT or (record.router == "dense" and name not in OF_DENSE):
             continue
@@ -240,4 +262,6 @@ def short(value: float) -> float:
 
 def digest(facts: Any) -> str:
     """Return the hash of anything that JSON can hold."""
-    return hashlib.sha256(json.dumps(facts, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:12]
+    return hashlib.sha256(
+        json.dumps(facts, sort_keys=True, separators=(",", ":")).encode()
+    ).hexdigest()[:12]

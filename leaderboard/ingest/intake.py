@@ -56,12 +56,16 @@ def take(file: File) -> tuple[RunRecord, str]:
     values = record.model_dump()
     for name, value in _numbers("", values) if not _is_finite(values) else ():
         if not abs(value) <= LARGEST:
-            raise UserError(f"{name} is {value if isinstance(value, float) else 'huge'}; allowed: finite numbers")
+            raise UserError(
+                f"{name} is {value if isinstance(value, float) else 'huge'}; allowed: finite numbers"
+            )
     if record.status == "ok" and record.primary not in record.quality:
         raise UserError(f"a finished run without {record.primary}, its ranking metric")
     _check_origin(record)
     if cut := list(dict.fromkeys([*record.partial, *partial_options(record.config)])):
-        raise UserError(f"a partial run, by {', '.join(cut)}; allowed: whole runs, without these options")
+        raise UserError(
+            f"a partial run, by {', '.join(cut)}; allowed: whole runs, without these options"
+        )
     check_plausible(record)
     return record, text
 
@@ -71,21 +75,34 @@ def _check_origin(record: RunRecord) -> None:
     _check_names(record)
     made = record_id(record.config, record.contents, record.protocol, record.data_fingerprint)
     if made != record.id:
-        raise UserError(f"its content hashes to {made}, not to its id: configuration, protocol or data were changed")
+        raise UserError(
+            f"its content hashes to {made}, not to its id: configuration, protocol or data were changed"
+        )
     if newer := unknown(record):
         raise UserError(f"of {newer}; update moesuite")
     if not FINGERPRINT.fullmatch(record.data_fingerprint):
-        raise UserError(f"its data fingerprint is {record.data_fingerprint!r}; allowed: <algorithm>:<digest>")
+        raise UserError(
+            f"its data fingerprint is {record.data_fingerprint!r}; allowed: <algorithm>:<digest>"
+        )
     known, task = KNOWN_DATA.get(record.task), record.config["task"]
-    if known and task.get("embedded") and not task.get("source") and record.data_fingerprint != known:
-        raise UserError(f"its data fingerprint is {record.data_fingerprint}; that of {record.task} is {known}")
+    if (
+        known
+        and task.get("embedded")
+        and not task.get("source")
+        and record.data_fingerprint != known
+    ):
+        raise UserError(
+            f"its data fingerprint is {record.data_fingerprint}; that of {record.task} is {known}"
+        )
 
 
 def _check_names(record: RunRecord) -> None:
     config = record.config
     for section in SECTIONS:
         if not isinstance(config.get(section), dict):
-            raise UserError(f"config.{section} is {config.get(section)!r:.40}; allowed: options by name")
+            raise UserError(
+                f"config.{section} is {config.get(section)!r:.40}; allowed: options by name"
+            )
     told = {
         "task": config["task"].get("name"),
         "router": config["router"].get("name"),
@@ -94,10 +111,14 @@ def _check_names(record: RunRecord) -> None:
     }
     for name, value in told.items():
         if getattr(record, name) != value:
-            raise UserError(f"{name} is {getattr(record, name)!r}, but {value!r:.40} in its configuration")
+            raise UserError(
+                f"{name} is {getattr(record, name)!r}, but {value!r:.40} in its configuration"
+            )
     for name in ("task", "router", "backbone"):
         if not 0 < len(getattr(record, name)) <= LONGEST:
-            raise UserError(f"{name} of {len(getattr(record, name))} characters; allowed are 1 to {LONGEST}")
+            raise UserError(
+                f"{name} of {len(getattr(record, name))} characters; allowed are 1 to {LONGEST}"
+            )
     if not record.contents.keys() <= {"init", "upcycle"}:
         raise UserError(f"contents of {', '.join(record.contents)}; allowed are init and upcycle")
     try:
@@ -142,7 +163,9 @@ def looked_at(record: RunRecord, where: str) -> Looked:
         raise UserError(f"not what a router looked at: {str(error).splitlines()[0]}") from None
     if found.id != record.id:
         raise UserError(f"of the run {found.id}; allowed: of {record.id}, whose folder it is in")
-    if bad := next((e.image for e in found.examples if e.image and not PICTURE.fullmatch(e.image)), None):
+    if bad := next(
+        (e.image for e in found.examples if e.image and not PICTURE.fullmatch(e.image)), None
+    ):
         raise UserError(f"an image is {bad[:40]!r}; allowed: data:image/png;base64,… and the like")
     if any(layer.columns > MOST_COLUMNS for example in found.examples for layer in example.layers):
         raise UserError(f"a picture of more than {MOST_COLUMNS} patches a side")
@@ -187,10 +210,15 @@ def beside(file: File, kind: type[Kind]) -> Kind:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         what = "certificate" if kind is Certificate else "study"
-        raise UserError(f"not a {what}: {where}{': ' * bool(where)}{first['msg'].lower()}") from None
+        raise UserError(
+            f"not a {what}: {where}{': ' * bool(where)}{first['msg'].lower()}"
+        ) from None
     except OSError as error:
         raise UserError(f"cannot be read: {error.strerror or error}") from None
     if isinstance(content, StudyRecord):
-        for command in (content.command, *(trial.command for trial in content.trials if trial.command)):
+        for command in (
+            content.command,
+            *(trial.command for trial in content.trials if trial.command),
+        ):
             check_command(command)
     return content

@@ -15,7 +15,9 @@ from moesuite.leaderboard.ingest.entry import Entry, Timings, short
 from moesuite.leaderboard.ingest.intake import same_content
 from moesuite.leaderboard.ingest.store import File
 
-Known = dict[str, Any]  # of a file: its stamp, and a problem, or id, content, task and what selection goes by
+Known = dict[
+    str, Any
+]  # of a file: its stamp, and a problem, or id, content, task and what selection goes by
 EQUAL = 1e-6  # of two qualities, relative: one run on two machines differs by rounding
 
 
@@ -24,7 +26,8 @@ class Selection:
     """What is shown.
 
     Attributes:
-        shown: file of each run: the first that was made -> files of its reproductions, in the order they were made.
+        shown: file of each run: the first that was made -> files of its reproductions, in the order
+            they were made.
         problems: a line for every file that is left out.
     """
 
@@ -62,7 +65,9 @@ def _add(places: Sequence[str], known: Mapping[str, Known], selection: Selection
         selection.shown[places[0]] = []
         return
     order = {where: index for index, where in enumerate(places)}
-    ranked = sorted(places, key=lambda w: (known[w]["status"] != "ok", _when(known[w]["created"]), order[w]))
+    ranked = sorted(
+        places, key=lambda w: (known[w]["status"] != "ok", _when(known[w]["created"]), order[w])
+    )
     runs = list[str]()
     for where in ranked:
         if not any(_copies(where, other, known) for other in runs):
@@ -83,7 +88,9 @@ def _when(created: str) -> float:
 
 def _copies(where: str, other: str, known: Mapping[str, Known]) -> bool:
     one, two = known[where], known[other]
-    return one["content"] == two["content"] or (one["created"] == two["created"] and same_content(where, other))
+    return one["content"] == two["content"] or (
+        one["created"] == two["created"] and same_content(where, other)
+    )
 
 
 def _difference(one: Known, first: Known) -> str:
@@ -92,7 +99,11 @@ def _difference(one: Known, first: Known) -> str:
         return f"{one['status']}, there {first['status']}"
     for name in sorted(one["quality"].keys() | first["quality"].keys()):
         here, there = one["quality"].get(name), first["quality"].get(name)
-        if here is None or there is None or not math.isclose(here, there, rel_tol=EQUAL, abs_tol=EQUAL):
+        if (
+            here is None
+            or there is None
+            or not math.isclose(here, there, rel_tol=EQUAL, abs_tol=EQUAL)
+        ):
             return f"{name} {here}, there {there}"
     return ""
 
@@ -108,7 +119,9 @@ def merged(entries: Sequence[Entry]) -> list[Entry]:
 def _merged(runs: Sequence[Entry]) -> Entry:
     first = min(runs, key=lambda run: _when(run.created))
     alike = [run for run in runs if run.hardware == first.hardware]
-    times = {key: _median([getattr(run.timings, key) for run in alike]) for key in Timings.model_fields}
+    times = {
+        key: _median([getattr(run.timings, key) for run in alike]) for key in Timings.model_fields
+    }
     seconds = _median([run.seconds for run in alike]) or 0.0
     changes = {"timings": Timings(**times), "seconds": seconds, "reproductions": len(runs)}
     changes |= {name: sum(getattr(run, name) for run in runs) for name in ("verified", "refuted")}

@@ -20,7 +20,8 @@ class File:
 
     Attributes:
         where: path or address.
-        stamp: changes when the file, or one that belongs to it, changes; empty: not known, read it anew.
+        stamp: changes when the file, or one that belongs to it, changes; empty: not known, read it
+            anew.
         routing: where it is kept what the run's router looked at; empty: nowhere.
         verified: where it is kept what running it again showed; empty: nowhere.
     """
@@ -49,7 +50,8 @@ def listing(places: Sequence[str]) -> Listing:
     """List `<place>/<task>/<router>/<id>.json`, `<place>/certificates/<router>.json` and `<place>/studies/<name>.json`.
 
     Raises:
-        UserError: for a place that does not exist, cannot be reached, or needs a package that is not installed.
+        UserError: for a place that does not exist, cannot be reached, or needs a package that is
+            not installed.
     """
     found = Listing([], [], [])
     for place in places:
@@ -64,7 +66,9 @@ def listing(places: Sequence[str]) -> Listing:
                 beside = [f"{name.removesuffix('.json')}/{kind}" for kind in (ROUTING, VERIFIED)]
                 stamps = [stamp, *(known[other] for other in beside if other in known)]
                 places_of = [_join(place, other) if other in known else "" for other in beside]
-                found.records.append(File(_join(place, name), " ".join(stamps) if all(stamps) else "", *places_of))
+                found.records.append(
+                    File(_join(place, name), " ".join(stamps) if all(stamps) else "", *places_of)
+                )
     return found
 
 
@@ -126,7 +130,9 @@ def _remote(place: str) -> dict[str, str]:
     except ImportError as error:
         raise UserError(f"records={place}: {error}") from None
     except Exception as error:  # each system has its own
-        raise UserError(f"records={place} cannot be listed: {str(error) or type(error).__name__}") from None
+        raise UserError(
+            f"records={place} cannot be listed: {str(error) or type(error).__name__}"
+        ) from None
     if not found and not system.exists(root):
         raise UserError(
             f"records={place} does not exist, or cannot be reached; allowed: a folder, or an address that lists files"
@@ -138,6 +144,11 @@ def _remote(place: str) -> dict[str, str]:
 def _stamp(known: dict[str, Any]) -> str:
     """Return what tells versions of a remote file apart; empty where its system tells nothing."""
     version = next(
-        (known[key] for key in ("ETag", "etag", "md5Hash", "mtime", "LastModified", "created") if known.get(key)), None
+        (
+            known[key]
+            for key in ("ETag", "etag", "md5Hash", "mtime", "LastModified", "created")
+            if known.get(key)
+        ),
+        None,
     )
     return "" if version is None else f"{known.get('size')} {version}"

@@ -29,7 +29,9 @@ def _declared(node: ast.ClassDef) -> int:
     for item in node.body:
         targets = item.targets if isinstance(item, ast.Assign) else [getattr(item, "target", None)]
         names = [target.id for target in targets if isinstance(target, ast.Name)]
-        if names == ["protocol"] and isinstance(value := getattr(item, "value", None), ast.Constant):
+        if names == ["protocol"] and isinstance(
+            value := getattr(item, "value", None), ast.Constant
+        ):
             return int(str(value.value))
     return 1
 
@@ -46,8 +48,14 @@ def unknown(record: RunRecord) -> str:
         "decoder": (protocol.decoder or 1, known("routers", _name(decoder, "name"))),
         "family": (protocol.family, known("tasks", _name(record.config["task"], "family"))),
     }
-    newer = [(name, version, here) for name, (version, here) in versions.items() if here and version > here]
-    return "; ".join(f"{name} protocol {version}, here up to {here} is known" for name, version, here in newer)
+    newer = [
+        (name, version, here)
+        for name, (version, here) in versions.items()
+        if here and version > here
+    ]
+    return "; ".join(
+        f"{name} protocol {version}, here up to {here} is known" for name, version, here in newer
+    )
 
 
 def _name(section: object, key: str) -> str:
@@ -64,7 +72,9 @@ def latest_of(settings: Iterable[Facts], family: str) -> dict[str, int]:
 def on_page(settings: Sequence[Facts], family: str) -> str:
     """Return the newest versions that ran, in words; `family`: of the task."""
     latest = latest_of(settings, family)
-    return ", ".join(in_words(key, version, latest.get(key, 0)) for key, version in newest(settings).items())
+    return ", ".join(
+        in_words(key, version, latest.get(key, 0)) for key, version in newest(settings).items()
+    )
 
 
 def newest(facts: Iterable[Facts]) -> dict[str, int]:
@@ -79,10 +89,16 @@ def newest(facts: Iterable[Facts]) -> dict[str, int]:
 
 def in_words(key: str, version: int, latest: int) -> str:
     """Return for example "engine protocol 1; newest is 2"."""
-    return f"{key.removeprefix(PROTOCOL)} protocol {version}" + (f"; newest is {latest}" if version < latest else "")
+    return f"{key.removeprefix(PROTOCOL)} protocol {version}" + (
+        f"; newest is {latest}" if version < latest else ""
+    )
 
 
 def outdated(options: Facts, latest: Mapping[str, int]) -> str:
     """Return which of the versions are older than the newest, in words; empty for none."""
-    keys = [key for key in sorted(options) if key.startswith(PROTOCOL) and options[key] < latest.get(key, 0)]
+    keys = [
+        key
+        for key in sorted(options)
+        if key.startswith(PROTOCOL) and options[key] < latest.get(key, 0)
+    ]
     return ", ".join(in_words(key, options[key], latest[key]) for key in keys)

@@ -27,7 +27,8 @@ class Board(Part):
     Attributes:
         slug: of the page; `other`: why this is not the task's main page.
         protocol: versions of engine and task family, the newest of all runs, in words.
-        causal: whether the task predicts later inputs, so that routers which look ahead do not apply.
+        causal: whether the task predicts later inputs, so that routers which look ahead do not
+            apply.
         margin: largest difference of the metric that counts as none; None: there is no such.
         settings: names by key; `main`: key of the setting in which most routers are ranked.
         outdated: of settings of an older protocol, by key, what is newer.
@@ -62,7 +63,9 @@ class Board(Part):
         return SECTIONS[2] if row.unranked else SECTIONS[0]
 
 
-def boards(entries: Iterable[Entry], facts: Mapping[str, Facts], certificates: Certificates) -> list[Board]:
+def boards(
+    entries: Iterable[Entry], facts: Mapping[str, Facts], certificates: Certificates
+) -> list[Board]:
     """Return the benchmarks of one task; data of another fingerprint, or another metric, is another benchmark.
 
     Trials of a search are left to its study's page: the best of many is too good by luck.
@@ -73,18 +76,24 @@ def boards(entries: Iterable[Entry], facts: Mapping[str, Facts], certificates: C
         certificates: by router.
     """
     shown = [entry for entry in entries if entry.trial is None]
-    ordered = sorted(shown, key=lambda e: (e.data, e.primary, e.router, e.contestant, e.seed, e.created, e.id))
+    ordered = sorted(
+        shown, key=lambda e: (e.data, e.primary, e.router, e.contestant, e.seed, e.created, e.id)
+    )
     parts = {key: list(group) for key, group in groupby(ordered, key=lambda e: (e.data, e.primary))}
     finished = {key: sum(entry.status == "ok" for entry in parts[key]) for key in parts}
     main = min(parts, key=lambda key: (-finished[key], key), default=None)
     return [_board(parts[key], facts, certificates, main=key == main) for key in parts]
 
 
-def _board(entries: Sequence[Entry], facts: Mapping[str, Facts], certificates: Certificates, main: bool) -> Board:
+def _board(
+    entries: Sequence[Entry], facts: Mapping[str, Facts], certificates: Certificates, main: bool
+) -> Board:
     first, finished = entries[0], [entry for entry in entries if entry.status == "ok"]
     direction, margin = (finished or entries)[0].direction, (finished or entries)[0].margin
     names = _settings(finished, facts)
-    runs = groupby(sorted(finished, key=lambda e: (e.router, e.contestant)), key=lambda e: e.contestant)
+    runs = groupby(
+        sorted(finished, key=lambda e: (e.router, e.contestant)), key=lambda e: e.contestant
+    )
     rows = [row_of(list(group), certificates, facts) for _, group in runs]
     compare_rows(rows, facts, direction, margin)
     latest = latest_of([facts[key] for key in names], first.family)
@@ -92,7 +101,9 @@ def _board(entries: Sequence[Entry], facts: Mapping[str, Facts], certificates: C
     for row in rows:
         row.labels += [older[row.setting]] if row.setting in older else []
     board = Board(
-        slug=slug(first.task) if main else f"{slug(first.task)}~{digest([first.data, first.primary])}",
+        slug=slug(first.task)
+        if main
+        else f"{slug(first.task)}~{digest([first.data, first.primary])}",
         task=first.task,
         family=first.family,
         data=first.data,
@@ -118,7 +129,13 @@ def _settings(finished: Sequence[Entry], facts: Mapping[str, Facts]) -> dict[str
     first: dict[str, Entry] = {}
     for entry in sorted(finished, key=lambda e: (e.created, e.id)):
         first.setdefault(entry.setting, entry)
-    return dict(zip(first, setting_names([(facts[key], entry.steps) for key, entry in first.items()]), strict=True))
+    return dict(
+        zip(
+            first,
+            setting_names([(facts[key], entry.steps) for key, entry in first.items()]),
+            strict=True,
+        )
+    )
 
 
 def _main(rows: Sequence[Row], settings: Sequence[str], facts: Mapping[str, Facts]) -> str:
@@ -127,13 +144,18 @@ def _main(rows: Sequence[Row], settings: Sequence[str], facts: Mapping[str, Fact
     def routers(key: str) -> tuple[int, int]:
         own = [row for row in rows if row.setting == key]
         plain = [row for row in own if "study" not in facts[key]]
-        return -len({row.router for row in own if not row.unranked}), -len({row.router for row in plain})
+        return -len({row.router for row in own if not row.unranked}), -len(
+            {row.router for row in plain}
+        )
 
     return min(settings, key=routers, default="")
 
 
 def _in_order(rows: Sequence[Row], board: Board) -> list[Row]:
-    sign, places = -1 if board.direction == "max" else 1, {key: place for place, key in enumerate(board.settings)}
+    sign, places = (
+        -1 if board.direction == "max" else 1,
+        {key: place for place, key in enumerate(board.settings)},
+    )
 
     def place(row: Row) -> tuple[int, int, bool, float, str, str]:
         section = SECTIONS.index(board.section(row))

@@ -41,7 +41,9 @@ def claims() -> list[Claim]:
     """Return all published figures that are known."""
     import yaml
 
-    return TypeAdapter(list[Claim]).validate_python(yaml.safe_load((Path(__file__).parent / "claims.yaml").read_text()))
+    return TypeAdapter(list[Claim]).validate_python(
+        yaml.safe_load((Path(__file__).parent / "claims.yaml").read_text())
+    )
 
 
 def compared(board: Board) -> Iterator[Compared]:
@@ -51,5 +53,9 @@ def compared(board: Board) -> Iterator[Compared]:
             continue
         for row in board.rows:
             same = row.router == claim.router and row.steps == claim.steps
-            if same and claim.metric in row.metrics and fnmatch(row.backbone.lower(), claim.backbone.lower()):
+            if (
+                same
+                and claim.metric in row.metrics
+                and fnmatch(row.backbone.lower(), claim.backbone.lower())
+            ):
                 yield Compared(claim, row, row.metrics[claim.metric][0])

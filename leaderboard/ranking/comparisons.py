@@ -16,12 +16,14 @@ from moesuite.statistics.significance import LEVEL, holm, tie_groups
 Direction = Literal["max", "min"]
 
 
-def compare_rows(rows: Sequence[Row], facts: Mapping[str, Facts], direction: Direction, margin: float | None) -> None:
+def compare_rows(
+    rows: Sequence[Row], facts: Mapping[str, Facts], direction: Direction, margin: float | None
+) -> None:
     """Compare contestants with their matched dense model, and sort those of each setting into tie groups.
 
-    Matched is the dense model of the same setting and depth that began from the same: from nothing, a checkpoint, or a
-    dense run. A tuned setting has the dense model of the untuned one with the same options. A row that a rerun
-    contradicts is compared with nothing, and nothing with it.
+    Matched is the dense model of the same setting and depth that began from the same: from nothing,
+    a checkpoint, or a dense run. A tuned setting has the dense model of the untuned one with the
+    same options. A row that a rerun contradicts is compared with nothing, and nothing with it.
 
     Args:
         rows: of a benchmark; changed in place.
@@ -37,7 +39,9 @@ def compare_rows(rows: Sequence[Row], facts: Mapping[str, Facts], direction: Dir
         by_setting[row.setting].append(row)
     for group in by_setting.values():
         names = {row.router for row in group}
-        latest = {name: newest(facts[row.key] for row in group if row.router == name) for name in names}
+        latest = {
+            name: newest(facts[row.key] for row in group if row.router == name) for name in names
+        }
         for row in group:
             older = outdated(facts[row.key], latest[row.router])
             row.unranked = older or _unranked(row, begun[row.key] in dense, facts)
@@ -62,11 +66,24 @@ def _unranked(row: Row, has_dense: bool, facts: Mapping[str, Facts]) -> str:
     return "" if has_dense else "no matched dense run"
 
 
-def _against_dense(rows: Sequence[Row], matched: Mapping[str, Row], direction: Direction, margin: float | None) -> None:
-    others = [row for row in rows if row.key in matched and matched[row.key] is not row and not row.refuted]
-    found = {row.key: compare_seeds(row.values, matched[row.key].values, margin, len(others)) for row in others}
-    apart = holm({key: one.p for key, one in found.items() if one is not None and one.p is not None})
-    equal = holm({key: one.equal for key, one in found.items() if one is not None and one.equal is not None})
+def _against_dense(
+    rows: Sequence[Row], matched: Mapping[str, Row], direction: Direction, margin: float | None
+) -> None:
+    others = [
+        row
+        for row in rows
+        if row.key in matched and matched[row.key] is not row and not row.refuted
+    ]
+    found = {
+        row.key: compare_seeds(row.values, matched[row.key].values, margin, len(others))
+        for row in others
+    }
+    apart = holm(
+        {key: one.p for key, one in found.items() if one is not None and one.p is not None}
+    )
+    equal = holm(
+        {key: one.equal for key, one in found.items() if one is not None and one.equal is not None}
+    )
     for row in others:
         one = found[row.key]
         if one is not None:
@@ -89,7 +106,9 @@ def _against_best(rows: Sequence[Row], direction: Direction, margin: float | Non
             row.to_best = difference(one, row.group > 1, equal, direction)
 
 
-def difference(one: Comparison, is_apart: bool, equal: float | None, direction: Direction) -> Difference:
+def difference(
+    one: Comparison, is_apart: bool, equal: float | None, direction: Direction
+) -> Difference:
     """Return a comparison as it is shown.
 
     Args:

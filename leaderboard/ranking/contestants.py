@@ -32,10 +32,12 @@ class Difference(Part):
         mean: over the seeds that both have.
         half: of its 95 % interval; None for too few seeds, like `detectable` and `equal`.
         seeds: that both have.
-        detectable: smallest true difference that would be shown with a chance of 80 %, corrected for all comparisons.
-        equal: corrected p-value of equality within the metric's margin; None also for a metric without one.
-        verdict: better, worse, equal within the margin, a difference within it ("better yet equal"), open, or "" for
-            too few seeds.
+        detectable: smallest true difference that would be shown with a chance of 80 %, corrected
+            for all comparisons.
+        equal: corrected p-value of equality within the metric's margin; None also for a metric
+            without one.
+        verdict: better, worse, equal within the margin, a difference within it ("better yet
+            equal"), open, or "" for too few seeds.
     """
 
     mean: float
@@ -53,16 +55,19 @@ class Row(Part):
         key: of the contestant; `setting`: of what it shares with those that it is compared with.
         variant: its options, as they are typed.
         values: quality by seed; half: half of the 95 % interval of their mean, from five seeds on.
-        to_dense, to_best: against the matched dense model, and the best of its tie groups; None for these themselves.
+        to_dense, to_best: against the matched dense model, and the best of its tie groups; None for
+            these themselves.
         group: tie group in its setting; None: not ranked, for the reason `unranked`.
         timings: by hardware, means over seeds.
         checks: of the certificate; None: does not arise; missing: not certified with these options.
-        causal: whether no output depends on a later token: as certified, as a run showed, or as the router claims.
+        causal: whether no output depends on a later token: as certified, as a run showed, or as the
+            router claims.
         labels: what a reader has to know before comparing.
-        verified, refuted: reruns of the runs that count that agree, and that differ after the last that agrees; with
-            one of the latter a row is shown, and neither ranked nor compared.
+        verified, refuted: reruns of the runs that count that agree, and that differ after the last
+            that agrees; with one of the latter a row is shown, and neither ranked nor compared.
         runs: (seed, id) of the runs that count, then of the others.
-        curve: (step, seconds, FLOPs, quality), health: (step, entropy, unserved, dead), means over seeds.
+        curve: (step, seconds, FLOPs, quality), health: (step, entropy, unserved, dead), means over
+            seeds.
     """
 
     key: str
@@ -140,7 +145,9 @@ def row_of(runs: Sequence[Entry], certificates: Certificates, facts: Mapping[str
         **certified,
         "causal": _causal(newest, certified["checks"]),
         "labels": _labels(newest),
-        "metrics": {name: (_mean_of(newest, name), *first.metrics[name][1:]) for name in first.metrics},
+        "metrics": {
+            name: (_mean_of(newest, name), *first.metrics[name][1:]) for name in first.metrics
+        },
         "runs": [(entry.seed, entry.id) for entry in [*newest, *others]],
         "verified": sum(entry.verified for entry in newest),
         "refuted": sum(entry.refuted for entry in newest),
@@ -157,7 +164,11 @@ def _mean_of(runs: Sequence[Entry], metric: str) -> float:
 
 def _certified(entry: Entry, own: Facts, certificates: Certificates) -> dict[str, Any]:
     """Return the checks of the router's certificate, if it was certified with these very options."""
-    options = {key.removeprefix("router."): value for key, value in own.items() if key.startswith("router.")}
+    options = {
+        key.removeprefix("router."): value
+        for key, value in own.items()
+        if key.startswith("router.")
+    }
     known = next((one for one in certificates.get(entry.router, []) if one.given == options), None)
     if known is None:
         return {"checks": {}, "stale": False}
@@ -182,7 +193,9 @@ def _labels(runs: Sequence[Entry]) -> list[str]:
         found.append("uncommitted code")
     if any(entry.commit is None for entry in runs):
         found.append("code of no commit")
-    found += [f"tuned by {study}" for study in sorted({entry.study for entry in runs if entry.study})]
+    found += [
+        f"tuned by {study}" for study in sorted({entry.study for entry in runs if entry.study})
+    ]
     reproductions = [entry.reproductions for entry in runs]
     if min(reproductions) > 1:
         found.append(f"reproduced {min(reproductions)}x")
@@ -203,7 +216,9 @@ def _timings(runs: Sequence[Entry]) -> dict[str, Timings]:
     for entry in runs:
         by_machine[entry.hardware].append(entry.timings)
     return {
-        machine: Timings(**{key: mean(getattr(timing, key) for timing in found) for key in Timings.model_fields})
+        machine: Timings(
+            **{key: mean(getattr(timing, key) for timing in found) for key in Timings.model_fields}
+        )
         for machine, found in sorted(by_machine.items())
     }
 
@@ -221,6 +236,9 @@ def _mean_curve(curves: Sequence[Sequence[tuple[Any, ...]]]) -> list[tuple[Any, 
         return []
     shared = sorted(set.intersection(*(set(points) for points in by_step)))
     return [
-        tuple(short(fmean(values)) for values in zip(*(points[step] for points in by_step), strict=True))
+        tuple(
+            short(fmean(values))
+            for values in zip(*(points[step] for points in by_step), strict=True)
+        )
         for step in shared
     ]

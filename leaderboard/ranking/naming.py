@@ -28,8 +28,8 @@ def _option(key: str, value: object) -> str:
 def setting_names(settings: Sequence[tuple[Facts, int]]) -> list[str]:
     """Return the names of settings: backbone, steps, batch and learning rate, and how one was tuned.
 
-    Where two have these in common, the later one adds what sets it apart from the earlier: no name depends on what
-    comes after it.
+    Where two have these in common, the later one adds what sets it apart from the earlier: no name
+    depends on what comes after it.
 
     Args:
         settings: options by name and number of steps, in the order of their first runs.
@@ -39,7 +39,9 @@ def setting_names(settings: Sequence[tuple[Facts, int]]) -> list[str]:
     for options, steps in settings:
         name = _base(options, steps)
         earlier = first.setdefault(name, options)
-        keys = sorted(key for key in options.keys() | earlier.keys() if options.get(key) != earlier.get(key))
+        keys = sorted(
+            key for key in options.keys() | earlier.keys() if options.get(key) != earlier.get(key)
+        )
         names.append(", ".join([name, *(_option(key, options.get(key, "unset")) for key in keys)]))
     return names
 
@@ -51,7 +53,9 @@ def _base(options: Facts, steps: int) -> str:
     if "optim.lr" in options:
         parts.append(f"AdamW {options['optim.lr']:g}")
     parts += [
-        in_words(key, options[key], 0) for key in sorted(options) if key.startswith(PROTOCOL) and options[key] > 1
+        in_words(key, options[key], 0)
+        for key in sorted(options)
+        if key.startswith(PROTOCOL) and options[key] > 1
     ]
     if "study" in options:
         parts.append(f"tuned by {options['study']}")

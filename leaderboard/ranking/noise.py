@@ -43,4 +43,8 @@ def noise_of(entries: Iterable[Entry]) -> dict[str, Noise]:
 
 def _spread(ratios: Sequence[float | None]) -> Spread | None:
     known = [ratio for ratio in ratios if ratio is not None]
-    return Spread(least=min(known), median=median(known), most=max(known), runs=len(known)) if known else None
+    return (
+        Spread(least=min(known), median=median(known), most=max(known), runs=len(known))
+        if known
+        else None
+    )

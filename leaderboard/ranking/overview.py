@@ -34,7 +34,10 @@ class Overview:
 
 def overview(boards: Sequence[Board]) -> Overview:
     """Return the overview over the main benchmark of every task."""
-    main = sorted((board for board in boards if not board.other and board.rows), key=lambda b: (b.family, b.task))
+    main = sorted(
+        (board for board in boards if not board.other and board.rows),
+        key=lambda b: (b.family, b.task),
+    )
     cells = {(row.router, board.slug): row for board in main for row in representatives(board)}
     names = sorted({row.router for board in main for row in board.rows})
     routers, ahead = [name for name in names if name not in CONTROLS], _ahead(main, cells)
@@ -51,11 +54,19 @@ def overview(boards: Sequence[Board]) -> Overview:
 def _ahead(boards: Sequence[Board], cells: Cells) -> frozenset[str]:
     """Return the routers that look ahead, by what stands for them: measured, or claimed by themselves.
 
-    What stands for a router on one task may look ahead, and on another not: it could have been run so on any.
+    What stands for a router on one task may look ahead, and on another not: it could have been run
+    so on any.
     """
     causal = {board.slug for board in boards if board.causal}
-    ranked = {router for (router, where), row in cells.items() if where in causal and row.group is not None}
-    said = {claim: {router for (router, _), row in cells.items() if row.causal is claim} for claim in (False, True)}
+    ranked = {
+        router
+        for (router, where), row in cells.items()
+        if where in causal and row.group is not None
+    }
+    said = {
+        claim: {router for (router, _), row in cells.items() if row.causal is claim}
+        for claim in (False, True)
+    }
     return frozenset(said[False] - said[True] - ranked - {*CONTROLS})
 
 
@@ -67,7 +78,9 @@ def representatives(board: Board) -> list[Row]:
     rows = [row for row in board.rows if row.setting == board.main]
     budget = usual(row.budget for row in rows if row.router != "dense")
     chosen: dict[str, Row] = {}
-    for row in sorted(rows, key=lambda r: (r.budget != budget, -len(r.values), len(r.variant), r.variant, r.key)):
+    for row in sorted(
+        rows, key=lambda r: (r.budget != budget, -len(r.values), len(r.variant), r.variant, r.key)
+    ):
         if row.budget == budget or row.router == "dense":
             chosen.setdefault(row.router, row)
     return [chosen[router] for router in sorted(chosen)]

@@ -21,8 +21,10 @@ class Standing:
     """A router in a scope.
 
     Attributes:
-        lead: mean over tasks of its difference to the average router, in margins; half: of its interval.
-        ranks: best and worst that are left open, from 1; None: there is no order, or it has no place in it.
+        lead: mean over tasks of its difference to the average router, in margins; half: of its
+            interval.
+        ranks: best and worst that are left open, from 1; None: there is no order, or it has no
+            place in it.
         to_best: against the router of the largest lead.
         duels: share of duels with other routers won, a tie being half a win; None: it met nobody.
         reason: why it has no place.
@@ -54,7 +56,9 @@ class Scope:
     standings: list[Standing]
 
 
-def scopes(boards: Sequence[Board], cells: Cells, routers: Sequence[str], ahead: frozenset[str]) -> list[Scope]:
+def scopes(
+    boards: Sequence[Board], cells: Cells, routers: Sequence[str], ahead: frozenset[str]
+) -> list[Scope]:
     """Return the orders, those over most tasks first; none for tasks without a ranked router or a margin."""
     ranked = {where for (_, where), row in cells.items() if row.group is not None}
     usable = [board for board in boards if board.slug in ranked and board.margin is not None]
@@ -69,7 +73,10 @@ def scopes(boards: Sequence[Board], cells: Cells, routers: Sequence[str], ahead:
 
 
 def _groups(boards: Sequence[Board], ahead: frozenset[str]) -> Iterator[tuple[str, list[Board]]]:
-    families = {family or "other": list(group) for family, group in groupby(boards, key=lambda board: board.family)}
+    families = {
+        family or "other": list(group)
+        for family, group in groupby(boards, key=lambda board: board.family)
+    }
     whole = {"all tasks": [*boards]} if len(families) > 1 else {}
     for name, group in {**families, **whole}.items():
         yield name, group
@@ -78,7 +85,9 @@ def _groups(boards: Sequence[Board], ahead: frozenset[str]) -> Iterator[tuple[st
             yield f"{name} without those that predict later tokens", can
 
 
-def _scope(name: str, boards: Sequence[Board], cells: Cells, routers: Sequence[str], ahead: frozenset[str]) -> Scope:
+def _scope(
+    name: str, boards: Sequence[Board], cells: Cells, routers: Sequence[str], ahead: frozenset[str]
+) -> Scope:
     has_order = len(boards) >= MIN_TASKS
     reasons = {router: _reason(router, boards, cells, ahead, has_order) for router in routers}
     inside = [router for router in routers if not reasons[router]]
@@ -94,7 +103,9 @@ def _scope(name: str, boards: Sequence[Board], cells: Cells, routers: Sequence[s
     return Scope(name, [board.task for board in boards], lacking, standings)
 
 
-def _reason(router: str, boards: Sequence[Board], cells: Cells, ahead: frozenset[str], has_order: bool) -> str:
+def _reason(
+    router: str, boards: Sequence[Board], cells: Cells, ahead: frozenset[str], has_order: bool
+) -> str:
     """Return why a router has no place among the others; empty: it has one."""
     if router in ahead and any(board.causal for board in boards):
         return "not applicable: looks ahead"
@@ -102,7 +113,11 @@ def _reason(router: str, boards: Sequence[Board], cells: Cells, ahead: frozenset
     missing = [task for task, row in found if row is None or row.group is None]
     if missing:
         return f"no ranked result on {', '.join(missing)}"
-    few = [f"{len(row.values)} on {task}" for task, row in found if row is not None and len(row.values) < MIN_SEEDS]
+    few = [
+        f"{len(row.values)} on {task}"
+        for task, row in found
+        if row is not None and len(row.values) < MIN_SEEDS
+    ]
     return f"fewer than {MIN_SEEDS} seeds: {', '.join(few)}" if few and has_order else ""
 
 
@@ -117,7 +132,8 @@ def _quality(board: Board, cells: Cells, routers: Sequence[str]) -> dict[str, By
     assert board.margin is not None
     scale = (1 if board.direction == "max" else -1) / board.margin
     return {
-        router: {seed: scale * value for seed, value in cells[router, board.slug].values.items()} for router in routers
+        router: {seed: scale * value for seed, value in cells[router, board.slug].values.items()}
+        for router in routers
     }
 
 

@@ -63,10 +63,13 @@ def build(places: Sequence[str], out: Path, progress: Progress | None = None) ->
         progress: called with (files read, files to read).
 
     Raises:
-        UserError: for a place that cannot be read, or a folder that cannot be written or is not ours.
+        UserError: for a place that cannot be read, or a folder that cannot be written or is not
+            ours.
     """
     found, site = listing(places), Site(out)
-    before: Known = {"files": {}, "tasks": {}, "outputs": {}, "runs": []} | (site.known(INDEX) or {})
+    before: Known = {"files": {}, "tasks": {}, "outputs": {}, "runs": []} | (
+        site.known(INDEX) or {}
+    )
     if before.get("generator") != generator():
         before |= {"files": {}, "tasks": {}}
     # until this build has ended, the next one has to begin from nothing
@@ -79,10 +82,14 @@ def build(places: Sequence[str], out: Path, progress: Progress | None = None) ->
     runs = {known[where]["id"] for where in shown}
     certificates, studies, broken = beside_records(found)
     problems += broken
-    made, after = _boards(site, before, {where: known[where] for where in selection.counted}, fresh, certificates)
+    made, after = _boards(
+        site, before, {where: known[where] for where in selection.counted}, fresh, certificates
+    )
     same = before["tasks"].keys() == after["tasks"].keys() and before.get("marks") == after["marks"]
     changed = after.pop("routers")
-    after["outputs"][""] = shared_pages(site, made, certificates, studies, problems, changed if same else None)
+    after["outputs"][""] = shared_pages(
+        site, made, certificates, studies, problems, changed if same else None
+    )
     after["outputs"]["studies"] = study_pages(site, studies, runs)
     _forget(site, before, after["outputs"], (stems | set(before["runs"])) - runs)
     counted = set(selection.counted)
@@ -97,15 +104,27 @@ def _known(
     files: list[File], old: dict[str, Known], site: Site, progress: Progress | None
 ) -> tuple[dict[str, Known], Fresh]:
     """Return what is known of all files, and what had to be read for it."""
-    new = [file for file in files if not file.stamp or file.stamp != old.get(file.where, {}).get("stamp")]
+    new = [
+        file
+        for file in files
+        if not file.stamp or file.stamp != old.get(file.where, {}).get("stamp")
+    ]
     fresh = examined(new, site, alone(files), progress)
     kept = {file.where: old[file.where] for file in files if file.where not in fresh.known}
-    known = {where: {key: value for key, value in one.items() if key != "page"} for where, one in kept.items()}
+    known = {
+        where: {key: value for key, value in one.items() if key != "page"}
+        for where, one in kept.items()
+    }
     return {file.where: fresh.known.get(file.where) or known[file.where] for file in files}, fresh
 
 
 def _complete(
-    files: list[File], selection: Selection, old: dict[str, Known], known: dict[str, Known], fresh: Fresh, site: Site
+    files: list[File],
+    selection: Selection,
+    old: dict[str, Known],
+    known: dict[str, Known],
+    fresh: Fresh,
+    site: Site,
 ) -> None:
     """Read again what counts now and did not before, and whose page is not as it shall be, for its reproductions."""
     by_place = {file.where: file for file in files}
@@ -127,20 +146,35 @@ def _boards(
     site: Site, before: Known, shown: dict[str, Known], fresh: Fresh, certificates: Certificates
 ) -> tuple[list[Board], Known]:
     """Return the benchmarks of all tasks, and what is to be known of them; those that changed are compared anew."""
-    marks = digest({router: [one.model_dump() for one in of_router] for router, of_router in certificates.items()})
+    marks = digest(
+        {
+            router: [one.model_dump() for one in of_router]
+            for router, of_router in certificates.items()
+        }
+    )
     tasks = defaultdict[str, list[str]](list)
     for where, one in shown.items():
         tasks[one["task"]].append(where)
     stamps = {
-        task: digest([marks, sorted((where, shown[where]["content"], shown[where]["verified"]) for where in own)])
+        task: digest(
+            [
+                marks,
+                sorted((where, shown[where]["content"], shown[where]["verified"]) for where in own),
+            ]
+        )
         for task, own in tasks.items()
     }
     made = {task: _kept(site, task) for task in sorted(tasks)}
     changed = [task for task in made if not made[task] or before["tasks"].get(task) != stamps[task]]
     outputs = {task: before["outputs"][task] for task in made if task not in changed}
-    jobs = [_Job(task, {where: fresh.entries.get(where) for where in tasks[task]}, fresh.facts) for task in changed]
+    jobs = [
+        _Job(task, {where: fresh.entries.get(where) for where in tasks[task]}, fresh.facts)
+        for task in changed
+    ]
     routers = set[str]()
-    for task, (new, names) in zip(changed, _each(partial(_compared, site, certificates), jobs), strict=True):
+    for task, (new, names) in zip(
+        changed, _each(partial(_compared, site, certificates), jobs), strict=True
+    ):
         routers |= changed_routers(made[task], new)
         made[task], outputs[task] = new, names
     return list(chain.from_iterable(made.values())), {
@@ -185,8 +219,13 @@ def _compared(site: Site, certificates: Certificates, job: _Job) -> tuple[list[B
 
 def changed_routers(before: Sequence[Board], after: Sequence[Board]) -> set[str]:
     """Return the routers whose own page two versions of a task's benchmarks show differently."""
-    old, new = ({key: router for board in made for key, router in _shown(board)} for made in (before, after))
-    failed = [{(board.slug, *one): one[1] for board in made for one in board.failed} for made in (before, after)]
+    old, new = (
+        {key: router for board in made for key, router in _shown(board)} for made in (before, after)
+    )
+    failed = [
+        {(board.slug, *one): one[1] for board in made for one in board.failed}
+        for made in (before, after)
+    ]
     found = {(old | new)[key] for key in old.keys() ^ new.keys()}
     return found | {(failed[0] | failed[1])[key] for key in failed[0].keys() ^ failed[1].keys()}
 
@@ -210,7 +249,10 @@ def _kept(site: Site, task: str) -> list[Board]:
 def lean(board: Board) -> Board:
     """Return a benchmark as other pages need it: no curves, and health of those only that stand for their router."""
     chosen = {row.key for row in representatives(board)} if not board.other else set()
-    rows = [row.model_copy(update={"curve": [], "health": row.health * (row.key in chosen)}) for row in board.rows]
+    rows = [
+        row.model_copy(update={"curve": [], "health": row.health * (row.key in chosen)})
+        for row in board.rows
+    ]
     return board.model_copy(update={"rows": rows})
 
 

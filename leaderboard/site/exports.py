@@ -18,8 +18,22 @@ from moesuite.records.record import RunRecord
 SCHEMA = "0.3.0"  # of Every Eval Ever, https://github.com/evaleval/every_eval_ever
 RECENT = 50  # entries of the feed
 # the hub's names, https://huggingface.co/tasks; other families have none
-HUB_TASKS = {"vision": "image-classification", "language": "text-generation", "embeddings": "sentence-similarity"}
-PLAIN = ("variant", "backbone", "mean", "half", "group", "unranked", "limited", "activated", "executed")
+HUB_TASKS = {
+    "vision": "image-classification",
+    "language": "text-generation",
+    "embeddings": "sentence-similarity",
+}
+PLAIN = (
+    "variant",
+    "backbone",
+    "mean",
+    "half",
+    "group",
+    "unranked",
+    "limited",
+    "activated",
+    "executed",
+)
 COSTS = (
     "parameters_active",
     "parameters_total",
@@ -55,7 +69,10 @@ def _cells(board: Board, row: Row, machines: Sequence[str]) -> dict[str, Any]:
     }
     found |= {key: getattr(row, key) for key in PLAIN} | {"seeds": len(row.values)}
     for to, one in (("to_dense", row.to_dense), ("to_best", row.to_best)):
-        found |= {f"{to}_{key}": None if one is None else getattr(one, key) for key in Difference.model_fields}
+        found |= {
+            f"{to}_{key}": None if one is None else getattr(one, key)
+            for key in Difference.model_fields
+        }
     found |= {"margin": board.margin}
     found |= {key: getattr(row, key) for key in COSTS}
     for machine in machines:
@@ -70,7 +87,10 @@ def _noise(board: Board, machine: str) -> dict[str, float | None]:
     """Return between what bounds a dense model's times lie, over those of the dense model beside it."""
     noise = board.noise.get(machine)
     found: dict[str, float | None] = {}
-    for kind, spread in (("latency", noise.latency if noise else None), ("step", noise.step if noise else None)):
+    for kind, spread in (
+        ("latency", noise.latency if noise else None),
+        ("step", noise.step if noise else None),
+    ):
         found[f"least dense {kind}_ratio on {machine}"] = spread.least if spread else None
         found[f"most dense {kind}_ratio on {machine}"] = spread.most if spread else None
     return found
@@ -85,7 +105,11 @@ def every_eval_ever(board: Board, row: Row) -> dict[str, Any]:
     """Return one contestant in the schema of Every Eval Ever."""
     when = str(int(datetime.datetime.fromisoformat(row.newest).timestamp()))
     model = f"moesuite/{row.backbone}-{row.router}-{row.key}"
-    source = {"dataset_name": board.task, "source_type": "other", "additional_details": {"fingerprint": board.data}}
+    source = {
+        "dataset_name": board.task,
+        "source_type": "other",
+        "additional_details": {"fingerprint": board.data},
+    }
     if row.hub:
         source |= {"source_type": "hf_dataset", "hf_repo": row.hub, "hf_split": "test"}
     return {
@@ -123,8 +147,15 @@ def _result(board: Board, row: Row, name: str, source: dict[str, Any]) -> dict[s
     if name == board.metric:
         details["uncertainty"] = {"num_samples": len(row.values)}
         if row.half is not None:
-            interval = {"lower": row.mean - row.half, "upper": row.mean + row.half, "confidence_level": 0.95}
-            details["uncertainty"]["confidence_interval"] = {**interval, "method": "Student's t over seeds"}
+            interval = {
+                "lower": row.mean - row.half,
+                "upper": row.mean + row.half,
+                "confidence_level": 0.95,
+            }
+            details["uncertainty"]["confidence_interval"] = {
+                **interval,
+                "method": "Student's t over seeds",
+            }
     return {
         "evaluation_name": board.task,
         "source_data": source,
@@ -145,9 +176,16 @@ def model_index(record: RunRecord) -> str:
     task = record.config.get("task", {})
     family = str(task.get("family", ""))
     lines = ["---", "library_name: moesuite", "model-index:"]
-    lines += [f"- name: {json.dumps(f'{record.backbone}-{record.router}')}", "  results:", "  - task:"]
+    lines += [
+        f"- name: {json.dumps(f'{record.backbone}-{record.router}')}",
+        "  results:",
+        "  - task:",
+    ]
     lines += [f"      type: {json.dumps(HUB_TASKS.get(family, family or 'other'))}", "    dataset:"]
-    lines += [f"      name: {json.dumps(record.task)}", f"      type: {json.dumps(task.get('hub') or record.task)}"]
+    lines += [
+        f"      name: {json.dumps(record.task)}",
+        f"      type: {json.dumps(task.get('hub') or record.task)}",
+    ]
     lines += ["      split: test"]
     if task.get("revision"):
         lines.append(f"      revision: {json.dumps(task['revision'])}")

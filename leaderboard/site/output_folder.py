@@ -38,7 +38,9 @@ class Site:
             self.kept.mkdir(parents=True, exist_ok=True)
             (self.kept / INDEX).touch()
         except OSError as error:
-            raise UserError(f"out={out} cannot be written: {error.strerror}; type for example out=site") from None
+            raise UserError(
+                f"out={out} cannot be written: {error.strerror}; type for example out=site"
+            ) from None
 
     def write(self, name: str, text: str) -> bool:
         """Write a file, whole or not at all, if its content is new; return whether it was."""
@@ -59,7 +61,11 @@ class Site:
             path = self.out / name
             path.unlink(missing_ok=True)
             for folder in path.relative_to(self.out).parents:
-                if folder.parts and (self.out / folder).is_dir() and not any((self.out / folder).iterdir()):
+                if (
+                    folder.parts
+                    and (self.out / folder).is_dir()
+                    and not any((self.out / folder).iterdir())
+                ):
                     (self.out / folder).rmdir()
 
     def keep(self, name: str, value: Any) -> None:

@@ -74,7 +74,9 @@ def task_pages(site: Site, made: Sequence[Board]) -> list[str]:
         }
         for row in board.rows:
             name = f"exports/every_eval_ever/{board.slug}/{slug(row.router)}/{row.key}.json"
-            files[name] = json.dumps(exports.every_eval_ever(board, row), indent=1, ensure_ascii=False) + "\n"
+            files[name] = (
+                json.dumps(exports.every_eval_ever(board, row), indent=1, ensure_ascii=False) + "\n"
+            )
         for name, text in files.items():
             site.write(name, text)
         names += files
@@ -124,20 +126,28 @@ def shared_pages(
             others=[b for b in made if b not in view.boards],
         ),
         "method.html": render("method.html", root="", title="Method", families=FAMILIES),
-        "apart.html": render("apart.html", root="", title="Left out", problems=sorted(problems), boards=made),
+        "apart.html": render(
+            "apart.html", root="", title="Left out", problems=sorted(problems), boards=made
+        ),
         "feed.xml": exports.atom(made, ".4g"),
         "static/tasks.js": f"moesuite.tasks({inert(json.dumps(tasks))});\n",
         **{f"static/{path.name}": path.read_text() for path in sorted(STATIC.iterdir())},
     }
-    routers = {row.router for board in made for row in board.rows} | {f[1] for board in made for f in board.failed}
+    routers = {row.router for board in made for row in board.rows} | {
+        f[1] for board in made for f in board.failed
+    }
     for router in sorted(routers if changed is None else routers & changed):
-        files[f"routers/{slug(router)}.html"] = router_page(router, made, view, certificates.get(router, []))
+        files[f"routers/{slug(router)}.html"] = router_page(
+            router, made, view, certificates.get(router, [])
+        )
     for name, text in files.items():
         site.write(name, text)
     return sorted({*files, *(f"routers/{slug(router)}.html" for router in routers)})
 
 
-def router_page(router: str, made: Sequence[Board], view: Overview, certificates: Sequence[Certificate]) -> str:
+def router_page(
+    router: str, made: Sequence[Board], view: Overview, certificates: Sequence[Certificate]
+) -> str:
     """Return the page of a router."""
     rows = [(board, row) for board in made for row in board.rows if row.router == router]
     source = next((certificate.source for certificate in certificates if certificate.source), "")
@@ -152,7 +162,10 @@ def router_page(router: str, made: Sequence[Board], view: Overview, certificates
         root="../",
         title=router,
         router=router,
-        paper=next((row.paper for _, row in rows if row.paper), next((one.paper for one in certificates), "")),
+        paper=next(
+            (row.paper for _, row in rows if row.paper),
+            next((one.paper for one in certificates), ""),
+        ),
         rows=rows,
         code=code,
         lines=len(code.splitlines()),

@@ -1,6 +1,7 @@
 """What pages carry for their scripts: columns by name, and repeated text once, to stay small.
 
-Scripts read every figure by the name that it has here; `tests/leaderboard/test_names.py` holds both sides to it.
+Scripts read every figure by the name that it has here; `tests/leaderboard/test_names.py` holds both
+sides to it.
 """
 
 from __future__ import annotations
@@ -12,8 +13,28 @@ from moesuite.leaderboard.ingest.entry import Timings, short
 from moesuite.leaderboard.ranking.board import Board, slug
 from moesuite.leaderboard.ranking.contestants import CHECKS, Difference, Row
 
-TEXTS = ("router", "page", "variant", "setting", "section", "backbone", "unranked", "dense_verdict", "best_verdict")
-PLAIN = ("mean", "half", "group", "limited", "activated", "executed", "slots", "seconds", "lookahead")
+TEXTS = (
+    "router",
+    "page",
+    "variant",
+    "setting",
+    "section",
+    "backbone",
+    "unranked",
+    "dense_verdict",
+    "best_verdict",
+)
+PLAIN = (
+    "mean",
+    "half",
+    "group",
+    "limited",
+    "activated",
+    "executed",
+    "slots",
+    "seconds",
+    "lookahead",
+)
 HEALTH = ("unserved", "dropped_under_capacity", "dead", "experts", "entropy")
 OF_DIFFERENCE = ("mean", "half", "seeds", "detectable", "equal")
 CURVE = ("step", "seconds", "flops", "quality")
@@ -93,7 +114,9 @@ def timings(rows: Sequence[Row]) -> dict[str, dict[str, list[Any]]]:
     found: dict[str, dict[str, list[Any]]] = {}
     for number, row in enumerate(rows):
         for machine, one in row.timings.items():
-            columns = found.setdefault(machine, {"rows": [], **{name: [] for name in Timings.model_fields}})
+            columns = found.setdefault(
+                machine, {"rows": [], **{name: [] for name in Timings.model_fields}}
+            )
             columns["rows"].append(number)
             for name in Timings.model_fields:
                 columns[name].append(getattr(one, name))

@@ -22,7 +22,11 @@ from moesuite.records.certificate import Certificate, Certificates
 from moesuite.records.record import RunRecord
 from moesuite.records.study import StudyRecord
 
-MANY, CHUNK, WORKERS = 200, 100, 2  # files from which on processes pay; files that one takes at once; processes
+MANY, CHUNK, WORKERS = (
+    200,
+    100,
+    2,
+)  # files from which on processes pay; files that one takes at once; processes
 Kind = TypeVar("Kind")
 Progress = Callable[[int, int], None]
 
@@ -58,7 +62,10 @@ def alone(files: Sequence[File]) -> frozenset[str]:
 
 
 def examined(
-    files: list[File], site: Site | None, pages: frozenset[str] = frozenset(), progress: Progress | None = None
+    files: list[File],
+    site: Site | None,
+    pages: frozenset[str] = frozenset(),
+    progress: Progress | None = None,
 ) -> Fresh:
     """Read files, and write the pages of those in `pages` to `site`; they are not reproduced."""
     found = Fresh()
@@ -66,7 +73,9 @@ def examined(
     examine = partial(_examine, site=site, pages=pages)
     results: Iterable[Fresh] = map(examine, parts)
     if len(files) >= MANY:
-        from concurrent.futures import ProcessPoolExecutor  # takes longer to import than one record to read
+        from concurrent.futures import (
+            ProcessPoolExecutor,
+        )  # takes longer to import than one record to read
 
         results = ProcessPoolExecutor(WORKERS).map(examine, parts)
     for part in results:
@@ -81,7 +90,9 @@ def examined_again(file: File, reproductions: Sequence[File], site: Site) -> Fre
     return _examine([file], site, frozenset({file.where}), reproductions)
 
 
-def _examine(files: list[File], site: Site | None, pages: frozenset[str], reproductions: Sequence[File] = ()) -> Fresh:
+def _examine(
+    files: list[File], site: Site | None, pages: frozenset[str], reproductions: Sequence[File] = ()
+) -> Fresh:
     found = Fresh()
     for file in files:
         wanted = site is not None and file.where in pages
@@ -111,15 +122,23 @@ def _read(file: File, wanted: bool, found: Fresh, reproductions: Sequence[File])
     known["content"] = hashlib.sha256(text.encode()).hexdigest()[:16]
     known["verified"] = [entry.verified, entry.refuted]
     known["quality"] = {name: quality.value for name, quality in record.quality.items()}
-    known["claims"] = claims_of(record, entry, facts[entry.setting]) if record.status == "ok" else {}
-    page = run_page(record, looked, [take(other)[0] for other in reproductions], verdicts) if wanted else ""
+    known["claims"] = (
+        claims_of(record, entry, facts[entry.setting]) if record.status == "ok" else {}
+    )
+    page = (
+        run_page(record, looked, [take(other)[0] for other in reproductions], verdicts)
+        if wanted
+        else ""
+    )
     found.known[file.where] = known
     found.entries[file.where] = entry.model_dump_json()
     found.facts |= facts
     return page
 
 
-def _of_run(read: Callable[[RunRecord, str], Kind], record: RunRecord, where: str, known: Known) -> Kind | None:
+def _of_run(
+    read: Callable[[RunRecord, str], Kind], record: RunRecord, where: str, known: Known
+) -> Kind | None:
     """Return what is kept of a run beside its record; what is none of it is told in `known`."""
     try:
         return read(record, where) if where else None

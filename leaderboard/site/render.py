@@ -25,7 +25,9 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters.update(figure=figure, signed=signed, giga=giga, percent=percent, linked=linked, links=links)
+    made.filters.update(
+        figure=figure, signed=signed, giga=giga, percent=percent, linked=linked, links=links
+    )
     return made
 
 
@@ -66,13 +68,17 @@ def percent(share: float | None) -> str:
 
 def links(runs: Iterable[tuple[int, str]]) -> Markup:
     """Return links from seeds to the pages of runs; made here at once, for the template would take twice as long."""
-    return Markup(" ").join(Markup(RUN.format(seed=int(seed), id=escape(run))) for seed, run in runs)
+    return Markup(" ").join(
+        Markup(RUN.format(seed=int(seed), id=escape(run))) for seed, run in runs
+    )
 
 
 def linked(text: str) -> Markup:
     """Return text with its web addresses as links."""
     parts, end = [], 0
     for match in LINK.finditer(text):
-        parts.append(Markup('{}<a href="{}">{}</a>').format(text[end : match.start()], match[0], match[0]))
+        parts.append(
+            Markup('{}<a href="{}">{}</a>').format(text[end : match.start()], match[0], match[0])
+        )
         end = match.end()
     return Markup("").join([*parts, Markup("{}").format(text[end:])])

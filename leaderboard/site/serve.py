@@ -25,7 +25,9 @@ def serve(folder: Path, port: int) -> None:
     try:
         server = ThreadingHTTPServer(("127.0.0.1", port), partial(Quiet, directory=folder))
     except OSError as error:
-        raise UserError(f"port={port}: {error.strerror}; type for example port={port + 1}") from None
+        raise UserError(
+            f"port={port}: {error.strerror}; type for example port={port + 1}"
+        ) from None
     with server:
         print(f"http://127.0.0.1:{port}/ (Ctrl-C ends it)", flush=True)
         try:

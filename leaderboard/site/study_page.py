@@ -23,7 +23,12 @@ def study_pages(site: Site, studies: Mapping[str, StudyRecord], runs: set[str]) 
             title=name,
             payload=data(payload_of(study, runs)),
             study=study,
-            chosen=[named(study, trial) for number in study.best for trial in study.trials if trial.number == number],
+            chosen=[
+                named(study, trial)
+                for number in study.best
+                for trial in study.trials
+                if trial.number == number
+            ],
             fresh=fresh_of(study),
             no_importances=why_no_importances(study),
             task=slug(study.task),
@@ -47,7 +52,9 @@ def payload_of(study: StudyRecord, runs: set[str]) -> dict[str, Any]:
 
 def named(study: StudyRecord, trial: TrialRecord) -> dict[str, Any]:
     """Return a trial, its values by the name of their objective; None: there are none."""
-    values = None if trial.values is None else dict(zip(study.objectives, trial.values, strict=True))
+    values = (
+        None if trial.values is None else dict(zip(study.objectives, trial.values, strict=True))
+    )
     return {**trial.model_dump(), "values": values}
 
 
@@ -73,7 +80,5 @@ def why_no_importances(study: StudyRecord) -> str:
     if len(study.space) < 2:
         return "one parameter has nothing to share the variance with"
     if study.settings < SETTINGS:
-        return (
-            f"{study.settings} different settings finished, and {SETTINGS} are the least that importances are told of"
-        )
+        return f"{study.settings} different settings finished; importances need at least {SETTINGS}"
     return "the trials do not differ in what they reached"

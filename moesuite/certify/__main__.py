@@ -3,9 +3,10 @@
     python -m moesuite.certify router=<name|module:Class|all> [router.<option>=value ...]
         [num_experts=8] [slots_per_token=1.0] [device=cpu] [records=runs]
 
-Prints a table and a verdict in words, and writes <records>/certificates/<router>.json for each router (with a hash
-behind the name for a router outside the package, and for options of one's own). Exit code: 0; 1 where a router claims
-what does not hold, by a class attribute such as `causal = True` or by being a router; 2 for bad input.
+Prints a table and a verdict in words, and writes <records>/certificates/<router>.json for each
+router (with a hash behind the name for a router outside the package, and for options of one's own).
+Exit code: 0; 1 where a router claims what does not hold, by a class attribute such as `causal =
+True` or by being a router; 2 for bad input.
 """
 
 from __future__ import annotations
@@ -44,7 +45,11 @@ NUMBERS = ("num_experts", "slots_per_token")
 
 
 def certify(
-    router: str, options: dict[str, Any], num_experts: int = 8, slots_per_token: float = 1.0, device: str = "cpu"
+    router: str,
+    options: dict[str, Any],
+    num_experts: int = 8,
+    slots_per_token: float = 1.0,
+    device: str = "cpu",
 ) -> Certificate:
     """Measure one router.
 
@@ -56,14 +61,22 @@ def certify(
         device: where it is measured, as torch names it.
 
     Raises:
-        UserError: for an unknown router or device, an option out of range, or a router that does not return a routing.
+        UserError: for an unknown router or device, an option out of range, or a router that does
+            not return a routing.
     """
     from moesuite.certify import certificate as c
     from moesuite.certify.harness import Subject, usable
 
     if num_experts < 2:
-        raise UserError(f"num_experts={num_experts}: a router needs a choice; type for example num_experts=8")
-    subject = Subject(partial(c.build_with, router, **options), num_experts, slots_per_token, device=usable(device))
+        raise UserError(
+            f"num_experts={num_experts}: a router needs a choice; type for example num_experts=8"
+        )
+    subject = Subject(
+        partial(c.build_with, router, **options),
+        num_experts,
+        slots_per_token,
+        device=usable(device),
+    )
     try:
         checks = {prop.name: c.measure(prop, subject) for prop in PROPERTIES}
         random_in_training, at_start = c.is_random(subject), c.at_start(subject)
@@ -120,7 +133,10 @@ def table(certificates: Sequence[Certificate]) -> Table:
         padding=0,
     )
     shown.add_column("router", no_wrap=True)
-    for heading in (*(prop.heading for prop in PROPERTIES if prop.heading), *dict(AT_START.values())):
+    for heading in (
+        *(prop.heading for prop in PROPERTIES if prop.heading),
+        *dict(AT_START.values()),
+    ):
         shown.add_column(heading, justify="center", no_wrap=True)
     for certificate in certificates:
         marks = [_mark(certificate.checks[prop.name]) for prop in PROPERTIES if prop.heading]
@@ -165,7 +181,9 @@ def parse(words: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
         else:
             values[key] = value
     if values["router"] == "all" and options:
-        raise UserError(f"router=all with router.{next(iter(options))}: options belong to one router; name it")
+        raise UserError(
+            f"router=all with router.{next(iter(options))}: options belong to one router; name it"
+        )
     return values, options
 
 
@@ -198,15 +216,24 @@ def _certify_each(
         for name in names:
             status.update(f"certifying {name}")
             try:
-                settings = int(values["num_experts"]), float(values["slots_per_token"]), str(values["device"])
+                settings = (
+                    int(values["num_experts"]),
+                    float(values["slots_per_token"]),
+                    str(values["device"]),
+                )
                 certificates.append(certify(name, options, *settings))
             except UserError as error:
                 errors.append(error)
                 continue
-            write_text(folder / f"{certificates[-1].stem}.json", certificates[-1].model_dump_json(indent=1) + "\n")
+            write_text(
+                folder / f"{certificates[-1].stem}.json",
+                certificates[-1].model_dump_json(indent=1) + "\n",
+            )
     if certificates:
         console.print(table(certificates))
-        console.print(legend(), words(certificates), sep="\n\n", soft_wrap=True, highlight=False, markup=False)
+        console.print(
+            legend(), words(certificates), sep="\n\n", soft_wrap=True, highlight=False, markup=False
+        )
         console.print(f"\ncertificates in {folder}/", soft_wrap=True)
     return certificates, errors
 

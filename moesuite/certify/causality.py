@@ -14,7 +14,11 @@ from moesuite.records.certificate import Check
 
 USUAL = 24
 LENGTHS = (USUAL, 5, 64, 128, 257)
-SCALES = (1.0, 10.0, 1e-3)  # of later tokens, group by group: a router may look at nothing but large ones
+SCALES = (
+    1.0,
+    10.0,
+    1e-3,
+)  # of later tokens, group by group: a router may look at nothing but large ones
 MANY = 512  # tokens of a group from which on one group is enough
 
 

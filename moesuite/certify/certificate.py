@@ -1,8 +1,8 @@
 """The router's certificate: how a router behaves, measured on a small layer, never taken from what it claims.
 
-Every check compares outputs of a whole MoE layer with large router weights ("sharp", so that it has opinions) after a
-few training steps; figures are largest differences relative to the largest output. `moesuite.certify.properties` says
-what each check means and who claims it.
+Every check compares outputs of a whole MoE layer with large router weights ("sharp", so that it has
+opinions) after a few training steps; figures are largest differences relative to the largest
+output. `moesuite.certify.properties` says what each check means and who claims it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,12 @@ import torch
 from moesuite.certify.causality import USUAL, causal
 from moesuite.certify.harness import Subject, dense_output, difference, output, seeded
 from moesuite.certify.isolation import TOLERANCE, batch_independent, equivariant, padding_invariant
-from moesuite.certify.objectives import auxiliary_losses, gradient, gradient_auxiliary, gradient_task
+from moesuite.certify.objectives import (
+    auxiliary_losses,
+    gradient,
+    gradient_auxiliary,
+    gradient_task,
+)
 from moesuite.certify.observations import (
     capacity_enforced,
     drops_as_claimed,
@@ -52,11 +57,14 @@ def upcycled_is_dense(subject: Subject) -> Check:
     whole = (sums - 1).abs() < TOLERANCE
     apart = difference(ours, dense)
     detail = (
-        f"combine weights sum to {sums.mean():.2f} on average; largest difference {apart:.2g} of the largest output"
+        f"combine weights sum to {sums.mean():.2f} on average; "
+        f"largest difference {apart:.2g} of the largest output"
     )
     if not whole.any():
         return Check(holds=None, figure=apart, detail=detail)
-    return Check(holds=difference(ours[whole], dense[whole]) < TOLERANCE, figure=apart, detail=detail)
+    return Check(
+        holds=difference(ours[whole], dense[whole]) < TOLERANCE, figure=apart, detail=detail
+    )
 
 
 CHECKS: tuple[Callable[[Subject], Check], ...] = (
@@ -87,7 +95,8 @@ def measure(prop: Property, subject: Subject) -> Check:
 def at_start(subject: Subject) -> dict[str, float]:
     """Return the shares of tokens dropped under the training capacity, and of dead experts, of an untrained router.
 
-    In training mode, on 16 groups of 196 tokens; the second forward counts, so that running statistics have begun.
+    In training mode, on 16 groups of 196 tokens; the second forward counts, so that running
+    statistics have begun.
     """
     larger = replace(subject, groups=16, tokens=196, dim=64)
     layer = larger.layer(sharp=0.0).train()
@@ -102,7 +111,11 @@ def at_start(subject: Subject) -> dict[str, float]:
 @cache
 def causal_routers() -> list[str]:
     """Return the names of the package's routers that are measured to be causal with their default options."""
-    return [name for name in router_names() if causal(Subject(partial(build_with, name)), (USUAL,)).holds]
+    return [
+        name
+        for name in router_names()
+        if causal(Subject(partial(build_with, name)), (USUAL,)).holds
+    ]
 
 
 def build_with(name: str, spec: LayerSpec, /, **options: Any) -> Router:

@@ -1,6 +1,7 @@
 """A router in a small layer, what it is tried on, and how two outputs compare: the bench of certificates and contracts.
 
-Every pass starts from the same state of torch's, Python's and numpy's generators, and leaves them as they were.
+Every pass starts from the same state of torch's, Python's and numpy's generators, and leaves them
+as they were.
 """
 
 from __future__ import annotations
@@ -89,7 +90,9 @@ class Subject:
             if spec.num_experts > 1:
                 raise
             router = self._router(spec, k=1)  # a router of K experts per token
-        layer = MoE(router, Experts(small_mlp(self.dim, 2 * self.dim), spec.num_experts)).to(self.device)
+        layer = MoE(router, Experts(small_mlp(self.dim, 2 * self.dim), spec.num_experts)).to(
+            self.device
+        )
         if sharp:
             for parameter in layer.parameters():
                 if parameter.ndim >= 2:
@@ -104,7 +107,10 @@ class Subject:
         router = self.build(replace(spec), **options)
 
         def note(router: Router, args: tuple[Any, ...]) -> None:
-            self._tried.update(spec=spec, call=(args[0].shape, router.training, any(a is not None for a in args[1:])))
+            self._tried.update(
+                spec=spec,
+                call=(args[0].shape, router.training, any(a is not None for a in args[1:])),
+            )
 
         router.register_forward_pre_hook(note)
         return router
@@ -148,9 +154,15 @@ class Subject:
 
 def small_mlp(dim: int = 6, hidden: int = 10, gated: bool = False, norm: bool = False) -> DenseMLP:
     """Return a small MLP, to build experts of."""
-    linear = nn.Linear(dim, hidden), nn.Linear(dim, hidden) if gated else None, nn.Linear(hidden, dim)
+    linear = (
+        nn.Linear(dim, hidden),
+        nn.Linear(dim, hidden) if gated else None,
+        nn.Linear(hidden, dim),
+    )
     layer_norm = nn.LayerNorm(hidden) if norm else None
-    return DenseMLP(linear[0], linear[1], linear[2], nn.GELU(), nn.Identity(), layer_norm, nn.Identity())
+    return DenseMLP(
+        linear[0], linear[1], linear[2], nn.GELU(), nn.Identity(), layer_norm, nn.Identity()
+    )
 
 
 def usable(device: str) -> str:
@@ -162,10 +174,14 @@ def usable(device: str) -> str:
     try:
         torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        there = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+        there = (
+            torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+        )
         known = ", ".join(["cpu", *([] if there is None else [there.type])])
         reason = str(error).splitlines()[0].rstrip(".")
-        raise UserError(f"device={device}: {reason}; allowed here: {known}; type for example device=cpu") from None
+        raise UserError(
+            f"device={device}: {reason}; allowed here: {known}; type for example device=cpu"
+        ) from None
     return device
 
 
@@ -194,7 +210,9 @@ def twin_of(layer: MoE, training: bool = False) -> MoE:
 
 
 @torch.no_grad()
-def output(layer: MoE, x: Tensor, training: bool = False, mask: Tensor | None = None, seed: int = 0) -> Tensor:
+def output(
+    layer: MoE, x: Tensor, training: bool = False, mask: Tensor | None = None, seed: int = 0
+) -> Tensor:
     """Return the output of a copy of `layer` for a copy of `x`."""
     layer = twin_of(layer, training)
     layer.context.side = Side(mask)

@@ -20,7 +20,9 @@ MODE = {False: "in evaluation", True: "in training"}
 
 def batch_independent(subject: Subject) -> Check:
     """A group's output does not depend on the groups beside it: in evaluation, and in training unless it says so."""
-    worst = {mode: max(_coupling(subject, mode), _crowding(subject, mode)) for mode in (False, True)}
+    worst = {
+        mode: max(_coupling(subject, mode), _crowding(subject, mode)) for mode in (False, True)
+    }
     coupled = [MODE[training] for training, figure in worst.items() if figure >= TOLERANCE]
     detail = f"depends on the groups beside it {' and '.join(coupled)}" if coupled else ""
     claimed = worst[False] >= TOLERANCE or not subject.layer().router.batch_coupled
@@ -33,7 +35,10 @@ def _coupling(subject: Subject, training: bool) -> float:
     for budget in (0.5, 1.0):
         for groups in (subject.groups, MANY):
             larger = replace(subject, groups=groups)
-            layer, x = larger.layer(slots_per_token=budget * subject.slots_per_token), larger.inputs()
+            layer, x = (
+                larger.layer(slots_per_token=budget * subject.slots_per_token),
+                larger.inputs(),
+            )
             whole = output(layer, x, training)
             for group in (0, groups - 1):
                 for kind in ("Gaussian", "constant"):
@@ -41,7 +46,9 @@ def _coupling(subject: Subject, training: bool) -> float:
                     others[group] = x[group]
                     figures.append(difference(output(layer, others, training)[group], whole[group]))
                 if not drawn:  # a batch of one draws other numbers
-                    figures.append(difference(output(layer, x[group : group + 1], training)[0], whole[group]))
+                    figures.append(
+                        difference(output(layer, x[group : group + 1], training)[0], whole[group])
+                    )
     return max(figures)
 
 
@@ -69,7 +76,8 @@ def masks(subject: Subject) -> dict[str, Tensor]:
 def padding_invariant(subject: Subject) -> Check:
     """Padding on the right, left or scattered changes no real token's output, and is never routed.
 
-    In training too; where it draws at random, only what stands in padding is changed, not how much there is.
+    In training too; where it draws at random, only what stands in padding is changed, not how much
+    there is.
     """
     drawn, coupled = is_random(subject), subject.layer().router.batch_coupled
     figures, wrong = [0.0], []
@@ -95,17 +103,25 @@ def _padding(subject: Subject, layer: MoE, mask: Tensor, training: bool, alone: 
         return float("inf")
     if mask[:, 0].all():  # not for every mask: once is enough
         everything = torch.ones_like(mask)
-        figures.append(difference(output(layer, x, training, everything), output(layer, x, training)))
+        figures.append(
+            difference(output(layer, x, training, everything), output(layer, x, training))
+        )
     if alone:
         for group, real in enumerate(mask):
-            figures.append(difference(first[group, real], output(layer, x[group : group + 1, real], training)[0]))
+            figures.append(
+                difference(
+                    first[group, real], output(layer, x[group : group + 1, real], training)[0]
+                )
+            )
     return max(figures)
 
 
 def equivariant(subject: Subject) -> Check:
     """Tokens in another order give the same outputs in that order, in evaluation."""
     layer, x = subject.layer(), subject.inputs()
-    order = torch.randperm(subject.tokens, generator=torch.Generator().manual_seed(3)).to(subject.device)
+    order = torch.randperm(subject.tokens, generator=torch.Generator().manual_seed(3)).to(
+        subject.device
+    )
     figure = difference(output(layer, x[:, order]), output(layer, x)[:, order])
     detail = "depends on the order of tokens" if figure >= TOLERANCE else ""
     return Check(holds=figure < TOLERANCE, figure=figure, detail=detail)

@@ -34,10 +34,18 @@ def auxiliary_losses(subject: Subject) -> Check:
                 other = _losses(subject, tokens, training).get(name, float("nan"))
                 shrinks = drawn and abs(other) < abs(value)  # as the variation of random sums does
                 if not shrinks and not _close(other, value, tolerance):
-                    how = f"{other / value:.3g} times as large for {how}" if value else f"not 0 for {how}"
-                    return Check(holds=False, claimed=True, detail=f"loss {name!r} {MODE[training]}: {how}")
+                    how = (
+                        f"{other / value:.3g} times as large for {how}"
+                        if value
+                        else f"not 0 for {how}"
+                    )
+                    return Check(
+                        holds=False, claimed=True, detail=f"loss {name!r} {MODE[training]}: {how}"
+                    )
         if seen := _sees_padding(subject, training, room):
-            return Check(holds=False, claimed=True, detail=f"loss {seen!r} {MODE[training]} sees padding")
+            return Check(
+                holds=False, claimed=True, detail=f"loss {seen!r} {MODE[training]} sees padding"
+            )
     if not base:
         return Check(holds=None, detail="no auxiliary loss")
     return Check(holds=True, claimed=True)
@@ -47,7 +55,9 @@ def _close(ours: float, theirs: float, tolerance: float) -> bool:
     return abs(ours - theirs) <= tolerance * max(abs(ours), abs(theirs)) + 1e-9
 
 
-def _losses(subject: Subject, x: Tensor, training: bool, mask: Tensor | None = None) -> dict[str, float]:
+def _losses(
+    subject: Subject, x: Tensor, training: bool, mask: Tensor | None = None
+) -> dict[str, float]:
     """Return a copy's losses, the mean of several draws where it draws at random."""
     values: dict[str, list[float]] = {}
     layer = subject.layer()
@@ -65,7 +75,8 @@ def _sees_padding(subject: Subject, training: bool, room: float) -> str:
     x = subject.inputs()
     for side, mask in masks(subject).items():
         first, second = (
-            _losses(subject, x.masked_fill(~mask[..., None], value), training, mask) for value in (7.0, -30.0)
+            _losses(subject, x.masked_fill(~mask[..., None], value), training, mask)
+            for value in (7.0, -30.0)
         )
         for name, value in first.items():
             if not _close(second[name], value, EXACT):
@@ -77,7 +88,12 @@ def _sees_padding(subject: Subject, training: bool, room: float) -> str:
         padded = torch.cat([short, torch.full_like(short, 7.0)], dim=1)
         alone, beside = (
             _losses(subject, short, training),
-            _losses(subject, padded, training, torch.arange(2 * int(real), device=x.device).expand(len(x), -1) < real),
+            _losses(
+                subject,
+                padded,
+                training,
+                torch.arange(2 * int(real), device=x.device).expand(len(x), -1) < real,
+            ),
         )
         for name, value in alone.items():
             if not _close(beside[name], value, room):
@@ -99,11 +115,15 @@ def gradients(subject: Subject) -> tuple[Check, Check, Check]:
             checks.append(Check(holds=None, detail="no auxiliary loss"))
             continue
         missing = [name for name in names if (grad := grads[name]) is None or not grad.any()]
-        checks.append(Check(holds=not missing, detail="none for " + ", ".join(missing) if missing else ""))
+        checks.append(
+            Check(holds=not missing, detail="none for " + ", ".join(missing) if missing else "")
+        )
     return checks[0], checks[1], checks[2]
 
 
-def _gradients(subject: Subject, x: Tensor, task: bool, auxiliary: bool) -> dict[str, Tensor | None] | None:
+def _gradients(
+    subject: Subject, x: Tensor, task: bool, auxiliary: bool
+) -> dict[str, Tensor | None] | None:
     """Return the gradients of a router's parameters in training; None where there is no loss."""
     layer = subject.layer().train()
     with seeded(0, subject.device):
@@ -133,7 +153,13 @@ def gradient(subject: Subject) -> Check:
         return both
     for kind in KINDS:
         grads = _gradients(subject, subject.inputs(kind=kind), True, True)
-        wrong = [name for name, grad in (grads or {}).items() if grad is not None and not grad.isfinite().all()]
+        wrong = [
+            name
+            for name, grad in (grads or {}).items()
+            if grad is not None and not grad.isfinite().all()
+        ]
         if wrong:
-            return Check(holds=False, claimed=True, detail=f"NaN or infinity for {wrong[0]}, {kind} tokens")
+            return Check(
+                holds=False, claimed=True, detail=f"NaN or infinity for {wrong[0]}, {kind} tokens"
+            )
     return both.model_copy(update={"claimed": True})

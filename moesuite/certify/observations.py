@@ -1,7 +1,7 @@
 """One tour of a router through modes, budgets and kinds of tokens, and what five checks read from it.
 
-What work is allowed follows from the `LayerSpec` that the subject asks for, never from the router's own copy of it or
-from what it says of its capacity.
+What work is allowed follows from the `LayerSpec` that the subject asks for, never from the router's
+own copy of it or from what it says of its capacity.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ class Observation:
     Attributes:
         where: mode, budget and tokens, for sentences.
         excess: rows of expert work over those allowed; 0 where no limit is in force.
-        padded_excess: the same, where half of the tokens are padding, of the rows that carry a token.
+        padded_excess: the same, where half of the tokens are padding, of the rows that carry a
+            token.
         refused: share of the pairs asked for that were refused.
         limited: whether a limit is in force.
         finite, negative: of combine weights (and losses, gradients).
@@ -110,9 +111,13 @@ def _observations(subject: Subject) -> Iterator[Observation]:
             under = None if mode.eval_budget is None else mode.eval_budget * budget
             for tokens in _lengths(subject, mode) if factor == 1.0 else (subject.tokens,):
                 spec = subject.spec(None, budget, under, tokens)
-                layer = subject.layer(slots_per_token=budget, eval_slots_per_token=under, tokens=tokens)
+                layer = subject.layer(
+                    slots_per_token=budget, eval_slots_per_token=under, tokens=tokens
+                )
                 every = factor == 1.0 and tokens == subject.tokens
-                for kind in KINDS if every else ("Gaussian", "alike")[:tokens]:  # one token is like itself
+                for kind in (
+                    KINDS if every else ("Gaussian", "alike")[:tokens]
+                ):  # one token is like itself
                     yield _observe(subject, spec, layer, mode, kind)
 
 
@@ -154,11 +159,17 @@ def _carrying(routing: Routing) -> float:
 
 
 def _weights(routing: Routing) -> list[Tensor]:
-    return [routing.dispatch, routing.combine] if isinstance(routing, SoftRouting) else [routing.weights]
+    return (
+        [routing.dispatch, routing.combine]
+        if isinstance(routing, SoftRouting)
+        else [routing.weights]
+    )
 
 
 def _is_finite(routing: Routing) -> bool:
-    return all(bool(tensor.isfinite().all()) for tensor in (*_weights(routing), *routing.losses.values()))
+    return all(
+        bool(tensor.isfinite().all()) for tensor in (*_weights(routing), *routing.losses.values())
+    )
 
 
 def _is_negative(routing: Routing) -> bool:
@@ -196,17 +207,25 @@ def drops_as_claimed(subject: Subject) -> Check:
 def weights_finite(subject: Subject) -> Check:
     """Combine weights and losses are finite numbers for every kind of tokens, huge and zero among them."""
     wrong = [seen.where for seen in tour(subject) if not seen.finite]
-    return Check(holds=not wrong, claimed=True, detail=f"NaN or infinity {wrong[0]}" if wrong else "")
+    return Check(
+        holds=not wrong, claimed=True, detail=f"NaN or infinity {wrong[0]}" if wrong else ""
+    )
 
 
 def weights_not_negative(subject: Subject) -> Check:
     """No combine weight is below 0, unless the router says `negative_weights`."""
     claimed = not subject.layer().router.negative_weights
     wrong = [seen.where for seen in tour(subject) if seen.negative]
-    return Check(holds=not wrong, claimed=claimed, detail=f"weights below 0 {wrong[0]}" if wrong else "")
+    return Check(
+        holds=not wrong, claimed=claimed, detail=f"weights below 0 {wrong[0]}" if wrong else ""
+    )
 
 
 def input_unchanged(subject: Subject) -> Check:
     """Tokens and padding mask are the same after a forward as before: experts read them too."""
     wrong = [seen.where for seen in tour(subject) if seen.changed]
-    return Check(holds=not wrong, claimed=True, detail=f"changes its tokens in place {wrong[0]}" if wrong else "")
+    return Check(
+        holds=not wrong,
+        claimed=True,
+        detail=f"changes its tokens in place {wrong[0]}" if wrong else "",
+    )

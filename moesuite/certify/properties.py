@@ -17,7 +17,8 @@ class Property:
         heading: of its column; empty: it has none.
         claim: what a router that claims it claims, for sentences; empty: nobody claims it.
         meaning: for the legend.
-        denial: what a router says of itself that does not claim it; empty: the detail alone is said.
+        denial: what a router says of itself that does not claim it; empty: the detail alone is
+            said.
     """
 
     name: str
@@ -41,7 +42,12 @@ PROPERTIES = (
         "later evaluations of one layer agree to the last bit, draw nothing at random and keep no state; training "
         "repeats by its seed",
     ),
-    Property("input_unchanged", "input", "to leave its tokens as they are", "tokens and mask are not changed in place"),
+    Property(
+        "input_unchanged",
+        "input",
+        "to leave its tokens as they are",
+        "tokens and mask are not changed in place",
+    ),
     Property(
         "batch_independent",
         "batch",
@@ -55,7 +61,9 @@ PROPERTIES = (
         "to be blind to padding",
         "padding on the right, left or scattered changes no output, and is never routed",
     ),
-    Property("equivariant", "order", "", "tokens in another order give the same outputs in that order"),
+    Property(
+        "equivariant", "order", "", "tokens in another order give the same outputs in that order"
+    ),
     Property(
         "causal",
         "causal",
@@ -63,9 +71,18 @@ PROPERTIES = (
         "no output depends on a later token, in training and evaluation, in groups of 5 to 257 tokens",
         "looks ahead",
     ),
-    Property("gradient", "grad", "gradient for every parameter", "every parameter gets a finite gradient"),
-    Property("gradient_task", "task", "", "every parameter gets gradient through the task loss alone"),
-    Property("gradient_auxiliary", "", "", "every parameter gets gradient through the auxiliary losses alone"),
+    Property(
+        "gradient", "grad", "gradient for every parameter", "every parameter gets a finite gradient"
+    ),
+    Property(
+        "gradient_task", "task", "", "every parameter gets gradient through the task loss alone"
+    ),
+    Property(
+        "gradient_auxiliary",
+        "",
+        "",
+        "every parameter gets gradient through the auxiliary losses alone",
+    ),
     Property(
         "capacity_enforced",
         "budget",
@@ -80,9 +97,18 @@ PROPERTIES = (
         "pairs are refused only where the router says `drops`, and never where no limit is in force",
     ),
     Property(
-        "weights_finite", "finite", "finite numbers", "combine weights and losses are numbers, for huge logits too"
+        "weights_finite",
+        "finite",
+        "finite numbers",
+        "combine weights and losses are numbers, for huge logits too",
     ),
-    Property("weights_not_negative", "sign", "no weight below 0", "no combine weight is below 0", "says so"),
+    Property(
+        "weights_not_negative",
+        "sign",
+        "no weight below 0",
+        "no combine weight is below 0",
+        "says so",
+    ),
     Property(
         "auxiliary_losses",
         "aux",
@@ -101,14 +127,21 @@ PROPERTIES = (
 MARKS = "✓ holds, ✗ does not and is not claimed, ! is claimed and false, – does not arise"
 LIMITS = "tried with groups of 1 to 257 tokens and batches of 1 to 130 groups; a fault at other sizes only is not seen"
 AT_START = {
-    "dropped_under_capacity": ("dropped", "share of tokens that no expert serves at initialisation, in training"),
+    "dropped_under_capacity": (
+        "dropped",
+        "share of tokens that no expert serves at initialisation, in training",
+    ),
     "dead": ("dead", "share of experts with less than 1 % of the uniform load, likewise"),
 }
 
 
 def legend() -> str:
     """Return one line for each column."""
-    meanings = {"marks": MARKS, "limits": LIMITS, **{prop.heading: prop.meaning for prop in PROPERTIES if prop.heading}}
+    meanings = {
+        "marks": MARKS,
+        "limits": LIMITS,
+        **{prop.heading: prop.meaning for prop in PROPERTIES if prop.heading},
+    }
     meanings |= dict(AT_START.values())
     return "\n".join(f"{heading:>9}  {meaning}" for heading, meaning in meanings.items())
 
@@ -118,6 +151,8 @@ def verdict(checks: Mapping[str, Check], random_in_training: bool) -> list[str]:
     failed = [(prop, checks[prop.name]) for prop in PROPERTIES if checks[prop.name].holds is False]
     false = [prop.sentence(check) for prop, check in failed if check.false]
     others = [
-        prop.sentence(check) for prop, check in failed if not check.false and (prop.claim or prop.heading == "order")
+        prop.sentence(check)
+        for prop, check in failed
+        if not check.false and (prop.claim or prop.heading == "order")
     ]
     return false + others + ["draws at random in training"] * random_in_training

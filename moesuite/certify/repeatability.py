@@ -1,8 +1,9 @@
 """Does a router answer in evaluation as it did before? Later passes of the SAME router are compared with the first.
 
-Randomness that shows in few calls is found by what it draws from: no generator of torch's, of numpy's, or of the
-router's own may move in evaluation; Python's may, since type checkers such as beartype draw from it, as long as no
-routing differs. Where a number moves that could be a counter, many more passes are compared.
+Randomness that shows in few calls is found by what it draws from: no generator of torch's, of
+numpy's, or of the router's own may move in evaluation; Python's may, since type checkers such as
+beartype draw from it, as long as no routing differs. Where a number moves that could be a counter,
+many more passes are compared.
 """
 
 from __future__ import annotations
@@ -44,9 +45,15 @@ def deterministic(subject: Subject) -> Check:
     elif source := _drawn_from(subject, fault, moving):
         fault = f"draws at random in evaluation, from {source}"
     elif changed:
-        fault = "; ".join([f"evaluation changes its buffer {changed[0]}", *([fault] if fault else [])])
+        fault = "; ".join(
+            [f"evaluation changes its buffer {changed[0]}", *([fault] if fault else [])]
+        )
     fault = fault or _in_training(subject)
-    notes = [f"keeps {name} between evaluations, which changed no routing" for name in moving if name != PYTHON]
+    notes = [
+        f"keeps {name} between evaluations, which changed no routing"
+        for name in moving
+        if name != PYTHON
+    ]
     return Check(holds=not fault, claimed=True, detail=fault or next(iter(notes), ""))
 
 
@@ -69,7 +76,9 @@ def is_random(subject: Subject) -> bool:
     router, x = subject.layer().train().router, subject.inputs()
     with torch.no_grad(), seeded(1, subject.device):
         before, first = states(router, subject.device), router(x)
-        if any(name.startswith(GENERATOR) for name in moved(before, states(router, subject.device))):
+        if any(
+            name.startswith(GENERATOR) for name in moved(before, states(router, subject.device))
+        ):
             return True
     with torch.no_grad(), seeded(2, subject.device):
         return not same(first, subject.layer().train().router(x))
@@ -84,15 +93,23 @@ def _later_passes(subject: Subject, set_back: bool = False) -> tuple[str, list[s
         buffers = {name: tensor.clone() for name, tensor in router.named_buffers()}
         fault, more = _passes(router, subject, length, passes, set_back)
         moving += [name for name in more if name not in moving]
-        changed += [name for name, tensor in router.named_buffers() if not torch.equal(tensor, buffers[name])]
+        changed += [
+            name
+            for name, tensor in router.named_buffers()
+            if not torch.equal(tensor, buffers[name])
+        ]
         if fault:
             return fault, moving, changed
     return "", moving, changed
 
 
-def _passes(router: Router, subject: Subject, length: int, passes: int, set_back: bool) -> tuple[str, list[str]]:
+def _passes(
+    router: Router, subject: Subject, length: int, passes: int, set_back: bool
+) -> tuple[str, list[str]]:
     """Return how a later pass of one router differs, and what moved, for groups of one length."""
-    x, other = (subject.inputs(seed, length, kind)[:1] for seed, kind in ((1, "Gaussian"), (2, "alike")))
+    x, other = (
+        subject.inputs(seed, length, kind)[:1] for seed, kind in ((1, "Gaussian"), (2, "alike"))
+    )
     with seeded(1, subject.device):
         python = random.getstate()
         first = router(x.clone())
@@ -146,7 +163,9 @@ def same(ours: Routing, theirs: Routing) -> bool:
     """Return whether two routings agree to the last bit, losses included."""
     if type(ours) is not type(theirs):
         return False
-    parts = [(getattr(ours, f.name), getattr(theirs, f.name)) for f in fields(ours) if f.name != "losses"]
+    parts = [
+        (getattr(ours, f.name), getattr(theirs, f.name)) for f in fields(ours) if f.name != "losses"
+    ]
     parts += [(loss, theirs.losses.get(name)) for name, loss in ours.losses.items()]
     return all(
         torch.equal(a.nan_to_num(), b.nan_to_num())

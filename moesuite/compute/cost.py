@@ -1,7 +1,8 @@
 """What a model costs: floating-point operations, parameters and activation memory, of any size, without running it.
 
-Activated: what routed tokens need. Executed: what really runs, empty slots and fill-up included; the difference is
-`padding`. 1 multiply-add = 2 FLOPs, GFLOP = 10⁹ FLOPs; see `moesuite.compute.flop_counter` for what is counted.
+Activated: what routed tokens need. Executed: what really runs, empty slots and fill-up included;
+the difference is `padding`. 1 multiply-add = 2 FLOPs, GFLOP = 10⁹ FLOPs; see
+`moesuite.compute.flop_counter` for what is counted.
 """
 
 from __future__ import annotations
@@ -47,9 +48,10 @@ class Cost:
         forward: one forward pass in evaluation.
         training: forward and backward in training, all parameters trained.
         layers: every MoE layer by itself; empty for a dense model.
-        slots_per_token: expert work per token relative to the dense MLP in `forward`, over all MoE layers; 1 if none.
-        parameters_total, parameters_active: active counts, of the experts' parameters, one expert's times
-            `slots_per_token`.
+        slots_per_token: expert work per token relative to the dense MLP in `forward`, over all MoE
+            layers; 1 if none.
+        parameters_total, parameters_active: active counts, of the experts' parameters, one expert's
+            times `slots_per_token`.
         activation_bytes: that a training step keeps for its backward pass.
         uncounted: "module: operation" for everything without a formula.
     """
@@ -65,7 +67,10 @@ class Cost:
 
 
 def cost(
-    model: nn.Module, inputs: Inputs, batch: int | None = None, routings: Mapping[str, Routing] | None = None
+    model: nn.Module,
+    inputs: Inputs,
+    batch: int | None = None,
+    routings: Mapping[str, Routing] | None = None,
 ) -> Cost:
     """Account one example of `model`, which is neither run nor changed, and may be on the meta device.
 
@@ -73,8 +78,9 @@ def cost(
         model: with or without MoE layers.
         inputs: a tensor, or keyword arguments, on any device.
         batch: number of examples in `inputs`, >= 1; None: the length of its first axis.
-        routings: of the forward pass, as `measured` gave them; None: what is to be expected: each router as it stands,
-            on standard normal tokens; one whose work depends on values (`Router.adaptive`) at its budget.
+        routings: of the forward pass, as `measured` gave them; None: what is to be expected: each
+            router as it stands, on standard normal tokens; one whose work depends on values
+            (`Router.adaptive`) at its budget.
 
     Raises:
         UserError: for inputs that the model refuses.
@@ -89,13 +95,20 @@ def cost(
     """
     first = inputs if isinstance(inputs, Tensor) else next(iter(inputs.values()))
     size = len(first) if batch is None else batch
-    return combine(model, account(model, inputs, False, routings), account(model, inputs, True), size)
+    return combine(
+        model, account(model, inputs, False, routings), account(model, inputs, True), size
+    )
 
 
 def combine(model: nn.Module, forward: Pass, training: Pass, size: int) -> Cost:
     """Return the cost of one example from two passes over a batch of `size`."""
     layers = [
-        LayerCost(name, _per_example(forward.layers[name], size), _per_example(training.layers[name], size), *numbers)
+        LayerCost(
+            name,
+            _per_example(forward.layers[name], size),
+            _per_example(training.layers[name], size),
+            *numbers,
+        )
         for name, numbers in _parameters(model, forward).items()
     ]
     works = [layer.work for layer in forward.layers.values()]
@@ -104,9 +117,12 @@ def combine(model: nn.Module, forward: Pass, training: Pass, size: int) -> Cost:
         forward=_whole(forward, size),
         training=_whole(training, size),
         layers=layers,
-        slots_per_token=sum(w.slots for w in works) / sum(w.tokens for w in works) if works else 1.0,
+        slots_per_token=sum(w.slots for w in works) / sum(w.tokens for w in works)
+        if works
+        else 1.0,
         parameters_total=total,
-        parameters_active=total - sum(layer.parameters_total - layer.parameters_active for layer in layers),
+        parameters_active=total
+        - sum(layer.parameters_total - layer.parameters_active for layer in layers),
         activation_bytes=training.saved / size,
         uncounted=sorted(forward.uncounted | training.uncounted),
     )
@@ -137,7 +153,9 @@ def _per_example(layer: LayerPass, batch: int) -> Account:
 
 def _whole(found: Pass, batch: int) -> Account:
     """Add the backbone and all layers up, per example."""
-    activated = executed = Split(backbone=found.backbone, router=0, dispatch_combine=0, experts=0, padding=0)
+    activated = executed = Split(
+        backbone=found.backbone, router=0, dispatch_combine=0, experts=0, padding=0
+    )
     for layer in found.layers.values():
         activated, executed = activated + layer.activated, executed + layer.executed
     return Account(activated.over(batch), executed.over(batch))

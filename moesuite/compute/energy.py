@@ -37,7 +37,10 @@ class Meter:
 
             # the country decides on emissions alone, which are not recorded
             self._tracker = OfflineEmissionsTracker(
-                country_iso_code="USA", save_to_file=False, log_level="critical", allow_multiple_runs=True
+                country_iso_code="USA",
+                save_to_file=False,
+                log_level="critical",
+                allow_multiple_runs=True,
             )
             self._tracker.start()
         return self

@@ -1,9 +1,10 @@
 """Floating-point operations while a function runs, by module, and the operations that have no formula.
 
-1 multiply-add = 2 FLOPs; GFLOP = 10⁹ FLOPs, twice the "GMAC" of other tools. Matrix products, convolutions and
-attention are counted, by torch's FlopCounterMode and the formulas added here. Element-wise work, reductions,
-normalisation, softmax and sorting are not, as everywhere in the field: a Sinkhorn iteration is seen in the measured
-time only. Any other operation is named in `uncounted`, never silently zero.
+1 multiply-add = 2 FLOPs; GFLOP = 10⁹ FLOPs, twice the "GMAC" of other tools. Matrix products,
+convolutions and attention are counted, by torch's FlopCounterMode and the formulas added here.
+Element-wise work, reductions, normalisation, softmax and sorting are not, as everywhere in the
+field: a Sinkhorn iteration is seen in the measured time only. Any other operation is named in
+`uncounted`, never silently zero.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 from torch.utils.module_tracker import ModuleTracker
 
-# of torch's own operations, those that are matrix products, transforms or whole layers, and have no formula
+# of torch's own operations, those that are matrix products, transforms or whole layers, and have no
+# formula
 COSTLY = re.compile(
     r"_?fft.*|linalg_(?!vector_norm).*|.*(lstm|gru|rnn).*|_?cdist.*|_trilinear|.*attention.*|.*grouped_mm.*|.*_mm|"
     r"_transformer_encoder.*|mkldnn_.*|quantized.*|addbmm|addmv|addr|.*conv.*"
@@ -73,7 +75,11 @@ class _Watch(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         packet = func._overloadpacket
-        if packet not in flop_registry and packet not in FORMULAS and is_costly(func.namespace, packet.__name__):
+        if (
+            packet not in flop_registry
+            and packet not in FORMULAS
+            and is_costly(func.namespace, packet.__name__)
+        ):
             where = max(self.tracker.parents - {"Global"}, key=len, default="model")
             self.uncounted.add(f"{where}: {func.namespace}.{packet.__name__}")
         return func(*args, **(kwargs or {}))
@@ -82,7 +88,10 @@ class _Watch(TorchDispatchMode):
 @functools.cache  # asked at every operation of a model
 def is_costly(namespace: str, operation: str) -> bool:
     """Return whether an operation without a formula may be more than element-wise work: a custom one always may."""
-    return namespace not in ("aten", "prim", "prims", "profiler") or COSTLY.fullmatch(operation) is not None
+    return (
+        namespace not in ("aten", "prim", "prims", "profiler")
+        or COSTLY.fullmatch(operation) is not None
+    )
 
 
 def _attention(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:

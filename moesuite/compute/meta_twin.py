@@ -1,8 +1,8 @@
 """A model's twin without memory: every weight on the meta device, routers that decide on random tokens instead.
 
-Shapes run through the twin as through the model, so that what it costs can be counted in seconds at any size. What
-depends on values, routing, cannot run on meta tensors; there a copy of the router with its real weights decides on
-standard normal tokens, or a routing that was measured is replayed.
+Shapes run through the twin as through the model, so that what it costs can be counted in seconds at
+any size. What depends on values, routing, cannot run on meta tensors; there a copy of the router
+with its real weights decides on standard normal tokens, or a routing that was measured is replayed.
 """
 
 from __future__ import annotations
@@ -38,9 +38,11 @@ def shadow(
     Args:
         model: on any device, meta included.
         training: mode of the twin.
-        inputs: that the model would be called with, by name; routers read the padding masks, [G, T], among them.
+        inputs: that the model would be called with, by name; routers read the padding masks, [G,
+            T], among them.
         routings: to replay, by the name of the layer; None: routers decide.
-        device: META, or the model's own for a twin with memory: a plain copy, for operations that need values.
+        device: META, or the model's own for a twin with memory: a plain copy, for operations that
+            need values.
     """
     memo: dict[int, Any] = {}
     if device == META:
@@ -64,7 +66,8 @@ class Probe(nn.Module):
 
     Attributes:
         routing: the decision, its weights on the device of the twin.
-        twins: pairs of a tensor that the router saw or made and the one that stands for it in the twin.
+        twins: pairs of a tensor that the router saw or made and the one that stands for it in the
+            twin.
     """
 
     def __init__(self, router: Router, mask: Tensor | None, given: Routing | None) -> None:
@@ -89,7 +92,11 @@ class Probe(nn.Module):
             routing = self.inner(tokens.requires_grad_(self.training), real)
             check_form(routing, x.shape, self.inner.spec.num_experts, self.name)
             check_values(routing, self.name)
-            outcome = [t.sum() for t in (*_weights(routing).values(), *routing.losses.values()) if t.requires_grad]
+            outcome = [
+                t.sum()
+                for t in (*_weights(routing).values(), *routing.losses.values())
+                if t.requires_grad
+            ]
             if outcome:
                 torch.stack(outcome).sum().backward()
         made = _weights(routing)
@@ -115,7 +122,9 @@ def _within_budget(routing: Routing, router: Router) -> Routing:
     total = routing.num_groups * routing.num_tokens
     index = torch.arange(round(total * router.spec.slots_per_token))
     weights = torch.ones(len(index), requires_grad=routing.weights.requires_grad)
-    return replace(routing, tokens=index % total, experts=index % routing.num_experts, weights=weights)
+    return replace(
+        routing, tokens=index % total, experts=index % routing.num_experts, weights=weights
+    )
 
 
 def _weights(routing: Routing) -> dict[str, Tensor]:
@@ -127,7 +136,9 @@ def _weights(routing: Routing) -> dict[str, Tensor]:
 def _beside(routing: Routing, device: torch.device) -> Routing:
     """Return the same decision with weights where the twin's tokens are, and no way back to the router's."""
     moved: dict[str, Any] = {
-        name: torch.empty_strided(w.shape, w.stride(), dtype=w.dtype, device=META)  # uniform weights are one number
+        name: torch.empty_strided(
+            w.shape, w.stride(), dtype=w.dtype, device=META
+        )  # uniform weights are one number
         if device == META
         else w.detach().to(device, copy=True)
         for name, w in _weights(routing).items()

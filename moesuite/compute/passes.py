@@ -1,7 +1,8 @@
 """One pass of a model, accounted: FLOPs by part and layer, and what autograd keeps, without running the model.
 
-The experts' share and that of moving tokens follow from routings by closed forms; the backbone and routers are counted
-(`moesuite.compute.flop_counter`) on a twin without memory (`moesuite.compute.meta_twin`).
+The experts' share and that of moving tokens follow from routings by closed forms; the backbone and
+routers are counted (`moesuite.compute.flop_counter`) on a twin without memory
+(`moesuite.compute.meta_twin`).
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ def moving_flops(routing: Routing, dim: int, training: bool) -> int:
     product = 2 * routing.dispatch.numel() * dim
     if not training:
         return 2 * product
-    return sum((2 + weights.requires_grad) * product for weights in (routing.dispatch, routing.combine))
+    return sum(
+        (2 + weights.requires_grad) * product for weights in (routing.dispatch, routing.combine)
+    )
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,9 @@ class Pass:
     uncounted: set[str]
 
 
-def account(model: nn.Module, inputs: Inputs, training: bool, routings: Mapping[str, Routing] | None = None) -> Pass:
+def account(
+    model: nn.Module, inputs: Inputs, training: bool, routings: Mapping[str, Routing] | None = None
+) -> Pass:
     """Account a forward pass of `model` in evaluation, or forward and backward in training, for all of `inputs`.
 
     Args:
@@ -85,13 +90,16 @@ def account(model: nn.Module, inputs: Inputs, training: bool, routings: Mapping[
         except UserError:
             raise
         except REFUSALS:
-            # an operation may need values, or have no kernel for the meta device: run it where the model is
+            # an operation may need values, or have no kernel for the meta device: run it where the
+            # model is
             device = next(model.parameters()).device
             twin, counted, saved, output = _trace(model, tensors, training, routings, device)
     except UserError:
         raise
     except REFUSALS as error:
-        shapes = ", ".join(f"{key} {tuple(tensor.shape)}".strip() for key, tensor in tensors.items())
+        shapes = ", ".join(
+            f"{key} {tuple(tensor.shape)}".strip() for key, tensor in tensors.items()
+        )
         raise UserError(
             f"{type(model).__name__} refuses inputs of shape {shapes}: {str(error).splitlines()[0]}; allowed: what the "
             "model was made for, for example images of [batch, channels, height, width]"
@@ -110,8 +118,13 @@ def _trace(
 ) -> tuple[nn.Module, Counted, Saved, Tensor]:
     """Run the twin of `model` on `device`; return it, what was counted, what autograd kept, and the output."""
     twin = shadow(model, training, tensors, routings, device)
-    # padding costs what tokens cost outside of routers, which get the real masks; some models look into theirs
-    given = {key: tensor.to(device) for key, tensor in tensors.items() if not key.endswith("attention_mask")}
+    # padding costs what tokens cost outside of routers, which get the real masks; some models look
+    # into theirs
+    given = {
+        key: tensor.to(device)
+        for key, tensor in tensors.items()
+        if not key.endswith("attention_mask")
+    }
     saved = Saved([*twin.parameters(), *twin.buffers()])
     output = list[Tensor]()
 
@@ -136,11 +149,17 @@ def _layer(twin: nn.Module, name: str, layer: MoE, counted: Counted, saved: Save
     found, experts, router = work(probe.routing), layer.experts, counted.within(path)
     row = (TRAINING if twin.training else 1) * experts.flops_per_row
     moving = moving_flops(probe.routing, experts.dim, twin.training)
-    products = moving if isinstance(probe.routing, SoftRouting) else 0  # gathers are no matrix products
+    products = (
+        moving if isinstance(probe.routing, SoftRouting) else 0
+    )  # gathers are no matrix products
     parts = {"backbone": 0.0, "router": router, "experts": found.filled * row}
     return LayerPass(
         work=found,
-        activated=Split(**parts, dispatch_combine=moving * found.filled / max(1, found.computed), padding=0.0),
-        executed=Split(**parts, dispatch_combine=moving, padding=(found.computed - found.filled) * row),
+        activated=Split(
+            **parts, dispatch_combine=moving * found.filled / max(1, found.computed), padding=0.0
+        ),
+        executed=Split(
+            **parts, dispatch_combine=moving, padding=(found.computed - found.filled) * row
+        ),
         counted=router + found.computed * row + products,
     )

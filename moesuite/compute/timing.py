@@ -46,8 +46,8 @@ def interleaved(
 def seconds_of(function: Callable[[], object], device: torch.device = CPU) -> float:
     """Return the seconds of one call: by CUDA events on a GPU, which works asynchronously, else by the clock.
 
-    Not torch.utils.benchmark: its `timeit(1)` runs the function twice more to warm up, which an interleaved
-    measurement has done already.
+    Not torch.utils.benchmark: its `timeit(1)` runs the function twice more to warm up, which an
+    interleaved measurement has done already.
     """
     if device.type == "cuda":
         begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
@@ -62,7 +62,10 @@ def seconds_of(function: Callable[[], object], device: torch.device = CPU) -> fl
 
 
 def compare(
-    function: Callable[[], object], dense: Callable[[], object], seconds: float, device: torch.device = CPU
+    function: Callable[[], object],
+    dense: Callable[[], object],
+    seconds: float,
+    device: torch.device = CPU,
 ) -> Timing:
     """Time `function` against its dense counterpart; the ratio is the median of the rounds' ratios."""
     return timing_of(*interleaved([function, dense], seconds, device=device))
@@ -71,8 +74,9 @@ def compare(
 def timing_of(ours: Sequence[float], theirs: Sequence[float]) -> Timing:
     """Return the statistics of rounds; of an even number of them, the last is left out.
 
-    Then the ratio lies between quartiles: three quarters of the rounds are at most our third one, three quarters are at
-    least their first one, so that more than half of the ratios are at most the quotient of the two.
+    Then the ratio lies between quartiles: three quarters of the rounds are at most our third one,
+    three quarters are at least their first one, so that more than half of the ratios are at most
+    the quotient of the two.
 
     Args:
         ours, theirs: seconds of each round, > 0, at least 3.

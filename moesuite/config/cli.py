@@ -14,7 +14,9 @@ BAD_INPUT = 2
 FORMATS = ("table", "markdown", "json")
 
 
-def take(words: Sequence[str], choices: Mapping[str, Sequence[str]]) -> tuple[dict[str, str], list[str]]:
+def take(
+    words: Sequence[str], choices: Mapping[str, Sequence[str]]
+) -> tuple[dict[str, str], list[str]]:
     """Take the options of `choices` out of key=value words; an option that is not given has its first choice.
 
     Raises:
@@ -26,7 +28,9 @@ def take(words: Sequence[str], choices: Mapping[str, Sequence[str]]) -> tuple[di
         if key not in choices:
             rest.append(word)
         elif value not in choices[key]:
-            raise UserError(f"{word}: allowed are {', '.join(choices[key])}; type for example {key}={choices[key][0]}")
+            raise UserError(
+                f"{word}: allowed are {', '.join(choices[key])}; type for example {key}={choices[key][0]}"
+            )
         else:
             values[key] = value
     return values, rest

@@ -72,17 +72,21 @@ def varied(base: DictConfig, options: Mapping[str, Any]) -> RunConfig:
 def understood(words: Sequence[str]) -> list[str]:
     """Return the words as Hydra can read them; `upcycle=<library>:<name>` names a pretrained backbone too.
 
-    Understood words are understood as they are: they stand in records, and start the processes of multi-device runs.
+    Understood words are understood as they are: they stand in records, and start the processes of
+    multi-device runs.
 
     Raises:
-        UserError: where another backbone is named beside it, or several are to be upcycled in one sweep.
+        UserError: where another backbone is named beside it, or several are to be upcycled in one
+            sweep.
     """
     given = [word.partition("=")[2].strip("'\"") for word in words if word.startswith("upcycle=")]
     if not given or not given[-1].startswith(NAMED):
         return quoted(words)
     backbone, pretrained = f"backbone={given[-1]}", "backbone.pretrained=true"
     if "," in given[-1]:
-        raise UserError(f"upcycle={given[-1]}: allowed is one pretrained model; start a sweep for each")
+        raise UserError(
+            f"upcycle={given[-1]}: allowed is one pretrained model; start a sweep for each"
+        )
     if other := [word for word in words if word.startswith("backbone=") and word != backbone]:
         raise UserError(
             f"{other[0]} beside upcycle={given[-1]}: allowed is one of them; what is upcycled is the backbone"
@@ -145,7 +149,12 @@ def _register_package() -> None:
     for name, path in task_files().items():
         store(name, OmegaConf.load(path), "task", "_global_")
     for family in task_families():
-        store(f"_{family}", {"family": family, "recipe": {}, **family_defaults(family)}, "task", "task")
+        store(
+            f"_{family}",
+            {"family": family, "recipe": {}, **family_defaults(family)},
+            "task",
+            "task",
+        )
     store("default", trainer_options(), "trainer", "trainer")
 
 
@@ -167,12 +176,26 @@ def _register_choice(group: str, choice: str, folders: list[Path]) -> None:
         _store_under_path(group, choice, {"name": choice, **router_defaults(choice)})
     elif group == "backbone" and ":" in choice:
         model = choice.partition(":")[2]
-        own = {"tokenizer": model} if "/" in model else {}  # a folder or hub id; other names are types of model
-        node = {"name": choice, "model": choice, "pretrained": False, "seed": "${seed}", "kwargs": {}, **own}
+        own = (
+            {"tokenizer": model} if "/" in model else {}
+        )  # a folder or hub id; other names are types of model
+        node = {
+            "name": choice,
+            "model": choice,
+            "pretrained": False,
+            "seed": "${seed}",
+            "kwargs": {},
+            **own,
+        }
         _store_under_path(group, choice, node)
     else:
-        outside = {"router": ", or router=my_file:MyRouter for your own", "backbone": ", or backbone=timm:<name>"}
-        raise unknown(group, choice, known, f"{group}={nearest(choice, known)[0]}{outside.get(group, '')}")
+        outside = {
+            "router": ", or router=my_file:MyRouter for your own",
+            "backbone": ", or backbone=timm:<name>",
+        }
+        raise unknown(
+            group, choice, known, f"{group}={nearest(choice, known)[0]}{outside.get(group, '')}"
+        )
 
 
 def _store_under_path(group: str, choice: str, node: dict[str, Any]) -> None:
@@ -195,7 +218,9 @@ def _config_folders(arguments: Sequence[str]) -> list[Path]:
         if flag in ("--config-dir", "-cd"):
             folder = Path(value or (arguments[index + 1] if index + 1 < len(arguments) else ""))
             if not folder.is_dir():
-                raise UserError(f"--config-dir {folder}: no such folder; allowed: a folder with task/, backbone/, ...")
+                raise UserError(
+                    f"--config-dir {folder}: no such folder; allowed: a folder with task/, backbone/, ..."
+                )
             folders.append(folder)
     return folders
 
@@ -215,13 +240,17 @@ def _overrides(arguments: Sequence[str]) -> list[Override]:
     try:
         return OverridesParser.create().parse_overrides(words)
     except HydraException as error:
-        raise UserError(f"{str(error).splitlines()[0]}; allowed: option=value; see --help") from None
+        raise UserError(
+            f"{str(error).splitlines()[0]}; allowed: option=value; see --help"
+        ) from None
 
 
 def explain(error: Exception) -> UserError:
     """Turn an error of Hydra's into one line with the nearest options."""
     text = f"{error}\n{error.__cause__ or ''}"
-    found = re.search(r"Could not override '([^']+)'", text) or re.search(r"Key '([^']+)' is not in struct", text)
+    found = re.search(r"Could not override '([^']+)'", text) or re.search(
+        r"Key '([^']+)' is not in struct", text
+    )
     if found is None:
         return UserError(" ".join(line.strip() for line in str(error).splitlines() if line.strip()))
     return unknown_option(found[1])

@@ -1,7 +1,7 @@
 """Discovery: names on the command line -> classes. Signatures are read from source, so that nothing heavy is imported.
 
-A router's name is its file's name in `moesuite/routers`, or `module.path:Class`, or `path/to/file.py:Class`, for one
-outside the package. There is no registry to edit.
+A router's name is its file's name in `moesuite/routers`, or `module.path:Class`, or
+`path/to/file.py:Class`, for one outside the package. There is no registry to edit.
 """
 
 from __future__ import annotations
@@ -71,7 +71,12 @@ def source_of(name: str) -> tuple[Path, str | None]:
     """
     if ":" not in name:
         if name not in router_names():
-            raise unknown("router", name, router_names(), "router=soft, or router=my_file:MyRouter for your own")
+            raise unknown(
+                "router",
+                name,
+                router_names(),
+                "router=soft, or router=my_file:MyRouter for your own",
+            )
         return PACKAGE / "routers" / f"{name}.py", None
     return own_file("router", name, "my_file:MyRouter")
 
@@ -91,22 +96,35 @@ def signature_defaults(path: Path, cls: str, skip: int) -> dict[str, Any]:
     if cls not in classes:
         raise unknown("class", cls, classes, f"{path.stem}:{next(iter(classes), 'MyRouter')}")
     node = classes[cls]
-    init = next((item for item in node.body if isinstance(item, ast.FunctionDef) and item.name == "__init__"), None)
+    init = next(
+        (
+            item
+            for item in node.body
+            if isinstance(item, ast.FunctionDef) and item.name == "__init__"
+        ),
+        None,
+    )
     if init is None:
         return {}
     positional = init.args.args[len(init.args.args) - len(init.args.defaults) :]
     required = init.args.args[skip : len(init.args.args) - len(init.args.defaults)]
     if required:
         names = ", ".join(argument.arg for argument in required)
-        raise UserError(f"{path.name}: {node.name}.__init__: every parameter after the spec needs a default: {names}")
+        raise UserError(
+            f"{path.name}: {node.name}.__init__: every parameter after the spec needs a default: {names}"
+        )
     pairs = list(zip(positional, init.args.defaults, strict=True))
     pairs += [
-        (arg, default) for arg, default in zip(init.args.kwonlyargs, init.args.kw_defaults, strict=True) if default
+        (arg, default)
+        for arg, default in zip(init.args.kwonlyargs, init.args.kw_defaults, strict=True)
+        if default
     ]
     try:
         return {argument.arg: ast.literal_eval(default) for argument, default in pairs}
     except ValueError as error:
-        raise UserError(f"{path.name}: {node.name}.__init__: defaults have to be plain values ({error})") from None
+        raise UserError(
+            f"{path.name}: {node.name}.__init__: defaults have to be plain values ({error})"
+        ) from None
 
 
 def router_defaults(name: str) -> dict[str, Any]:
@@ -130,7 +148,10 @@ def load_router(name: str) -> Any:
     path, cls = source_of(name)
     if cls is not None:
         return own_class("router", name, "my_file:MyRouter")
-    return getattr(importlib.import_module(f"moesuite.routers.{path.stem}"), contract_class(path, "Router").name)
+    return getattr(
+        importlib.import_module(f"moesuite.routers.{path.stem}"),
+        contract_class(path, "Router").name,
+    )
 
 
 def load_family(family: str) -> Any:
@@ -139,7 +160,9 @@ def load_family(family: str) -> Any:
         module_name, _, cls = family.rpartition(":")
         return getattr(importlib.import_module(module_name), cls)
     path = task_families()[family]
-    return getattr(importlib.import_module(f"moesuite.tasks.{family}.task"), contract_class(path, "Task").name)
+    return getattr(
+        importlib.import_module(f"moesuite.tasks.{family}.task"), contract_class(path, "Task").name
+    )
 
 
 def contract_class(path: Path, contract: str) -> ast.ClassDef:
@@ -170,7 +193,9 @@ def _classes(path: Path) -> dict[str, ast.ClassDef]:
     return {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
 
 
-def checked_options(function: Callable[..., Any], options: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+def checked_options(
+    function: Callable[..., Any], options: Mapping[str, Any], prefix: str
+) -> dict[str, Any]:
     """Check `options` against the annotated parameters of `function` and return them converted.
 
     Raises:
@@ -186,6 +211,8 @@ def checked_options(function: Callable[..., Any], options: Mapping[str, Any], pr
         for key, parameter in inspect.signature(function).parameters.items()
         if parameter.default is not inspect.Parameter.empty
     }
-    model = create_model("Options", __config__={"extra": "forbid", "arbitrary_types_allowed": True}, **fields)
+    model = create_model(
+        "Options", __config__={"extra": "forbid", "arbitrary_types_allowed": True}, **fields
+    )
     valid = checked(model, dict(options), prefix)
     return {key: getattr(valid, key) for key in options}

@@ -7,8 +7,8 @@ from typing import Any
 
 from moesuite.errors import UserError
 
-# What each option of Lightning's Trainer is in a whole run. A number of steps is a setting, not a part, zero epochs
-# evaluate a model as it is, and what is left out of validation changes no result.
+# What each option of Lightning's Trainer is in a whole run. A number of steps is a setting, not a
+# part, zero epochs evaluate a model as it is, and what is left out of validation changes no result.
 WHOLE: Mapping[str, Callable[[Any], bool]] = {
     "fast_dev_run": lambda value: not value,
     "limit_train_batches": lambda value: value is None or _is_all(value),

@@ -1,7 +1,8 @@
 """What an option of a run does: whether it changes what comes out, and whether it tells contestants apart.
 
-Every field of `moesuite.config.schema` has its role as annotation; options of tasks and of Lightning's Trainer, which
-are free by name, have theirs here. The id of a run and the settings of the leaderboard follow from them. No torch.
+Every field of `moesuite.config.schema` has its role as annotation; options of tasks and of
+Lightning's Trainer, which are free by name, have theirs here. The id of a run and the settings of
+the leaderboard follow from them. No torch.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ from enum import Enum
 class Role(Enum):
     """What an option does.
 
-    `OUTCOME` changes what comes out and is shared by all that are compared; `CONTESTANT` is what they differ in; `SEED`
-    changes what comes out by chance alone. `DETAIL` may change rounding or the curve, but not what is compared.
-    `LABEL` names the run or permits it, and the board shows it by itself. `LOCATION` says where data is read, whose
-    fingerprint tells what is in it; `PRESENTATION` how a run is executed, shown or stored. These two change nothing.
+    `OUTCOME` changes what comes out and is shared by all that are compared; `CONTESTANT` is what
+    they differ in; `SEED` changes what comes out by chance alone. `DETAIL` may change rounding or
+    the curve, but not what is compared. `LABEL` names the run or permits it, and the board shows it
+    by itself. `LOCATION` says where data is read, whose fingerprint tells what is in it;
+    `PRESENTATION` how a run is executed, shown or stored. These two change nothing.
     """
 
     OUTCOME = "outcome"
@@ -46,8 +48,8 @@ class FreeOptions:
     roles: Mapping[str, Role]
 
 
-# Options of tasks. Not among them: `config`, the configuration of a data set, which no fingerprint tells, and `cache`,
-# by which images are resized before they are cropped.
+# Options of tasks. Not among them: `config`, the configuration of a data set, which no fingerprint
+# tells, and `cache`, by which images are resized before they are cropped.
 TASK = {
     "name": Role.LABEL,
     "family": Role.LABEL,

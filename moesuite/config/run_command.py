@@ -1,7 +1,7 @@
 """The command that makes a run again: as it was typed, or made from a configuration.
 
-Values are written in Hydra's grammar, https://hydra.cc/docs/advanced/override_grammar/basic/, to their last digit;
-commands are quoted for a POSIX shell.
+Values are written in Hydra's grammar, https://hydra.cc/docs/advanced/override_grammar/basic/, to
+their last digit; commands are quoted for a POSIX shell.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from typing import Any
 from moesuite.config.compose import compose, group_choices
 from moesuite.config.schema import RunConfig
 
-PLAIN = re.compile(r"(\.{0,2}/)?[A-Za-z_][\w./:-]*", re.ASCII)  # text that Hydra reads as text without quotes
+PLAIN = re.compile(
+    r"(\.{0,2}/)?[A-Za-z_][\w./:-]*", re.ASCII
+)  # text that Hydra reads as text without quotes
 NO_TEXT = re.compile(r"null|true|false|[+-]?(inf|nan)", re.IGNORECASE)
 
 FOLLOWING = 2  # options that follow others, such as data.batch_size, are told in a second pass
@@ -48,7 +50,9 @@ def word(value: Any) -> str:
         return text
     # backslashes count before an interpolation (OmegaConf), and before a quote (Hydra), only
     literal = re.sub(r"(\\*)\$\{", r"\1\1\\${", text)
-    escaped = re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + ("\\'" if found[2] else ""), literal)
+    escaped = re.sub(
+        r"(\\*)('|$)", lambda found: 2 * found[1] + ("\\'" if found[2] else ""), literal
+    )
     return f"'{escaped}'"
 
 
@@ -61,8 +65,14 @@ def command_of(config: RunConfig) -> str:
         >>> command_of(compose("router=soft", "seed=1"))
         'python -m moesuite.run router=soft seed=1'
     """
-    names = {"task": config.task.get("name"), "backbone": config.backbone.name, "router": config.router["name"]}
-    others = ([f"seed={config.seed}"] if config.seed else []) + ([] if config.logger else ["logger=none"])
+    names = {
+        "task": config.task.get("name"),
+        "backbone": config.backbone.name,
+        "router": config.router["name"],
+    }
+    others = ([f"seed={config.seed}"] if config.seed else []) + (
+        [] if config.logger else ["logger=none"]
+    )
     choices, base = list[str](), compose(*others).model_dump()
     for group, name in names.items():  # the task first: it has a backbone of its own
         name = _choice(group, str(name))
@@ -82,10 +92,16 @@ def command_of(config: RunConfig) -> str:
 def _choice(group: str, name: str) -> str:
     """Return what is typed for a name: of a set of a benchmark, as glue_mrpc, the benchmark."""
     choices = group_choices()[group]
-    return name if name in choices else next((one for one in choices if name.startswith(f"{one}_")), name)
+    return (
+        name
+        if name in choices
+        else next((one for one in choices if name.startswith(f"{one}_")), name)
+    )
 
 
-def _differences(base: Mapping[str, Any], values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+def _differences(
+    base: Mapping[str, Any], values: Mapping[str, Any], prefix: str = ""
+) -> Iterator[str]:
     """Yield the words that change options of `base` into `values`: an option more with +, one less with ~."""
     for key in sorted(base.keys() - values.keys()):
         if base[key] is None:  # Hydra deletes no option whose value is null

@@ -1,7 +1,8 @@
 """The configuration of a run, typed and with ranges: the one place where a value is judged.
 
-Hydra composes a plain mapping from the YAML of `conf/`, the tasks and the command line; `RunConfig` checks it. The
-annotation of each field says what it does (`moesuite.config.roles`): change what comes out, or only how it is shown.
+Hydra composes a plain mapping from the YAML of `conf/`, the tasks and the command line; `RunConfig`
+checks it. The annotation of each field says what it does (`moesuite.config.roles`): change what
+comes out, or only how it is shown.
 """
 
 from __future__ import annotations
@@ -82,7 +83,9 @@ class RunConfig(Section):
     decoder: Annotated[dict[str, Any] | None, Role.CONTESTANT] = None
     init: Annotated[str | None, Role.CONTESTANT] = None
     upcycle: Annotated[str | None, Role.CONTESTANT] = None
-    upcycle_state: Annotated[Literal["resume", "fresh_optimizer", "weights"] | None, Role.CONTESTANT] = None
+    upcycle_state: Annotated[
+        Literal["resume", "fresh_optimizer", "weights"] | None, Role.CONTESTANT
+    ] = None
     tile_depth: Annotated[int, Role.CONTESTANT] = Field(1, ge=1, le=64)
     study: Annotated[str | None, Role.LABEL] = None
     trial: Annotated[int | None, Role.LABEL] = Field(None, ge=0)
@@ -154,7 +157,8 @@ def role_of(name: str, option: str = "") -> Role:
 def options_of(config: Mapping[str, Any]) -> Iterator[tuple[str, str, Any, Role]]:
     """Yield (name, option, value, role) of all options of a resolved configuration that are set.
 
-    `option` is empty for what is no section. None is not set: an option that is new and None changes no id.
+    `option` is empty for what is no section. None is not set: an option that is new and None
+    changes no id.
     """
     for name, value in config.items():
         sections = value if isinstance(value, dict) else {"": value}
@@ -182,5 +186,9 @@ def checked(model: type[Model], values: dict[str, Any], prefix: str = "") -> Mod
                 else f"unknown option {path}: {prefix} has no options of its own"
             ) from None
         field = model.model_fields.get(str(first["loc"][0])) if len(first["loc"]) == 1 else None
-        example = "" if field is None or field.is_required() else f"; type for example {path}={field.default}"
+        example = (
+            ""
+            if field is None or field.is_required()
+            else f"; type for example {path}={field.default}"
+        )
         raise UserError(f"{path}={first['input']!r}: {first['msg'].lower()}{example}") from None

@@ -38,12 +38,15 @@ def own_class(option: str, name: str, example: str) -> Any:
     """Import a class; its file is imported once, under a name of its own, so that it can be pickled.
 
     Raises:
-        UserError: for a name that leads to no file, a file that cannot be imported, or no class of that name in it.
+        UserError: for a name that leads to no file, a file that cannot be imported, or no class of
+            that name in it.
     """
     path, cls = own_file(option, name, example)
     found = getattr(_module(path), cls, None)
     if not isinstance(found, type):
-        raise UserError(f"{option}={name}: {path.name} has no class {cls}; type for example {option}={example}")
+        raise UserError(
+            f"{option}={name}: {path.name} has no class {cls}; type for example {option}={example}"
+        )
     return found
 
 

@@ -1,6 +1,7 @@
 """Caches that are checked by content: a file that is not as it was written is told, and made again.
 
-Each folder of a cache holds the SHA-256 of its files, which are compared when they are read: about 0.2 s for 100 MB.
+Each folder of a cache holds the SHA-256 of its files, which are compared when they are read: about
+0.2 s for 100 MB.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from pathlib import Path
 from typing import Any
 
 SEAL = "hashes.json"
-LARGEST = 2**33  # bytes of a file of `datasets` that is read whole to be checked; of a larger one the size is compared
+LARGEST = (
+    2**33
+)  # bytes of a file of `datasets` that is read whole to be checked; of a larger one the size is compared
 
 
 def cache_folder() -> Path:
@@ -41,7 +44,9 @@ def cached(folder: Path, make: Callable[[Path], None]) -> Path:
             whole = Path(place) / "whole"
             whole.mkdir()
             make(whole)
-            (whole / SEAL).write_text(json.dumps({path.name: digest(path) for path in sorted(whole.iterdir())}))
+            (whole / SEAL).write_text(
+                json.dumps({path.name: digest(path) for path in sorted(whole.iterdir())})
+            )
             if wrong:
                 with suppress(FileNotFoundError):  # another process was faster
                     folder.replace(Path(place) / "changed")
@@ -60,7 +65,9 @@ def changed(folder: Path) -> str:
         names = sorted(path.name for path in folder.iterdir() if path.name != SEAL)
         if names != sorted(hashes):
             return f"files are {', '.join(names)}, not {', '.join(sorted(hashes))}"
-        return next((f"{name} was changed" for name in names if digest(folder / name) != hashes[name]), "")
+        return next(
+            (f"{name} was changed" for name in names if digest(folder / name) != hashes[name]), ""
+        )
     except (OSError, ValueError, TypeError):
         return f"{SEAL} is missing or unreadable"
 
@@ -86,10 +93,13 @@ def load_rows(*names: str | None, **options: Any) -> Any:
 
     try:
         rows = datasets.load_dataset(*names, **options)
-        wrong = next(((file, why) for file in _arrow_files(rows) if (why := _changed_since(file))), None)
+        wrong = next(
+            ((file, why) for file in _arrow_files(rows) if (why := _changed_since(file))), None
+        )
     except (pyarrow.ArrowException, OSError) as error:
         if isinstance(error, OSError) and (type(error) is not OSError or error.errno is not None):
-            raise  # of a network or disk; those of a file that was cut are Arrow's, without a number
+            # of a network or disk; those of a file that was cut are Arrow's, without a number
+            raise
         wrong = Path(datasets.config.HF_DATASETS_CACHE), str(error).splitlines()[0]
     if wrong is None:
         return rows

@@ -1,8 +1,8 @@
 """Where data comes from: a hub id at a pinned revision, parquet files, or an ImageFolder tree.
 
-Every source ends as `Source`: splits of Hugging Face `Dataset`s with undecoded images, and a fingerprint of what was
-read: the revision for a hub id, SHA-256 over contents for parquet, SHA-256 over paths and sizes for image trees (whose
-contents may be hundreds of GB).
+Every source ends as `Source`: splits of Hugging Face `Dataset`s with undecoded images, and a
+fingerprint of what was read: the revision for a hub id, SHA-256 over contents for parquet, SHA-256
+over paths and sizes for image trees (whose contents may be hundreds of GB).
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ def load_source(
         hub: the task's own hub id.
         revision: commit of the task's hub id; None: the newest, whose commit is recorded.
         config: name of the data set's configuration on the hub.
-        splits: name of each role's split on the hub and in file names, for example {train: train, test: validation}.
+        splits: name of each role's split on the hub and in file names, for example {train: train,
+            test: validation}.
         streaming: read over the network while training, without a copy on disk.
 
     Raises:
@@ -58,12 +59,18 @@ def load_source(
     """
     if source is None:
         if hub is None:
-            raise UserError("this task has no hub id: give its data, for example task.source=<folder>")
+            raise UserError(
+                "this task has no hub id: give its data, for example task.source=<folder>"
+            )
         return _from_hub(hub, revision, config, splits, streaming)
     path = Path(source).expanduser()
     if path.is_dir():
         parquet = sorted(path.rglob("*.parquet"))
-        return _from_parquet(path, parquet, splits, streaming) if parquet else _from_images(path, splits)
+        return (
+            _from_parquet(path, parquet, splits, streaming)
+            if parquet
+            else _from_images(path, splits)
+        )
     if path.is_file() and path.suffix == ".parquet":
         return _from_parquet(path.parent, [path], {"train": path.stem.split("-")[0]}, streaming)
     if path.exists() or source.startswith((".", "/", "~")) or source.count("/") != 1:
@@ -75,7 +82,9 @@ def load_source(
     return _from_hub(source, None, None, splits, streaming)
 
 
-def _from_hub(hub: str, revision: str | None, config: str | None, splits: Mapping[str, str], streaming: bool) -> Source:
+def _from_hub(
+    hub: str, revision: str | None, config: str | None, splits: Mapping[str, str], streaming: bool
+) -> Source:
     import datasets
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
@@ -85,7 +94,11 @@ def _from_hub(hub: str, revision: str | None, config: str | None, splits: Mappin
             role: load_rows(hub, config, split=split, revision=revision, streaming=streaming)
             for role, split in splits.items()
         }
-    except (GatedRepoError, datasets.exceptions.DatasetNotFoundError, RepositoryNotFoundError) as error:
+    except (
+        GatedRepoError,
+        datasets.exceptions.DatasetNotFoundError,
+        RepositoryNotFoundError,
+    ) as error:
         if "gated" in str(error).lower() or isinstance(error, GatedRepoError):
             raise UserError(
                 f"{hub} is gated: accept its terms at https://huggingface.co/datasets/{hub}, then `hf auth login` (or "
@@ -125,12 +138,16 @@ def _unreachable(hub: str, error: Exception) -> str:
     )
 
 
-def _from_parquet(folder: Path, files: list[Path], splits: Mapping[str, str], streaming: bool) -> Source:
+def _from_parquet(
+    folder: Path, files: list[Path], splits: Mapping[str, str], streaming: bool
+) -> Source:
     import datasets
 
     by_role: dict[str, list[str]] = {}
     for role, split in splits.items():
-        names = [str(file) for file in files if split in (file.stem.split("-")[0], file.parent.name)]
+        names = [
+            str(file) for file in files if split in (file.stem.split("-")[0], file.parent.name)
+        ]
         if names:
             by_role[role] = names
     needed = "train" if "train" in splits else "test"  # some data sets are there to test on only
@@ -146,9 +163,13 @@ def _from_parquet(folder: Path, files: list[Path], splits: Mapping[str, str], st
             for role, names in by_role.items()
         }
     except (datasets.exceptions.DatasetGenerationError, OSError) as error:
-        raise UserError(f"task.source={folder}: unreadable parquet: {error.__cause__ or error}") from None
+        raise UserError(
+            f"task.source={folder}: unreadable parquet: {error.__cause__ or error}"
+        ) from None
     except ValueError as error:
-        raise UserError(f"task.source={folder}: a split is empty ({error}); allowed: at least one row") from None
+        raise UserError(
+            f"task.source={folder}: a split is empty ({error}); allowed: at least one row"
+        ) from None
     digest = hashlib.sha256()
     for name in sorted(name for names in by_role.values() for name in names):
         with Path(name).open("rb") as stream:
@@ -182,8 +203,13 @@ def _from_images(folder: Path, splits: Mapping[str, str]) -> Source:
         classes = tree.classes
         for path, _ in tree.samples:
             digest.update(f"{os.path.relpath(path, folder)} {Path(path).stat().st_size}\n".encode())
-        columns = {"image": [path for path, _ in tree.samples], "label": [label for _, label in tree.samples]}
-        features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=classes)})
+        columns = {
+            "image": [path for path, _ in tree.samples],
+            "label": [label for _, label in tree.samples],
+        }
+        features = datasets.Features(
+            {"image": datasets.Image(), "label": datasets.ClassLabel(names=classes)}
+        )
         loaded[role] = datasets.Dataset.from_dict(columns, features=features)
     return Source(_with_test(loaded), f"paths:{digest.hexdigest()}", f"image tree {folder.name}")
 

@@ -1,7 +1,7 @@
 """Benchmarks: frozen grids of runs, one YAML each in `benchmarks/`; what is recorded already is not run again.
 
-A grid is a list of parts; each part is run for all its routers and seeds. All runs of one seed come before those of the
-next, so that an interrupted grid has whole comparisons.
+A grid is a list of parts; each part is run for all its routers and seeds. All runs of one seed come
+before those of the next, so that an interrupted grid has whole comparisons.
 """
 
 from __future__ import annotations
@@ -28,8 +28,19 @@ from moesuite.experiments.sweep import Outcome, Progress, Run, compare, expand, 
 if TYPE_CHECKING:
     from moesuite.records.record import RunRecord
 
-DEVICE = ("trainer.accelerator", "trainer.devices")  # beside options that change nothing, what a grid is run on
-SHOWN = ("records", "force", "energy", "logger", "measure", "data.workers", *DEVICE)  # of what is allowed
+DEVICE = (
+    "trainer.accelerator",
+    "trainer.devices",
+)  # beside options that change nothing, what a grid is run on
+SHOWN = (
+    "records",
+    "force",
+    "energy",
+    "logger",
+    "measure",
+    "data.workers",
+    *DEVICE,
+)  # of what is allowed
 
 
 class Part(Section):
@@ -40,7 +51,8 @@ class Part(Section):
         routers: names; or "all", or "causal" for those whose certificate says so.
         seeds: of the runs.
         sweep: options with several values each, as on the command line; all combinations are run.
-        words: further options of every run; a list among them stands for its words, so that parts share them.
+        words: further options of every run; a list among them stands for its words, so that parts
+            share them.
         name: by which later parts name this one.
         upcycles: name of an earlier part of one router, whose run of the same seed is upcycled.
     """
@@ -74,7 +86,8 @@ class Planned:
 
     Attributes:
         label: task, router and seed, for the console.
-        part, upcycles: names of its part, and of the one whose run of this seed it upcycles; empty for none.
+        part, upcycles: names of its part, and of the one whose run of this seed it upcycles; empty
+            for none.
     """
 
     label: str
@@ -88,7 +101,8 @@ def plan(words: Sequence[str]) -> list[Planned]:
     """Return the runs of `benchmark=<name>`, with the other words added to each.
 
     Args:
-        words: benchmark=<name>; source.<task>=<folder> for local data; options that leave results as they are.
+        words: benchmark=<name>; source.<task>=<folder> for local data; options that leave results
+            as they are.
 
     Raises:
         UserError: for an unknown benchmark, or an option that would change what comes out.
@@ -112,7 +126,10 @@ def plan(words: Sequence[str]) -> list[Planned]:
     parts = checked(Grid, yaml.safe_load(files[name].read_text())).parts
     if foreign := sources.keys() - {part.task for part in parts}:
         raise unknown(
-            "task in source.<task>", min(foreign), {part.task for part in parts} & set(task_files()), "source."
+            "task in source.<task>",
+            min(foreign),
+            {part.task for part in parts} & set(task_files()),
+            "source.",
         )
     runs = [run for part in parts for run in _runs(part, sources.get(part.task), free)]
     return sorted(runs, key=lambda run: run.seed)
@@ -141,12 +158,16 @@ def run_grid(words: Sequence[str], launcher: Launcher) -> list[str]:
             own = [*run.words, *([] if start is None else words_of({"upcycle": str(start)}))]
             if run.upcycles and start is None:
                 failed.append(reproduce(own))
-                reason = f"there is no run {run.upcycles!r} of seed {run.seed} to upcycle: it failed"
+                reason = (
+                    f"there is no run {run.upcycles!r} of seed {run.seed} to upcycle: it failed"
+                )
                 print(f"error: {reason}", file=sys.stderr)
                 progress.count(Outcome(error=reason), time.monotonic())
             else:
                 ready.append((run, Run(f"[{number}/{len(runs)}] {run.label}", own)))
-        for (run, one), outcome in zip(ready, run_many([one for _, one in ready], launcher, progress), strict=True):
+        for (run, one), outcome in zip(
+            ready, run_many([one for _, one in ready], launcher, progress), strict=True
+        ):
             if outcome.record is None or outcome.path is None:
                 failed.append(reproduce(one.words))
                 continue

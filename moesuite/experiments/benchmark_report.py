@@ -22,22 +22,32 @@ WIDTH = 150  # of a log
 def show(records: Sequence[RunRecord]) -> None:
     """Print the ranking metric of every task and router, and the difference of each router to the dense model.
 
-    Where there are several capacities or upcycling budgets, at each of them.
-    Runs of one task that are scored otherwise, or whose routers were let look ahead, stand in tables of their own.
+    Where there are several capacities or upcycling budgets, at each of them. Runs of one task that
+    are scored otherwise, or whose routers were let look ahead, stand in tables of their own.
     """
     console = Console(width=None if sys.stdout.isatty() else WIDTH)
     groups: dict[tuple[str, str, bool], list[RunRecord]] = {}
     for record in records:
-        groups.setdefault((record.task, record.primary, record.config["allow_noncausal"]), []).append(record)
+        groups.setdefault(
+            (record.task, record.primary, record.config["allow_noncausal"]), []
+        ).append(record)
     for (task, primary, leaks), own in groups.items():
         title = f"{task}{', SEES LATER TOKENS' * leaks}"
         if len(capacities_of(own)) > 1:
-            show_capacities(console, title, [r for r in own if r.config["slots_per_token"] is not None])
+            show_capacities(
+                console, title, [r for r in own if r.config["slots_per_token"] is not None]
+            )
             own = [record for record in own if record.config["slots_per_token"] is None]
         if own:
             console.print(means(title, own))
-        dense = [record for record in groups.get((task, primary, False), []) if leaks and record.router == "dense"]
-        show_differences(console, title, [*groups[task, primary, leaks], *dense])  # which looks at no token but one
+        dense = [
+            record
+            for record in groups.get((task, primary, False), [])
+            if leaks and record.router == "dense"
+        ]
+        show_differences(
+            console, title, [*groups[task, primary, leaks], *dense]
+        )  # which looks at no token but one
     if any(record.sunk is not None for record in records):
         show_budgets(records)
 
@@ -53,7 +63,14 @@ def means(title: str, records: Sequence[RunRecord]) -> Table:
         extra = [f"{statistics.fmean(r.quality[name].value for r in own):.3f}" for name in others]
         mean, points = statistics.fmean(values), ", ".join(f"{value:.4f}" for value in values)
         rows.append((mean, [escape(label), points, f"{mean:.4f}", *extra]))
-    table = Table("router", primary, "mean", *others, title=f"{title}, by the mean over seeds", title_justify="left")
+    table = Table(
+        "router",
+        primary,
+        "mean",
+        *others,
+        title=f"{title}, by the mean over seeds",
+        title_justify="left",
+    )
     for _, row in sorted(rows, reverse=records[0].quality[primary].direction == "max"):
         table.add_row(*row)
     return table
@@ -64,9 +81,17 @@ def labelled(records: Sequence[RunRecord]) -> list[str]:
     flat = [dict(_dotted(record.config)) for record in records]
     found = []
     for record, own in zip(records, flat, strict=True):
-        same = [other for one, other in zip(records, flat, strict=True) if one.router == record.router]
-        apart = [key for key, value in own.items() if any(other.get(key) != value for other in same)]
-        found.append(", ".join([record.router, *(f"{key}={own[key]}" for key in apart if not key.endswith("seed"))]))
+        same = [
+            other for one, other in zip(records, flat, strict=True) if one.router == record.router
+        ]
+        apart = [
+            key for key, value in own.items() if any(other.get(key) != value for other in same)
+        ]
+        found.append(
+            ", ".join(
+                [record.router, *(f"{key}={own[key]}" for key in apart if not key.endswith("seed"))]
+            )
+        )
     return found
 
 

@@ -24,7 +24,9 @@ def enough(qualities: Mapping[float, BySeed], direction: Direction) -> float | N
     """
     if any(estimate(list(values.values())).half is None for values in qualities.values()):
         return None
-    groups = tie_groups({f"{capacity:g}": values for capacity, values in qualities.items()}, direction)
+    groups = tie_groups(
+        {f"{capacity:g}": values for capacity, values in qualities.items()}, direction
+    )
     return min(capacity for capacity in qualities if groups[f"{capacity:g}"] == 1)
 
 
@@ -37,7 +39,9 @@ def lines(records: Sequence[RunRecord]) -> list[list[str]]:
     capacities, found = capacities_of(records), []
     for router in dict.fromkeys(record.router for record in records):
         own = {
-            capacity: [r for r in records if r.router == router and r.config["slots_per_token"] == capacity]
+            capacity: [
+                r for r in records if r.router == router and r.config["slots_per_token"] == capacity
+            ]
             for capacity in capacities
         }
         ran = {capacity: _by_seed(runs) for capacity, runs in own.items() if runs}
@@ -57,7 +61,9 @@ def _cell(asked: float, records: Sequence[RunRecord]) -> str:
         return "–"
     over = estimate(list(_by_seed(records).values()))
     text = f"{over.mean:.4f}" if over.half is None else f"{over.mean:.4f} ±{over.half:.4f}"
-    used = [record.compute.slots_per_token_effective for record in records if record.compute is not None]
+    used = [
+        record.compute.slots_per_token_effective for record in records if record.compute is not None
+    ]
     if used and abs(statistics.fmean(used) / asked - 1) > NEAR:
         text += f" [{statistics.fmean(used):.2g}]"
     return text

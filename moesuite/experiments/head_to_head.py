@@ -17,7 +17,11 @@ from moesuite.records.record import RunRecord
 from moesuite.statistics.significance import ENOUGH, Direction, difference
 
 DENSE = "dense"
-GOES_ON = ("init", "upcycle", "upcycle_state")  # a start from weights: compared with a dense model that starts likewise
+GOES_ON = (
+    "init",
+    "upcycle",
+    "upcycle_state",
+)  # a start from weights: compared with a dense model that starts likewise
 PATHS = ("init", "upcycle")  # whose weights they are follows from router and seed
 SHARED_SEEDS = ("seed", "data.seed", "backbone.seed")  # of data order and dense initialisation
 Seeds = tuple[int, ...]
@@ -30,7 +34,8 @@ class Contest:
     Attributes:
         setting: the options in which other contests of the same task differ; empty for none.
         metric, direction: of the quality.
-        qualities: by contestant and `SHARED_SEEDS`; a dense one, where there is one, by the name of `DENSE`.
+        qualities: by contestant and `SHARED_SEEDS`; a dense one, where there is one, by the name of
+            `DENSE`.
     """
 
     setting: str
@@ -85,12 +90,15 @@ def _contest(setting: str, records: Sequence[RunRecord]) -> Contest:
 def contestant(record: RunRecord, alike: Sequence[RunRecord]) -> str:
     """Return the name of a contestant: its router, and the options in which runs of that router differ.
 
-    A dense model has no experts: one stands beside all of their numbers, and only its depth makes another of it.
+    A dense model has no experts: one stands beside all of their numbers, and only its depth makes
+    another of it.
     """
     own, others = _brought(record.config), [_brought(other.config) for other in alike]
     shown = [f"{key}={value}" for key, value in own.items() if key in _varying(others)]
     if record.router == DENSE:
-        shown = [text for text in shown if text.startswith("tile_depth=") and text != "tile_depth=1"]
+        shown = [
+            text for text in shown if text.startswith("tile_depth=") and text != "tile_depth=1"
+        ]
     return ", ".join([record.router, *shown])
 
 
@@ -101,7 +109,9 @@ def _options(config: Mapping[str, Any]) -> dict[str, Any]:
 def _setting(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options that contestants share."""
     shared = {
-        f"{name}.{option}".rstrip("."): value for name, option, value, role in options_of(config) if role.in_setting
+        f"{name}.{option}".rstrip("."): value
+        for name, option, value, role in options_of(config)
+        if role.in_setting
     }
     starts = {key: key in PATHS or config[key] for key in GOES_ON if config.get(key) is not None}
     return shared | starts
@@ -138,13 +148,17 @@ def differences(contest: Contest) -> list[Difference]:
             continue
         found = difference({number[seeds]: value for seeds, value in values.items()}, theirs)
         mean = statistics.fmean(values.values())
-        missing = "; ".join(filter(None, (_missing(name, values, everyone), _missing(DENSE, dense, everyone))))
+        missing = "; ".join(
+            filter(None, (_missing(name, values, everyone), _missing(DENSE, dense, everyone)))
+        )
         if found is None:
             rows.append(Difference(name, mean, 0, None, None, missing))
         else:
             rows.append(Difference(name, mean, found.n, found.mean, found.half, missing))
     sign = 1 if contest.direction == "max" else -1
-    return sorted(rows, key=lambda row: -sign * row.apart if row.apart is not None else float("inf"))
+    return sorted(
+        rows, key=lambda row: -sign * row.apart if row.apart is not None else float("inf")
+    )
 
 
 def _missing(name: str, values: Mapping[Seeds, float], everyone: Sequence[Seeds]) -> str:
@@ -168,9 +182,16 @@ def show_differences(console: Console, title: str, records: Sequence[RunRecord])
         table = Table(*columns, title=escape(heading), title_justify="left")
         for row in rows:
             apart = "–" if row.apart is None else f"{row.apart:+.4f}"
-            interval = f"{ENOUGH - row.seeds} seeds too few" if row.half is None else f"±{row.half:.4f}"
+            interval = (
+                f"{ENOUGH - row.seeds} seeds too few" if row.half is None else f"±{row.half:.4f}"
+            )
             table.add_row(
-                escape(row.contestant), f"{row.mean:.4f}", apart, interval, str(row.seeds), escape(row.missing)
+                escape(row.contestant),
+                f"{row.mean:.4f}",
+                apart,
+                interval,
+                str(row.seeds),
+                escape(row.missing),
             )
         console.print(table)
     if not any(DENSE in contest.qualities for contest, _ in found):

@@ -2,7 +2,8 @@
 
 launcher=joblib     processes of this machine that share its cores; launcher.n_jobs=<processes> [all cores]
 launcher=submitit   jobs of SLURM where there is one, else processes here; launcher.slurm_partition=<name>,
-                    launcher.timeout_min=60, ...: options of submitit's executor; logs in <records>/.submitit
+                    launcher.timeout_min=60, ...: options of submitit's executor; logs in
+                    <records>/.submitit
 launcher=ray        a Ray cluster; launcher.address=<of a running one>, launcher.num_cpus=2, launcher.num_gpus=1, ...:
                     options of a remote function
 """
@@ -24,7 +25,11 @@ import yaml
 from moesuite.errors import UserError, unknown
 
 HERE = "here"
-EXTRAS = {"joblib": None, "submitit": "slurm", "ray": "ray"}  # what installs each; joblib comes with scikit-learn
+EXTRAS = {
+    "joblib": None,
+    "submitit": "slurm",
+    "ray": "ray",
+}  # what installs each; joblib comes with scikit-learn
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
@@ -76,13 +81,19 @@ def parse_launcher(words: Sequence[str]) -> tuple[Launcher, list[str]]:
     if name not in EXTRAS and name != HERE:
         raise unknown("launcher", name, [HERE, *EXTRAS], "launcher=joblib")
     if name == HERE and options:
-        raise UserError(f"launcher.{next(iter(options))}= without a launcher; type for example launcher=joblib")
+        raise UserError(
+            f"launcher.{next(iter(options))}= without a launcher; type for example launcher=joblib"
+        )
     if name != HERE and importlib.util.find_spec(name) is None:
-        raise UserError(f'launcher={name} needs the package {name}; type pip install -e ".[{EXTRAS[name]}]"')
+        raise UserError(
+            f'launcher={name} needs the package {name}; type pip install -e ".[{EXTRAS[name]}]"'
+        )
     return Launcher(name, options, records), rest
 
 
-def launch(launcher: Launcher, work: Callable[[Job], Result], jobs: Sequence[Job]) -> Iterator[Ended[Result]]:
+def launch(
+    launcher: Launcher, work: Callable[[Job], Result], jobs: Sequence[Job]
+) -> Iterator[Ended[Result]]:
     """Yield how each job ended, in their order.
 
     Args:
@@ -96,7 +107,9 @@ def launch(launcher: Launcher, work: Callable[[Job], Result], jobs: Sequence[Job
     if launcher.is_here:
         yield from (Ended(work(job)) for job in jobs)
     else:
-        yield from {"joblib": _joblib, "submitit": _submitit, "ray": _ray}[launcher.name](launcher, work, jobs)
+        yield from {"joblib": _joblib, "submitit": _submitit, "ray": _ray}[launcher.name](
+            launcher, work, jobs
+        )
 
 
 @contextmanager
@@ -107,23 +120,33 @@ def _reading_options(launcher: Launcher) -> Iterator[None]:
     except (TypeError, NameError, ValueError) as error:
         given = ", ".join(f"launcher.{key}={value}" for key, value in launcher.options.items())
         line = str(error).strip().splitlines()[0]
-        raise UserError(f"{given}: {launcher.name} says: {line}; allowed are the options that it documents") from None
+        raise UserError(
+            f"{given}: {launcher.name} says: {line}; allowed are the options that it documents"
+        ) from None
 
 
-def _joblib(launcher: Launcher, work: Callable[[Job], Result], jobs: Sequence[Job]) -> Iterator[Ended[Result]]:
+def _joblib(
+    launcher: Launcher, work: Callable[[Job], Result], jobs: Sequence[Job]
+) -> Iterator[Ended[Result]]:
     from joblib import Parallel, delayed
     from joblib.externals.loky.process_executor import TerminatedWorkerError
 
     with _reading_options(launcher):
-        known = inspect.signature(Parallel.__init__).parameters  # it takes whatever a backend may know
+        known = inspect.signature(
+            Parallel.__init__
+        ).parameters  # it takes whatever a backend may know
         if foreign := launcher.options.keys() - known.keys():
             raise TypeError(f"there is no option {min(foreign)!r}")
-        parallel = Parallel(**{"n_jobs": -1, "batch_size": 1, **launcher.options}, return_as="generator")
+        parallel = Parallel(
+            **{"n_jobs": -1, "batch_size": 1, **launcher.options}, return_as="generator"
+        )
     try:
         for result in parallel(delayed(_silently)(work, job) for job in jobs):
             yield Ended(result)
     except TerminatedWorkerError as error:
-        raise UserError(f"a process died ({str(error).splitlines()[0]}); the same command goes on") from None
+        raise UserError(
+            f"a process died ({str(error).splitlines()[0]}); the same command goes on"
+        ) from None
 
 
 def _silently(work: Callable[[Job], Result], job: Job) -> Result:
@@ -132,12 +155,16 @@ def _silently(work: Callable[[Job], Result], job: Job) -> Result:
         return work(job)
 
 
-def _submitit(launcher: Launcher, work: Callable[[Job], Result], jobs: Sequence[Job]) -> Iterator[Ended[Result]]:
+def _submitit(
+    launcher: Launcher, work: Callable[[Job], Result], jobs: Sequence[Job]
+) -> Iterator[Ended[Result]]:
     import submitit
     from submitit.core.utils import FailedJobError, UncompletedJobError
 
     options = {"name": "moesuite", **launcher.options}
-    executor = submitit.AutoExecutor(folder=f"{launcher.records}/.submitit", cluster=options.pop("cluster", None))
+    executor = submitit.AutoExecutor(
+        folder=f"{launcher.records}/.submitit", cluster=options.pop("cluster", None)
+    )
     with _reading_options(launcher):
         executor.update_parameters(**options)
     with executor.batch():  # one array of SLURM
@@ -148,7 +175,9 @@ def _submitit(launcher: Launcher, work: Callable[[Job], Result], jobs: Sequence[
             try:
                 ended = Ended(one.result())
             except (FailedJobError, UncompletedJobError) as error:
-                ended = Ended(None, f"{str(error).strip().splitlines()[-1]}; its log is {one.paths.stderr}")
+                ended = Ended(
+                    None, f"{str(error).strip().splitlines()[-1]}; its log is {one.paths.stderr}"
+                )
             waiting.popleft()
             yield ended
     finally:  # of an interrupted command nothing is left behind
@@ -156,7 +185,9 @@ def _submitit(launcher: Launcher, work: Callable[[Job], Result], jobs: Sequence[
             one.cancel(check=False)
 
 
-def _ray(launcher: Launcher, work: Callable[[Job], Result], jobs: Sequence[Job]) -> Iterator[Ended[Result]]:
+def _ray(
+    launcher: Launcher, work: Callable[[Job], Result], jobs: Sequence[Job]
+) -> Iterator[Ended[Result]]:
     import ray
 
     options = dict(launcher.options)

@@ -68,7 +68,11 @@ class Progress:
         if self.done == self.total:
             return ""
         fresh = self.done - self.again
-        left = f", about {duration((now - self.begun) / fresh * (self.total - self.done))} left" if fresh else ""
+        left = (
+            f", about {duration((now - self.begun) / fresh * (self.total - self.done))} left"
+            if fresh
+            else ""
+        )
         return f"{self.done} of {self.total} done{left}"
 
     def told(self) -> str:
@@ -96,15 +100,24 @@ def expand(words: Sequence[str]) -> list[list[str]]:
     try:
         overrides = OverridesParser.create().parse_overrides(options)
     except HydraException as error:
-        raise UserError(f"{str(error).splitlines()[0]}; allowed: option=value,value; see --help") from None
+        raise UserError(
+            f"{str(error).splitlines()[0]}; allowed: option=value,value; see --help"
+        ) from None
     axes = []
     for override, word in zip(overrides, options, strict=True):
         if not override.is_sweep_override():
             axes.append([word])
         elif override.is_discrete_sweep():
-            axes.append([f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()])
+            axes.append(
+                [
+                    f"{override.get_key_element()}={value}"
+                    for value in override.sweep_string_iterator()
+                ]
+            )
         else:
-            raise UserError(f"{word}: a sweep needs values; type for example {override.key_or_group}=range(1,4)")
+            raise UserError(
+                f"{word}: a sweep needs values; type for example {override.key_or_group}=range(1,4)"
+            )
     return [[*flags, *one] for one in itertools.product(*axes)]
 
 
@@ -118,7 +131,9 @@ def _parted(words: Sequence[str]) -> tuple[list[str], list[str]]:
         elif not word.startswith("-"):
             options.append(word)
         elif word not in FLAGS:
-            raise UserError(f"{word} in a sweep; allowed flags: {', '.join((*FLAGS, *FOLDER))}; type it without -m")
+            raise UserError(
+                f"{word} in a sweep; allowed flags: {', '.join((*FLAGS, *FOLDER))}; type it without -m"
+            )
     return flags, options
 
 
@@ -158,7 +173,10 @@ def run_many(runs: Sequence[Run], launcher: Launcher, progress: Progress) -> Ite
         if record is None:
             print(f"error: {outcome.error}", file=sys.stderr)
         elif not launcher.is_here:  # where it could print itself
-            print(f"{run.label}: {record.primary} {record.quality[record.primary].value:.4g}", flush=True)
+            print(
+                f"{run.label}: {record.primary} {record.quality[record.primary].value:.4g}",
+                flush=True,
+            )
         if record is not None and outcome.again:
             print(already(record), flush=True)
         if line := progress.count(outcome, time.monotonic()):
@@ -169,7 +187,10 @@ def run_many(runs: Sequence[Run], launcher: Launcher, progress: Progress) -> Ite
 def sweep(words: Sequence[str], launcher: Launcher) -> list[str]:
     """Run a sweep, and compare its runs; return the commands of those that failed."""
     expanded = expand(words)
-    runs = [Run(f"[{n}/{len(expanded)}] {' '.join(one)}", one) for n, one in enumerate(expanded, start=1)]
+    runs = [
+        Run(f"[{n}/{len(expanded)}] {' '.join(one)}", one)
+        for n, one in enumerate(expanded, start=1)
+    ]
     records: list[RunRecord] = []
     failed, progress = list[str](), Progress(len(runs))
     for run, outcome in zip(runs, run_many(runs, launcher, progress), strict=True):

@@ -1,8 +1,8 @@
 """What upcycling is worth: quality at equal extra budgets after one dense run, as Komatsuzaki et al. draw it.
 
-"Sparse Upcycling" (2022), https://arxiv.org/abs/2212.05055, figures 2 to 5: the extra cost, relative to
-what the dense run had cost, against the quality of continued dense training, of upcycled models, and of others from
-scratch.
+"Sparse Upcycling" (2022), https://arxiv.org/abs/2212.05055, figures 2 to 5: the extra cost,
+relative to what the dense run had cost, against the quality of continued dense training, of
+upcycled models, and of others from scratch.
 """
 
 from __future__ import annotations
@@ -61,9 +61,17 @@ def table(records: Sequence[RunRecord], axis: Axis) -> list[list[str]]:
         if (dense := sunk.get(record.seed)) is None:  # what should have been upcycled failed
             continue
         found = [at(record, dense, share, axis) for share in SHARES]
-        extra = [getattr(record.curve[-1], key) - (getattr(record.sunk, key) if record.sunk else 0) for key in AXES]
+        extra = [
+            getattr(record.curve[-1], key) - (getattr(record.sunk, key) if record.sunk else 0)
+            for key in AXES
+        ]
         last = record.curve[-1]
-        costs = [f"{extra[0] / 1e12:.2f}", f"{last.flops / 1e12:.2f}", f"{extra[1]:.0f}", f"{last.seconds:.0f}"]
+        costs = [
+            f"{extra[0] / 1e12:.2f}",
+            f"{last.flops / 1e12:.2f}",
+            f"{extra[1]:.0f}",
+            f"{last.seconds:.0f}",
+        ]
         quality = ["–" if value is None else f"{value:.4f}" for value in found]
         end = f"{record.quality[record.primary].value:.4f}"
         lines.append([label(record, dense), str(record.seed), *quality, end, *costs])

@@ -24,19 +24,27 @@ HEADS = {  # of what a task asks for: the class in transformers, and a backbone 
     "text_to_text": ("AutoModelForSeq2SeqLM", "t5_mini"),
 }
 UNFIT = "Unrecognized configuration class"  # what transformers says
-OF_ANY = ("num_labels", "pad_token_id")  # what a task sets of a pretrained model's configuration too
+OF_ANY = (
+    "num_labels",
+    "pad_token_id",
+)  # what a task sets of a pretrained model's configuration too
 
 
-def build_backbone(name: str, pretrained: bool, seed: int, fit: dict[str, Any], kwargs: dict[str, Any]) -> nn.Module:
+def build_backbone(
+    name: str, pretrained: bool, seed: int, fit: dict[str, Any], kwargs: dict[str, Any]
+) -> nn.Module:
     """Build a backbone.
 
     Args:
-        name: `timm:<model name>`; or `hf:<model type, local folder or hub id>`: from a configuration, or pretrained.
+        name: `timm:<model name>`; or `hf:<model type, local folder or hub id>`: from a
+            configuration, or pretrained.
         pretrained: load the weights.
         seed: of its initialisation, apart from every other seed, >= 0.
-        fit: what the task asks for. Of timm: num_classes, in_chans, img_size (left out where the model takes any
-            size). Of Hugging Face: head, one of `HEADS`; vocab_size; max_position_embeddings; num_labels; pad_token_id.
-        kwargs: of the model's constructor (timm) or configuration (Hugging Face); they win over `fit`.
+        fit: what the task asks for. Of timm: num_classes, in_chans, img_size (left out where the
+            model takes any size). Of Hugging Face: head, one of `HEADS`; vocab_size;
+            max_position_embeddings; num_labels; pad_token_id.
+        kwargs: of the model's constructor (timm) or configuration (Hugging Face); they win over
+            `fit`.
 
     Raises:
         UserError: for an unknown name (lists the nearest) or arguments that the model refuses.
@@ -60,7 +68,9 @@ def build_backbone(name: str, pretrained: bool, seed: int, fit: dict[str, Any], 
         raise
     except (TypeError, AssertionError, ValueError) as error:
         given = ", ".join(f"{key}={value}" for key, value in arguments.items())
-        raise UserError(f"backbone={name} refuses its arguments ({given}): {str(error).splitlines()[0]}") from None
+        raise UserError(
+            f"backbone={name} refuses its arguments ({given}): {str(error).splitlines()[0]}"
+        ) from None
     except (OSError, RuntimeError) as error:
         if not pretrained:
             raise
@@ -100,24 +110,34 @@ def load_pretrained(name: str) -> nn.Module:
 def recipe_of(model: Any) -> dict[str, Any] | None:
     """Return what builds a dense model of this architecture, without weights; None where that is not known.
 
-    For a model of timm that was not built here: its name, classes and image size, but no other argument.
+    For a model of timm that was not built here: its name, classes and image size, but no other
+    argument.
     """
     config: Any = getattr(model, "config", None)
     if hasattr(config, "to_json_string"):
-        return {"hf": type(model).__name__, "config": json.loads(config.to_json_string(use_diff=False))}
+        return {
+            "hf": type(model).__name__,
+            "config": json.loads(config.to_json_string(use_diff=False)),
+        }
     if (made := getattr(model, "built_from", None)) is not None:
         return made
     name = (getattr(model, "pretrained_cfg", None) or {}).get("architecture")
     if name is None:
         return None
     size = getattr(getattr(model, "patch_embed", None), "img_size", None)
-    return {"timm": name, "arguments": {"num_classes": model.num_classes} | ({"img_size": list(size)} if size else {})}
+    return {
+        "timm": name,
+        "arguments": {"num_classes": model.num_classes}
+        | ({"img_size": list(size)} if size else {}),
+    }
 
 
 def from_recipe(recipe: dict[str, Any]) -> nn.Module:
     """Build what `recipe_of` describes, with random weights."""
     if "timm" in recipe:
-        return tile_depth(_timm(recipe["timm"], False, recipe["arguments"]), recipe.get("tile_depth", 1))
+        return tile_depth(
+            _timm(recipe["timm"], False, recipe["arguments"]), recipe.get("tile_depth", 1)
+        )
     if "mlp" in recipe:
         return build_perceptron(recipe["mlp"], False, recipe["arguments"])
     import transformers
@@ -133,7 +153,9 @@ def _as_saved(model: str) -> nn.Module:
 
     config = transformers.AutoConfig.from_pretrained(model)
     _refuse_layers(model, config)
-    saved: Any = getattr(transformers, (config.architectures or ["AutoModel"])[0], transformers.AutoModel)
+    saved: Any = getattr(
+        transformers, (config.architectures or ["AutoModel"])[0], transformers.AutoModel
+    )
     return saved.from_pretrained(model)
 
 
@@ -143,7 +165,9 @@ def _timm(model: str, pretrained: bool, arguments: dict[str, Any]) -> nn.Module:
 
     if not timm.is_model(model.split(".")[0]):
         close = nearest(model, timm.list_models(), count=5)[:5]
-        raise UserError(f"unknown backbone 'timm:{model}'; nearest: {', '.join('timm:' + name for name in close)}")
+        raise UserError(
+            f"unknown backbone 'timm:{model}'; nearest: {', '.join('timm:' + name for name in close)}"
+        )
     try:
         built: Any = timm.create_model(model, pretrained=pretrained, **arguments)
     except TypeError as error:
@@ -159,8 +183,8 @@ def _hf(model: str, pretrained: bool, arguments: dict[str, Any]) -> nn.Module:
     """Build a model of Hugging Face with the head of the objective, from a configuration or pretrained.
 
     Raises:
-        UserError: for an unknown model type, an objective that the model cannot do, or sequences and vocabularies
-            larger than a pretrained model's.
+        UserError: for an unknown model type, an objective that the model cannot do, or sequences
+            and vocabularies larger than a pretrained model's.
     """
     import transformers
 
@@ -174,10 +198,14 @@ def _hf(model: str, pretrained: bool, arguments: dict[str, Any]) -> nn.Module:
     if head == "embedding" and config.is_encoder_decoder:
         cls = transformers.AutoModelForTextEncoding
     try:
-        if config.is_encoder_decoder and head == "classification":  # its head would need tokens of its own vocabulary
+        if (
+            config.is_encoder_decoder and head == "classification"
+        ):  # its head would need tokens of its own vocabulary
             raise ValueError(UNFIT)
         built = (
-            cls.from_pretrained(model, config=config, dtype=torch.float32) if pretrained else cls.from_config(config)
+            cls.from_pretrained(model, config=config, dtype=torch.float32)
+            if pretrained
+            else cls.from_config(config)
         )
     except ValueError as error:
         if UNFIT not in str(error):
@@ -189,8 +217,12 @@ def _hf(model: str, pretrained: bool, arguments: dict[str, Any]) -> nn.Module:
             f"backbone={example}"
         ) from None
     if head == "embedding" and getattr(built, "pooler", None) is not None:
-        built.pooler = None  # of the first token, for BERT's sentence pairs: it would never be trained
-    return built.train()  # as timm's are; loaded models come in evaluation, and would be trained without dropout
+        built.pooler = (
+            None  # of the first token, for BERT's sentence pairs: it would never be trained
+        )
+    return (
+        built.train()
+    )  # as timm's are; loaded models come in evaluation, and would be trained without dropout
 
 
 def _hf_config(model: str, pretrained: bool, options: dict[str, Any]) -> Any:
@@ -211,7 +243,8 @@ def _hf_config(model: str, pretrained: bool, options: dict[str, Any]) -> Any:
                 f"unknown backbone 'hf:{model}': no model type, folder with config.json, or hub id that can be "
                 f"reached; nearest types: {', '.join('hf:' + name for name in close)}"
             ) from None
-    # a task's vocabulary has no special tokens: BERT would never train the embedding of its padding, number 0
+    # a task's vocabulary has no special tokens: BERT would never train the embedding of its
+    # padding, number 0
     special = dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"))
     return transformers.AutoConfig.for_model(model, **special | options)
 
@@ -229,7 +262,11 @@ def _check_fit(model: str, config: Any, options: dict[str, Any]) -> None:
     """Refuse sequences and vocabularies that are larger than the model's."""
     for option, what, instead in (
         ("max_position_embeddings", "task.length", "task.length={}"),
-        ("vocab_size", "the tokenizer's vocabulary", "backbone.tokenizer=<the folder or hub id of the model's own>"),
+        (
+            "vocab_size",
+            "the tokenizer's vocabulary",
+            "backbone.tokenizer=<the folder or hub id of the model's own>",
+        ),
     ):
         limit = getattr(config, option, None)
         if isinstance(limit, int) and options.get(option, 0) > limit:

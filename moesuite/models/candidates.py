@@ -11,7 +11,8 @@ from moesuite.errors import UserError, unknown
 from moesuite.models.mlps import read_mlp, read_split
 from moesuite.nn.experts import DenseMLP
 
-# MLPs that mix tokens with each other: their last axis is not a token's width, so no token can be routed
+# MLPs that mix tokens with each other: their last axis is not a token's width, so no token can be
+# routed
 TOKEN_MIXERS = ("mlp_tokens",)
 Layers = str | Sequence[int | str]
 Adapter = Callable[[nn.Module], DenseMLP | None]  # of a module that it knows, the MLP taken apart
@@ -63,11 +64,14 @@ def select(found: list[Candidate], layers: Layers, model: nn.Module) -> list[Can
     """Return the candidates that `layers` names; see `moesuite.moefy`.
 
     Raises:
-        UserError: if nothing can be replaced (names what looks like an MLP), or nothing matches (lists the candidates).
+        UserError: if nothing can be replaced (names what looks like an MLP), or nothing matches
+            (lists the candidates).
     """
     names = [candidate.name for candidate in found]
     if not names:
-        modules = sorted({type(module).__name__ for module in model.modules() if looks_like_mlp(module)})
+        modules = sorted(
+            {type(module).__name__ for module in model.modules() if looks_like_mlp(module)}
+        )
         raise UserError(
             f"{type(model).__name__} has no MLP that can become an MoE layer; modules that look like one and have no "
             f"adapter: {', '.join(modules) or 'none'}; allowed: MLPs of linear layers on tokens [..., D]; type for "
@@ -82,11 +86,18 @@ def select(found: list[Candidate], layers: Layers, model: nn.Module) -> list[Can
     }
     if isinstance(layers, str):
         if layers not in rules:
-            raise unknown("layers", layers, rules, "layers=last_half, or layers=[-1] with indices or module names")
+            raise unknown(
+                "layers",
+                layers,
+                rules,
+                "layers=last_half, or layers=[-1] with indices or module names",
+            )
         chosen = rules[layers]()
     else:
         picked = [_pick(found, names, layer) for layer in layers]
-        chosen = list({candidate.name: candidate for candidate in picked}.values())  # -1 may be named twice
+        chosen = list(
+            {candidate.name: candidate for candidate in picked}.values()
+        )  # -1 may be named twice
     if not chosen:
         raise UserError(
             f"layers={layers}: nothing matched; candidates: {', '.join(names)}; type for example layers=[-1]"

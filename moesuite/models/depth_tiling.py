@@ -2,7 +2,8 @@
 
 Rae et al., "Scaling Language Models: Methods, Analysis & Insights from Training Gopher" (2021),
 https://arxiv.org/abs/2112.11446; a control in Komatsuzaki et al., "Sparse Upcycling" (2022),
-https://arxiv.org/abs/2212.05055: the dense way to more parameters. Ours: the same blocks once more, after the last.
+https://arxiv.org/abs/2212.05055: the dense way to more parameters. Ours: the same blocks once more,
+after the last.
 """
 
 from __future__ import annotations
@@ -43,15 +44,20 @@ def tile_depth(model: Any, times: int) -> nn.Module:
             "BERT, GPT-2, LLaMA and their kin; type tile_depth=1"
         )
     stack = model.get_submodule(stacks[0])
-    blocks = [block if turn == 0 else copy.deepcopy(block) for turn in range(times) for block in stack]
+    blocks = [
+        block if turn == 0 else copy.deepcopy(block) for turn in range(times) for block in stack
+    ]
     for index, block in enumerate(blocks):  # where keys and values of each block are cached
         for module in block.modules():
             if hasattr(module, "layer_idx"):
                 module.layer_idx = index
     model.set_submodule(
-        stacks[0], nn.Sequential(*blocks) if isinstance(stack, nn.Sequential) else nn.ModuleList(blocks)
+        stacks[0],
+        nn.Sequential(*blocks) if isinstance(stack, nn.Sequential) else nn.ModuleList(blocks),
     )
-    if (made := getattr(model, "built_from", None)) is not None:  # as the loader of a saved model has to know
+    if (
+        made := getattr(model, "built_from", None)
+    ) is not None:  # as the loader of a saved model has to know
         model.built_from = {**made, "tile_depth": times * made.get("tile_depth", 1)}
     config = getattr(model, "config", None)
     for option in ("num_hidden_layers", "layer_types"):

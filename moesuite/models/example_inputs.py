@@ -14,7 +14,11 @@ GROUPS, TOKENS = 2, 16  # of a random text
 
 def default_example(model: nn.Module) -> Tensor | None:
     """Return one blank image of the size that a timm model was made for; None for other models."""
-    size = getattr(model, "default_cfg", {}).get("input_size") if hasattr(model, "default_cfg") else None
+    size = (
+        getattr(model, "default_cfg", {}).get("input_size")
+        if hasattr(model, "default_cfg")
+        else None
+    )
     if size is None:
         return None
     embed = getattr(model, "patch_embed", None)
@@ -41,9 +45,13 @@ def random_example(model: Any) -> Any:
     if (blank := default_example(model)) is not None:
         return torch.randn(blank.shape, generator=random).to(parameter)
     if is_text(model):
-        ids = torch.randint(config.vocab_size, (GROUPS, TOKENS), generator=random).to(parameter.device)
+        ids = torch.randint(config.vocab_size, (GROUPS, TOKENS), generator=random).to(
+            parameter.device
+        )
         text = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
-        return text | {f"decoder_{key}": value for key, value in text.items() if config.is_encoder_decoder}
+        return text | {
+            f"decoder_{key}": value for key, value in text.items() if config.is_encoder_decoder
+        }
     if hasattr(config, "image_size") and hasattr(config, "num_channels"):
         shape = (GROUPS, config.num_channels, config.image_size, config.image_size)
         return {"pixel_values": torch.randn(shape, generator=random).to(parameter)}

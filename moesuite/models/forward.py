@@ -20,7 +20,10 @@ def call(model: nn.Module, inputs: Tensor | dict[str, Tensor]) -> Any:
 
 def placed(batch: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
     """Return a batch with its tensors on `device`."""
-    return {key: value.to(device) if isinstance(value, Tensor) else value for key, value in batch.items()}
+    return {
+        key: value.to(device) if isinstance(value, Tensor) else value
+        for key, value in batch.items()
+    }
 
 
 @contextmanager
@@ -34,7 +37,9 @@ def evaluating(model: nn.Module) -> Iterator[nn.Module]:
             module.training = True
 
 
-def run_once(model: nn.Module, inputs: Tensor | dict[str, Tensor], hooks: Iterable[RemovableHandle]) -> None:
+def run_once(
+    model: nn.Module, inputs: Tensor | dict[str, Tensor], hooks: Iterable[RemovableHandle]
+) -> None:
     """Call a model in evaluation, without gradients; `hooks`, which see it, are removed after it."""
     try:
         with evaluating(model), torch.no_grad():

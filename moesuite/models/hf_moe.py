@@ -1,8 +1,8 @@
 """Hugging Face's own MoE layers taken apart, their weights read where they are: nothing is copied.
 
-Known are blocks of a `gate` and of `experts` with the fused weights `gate_up_proj` [E, 2H, D] and `down_proj`
-[E, D, H], and beside them nothing, or an expert that every token passes: those of OLMoE, Mixtral, Qwen2-MoE, Qwen3-MoE,
-DeepSeek V2 and V3.
+Known are blocks of a `gate` and of `experts` with the fused weights `gate_up_proj` [E, 2H, D] and
+`down_proj` [E, D, H], and beside them nothing, or an expert that every token passes: those of
+OLMoE, Mixtral, Qwen2-MoE, Qwen3-MoE, DeepSeek V2 and V3.
 """
 
 from __future__ import annotations
@@ -45,7 +45,9 @@ class OriginalRouter(Router):
         super().__init__(spec)
         self.gate, self.name = gate, OWN
 
-    def forward(self, x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None) -> RaggedRouting:
+    def forward(
+        self, x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None
+    ) -> RaggedRouting:
         """Ask the gate, in the precision of its weights."""
         tokens = x.flatten(0, 1).to(next(self.gate.parameters()).dtype)
         _, weights, experts = self.gate(tokens)
@@ -61,7 +63,8 @@ class Block:
 
     Attributes:
         name: of the module.
-        gate: decides; called with tokens [N, D], returns (logits, combine weights, experts), each [N, ...].
+        gate: decides; called with tokens [N, D], returns (logits, combine weights, experts), each
+            [N, ...].
         experts: with the fused weights.
         shared: what every token passes beside them.
         k: experts per token.
@@ -83,7 +86,12 @@ def blocks(model: nn.Module) -> Iterator[Block]:
         experts, rest = parts.get("experts"), parts.keys() - {"experts", "gate"}
         gate: Any = parts.get("gate")
         fused = experts is not None and {name for name, _ in experts.named_parameters()} == WEIGHTS
-        if not fused or not hasattr(gate, "top_k") or rest not in SHARED or not hasattr(experts, "act_fn"):
+        if (
+            not fused
+            or not hasattr(gate, "top_k")
+            or rest not in SHARED
+            or not hasattr(experts, "act_fn")
+        ):
             continue
         mlp = parts.get("shared_expert", parts.get("shared_experts"))
         shared = None if mlp is None else Shared(mlp, parts.get("shared_expert_gate"))

@@ -1,9 +1,11 @@
 """MLPs taken apart, whatever library they came from.
 
-`read_mlp` recognises an MLP by its parts and returns a `DenseMLP`, the one form that the rest of the engine knows:
+`read_mlp` recognises an MLP by its parts and returns a `DenseMLP`, the one form that the rest of
+the engine knows:
     plain:  down(dropout1(norm(act(up x))))          gated:  down(norm(dropout1(act(gate x) · up x)))
-and dropout2 at the end. timm's are `Mlp`, `ConvMlp`, `GluMlp` and `SwiGLU`; Hugging Face's are those of GPT-2, LLaMA
-(and Mistral, Qwen, Gemma), T5, gated T5 and ViT; `read_split` reads BERT's, which is split over two modules.
+and dropout2 at the end. timm's are `Mlp`, `ConvMlp`, `GluMlp` and `SwiGLU`; Hugging Face's are
+those of GPT-2, LLaMA (and Mistral, Qwen, Gemma), T5, gated T5 and ViT; `read_split` reads BERT's,
+which is split over two modules.
 """
 
 from __future__ import annotations
@@ -49,7 +51,10 @@ def _read_form(module: nn.Module, form: Form) -> DenseMLP | None:
     gate = None if form.gate is None else _as_linear(getattr(module, form.gate))
     if up is None or down is None or (gate is None) != (form.gate is None):
         return None
-    drops = [nn.Identity() if name is None else getattr(module, name) for name in (form.drop1, form.drop2)]
+    drops = [
+        nn.Identity() if name is None else getattr(module, name)
+        for name in (form.drop1, form.drop2)
+    ]
     return DenseMLP(up, gate, down, getattr(module, form.act), drops[0], None, drops[1])
 
 
@@ -81,21 +86,32 @@ def read_split(layer: nn.Module) -> tuple[DenseMLP, AddAndNorm] | None:
     act, drop = getattr(first, "intermediate_act_fn", None), getattr(second, "dropout", None)
     up, down = (_as_linear(getattr(part, "dense", nn.Identity())) for part in (first, second))
     parts = set(dict(second.named_children()))
-    if up is None or down is None or not isinstance(act, nn.Module) or not parts <= {"dense", "dropout", "LayerNorm"}:
+    if (
+        up is None
+        or down is None
+        or not isinstance(act, nn.Module)
+        or not parts <= {"dense", "dropout", "LayerNorm"}
+    ):
         return None
-    mlp = DenseMLP(up, None, down, act, nn.Identity(), None, nn.Identity() if drop is None else drop)
+    mlp = DenseMLP(
+        up, None, down, act, nn.Identity(), None, nn.Identity() if drop is None else drop
+    )
     return mlp, AddAndNorm(getattr(second, "LayerNorm", None))
 
 
 def _timm(module: nn.Module) -> DenseMLP | None:
     """Take an MLP of timm apart: `Mlp`, `ConvMlp`, `GluMlp` and `SwiGLU`; None for anything else.
 
-    Convolutions wider than 1x1, MLPs that mix tokens inside (global response norm, spatial gates) and norms other
-    than LayerNorm have no expert form and give None.
+    Convolutions wider than 1x1, MLPs that mix tokens inside (global response norm, spatial gates)
+    and norms other than LayerNorm have no expert form and give None.
     """
-    parts = {name: child for name, child in module.named_children() if not isinstance(child, nn.Identity)}
+    parts = {
+        name: child for name, child in module.named_children() if not isinstance(child, nn.Identity)
+    }
     layers = [name for name in ("fc1", "fc1_g", "fc1_x", "fc2") if name in parts]
-    linears = {name: linear for name in layers if (linear := _as_linear(parts.pop(name))) is not None}
+    linears = {
+        name: linear for name in layers if (linear := _as_linear(parts.pop(name))) is not None
+    }
     norm, act = parts.pop("norm", None), parts.pop("act", None)
     drops = [parts.pop(name, nn.Identity()) for name in ("drop", "drop1", "drop2")]
     if parts or act is None or "fc2" not in linears or len(linears) < max(2, len(layers)):
@@ -126,7 +142,9 @@ def _as_linear(layer: nn.Module) -> nn.Linear | None:
         return linear
     if type(layer) is not nn.Conv2d or layer.kernel_size != (1, 1) or layer.groups != 1:
         return None
-    linear = nn.utils.skip_init(nn.Linear, layer.in_channels, layer.out_channels, layer.bias is not None)
+    linear = nn.utils.skip_init(
+        nn.Linear, layer.in_channels, layer.out_channels, layer.bias is not None
+    )
     linear.weight = nn.Parameter(layer.weight.detach().flatten(1))
     linear.bias = layer.bias
     return linear
@@ -136,7 +154,9 @@ def _halves(packed: nn.Linear) -> tuple[nn.Linear, nn.Linear]:
     """Split a linear layer with two outputs packed side by side; the halves are views of it."""
     halves = []
     for index in range(2):
-        half = nn.utils.skip_init(nn.Linear, packed.in_features, packed.out_features // 2, packed.bias is not None)
+        half = nn.utils.skip_init(
+            nn.Linear, packed.in_features, packed.out_features // 2, packed.bias is not None
+        )
         half.weight = nn.Parameter(packed.weight.detach().chunk(2)[index])
         if packed.bias is not None:
             half.bias = nn.Parameter(packed.bias.detach().chunk(2)[index])

@@ -1,7 +1,7 @@
 """The network of Tesauro's comparison training: one-hot inputs, hidden units, a score; `mlp:<activation>`.
 
-"Connectionist Learning of Expert Preferences by Comparison Training" (NIPS 1988). It has no axis of tokens, so nothing
-in it can be routed: it is dense, beside mixtures of experts.
+"Connectionist Learning of Expert Preferences by Comparison Training" (NIPS 1988). It has no axis of
+tokens, so nothing in it can be routed: it is dense, beside mixtures of experts.
 """
 
 from __future__ import annotations
@@ -30,18 +30,27 @@ class Perceptron(nn.Module):
     """
 
     def __init__(
-        self, activation: str, vocab_size: int, max_position_embeddings: int, hidden: list[int], num_labels: int = 1
+        self,
+        activation: str,
+        vocab_size: int,
+        max_position_embeddings: int,
+        hidden: list[int],
+        num_labels: int = 1,
     ) -> None:
         super().__init__()
         self.vocab_size = vocab_size
         widths = [vocab_size * max_position_embeddings, *hidden]
-        layers = [[nn.Linear(*pair), ACTIVATIONS[activation]()] for pair in itertools.pairwise(widths)]
+        layers = [
+            [nn.Linear(*pair), ACTIVATIONS[activation]()] for pair in itertools.pairwise(widths)
+        ]
         self.hidden = nn.Sequential(*itertools.chain(*layers))
         self.score = nn.Linear(widths[-1], num_labels)
 
     def forward(self, input_ids: Int[Tensor, "B T"]) -> SequenceClassifierOutput:
         """Return `logits` [B, num_labels]."""
-        ones: Float[Tensor, "B F"] = F.one_hot(input_ids, self.vocab_size).flatten(1).to(self.score.weight.dtype)
+        ones: Float[Tensor, "B F"] = (
+            F.one_hot(input_ids, self.vocab_size).flatten(1).to(self.score.weight.dtype)
+        )
         return SequenceClassifierOutput(logits=self.score(self.hidden(ones)))
 
 
@@ -57,16 +66,22 @@ def build_perceptron(activation: str, pretrained: bool, arguments: dict[str, Any
         UserError: for another task, weights that do not exist, or an unknown activation.
     """
     options = dict(arguments)
-    options.pop("pad_token_id", None)  # nothing is padded: a batch with a mask is refused by its first call
+    options.pop(
+        "pad_token_id", None
+    )  # nothing is padded: a batch with a mask is refused by its first call
     if options.pop("head", None) != "classification":
         raise UserError(
             f"backbone=mlp:{activation} needs inputs of one length and a score of each, as task=backgammon has; type "
             "for example backbone=bert_mini"
         )
     if activation not in ACTIVATIONS:
-        raise unknown("activation in backbone", f"mlp:{activation}", ACTIVATIONS, "backbone=tesauro")
+        raise unknown(
+            "activation in backbone", f"mlp:{activation}", ACTIVATIONS, "backbone=tesauro"
+        )
     if pretrained:
-        raise UserError(f"backbone=mlp:{activation} has no pretrained weights; type backbone.pretrained=false")
+        raise UserError(
+            f"backbone=mlp:{activation} has no pretrained weights; type backbone.pretrained=false"
+        )
     built: Any = Perceptron(activation, **options)
     built.built_from = {"mlp": activation, "arguments": arguments}
     return built

@@ -1,8 +1,9 @@
 """Three ways to move tokens to experts and back, one for each form of routing; all equal `reference`.
 
-soft: two batched matmuls with the real-valued tensors. slots: one gather, one batched matmul per weight of the MLP,
-one scatter-add. ragged: pairs sorted by expert, experts of similar load side by side (`moesuite.nn.grouped_linear`).
-A routing may be on another device than the tokens: accounting runs real decisions on meta tensors.
+soft: two batched matmuls with the real-valued tensors. slots: one gather, one batched matmul per
+weight of the MLP, one scatter-add. ragged: pairs sorted by expert, experts of similar load side by
+side (`moesuite.nn.grouped_linear`). A routing may be on another device than the tokens: accounting
+runs real decisions on meta tensors.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from moesuite.routing.forms import RaggedRouting, Routing, SlotRouting, SoftRout
 AnyExperts = Experts | FusedExperts
 
 
-def apply_experts(x: Float[Tensor, "G T D"], routing: Routing, experts: AnyExperts) -> Float[Tensor, "G T D"]:
+def apply_experts(
+    x: Float[Tensor, "G T D"], routing: Routing, experts: AnyExperts
+) -> Float[Tensor, "G T D"]:
     """Return Σ_e C_e f_e(D_eᵀ x) by the fastest path for the form of `routing`; tokens without an expert get 0."""
     match routing:
         case SoftRouting():
@@ -31,7 +34,9 @@ def apply_experts(x: Float[Tensor, "G T D"], routing: Routing, experts: AnyExper
             return _ragged(x, routing, experts)
 
 
-def reference(x: Float[Tensor, "G T D"], routing: Routing, experts: AnyExperts) -> Float[Tensor, "G T D"]:
+def reference(
+    x: Float[Tensor, "G T D"], routing: Routing, experts: AnyExperts
+) -> Float[Tensor, "G T D"]:
     """The same from the dense tensors, as the papers write it: slow, readable, the oracle of the tests."""
     dispatch, combine = (tensor.to(x.dtype) for tensor in routing.dense())
     slots = torch.einsum("gtec,gtd->egcd", dispatch, x)
@@ -53,7 +58,9 @@ def _slots(x: Tensor, routing: SlotRouting, experts: AnyExperts) -> Tensor:
     offset = torch.arange(groups, device=routing.tokens.device)[:, None, None] * x.shape[1]
     rows = (routing.tokens.clamp(min=0) + offset).transpose(0, 1).flatten()  # [E·G·C]
     weights = routing.weights.transpose(0, 1).flatten()
-    return _move(x, rows, weights, lambda slots: experts(slots.unflatten(0, (num_experts, -1))).flatten(0, 1))
+    return _move(
+        x, rows, weights, lambda slots: experts(slots.unflatten(0, (num_experts, -1))).flatten(0, 1)
+    )
 
 
 def _ragged(x: Tensor, routing: RaggedRouting, experts: AnyExperts) -> Tensor:
@@ -72,7 +79,8 @@ def _ragged(x: Tensor, routing: RaggedRouting, experts: AnyExperts) -> Tensor:
 def _move(x: Tensor, rows: Tensor, weights: Tensor, run: Callable[[Tensor], Tensor]) -> Tensor:
     """Run experts on the tokens `rows` [N] of all groups, and add up their weighted answers.
 
-    A row that no pair fills reads the first token: its weight of 0 keeps that out of outputs and gradients.
+    A row that no pair fills reads the first token: its weight of 0 keeps that out of outputs and
+    gradients.
     """
     tokens, rows = x.flatten(0, 1), rows.to(x.device)
     outputs = run(tokens.index_select(0, rows)) * weights.to(x)[:, None]

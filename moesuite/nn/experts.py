@@ -38,7 +38,8 @@ class StackedLinear(nn.Module):
         super().__init__()
         old = dense.weight.detach().t()  # [in, out]
         weight = old.new_empty(num_experts, *old.shape)
-        # transposed once, then copied in order: `repeat` of the transposed view takes twice to three times as long
+        # transposed once, then copied in order: `repeat` of the transposed view takes twice to
+        # three times as long
         weight[0] = old
         weight[1:] = weight[0]
         self.weight = nn.Parameter(weight)  # [E, in, out]
@@ -114,7 +115,9 @@ class Experts(nn.Module):
         """Apply expert e to the rows of x that `where` gives it."""
         return self._mlp(x, lambda layer, value: layer.ragged(value, where))
 
-    def _mlp(self, x: Tensor, apply: Callable[[StackedLinear | StackedLayerNorm, Tensor], Tensor]) -> Tensor:
+    def _mlp(
+        self, x: Tensor, apply: Callable[[StackedLinear | StackedLayerNorm, Tensor], Tensor]
+    ) -> Tensor:
         hidden = apply(self.up, x)
         hidden = self.act(hidden) if self.gate is None else self.act(apply(self.gate, x)) * hidden
         hidden = self.drop1(hidden)

@@ -1,13 +1,14 @@
 """Linear layers of experts that have different numbers of rows each.
 
-Two experts of similar load run in one batched matmul, so that two threads have one each: any two weights of a stack are
-a strided view, `weight[i :: j - i][:2]`, which costs no copy. Rows are laid out for that by `layout`, which fills an
-expert up to the height of its partner. One matmul per expert, and `torch.nn.functional.grouped_mm`, are up to a fifth
-slower on a CPU (`python -m moesuite.benchmarks.speed.layouts`); one batched matmul as high as the fullest expert is
-slower than either.
+Two experts of similar load run in one batched matmul, so that two threads have one each: any two
+weights of a stack are a strided view, `weight[i :: j - i][:2]`, which costs no copy. Rows are laid
+out for that by `layout`, which fills an expert up to the height of its partner. One matmul per
+expert, and `torch.nn.functional.grouped_mm`, are up to a fifth slower on a CPU (`python -m
+moesuite.benchmarks.speed.layouts`); one batched matmul as high as the fullest expert is slower than
+either.
 
-Indexing `weight[e]` under autograd would cost a full-size zero gradient per expert, and `weight.unbind(0)` a copy of
-all gradients; here each expert's gradient is written where it belongs.
+Indexing `weight[e]` under autograd would cost a full-size zero gradient per expert, and
+`weight.unbind(0)` a copy of all gradients; here each expert's gradient is written where it belongs.
 """
 
 from __future__ import annotations
@@ -46,7 +47,9 @@ class Layout:
     begins: list[int]
     rows: int
 
-    def split(self, rows: Float[Tensor, "N D"]) -> Iterator[tuple[slice, Float[Tensor, "size height D"]]]:
+    def split(
+        self, rows: Float[Tensor, "N D"]
+    ) -> Iterator[tuple[slice, Float[Tensor, "size height D"]]]:
         """Iterate over (experts, their rows)."""
         parts = rows.split([tile.size * tile.height for tile in self.tiles])
         for tile, part in zip(self.tiles, parts, strict=True):
@@ -55,7 +58,9 @@ class Layout:
     def experts(self, device: torch.device) -> Int[Tensor, " N"]:
         """Return the expert of each row."""
         index = torch.arange(len(self.begins), device=device)
-        return torch.cat([index[tile.experts].repeat_interleave(tile.height) for tile in self.tiles])
+        return torch.cat(
+            [index[tile.experts].repeat_interleave(tile.height) for tile in self.tiles]
+        )
 
 
 def layout(counts: Sequence[int]) -> Layout:
@@ -68,7 +73,9 @@ def layout(counts: Sequence[int]) -> Layout:
         height = counts[chosen[0]]
         if waiting and counts[waiting[0]] >= SIMILAR * height:
             chosen = sorted([*chosen, waiting.pop(0)])
-        tiles.append(Tile(slice(chosen[0], chosen[-1] + 1, chosen[-1] - chosen[0] or 1), len(chosen), height))
+        tiles.append(
+            Tile(slice(chosen[0], chosen[-1] + 1, chosen[-1] - chosen[0] or 1), len(chosen), height)
+        )
         for expert in chosen:
             begins[expert] = rows
             rows += height
@@ -76,7 +83,10 @@ def layout(counts: Sequence[int]) -> Layout:
 
 
 def grouped_linear(
-    x: Float[Tensor, "N D"], weight: Float[Tensor, "E D H"], bias: Float[Tensor, "E H"] | None, where: Layout
+    x: Float[Tensor, "N D"],
+    weight: Float[Tensor, "E D H"],
+    bias: Float[Tensor, "E H"] | None,
+    where: Layout,
 ) -> Float[Tensor, "N H"]:
     """Apply layer e to the rows that `where` gives it. Under autocast in its precision."""
     if not x.is_meta and torch.is_autocast_enabled(x.device.type):
@@ -107,7 +117,9 @@ class _GroupedLinear(torch.autograd.Function):
         by_weight = torch.empty_like(weight)
         by_bias = weight.new_empty(len(weight), weight.shape[2]) if ctx.has_bias else None
         split = ctx.where.split
-        for (experts, rows), (_, grad), (_, out) in zip(split(x), split(by_y), split(by_x), strict=True):
+        for (experts, rows), (_, grad), (_, out) in zip(
+            split(x), split(by_y), split(by_x), strict=True
+        ):
             torch.bmm(rows.mT, grad, out=by_weight[experts])
             if ctx.needs_input_grad[0]:
                 torch.bmm(grad, weight[experts].mT, out=out)

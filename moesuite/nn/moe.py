@@ -36,9 +36,9 @@ class Side:
 class RoutingContext:
     """What passes between a model and its MoE layers beside its own arguments.
 
-    A hook on the host model opens the context with the padding mask at each forward and closes it after. Layers that
-    run again while it is closed (activation checkpointing recomputes them in backward) read the same mask and add no
-    loss a second time.
+    A hook on the host model opens the context with the padding mask at each forward and closes it
+    after. Layers that run again while it is closed (activation checkpointing recomputes them in
+    backward) read the same mask and add no loss a second time.
 
     Attributes:
         side: of the model's tokens; of the encoder's where there is a decoder beside it.
@@ -61,9 +61,15 @@ class RoutingContext:
         """Open the context for one forward of the host model.
 
         Raises:
-            RuntimeError: if the losses of many training forwards were never read: training would silently go without.
+            RuntimeError: if the losses of many training forwards were never read: training would
+                silently go without.
         """
-        self.side, self.decoder, self.is_open, self.with_grad = side, decoder, True, torch.is_grad_enabled()
+        self.side, self.decoder, self.is_open, self.with_grad = (
+            side,
+            decoder,
+            True,
+            torch.is_grad_enabled(),
+        )
         if self.losses and training and self.with_grad:
             self.unread += 1
             if self.unread > UNREAD_LIMIT:
@@ -86,7 +92,8 @@ class MoE(nn.Module):
         channels_first: tokens come as [G, D, ...], as in convolutional models.
         in_decoder: stands in the decoder of an encoder-decoder.
         renormalise: divide the combine weights of each token by their sum.
-        shared: what every token passes beside the routed experts, [..., D] -> [..., D]; None: nothing.
+        shared: what every token passes beside the routed experts, [..., D] -> [..., D]; None:
+            nothing.
 
     Attributes:
         routing: the last decision, for statistics; replaced at every forward.
@@ -103,7 +110,11 @@ class MoE(nn.Module):
     ) -> None:
         super().__init__()
         self.router, self.experts = router, experts
-        self.channels_first, self.in_decoder, self.renormalise = channels_first, in_decoder, renormalise
+        self.channels_first, self.in_decoder, self.renormalise = (
+            channels_first,
+            in_decoder,
+            renormalise,
+        )
         self.shared = shared
         self.context = RoutingContext()
         self.routing: Routing | None = None
@@ -179,9 +190,15 @@ def routing_weights(model: nn.Module) -> Tensor:
     Raises:
         UserError: for a model without MoE layers.
     """
-    weights = [layer.routing.dense()[1].sum(dim=-1) for _, layer in moe_layers(model) if layer.routing is not None]
+    weights = [
+        layer.routing.dense()[1].sum(dim=-1)
+        for _, layer in moe_layers(model)
+        if layer.routing is not None
+    ]
     if not weights:
-        raise UserError("routing weights of a model without MoE layers; allowed: any router but dense")
+        raise UserError(
+            "routing weights of a model without MoE layers; allowed: any router but dense"
+        )
     return torch.cat(weights, dim=-1)
 
 

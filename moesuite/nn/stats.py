@@ -51,7 +51,11 @@ def count(routing: Routing, mask: Tensor | None = None) -> Counts:
 
 def is_finite(routing: Routing) -> bool:
     """Return whether every weight of a routing is a finite number: logits that are not give weights that are not."""
-    weights = (routing.dispatch, routing.combine) if isinstance(routing, SoftRouting) else (routing.weights,)
+    weights = (
+        (routing.dispatch, routing.combine)
+        if isinstance(routing, SoftRouting)
+        else (routing.weights,)
+    )
     return all(bool(torch.isfinite(tensor).all()) for tensor in weights)
 
 
@@ -102,7 +106,10 @@ def layer_health(name: str, ranked: Counts, under_capacity: Counts | None) -> La
     del shares["refused"]  # nothing is, without a limit
     if under_capacity is not None:
         limited = health(under_capacity)
-        shares |= {"dropped_under_capacity": limited.unserved, "refused_under_capacity": limited.refused}
+        shares |= {
+            "dropped_under_capacity": limited.unserved,
+            "refused_under_capacity": limited.refused,
+        }
     return LayerHealth(layer=name, **shares)
 
 
@@ -115,7 +122,9 @@ def weight_sums(routing: Routing) -> Float[Tensor, "G T"]:
         sums = routing.weights.new_zeros(len(index), routing.num_tokens)
         return sums.scatter_add(1, index, routing.weights.flatten(1))
     sums = routing.weights.new_zeros(routing.num_groups * routing.num_tokens)
-    return sums.index_add(0, routing.tokens, routing.weights).unflatten(0, (routing.num_groups, routing.num_tokens))
+    return sums.index_add(0, routing.tokens, routing.weights).unflatten(
+        0, (routing.num_groups, routing.num_tokens)
+    )
 
 
 @dataclass(frozen=True)
@@ -125,7 +134,8 @@ class Work:
     Attributes:
         slots: that the routing has: G·E·C, or its pairs.
         filled: slots that carry a token.
-        computed: rows that run, with the fill-up of pairs of experts (`moesuite.nn.grouped_linear`).
+        computed: rows that run, with the fill-up of pairs of experts
+            (`moesuite.nn.grouped_linear`).
         tokens: G·T.
     """
 

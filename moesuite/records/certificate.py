@@ -1,7 +1,8 @@
 """What is kept beside records for the board: certificates of routers, and what routers looked at. No torch here.
 
-`<records>/certificates/<router>.json` (with a hash behind it for a router outside the package, or with options of one's
-own); `routing.json` and `verified.json` among the files of a run, `<records>/<task>/<router>/<id>/`.
+`<records>/certificates/<router>.json` (with a hash behind it for a router outside the package, or
+with options of one's own); `routing.json` and `verified.json` among the files of a run,
+`<records>/<task>/<router>/<id>/`.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ class Check(Part):
         holds: None where the question does not arise.
         figure: the largest difference, or the largest share.
         detail: words for a reader: what is wrong, and where.
-        claimed: whether the router claims it, by a class attribute or by being one; if it then does not hold, the
-            claim is false.
+        claimed: whether the router claims it, by a class attribute or by being one; if it then does
+            not hold, the claim is false.
     """
 
     holds: bool | None
@@ -47,7 +48,8 @@ class Certificate(Part):
         router: full name, as on the command line.
         options: all of the router's.
         changed: those options, and settings of the measurement, that are not the default.
-        protocol: of engine and router, in words (`moesuite.records.protocol.of_router`); empty in older certificates.
+        protocol: of engine and router, in words (`moesuite.records.protocol.of_router`); empty in
+            older certificates.
         code: hash of the sources of engine and router, as in records.
         source: text of the router's file.
         device: where it was measured.
@@ -106,7 +108,8 @@ class LayerRouting(Part):
         experts: of each token those that served it, largest combine weight first; empty: unserved.
         prefix: tokens before those of the picture, such as a class token.
         columns: tokens in a row of the picture; 0 for text.
-        slots: of soft routing, for each of the first slots the weight of every token in percent of its largest one.
+        slots: of soft routing, for each of the first slots the weight of every token in percent of
+            its largest one.
     """
 
     layer: str
@@ -142,7 +145,8 @@ class Rerun(Part):
 
     Attributes:
         difference: of the two, absolute.
-        tolerance: largest difference that is within the tolerance of its seeds; None: fewer seeds than that needs.
+        tolerance: largest difference that is within the tolerance of its seeds; None: fewer seeds
+            than that needs.
     """
 
     recorded: float

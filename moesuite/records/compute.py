@@ -40,8 +40,8 @@ class Timing(Part):
         median, iqr: of `n` repeats, an odd number.
         quartiles: the first and the third.
         ratio_to_dense: median over the repeats of the ratio to the dense model's seconds.
-        dense_median, dense_quartiles: of the dense model. With an odd `n`, the ratio is never below the first quartile
-            over the dense model's third, nor above the third over its first.
+        dense_median, dense_quartiles: of the dense model. With an odd `n`, the ratio is never below
+            the first quartile over the dense model's third, nor above the third over its first.
     """
 
     median: float
@@ -68,15 +68,18 @@ class Compute(Part):
     """What the run costs. FLOPs are per example; timings per batch.
 
     Attributes:
-        activated, executed: forward pass in evaluation, with the routing of test examples after training.
+        activated, executed: forward pass in evaluation, with the routing of test examples after
+            training.
         expected: the same as `executed`, from the budget alone, before training.
         training: executed in forward and backward, as expected before training.
         training_step_flops: of an optimizer step.
         layers: share of each MoE layer in the forward pass.
-        uncounted: "module: operation" for everything that no formula counts: FLOPs are then a lower bound.
+        uncounted: "module: operation" for everything that no formula counts: FLOPs are then a lower
+            bound.
         activation_bytes: that a training step keeps for its backward pass, per example.
         latency, training_step: seconds of a batch of `batch_size`; None: not measured.
-        step_peak_bytes, dense_step_peak_bytes: most that a measured training step holds beyond weights and optimizer.
+        step_peak_bytes, dense_step_peak_bytes: most that a measured training step holds beyond
+            weights and optimizer.
         peak_memory_bytes: of the process in training (GPU: allocated).
     """
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol as Interface
+from typing import runtime_checkable
 
 from moesuite.config.discovery import load_router, source_of
 from moesuite.config.schema import RunConfig
@@ -17,6 +18,7 @@ from moesuite.records.provenance import code_version
 from moesuite.records.record import record_id
 
 
+@runtime_checkable
 class Identified(Interface):
     """What a task tells of itself for the id of its runs; see `moesuite.task.Task`."""
 
@@ -69,13 +71,18 @@ def protocol_of(config: RunConfig, task: Identified) -> Protocol:
     names = {"router": config.router["name"]}
     if config.decoder and "name" in config.decoder:  # that it is missing is told by surgery
         names["decoder"] = config.decoder["name"]
-    files = {option: source_of(name)[0] for option, name in names.items() if ":" in name} | dict(task.own_files)
+    files = {option: source_of(name)[0] for option, name in names.items() if ":" in name} | dict(
+        task.own_files
+    )
     if ":" in config.task["family"]:
         files["task.family"] = Path(inspect.getfile(type(task)))
     return Protocol(
         engine=ENGINE,
         family=task.protocol,
-        own={option: hashlib.sha256(files[option].read_bytes()).hexdigest() for option in sorted(files)},
+        own={
+            option: hashlib.sha256(files[option].read_bytes()).hexdigest()
+            for option in sorted(files)
+        },
         **{option: load_router(name).protocol for option, name in names.items()},
     )
 

@@ -1,7 +1,8 @@
 """What task families report: each metric's direction, range, meaning, and what counts as no difference. No torch here.
 
-Both sides read it: families declare their metrics by it, and the leaderboard judges records by it. A family outside the
-package declares its own (`Task.primary`, `Task.specs`); they travel in its records.
+Both sides read it: families declare their metrics by it, and the leaderboard judges records by it.
+A family outside the package declares its own (`Task.primary`, `Task.specs`); they travel in its
+records.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ class MetricSpec(Part):
         direction: whether it is better when larger or when smaller.
         least, most: smallest and largest possible value; None: no bound.
         meaning: what is measured, for the reader.
-        margin: largest difference that counts as none, > 0, fixed beforehand; None: no such convention.
+        margin: largest difference that counts as none, > 0, fixed beforehand; None: no such
+            convention.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
@@ -49,14 +51,19 @@ class MetricSpec(Part):
             return "any finite number"
         if self.most is None:
             return f"{self.least:g} or more"
-        return f"{self.most:g} or less" if self.least is None else f"{self.least:g} to {self.most:g}"
+        return (
+            f"{self.most:g} or less" if self.least is None else f"{self.least:g} to {self.most:g}"
+        )
 
 
-POINT = 0.01  # one percentage point, or a hundredth of a correlation: the margin of all shares and correlations
+# one percentage point, or a hundredth of a correlation: the margin of all shares and correlations
+POINT = 0.01
 
 
 def _share(name: str, meaning: str, direction: Direction = "max") -> MetricSpec:
-    return MetricSpec(name=name, direction=direction, least=0, most=1, meaning=meaning, margin=POINT)
+    return MetricSpec(
+        name=name, direction=direction, least=0, most=1, meaning=meaning, margin=POINT
+    )
 
 
 def _correlation(name: str, meaning: str) -> MetricSpec:
@@ -77,8 +84,19 @@ VISION = _table(
     _share("pgd", "accuracy under projected gradient descent"),
 )
 LANGUAGE = _table(
-    MetricSpec(name="bits_per_byte", direction="min", least=0, meaning="cross-entropy of text by byte", margin=0.01),
-    MetricSpec(name="perplexity", direction="min", least=1, meaning="exponential of the cross-entropy by token"),
+    MetricSpec(
+        name="bits_per_byte",
+        direction="min",
+        least=0,
+        meaning="cross-entropy of text by byte",
+        margin=0.01,
+    ),
+    MetricSpec(
+        name="perplexity",
+        direction="min",
+        least=1,
+        meaning="exponential of the cross-entropy by token",
+    ),
 )
 EMBEDDINGS = _table(
     _share("ndcg@10", "normalised discounted cumulative gain of the first ten"),
@@ -106,15 +124,31 @@ OPPONENTS = ("random", "pubeval", "gnubg")  # of backgammon
 PREFERENCES = _table(
     _share("top1", "share of choices where the network's is the expert's"),
     _share("pairs", "share of pairs that are ordered as the expert orders them"),
-    MetricSpec(name="score_loss", direction="min", least=0, meaning="expert's score lost by the network's choice"),
+    MetricSpec(
+        name="score_loss",
+        direction="min",
+        least=0,
+        meaning="expert's score lost by the network's choice",
+    ),
     _share("intransitive", "share of triples that form a cycle", "min"),
     _share("order_dependent", "share of pairs whose answer changes with their order", "min"),
     *(
-        MetricSpec(name=f"points_{name}", direction="max", least=-3, most=3, meaning=f"points a game against {name}")
+        MetricSpec(
+            name=f"points_{name}",
+            direction="max",
+            least=-3,
+            most=3,
+            meaning=f"points a game against {name}",
+        )
         for name in OPPONENTS
     ),
     *(
-        MetricSpec(name=f"points_{name}_half", direction="min", least=0, meaning="half of the 95 % interval of points")
+        MetricSpec(
+            name=f"points_{name}_half",
+            direction="min",
+            least=0,
+            meaning="half of the 95 % interval of points",
+        )
         for name in OPPONENTS
     ),
 )
@@ -125,7 +159,12 @@ FAMILIES: Mapping[str, Mapping[str, MetricSpec]] = {
     "understanding": UNDERSTANDING,
     "preferences": PREFERENCES,
 }
-OF_KIND = {"search": "ndcg@10", "similarity": "spearman", "classification": "accuracy", "mteb": "main_score"}
+OF_KIND = {
+    "search": "ndcg@10",
+    "similarity": "spearman",
+    "classification": "accuracy",
+    "mteb": "main_score",
+}
 
 
 def primary_name(family: str, options: Mapping[str, Any]) -> str | None:
@@ -151,7 +190,8 @@ def primary_name(family: str, options: Mapping[str, Any]) -> str | None:
 def known_spec(family: str, options: Mapping[str, Any], metric: str) -> MetricSpec | None:
     """Return what the package declares of a metric; None for one that it does not know.
 
-    Embeddings are scored on each of several data sets too, by its name, as by the metric that ranks.
+    Embeddings are scored on each of several data sets too, by its name, as by the metric that
+    ranks.
     """
     table = FAMILIES.get(family, {})
     if metric not in table and family == "embeddings":

@@ -14,7 +14,16 @@ from pathlib import Path
 from moesuite.config.discovery import PACKAGE, load_router, source_of, task_folder
 from moesuite.records.protocol import ENGINE, of_router
 
-LIBRARIES = ("torch", "lightning", "timm", "transformers", "torchmetrics", "datasets", "numpy", "moesuite")
+LIBRARIES = (
+    "torch",
+    "lightning",
+    "timm",
+    "transformers",
+    "torchmetrics",
+    "datasets",
+    "numpy",
+    "moesuite",
+)
 
 
 def code_version(router: str) -> str:
@@ -36,7 +45,12 @@ def router_protocol(router: str) -> str:
 @cache
 def _engine_version() -> str:
     folders = [PACKAGE, task_folder()]
-    files = {path for folder in folders for pattern in ("*.py", "*.yaml") for path in folder.rglob(pattern)}
+    files = {
+        path
+        for folder in folders
+        for pattern in ("*.py", "*.yaml")
+        for path in folder.rglob(pattern)
+    }
     digest = hashlib.sha256()
     for path in sorted(files):
         digest.update(path.name.encode() + path.read_bytes())
@@ -49,10 +63,14 @@ def git_state() -> tuple[str | None, bool | None]:
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(PACKAGE), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+        return subprocess.run(
+            command, capture_output=True, text=True, check=True, timeout=10
+        ).stdout.strip()
 
     try:
-        if not git("ls-files", "errors.py"):  # a wheel that happens to be installed inside another checkout
+        if not git(
+            "ls-files", "errors.py"
+        ):  # a wheel that happens to be installed inside another checkout
             return None, None
         return git("rev-parse", "HEAD"), bool(git("status", "--porcelain"))
     except (OSError, subprocess.SubprocessError):

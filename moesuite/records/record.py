@@ -1,8 +1,8 @@
 """RunRecord: one JSON file per run, written whole or not at all, never overwritten silently.
 
-`<records>/<task>/<router>/<id>.json`; the id is the hash of the options that change what comes out, of the protocol
-versions and of the data, so that the same run finds its own record. No torch here: the leaderboard reads records
-without it.
+`<records>/<task>/<router>/<id>.json`; the id is the hash of the options that change what comes out,
+of the protocol versions and of the data, so that the same run finds its own record. No torch here:
+the leaderboard reads records without it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ from moesuite.records.protocol import Protocol as Protocol
 from moesuite.records.protocol import record_id as record_id
 
 SCHEMA = 3
-SCHEMA_SINCE = "2026-11-26T00:00:00+00:00"  # no record of this schema can be older: raise it with SCHEMA
+SCHEMA_SINCE = (
+    "2026-11-26T00:00:00+00:00"  # no record of this schema can be older: raise it with SCHEMA
+)
 Status = Literal["ok", "failed", "interrupted", "pruned"]
 
 
@@ -46,9 +48,11 @@ class LayerHealth(Part):
         dead: experts with less than 1 % of the uniform load.
         entropy: of the load, over its largest possible value, in [0, 1].
         pairs_per_token: experts that served a token, in the mean.
-        dropped_under_capacity: share of the tokens that no expert serves under the training capacity, in [0, 1];
-            None: the router has no capacity that evaluation lifts, so that there is only one evaluation.
-        refused_under_capacity: share of the pairs that the training capacity refuses, in [0, 1]; None as above.
+        dropped_under_capacity: share of the tokens that no expert serves under the training
+            capacity, in [0, 1]; None: the router has no capacity that evaluation lifts, so that
+            there is only one evaluation.
+        refused_under_capacity: share of the pairs that the training capacity refuses, in [0, 1];
+            None as above.
     """
 
     layer: str
@@ -63,7 +67,9 @@ class LayerHealth(Part):
 
 def dropped_under_capacity(health: Sequence[LayerHealth]) -> float | None:
     """Return the mean share of tokens dropped under the training capacity; None where it is the only evaluation."""
-    shares = [layer.dropped_under_capacity for layer in health if layer.dropped_under_capacity is not None]
+    shares = [
+        layer.dropped_under_capacity for layer in health if layer.dropped_under_capacity is not None
+    ]
     return sum(shares) / len(shares) if shares else None
 
 
@@ -71,8 +77,10 @@ class Lookahead(Part):
     """How much a model of later tokens sees of them, measured: a leak, not a skill.
 
     Attributes:
-        outputs: share of the outputs for earlier tokens that change when later ones are exchanged, in [0, 1].
-        bits: by how much earlier targets cost more bits each with exchanged later tokens; near 0: no use is made of it.
+        outputs: share of the outputs for earlier tokens that change when later ones are exchanged,
+            in [0, 1].
+        bits: by how much earlier targets cost more bits each with exchanged later tokens; near 0:
+            no use is made of it.
     """
 
     outputs: float
@@ -88,7 +96,8 @@ class UpcycledLayer(Part):
         served_difference: the same over tokens that an expert serves.
         scale: largest absolute output of the MLP.
         unserved: share of the real tokens that no expert serves, in [0, 1].
-        weights, experts: mean sum of a served token's combine weights, and most experts of one; None: not measured.
+        weights, experts: mean sum of a served token's combine weights, and most experts of one;
+            None: not measured.
     """
 
     layer: str
@@ -103,7 +112,8 @@ class UpcycledLayer(Part):
 class CurvePoint(Part):
     """Quality on the validation split (test split where there is none) during training, and routing health there.
 
-    Health is the mean over MoE layers, of dead experts the sum, without capacity limit; None for a dense model.
+    Health is the mean over MoE layers, of dead experts the sum, without capacity limit; None for a
+    dense model.
     """
 
     step: int
@@ -120,17 +130,20 @@ class RunRecord(Part):
     """Everything that is known of one run.
 
     Attributes:
-        id: `record_id` of `config`, `contents`, `protocol` and `data_fingerprint`, all of which stand here.
+        id: `record_id` of `config`, `contents`, `protocol` and `data_fingerprint`, all of which
+            stand here.
         contents: hashes of the checkpoints that `init` and `upcycle` name.
         protocol: versions of engine, router and task family.
-        code: hash of the sources of engine, tasks and router; provenance, as `git_commit` and `environment` are.
+        code: hash of the sources of engine, tasks and router; provenance, as `git_commit` and
+            `environment` are.
         metrics: declaration of each metric of `quality`, as its task family makes it.
         partial: options that cut the run short, as they are typed; empty for a whole run.
         verdict: where an upcycled model started, in words; empty for others.
         splits: examples of each split of known length; of "test", those that are scored.
-        causal: whether the task predicts later inputs, so that a router must not look ahead; None: not known.
-        router_causal: whether the routers of all layers, with their options, claim that routing depends on no later
-            token; None: not known, as of a dense model.
+        causal: whether the task predicts later inputs, so that a router must not look ahead; None:
+            not known.
+        router_causal: whether the routers of all layers, with their options, claim that routing
+            depends on no later token; None: not known, as of a dense model.
     """
 
     schema_version: int = SCHEMA
@@ -216,7 +229,9 @@ def read_record(path: Path) -> RunRecord:
     try:
         return parse_record(path.read_text())
     except (UserError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: {error if isinstance(error, UserError) else 'is no text'}") from None
+        raise UserError(
+            f"{path}: {error if isinstance(error, UserError) else 'is no text'}"
+        ) from None
 
 
 def parse_record(text: str) -> RunRecord:
@@ -231,11 +246,15 @@ def parse_record(text: str) -> RunRecord:
     if isinstance(version, int) and version > SCHEMA:
         raise UserError(f"of schema {version}, here up to {SCHEMA} is known; update moesuite")
     if isinstance(version, int) and version < SCHEMA:
-        raise UserError(f"of schema {version}, which lacks what {SCHEMA} is checked by; run its command again")
+        raise UserError(
+            f"of schema {version}, which lacks what {SCHEMA} is checked by; run its command again"
+        )
     if first is None:
         return record
     where = ".".join(str(part) for part in first["loc"])
-    raise UserError(f"not a run record of schema {SCHEMA}: {where}{': ' * bool(where)}{first['msg'].lower()}")
+    raise UserError(
+        f"not a run record of schema {SCHEMA}: {where}{': ' * bool(where)}{first['msg'].lower()}"
+    )
 
 
 def _version(text: str) -> Any:

@@ -8,7 +8,8 @@ from pydantic import model_validator
 
 from moesuite.records.compute import Part
 
-SETTINGS = 10  # different options of finished trials, for importances: a forest on fewer points fits their noise
+# different options of finished trials, for importances: a forest on fewer points fits their noise
+SETTINGS = 10
 
 
 class TrialRecord(Part):
@@ -40,7 +41,8 @@ class FreshRun(Part):
 
     Attributes:
         run: id of its record.
-        search: quality as the search saw it of its trials: of the last evaluation on the validation split.
+        search: quality as the search saw it of its trials: of the last evaluation on the validation
+            split.
         test: quality on the test split.
     """
 
@@ -58,10 +60,11 @@ class StudyRecord(Part):
         space: parameters as they are written; objectives, directions: of the values.
         constraints: largest allowed value by name.
         best: numbers of the best trial, or of the front.
-        ties: trials within the constraints with equal objectives, the best ones among them: by groups of at least two.
+        ties: trials within the constraints with equal objectives, the best ones among them: by
+            groups of at least two.
         settings: different options of the trials that finished.
-        importances: of the parameters for each objective, shares of 1; empty for one parameter, and for fewer than
-            `SETTINGS` different options.
+        importances: of the parameters for each objective, shares of 1; empty for one parameter, and
+            for fewer than `SETTINGS` different options.
         winner: ids of the runs of the best trial's options on fresh seeds.
         fresh: what these runs reached, beside what the search saw.
     """
@@ -86,7 +89,11 @@ class StudyRecord(Part):
 
     @model_validator(mode="after")
     def _agree(self) -> StudyRecord:
-        counts = {len(self.directions)} | {len(trial.values) for trial in self.trials if trial.values is not None}
+        counts = {len(self.directions)} | {
+            len(trial.values) for trial in self.trials if trial.values is not None
+        }
         if counts != {len(self.objectives)} or "quality" not in self.objectives:
-            raise ValueError("a direction, and a value of each trial, for every objective, quality among them")
+            raise ValueError(
+                "a direction, and a value of each trial, for every objective, quality among them"
+            )
         return self

@@ -1,17 +1,19 @@
 """Is a rerun the same? Equal, within the tolerance of its seeds, or different. No torch here.
 
-Figures of a record are of two kinds. Counts follow from the configuration, and are the same to the last digits: steps,
-examples, parameters, FLOPs that are expected of it; and those of the trained model, and its slots, where the routing
-changes nothing about them. All others follow from training, and depend on the processor and its libraries through
-rounding, which training magnifies; where that agrees to the last bit, so does what the routing costs.
+Figures of a record are of two kinds. Counts follow from the configuration, and are the same to the
+last digits: steps, examples, parameters, FLOPs that are expected of it; and those of the trained
+model, and its slots, where the routing changes nothing about them. All others follow from training,
+and depend on the processor and its libraries through rounding, which training magnifies; where that
+agrees to the last bit, so does what the routing costs.
 
-`equal`: counts are the same, and all metrics differ by less than float noise, `NOISE` of their size. The course (curve,
-routing, its cost) may then differ by `COURSE`: a token near a tie may go another way.
-`within`: counts are the same, and no metric differs by more than two runs of different seeds would, in 95 % of cases:
-t · √2 · s with the standard deviation s of the metric over n >= 3 seeds (the rerun and records of other seeds, never
-the record itself, which would widen its own tolerance), and Student's t of n - 1 degrees of freedom, at a level of 5 %
-shared out among the metrics (Bonferroni).
-`different`: everything else; and metrics that differ where curve and routing agree to noise, which no chance explains.
+`equal`: counts are the same, and all metrics differ by less than float noise, `NOISE` of their
+size. The course (curve, routing, its cost) may then differ by `COURSE`: a token near a tie may go
+another way. `within`: counts are the same, and no metric differs by more than two runs of different
+seeds would, in 95 % of cases: t · √2 · s with the standard deviation s of the metric over n >= 3
+seeds (the rerun and records of other seeds, never the record itself, which would widen its own
+tolerance), and Student's t of n - 1 degrees of freedom, at a level of 5 % shared out among the
+metrics (Bonferroni). `different`: everything else; and metrics that differ where curve and routing
+agree to noise, which no chance explains.
 """
 
 from __future__ import annotations
@@ -33,7 +35,13 @@ COURSE = 0.02  # relative and absolute, of curve and routing where metrics agree
 ENOUGH = 3  # seeds for a tolerance
 LEVEL = 0.05
 EXACT = 1e-9  # relative: the order of a sum
-COUNTS = ("expected", "training", "training_step_flops", "parameters_total", "slots_per_token_asked")
+COUNTS = (
+    "expected",
+    "training",
+    "training_step_flops",
+    "parameters_total",
+    "slots_per_token_asked",
+)
 PASSES = ("activated", "executed")  # FLOPs of the trained model
 # what may depend on the routing after training
 ROUTED = (*PASSES, "parameters_active", "slots_per_token_effective", "layers")
@@ -55,7 +63,10 @@ def counts_of(record: RunRecord) -> dict[str, float]:
     counts |= {f"FLOPs at step {point.step}": point.flops for point in record.curve}
     if record.compute is not None:
         counts |= _numbers({name: getattr(record.compute, name) for name in COUNTS})
-        counts |= {f"{layer.layer} parameters": float(layer.parameters_total) for layer in record.compute.layers}
+        counts |= {
+            f"{layer.layer} parameters": float(layer.parameters_total)
+            for layer in record.compute.layers
+        }
     return counts
 
 
@@ -74,7 +85,11 @@ def fixed(again: RunRecord) -> frozenset[str]:
 
 def routed_of(record: RunRecord) -> dict[str, float]:
     """Return what may depend on the routing after training: costs of the trained model, and its slots."""
-    return {} if record.compute is None else _numbers({name: getattr(record.compute, name) for name in ROUTED})
+    return (
+        {}
+        if record.compute is None
+        else _numbers({name: getattr(record.compute, name) for name in ROUTED})
+    )
 
 
 def decided(record: RunRecord, again: RunRecord) -> list[str]:
@@ -88,7 +103,9 @@ def decided(record: RunRecord, again: RunRecord) -> list[str]:
         for one in (record, again)
     )
     odd = differing(ours, theirs, EXACT, 0.0)
-    return [f"{name} (recorded {_figure(ours, name)}, again {_figure(theirs, name)})" for name in odd]
+    return [
+        f"{name} (recorded {_figure(ours, name)}, again {_figure(theirs, name)})" for name in odd
+    ]
 
 
 def _figure(figures: Mapping[str, float], name: str) -> str:
@@ -97,7 +114,9 @@ def _figure(figures: Mapping[str, float], name: str) -> str:
 
 def training_of(record: RunRecord) -> dict[str, float]:
     """Return what training left beside the metrics: curve, and routing health."""
-    points = {f"curve at step {p.step}": {name: getattr(p, name) for name in POINT} for p in record.curve}
+    points = {
+        f"curve at step {p.step}": {name: getattr(p, name) for name in POINT} for p in record.curve
+    }
     layers = {layer.layer: layer.model_dump(exclude={"layer"}) for layer in record.health}
     return _numbers({**points, **layers})
 
@@ -126,7 +145,10 @@ def _walk(name: str, value: Any) -> Iterator[tuple[str, float]]:
 
 
 def differing(
-    ours: Mapping[str, float], theirs: Mapping[str, float], relative: float = NOISE, absolute: float = SMALLEST
+    ours: Mapping[str, float],
+    theirs: Mapping[str, float],
+    relative: float = NOISE,
+    absolute: float = SMALLEST,
 ) -> list[str]:
     """Return the names of figures that differ by more than noise, or that only one side has; the largest first."""
     sizes: dict[str, float] = {}
@@ -182,7 +204,10 @@ def judge(record: RunRecord, again: RunRecord, seeds: Sequence[RunRecord]) -> Ve
         values = [known[name] for known in by_seed.values() if name in known]
         difference = abs(ours[name] - theirs[name])
         metrics[name] = Rerun(
-            recorded=ours[name], again=theirs[name], difference=difference, tolerance=tolerance(values, len(ours))
+            recorded=ours[name],
+            again=theirs[name],
+            difference=difference,
+            tolerance=tolerance(values, len(ours)),
         )
     verdict, reason = _verdict(record, again, metrics, len(by_seed))
     return Verdict(
@@ -211,7 +236,10 @@ def _verdict(
     if ours and not differing(ours, theirs):
         return "different", f"curve and routing agree, but not {_named(odd)}"
     if seeds < ENOUGH:
-        return "different", f"{_named(odd)} differ, and {seeds} of {ENOUGH} seeds tell no tolerance; type seeds=1,2"
+        return (
+            "different",
+            f"{_named(odd)} differ, and {seeds} of {ENOUGH} seeds tell no tolerance; type seeds=1,2",
+        )
     if far := [name for name in odd if name not in metrics or not _is_within(metrics[name])]:
         return "different", f"{_named(far)} differ by more than {seeds} seeds explain"
     return "within", f"{_named(odd)} differ by no more than {seeds} seeds explain"

@@ -18,7 +18,9 @@ def router_class(name: str) -> type[Router]:
     """
     cls = load_router(name)
     if not issubclass(cls, Router):
-        raise UserError(f"router={name}: {cls.__name__} is not a Router; allowed: a subclass of moesuite.Router")
+        raise UserError(
+            f"router={name}: {cls.__name__} is not a Router; allowed: a subclass of moesuite.Router"
+        )
     return cls
 
 

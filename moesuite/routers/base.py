@@ -1,8 +1,9 @@
 """BASE: in training the assignment of tokens to experts that is balanced and has the largest total score.
 
-Lewis et al., "BASE Layers" (2021), https://arxiv.org/abs/2103.16716: maximise Σ_t x_t·w_{a(t)} with T/E tokens per
-expert; the combine weight is σ(x_t·w_a); in evaluation each token takes its best expert. No auxiliary loss.
-Not in the paper: exact linear assignment per group (theirs is an auction over workers); the budget scales the slots.
+Lewis et al., "BASE Layers" (2021), https://arxiv.org/abs/2103.16716: maximise Σ_t x_t·w_{a(t)} with
+T/E tokens per expert; the combine weight is σ(x_t·w_a); in evaluation each token takes its best
+expert. No auxiliary loss. Not in the paper: exact linear assignment per group (theirs is an auction
+over workers); the budget scales the slots.
 """
 
 from __future__ import annotations
@@ -25,9 +26,13 @@ class Base(Router):
         super().__init__(spec)
         self.gate = Gate(spec.dim, spec.num_experts)
 
-    def forward(self, x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None) -> Routing:
+    def forward(
+        self, x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None
+    ) -> Routing:
         logits = self.gate(x)  # [G, T, E]
-        experts = top(logits, 1)[1] if self.slots_per_token is None else self._balanced(logits, mask)
+        experts = (
+            top(logits, 1)[1] if self.slots_per_token is None else self._balanced(logits, mask)
+        )
         none = logits.new_zeros(*logits.shape[:2], 1)
         gates = torch.cat([logits.sigmoid(), none], dim=-1).gather(-1, experts)
         return self.choose_experts(gates, experts, mask)

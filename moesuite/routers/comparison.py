@@ -1,19 +1,21 @@
 """Comparison: a gate that learns, as Tesauro's networks did, which of two experts the task prefers.
 
-Not in a paper: ours, after Tesauro, "Connectionist Learning of Expert Preferences by Comparison Training" (NIPS 1988):
-the network is shown two alternatives and trained on which is preferred, o = σ(s(a) - s(b)). Experts take their top
-tokens as in expert choice, with weight softmax(z). For a sampled share of training tokens two experts answer for
-certain, the gate's favourite and one drawn at random. To first order, a answers better than b if g·f_a < g·f_b, where g
-is the gradient of the task loss with respect to the layer's output; and g·f_a is exactly the gradient that the slot's
-combine weight receives. So the backward pass that happens anyway brings the preference, and the gate gets the gradient
-of -log σ(z_preferred - z_other), and no other.
-Nearest that we found: Yoon et al., "When Are Experts Misrouted?" (2026), https://arxiv.org/abs/2605.07260, compare for
-one token the route taken with sampled ones of equal cost, by the probability of the true next token, in trained models
-whose last router alone they then update; Pham et al., "CompeteSMoE" (2024), https://arxiv.org/abs/2402.02526, let
-experts compete by the strength of their answers, and a router learn who wins. Ours compares two experts on some tokens
-of every training step, by the loss to first order, with no further forward pass.
-What it costs: twice the sampled share of the slots goes to forced pairs; nothing in FLOPs. The loss is known in the
-backward pass only: the value that is logged is the last step's, on the first process where there are several.
+Not in a paper: ours, after Tesauro, "Connectionist Learning of Expert Preferences by Comparison
+Training" (NIPS 1988): the network is shown two alternatives and trained on which is preferred, o =
+σ(s(a) - s(b)). Experts take their top tokens as in expert choice, with weight softmax(z). For a
+sampled share of training tokens two experts answer for certain, the gate's favourite and one drawn
+at random. To first order, a answers better than b if g·f_a < g·f_b, where g is the gradient of the
+task loss with respect to the layer's output; and g·f_a is exactly the gradient that the slot's
+combine weight receives. So the backward pass that happens anyway brings the preference, and the
+gate gets the gradient of -log σ(z_preferred - z_other), and no other. Nearest that we found: Yoon
+et al., "When Are Experts Misrouted?" (2026), https://arxiv.org/abs/2605.07260, compare for one
+token the route taken with sampled ones of equal cost, by the probability of the true next token, in
+trained models whose last router alone they then update; Pham et al., "CompeteSMoE" (2024),
+https://arxiv.org/abs/2402.02526, let experts compete by the strength of their answers, and a router
+learn who wins. Ours compares two experts on some tokens of every training step, by the loss to
+first order, with no further forward pass. What it costs: twice the sampled share of the slots goes
+to forced pairs; nothing in FLOPs. The loss is known in the backward pass only: the value that is
+logged is the last step's, on the first process where there are several.
 """
 
 from __future__ import annotations
@@ -33,8 +35,8 @@ from moesuite.routing.router import EMPTY, Gate, LayerSpec, Router, SlotRouting
 class _Compare(torch.autograd.Function):
     """Passes weights [N, 2] on, and turns their gradient into that of the comparisons' loss by logits [N, 2].
 
-    Beside the weights it returns the loss of each comparison, [N], of which only the gradient is true: its value is
-    the mean of the last step.
+    Beside the weights it returns the loss of each comparison, [N], of which only the gradient is
+    true: its value is the mean of the last step.
     """
 
     @staticmethod
@@ -47,7 +49,9 @@ class _Compare(torch.autograd.Function):
     def backward(ctx: Any, by_weight: Tensor, by_loss: Tensor) -> tuple[Tensor, None, None]:
         (logits,) = ctx.saved_tensors
         margin = logits[:, 0] - logits[:, 1]
-        prefers_first = (by_weight[:, 0] < by_weight[:, 1]).to(margin)  # less loss by more of its answer
+        prefers_first = (by_weight[:, 0] < by_weight[:, 1]).to(
+            margin
+        )  # less loss by more of its answer
         if len(margin):
             ctx.value.copy_(F.binary_cross_entropy_with_logits(margin, prefers_first))
         slope = by_loss * (margin.sigmoid() - prefers_first)
@@ -78,7 +82,9 @@ class Comparison(Router):
         self.gate = Gate(spec.dim, spec.num_experts)
         self.register_buffer("last", torch.zeros(()))
 
-    def forward(self, x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None) -> SlotRouting:
+    def forward(
+        self, x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None
+    ) -> SlotRouting:
         logits = self.gate(x)  # [G, T, E]
         gates = logits.detach().softmax(dim=-1)
         if not self.training or self.spec.num_experts == 1:
@@ -93,14 +99,18 @@ class Comparison(Router):
         shift = torch.randint(1, self.spec.num_experts, best.shape, device=gates.device)
         both = torch.cat([best, (best + shift) % self.spec.num_experts], dim=-1)
         sampled = torch.rand(gates.shape[:2], device=gates.device) < self.share
-        return torch.zeros_like(gates, dtype=torch.bool).scatter(-1, both, True) & sampled[..., None]
+        return (
+            torch.zeros_like(gates, dtype=torch.bool).scatter(-1, both, True) & sampled[..., None]
+        )
 
     def _learn(self, routing: SlotRouting, logits: Tensor, compared: Tensor) -> SlotRouting:
         """Let the weights of each compared pair, where both got a slot, carry the preference back to the logits."""
         groups, num_experts, capacity = routing.tokens.shape
         group, expert, slot = (routing.tokens != EMPTY).nonzero(as_tuple=True)
         token = routing.tokens[group, expert, slot]
-        where = torch.full(compared.shape, -1, device=logits.device)  # [G, T, E], the slot of each pair
+        where = torch.full(
+            compared.shape, -1, device=logits.device
+        )  # [G, T, E], the slot of each pair
         where[group, token, expert] = (group * num_experts + expert) * capacity + slot
         found = where.masked_fill(~compared, -1)
         both = (found >= 0).sum(dim=-1) == 2
@@ -108,6 +118,10 @@ class Comparison(Router):
         flat = routing.weights.flatten()
         # without a comparison too: other processes may have some, and then wait for this one
         weights, losses = _Compare.apply(logits[both].gather(1, experts), flat[slots], self.last)
-        loss = mean_of_tokens(torch.zeros_like(logits[..., 0]).index_put((both,), losses), both, self.scope)
+        loss = mean_of_tokens(
+            torch.zeros_like(logits[..., 0]).index_put((both,), losses), both, self.scope
+        )
         mixed = flat.index_put((slots,), weights).unflatten(0, (groups, num_experts, capacity))
-        return SlotRouting(routing.tokens, mixed, routing.num_tokens, {"comparison": self.weight * loss})
+        return SlotRouting(
+            routing.tokens, mixed, routing.num_tokens, {"comparison": self.weight * loss}
+        )

@@ -1,9 +1,9 @@
 """Cosine: tokens and expert embeddings meet on a low-dimensional sphere, softened by a trained temperature.
 
 Chi et al., "On the Representation Collapse of Sparse Mixture of Experts" (X-MoE, 2022),
-https://arxiv.org/abs/2204.09179: project x to d_e = E/2 dimensions, L2-normalise both sides, divide the cosine by a
-trained temperature τ, softmax, top-K.
-Not in the paper: at least 2 dimensions; τ >= 0.01 always; the budget limits slots in training.
+https://arxiv.org/abs/2204.09179: project x to d_e = E/2 dimensions, L2-normalise both sides, divide
+the cosine by a trained temperature τ, softmax, top-K. Not in the paper: at least 2 dimensions; τ >=
+0.01 always; the budget limits slots in training.
 """
 
 from __future__ import annotations
@@ -52,7 +52,9 @@ class Cosine(Router):
         self.embeddings = nn.Parameter(torch.randn(spec.num_experts, width))
         self.temperature = nn.Parameter(torch.tensor(temperature))
 
-    def forward(self, x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None) -> Routing:
+    def forward(
+        self, x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None
+    ) -> Routing:
         tokens = F.normalize(F.linear(x.float(), self.projection.float()), dim=-1)
         cosines = F.linear(tokens, F.normalize(self.embeddings.float(), dim=-1))  # [G, T, E]
         logits = cosines / self.temperature.float().clamp(min=0.01)

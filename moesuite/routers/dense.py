@@ -1,7 +1,7 @@
 """Control: no choice at all. Every expert reads every token and the answers are averaged.
 
-With one expert this is exactly the dense MLP, and that is what `moefy(model, router="dense")` leaves in place: the
-matched dense baseline that every comparison needs.
+With one expert this is exactly the dense MLP, and that is what `moefy(model, router="dense")`
+leaves in place: the matched dense baseline that every comparison needs.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ class Dense(Router):
     causal = True
     bounded = False
 
-    def forward(self, x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None) -> SlotRouting:
+    def forward(
+        self, x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None
+    ) -> SlotRouting:
         groups, length, _ = x.shape
         shape = (groups, self.spec.num_experts, length)
         tokens = torch.arange(length, device=x.device).expand(shape)

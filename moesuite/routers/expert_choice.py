@@ -1,8 +1,9 @@
 """Expert choice: every expert picks its top-C tokens, so that all experts are equally loaded by construction.
 
-Zhou et al., "Mixture-of-Experts with Expert Choice Routing" (2022), https://arxiv.org/abs/2202.09368, equation 2:
-S = softmax over experts of x W_g; G, I = top-C of Sᵀ over tokens; the combine weight is G. Ties go to the lower index.
-A token may be chosen by 0 to E experts. Choosing among all tokens of a group looks at later ones: not causal.
+Zhou et al., "Mixture-of-Experts with Expert Choice Routing" (2022),
+https://arxiv.org/abs/2202.09368, equation 2: S = softmax over experts of x W_g; G, I = top-C of Sᵀ
+over tokens; the combine weight is G. Ties go to the lower index. A token may be chosen by 0 to E
+experts. Choosing among all tokens of a group looks at later ones: not causal.
 """
 
 from __future__ import annotations
@@ -22,5 +23,7 @@ class ExpertChoice(Router):
         super().__init__(spec)
         self.gate = Gate(spec.dim, spec.num_experts)
 
-    def forward(self, x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None) -> SlotRouting:
+    def forward(
+        self, x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None
+    ) -> SlotRouting:
         return self.choose_tokens(self.gate(x).softmax(dim=-1).transpose(1, 2), mask)

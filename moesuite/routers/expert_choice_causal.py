@@ -1,21 +1,25 @@
 """Causal expert choice: experts take tokens above a running threshold, so that no token waits for later ones.
 
-Expert choice (Zhou et al. 2022, https://arxiv.org/abs/2202.09368) ranks a batch's tokens against each other, which
-leaks the future into causal models. Sun et al., "Expert Threshold Routing for Autoregressive Language Modeling with
-Dynamic Computation Allocation and Load Balancing" (2026), https://arxiv.org/abs/2603.11535, and Su, "MoE 环游记：7、
-动态激活极简解" (a minimal solution to dynamic activation, 2026), https://kexue.fm/archives/11626, put thresholds in the
-place of ranks: expert e keeps the moving average β_e of the score that a share k/E of all the tokens of a batch exceeds
-(1/E for one expert a token), and takes token t if s_te > β_e, in training and in inference, as many as there are. β
-moves only after the batch has been routed.
+Expert choice (Zhou et al. 2022, https://arxiv.org/abs/2202.09368) ranks a batch's tokens against
+each other, which leaks the future into causal models. Sun et al., "Expert Threshold Routing for
+Autoregressive Language Modeling with Dynamic Computation Allocation and Load Balancing" (2026),
+https://arxiv.org/abs/2603.11535, and Su, "MoE 环游记：7、 动态激活极简解" (a minimal solution to dynamic
+activation, 2026), https://kexue.fm/archives/11626, put thresholds in the place of ranks: expert e
+keeps the moving average β_e of the score that a share k/E of all the tokens of a batch exceeds (1/E
+for one expert a token), and takes token t if s_te > β_e, in training and in inference, as many as
+there are. β moves only after the batch has been routed.
 
-threshold="population": their rule, with the share slots_per_token/E. No capacity: what a step costs follows the scores.
-threshold="group": moesuite's variant. β_e is the mean, over groups, of the score of each group's C-th best token, the
-    one that non-causal expert choice would have taken last; and in training an expert has but C slots in a group, which
-    go to earlier tokens first. Training costs what the budget says; where many tokens pass, late ones are refused.
-Both: a decision depends on the token (with slots: on earlier ones) and on past steps; loads are full on average only.
-Not in the papers: scores and weights are softmax(x W_g); Sun et al. compare logits and weigh by their sigmoid, beside a
-shared expert, after a warm-up by expert choice. Before the first step β is Su's estimate for normal logits
-(population), or 0, so that slots go to tokens in their order (group).
+threshold="population": their rule, with the share slots_per_token/E. No capacity: what a step costs
+follows the scores. threshold="group": moesuite's variant. β_e is the mean, over groups, of the
+score of each group's C-th best token, the
+    one that non-causal expert choice would have taken last; and in training an expert has but C
+    slots in a group, which go to earlier tokens first. Training costs what the budget says; where
+    many tokens pass, late ones are refused.
+Both: a decision depends on the token (with slots: on earlier ones) and on past steps; loads are
+full on average only. Not in the papers: scores and weights are softmax(x W_g); Sun et al. compare
+logits and weigh by their sigmoid, beside a shared expert, after a warm-up by expert choice. Before
+the first step β is Su's estimate for normal logits (population), or 0, so that slots go to tokens
+in their order (group).
 """
 
 from __future__ import annotations
@@ -73,16 +77,22 @@ class ExpertChoiceCausal(Router):
         start = _expected(spec) if self.pooled else 0.0
         self.register_buffer("threshold", torch.full((spec.num_experts,), start))
         self.register_buffer("steps", torch.zeros(()))
-        self.register_buffer("measured", torch.full((spec.num_experts,), torch.nan))  # by the last training forward
+        self.register_buffer(
+            "measured", torch.full((spec.num_experts,), torch.nan)
+        )  # by the last training forward
 
     def advance(self) -> None:
         """Move the thresholds towards the scores that the last training batch ended at."""
         known = self.measured.isfinite().all()  # no branch on it: that would break a compiled graph
         self.steps += known
         share = (1 - self.momentum) / (1 - self.momentum**self.steps)  # 1 at the first step
-        self.threshold = torch.where(known, self.threshold + share * (self.measured - self.threshold), self.threshold)
+        self.threshold = torch.where(
+            known, self.threshold + share * (self.measured - self.threshold), self.threshold
+        )
 
-    def forward(self, x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None) -> Routing:
+    def forward(
+        self, x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None
+    ) -> Routing:
         scores = self.gate(x).softmax(dim=-1)  # [G, T, E]
         real = torch.ones_like(scores[..., 0], dtype=torch.bool) if mask is None else mask
         if self.training:
@@ -91,12 +101,16 @@ class ExpertChoiceCausal(Router):
         wanted = (scores > self.threshold) & real[..., None]
         if self.pooled or self.slots_per_token is None:
             return pairs(scores, wanted)
-        return tokens_take_in_order(scores, wanted, self.capacity(x.shape[1]), self.group_capacity(real))
+        return tokens_take_in_order(
+            scores, wanted, self.capacity(x.shape[1]), self.group_capacity(real)
+        )
 
     def _of_population(self, scores: Tensor, real: Tensor) -> Tensor:
         """Return the score of each expert that a share slots_per_token/E of the tokens exceeds, [E]."""
         scores, real = self.scope.tokens(scores, real)
-        ended = score_that_a_share_exceeds(scores, real, self.spec.slots_per_token / self.spec.num_experts)
+        ended = score_that_a_share_exceeds(
+            scores, real, self.spec.slots_per_token / self.spec.num_experts
+        )
         return self.scope.mean(ended, real.sum(dim=1).to(scores))
 
     def _of_groups(self, scores: Tensor, real: Tensor) -> Tensor:
@@ -107,7 +121,9 @@ class ExpertChoiceCausal(Router):
         ended = best.gather(2, last.expand(-1, best.shape[1], 1))[..., 0]  # [G, E]
         present = real.any(dim=1).to(scores)
         scope = self.scope
-        sums, count = scope.join(scope.over_groups(ended * present[:, None]), scope.over_groups(present))
+        sums, count = scope.join(
+            scope.over_groups(ended * present[:, None]), scope.over_groups(present)
+        )
         return scope.mean(sums / count[:, None], count)  # not a number, where all is padding
 
 
@@ -117,5 +133,9 @@ def _expected(spec: LayerSpec) -> float:
     share = spec.slots_per_token / spec.num_experts
     if share >= 1:
         return 0.0
-    ranks = (normal.inv_cdf(rank / (spec.num_experts + 1)) for rank in range(1, spec.num_experts + 1))
-    return math.exp(spread * normal.inv_cdf(1 - share)) / sum(math.exp(spread * rank) for rank in ranks)
+    ranks = (
+        normal.inv_cdf(rank / (spec.num_experts + 1)) for rank in range(1, spec.num_experts + 1)
+    )
+    return math.exp(spread * normal.inv_cdf(1 - share)) / sum(
+        math.exp(spread * rank) for rank in ranks
+    )

@@ -1,9 +1,10 @@
 """Loss-free balancing: a bias on each expert's score, moved against its load after every step, decides; gates do not.
 
-Wang et al., "Auxiliary-Loss-Free Load Balancing" (2024), https://arxiv.org/abs/2408.15664, algorithm 1: top-K of
-σ(x W_g) + b, b_e += u · sign(mean load - load_e), u = 0.001; DeepSeek-AI, "DeepSeek-V3" (2024),
-https://arxiv.org/abs/2412.19437, equations 12 to 16: gates are σ(x W_g), divided by their sum over the chosen experts.
-Not in the paper: for K = 1 gates are not divided, since that would leave 1 and no gradient; the budget limits slots.
+Wang et al., "Auxiliary-Loss-Free Load Balancing" (2024), https://arxiv.org/abs/2408.15664,
+algorithm 1: top-K of σ(x W_g) + b, b_e += u · sign(mean load - load_e), u = 0.001; DeepSeek-AI,
+"DeepSeek-V3" (2024), https://arxiv.org/abs/2412.19437, equations 12 to 16: gates are σ(x W_g),
+divided by their sum over the chosen experts. Not in the paper: for K = 1 gates are not divided,
+since that would leave 1 and no gradient; the budget limits slots.
 """
 
 from __future__ import annotations
@@ -27,7 +28,10 @@ class LossFree(Router):
     excess: Tensor
 
     def __init__(
-        self, spec: LayerSpec, k: Annotated[int, Ge(1)] = 1, update_rate: Annotated[float, Ge(0), Le(1)] = 0.001
+        self,
+        spec: LayerSpec,
+        k: Annotated[int, Ge(1)] = 1,
+        update_rate: Annotated[float, Ge(0), Le(1)] = 0.001,
     ) -> None:
         """Build the router.
 
@@ -44,25 +48,32 @@ class LossFree(Router):
         self.causal = k == 1  # a later first choice takes the slot of an earlier second one
         self.gate = Gate(spec.dim, spec.num_experts)
         self.register_buffer("bias", torch.zeros(spec.num_experts))
-        # sign(load_e - mean load) in the last training forward, averaged over units of `balance_scope`
+        # sign(load_e - mean load) in the last training forward, averaged over units of
+        # `balance_scope`
         self.register_buffer("excess", torch.zeros(spec.num_experts))
 
     def advance(self) -> None:
         """Move the bias towards experts below the mean load."""
         self.bias -= self.update_rate * self.excess
 
-    def forward(self, x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None) -> Routing:
+    def forward(
+        self, x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None
+    ) -> Routing:
         scores = self.gate(x).sigmoid()  # [G, T, E]
         _, experts = top(scores.detach() + self.bias, self.k)
         gates = scores.gather(-1, experts)
         if self.k > 1:
             gates = gates / gates.sum(dim=-1, keepdim=True).clamp(min=1e-20)
         if self.training:
-            self.excess = self._excess(experts, torch.ones_like(gates) if mask is None else mask.to(gates)[..., None])
+            self.excess = self._excess(
+                experts, torch.ones_like(gates) if mask is None else mask.to(gates)[..., None]
+            )
         return self.choose_experts(gates, experts, mask)
 
     @torch.no_grad()
     def _excess(self, experts: Tensor, real: Tensor) -> Tensor:
         pairs = real.expand(experts.shape)
-        (load,) = self.scope.join(self.scope.over_pairs(experts, pairs, self.spec.num_experts))  # [U, E]
+        (load,) = self.scope.join(
+            self.scope.over_pairs(experts, pairs, self.spec.num_experts)
+        )  # [U, E]
         return self.scope.mean((load - load.mean(dim=-1, keepdim=True)).sign(), load.sum(dim=-1))

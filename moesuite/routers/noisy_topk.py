@@ -1,9 +1,10 @@
 """Noisy top-K gating: logits with trained noise, softmax over the K best, importance and load losses.
 
-Shazeer et al., "Outrageously Large Neural Networks" (2017), https://arxiv.org/abs/1701.06538: H = x W_g + ε ·
-softplus(x W_noise), equation 4; softmax over the top K, equations 3 and 5; importance, equation 7, and load,
-equations 8 to 11, as squared coefficients of variation, both of weight 0.1 in section C.1.
-Not in the paper: the budget limits the slots in training. K = 1 gives a gate of exactly 1 and no gradient of the task.
+Shazeer et al., "Outrageously Large Neural Networks" (2017), https://arxiv.org/abs/1701.06538: H = x
+W_g + ε · softplus(x W_noise), equation 4; softmax over the top K, equations 3 and 5; importance,
+equation 7, and load, equations 8 to 11, as squared coefficients of variation, both of weight 0.1 in
+section C.1. Not in the paper: the budget limits the slots in training. K = 1 gives a gate of
+exactly 1 and no gradient of the task.
 """
 
 from __future__ import annotations
@@ -47,17 +48,25 @@ class NoisyTopK(Router):
             UserError: if k > E.
         """
         super().__init__(spec)
-        self.k, self.importance_weight, self.load_weight = self.choices(k), importance_weight, load_weight
+        self.k, self.importance_weight, self.load_weight = (
+            self.choices(k),
+            importance_weight,
+            load_weight,
+        )
         self.causal = k == 1  # a later first choice takes the slot of an earlier second one
         self.gate, self.noise_gate = (Gate(spec.dim, spec.num_experts) for _ in range(2))
 
-    def forward(self, x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None) -> Routing:
+    def forward(
+        self, x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None
+    ) -> Routing:
         logits = self.gate(x)  # [G, T, E]
         noisy, losses, scope = logits, {}, self.scope
         if self.training:
             deviation = F.softplus(self.noise_gate(x)) + 1e-2  # an expert never becomes certain
             noisy = logits + torch.randn_like(logits) * deviation
-            losses["load"] = self.load_weight * load_loss(logits, noisy, deviation, self.k, mask, scope)
+            losses["load"] = self.load_weight * load_loss(
+                logits, noisy, deviation, self.k, mask, scope
+            )
         values, experts = top(noisy, self.k)  # [G, T, K]
         gates = values.softmax(dim=-1)
         importance = importance_loss(gates, experts, logits.shape[-1], mask, scope)

@@ -1,7 +1,7 @@
 """Control: experts drawn at random. What a learned router does not beat, it did not learn.
 
-In training every token draws K experts anew; in evaluation the draw depends on its position alone, so that two passes
-agree. Weight 1/K each.
+In training every token draws K experts anew; in evaluation the draw depends on its position alone,
+so that two passes agree. Weight 1/K each.
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ class Random(Router):
         self.k = self.choices(k)
         self.causal = k == 1  # a later first choice takes the slot of an earlier second one
 
-    def forward(self, x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None) -> Routing:
+    def forward(
+        self, x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None
+    ) -> Routing:
         groups, length, _ = x.shape
         if self.training:
             draws = torch.rand(groups, length, self.spec.num_experts, device=x.device)

@@ -1,11 +1,11 @@
 """ReMoE: gates are ReLU(x W_g), so that routing is differentiable; a penalty steers how many are positive.
 
 Wang et al., "ReMoE: Fully Differentiable Mixture-of-Experts with ReLU Routing" (2024),
-https://arxiv.org/abs/2412.14711: an L1 penalty on the gates, weighted by each expert's load, with
-λ ← λ·α^sign(target sparsity - sparsity) after each step, α = 1.2, λ₀ = 1e-8. The target is
-`slots_per_token` experts a token.
-No capacity: training starts with about half of the experts active, as in the paper, and costs what that costs.
-Not in the paper: λ belongs to a layer, not to the model.
+https://arxiv.org/abs/2412.14711: an L1 penalty on the gates, weighted by each expert's load, with λ
+← λ·α^sign(target sparsity - sparsity) after each step, α = 1.2, λ₀ = 1e-8. The target is
+`slots_per_token` experts a token. No capacity: training starts with about half of the experts
+active, as in the paper, and costs what that costs. Not in the paper: λ belongs to a layer, not to
+the model.
 """
 
 from __future__ import annotations
@@ -32,7 +32,10 @@ class Relu(Router):
     excess: Tensor
 
     def __init__(
-        self, spec: LayerSpec, start: Annotated[float, Gt(0)] = 1e-8, factor: Annotated[float, Ge(1)] = 1.2
+        self,
+        spec: LayerSpec,
+        start: Annotated[float, Gt(0)] = 1e-8,
+        factor: Annotated[float, Ge(1)] = 1.2,
     ) -> None:
         """Build the router.
 
@@ -45,14 +48,17 @@ class Relu(Router):
         self.factor = factor
         self.gate = Gate(spec.dim, spec.num_experts)
         self.register_buffer("penalty", torch.tensor(start))
-        # sign(experts a token - budget) in the last training forward, averaged over units of `balance_scope`
+        # sign(experts a token - budget) in the last training forward, averaged over units of
+        # `balance_scope`
         self.register_buffer("excess", torch.zeros(()))
 
     def advance(self) -> None:
         """Raise the penalty where more experts are active than the budget allows, lower it where fewer are."""
         self.penalty *= self.factor**self.excess
 
-    def forward(self, x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None) -> RaggedRouting:
+    def forward(
+        self, x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None
+    ) -> RaggedRouting:
         gates = self.gate(x).relu()  # [G, T, E]
         real = torch.ones_like(gates[..., 0]) if mask is None else mask.to(gates)
         gates = gates * real[..., None]

@@ -1,8 +1,9 @@
 """Sinkhorn expert choice: the plan of a balanced transport decides each expert's top-C tokens.
 
-Liu et al., "Routers in Vision Mixture of Experts: An Empirical Study" (2024), https://arxiv.org/abs/2401.15969,
-section 3: cost -logits, ε = 1, 20 iterations, marginals 1 per token and T/E per expert; noise of standard deviation
-1/E on the logits in training; the combine weight is softmax(logits). The plan sees the whole group: not causal.
+Liu et al., "Routers in Vision Mixture of Experts: An Empirical Study" (2024),
+https://arxiv.org/abs/2401.15969, section 3: cost -logits, ε = 1, 20 iterations, marginals 1 per
+token and T/E per expert; noise of standard deviation 1/E on the logits in training; the combine
+weight is softmax(logits). The plan sees the whole group: not causal.
 """
 
 from __future__ import annotations
@@ -24,20 +25,26 @@ class SinkhornExpertChoice(Router):
     paper = "Liu et al. 2024, https://arxiv.org/abs/2401.15969"
 
     def __init__(
-        self, spec: LayerSpec, noise: Annotated[float, Ge(0)] = 1.0, iterations: Annotated[int, Ge(1)] = 20
+        self,
+        spec: LayerSpec,
+        noise: Annotated[float, Ge(0)] = 1.0,
+        iterations: Annotated[int, Ge(1)] = 20,
     ) -> None:
         """Build the router.
 
         Args:
             spec: the layer.
-            noise: standard deviation of the Gaussian noise on training logits, in units of 1/E, >= 0.
+            noise: standard deviation of the Gaussian noise on training logits, in units of 1/E, >=
+                0.
             iterations: of Sinkhorn's algorithm, >= 1.
         """
         super().__init__(spec)
         self.noise, self.iterations = noise, iterations
         self.gate = Gate(spec.dim, spec.num_experts)
 
-    def forward(self, x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None) -> SlotRouting:
+    def forward(
+        self, x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None
+    ) -> SlotRouting:
         logits = self.gate(x)  # [G, T, E]
         if self.training and self.noise > 0:
             logits = logits + torch.randn_like(logits) * (self.noise / self.spec.num_experts)

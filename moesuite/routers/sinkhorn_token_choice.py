@@ -1,8 +1,9 @@
 """Sinkhorn token choice: the plan of a balanced transport decides each token's top-K experts.
 
-Liu et al., "Routers in Vision Mixture of Experts: An Empirical Study" (2024), https://arxiv.org/abs/2401.15969,
-section 3: cost -logits, ε = 1, 20 iterations, marginals 1 per token and T/E per expert; noise of standard deviation
-1/E on the logits in training; the combine weight is softmax(logits). The plan sees the whole group: not causal.
+Liu et al., "Routers in Vision Mixture of Experts: An Empirical Study" (2024),
+https://arxiv.org/abs/2401.15969, section 3: cost -logits, ε = 1, 20 iterations, marginals 1 per
+token and T/E per expert; noise of standard deviation 1/E on the logits in training; the combine
+weight is softmax(logits). The plan sees the whole group: not causal.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ class SinkhornTokenChoice(Router):
         Args:
             spec: the layer.
             k: experts per token, in [1, E].
-            noise: standard deviation of the Gaussian noise on training logits, in units of 1/E, >= 0.
+            noise: standard deviation of the Gaussian noise on training logits, in units of 1/E, >=
+                0.
             iterations: of Sinkhorn's algorithm, >= 1.
 
         Raises:
@@ -46,7 +48,9 @@ class SinkhornTokenChoice(Router):
         self.k, self.noise, self.iterations = self.choices(k), noise, iterations
         self.gate = Gate(spec.dim, spec.num_experts)
 
-    def forward(self, x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None) -> Routing:
+    def forward(
+        self, x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None
+    ) -> Routing:
         logits = self.gate(x)  # [G, T, E]
         if self.training and self.noise > 0:
             logits = logits + torch.randn_like(logits) * (self.noise / self.spec.num_experts)

@@ -1,12 +1,14 @@
 """Soft MoE: every slot reads a convex mixture of all tokens, every token a convex mixture of all slots' answers.
 
-Puigcerver et al., "From Sparse to Soft Mixtures of Experts" (2023), https://arxiv.org/abs/2308.00951, section 2.1:
-D = softmax over tokens of X Φ, X̃ = Dᵀ X, C = softmax over all E·C slots of X Φ, Y = C Ỹ; section 2.3 for the
-L2-normalisation of X over D and of Φ, times one trained scale. Normalisation is for the logits only: experts read X.
-Nothing is dropped and nothing is discrete; every output sees every token of its group: not causal.
+Puigcerver et al., "From Sparse to Soft Mixtures of Experts" (2023),
+https://arxiv.org/abs/2308.00951, section 2.1: D = softmax over tokens of X Φ, X̃ = Dᵀ X, C =
+softmax over all E·C slots of X Φ, Y = C Ỹ; section 2.3 for the L2-normalisation of X over D and of
+Φ, times one trained scale. Normalisation is for the logits only: experts read X. Nothing is dropped
+and nothing is discrete; every output sees every token of its group: not causal.
 
-Its ablations (the paper's section on "learned routing"): `dispatch` and `combine` may each be "learned" or "uniform"
-(equal weights 1/T and 1/S), and both "identity": slot i reads and answers token i alone.
+Its ablations (the paper's section on "learned routing"): `dispatch` and `combine` may each be
+"learned" or "uniform" (equal weights 1/T and 1/S), and both "identity": slot i reads and answers
+token i alone.
 """
 
 from __future__ import annotations
@@ -47,8 +49,8 @@ class Soft(Router):
             combine: how tokens read slots: learned, uniform, or (both) identity.
 
         Raises:
-            UserError: if `slots_per_expert` is None and the layer's number of tokens is not known, or if only one of
-                `dispatch` and `combine` is identity.
+            UserError: if `slots_per_expert` is None and the layer's number of tokens is not known,
+                or if only one of `dispatch` and `combine` is identity.
         """
         super().__init__(spec)
         if (dispatch == "identity") != (combine == "identity"):
@@ -71,10 +73,14 @@ class Soft(Router):
             self.scale = nn.Parameter(torch.ones(()))
             nn.init.trunc_normal_(self.phi, std=spec.dim**-0.5)  # LeCun normal
 
-    def forward(self, x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None) -> SoftRouting:
+    def forward(
+        self, x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None
+    ) -> SoftRouting:
         logits = self._logits(x)  # [G, T, S]
         dispatch = self._weights(self.dispatch, logits, mask, dim=1)
-        combine = self._weights(self.combine, logits, mask if self.combine == "identity" else None, dim=2)
+        combine = self._weights(
+            self.combine, logits, mask if self.combine == "identity" else None, dim=2
+        )
         if mask is not None:
             dispatch, combine = dispatch * mask[..., None], combine * mask[..., None]
         slots = (self.spec.num_experts, self.slots_per_expert)
@@ -91,7 +97,8 @@ class Soft(Router):
             return self._identity(logits, mask)
         logits = logits if mixing == "learned" else torch.zeros_like(logits)
         if mask is not None:
-            # the lowest finite number instead of -inf: a group of nothing but padding must not turn into NaN
+            # the lowest finite number instead of -inf: a group of nothing but padding must not turn
+            # into NaN
             logits = logits.masked_fill(~mask[..., None], torch.finfo(logits.dtype).min)
         return logits.softmax(dim=dim)
 

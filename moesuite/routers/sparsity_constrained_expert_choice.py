@@ -1,9 +1,10 @@
 """Sparsity-constrained expert choice: a transport plan with at most C tokens per expert is the dispatch.
 
-Liu et al., "Routers in Vision Mixture of Experts: An Empirical Study" (2024), https://arxiv.org/abs/2401.15969,
-section 3: cost -softmax(logits), marginals 1 per token and T/E per expert, k = capacity, 20 steps of Adam on the
-semi-dual; the combine weight is softmax(logits). A slot whose mass in the plan is 0 stays empty. Not causal.
-Not in the paper: no early stop, where the official code ends at a gradient norm of 1e-3.
+Liu et al., "Routers in Vision Mixture of Experts: An Empirical Study" (2024),
+https://arxiv.org/abs/2401.15969, section 3: cost -softmax(logits), marginals 1 per token and T/E
+per expert, k = capacity, 20 steps of Adam on the semi-dual; the combine weight is softmax(logits).
+A slot whose mass in the plan is 0 stays empty. Not causal. Not in the paper: no early stop, where
+the official code ends at a gradient norm of 1e-3.
 """
 
 from __future__ import annotations
@@ -37,12 +38,18 @@ class SparsityConstrainedExpertChoice(Router):
         self.iterations = iterations
         self.gate = Gate(spec.dim, spec.num_experts)
 
-    def forward(self, x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None) -> SlotRouting:
+    def forward(
+        self, x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None
+    ) -> SlotRouting:
         gates = self.gate(x).softmax(dim=-1)  # [G, T, E]
         real = torch.ones_like(gates[..., 0]) if mask is None else mask.to(gates)
-        shares = (real.sum(dim=1, keepdim=True).clamp(min=1) / gates.shape[-1]).expand(-1, gates.shape[-1])
+        shares = (real.sum(dim=1, keepdim=True).clamp(min=1) / gates.shape[-1]).expand(
+            -1, gates.shape[-1]
+        )
         costs = -gates.transpose(1, 2).detach() + FAR * (1 - real)[:, None]  # [G, E, T]
         limits = None if mask is None else self.group_capacity(mask)
-        plan, _ = sparse_transport(costs, real, shares, self.capacity(x.shape[1]), self.iterations, limits=limits)
+        plan, _ = sparse_transport(
+            costs, real, shares, self.capacity(x.shape[1]), self.iterations, limits=limits
+        )
         routing = self.choose_tokens(plan.masked_fill(plan == 0, -1.0), mask)
         return routing.reweighed(gates)

@@ -1,9 +1,9 @@
 """Sparsity-constrained token choice: a transport plan with at most K experts per token is the dispatch.
 
-The transpose of `sparsity_constrained_expert_choice`: Liu et al., "Routers in Vision Mixture of Experts" (2024),
-https://arxiv.org/abs/2401.15969, section 3, with k = K entries per token and a potential per expert.
-The plan sees the whole group: not causal.
-Not in the paper: no early stop, where the official code ends at a gradient norm of 1e-3.
+The transpose of `sparsity_constrained_expert_choice`: Liu et al., "Routers in Vision Mixture of
+Experts" (2024), https://arxiv.org/abs/2401.15969, section 3, with k = K entries per token and a
+potential per expert. The plan sees the whole group: not causal. Not in the paper: no early stop,
+where the official code ends at a gradient norm of 1e-3.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ class SparsityConstrainedTokenChoice(Router):
     paper = "Liu et al. 2024, https://arxiv.org/abs/2401.15969"
     drops = True
 
-    def __init__(self, spec: LayerSpec, k: Annotated[int, Ge(1)] = 1, iterations: Annotated[int, Ge(1)] = 20) -> None:
+    def __init__(
+        self, spec: LayerSpec, k: Annotated[int, Ge(1)] = 1, iterations: Annotated[int, Ge(1)] = 20
+    ) -> None:
         """Build the router.
 
         Args:
@@ -40,11 +42,15 @@ class SparsityConstrainedTokenChoice(Router):
         self.k, self.iterations = self.choices(k), iterations
         self.gate = Gate(spec.dim, spec.num_experts)
 
-    def forward(self, x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None) -> Routing:
+    def forward(
+        self, x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None
+    ) -> Routing:
         gates = self.gate(x).softmax(dim=-1)  # [G, T, E]
         real = torch.ones_like(gates[..., 0]) if mask is None else mask.to(gates)
         share = (real.sum(dim=1, keepdim=True) / gates.shape[-1]).expand(-1, gates.shape[-1])
-        plan, _ = sparse_transport(-gates.detach(), share, real, self.k, self.iterations)  # [G, T, E]
+        plan, _ = sparse_transport(
+            -gates.detach(), share, real, self.k, self.iterations
+        )  # [G, T, E]
         mass, experts = top(plan, self.k)
         experts = experts.masked_fill(mass == 0, self.spec.num_experts)
         weights = torch.cat([gates, torch.zeros_like(gates[..., :1])], dim=-1).gather(-1, experts)

@@ -1,7 +1,7 @@
 """Switch: every token goes to its one best expert, with multiplicative jitter on the router's input in training.
 
-Fedus et al., "Switch Transformers" (2021), https://arxiv.org/abs/2101.03961, section 2: top-1, capacity in token
-order, balance loss of weight 0.01, input jitter by factors in [1 - ε, 1 + ε].
+Fedus et al., "Switch Transformers" (2021), https://arxiv.org/abs/2101.03961, section 2: top-1,
+capacity in token order, balance loss of weight 0.01, input jitter by factors in [1 - ε, 1 + ε].
 """
 
 from __future__ import annotations
@@ -41,7 +41,9 @@ class Switch(Router):
         self.jitter, self.balance_weight = jitter, balance_weight
         self.gate = Gate(spec.dim, spec.num_experts)
 
-    def forward(self, x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None) -> Routing:
+    def forward(
+        self, x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None
+    ) -> Routing:
         if self.training and self.jitter > 0:
             x = x * torch.empty_like(x).uniform_(1 - self.jitter, 1 + self.jitter)
         logits = self.gate(x)  # [G, T, E]

@@ -1,11 +1,12 @@
 """Token choice: every token picks its top-K experts by softmax; experts with full slots refuse.
 
-Riquelme et al., "Scaling Vision with Sparse Mixture of Experts" (2021), https://arxiv.org/abs/2106.05974: y = Σ_k
-softmax(x W_g)_k · Expert_k(x), section 2; slots are given to all first choices before any second choice, by token
-order or, with batch-prioritised routing, by the tokens' top gate (section 4). The combine weight is the raw gate:
-neither top-K nor a refusal renormalises it. Ties go to the lower index.
-The balance loss is pooled over the batch, and of the logits without `noise`.
-Not in the paper: capacity is the exact ceiling (theirs rounds up to a multiple of 4), and groups are single images.
+Riquelme et al., "Scaling Vision with Sparse Mixture of Experts" (2021),
+https://arxiv.org/abs/2106.05974: y = Σ_k softmax(x W_g)_k · Expert_k(x), section 2; slots are given
+to all first choices before any second choice, by token order or, with batch-prioritised routing, by
+the tokens' top gate (section 4). The combine weight is the raw gate: neither top-K nor a refusal
+renormalises it. Ties go to the lower index. The balance loss is pooled over the batch, and of the
+logits without `noise`. Not in the paper: capacity is the exact ceiling (theirs rounds up to a
+multiple of 4), and groups are single images.
 """
 
 from __future__ import annotations
@@ -44,9 +45,10 @@ class TokenChoice(Router):
             spec: the layer.
             k: experts per token, in [1, E].
             batch_priority: serve tokens by their top gate instead of by their order.
-            noise: standard deviation of the Gaussian noise on training logits, in units of 1/E, >= 0.
-            balance_weight: weight of the balance loss, >= 0; its gates are those of the logits without noise, its
-                choices those with it.
+            noise: standard deviation of the Gaussian noise on training logits, in units of 1/E, >=
+                0.
+            balance_weight: weight of the balance loss, >= 0; its gates are those of the logits
+                without noise, its choices those with it.
             z_weight: weight of the z loss, >= 0.
 
         Raises:
@@ -55,10 +57,14 @@ class TokenChoice(Router):
         super().__init__(spec)
         self.k, self.batch_priority, self.noise = self.choices(k), batch_priority, noise
         self.balance_weight, self.z_weight = balance_weight, z_weight
-        self.causal = k == 1 and not batch_priority  # a later first choice takes the slot of an earlier second one
+        self.causal = (
+            k == 1 and not batch_priority
+        )  # a later first choice takes the slot of an earlier second one
         self.gate = Gate(spec.dim, spec.num_experts)
 
-    def forward(self, x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None) -> Routing:
+    def forward(
+        self, x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None
+    ) -> Routing:
         logits = self.gate(x)  # [G, T, E]
         noisy = logits
         if self.training and self.noise > 0:

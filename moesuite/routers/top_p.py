@@ -1,9 +1,9 @@
 """Top-p: a token takes as many experts as it needs for its gates to reach a cumulative probability p.
 
 Huang et al., "Harder Tasks Need More Experts: Dynamic Routing in MoE Models" (2024),
-https://arxiv.org/abs/2403.07652: the smallest set of best experts with Σ gates >= p, p = 0.4; an entropy loss
-("dynamic loss") of weight 1e-4 keeps that from being all of them; balance loss of weight 1e-2.
-Not in the paper: the budget limits slots in training.
+https://arxiv.org/abs/2403.07652: the smallest set of best experts with Σ gates >= p, p = 0.4; an
+entropy loss ("dynamic loss") of weight 1e-4 keeps that from being all of them; balance loss of
+weight 1e-2. Not in the paper: the budget limits slots in training.
 """
 
 from __future__ import annotations
@@ -46,13 +46,18 @@ class TopP(Router):
         self.p, self.balance_weight, self.entropy_weight = p, balance_weight, entropy_weight
         self.gate = Gate(spec.dim, spec.num_experts)
 
-    def forward(self, x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None) -> Routing:
+    def forward(
+        self, x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None
+    ) -> Routing:
         logits = self.gate(x)  # [G, T, E]
         gates, experts = top(logits.softmax(dim=-1), self.spec.num_experts)
         before = gates.detach().cumsum(dim=-1) - gates.detach()
         chosen = (before < self.p).index_fill(-1, experts.new_zeros(1), True)
         losses = {
-            "balance": self.balance_weight * balance_loss(logits, experts[..., :1], mask, self.scope),
+            "balance": self.balance_weight
+            * balance_loss(logits, experts[..., :1], mask, self.scope),
             "entropy": self.entropy_weight * entropy_loss(logits, mask, self.scope),
         }
-        return self.choose_experts(gates, experts.masked_fill(~chosen, self.spec.num_experts), mask, losses)
+        return self.choose_experts(
+            gates, experts.masked_fill(~chosen, self.spec.num_experts), mask, losses
+        )

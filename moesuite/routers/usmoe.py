@@ -1,13 +1,14 @@
 """USMoE: all (token, expert) pairs of a sequence compete at once for one budget.
 
-Do, Le and Tran, "Sparse Mixture of Experts as Unified Competitive Learning" (2025), https://arxiv.org/abs/2503.22996:
-s = (1 - α)·softmax over experts of z + α·2σ(z)/E with z = x W_g; of a sequence's T·E scores the round(T·budget)
-largest are kept, and y_t = Σ over the kept of s·Expert_e(x_t). No capacity, no auxiliary loss; a token has 0 to E
-experts, and the budget (`slots_per_token`) may be fractional. Every pair competes with later ones: not causal.
-With `normalise`, as in the official code, the raw scores still decide: it divides the weights of the kept pairs, and
-so never changes which pairs are kept.
-Not in the paper: padding neither competes nor counts (the official code lets it do both), and sequences never compete
-with each other (its language models pool the batch).
+Do, Le and Tran, "Sparse Mixture of Experts as Unified Competitive Learning" (2025),
+https://arxiv.org/abs/2503.22996: s = (1 - α)·softmax over experts of z + α·2σ(z)/E with z = x W_g;
+of a sequence's T·E scores the round(T·budget) largest are kept, and y_t = Σ over the kept of
+s·Expert_e(x_t). No capacity, no auxiliary loss; a token has 0 to E experts, and the budget
+(`slots_per_token`) may be fractional. Every pair competes with later ones: not causal. With
+`normalise`, as in the official code, the raw scores still decide: it divides the weights of the
+kept pairs, and so never changes which pairs are kept. Not in the paper: padding neither competes
+nor counts (the official code lets it do both), and sequences never compete with each other (its
+language models pool the batch).
 """
 
 from __future__ import annotations
@@ -27,24 +28,30 @@ class USMoE(Router):
 
     paper = "Do, Le and Tran 2025, https://arxiv.org/abs/2503.22996"
 
-    def __init__(self, spec: LayerSpec, alpha: Annotated[float, Ge(0), Le(1)] = 0.5, normalise: bool = False) -> None:
+    def __init__(
+        self, spec: LayerSpec, alpha: Annotated[float, Ge(0), Le(1)] = 0.5, normalise: bool = False
+    ) -> None:
         """Build the router.
 
         Args:
             spec: the layer.
             alpha: share α of the expert-choice score, in [0, 1].
-            normalise: divide the weights of the kept pairs by the sum of their token's scores over all experts, as the
-                official code does in models that normalise their top-K weights.
+            normalise: divide the weights of the kept pairs by the sum of their token's scores over
+                all experts, as the official code does in models that normalise their top-K weights.
         """
         super().__init__(spec)
         self.alpha, self.normalise = alpha, normalise
         self.gate = Gate(spec.dim, spec.num_experts)
 
-    def forward(self, x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None) -> RaggedRouting:
+    def forward(
+        self, x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None
+    ) -> RaggedRouting:
         groups, length, _ = x.shape
         num_experts, budget = self.spec.num_experts, self.slots_per_token or 0.0
         logits = self.gate(x)  # [G, T, E]
-        scores = (1 - self.alpha) * logits.softmax(dim=-1) + self.alpha * 2 * logits.sigmoid() / num_experts
+        scores = (1 - self.alpha) * logits.softmax(
+            dim=-1
+        ) + self.alpha * 2 * logits.sigmoid() / num_experts
         ranked = scores if mask is None else scores.masked_fill(~mask[..., None], -1.0)
         weights, kept = top(ranked.flatten(1), max(1, round(length * budget)))  # [G, n]
         if self.normalise:
@@ -52,7 +59,13 @@ class USMoE(Router):
         tokens = kept // num_experts + torch.arange(groups, device=x.device)[:, None] * length
         experts = kept % num_experts
         if mask is None:
-            return RaggedRouting(tokens.flatten(), experts.flatten(), weights.flatten(), groups, length, num_experts)
+            return RaggedRouting(
+                tokens.flatten(), experts.flatten(), weights.flatten(), groups, length, num_experts
+            )
         limits = (mask.sum(dim=1).double() * budget).round().clamp(min=1)
-        chosen = (torch.arange(kept.shape[1], device=x.device) < limits[:, None]) & (weights.detach() >= 0)
-        return RaggedRouting(tokens[chosen], experts[chosen], weights[chosen], groups, length, num_experts)
+        chosen = (torch.arange(kept.shape[1], device=x.device) < limits[:, None]) & (
+            weights.detach() >= 0
+        )
+        return RaggedRouting(
+            tokens[chosen], experts[chosen], weights[chosen], groups, length, num_experts
+        )

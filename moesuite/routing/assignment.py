@@ -1,7 +1,7 @@
 """Who gets which slot: pure functions from scores to routings. Ties go to the lower index everywhere.
 
-`torch.topk` does not promise an order of ties and a stable sort of all scores costs up to five times as much, so `top`
-takes the top of integer keys that hold score and index at once.
+`torch.topk` does not promise an order of ties and a stable sort of all scores costs up to five
+times as much, so `top` takes the top of integer keys that hold score and index at once.
 """
 
 from __future__ import annotations
@@ -16,11 +16,14 @@ from torch import Tensor
 from moesuite.routing.forms import EMPTY, RaggedRouting, SlotRouting
 
 
-def top(scores: Float[Tensor, "*batch N"], k: int) -> tuple[Float[Tensor, "*batch K"], Int[Tensor, "*batch K"]]:
+def top(
+    scores: Float[Tensor, "*batch N"], k: int
+) -> tuple[Float[Tensor, "*batch K"], Int[Tensor, "*batch K"]]:
     """Return the `k` largest scores of each row in descending order, and their indices; ties by the lower index.
 
     Args:
-        scores: any numbers; gradient flows to those that are taken. NaN comes first, lest it goes unseen.
+        scores: any numbers; gradient flows to those that are taken. NaN comes first, lest it goes
+            unseen.
         k: 1 to N.
     """
     if k == 1:  # documented to return the first of equal maxima
@@ -58,8 +61,12 @@ def experts_take(
     weights, tokens = top(scores, min(capacity, length))  # [G, E, C]
     empty = weights.detach() < 0
     if limits is not None:
-        empty = empty | (torch.arange(tokens.shape[-1], device=scores.device) >= limits[:, None, None])
-    return SlotRouting(tokens.masked_fill(empty, EMPTY), weights.masked_fill(empty, 0.0), length, losses or {})
+        empty = empty | (
+            torch.arange(tokens.shape[-1], device=scores.device) >= limits[:, None, None]
+        )
+    return SlotRouting(
+        tokens.masked_fill(empty, EMPTY), weights.masked_fill(empty, 0.0), length, losses or {}
+    )
 
 
 def score_that_a_share_exceeds(
@@ -106,11 +113,15 @@ def tokens_take(
     if batch_priority:
         priority = gates[..., 0].argsort(dim=1, descending=True, stable=True)
     pick = priority[..., None].expand(-1, -1, k)
-    queue, queue_gates = (values.gather(1, pick).transpose(1, 2).flatten(1) for values in (experts, gates))  # [G, K·T]
+    queue, queue_gates = (
+        values.gather(1, pick).transpose(1, 2).flatten(1) for values in (experts, gates)
+    )  # [G, K·T]
     # the rank of each pair in its expert's own queue
     expert, order = queue.sort(dim=1, stable=True)
     demand = queue.new_zeros(groups, num_experts + 1).scatter_add_(1, queue, torch.ones_like(queue))
-    rank = torch.arange(k * length, device=gates.device) - (demand.cumsum(1) - demand).gather(1, expert)
+    rank = torch.arange(k * length, device=gates.device) - (demand.cumsum(1) - demand).gather(
+        1, expert
+    )
     pairs = (rank, expert, priority.repeat(1, k).gather(1, order), queue_gates.gather(1, order))
     taken, weights = _fill(*pairs, num_experts, capacity, limits)
     return SlotRouting(taken, weights, length, losses or {}, demand[:, :-1].float())
@@ -135,8 +146,12 @@ def tokens_take_in_order(
     rank = (asks.cumsum(dim=2) - 1).flatten(1)
     expert = torch.arange(num_experts, device=gates.device)[:, None].expand(num_experts, length)
     expert = expert.masked_fill(~asks, num_experts).flatten(1)
-    tokens = torch.arange(length, device=gates.device).expand(groups, num_experts, length).flatten(1)
-    slots = _fill(rank, expert, tokens, gates.transpose(1, 2).flatten(1), num_experts, capacity, limits)
+    tokens = (
+        torch.arange(length, device=gates.device).expand(groups, num_experts, length).flatten(1)
+    )
+    slots = _fill(
+        rank, expert, tokens, gates.transpose(1, 2).flatten(1), num_experts, capacity, limits
+    )
     return SlotRouting(*slots, length, {}, asks.sum(dim=2).float())
 
 
@@ -157,7 +172,9 @@ def _fill(
     slots = (groups, num_experts * capacity + 1)
     taken = tokens.new_full(slots, EMPTY).scatter(1, slot, tokens)[:, :-1]
     weights = gates.new_zeros(slots).scatter(1, slot, gates)[:, :-1]
-    return taken.unflatten(1, (num_experts, capacity)), weights.unflatten(1, (num_experts, capacity))
+    return taken.unflatten(1, (num_experts, capacity)), weights.unflatten(
+        1, (num_experts, capacity)
+    )
 
 
 def dropless(
@@ -175,7 +192,9 @@ def dropless(
 
 
 def pairs(
-    weights: Float[Tensor, "G T E"], kept: Bool[Tensor, "G T E"], losses: Mapping[str, Tensor] | None = None
+    weights: Float[Tensor, "G T E"],
+    kept: Bool[Tensor, "G T E"],
+    losses: Mapping[str, Tensor] | None = None,
 ) -> RaggedRouting:
     """Serve the pairs that are `kept`, with their combine weights."""
     groups, length, num_experts = weights.shape
@@ -184,7 +203,9 @@ def pairs(
     return RaggedRouting(*chosen, groups, length, num_experts, losses or {})
 
 
-def real_positions(x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None) -> Int[Tensor, "G T"]:
+def real_positions(
+    x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None
+) -> Int[Tensor, "G T"]:
     """Return each token's position among the real ones of its group, so that padding before it moves nothing."""
     if mask is None:
         return torch.arange(x.shape[1], device=x.device).expand(x.shape[:2])

@@ -71,7 +71,9 @@ class SlotRouting:
 
     def dense(self) -> tuple[Float[Tensor, "G T E C"], Float[Tensor, "G T E C"]]:
         """Return (dispatch, combine); the dispatch is binary."""
-        one_hot = F.one_hot(self.tokens + 1, self.num_tokens + 1)[..., 1:]  # [G, E, C, T]; empty slots are all zero
+        one_hot = F.one_hot(self.tokens + 1, self.num_tokens + 1)[
+            ..., 1:
+        ]  # [G, E, C, T]; empty slots are all zero
         dispatch = one_hot.permute(0, 3, 1, 2).to(self.weights)
         return dispatch, dispatch * self.weights[:, None]
 
@@ -83,9 +85,14 @@ class SlotRouting:
     def renormalised(self) -> SlotRouting:
         """Return the same slots, the combine weights of each token divided by their sum."""
         groups = self.tokens.shape[0]
-        index, weights = self.tokens.clamp(min=0).flatten(1), self.weights.flatten(1)  # an empty slot adds 0
+        index, weights = (
+            self.tokens.clamp(min=0).flatten(1),
+            self.weights.flatten(1),
+        )  # an empty slot adds 0
         sums = weights.new_zeros(groups, self.num_tokens).scatter_add(1, index, weights)
-        return replace(self, weights=self.weights / sums.gather(1, index).clamp(min=TINY).view_as(self.weights))
+        return replace(
+            self, weights=self.weights / sums.gather(1, index).clamp(min=TINY).view_as(self.weights)
+        )
 
     def load(self) -> Float[Tensor, "G E"]:
         """Filled slots of each expert."""
@@ -141,8 +148,12 @@ class RaggedRouting:
 
     def renormalised(self) -> RaggedRouting:
         """Return the same pairs, the combine weights of each token divided by their sum."""
-        tokens = self.tokens.to(self.weights.device)  # decided off the meta device when costs are accounted
-        sums = self.weights.new_zeros(self.num_groups * self.num_tokens).index_add(0, tokens, self.weights)
+        tokens = self.tokens.to(
+            self.weights.device
+        )  # decided off the meta device when costs are accounted
+        sums = self.weights.new_zeros(self.num_groups * self.num_tokens).index_add(
+            0, tokens, self.weights
+        )
         return replace(self, weights=self.weights / sums[tokens].clamp(min=TINY))
 
     def load(self) -> Float[Tensor, "G E"]:

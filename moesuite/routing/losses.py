@@ -1,15 +1,17 @@
 """Auxiliary losses of routers: pure functions of raw logits, in float32, blind to padding.
 
-balance: E · Σ_e mean gate_e · fraction_e (Fedus et al., "Switch Transformers", 2021, https://arxiv.org/abs/2101.03961,
-equation 4), with fraction_e the share of routed pairs, so that a perfectly uniform router scores 1 for every K.
-importance and load: squared coefficient of variation of summed gates, and of the expected number of tokens (Shazeer et
-al., "Outrageously Large Neural Networks", 2017, https://arxiv.org/abs/1701.06538, equations 6 to 11); 0 when uniform.
-entropy: of the gates (Huang et al., 2024, https://arxiv.org/abs/2403.07652), in nats.
-z: mean of logsumexp² (Zoph et al., "ST-MoE", 2022, https://arxiv.org/abs/2202.08906, equation 5).
+balance: E · Σ_e mean gate_e · fraction_e (Fedus et al., "Switch Transformers", 2021,
+https://arxiv.org/abs/2101.03961, equation 4), with fraction_e the share of routed pairs, so that a
+perfectly uniform router scores 1 for every K. importance and load: squared coefficient of variation
+of summed gates, and of the expected number of tokens (Shazeer et al., "Outrageously Large Neural
+Networks", 2017, https://arxiv.org/abs/1701.06538, equations 6 to 11); 0 when uniform. entropy: of
+the gates (Huang et al., 2024, https://arxiv.org/abs/2403.07652), in nats. z: mean of logsumexp²
+(Zoph et al., "ST-MoE", 2022, https://arxiv.org/abs/2202.08906, equation 5).
 
-Means and shares are pooled over the batch, on all processes by default: not averages of what single sequences or
-processes score. A router hands in its `scope`, which knows of `balance_scope` (see `moesuite.routing.scope`). Where a
-router adds noise to its logits, gates of the balance loss are those of the logits without it.
+Means and shares are pooled over the batch, on all processes by default: not averages of what single
+sequences or processes score. A router hands in its `scope`, which knows of `balance_scope` (see
+`moesuite.routing.scope`). Where a router adds noise to its logits, gates of the balance loss are
+those of the logits without it.
 """
 
 from __future__ import annotations
@@ -48,21 +50,27 @@ def balance_loss(
 
 
 def z_loss(
-    logits: Float[Tensor, "G T E"], mask: Bool[Tensor, "G T"] | None = None, scope: Scope = ONE_BATCH
+    logits: Float[Tensor, "G T E"],
+    mask: Bool[Tensor, "G T"] | None = None,
+    scope: Scope = ONE_BATCH,
 ) -> Float[Tensor, ""]:
     """Return the mean over real tokens of logsumexp(logits)²; (ln E)² when all logits are 0."""
     return mean_of_tokens(logits.float().logsumexp(dim=-1) ** 2, mask, scope)
 
 
 def entropy_loss(
-    logits: Float[Tensor, "G T E"], mask: Bool[Tensor, "G T"] | None = None, scope: Scope = ONE_BATCH
+    logits: Float[Tensor, "G T E"],
+    mask: Bool[Tensor, "G T"] | None = None,
+    scope: Scope = ONE_BATCH,
 ) -> Float[Tensor, ""]:
     """Return the mean entropy of real tokens' gates, in nats: ln E when uniform, 0 when certain."""
     logs = logits.float().log_softmax(dim=-1)
     return mean_of_tokens(-(logs.exp() * logs).sum(dim=-1), mask, scope)
 
 
-def mean_of_tokens(values: Float[Tensor, "G T"], mask: Bool[Tensor, "G T"] | None, scope: Scope) -> Float[Tensor, ""]:
+def mean_of_tokens(
+    values: Float[Tensor, "G T"], mask: Bool[Tensor, "G T"] | None, scope: Scope
+) -> Float[Tensor, ""]:
     """Return the mean over the real tokens of each unit of `scope`, averaged over units; 0 without any."""
     real = _real(values, mask)
     sums, count = scope.join(scope.over_tokens(values * real), scope.over_tokens(real))
@@ -112,7 +120,9 @@ def load_loss(
         return (logits * 0.0).sum()
     best = noisy.topk(k + 1, dim=-1).values
     inside = noisy > best[..., k:]
-    others = torch.where(inside, best[..., k:], best[..., k - 1 : k])  # the K-th best of the other experts
+    others = torch.where(
+        inside, best[..., k:], best[..., k - 1 : k]
+    )  # the K-th best of the other experts
     real = _real(logits[..., 0], mask)
     chance = torch.special.ndtr((logits - others) / deviation) * real[..., None]
     sums, count = scope.join(scope.over_tokens(chance), scope.over_tokens(real))

@@ -9,9 +9,10 @@ Axis legend, used everywhere:
     K  experts per token
     M  routed (token, expert) pairs of all groups together
 
-The two routing tensors, dispatch and combine, each [G, T, E, C], are those of the unified formulation of Liu et al.,
-"Routers in Vision Mixture of Experts: An Empirical Study" (2024), https://arxiv.org/abs/2401.15969: expert e sees
-X̃_e = D_eᵀ X and the output is Y = Σ_e C_e f_e(X̃_e).
+The two routing tensors, dispatch and combine, each [G, T, E, C], are those of the unified
+formulation of Liu et al., "Routers in Vision Mixture of Experts: An Empirical Study" (2024),
+https://arxiv.org/abs/2401.15969: expert e sees X̃_e = D_eᵀ X and the output is Y = Σ_e C_e
+f_e(X̃_e).
 """
 
 from __future__ import annotations
@@ -47,11 +48,12 @@ class LayerSpec:
         dim: width D of a token, >= 1.
         num_experts: number of experts E, >= 1.
         slots_per_token: expert work per token relative to the dense MLP, E·C/T, in (0, E].
-        eval_slots_per_token: the same in evaluation, in (0, E]; None: as in training, and without any limit
-            for a router that drops.
+        eval_slots_per_token: the same in evaluation, in (0, E]; None: as in training, and without
+            any limit for a router that drops.
         tokens: tokens T of a group where every input has as many (images); None where they differ.
-        balance_scope: over which tokens balance losses and running statistics are taken in training: "global" (the
-            batch on all processes), "local" (this process's share) or "sequence" (each group by itself).
+        balance_scope: over which tokens balance losses and running statistics are taken in
+            training: "global" (the batch on all processes), "local" (this process's share) or
+            "sequence" (each group by itself).
 
     Raises:
         UserError: for a value outside its range.
@@ -77,7 +79,9 @@ class LayerSpec:
                     f"then has a slot for every token); type for example {name}=1.0"
                 )
         if self.balance_scope not in get_args(BalanceScope):
-            raise unknown("balance_scope", self.balance_scope, get_args(BalanceScope), "balance_scope=global")
+            raise unknown(
+                "balance_scope", self.balance_scope, get_args(BalanceScope), "balance_scope=global"
+            )
 
 
 class Gate(nn.Linear):
@@ -102,22 +106,25 @@ class Gate(nn.Linear):
 class Router(nn.Module, ABC):
     """Decides which tokens each expert reads, and with what weight its answer comes back. Never touches an expert.
 
-    A router is one file with one subclass. Its `__init__` takes the `LayerSpec` first; every further parameter has a
-    default and is an option of the command line, its range in its annotation: `k: Annotated[int, Ge(1)] = 1`.
+    A router is one file with one subclass. Its `__init__` takes the `LayerSpec` first; every
+    further parameter has a default and is an option of the command line, its range in its
+    annotation: `k: Annotated[int, Ge(1)] = 1`.
 
     Attributes:
         paper: author, year and link of the work that describes it.
         protocol: version of what it computes, raised by whoever changes that.
         causal: claims that no token's routing depends on a later token, in training too.
-        drops: claims that a token can be refused for lack of capacity, so that evaluation is also done without limit.
-        sized: its parameters depend on the number of tokens of a group, which the layer then has to know; its slots are
-            parameters, so that evaluation keeps those of training.
-        adaptive: claims that the number of pairs depends on the values of tokens (ReLU gates), so that accounting
-            without data expects the budget.
+        drops: claims that a token can be refused for lack of capacity, so that evaluation is also
+            done without limit.
+        sized: its parameters depend on the number of tokens of a group, which the layer then has to
+            know; its slots are parameters, so that evaluation keeps those of training.
+        adaptive: claims that the number of pairs depends on the values of tokens (ReLU gates), so
+            that accounting without data expects the budget.
         bounded: claims that experts never do more work than the budget.
         batch_coupled: says that in training a group's routing depends on the groups beside it.
         negative_weights: says that combine weights may be below 0.
-        limited: whether a router that drops keeps its training capacity in evaluation (the board's second figure).
+        limited: whether a router that drops keeps its training capacity in evaluation (the board's
+            second figure).
         name, options: by which `build_router` made it, so that it can be built anew.
         ids: [G, T], the token ids of this forward where the model has them; else None.
     """
@@ -229,5 +236,7 @@ class Router(nn.Module, ABC):
         """Take up what the last training forward taught; called once before each, never when one is recomputed."""
 
     @abstractmethod
-    def forward(self, x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None) -> Routing:
+    def forward(
+        self, x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None
+    ) -> Routing:
         """Route the tokens `x` (float32); `mask` is True where a token is real, False where it is padding."""

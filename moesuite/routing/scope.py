@@ -1,20 +1,23 @@
 """Over which tokens statistics of routing are taken: all of a step's, one process's share of them, or each sequence's.
 
-Balance losses and running statistics are functions of sums over tokens, and not linear ones: the mean of the functions
-of two halves is not the function of the whole. So the sums are taken over units, of which `balance_scope` says what
-they are; the function is applied to each unit, and the results are averaged:
+Balance losses and running statistics are functions of sums over tokens, and not linear ones: the
+mean of the functions of two halves is not the function of the whole. So the sums are taken over
+units, of which `balance_scope` says what they are; the function is applied to each unit, and the
+results are averaged:
 
-global: one unit, the real tokens of a step on all processes: what one process computes that sees the whole batch.
-    Qiu et al., "Demons in the Detail" (2025), https://arxiv.org/abs/2501.11873, show why: balance within small batches
-    keeps experts from specialising.
-local: a unit is one process's share of the batch, as in most training code; its result depends on their number.
-sequence: a unit is a group (a sequence, an image).
+global: one unit, the real tokens of a step on all processes: what one process computes that sees
+the whole batch.
+    Qiu et al., "Demons in the Detail" (2025), https://arxiv.org/abs/2501.11873, show why: balance
+    within small batches keeps experts from specialising.
+local: a unit is one process's share of the batch, as in most training code; its result depends on
+their number. sequence: a unit is a group (a sequence, an image).
 
-Sums over processes, of counts as well, weigh every token alike, however many of them a process has. Their gradient is
-that of one process once data parallelism has averaged the gradients, as DDP and FSDP do. Processes talk in training
-only, so that in evaluation they may have different numbers of batches; each batch of gradient accumulation is a step.
-Not made equal: random draws (noise, jitter, dropout, mixup, sampled comparisons), which each process makes for its own
-share; and a task's loss, which is the mean of its means over processes, whose tokens may differ in number.
+Sums over processes, of counts as well, weigh every token alike, however many of them a process has.
+Their gradient is that of one process once data parallelism has averaged the gradients, as DDP and
+FSDP do. Processes talk in training only, so that in evaluation they may have different numbers of
+batches; each batch of gradient accumulation is a step. Not made equal: random draws (noise, jitter,
+dropout, mixup, sampled comparisons), which each process makes for its own share; and a task's loss,
+which is the mean of its means over processes, whose tokens may differ in number.
 """
 
 from __future__ import annotations
@@ -80,7 +83,8 @@ class Scope:
     ) -> Float[Tensor, "U E"]:
         """Sum the values of (token, expert) pairs by expert; `join` adds those of the other processes.
 
-        Token by token first: the sums of one scatter over all pairs do not repeat to the last bit on a GPU.
+        Token by token first: the sums of one scatter over all pairs do not repeat to the last bit
+        on a GPU.
         """
         by_token = values.new_zeros(*experts.shape[:2], num_experts).scatter_add(2, experts, values)
         return self.over_tokens(by_token)
@@ -93,7 +97,9 @@ class Scope:
         parts = total.split([value.numel() for value in sums])
         return tuple(part.view_as(value) for part, value in zip(parts, sums, strict=True))
 
-    def mean(self, values: Float[Tensor, "U ..."], tokens: Float[Tensor, " U"]) -> Float[Tensor, " ..."]:
+    def mean(
+        self, values: Float[Tensor, "U ..."], tokens: Float[Tensor, " U"]
+    ) -> Float[Tensor, " ..."]:
         """Return the mean over the units that have tokens, of all processes; with none, what a unit says.
 
         Args:

@@ -1,7 +1,8 @@
 """Balanced assignment as optimal transport: plans that give every token its mass and every expert its share.
 
-Marginals of Liu et al., "Routers in Vision Mixture of Experts" (2024), https://arxiv.org/abs/2401.15969: 1 for each
-real token, (real tokens)/E for each expert, 0 for padding. Plans carry no gradient: they decide, gates weigh.
+Marginals of Liu et al., "Routers in Vision Mixture of Experts" (2024),
+https://arxiv.org/abs/2401.15969: 1 for each real token, (real tokens)/E for each expert, 0 for
+padding. Plans carry no gradient: they decide, gates weigh.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ def sinkhorn(
 ) -> Float[Tensor, "G T E"]:
     """Return the entropic plan of cost -logits with ε = 1 after a fixed number of Sinkhorn's iterations.
 
-    Cuturi (2013), https://arxiv.org/abs/1306.0895, in the log domain; experts are scaled first and tokens last, so
-    that each token's mass is exact whatever the number of iterations.
+    Cuturi (2013), https://arxiv.org/abs/1306.0895, in the log domain; experts are scaled first and
+    tokens last, so that each token's mass is exact whatever the number of iterations.
 
     Args:
         logits: finite.
@@ -27,13 +28,19 @@ def sinkhorn(
     """
     log_kernel = logits.float()
     real = torch.ones_like(log_kernel[..., 0], dtype=torch.bool) if mask is None else mask
-    log_share = real.sum(dim=1, keepdim=True).clamp(min=1).log() - torch.tensor(logits.shape[-1]).log()  # [G, 1]
-    padding = torch.zeros_like(log_kernel[..., 0]).masked_fill(~real, torch.finfo(torch.float32).min / 2)
+    log_share = (
+        real.sum(dim=1, keepdim=True).clamp(min=1).log() - torch.tensor(logits.shape[-1]).log()
+    )  # [G, 1]
+    padding = torch.zeros_like(log_kernel[..., 0]).masked_fill(
+        ~real, torch.finfo(torch.float32).min / 2
+    )
     tokens = padding  # the potentials: of tokens [G, T], of experts [G, E]
     for _ in range(iterations):
         experts = log_share - (log_kernel + tokens[..., None]).logsumexp(dim=1)
         tokens = padding - (log_kernel + experts[:, None]).logsumexp(dim=2)
-    return (log_kernel + tokens[..., None] + experts[:, None]).exp().masked_fill(~real[..., None], 0.0)
+    return (
+        (log_kernel + tokens[..., None] + experts[:, None]).exp().masked_fill(~real[..., None], 0.0)
+    )
 
 
 def sparse_simplex(
@@ -41,8 +48,9 @@ def sparse_simplex(
 ) -> Float[Tensor, "*batch N"]:
     """Project each row onto the probability simplex, keeping at most `k` entries: the exact Euclidean projection.
 
-    Kyrillidis et al., "Sparse projections onto the simplex" (2013), https://arxiv.org/abs/1206.1529: take the k
-    largest, project those. `limits` allows some rows fewer than `k`; its shape broadcasts to [*batch, 1].
+    Kyrillidis et al., "Sparse projections onto the simplex" (2013),
+    https://arxiv.org/abs/1206.1529: take the k largest, project those. `limits` allows some rows
+    fewer than `k`; its shape broadcasts to [*batch, 1].
     """
     values, indices = points.topk(k, dim=-1)  # descending
     ranks = torch.arange(1, k + 1, device=points.device)
@@ -66,10 +74,11 @@ def sparse_transport(
 ) -> tuple[Float[Tensor, "G J I"], Float[Tensor, "G I"]]:
     """Return (plan, α) of sparsity-constrained transport: at most `k` entries for each j, by its semi-dual.
 
-    Liu, Puigcerver and Blondel, "Sparsity-constrained optimal transport" (2023), https://arxiv.org/abs/2209.15466,
-    with L2 regularisation γ = 1: maximise Σ_i α_i·mass_i - Σ_j Ω*_j(α - cost_j) by Adam from α = 0, where the best
-    plan of j for a given α is share_j times the k-sparse projection of (α - cost_j) / share_j onto the simplex.
-    Not in the paper: all `iterations` are done, where the official code stops early at a gradient norm of 1e-3.
+    Liu, Puigcerver and Blondel, "Sparsity-constrained optimal transport" (2023),
+    https://arxiv.org/abs/2209.15466, with L2 regularisation γ = 1: maximise Σ_i α_i·mass_i - Σ_j
+    Ω*_j(α - cost_j) by Adam from α = 0, where the best plan of j for a given α is share_j times the
+    k-sparse projection of (α - cost_j) / share_j onto the simplex. Not in the paper: all
+    `iterations` are done, where the official code stops early at a gradient norm of 1e-3.
 
     Args:
         costs: of moving i's mass to j; +inf entries are not allowed, use a large cost for padding.
@@ -89,7 +98,9 @@ def sparse_transport(
     return _best_plan(potential, costs, shares, k, at_most), potential
 
 
-def _best_plan(potential: Tensor, costs: Tensor, shares: Tensor, k: int, limits: Tensor | None = None) -> Tensor:
+def _best_plan(
+    potential: Tensor, costs: Tensor, shares: Tensor, k: int, limits: Tensor | None = None
+) -> Tensor:
     share = shares[..., None]
     return share * sparse_simplex((potential[:, None] - costs) / share.clamp(min=1e-9), k, limits)
 
@@ -111,7 +122,8 @@ def semi_dual(
 def assignment(scores: Float[Tensor, "T E"], capacity: int) -> Int[Tensor, " T"]:
     """Return the expert of each token so that Σ score is largest and no expert has more than `capacity` tokens.
 
-    E stands for no expert, where there are more tokens than slots. Solved exactly by scipy's linear assignment.
+    E stands for no expert, where there are more tokens than slots. Solved exactly by scipy's linear
+    assignment.
     """
     from scipy.optimize import linear_sum_assignment
 

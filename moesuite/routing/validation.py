@@ -1,7 +1,8 @@
 """Is a routing of the form that dispatch and experts rely on? One line says what it is, and what is allowed.
 
-`check_form` looks at types, shapes and dtypes: microseconds, at every forward. `check_values` reads values, which
-makes the host wait for a GPU: at the first forward of a layer in each mode, and in certificates.
+`check_form` looks at types, shapes and dtypes: microseconds, at every forward. `check_values` reads
+values, which makes the host wait for a GPU: at the first forward of a layer in each mode, and in
+certificates.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ def check_form(routing: Any, shape: Sequence[int], num_experts: int, router: str
     """Check types, shapes and dtypes of a routing of tokens of `shape` [G, T, ...] to `num_experts` experts.
 
     Raises:
-        UserError: for the first thing that is wrong, with the name of the `router` and what is allowed.
+        UserError: for the first thing that is wrong, with the name of the `router` and what is
+            allowed.
     """
     for part, wrong, allowed in _faults(routing, shape[0], shape[1], num_experts):
         raise UserError(f"router={router} returns {part} {wrong}; allowed: {allowed}")
@@ -51,7 +53,9 @@ def _faults(routing: Any, groups: int, length: int, num_experts: int) -> Iterato
     yield from _loss_faults(routing.losses)
 
 
-def _slot_faults(routing: SlotRouting, groups: int, length: int, num_experts: int) -> Iterator[Fault]:
+def _slot_faults(
+    routing: SlotRouting, groups: int, length: int, num_experts: int
+) -> Iterator[Fault]:
     yield from _integers("tokens", routing.tokens)
     yield from _floats("weights", routing.weights)
     shape = tuple(routing.tokens.shape)
@@ -66,7 +70,9 @@ def _slot_faults(routing: SlotRouting, groups: int, length: int, num_experts: in
         yield "demanded", f"of shape {tuple(demand.shape)}", f"[G, E] = ({groups}, {num_experts})"
 
 
-def _ragged_faults(routing: RaggedRouting, groups: int, length: int, num_experts: int) -> Iterator[Fault]:
+def _ragged_faults(
+    routing: RaggedRouting, groups: int, length: int, num_experts: int
+) -> Iterator[Fault]:
     yield from _integers("tokens", routing.tokens)
     yield from _integers("experts", routing.experts)
     yield from _floats("weights", routing.weights)
@@ -79,17 +85,31 @@ def _ragged_faults(routing: RaggedRouting, groups: int, length: int, num_experts
         )
     size = routing.num_groups, routing.num_tokens, routing.num_experts
     if size != (groups, length, num_experts):
-        yield "num_groups, num_tokens, num_experts", f"= {size}", f"({groups}, {length}, {num_experts})"
+        yield (
+            "num_groups, num_tokens, num_experts",
+            f"= {size}",
+            f"({groups}, {length}, {num_experts})",
+        )
 
 
-def _soft_faults(routing: SoftRouting, groups: int, length: int, num_experts: int) -> Iterator[Fault]:
+def _soft_faults(
+    routing: SoftRouting, groups: int, length: int, num_experts: int
+) -> Iterator[Fault]:
     yield from _floats("dispatch", routing.dispatch)
     yield from _floats("combine", routing.combine)
     shape = tuple(routing.dispatch.shape)
     if len(shape) != 4 or shape[:3] != (groups, length, num_experts):
-        yield "dispatch", f"of shape {shape}", f"[G, T, E, C] with G={groups}, T={length}, E={num_experts}"
+        yield (
+            "dispatch",
+            f"of shape {shape}",
+            f"[G, T, E, C] with G={groups}, T={length}, E={num_experts}",
+        )
     if tuple(routing.combine.shape) != shape:
-        yield "combine", f"of shape {tuple(routing.combine.shape)}", f"the shape of dispatch, {shape}"
+        yield (
+            "combine",
+            f"of shape {tuple(routing.combine.shape)}",
+            f"the shape of dispatch, {shape}",
+        )
 
 
 def _integers(part: str, tensor: Any) -> Iterator[Fault]:
@@ -108,45 +128,86 @@ def _floats(part: str, tensor: Any) -> Iterator[Fault]:
 
 def _loss_faults(losses: Any) -> Iterator[Fault]:
     if not isinstance(losses, Mapping):
-        yield "losses", f"of type {type(losses).__name__}", 'a mapping of names to scalar tensors, {"balance": loss}'
+        yield (
+            "losses",
+            f"of type {type(losses).__name__}",
+            'a mapping of names to scalar tensors, {"balance": loss}',
+        )
         return
     for name, loss in losses.items():
         if not isinstance(name, str):
-            yield f"a loss by the name {name!r}", f"of type {type(name).__name__}", 'a string, {"balance": loss}'
+            yield (
+                f"a loss by the name {name!r}",
+                f"of type {type(name).__name__}",
+                'a string, {"balance": loss}',
+            )
         if not isinstance(loss, Tensor):
-            yield f"the loss {name!r}", f"of type {type(loss).__name__}", "a float tensor of shape ()"
+            yield (
+                f"the loss {name!r}",
+                f"of type {type(loss).__name__}",
+                "a float tensor of shape ()",
+            )
         elif loss.ndim or not loss.is_floating_point():
-            yield f"the loss {name!r}", f"of shape {tuple(loss.shape)} and {loss.dtype}", "a float tensor of shape ()"
+            yield (
+                f"the loss {name!r}",
+                f"of shape {tuple(loss.shape)} and {loss.dtype}",
+                "a float tensor of shape ()",
+            )
 
 
 def check_values(routing: Any, router: str) -> None:
     """Check that every index of a routing, whose form is right, is in its range, and that empty slots weigh nothing.
 
     Raises:
-        UserError: for the first value that is wrong, with the name of the `router` and what is allowed.
+        UserError: for the first value that is wrong, with the name of the `router` and what is
+            allowed.
     """
     if isinstance(routing, SlotRouting):
-        _check_range("a token index", routing.tokens, EMPTY, routing.num_tokens - 1, "EMPTY (-1) or 0 to T-1", router)
+        _check_range(
+            "a token index",
+            routing.tokens,
+            EMPTY,
+            routing.num_tokens - 1,
+            "EMPTY (-1) or 0 to T-1",
+            router,
+        )
         _check_empty(routing, router)
     elif isinstance(routing, RaggedRouting):
         last = routing.num_groups * routing.num_tokens - 1
-        _check_range("a token index", routing.tokens, 0, last, "0 to G·T-1 (tokens of all groups count on)", router)
-        _check_range("an expert index", routing.experts, 0, routing.num_experts - 1, "0 to E-1", router)
+        _check_range(
+            "a token index",
+            routing.tokens,
+            0,
+            last,
+            "0 to G·T-1 (tokens of all groups count on)",
+            router,
+        )
+        _check_range(
+            "an expert index", routing.experts, 0, routing.num_experts - 1, "0 to E-1", router
+        )
 
 
-def _check_range(part: str, indices: Tensor, first: int, last: int, allowed: str, router: str) -> None:
+def _check_range(
+    part: str, indices: Tensor, first: int, last: int, allowed: str, router: str
+) -> None:
     if indices.numel() == 0 or indices.is_meta:
         return
     low, high = (int(value) for value in indices.aminmax())
     if low < first or high > last:
         wrong = high if high > last else low
-        raise UserError(f"router={router} returns {part} of {wrong}; allowed: {allowed}, here at most {last}")
+        raise UserError(
+            f"router={router} returns {part} of {wrong}; allowed: {allowed}, here at most {last}"
+        )
 
 
 def _check_empty(routing: SlotRouting, router: str) -> None:
     if routing.tokens.is_meta or routing.weights.is_meta:
         return
-    weights = routing.weights.detach().abs().masked_fill(routing.tokens.to(routing.weights.device) != EMPTY, 0)
+    weights = (
+        routing.weights.detach()
+        .abs()
+        .masked_fill(routing.tokens.to(routing.weights.device) != EMPTY, 0)
+    )
     if (weights > 0).any():  # not a number: weights_finite says so
         raise UserError(
             f"router={router} returns a weight of {float(weights.nan_to_num().max()):.3g} in an empty slot (token -1); "
@@ -160,7 +221,9 @@ class Inspector:
     def __init__(self) -> None:
         self._seen = set[bool]()
 
-    def __call__(self, routing: Any, shape: Sequence[int], num_experts: int, router: nn.Module) -> None:
+    def __call__(
+        self, routing: Any, shape: Sequence[int], num_experts: int, router: nn.Module
+    ) -> None:
         """Check a routing of tokens of `shape` [G, T, ...]; not within a graph that is being compiled.
 
         Raises:

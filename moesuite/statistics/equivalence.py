@@ -1,8 +1,9 @@
 """Not shown to differ is not equal: what a comparison could have shown, and whether equality is shown. No torch here.
 
-The smallest detectable difference is that of a two-sided paired t-test (noncentral t; Cohen, Statistical Power Analysis
-for the Behavioral Sciences, 1988, chapter 2). Equality within a margin is shown by two one-sided tests (Schuirmann,
-1987, https://doi.org/10.1007/BF01068419). Both hold for normal differences.
+The smallest detectable difference is that of a two-sided paired t-test (noncentral t; Cohen,
+Statistical Power Analysis for the Behavioral Sciences, 1988, chapter 2). Equality within a margin
+is shown by two one-sided tests (Schuirmann, 1987, https://doi.org/10.1007/BF01068419). Both hold
+for normal differences.
 """
 
 from __future__ import annotations
@@ -27,9 +28,12 @@ class Comparison:
         mean: difference over shared seeds.
         half: half of its 95 % interval; None for fewer than `ENOUGH` seeds.
         n: shared seeds.
-        p: two-sided, of no difference; not corrected; None likewise, and without any spread, like all that follows.
-        equal: p-value of two one-sided tests, of a difference as large as the margin; not corrected; None without one.
-        detectable: smallest true difference that is shown with a chance of `POWER`, after correction.
+        p: two-sided, of no difference; not corrected; None likewise, and without any spread, like
+            all that follows.
+        equal: p-value of two one-sided tests, of a difference as large as the margin; not
+            corrected; None without one.
+        detectable: smallest true difference that is shown with a chance of `POWER`, after
+            correction.
     """
 
     mean: float
@@ -40,7 +44,9 @@ class Comparison:
     detectable: float | None
 
 
-def compare(values: Sequence[float], margin: float | None, comparisons: int, enough: int = ENOUGH) -> Comparison:
+def compare(
+    values: Sequence[float], margin: float | None, comparisons: int, enough: int = ENOUGH
+) -> Comparison:
     """Compare two contestants by their differences.
 
     Args:
@@ -63,10 +69,16 @@ def compare(values: Sequence[float], margin: float | None, comparisons: int, eno
     )
 
 
-def compare_seeds(ours: BySeed, theirs: BySeed, margin: float | None, comparisons: int) -> Comparison | None:
+def compare_seeds(
+    ours: BySeed, theirs: BySeed, margin: float | None, comparisons: int
+) -> Comparison | None:
     """Compare two contestants over the seeds that both have; None if there is none."""
     shared = sorted(ours.keys() & theirs.keys())
-    return compare([ours[seed] - theirs[seed] for seed in shared], margin, comparisons) if shared else None
+    return (
+        compare([ours[seed] - theirs[seed] for seed in shared], margin, comparisons)
+        if shared
+        else None
+    )
 
 
 def equivalence(mean: float, deviation: float, n: int, margin: float) -> float:
@@ -83,8 +95,8 @@ def equivalence(mean: float, deviation: float, n: int, margin: float) -> float:
 def detectable(deviation: float, n: int, comparisons: int = 1) -> float:
     """Return the smallest true difference that a two-sided t-test shows with a chance of `POWER`.
 
-    With noncentrality λ = difference · √n / deviation, P(T > t(1 - level / 2)) is the power; that the test may reject
-    on the wrong side is left out, a chance below 0.001.
+    With noncentrality λ = difference · √n / deviation, P(T > t(1 - level / 2)) is the power; that
+    the test may reject on the wrong side is left out, a chance below 0.001.
 
     Args:
         deviation: standard deviation of the differences, of which there are `n` >= 2.

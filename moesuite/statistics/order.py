@@ -1,14 +1,16 @@
 """An order of routers over tasks, or none where there are too few. No torch here.
 
-What an order claims holds for tasks like these, so a task counts as one observation, however many seeds it has: runs
-of one task are not independent. For each pair of routers its difference is averaged over the shared seeds of a task,
-and Student's t is taken over tasks. That is valid with few tasks although their spread differs: Ibragimov and Müller
-(2010), https://doi.org/10.1198/jbes.2009.08046. All pairs are tested at once by Holm's rule, and a router's best and
-worst rank follow from the pairs that are apart: Mogstad, Romano, Shaikh and Wilhelm (2024),
-https://doi.org/10.1093/restud/rdad006.
+What an order claims holds for tasks like these, so a task counts as one observation, however many
+seeds it has: runs of one task are not independent. For each pair of routers its difference is
+averaged over the shared seeds of a task, and Student's t is taken over tasks. That is valid with
+few tasks although their spread differs: Ibragimov and Müller (2010),
+https://doi.org/10.1198/jbes.2009.08046. All pairs are tested at once by Holm's rule, and a router's
+best and worst rank follow from the pairs that are apart: Mogstad, Romano, Shaikh and Wilhelm
+(2024), https://doi.org/10.1093/restud/rdad006.
 
-The null hypothesis of a pair: over tasks its difference is normal around 0, with any variance in each task; all that
-the routers of a task have in common may be anything. Then a wrong pair is declared on at most 5 % of boards.
+The null hypothesis of a pair: over tasks its difference is normal around 0, with any variance in
+each task; all that the routers of a task have in common may be anything. Then a wrong pair is
+declared on at most 5 % of boards.
 """
 
 from __future__ import annotations
@@ -32,9 +34,11 @@ class Placed:
 
     Attributes:
         lead: mean over tasks of its difference to the average router.
-        half: half of the interval of the lead; intervals of all routers hold at once with 95 %; None: no order.
+        half: half of the interval of the lead; intervals of all routers hold at once with 95 %;
+            None: no order.
         ranks: best and worst that the pairs which are apart leave open, from 1; None: no order.
-        behind: against the router of the largest lead, over tasks; None for that one, and without an order.
+        behind: against the router of the largest lead, over tasks; None for that one, and without
+            an order.
         beaten: whether that one is shown to be better.
     """
 
@@ -51,8 +55,8 @@ def order(tasks: Sequence[Mapping[str, BySeed]], margin: float | None = None) ->
     A pair with fewer than `MIN_SEEDS` shared seeds on some task is never apart.
 
     Args:
-        tasks: of each, quality by router and seed, larger is better, in a unit that makes tasks comparable. All have
-            the same routers.
+        tasks: of each, quality by router and seed, larger is better, in a unit that makes tasks
+            comparable. All have the same routers.
         margin: largest difference that counts as none, in that unit.
 
     Raises:
@@ -78,7 +82,9 @@ def order(tasks: Sequence[Mapping[str, BySeed]], margin: float | None = None) ->
             lead=means[i],
             half=halves[i],
             ranks=(1 + int(better[:, i].sum()), len(names) - int(better[i].sum())),
-            behind=_behind(apart[:, i, first], int(seeds[i, first]), len(names), margin) if i != first else None,
+            behind=_behind(apart[:, i, first], int(seeds[i, first]), len(names), margin)
+            if i != first
+            else None,
             beaten=bool(better[first, i]),
         )
         for i, name in enumerate(names)
@@ -88,7 +94,9 @@ def order(tasks: Sequence[Mapping[str, BySeed]], margin: float | None = None) ->
 def _differences(task: Mapping[str, BySeed], names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Return for all pairs the mean difference over shared seeds, NaN without any, and the number of these seeds."""
     seeds = sorted({seed for row in task.values() for seed in row})
-    table = np.array([[task[name].get(seed, np.nan) for seed in seeds] for name in names])  # [routers, seeds]
+    table = np.array(
+        [[task[name].get(seed, np.nan) for seed in seeds] for name in names]
+    )  # [routers, seeds]
     known = (~np.isnan(table)).astype(float)
     shared = known @ known.T
     values = np.where(known > 0, table, 0.0)
@@ -120,7 +128,9 @@ def _halves(leads: np.ndarray) -> list[float]:
     return [float(critical * error) for error in leads.std(axis=0, ddof=1) / math.sqrt(tasks)]
 
 
-def _behind(values: np.ndarray, seeds: int, routers: int, margin: float | None) -> Comparison | None:
+def _behind(
+    values: np.ndarray, seeds: int, routers: int, margin: float | None
+) -> Comparison | None:
     """Compare a router with the leader, which may be any: corrected for all pairs."""
     if seeds < MIN_SEEDS:
         return None

@@ -1,9 +1,10 @@
 """Is it better, or is it noise? Paired differences, intervals, tie groups, Pareto front. No torch here.
 
-Runs of one seed share data order and initialisation, so differences are taken within a seed; what all routers of a seed
-have in common cancels. Student's t over seeds, from `ENOUGH` of them on: below that only points are shown. Many pairs
-are compared at once: p-values are corrected by Holm (1979, https://www.jstor.org/stable/4615733). Differences without
-any spread, as of a metric of few steps, allow no test: their pair is not shown to be apart.
+Runs of one seed share data order and initialisation, so differences are taken within a seed; what
+all routers of a seed have in common cancels. Student's t over seeds, from `ENOUGH` of them on:
+below that only points are shown. Many pairs are compared at once: p-values are corrected by Holm
+(1979, https://www.jstor.org/stable/4615733). Differences without any spread, as of a metric of few
+steps, allow no test: their pair is not shown to be apart.
 """
 
 from __future__ import annotations
@@ -61,7 +62,9 @@ def estimate(values: Sequence[float], enough: int = ENOUGH) -> Estimate:
     if error <= ROUNDING * abs(mean):
         return Estimate(mean, 0.0, None, array.size)
     p = 2 * special.stdtr(array.size - 1, -abs(mean) / error)
-    return Estimate(mean, float(special.stdtrit(array.size - 1, 1 - LEVEL / 2)) * error, float(p), array.size)
+    return Estimate(
+        mean, float(special.stdtrit(array.size - 1, 1 - LEVEL / 2)) * error, float(p), array.size
+    )
 
 
 def difference(ours: BySeed, theirs: BySeed) -> Estimate | None:
@@ -82,14 +85,17 @@ def holm(p: Mapping[Name, float]) -> dict[Name, float]:
 def tie_groups(values: Mapping[str, BySeed], direction: Direction) -> dict[str, int]:
     """Return the group of each router, from 1: in a group are those that its best is not shown to be better than.
 
-    The best of all those not yet in a group leads the next. A pair that shares fewer than `ENOUGH` seeds is a tie.
+    The best of all those not yet in a group leads the next. A pair that shares fewer than `ENOUGH`
+    seeds is a tie.
 
     Args:
         values: quality by router and seed, at least one seed each.
         direction: of the quality.
     """
     sign = 1 if direction == "max" else -1
-    names = sorted(values, key=lambda name: (-sign * float(np.mean(list(values[name].values()))), name))
+    names = sorted(
+        values, key=lambda name: (-sign * float(np.mean(list(values[name].values()))), name)
+    )
     if not names:
         return {}
     apart, p = _pairs([values[name] for name in names])
@@ -101,7 +107,11 @@ def tie_groups(values: Mapping[str, BySeed], direction: Direction) -> dict[str, 
     while waiting:
         leader, number = waiting[0], number + 1
         # over shared seeds alone one of lower mean may be the better: that is no defeat
-        beaten = [i for i in waiting if corrected.get((leader, i), 1.0) < LEVEL and sign * apart[leader, i] > 0]
+        beaten = [
+            i
+            for i in waiting
+            if corrected.get((leader, i), 1.0) < LEVEL and sign * apart[leader, i] > 0
+        ]
         groups |= {names[i]: number for i in waiting if i not in beaten}
         waiting = beaten
     return groups
@@ -110,13 +120,17 @@ def tie_groups(values: Mapping[str, BySeed], direction: Direction) -> dict[str, 
 def _pairs(values: Sequence[BySeed]) -> tuple[np.ndarray, np.ndarray]:
     """Return for all pairs the mean difference over shared seeds, and its p-value, NaN where there is no test."""
     seeds = sorted({seed for row in values for seed in row})
-    table = np.array([[row.get(seed, np.nan) for seed in seeds] for row in values])  # [routers, seeds]
+    table = np.array(
+        [[row.get(seed, np.nan) for seed in seeds] for row in values]
+    )  # [routers, seeds]
     apart = table[:, None] - table[None]
     shared = ~np.isnan(apart)
     n = shared.sum(axis=2)
     with np.errstate(divide="ignore", invalid="ignore"):
         mean = np.where(shared, apart, 0).sum(axis=2) / n
-        error = np.sqrt((np.where(shared, apart - mean[..., None], 0) ** 2).sum(axis=2) / (n - 1) / n)
+        error = np.sqrt(
+            (np.where(shared, apart - mean[..., None], 0) ** 2).sum(axis=2) / (n - 1) / n
+        )
         t = np.abs(mean) / np.where(error > ROUNDING * np.abs(mean), error, np.nan)
     return mean, np.where(n >= ENOUGH, 2 * special.stdtr(np.maximum(n - 1, 1), -t), np.nan)
 

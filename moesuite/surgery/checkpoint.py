@@ -35,7 +35,9 @@ from moesuite.surgery.weights import OURS, SHOWN, misfits
 
 BESIDE = "moesuite.json"  # in a folder of a model that is not Hugging Face's
 KEY = "moesuite"  # of the description, in files of torch and in config.json
-WRITTEN = "what save_moe or save_pretrained wrote of a model with MoE layers, or the last.ckpt of a run"
+WRITTEN = (
+    "what save_moe or save_pretrained wrote of a model with MoE layers, or the last.ckpt of a run"
+)
 
 
 @dataclass(frozen=True)
@@ -56,8 +58,10 @@ def save_moe(model: Any, path: str | Path) -> None:
     """Write a model and what builds its MoE layers anew.
 
     Args:
-        model: of timm, Hugging Face, or any other with MoE layers of `moefy`, `upcycle` or `reroute`.
-        path: a folder, made where it is missing, for safetensors; or a file ending in .pt, for torch.
+        model: of timm, Hugging Face, or any other with MoE layers of `moefy`, `upcycle` or
+            `reroute`.
+        path: a folder, made where it is missing, for safetensors; or a file ending in .pt, for
+            torch.
     """
     path = Path(path)
     if path.suffix == ".pt":
@@ -71,16 +75,20 @@ def save_moe(model: Any, path: str | Path) -> None:
         write_text(path / BESIDE, json.dumps(contents(model), indent=1) + "\n")
 
 
-def load_moe(path: str | Path, model: nn.Module | None = None, adapter: Adapter | None = None) -> nn.Module:
+def load_moe(
+    path: str | Path, model: nn.Module | None = None, adapter: Adapter | None = None
+) -> nn.Module:
     """Build a saved model anew, with its MoE layers and weights, in evaluation.
 
     Args:
         path: what `save_moe` or `save_pretrained` wrote, or a checkpoint of a run.
-        model: a dense model of the same architecture, changed in place, where the file does not say how to build it.
+        model: a dense model of the same architecture, changed in place, where the file does not say
+            how to build it.
         adapter: as it was for `moefy`.
 
     Raises:
-        UserError: for a path without a description, one of another form, or weights that do not fit.
+        UserError: for a path without a description, one of another form, or weights that do not
+            fit.
     """
     path = Path(path).expanduser()
     if (path / "config.json").is_file():
@@ -92,7 +100,9 @@ def load_moe(path: str | Path, model: nn.Module | None = None, adapter: Adapter 
                 f"{path}: how to build the dense model is not known; type load_moe(path, model=<the model>)"
             )
         built: Any = from_recipe(saved.dense)
-        if getattr(built, "pooler", None) is not None and not any(name.startswith("pooler.") for name in saved.state):
+        if getattr(built, "pooler", None) is not None and not any(
+            name.startswith("pooler.") for name in saved.state
+        ):
             built.pooler = None  # as where text is embedded
         model = built
     rebuild(model, saved.description, adapter)
@@ -100,7 +110,9 @@ def load_moe(path: str | Path, model: nn.Module | None = None, adapter: Adapter 
     return model.eval()
 
 
-def rebuild(model: nn.Module, description: Description, adapter: Adapter | None = None) -> nn.Module:
+def rebuild(
+    model: nn.Module, description: Description, adapter: Adapter | None = None
+) -> nn.Module:
     """Put the described MoE layers, not yet with their weights, into a dense or a Hugging Face MoE model, in place.
 
     Raises:
@@ -109,10 +121,15 @@ def rebuild(model: nn.Module, description: Description, adapter: Adapter | None 
     layers = {name: layer for name, layer in description.layers.items() if not layer.rerouted}
     found = {candidate.name: candidate for candidate in candidates(model, adapter)}
     if missing := [name for name in layers if name not in found]:
-        raise UserError(f"no MLP at {', '.join(missing)}; allowed: a model of the saved architecture")
+        raise UserError(
+            f"no MLP at {', '.join(missing)}; allowed: a model of the saved architecture"
+        )
     for renormalise in (False, True):
         names = [name for name, layer in layers.items() if layer.renormalise is renormalise]
-        routers = [build_router(layers[name].router, layers[name].spec, layers[name].options) for name in names]
+        routers = [
+            build_router(layers[name].router, layers[name].spec, layers[name].options)
+            for name in names
+        ]
         if names:
             install(model, [found.pop(name) for name in names], routers, renormalise)
     if names := [name for name, layer in description.layers.items() if layer.rerouted]:
@@ -121,7 +138,9 @@ def rebuild(model: nn.Module, description: Description, adapter: Adapter | None 
             layer = description.layers[block.name]
             own = layer.router == OWN
             router = (
-                OriginalRouter(layer.spec, block.gate) if own else build_router(layer.router, layer.spec, layer.options)
+                OriginalRouter(layer.spec, block.gate)
+                if own
+                else build_router(layer.router, layer.spec, layer.options)
             )
             put(model, block.name, rerouted(block, router, layer.renormalise), context)
         attach(model, context)
@@ -133,7 +152,11 @@ def _read(path: Path) -> Saved:
         files = sorted(path.glob("*.safetensors"))
         if not files:
             raise UserError(f"{path}: no .safetensors in this folder; allowed: {WRITTEN}")
-        state = {name: value for file in files for name, value in safetensors.torch.load_file(file).items()}
+        state = {
+            name: value
+            for file in files
+            for name, value in safetensors.torch.load_file(file).items()
+        }
         if (path / BESIDE).is_file():
             return _saved(path, json.loads((path / BESIDE).read_text()), state)
         return _saved(path, None, state)
@@ -143,10 +166,16 @@ def _read(path: Path) -> Saved:
         loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         state = loaded["state_dict"]
         if "pytorch-lightning_version" in loaded:
-            state = {name.removeprefix(OURS): value for name, value in state.items() if name.startswith(OURS)}
+            state = {
+                name.removeprefix(OURS): value
+                for name, value in state.items()
+                if name.startswith(OURS)
+            }
         return _saved(path, loaded.get(KEY), state)
     except (pickle.UnpicklingError, RuntimeError, KeyError, TypeError, EOFError) as error:
-        raise UserError(f"{path}: not readable ({str(error).splitlines()[0]}); allowed: {WRITTEN}") from None
+        raise UserError(
+            f"{path}: not readable ({str(error).splitlines()[0]}); allowed: {WRITTEN}"
+        ) from None
 
 
 def _as_saved(folder: Path, adapter: Adapter | None, like: nn.Module | None) -> nn.Module:
@@ -174,7 +203,9 @@ def _as_saved(folder: Path, adapter: Adapter | None, like: nn.Module | None) -> 
     model.__class__ = base
     missing = sorted(name for name in found["missing_keys"] if not name.startswith("pooler."))
     if wrong := [*missing, *sorted(found["unexpected_keys"])]:
-        raise UserError(f"{folder}: weights that do not fit: {', '.join(wrong[:SHOWN])}; allowed: {WRITTEN}")
+        raise UserError(
+            f"{folder}: weights that do not fit: {', '.join(wrong[:SHOWN])}; allowed: {WRITTEN}"
+        )
     if len(found["missing_keys"]) > len(missing):
         model.pooler = None  # it was saved without one
     return model.eval()
@@ -183,13 +214,19 @@ def _as_saved(folder: Path, adapter: Adapter | None, like: nn.Module | None) -> 
 def _saved(path: Path, about: dict[str, Any] | None, state: Mapping[str, Tensor]) -> Saved:
     """Check a description."""
     if about is None or about.get("format") != FORMAT:
-        found = "without a description of MoE layers" if about is None else f"of form {about.get('format')}"
+        found = (
+            "without a description of MoE layers"
+            if about is None
+            else f"of form {about.get('format')}"
+        )
         raise UserError(
             f"{path}: weights {found}, from before form {FORMAT} or not of moesuite; allowed: {WRITTEN}; build the "
             "model as it was built then, load the weights by load_state_dict, and type save_moe(model, path)"
         )
     dense = about.get("dense")
-    described = checked(Description, {key: value for key, value in about.items() if key != "dense"}, str(path))
+    described = checked(
+        Description, {key: value for key, value in about.items() if key != "dense"}, str(path)
+    )
     return Saved(described, dense, state)
 
 
@@ -200,9 +237,13 @@ def _take(model: Any, state: Mapping[str, Tensor], path: str | Path) -> None:
     found = {name: state.get(name, tied.get(value.data_ptr())) for name, value in own.items()}
     given = {name: value for name, value in found.items() if value is not None}
     if wrong := misfits(own, given):
-        raise UserError(f"{path}: {wrong}; allowed: weights of the described model; type model=<the dense model>")
+        raise UserError(
+            f"{path}: {wrong}; allowed: weights of the described model; type model=<the dense model>"
+        )
     if foreign := sorted(state.keys() - own.keys()):
-        raise UserError(f"{path}: weights that the described model does not have: {', '.join(foreign[:5])}")
+        raise UserError(
+            f"{path}: weights that the described model does not have: {', '.join(foreign[:5])}"
+        )
     for name, parameter in model.named_parameters():
         parameter.data = parameter.data.to(given[name].dtype)  # as it was saved
     model.load_state_dict(given)

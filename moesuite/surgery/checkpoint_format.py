@@ -1,12 +1,13 @@
 """What is needed beside its weights to build a model's MoE layers anew: a small JSON, of a versioned form.
 
 Names of weights are part of the form, and stay: of a layer at `<layer>`, in the place of an MLP,
-    <layer>.experts.up.weight [E, D, H], <layer>.experts.up.bias [E, H]; the same of `gate` in gated MLPs and `down`;
-    <layer>.experts.norm.weight, .bias [E, H] where the MLP has a norm;
+    <layer>.experts.up.weight [E, D, H], <layer>.experts.up.bias [E, H]; the same of `gate` in gated
+    MLPs and `down`; <layer>.experts.norm.weight, .bias [E, H] where the MLP has a norm;
     <layer>.router.<name of the router's own>, for most of them <layer>.router.gate.weight [E, D];
 of a rerouted layer of a Hugging Face model
     <layer>.experts.gate_up_proj [E, 2H, D], <layer>.experts.down_proj [E, D, H], as there;
-    <layer>.router.gate.weight [E, D]; <layer>.shared.mlp.<...> and <layer>.shared.gate.weight [1, D].
+    <layer>.router.gate.weight [E, D]; <layer>.shared.mlp.<...> and <layer>.shared.gate.weight [1,
+    D].
 All others keep the names that they have in the dense model.
 """
 

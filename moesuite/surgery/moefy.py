@@ -40,23 +40,29 @@ def moefy(
     """Replace MLPs of `model` by MoE layers, in place, and return it. Every expert starts as a copy of its MLP.
 
     Args:
-        model: any timm model with MLP blocks: ViT, DeiT, MLP-Mixer, Swin, ConvNeXt, EVA; of Hugging Face's: GPT-2,
-            LLaMA and its kin, BERT, RoBERTa, T5, ViT.
-        router: a router's name, or `module.or.file:Class` outside the package; "dense" changes nothing.
+        model: any timm model with MLP blocks: ViT, DeiT, MLP-Mixer, Swin, ConvNeXt, EVA; of Hugging
+            Face's: GPT-2, LLaMA and its kin, BERT, RoBERTa, T5, ViT.
+        router: a router's name, or `module.or.file:Class` outside the package; "dense" changes
+            nothing.
         num_experts: experts E of each layer, >= 1.
-        layers: "last_half" (Soft MoE), "every_other" (V-MoE: second, fourth, ...), "all", "last_two", indices among
-            the candidates (negative from the end), or names of modules.
-        slots_per_token: expert work per token relative to the MLP, E·C/T, in (0, E]. Token choice: K times the
-            capacity factor; expert choice: the capacity factor; Soft MoE: slots over tokens.
-        eval_slots_per_token: the same in evaluation; None: as in training, without limit for routers that drop.
-        example: an input of the model, from which routers with a fixed number of slots learn the number of tokens;
-            None: one image of the size that the model was made for.
-        renormalise: divide the combine weights of each token by their sum, as `moesuite.upcycle` does for images.
-        adapter: takes modules of the model apart that no form of `moesuite.models.mlps` knows; None for all others.
-        decoder: another router for the layers of a decoder beside an encoder: its `name`, and options of its own.
-        balance_scope: over which tokens balance losses and running statistics are taken in training: "global", the
-            batch on all processes; "local", this process's share; "sequence", each group; see
-            `moesuite.routing.scope`.
+        layers: "last_half" (Soft MoE), "every_other" (V-MoE: second, fourth, ...), "all",
+            "last_two", indices among the candidates (negative from the end), or names of modules.
+        slots_per_token: expert work per token relative to the MLP, E·C/T, in (0, E]. Token choice:
+            K times the capacity factor; expert choice: the capacity factor; Soft MoE: slots over
+            tokens.
+        eval_slots_per_token: the same in evaluation; None: as in training, without limit for
+            routers that drop.
+        example: an input of the model, from which routers with a fixed number of slots learn the
+            number of tokens; None: one image of the size that the model was made for.
+        renormalise: divide the combine weights of each token by their sum, as `moesuite.upcycle`
+            does for images.
+        adapter: takes modules of the model apart that no form of `moesuite.models.mlps` knows; None
+            for all others.
+        decoder: another router for the layers of a decoder beside an encoder: its `name`, and
+            options of its own.
+        balance_scope: over which tokens balance losses and running statistics are taken in
+            training: "global", the batch on all processes; "local", this process's share;
+            "sequence", each group; see `moesuite.routing.scope`.
         router_options: the router's own parameters.
 
     Raises:
@@ -72,8 +78,15 @@ def moefy(
         return model  # a dense model that can be nothing else
     # no second name for the candidates: each would keep its MLP in memory
     chosen = select(candidates(model, adapter), layers, model)
-    kinds = {False: (router, router_options), True: _decoders_router(decoder, chosen) or (router, router_options)}
-    chosen = [candidate for candidate in chosen if router_class(kinds[in_decoder(candidate.name)][0]) is not Dense]
+    kinds = {
+        False: (router, router_options),
+        True: _decoders_router(decoder, chosen) or (router, router_options),
+    }
+    chosen = [
+        candidate
+        for candidate in chosen
+        if router_class(kinds[in_decoder(candidate.name)][0]) is not Dense
+    ]
     if not chosen:
         return model
     sized = any(router_class(name).sized for name, _ in kinds.values())
@@ -82,12 +95,20 @@ def moefy(
     routers = []
     for candidate in chosen:
         width, length = candidate.mlp.up.in_features, tokens.get(candidate.name)
-        spec = LayerSpec(width, num_experts, slots_per_token, eval_slots_per_token, length, balance_scope)
-        routers.append(build_router(kinds[in_decoder(candidate.name)][0], spec, kinds[in_decoder(candidate.name)][1]))
+        spec = LayerSpec(
+            width, num_experts, slots_per_token, eval_slots_per_token, length, balance_scope
+        )
+        routers.append(
+            build_router(
+                kinds[in_decoder(candidate.name)][0], spec, kinds[in_decoder(candidate.name)][1]
+            )
+        )
     return install(model, chosen, routers, renormalise)
 
 
-def _decoders_router(decoder: Mapping[str, Any] | None, chosen: list[Candidate]) -> tuple[str, dict[str, Any]] | None:
+def _decoders_router(
+    decoder: Mapping[str, Any] | None, chosen: list[Candidate]
+) -> tuple[str, dict[str, Any]] | None:
     """Return name and options of the decoder's own router, None for none.
 
     Raises:
@@ -96,7 +117,11 @@ def _decoders_router(decoder: Mapping[str, Any] | None, chosen: list[Candidate])
     if decoder is None:
         return None
     if "name" not in decoder or not any(in_decoder(candidate.name) for candidate in chosen):
-        why = "its name is missing" if "name" not in decoder else "no chosen layer stands in a decoder"
+        why = (
+            "its name is missing"
+            if "name" not in decoder
+            else "no chosen layer stands in a decoder"
+        )
         raise UserError(
             f"decoder={dict(decoder)}: {why}; allowed: a router beside an encoder-decoder; type for example "
             "backbone=t5_mini layers=all 'decoder={name:token_choice,k:2}'"
@@ -109,7 +134,9 @@ def in_decoder(name: str) -> bool:
     return "decoder" in name.split(".")
 
 
-def install(model: nn.Module, chosen: list[Candidate], routers: list[Router], renormalise: bool) -> nn.Module:
+def install(
+    model: nn.Module, chosen: list[Candidate], routers: list[Router], renormalise: bool
+) -> nn.Module:
     """Put MoE layers with these routers in the places of the `chosen` MLPs, which are forgotten, and return the model.
 
     One by one, each MLP forgotten where its experts stand: no second copy of the model in memory.
@@ -120,7 +147,9 @@ def install(model: nn.Module, chosen: list[Candidate], routers: list[Router], re
     return attach(model, context)
 
 
-def _replace(model: nn.Module, old: Candidate, router: Router, renormalise: bool, context: RoutingContext) -> None:
+def _replace(
+    model: nn.Module, old: Candidate, router: Router, renormalise: bool, context: RoutingContext
+) -> None:
     """Put an MoE layer in the place of an MLP."""
     experts = Experts(old.mlp, router.spec.num_experts)
     layer = MoE(router, experts, old.mlp.channels_first, in_decoder(old.name), renormalise)
@@ -141,7 +170,8 @@ def put(model: nn.Module, name: str, layer: MoE, context: RoutingContext) -> Non
 def attach(model: nn.Module, context: RoutingContext) -> nn.Module:
     """Let every forward of the model open and close the context of its layers, and return the model.
 
-    A configuration of Hugging Face's gets the description of the layers: `save_pretrained` writes it.
+    A configuration of Hugging Face's gets the description of the layers: `save_pretrained` writes
+    it.
     """
     model.register_forward_pre_hook(_Begin(context), with_kwargs=True)
     model.register_forward_hook(_End(context))
@@ -161,12 +191,20 @@ def _tokens_per_group(model: nn.Module, chosen: list[Candidate], example: Any) -
     def note(name: str, channels_first: bool) -> Callable[..., None]:
         def hook(_: nn.Module, args: tuple[Tensor, ...]) -> None:
             shape = args[0].shape
-            tokens[name] = shape[2:].numel() if channels_first else shape[1:-1].numel() if len(shape) > 2 else shape[0]
+            tokens[name] = (
+                shape[2:].numel()
+                if channels_first
+                else shape[1:-1].numel()
+                if len(shape) > 2
+                else shape[0]
+            )
 
         return hook
 
     handles = [
-        model.get_submodule(item.name).register_forward_pre_hook(note(item.name, item.mlp.channels_first))
+        model.get_submodule(item.name).register_forward_pre_hook(
+            note(item.name, item.mlp.channels_first)
+        )
         for item in chosen
     ]
     with torch.random.fork_rng(devices=[]), KernelsOfRealDevices():
@@ -197,7 +235,9 @@ def _side(kwargs: Mapping[str, Any], prefix: str = "") -> Side:
         for value in (kwargs.get(f"{prefix}attention_mask"), kwargs.get(f"{prefix}input_ids"))
     )
     if mask is not None and ids is not None and kwargs.get("past_key_values") is not None:
-        mask = mask[:, -ids.shape[1] :]  # it is of all tokens so far, of which only the new ones are routed
+        mask = mask[
+            :, -ids.shape[1] :
+        ]  # it is of all tokens so far, of which only the new ones are routed
     return Side(None if mask is None else mask.bool(), ids)
 
 

@@ -1,8 +1,9 @@
 """Rerouting: another router in a trained mixture of experts, without training and without copying a weight.
 
-Do, Le and Tran, "Sparse Mixture of Experts as Unified Competitive Learning" (2025), https://arxiv.org/abs/2503.22996:
-the trained gate gives the logits, another rule decides; experts, shared ones included, stay as they are.
-Not in the paper: the identity check. Each layer is rebuilt with the model's own rule first and has to answer as before.
+Do, Le and Tran, "Sparse Mixture of Experts as Unified Competitive Learning" (2025),
+https://arxiv.org/abs/2503.22996: the trained gate gives the logits, another rule decides; experts,
+shared ones included, stay as they are. Not in the paper: the identity check. Each layer is rebuilt
+with the model's own rule first and has to answer as before.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ from moesuite.routers import build_router, router_class
 from moesuite.routing.router import Gate, LayerSpec, Router
 from moesuite.surgery.moefy import attach, begin_routing, put
 
-TOLERANCE = 0.02  # of the identity check, relative to the largest answer: room for weights in bfloat16
+TOLERANCE = (
+    0.02  # of the identity check, relative to the largest answer: room for weights in bfloat16
+)
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,8 @@ class ReroutedLayer:
         identity: difference of the rebuilt layer with the model's own rule: 0 but for rounding.
         difference: of the layer with the new router.
         scale: largest absolute output of the model's own layer.
-        kept: share of the (token, expert) pairs of the own rule that the new router serves too, in [0, 1].
+        kept: share of the (token, expert) pairs of the own rule that the new router serves too, in
+            [0, 1].
         pairs_per_token: experts per token of the new router.
     """
 
@@ -72,11 +76,14 @@ def reroute(
 
     Args:
         model: OLMoE, Mixtral, Qwen2-MoE, Qwen3-MoE, DeepSeek V2 or V3.
-        router: name of a router whose only weights are a linear gate, or that has none; "own": the model's rule.
-        slots_per_token: expert work per token, in (0, E]; None: as many experts per token as the model has.
+        router: name of a router whose only weights are a linear gate, or that has none; "own": the
+            model's rule.
+        slots_per_token: expert work per token, in (0, E]; None: as many experts per token as the
+            model has.
         eval_slots_per_token: the same in evaluation; see `moesuite.moefy`.
         layers: names of modules; None: all MoE layers.
-        example: keyword arguments of the model, for the check; None: random tokens, always the same.
+        example: keyword arguments of the model, for the check; None: random tokens, always the
+            same.
         balance_scope: see `moesuite.moefy`.
         router_options: the router's own parameters; `k` is the model's own unless it is given.
 
@@ -84,12 +91,15 @@ def reroute(
         The model, and what each layer says on the example.
 
     Raises:
-        UserError: for a model without MoE layers that can be read, a router that needs weights that the model lacks, or
-            layers that do not answer as before under their own rule.
+        UserError: for a model without MoE layers that can be read, a router that needs weights that
+            the model lacks, or layers that do not answer as before under their own rule.
     """
     found = chosen_blocks(model, layers)
     specs = [_spec(block, slots_per_token, eval_slots_per_token, balance_scope) for block in found]
-    routers = [_router(router, block, spec, router_options) for block, spec in zip(found, specs, strict=True)]
+    routers = [
+        _router(router, block, spec, router_options)
+        for block, spec in zip(found, specs, strict=True)
+    ]
     example = random_example(model) if example is None else example
     seen = _observe(model, found, example)
     context = RoutingContext()
@@ -103,7 +113,9 @@ def reroute(
     for (
         name,
         layer,
-    ) in new.items():  # none before all of them have answered as they did: an error leaves the model whole
+    ) in (
+        new.items()
+    ):  # none before all of them have answered as they did: an error leaves the model whole
         put(model, name, layer, context)
     context.end()
     config: Any = getattr(model, "config", None)
@@ -120,11 +132,17 @@ def chosen_blocks(model: nn.Module, layers: list[str] | None = None) -> list[Blo
     """
     found = {block.name: block for block in blocks(model)}
     if not found:
-        alike = sorted({type(m).__name__ for m in model.modules() if "moe" in type(m).__name__.lower()})
+        alike = sorted(
+            {type(m).__name__ for m in model.modules() if "moe" in type(m).__name__.lower()}
+        )
         dense = any(looks_like_mlp(module) for module in model.modules()) and not alike
         raise UserError(
             f"{type(model).__name__} has no MoE layers that can be rerouted"
-            + (": it is dense; type moesuite.upcycle(model) to make a mixture of experts of it" if dense else "")
+            + (
+                ": it is dense; type moesuite.upcycle(model) to make a mixture of experts of it"
+                if dense
+                else ""
+            )
             + (f"; modules that have no adapter: {', '.join(alike)}" if alike else "")
             + "; allowed: OLMoE, Mixtral, Qwen2-MoE, Qwen3-MoE, DeepSeek V2 and V3 of transformers"
         )
@@ -135,7 +153,10 @@ def chosen_blocks(model: nn.Module, layers: list[str] | None = None) -> list[Blo
 
 
 def _spec(
-    block: Block, slots_per_token: float | None, eval_slots_per_token: float | None, balance_scope: BalanceScope
+    block: Block,
+    slots_per_token: float | None,
+    eval_slots_per_token: float | None,
+    balance_scope: BalanceScope,
 ) -> LayerSpec:
     num_experts, _, dim = block.experts.gate_up_proj.shape
     budget = float(block.k) if slots_per_token is None else slots_per_token
@@ -152,7 +173,9 @@ def _router(name: str, block: Block, spec: LayerSpec, options: dict[str, Any]) -
     gate = getattr(router, "gate", None)
     if isinstance(gate, Gate):
         gate.weight = block.gate.weight
-    if name == "dense" or any(parameter is not block.gate.weight for parameter in router.parameters()):
+    if name == "dense" or any(
+        parameter is not block.gate.weight for parameter in router.parameters()
+    ):
         unfit = ("soft", "cosine", "dense", "noisy_topk")
         raise UserError(
             f"router={name}: it needs weights of its own beside a trained gate [E, D], or has no experts to choose; "
@@ -170,7 +193,9 @@ def rerouted(block: Block, router: Router, renormalise: bool = False) -> MoE:
     return layer.to(block.experts.down_proj.device)
 
 
-def _observe(model: nn.Module, found: list[Block], example: Any) -> dict[str, tuple[Tensor, Tensor]]:
+def _observe(
+    model: nn.Module, found: list[Block], example: Any
+) -> dict[str, tuple[Tensor, Tensor]]:
     """Run the model as it is once, and keep what each MoE layer was given and answered."""
     seen: dict[str, tuple[Tensor, Tensor]] = {}
     handles = []
@@ -185,7 +210,9 @@ def _observe(model: nn.Module, found: list[Block], example: Any) -> dict[str, tu
 
 
 @torch.no_grad()
-def _compare(name: str, own: MoE, new: MoE, context: RoutingContext, x: Tensor, y: Tensor) -> ReroutedLayer:
+def _compare(
+    name: str, own: MoE, new: MoE, context: RoutingContext, x: Tensor, y: Tensor
+) -> ReroutedLayer:
     """Give both layers what the model's own was given.
 
     Raises:
@@ -205,4 +232,6 @@ def _compare(name: str, own: MoE, new: MoE, context: RoutingContext, x: Tensor, 
             "model routes in a way that is not known here; allowed: layers without jitter or rules beside the gate"
         )
     kept = (served[0] & served[1]).sum() / served[0].sum().clamp(min=1)
-    return ReroutedLayer(name, apart[0], apart[1], scale, kept.item(), served[1].sum().item() / max(1, tokens))
+    return ReroutedLayer(
+        name, apart[0], apart[1], scale, kept.item(), served[1].sum().item() / max(1, tokens)
+    )

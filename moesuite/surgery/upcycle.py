@@ -1,10 +1,11 @@
 """Sparse upcycling: a dense checkpoint becomes a mixture of experts, with a receipt of what that changed.
 
 Komatsuzaki et al., "Sparse Upcycling: Training Mixture-of-Experts from Dense Checkpoints" (2022),
-https://arxiv.org/abs/2212.05055, section 3: half of the MLPs become MoE layers, every expert is an exact copy of its
-MLP, the router is new (normal, standard deviation 0.02), all else is kept. Expert choice with C = 2; for images the
-combine weights of each token are divided by their sum, so that the model starts where the dense one stood.
-Not in the paper: the receipt, which measures where it starts.
+https://arxiv.org/abs/2212.05055, section 3: half of the MLPs become MoE layers, every expert is an
+exact copy of its MLP, the router is new (normal, standard deviation 0.02), all else is kept. Expert
+choice with C = 2; for images the combine weights of each token are divided by their sum, so that
+the model starts where the dense one stood. Not in the paper: the receipt, which measures where it
+starts.
 """
 
 from __future__ import annotations
@@ -22,7 +23,15 @@ from torch import Tensor, nn
 from moesuite.config.schema import BalanceScope
 from moesuite.errors import UserError
 from moesuite.models.backbones import load_pretrained
-from moesuite.models.candidates import Adapter, Candidate, Layers, candidates, looks_like_mlp, mixes_tokens, select
+from moesuite.models.candidates import (
+    Adapter,
+    Candidate,
+    Layers,
+    candidates,
+    looks_like_mlp,
+    mixes_tokens,
+    select,
+)
 from moesuite.models.example_inputs import is_text, random_example
 from moesuite.models.forward import evaluating, run_once
 from moesuite.nn.moe import MoE, moe_layers
@@ -55,7 +64,9 @@ class Receipt:
 
     def __str__(self) -> str:
         """Return a line for each layer, one for all, and the verdict."""
-        width = max([len(name) for name in (*self.skipped, *(row.layer for row in self.layers))], default=0)
+        width = max(
+            [len(name) for name in (*self.skipped, *(row.layer for row in self.layers))], default=0
+        )
         rows = [
             f"{row.layer:{width}}  |dense - MoE| {row.difference:.2e}, of served tokens {row.served_difference:.2e} "
             f"(|dense| {row.scale:.2e}), {row.unserved:.1%} unserved"
@@ -91,26 +102,32 @@ def upcycle(
 ) -> tuple[nn.Module, Receipt]:
     """Make MoE layers of the MLPs of a trained model, in place; see `moesuite.moefy`.
 
-    Defaults are those of `moefy` and of the command line, so that what is upcycled has the same experts as what is not.
-    The recipe of the paper: upcycle(model, "expert_choice", 32, "every_other", 2.0); it looks ahead, on text too.
+    Defaults are those of `moefy` and of the command line, so that what is upcycled has the same
+    experts as what is not. The recipe of the paper: upcycle(model, "expert_choice", 32,
+    "every_other", 2.0); it looks ahead, on text too.
 
     Args:
-        model: trained, of timm or Hugging Face, or with MLPs that `adapter` takes apart; or the name of one:
-            `timm:<pretrained name>`, `hf:<local folder or hub id>`; or the checkpoint of a dense run.
-        router, num_experts, layers, slots_per_token, eval_slots_per_token, balance_scope, router_options: as for
-            `moefy`.
+        model: trained, of timm or Hugging Face, or with MLPs that `adapter` takes apart; or the
+            name of one: `timm:<pretrained name>`, `hf:<local folder or hub id>`; or the checkpoint
+            of a dense run.
+        router, num_experts, layers, slots_per_token, eval_slots_per_token, balance_scope,
+            router_options: as for `moefy`.
         router_std: standard deviation of the weights of routers with a linear gate, >= 0.
-        expert_noise: standard deviation of the noise on the experts' weights, >= 0; 0: exact copies.
-        renormalise: divide the combine weights of each token by their sum; None: for models of images only, as it
-            hurts language in the paper.
-        example: an input of the model, for the receipt; None: random images or tokens, always the same.
-        adapter, decoder: as for `moefy`; the paper's T5: expert choice, decoder={"name": "token_choice", "k": 2}.
+        expert_noise: standard deviation of the noise on the experts' weights, >= 0; 0: exact
+            copies.
+        renormalise: divide the combine weights of each token by their sum; None: for models of
+            images only, as it hurts language in the paper.
+        example: an input of the model, for the receipt; None: random images or tokens, always the
+            same.
+        adapter, decoder: as for `moefy`; the paper's T5: expert choice, decoder={"name":
+            "token_choice", "k": 2}.
 
     Returns:
         The model, and the receipt.
 
     Raises:
-        UserError: if nothing can be loaded or replaced, for an option out of range, or where an example is missing.
+        UserError: if nothing can be loaded or replaced, for an option out of range, or where an
+            example is missing.
     """
     _check(router_std, expert_noise)
     model = _load(model) if isinstance(model, str) else model
@@ -126,12 +143,27 @@ def upcycle(
     renormalise = images if renormalise is None else renormalise
     router_options["balance_scope"] = balance_scope
     budget = slots_per_token, eval_slots_per_token
-    model = moefy(model, router, num_experts, names, *budget, tokens, renormalise, adapter, decoder, **router_options)
-    new = [(name, layer) for name, layer in moe_layers(model) if name in seen]  # none for the router "dense"
+    model = moefy(
+        model,
+        router,
+        num_experts,
+        names,
+        *budget,
+        tokens,
+        renormalise,
+        adapter,
+        decoder,
+        **router_options,
+    )
+    new = [
+        (name, layer) for name, layer in moe_layers(model) if name in seen
+    ]  # none for the router "dense"
     for _, layer in new:
         _initialise(layer, router_std, expert_noise)
     rows = [_compare(name, layer, model, example, seen[name]) for name, layer in new]
-    return model, Receipt(rows, before, _size(model), skipped, verdict(rows, renormalise, expert_noise))
+    return model, Receipt(
+        rows, before, _size(model), skipped, verdict(rows, renormalise, expert_noise)
+    )
 
 
 def _load(name: str) -> nn.Module:
@@ -163,11 +195,15 @@ def _skipped(model: nn.Module, found: list[Candidate], chosen: list[str]) -> dic
         inside = any(f"{name}.".startswith(f"{other}.") for other in known)
         around = any(other.startswith(f"{name}." if name else "") for other in known)
         if looks_like_mlp(module) and not inside and not around:
-            reasons[name] = "mixes tokens" if mixes_tokens(name) else f"no adapter for {type(module).__name__}"
+            reasons[name] = (
+                "mixes tokens" if mixes_tokens(name) else f"no adapter for {type(module).__name__}"
+            )
     return reasons
 
 
-def _keep(where: dict[str, Tensor], name: str, _: nn.Module, args: tuple[Tensor, ...], *output: Tensor) -> None:
+def _keep(
+    where: dict[str, Tensor], name: str, _: nn.Module, args: tuple[Tensor, ...], *output: Tensor
+) -> None:
     """Hook: keep what a module puts out, or before it runs what it is given."""
     where[name] = output[0] if output else args[0]
 
@@ -182,7 +218,10 @@ def _observe(model: nn.Module, chosen: list[Candidate], example: Any) -> dict[st
         handles.append(first.register_forward_pre_hook(partial(_keep, given, candidate.name)))
         handles.append(last.register_forward_hook(partial(_keep, answered, candidate.name)))
     run_once(model, example, handles)
-    return {candidate.name: Seen(given[candidate.name], answered[candidate.name]) for candidate in chosen}
+    return {
+        candidate.name: Seen(given[candidate.name], answered[candidate.name])
+        for candidate in chosen
+    }
 
 
 @torch.no_grad()
@@ -209,7 +248,14 @@ def _compare(name: str, layer: MoE, model: nn.Module, example: Any, seen: Seen) 
     mask = layer.side.mask
     real = torch.ones_like(experts, dtype=torch.bool) if mask is None else mask.flatten()
     width = 1 if layer.channels_first else -1
-    return _row(name, apart.amax(dim=width).flatten(), experts, weights, real, seen.y.float().abs().max().item())
+    return _row(
+        name,
+        apart.amax(dim=width).flatten(),
+        experts,
+        weights,
+        real,
+        seen.y.float().abs().max().item(),
+    )
 
 
 def _row(

@@ -34,7 +34,8 @@ def verdict(layers: Sequence[UpcycledLayer], renormalised: bool, expert_noise: f
         text = f"starts off by {_off(worst):.0%} ({where}): combine weights sum to {worst.weights:.2f}; {TYPED}"
     if unserved:
         text += (
-            f"; {unserved:.1%} of the tokens have no expert, and nothing in its place; type a larger slots_per_token"
+            f"; {unserved:.1%} of the tokens have no expert, and nothing in its place; "
+            "type a larger slots_per_token"
         )
     if renormalised and all(layer.experts == 1 for layer in layers):
         text += "; one expert a token has weight 1 whatever the router says: it learns by its auxiliary loss alone, "

@@ -64,7 +64,8 @@ class Built:
 
     Attributes:
         model: with its MoE layers.
-        dense: the matched one with the same initial weights; of a rerouted model, the one with its own rule.
+        dense: the matched one with the same initial weights; of a rerouted model, the one with its
+            own rule.
         surgery: what makes the one of the other; of a rerouted model, nothing.
         receipt: what upcycling changed, by layer; verdict: where the model starts, in words.
     """
@@ -86,20 +87,27 @@ def build_models(config: RunConfig, task: Task, example: Any) -> Built:
     """Return the model with its MoE layers, and the matched dense model with the same initial weights.
 
     Raises:
-        UserError: for a router that looks ahead on a causal task, or `init` or `upcycle` weights that do not fit.
+        UserError: for a router that looks ahead on a causal task, or `init` or `upcycle` weights
+            that do not fit.
     """
     weightless = torch.get_default_device().type == "meta"  # for accounting
     if not weightless:
         _check_start(config)
     backbone = config.backbone
     dense = build_backbone(
-        backbone.model, backbone.pretrained, backbone.seed, task.backbone_arguments(), backbone.kwargs
+        backbone.model,
+        backbone.pretrained,
+        backbone.seed,
+        task.backbone_arguments(),
+        backbone.kwargs,
     )
     if config.upcycles_run and not weightless:
         _upcycle_weights(config, dense)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.router_seed)
-        built = _rerouted(config, dense) if any(blocks(dense)) else _with_layers(config, dense, example)
+        built = (
+            _rerouted(config, dense) if any(blocks(dense)) else _with_layers(config, dense, example)
+        )
     if config.init is not None:
         start_from(built.model, config.init)
     if not config.allow_noncausal:
@@ -108,13 +116,17 @@ def build_models(config: RunConfig, task: Task, example: Any) -> Built:
             refuse_lookahead(layers, "this task", _length(task.blank(), decoder=False))
         elif task.causal_decoder:
             decoders = [layer for layer in layers if layer.in_decoder]
-            refuse_lookahead(decoders, "in the decoder, this task", _length(task.blank(), decoder=True))
+            refuse_lookahead(
+                decoders, "in the decoder, this task", _length(task.blank(), decoder=True)
+            )
     return built
 
 
 def _check_start(config: RunConfig) -> None:
     if config.tile_depth > 1 and config.upcycle is None:
-        raise UserError(f"tile_depth={config.tile_depth} repeats trained blocks; type upcycle=<checkpoint> beside it")
+        raise UserError(
+            f"tile_depth={config.tile_depth} repeats trained blocks; type upcycle=<checkpoint> beside it"
+        )
     if config.init is not None and config.upcycle is not None:
         raise UserError(
             f"init={config.init} beside upcycle={config.upcycle}: both name weights; allowed is one of them"
@@ -186,7 +198,8 @@ def _rerouted(config: RunConfig, dense: nn.Module) -> Built:
             f"is rerouted as it is; leave {wrong[0]} out"
         )
     name, defaults = config.router["name"], router_defaults(config.router["name"])
-    # what was not typed is the model's own: its experts per token, and whether it normalises their weights
+    # what was not typed is the model's own: its experts per token, and whether it normalises their
+    # weights
     options = {key: value for key, value in config.router_options.items() if value != defaults[key]}
     shared = {id(value): value for value in chain(dense.parameters(), dense.buffers())}
     model = copy.deepcopy(dense, dict(shared))
@@ -194,7 +207,8 @@ def _rerouted(config: RunConfig, dense: nn.Module) -> Built:
         name, options = OWN, {}
     budget = config.slots_per_token, config.eval_slots_per_token
     return Built(
-        reroute(model, name, *budget, balance_scope=config.balance_scope, **options)[0], reroute(dense, OWN)[0]
+        reroute(model, name, *budget, balance_scope=config.balance_scope, **options)[0],
+        reroute(dense, OWN)[0],
     )
 
 
@@ -211,7 +225,10 @@ def refuse_lookahead(layers: Iterable[MoE], where: str, length: int | None = Non
     Raises:
         UserError: if one is not, with the names of those that are.
     """
-    routers = {(r.name, json.dumps(r.options, sort_keys=True)): r for r in (layer.router for layer in layers)}
+    routers = {
+        (r.name, json.dumps(r.options, sort_keys=True)): r
+        for r in (layer.router for layer in layers)
+    }
     for (name, options), router in routers.items():
         if name == OWN:
             continue
@@ -225,7 +242,9 @@ def refuse_lookahead(layers: Iterable[MoE], where: str, length: int | None = Non
 
 
 @lru_cache(maxsize=64)
-def _causal(cls: type[Router], name: str, options: str, num_experts: int, length: int | None) -> Check:
+def _causal(
+    cls: type[Router], name: str, options: str, num_experts: int, length: int | None
+) -> Check:
     """Return what the certificate says of a class with these options: measured once in a process."""
 
     def build(spec: LayerSpec) -> Router:

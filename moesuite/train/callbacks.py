@@ -19,7 +19,9 @@ from moesuite.records.record import CurvePoint
 from moesuite.train.module import MoEModule
 
 Watch = Callable[[int, float], None]  # step, quality
-REFRESHES = 2  # of the progress bar, in a second: Lightning's 100 compete with training for the processor
+REFRESHES = (
+    2  # of the progress bar, in a second: Lightning's 100 compete with training for the processor
+)
 
 
 class Curve(L.Callback):
@@ -27,9 +29,11 @@ class Curve(L.Callback):
 
     Attributes:
         points: after each evaluation.
-        step, flops: of the optimizer, so far; those of a dense run that was upcycled, at its cost a step, among them.
+        step, flops: of the optimizer, so far; those of a dense run that was upcycled, at its cost a
+            step, among them.
         seconds: of training.
-        waited: seconds of these between a step's end and the next one's begin: for data, and for the loop itself.
+        waited: seconds of these between a step's end and the next one's begin: for data, and for
+            the loop itself.
     """
 
     def __init__(self, flops_per_step: float) -> None:
@@ -44,7 +48,12 @@ class Curve(L.Callback):
         """Return the curve for the checkpoint."""
         self._tick()
         points = [point.model_dump() for point in self.points]
-        figures = {"seconds": self.seconds, "waited": self.waited, "step": self.step, "flops": self.flops}
+        figures = {
+            "seconds": self.seconds,
+            "waited": self.waited,
+            "step": self.step,
+            "flops": self.flops,
+        }
         return {**figures, "points": points}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -71,7 +80,12 @@ class Curve(L.Callback):
             self.waited += time.perf_counter() - self._step_end
 
     def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
     ) -> None:
         """Count the step, if the optimizer made one, and begin to wait."""
         self.flops += (trainer.global_step - self.step) * self.flops_per_step * trainer.world_size
@@ -145,7 +159,12 @@ class Interruption(L.Callback):
         print("\nCtrl-C: stopping after this step; once more stops at once", file=sys.stderr)
 
     def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
     ) -> None:
         """Stop between two steps, where the state of the run is whole."""
         if self._asked:

@@ -28,7 +28,8 @@ class EpochSampler(Sampler[tuple[int, int]]):
         rank, world: this process among all; every rank gets equally many examples.
 
     Attributes:
-        resumed: (epoch, examples of this rank to leave out in it), where a run goes on in the middle of an epoch.
+        resumed: (epoch, examples of this rank to leave out in it), where a run goes on in the
+            middle of an epoch.
     """
 
     def __init__(self, length: int, seed: int, rank: int = 0, world: int = 1) -> None:
@@ -47,7 +48,9 @@ class EpochSampler(Sampler[tuple[int, int]]):
         generator = torch.Generator().manual_seed((self.seed * 1_000_003 + self.epoch) % SEEDS)
         order = torch.randperm(self.length, generator=generator)
         seeds = torch.randint(SEEDS, (self.length,), generator=generator)
-        start = self.resumed[1] if self.epoch == self.resumed[0] else 0  # not once: Lightning starts some epochs twice
+        start = (
+            self.resumed[1] if self.epoch == self.resumed[0] else 0
+        )  # not once: Lightning starts some epochs twice
         mine = slice(self.rank + start * self.world, len(self) * self.world, self.world)
         yield from zip(order[mine].tolist(), seeds[mine].tolist(), strict=True)
 
@@ -55,9 +58,9 @@ class EpochSampler(Sampler[tuple[int, int]]):
 class ResumableLoader(DataLoader[Any]):
     """A loader whose state is the number of batches that training has finished in this epoch.
 
-    Lightning saves it with every checkpoint; `finished` tells that number, because the loader itself runs ahead of
-    training. It is restored by `resume`: Lightning restores loaders only if nothing has asked it for the number of
-    steps before, and the learning-rate schedule has.
+    Lightning saves it with every checkpoint; `finished` tells that number, because the loader
+    itself runs ahead of training. It is restored by `resume`: Lightning restores loaders only if
+    nothing has asked it for the number of steps before, and the learning-rate schedule has.
     """
 
     finished: Callable[[], int]
@@ -80,7 +83,12 @@ class ResumableLoader(DataLoader[Any]):
 
 
 def train_loader(
-    task: Task, data: Data, finished: Callable[[], int], rank: int = 0, world: int = 1, pin: bool = False
+    task: Task,
+    data: Data,
+    finished: Callable[[], int],
+    rank: int = 0,
+    world: int = 1,
+    pin: bool = False,
 ) -> DataLoader[Any]:
     """Return the training batches of a task.
 
@@ -91,15 +99,24 @@ def train_loader(
     assert dataset is not None
     common = _common(task, data, pin)
     if isinstance(dataset, IterableDataset):
-        # one process whatever `data.workers` says: the order of examples depends on how many share the shards
+        # one process whatever `data.workers` says: the order of examples depends on how many share
+        # the shards
         common |= {"num_workers": 1, "persistent_workers": True}
-        return DataLoader(_own_share(dataset, data.seed, rank, world), batch_size=data.batch_size, **common)
+        return DataLoader(
+            _own_share(dataset, data.seed, rank, world), batch_size=data.batch_size, **common
+        )
     length = len(dataset)  # type: ignore[arg-type]
     if length // world < 1:
-        raise UserError(f"{task.name}: {length} training examples for {world} processes; type trainer.devices=1")
+        raise UserError(
+            f"{task.name}: {length} training examples for {world} processes; type trainer.devices=1"
+        )
     sampler = EpochSampler(length, data.seed, rank, world)
     loader = ResumableLoader(
-        dataset, batch_size=data.batch_size, sampler=sampler, drop_last=length // world > data.batch_size, **common
+        dataset,
+        batch_size=data.batch_size,
+        sampler=sampler,
+        drop_last=length // world > data.batch_size,
+        **common,
     )
     loader.finished = finished
     return loader
@@ -121,15 +138,24 @@ def total_steps(trainer: Any, task: Task, data: Data) -> int:
 
 
 def eval_loader(
-    task: Task, data: Data, split: Literal["train", "val", "test"], rank: int = 0, world: int = 1, pin: bool = False
+    task: Task,
+    data: Data,
+    split: Literal["train", "val", "test"],
+    rank: int = 0,
+    world: int = 1,
+    pin: bool = False,
 ) -> DataLoader[Any]:
     """Return a split in its own order, each example once among all processes; without a "val", the test split."""
     dataset = task.dataset(split) or task.dataset("test")
     if dataset is None:
-        raise UserError(f"{task.name}: no test split was found; name it, for example task.splits.test=validation")
+        raise UserError(
+            f"{task.name}: no test split was found; name it, for example task.splits.test=validation"
+        )
     common = _common(task, data, pin)
     if isinstance(dataset, IterableDataset):
-        return DataLoader(_own_share(dataset, data.seed, rank, world), batch_size=data.eval_batch_size, **common)
+        return DataLoader(
+            _own_share(dataset, data.seed, rank, world), batch_size=data.eval_batch_size, **common
+        )
     own = range(rank, len(dataset), world)  # type: ignore[arg-type]
     return DataLoader(dataset, batch_size=data.eval_batch_size, sampler=list(own), **common)
 
@@ -139,14 +165,23 @@ def _own_share(stream: Any, seed: int, rank: int, world: int) -> IterableDataset
     import datasets.distributed
 
     own = copy.copy(stream)  # the task may be another run's too
-    own.seed, own.rows = seed, datasets.distributed.split_dataset_by_node(stream.rows, rank=rank, world_size=world)
+    own.seed, own.rows = (
+        seed,
+        datasets.distributed.split_dataset_by_node(stream.rows, rank=rank, world_size=world),
+    )
     return own
 
 
 def _common(task: Task, data: Data, pin: bool) -> dict[str, Any]:
     workers = data.workers
     if workers is None:
-        workers = 0 if task.in_memory else len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 4
+        workers = (
+            0
+            if task.in_memory
+            else len(os.sched_getaffinity(0))
+            if hasattr(os, "sched_getaffinity")
+            else 4
+        )
     return {
         "collate_fn": task.collate,
         "num_workers": workers,

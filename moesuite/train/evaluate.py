@@ -34,7 +34,9 @@ class Evaluated(NamedTuple):
     health: list[LayerHealth]
 
 
-def evaluate(trainer: L.Trainer, module: MoEModule, loader: Callable[[], Any], device: torch.device) -> Evaluated:
+def evaluate(
+    trainer: L.Trainer, module: MoEModule, loader: Callable[[], Any], device: torch.device
+) -> Evaluated:
     """Evaluate on the test split, under the training capacity too where a router drops tokens.
 
     Args:
@@ -53,14 +55,20 @@ def evaluate(trainer: L.Trainer, module: MoEModule, loader: Callable[[], Any], d
     return Evaluated(quality, limited, specs, layers)
 
 
-def _test(trainer: L.Trainer, module: MoEModule, loader: Any, device: torch.device) -> dict[str, Quality]:
+def _test(
+    trainer: L.Trainer, module: MoEModule, loader: Any, device: torch.device
+) -> dict[str, Quality]:
     task = module.task
     trainer.test(module, loader, verbose=False)
-    module.model.to(device)  # Lightning leaves it on the CPU: what follows is measured where training was
+    module.model.to(
+        device
+    )  # Lightning leaves it on the CPU: what follows is measured where training was
     with evaluating(module.model):
         results = module.results | task.beyond(module.model)
     return {
-        name: Quality(value=value, direction=task.spec(name).direction, n=task.examples(name, module.examples))
+        name: Quality(
+            value=value, direction=task.spec(name).direction, n=task.examples(name, module.examples)
+        )
         for name, value in results.items()
     }
 
@@ -99,7 +107,9 @@ def _example(index: int, what: str | list[str], layers: list[tuple[str, Any]]) -
         experts = _experts(combine.sum(dim=-1))[: len(words) if words else tokens]
         prefix, columns = (0, 0) if words else _grid(tokens)
         slots = _slots(routing, index)
-        found.append(LayerRouting(layer=name, experts=experts, prefix=prefix, columns=columns, slots=slots))
+        found.append(
+            LayerRouting(layer=name, experts=experts, prefix=prefix, columns=columns, slots=slots)
+        )
     return Example(image=image, words=words, layers=found)
 
 
@@ -123,4 +133,6 @@ def _slots(routing: Routing, index: int) -> list[list[int]]:
     if not isinstance(routing, SoftRouting):
         return []
     weights = routing.dispatch[index].flatten(1).T[:SLOTS]  # [slots, T]
-    return (100 * weights / weights.amax(dim=1, keepdim=True).clamp(min=1e-9)).round().int().tolist()
+    return (
+        (100 * weights / weights.amax(dim=1, keepdim=True).clamp(min=1e-9)).round().int().tolist()
+    )

@@ -23,7 +23,15 @@ from moesuite.models.forward import call, evaluating, first_tensor, placed
 from moesuite.records.certificate import Example, Looked, routing_path
 from moesuite.records.identity import identity
 from moesuite.records.provenance import environment, git_state, now
-from moesuite.records.record import Lookahead, RunRecord, Status, read_record, record_path, write_record, write_text
+from moesuite.records.record import (
+    Lookahead,
+    RunRecord,
+    Status,
+    read_record,
+    record_path,
+    write_record,
+    write_text,
+)
 from moesuite.routers import router_class
 from moesuite.train.build import build_models, shared_task
 from moesuite.train.callbacks import Curve, Interruption, Watch, Watched
@@ -43,14 +51,19 @@ class Run:
         self.config, self.command, self.watch = config.resolved(), command, watch
         self.task = shared_task(config.task)
         self.identity = identity(self.config, self.task)
-        self.path = record_path(config.records, self.task.name, config.router["name"], self.identity.id)
+        self.path = record_path(
+            config.records, self.task.name, config.router["name"], self.identity.id
+        )
         self.folder = self.path.with_suffix("")
         self.checkpoint, self.start = self.folder / "last.ckpt", self.folder / "start.ckpt"
 
     def build(self) -> None:
         """Build models, trainer and callbacks; every check of the configuration happens here."""
         refuse_nothing(self.config.trainer)
-        if isinstance(self.task.dataset("train"), IterableDataset) and self.config.trainer["max_steps"] == -1:
+        if (
+            isinstance(self.task.dataset("train"), IterableDataset)
+            and self.config.trainer["max_steps"] == -1
+        ):
             raise UserError(
                 f"{self.task.name}: the length of streamed data is not known; type for example trainer.max_steps=10000"
             )
@@ -64,10 +77,14 @@ class Run:
         self.curve = Curve(self.expected.training.executed.total * self.config.data.batch_size)
         self.interruption = Interruption(self.checkpoint)
         watched = [] if self.watch is None else [Watched(self.watch)]
-        self.trainer = build_trainer(self.config, self.folder, [self.curve, self.interruption, *watched])
+        self.trainer = build_trainer(
+            self.config, self.folder, [self.curve, self.interruption, *watched]
+        )
         self.data = self._data(forward.output)
         if self.task.dataset("train") is None and self.trainer.max_epochs != 0:
-            raise UserError(f"{self.task.name}: no training split; type trainer.max_epochs=0 to evaluate only")
+            raise UserError(
+                f"{self.task.name}: no training split; type trainer.max_epochs=0 to evaluate only"
+            )
         self.module = MoEModule(self.task, self.model, self.config, self.folder)
         self.planned = total_steps(self.trainer, self.task, self.config.data)
         check_schedule(self.config.optim, self.planned)
@@ -86,15 +103,20 @@ class Run:
             self.task.inputs(batch)  # an unreadable image is an error here already
             if self.task.size(batch):
                 return batch
-        raise UserError(f"{self.task.name}: the {self.task.example_split} split has no readable example")
+        raise UserError(
+            f"{self.task.name}: the {self.task.example_split} split has no readable example"
+        )
 
     def _data(self, output: int) -> Data:
         """Return how data is read: in evaluation no more at once than memory holds, were all as long as can be."""
         size, inputs = self.task.size(self.example), self.task.inputs(self.example)
-        longest = max(1.0, first_tensor(self.task.blank()).numel() * size / first_tensor(inputs).numel())
+        longest = max(
+            1.0, first_tensor(self.task.blank()).numel() * size / first_tensor(inputs).numel()
+        )
         kept, made = longest * self.expected.activation_bytes, longest * output / size
         most = min(
-            self.config.data.eval_batch_size, examples_that_fit(kept, made, self.device, self.trainer.world_size)
+            self.config.data.eval_batch_size,
+            examples_that_fit(kept, made, self.device, self.trainer.world_size),
         )
         return self.config.data.model_copy(update={"eval_batch_size": most})
 
@@ -119,7 +141,9 @@ class Run:
         try:
             unsafe = False if resume else None  # our own checkpoint, the state of the loop included
             with self.meter:
-                self.trainer.fit(self.module, batches, validation, ckpt_path=resume, weights_only=unsafe)
+                self.trainer.fit(
+                    self.module, batches, validation, ckpt_path=resume, weights_only=unsafe
+                )
             self.start.unlink(missing_ok=True)
         except SystemExit:  # Lightning's answer to KeyboardInterrupt
             signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -134,7 +158,10 @@ class Run:
         """Write the record, and before it what its router looked at; what a faster process wrote meanwhile stays."""
         if self.trainer.is_global_zero and self.finished() is None:
             if examples:
-                write_text(routing_path(self.path), Looked(id=record.id, examples=examples).model_dump_json() + "\n")
+                write_text(
+                    routing_path(self.path),
+                    Looked(id=record.id, examples=examples).model_dump_json() + "\n",
+                )
             write_record(self.path, record, overwrite=self.config.force)
 
     def evaluate(self) -> Evaluated:
@@ -152,7 +179,9 @@ class Run:
         """Measure what the trained model's outputs owe to later inputs."""
         example = placed(self.example, next(self.model.parameters()).device)
         with evaluating(self.model), torch.no_grad():
-            return self.task.lookahead(lambda batch: call(self.model, self.task.inputs(batch)), example)
+            return self.task.lookahead(
+                lambda batch: call(self.model, self.task.inputs(batch)), example
+            )
 
     def record(self, status: Status, reason: str = "", **measured: Any) -> RunRecord:
         """Return the record of this run as it stands."""
@@ -172,7 +201,10 @@ class Run:
             backbone=self.config.backbone.name,
             seed=self.config.seed,
             config=options,
-            partial=[*partial_options(options), *stopped_by_time(options["trainer"], steps, self.planned)],
+            partial=[
+                *partial_options(options),
+                *stopped_by_time(options["trainer"], steps, self.planned),
+            ],
             command=self.command,
             primary=self.task.primary.name,
             splits=self.task.split_sizes(),
@@ -204,18 +236,21 @@ def fit(config: RunConfig, command: str = "", watch: Watch | None = None) -> tup
     """Run `config` from data to record; a run that is already recorded is not run again unless `force` is set.
 
     Args:
-        config: checked configuration, for example of `moesuite.compose("task=digits", "router=soft")`.
+        config: checked configuration, for example of `moesuite.compose("task=digits",
+            "router=soft")`.
         command: what reproduces the run, for the record; empty: made from the configuration.
-        watch: called with (step, quality) after each evaluation on the validation split; may raise `Pruned`.
+        watch: called with (step, quality) after each evaluation on the validation split; may raise
+            `Pruned`.
 
     Returns:
         The record and its path.
 
     Raises:
         UserError: for bad input, before anything is written.
-        RunFailed: if the run cannot be finished (a loss that is not finite); a failed record is written first.
-        KeyboardInterrupt: on Ctrl-C, after a checkpoint and a record with status interrupted; the same command
-            goes on from there.
+        RunFailed: if the run cannot be finished (a loss that is not finite); a failed record is
+            written first.
+        KeyboardInterrupt: on Ctrl-C, after a checkpoint and a record with status interrupted; the
+            same command goes on from there.
     """
     quiet()
     keep_freed_memory()
@@ -228,16 +263,22 @@ def fit(config: RunConfig, command: str = "", watch: Watch | None = None) -> tup
         run.train()
         found = run.evaluate()
         lookahead, examples = run.lookahead(), run.look()
-        compute = measure(run.model, run.dense, run.task, run.example, config, run.expected, run.step, context)
+        compute = measure(
+            run.model, run.dense, run.task, run.example, config, run.expected, run.step, context
+        )
     except KeyboardInterrupt:
         run.save(run.record("interrupted", "Ctrl-C"), [])
         raise
     except Pruned as error:
         run.save(run.record("pruned", str(error)), [])
         raise
-    except MisconfigurationException as error:  # Lightning's, for example a share of the batches that is none
+    except (
+        MisconfigurationException
+    ) as error:  # Lightning's, for example a share of the batches that is none
         run.save(run.record("failed", str(error)), [])
-        raise UserError(f"trainer: {str(error).splitlines()[0]}; see trainer.<option> in --help") from None
+        raise UserError(
+            f"trainer: {str(error).splitlines()[0]}; see trainer.<option> in --help"
+        ) from None
     except (RunFailed, UserError) as error:  # an image that turns out unreadable is found only now
         run.save(run.record("failed", str(error)), [])
         raise

@@ -57,7 +57,11 @@ def measure(
         routings = measured(model, inputs)
     found = combine(model, account(model, inputs, False, routings), step, size)
     with alone():  # as many steps as the clock says: not those of other processes
-        timings = _timings(model, dense, inputs, task, example, config, precision) if config.measure else {}
+        timings = (
+            _timings(model, dense, inputs, task, example, config, precision)
+            if config.measure
+            else {}
+        )
     return Compute(
         activated=found.forward.activated,
         executed=found.forward.executed,
@@ -69,7 +73,9 @@ def measure(
         parameters_total=found.parameters_total,
         parameters_active=found.parameters_active,
         activation_bytes=expected.activation_bytes,
-        slots_per_token_asked=next((layer.router.spec.slots_per_token for _, layer in moe_layers(model)), 1.0),
+        slots_per_token_asked=next(
+            (layer.router.spec.slots_per_token for _, layer in moe_layers(model)), 1.0
+        ),
         slots_per_token_effective=found.slots_per_token,
         **{"latency": None, "training_step": None, **timings},
         threads=torch.get_num_threads(),
@@ -91,14 +97,22 @@ def _layer(layer: LayerCost) -> LayerCompute:
 
 
 def _timings(
-    model: nn.Module, dense: nn.Module, inputs: Any, task: Task, example: Any, config: RunConfig, precision: Precision
+    model: nn.Module,
+    dense: nn.Module,
+    inputs: Any,
+    task: Task,
+    example: Any,
+    config: RunConfig,
+    precision: Precision,
 ) -> dict[str, Any]:
     """Time inference and training steps in turns with the dense model, and see what a step holds."""
     weight = next(model.parameters())
     models = copy.deepcopy(model), dense.to(weight.device, weight.dtype)
     latency = _latency(*models, inputs, precision)
     device = weight.device
-    ours, theirs = (_training_step(m.train(), inputs, task, example, config, precision) for m in models)
+    ours, theirs = (
+        _training_step(m.train(), inputs, task, example, config, precision) for m in models
+    )
     return {
         "latency": latency,
         "training_step": compare(ours, theirs, MEASURE_SECONDS, device),
@@ -116,7 +130,9 @@ def _latency(model: nn.Module, dense: nn.Module, inputs: Any, precision: Precisi
 
     device = next(model.parameters()).device
     with torch.inference_mode():
-        return compare(partial(forward, model.eval()), partial(forward, dense.eval()), MEASURE_SECONDS, device)
+        return compare(
+            partial(forward, model.eval()), partial(forward, dense.eval()), MEASURE_SECONDS, device
+        )
 
 
 def _training_step(

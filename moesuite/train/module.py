@@ -51,7 +51,9 @@ class MoEModule(L.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Return AdamW and its schedule, one step of which is one step of the optimizer."""
-        steps = min(self.trainer.estimated_stepping_batches, UNKNOWN)  # infinite where only time limits a run
+        steps = min(
+            self.trainer.estimated_stepping_batches, UNKNOWN
+        )  # infinite where only time limits a run
         # Lightning refuses to clip the gradients of a fused step under autocast
         fused = "mixed" not in str(self.trainer.precision)
         optimizer, schedule = build_optimizer(self.model, self.config.optim, int(steps), fused)
@@ -107,7 +109,11 @@ class MoEModule(L.LightningModule):
     def _log_step(self, auxiliary: Mapping[str, Tensor]) -> None:
         values = {f"train/{name}_loss": value.detach() for name, value in auxiliary.items()}
         self.log_dict({"train/loss": self.last_loss, **values})
-        counts = [count(layer.routing, layer.side.mask) for _, layer in moe_layers(self.model) if layer.routing]
+        counts = [
+            count(layer.routing, layer.side.mask)
+            for _, layer in moe_layers(self.model)
+            if layer.routing
+        ]
         if counts:
             unserved = torch.stack([c.unserved / c.tokens.clamp(min=1) for c in counts]).mean()
             self.log("dropped_under_capacity", unserved, prog_bar=True)
@@ -177,12 +183,16 @@ class MoEModule(L.LightningModule):
 
     def _finish(self, metrics: Any) -> None:
         if self.examples == 0:
-            raise RunFailed("the evaluation saw no readable example; allowed: at least one; look at the test split")
+            raise RunFailed(
+                "the evaluation saw no readable example; allowed: at least one; look at the test split"
+            )
         self.results = {name: float(value) for name, value in metrics.compute().items()}
         if self.trainer.world_size > 1:
             self.examples = int(self._sum(torch.tensor(self.examples)))
             self.counts = {
-                name: Counts(*(self._sum(value) for value in (c.load, c.demand, c.unserved, c.tokens)))
+                name: Counts(
+                    *(self._sum(value) for value in (c.load, c.demand, c.unserved, c.tokens))
+                )
                 for name, c in self.counts.items()
             }
 

@@ -20,13 +20,17 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
     Stacked experts count by the shape of one expert: a stacked bias [E, H] is a vector.
     """
     exempt = set(getattr(model, "no_weight_decay", set)())
-    stacked = {id(parameter) for _, layer in moe_layers(model) for parameter in layer.experts.parameters()}
+    stacked = {
+        id(parameter) for _, layer in moe_layers(model) for parameter in layer.experts.parameters()
+    }
     decay: list[nn.Parameter] = []
     keep: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             vector = parameter.ndim - (id(parameter) in stacked) <= 1
-            (keep if vector or name in exempt or name.split(".")[-1] in exempt else decay).append(parameter)
+            (keep if vector or name in exempt or name.split(".")[-1] in exempt else decay).append(
+                parameter
+            )
     return [{"params": decay, "weight_decay": weight_decay}, {"params": keep, "weight_decay": 0.0}]
 
 
@@ -35,7 +39,8 @@ def learning_rate(step: int, steps: int, config: Optim) -> float:
 
     Args:
         step: from 0.
-        steps: of the whole run; the inverse square root does not depend on it, unless warm-up is a share.
+        steps: of the whole run; the inverse square root does not depend on it, unless warm-up is a
+            share.
         config: `warmup` in steps, or below 1 a share of `steps`.
     """
     warmup = config.warmup if config.warmup >= 1 else round(config.warmup * steps)
@@ -68,5 +73,7 @@ def build_optimizer(
 ) -> tuple[torch.optim.AdamW, LambdaLR]:
     """Return AdamW and its schedule over `steps`; `fused` updates each group in one kernel."""
     groups = parameter_groups(model, config.weight_decay)
-    optimizer = torch.optim.AdamW(groups, config.lr, (config.beta1, config.beta2), config.eps, fused=fused)
+    optimizer = torch.optim.AdamW(
+        groups, config.lr, (config.beta1, config.beta2), config.eps, fused=fused
+    )
     return optimizer, LambdaLR(optimizer, lambda step: learning_rate(step, steps, config))

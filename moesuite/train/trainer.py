@@ -43,7 +43,9 @@ def build_trainer(config: RunConfig, folder: Path, callbacks: Sequence[L.Callbac
     try:
         return L.Trainer(**options, use_distributed_sampler=False)
     except (MisconfigurationException, ValueError, TypeError) as error:
-        raise UserError(f"trainer: {str(error).splitlines()[0]}; see trainer.<option> in --help") from None
+        raise UserError(
+            f"trainer: {str(error).splitlines()[0]}; see trainer.<option> in --help"
+        ) from None
 
 
 def build_loggers(config: RunConfig, folder: Path) -> list[Any]:
@@ -69,7 +71,9 @@ def build_loggers(config: RunConfig, folder: Path) -> list[Any]:
         try:
             built.append(cls(**{**defaults, **options}))
         except ModuleNotFoundError:
-            raise UserError(f"logger={name} needs a package that is not installed; type pip install {name}") from None
+            raise UserError(
+                f"logger={name} needs a package that is not installed; type pip install {name}"
+            ) from None
     return built
 
 

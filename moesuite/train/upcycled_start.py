@@ -1,8 +1,9 @@
 """Where an upcycled run starts: at the step, the learning rate and the optimizer state at which a dense run stopped.
 
-Komatsuzaki et al., "Sparse Upcycling" (2022), https://arxiv.org/abs/2212.05055, section 3 and appendix A.1: the
-schedule goes on without a jump, with the dense run's batch size and weight decay; for images the optimizer's state goes
-on too, the moments of every expert being copies of its MLP's; for language it starts anew.
+Komatsuzaki et al., "Sparse Upcycling" (2022), https://arxiv.org/abs/2212.05055, section 3 and
+appendix A.1: the schedule goes on without a jump, with the dense run's batch size and weight decay;
+for images the optimizer's state goes on too, the moments of every expert being copies of its MLP's;
+for language it starts anew.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ def take_weights(dense: nn.Module, checkpoint: str) -> None:
     """Copy the weights of a dense run into `dense`, all of them.
 
     Raises:
-        UserError: for a file that is no checkpoint of a dense run of this backbone; names the first five weights that
-            do not fit.
+        UserError: for a file that is no checkpoint of a dense run of this backbone; names the first
+            five weights that do not fit.
     """
     given, own = read_checkpoint("upcycle", checkpoint)[1], dense.state_dict()
     foreign = sorted(given.keys() - own.keys())
@@ -69,12 +70,18 @@ class Handover:
         assert config.upcycle is not None
         self.config, self.path, self.steps = config, config.upcycle, steps
         self.loaded = read_checkpoint("upcycle", self.path)[0]
-        self.curve = {name: state for name, state in self.loaded["callbacks"].items() if name.startswith("Curve")}
+        self.curve = {
+            name: state
+            for name, state in self.loaded["callbacks"].items()
+            if name.startswith("Curve")
+        }
         curve: dict[str, float] = next(iter(self.curve.values()), {})
         seconds, flops = curve.get("seconds", 0.0), curve.get("flops", 0.0)
         content = str(content_of(self.path, "upcycle"))
         done = self.loaded["global_step"]
-        self.sunk = Sunk(checkpoint=self.path, content=content, steps=done, seconds=seconds, flops=flops)
+        self.sunk = Sunk(
+            checkpoint=self.path, content=content, steps=done, seconds=seconds, flops=flops
+        )
         if steps:
             self._check()
 
@@ -102,22 +109,34 @@ class Handover:
             dense, model: before and after surgery, with their weights.
             surgery: what made the model; applied to the moments too.
         """
-        others = {name: value for name, value in self.loaded["state_dict"].items() if not name.startswith(OURS)}
+        others = {
+            name: value
+            for name, value in self.loaded["state_dict"].items()
+            if not name.startswith(OURS)
+        }
         weights = {f"{OURS}{name}": value for name, value in model.state_dict().items()}
         (old,) = self.loaded["optimizer_states"]
         resumes = self.config.upcycle_state == "resume"
         state = moments(old["state"], dense, model, surgery) if resumes else {}
         optim = self.config.optim
-        fused = "mixed" not in str(self.config.trainer["precision"])  # as the run itself will build it
+        fused = "mixed" not in str(
+            self.config.trainer["precision"]
+        )  # as the run itself will build it
         groups = build_optimizer(model, optim, self.steps, fused)[0].state_dict()["param_groups"]
         for group in groups:
             group["lr"] = optim.lr * learning_rate(self.sunk.steps, self.steps, optim)
         (schedule,) = self.loaded["lr_schedulers"]
         schedules = [{**schedule, "base_lrs": [optim.lr] * len(groups)}]
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(f".{os.getpid()}.part")  # each process of a multi-device run writes one
+        part = path.with_suffix(
+            f".{os.getpid()}.part"
+        )  # each process of a multi-device run writes one
         optimizer = {"state": state, "param_groups": groups}
-        start = {"state_dict": weights | others, "optimizer_states": [optimizer], "lr_schedulers": schedules}
+        start = {
+            "state_dict": weights | others,
+            "optimizer_states": [optimizer],
+            "lr_schedulers": schedules,
+        }
         torch.save({**self.loaded, **start, "callbacks": self.curve}, part)
         return part.replace(path)
 
@@ -125,7 +144,10 @@ class Handover:
 def _names(model: nn.Module) -> list[list[str]]:
     """Return the names of the parameters of each group of the optimizer, in its order."""
     names = {id(parameter): name for name, parameter in model.named_parameters()}
-    return [[names[id(parameter)] for parameter in group["params"]] for group in parameter_groups(model, 0.0)]
+    return [
+        [names[id(parameter)] for parameter in group["params"]]
+        for group in parameter_groups(model, 0.0)
+    ]
 
 
 def moments(
@@ -133,14 +155,18 @@ def moments(
 ) -> dict[int, dict[str, Tensor]]:
     """Return the optimizer's state after surgery; routers have none and start at their own first step.
 
-    A model whose weights are the moments goes through the same surgery: experts then hold copies of their MLP's.
+    A model whose weights are the moments goes through the same surgery: experts then hold copies of
+    their MLP's.
     """
     if not old:  # it was stopped before its first step
         return {}
     before = [name for names in _names(dense) for name in names]
     after = [name for names in _names(model) for name in names]
     routers = tuple(f"{name}.router." for name, _ in moe_layers(model))
-    made = {moment: _operated(dense, {before[n]: old[n][moment] for n in old}, surgery) for moment in MOMENTS}
+    made = {
+        moment: _operated(dense, {before[n]: old[n][moment] for n in old}, surgery)
+        for moment in MOMENTS
+    }
     step = next(iter(old.values()))["step"]
     return {
         number: {"step": step.clone(), **{moment: made[moment][name] for moment in MOMENTS}}

@@ -15,7 +15,8 @@ study       name [<task>_<router>_<tune>]; the same command goes on with it, in 
 storage     journal file, or an address such as postgresql://... [<records>/studies/<study>.journal]
 workers     processes of this machine that share its cores [1]; or with launcher=joblib|submitit|ray, jobs there
 
-Everything else is an option of every run, see python -m moesuite.run --help. Each trial is a run with a record.
+Everything else is an option of every run, see python -m moesuite.run --help. Each trial is a run
+with a record.
 """
 
 from __future__ import annotations
@@ -77,7 +78,9 @@ def hand_over(asked: Asked) -> None:
     for one in of_each_router(asked):
         planned(one)  # what is mistyped is told before any job is sent
     words = [word for word in asked.given if not word.startswith("workers=")]
-    for number, ended in enumerate(launch(asked.launcher, work, [words] * int(asked.values["workers"])), start=1):
+    for number, ended in enumerate(
+        launch(asked.launcher, work, [words] * int(asked.values["workers"])), start=1
+    ):
         print(f"worker {number} ended {ended.error}".strip(), file=sys.stderr)
 
 

@@ -74,7 +74,9 @@ def parse(words: Sequence[str]) -> Asked:
             rest.append(word)
     for key in ("trials", "winner", "workers"):
         if not values[key].isdecimal() or (key != "winner" and int(values[key]) < 1):
-            raise UserError(f"{key}={values[key]}: allowed are whole numbers; type for example {key}={DEFAULTS[key]}")
+            raise UserError(
+                f"{key}={values[key]}: allowed are whole numbers; type for example {key}={DEFAULTS[key]}"
+            )
     if values["pruner"] not in PRUNERS:
         raise unknown("pruner", values["pruner"], PRUNERS, "pruner=median")
     if values["pruner"] != "none" and "," in values["objective"]:
@@ -82,9 +84,19 @@ def parse(words: Sequence[str]) -> Asked:
             f"pruner={values['pruner']} with objective={values['objective']}: a trial that is behind in one "
             "objective may be on the front by the other, so these are not pruned; type pruner=none"
         )
-    if values["winner"] != "0" and "," in values["objective"] and any(word.startswith("winner=") for word in words):
-        raise UserError(f"winner={values['winner']} with objective={values['objective']}: {NO_WINNER}")
-    quiet = [word for word in QUIET if not any(own_word.startswith(word.partition("=")[0]) for own_word in rest)]
+    if (
+        values["winner"] != "0"
+        and "," in values["objective"]
+        and any(word.startswith("winner=") for word in words)
+    ):
+        raise UserError(
+            f"winner={values['winner']} with objective={values['objective']}: {NO_WINNER}"
+        )
+    quiet = [
+        word
+        for word in QUIET
+        if not any(own_word.startswith(word.partition("=")[0]) for own_word in rest)
+    ]
     return Asked(values, own, router, (*rest, *quiet), tuple(words), launcher)
 
 
@@ -101,7 +113,9 @@ def of_each_router(asked: Asked) -> list[Asked]:
         study = asked.values["study"] and f"{asked.values['study']}_{router}"
         found.append(replace(asked, router=router, values={**asked.values, "study": study}))
     if not found:
-        raise UserError(f"tune={asked.values['tune']}: no router has anything to search there; type tune=capacity")
+        raise UserError(
+            f"tune={asked.values['tune']}: no router has anything to search there; type tune=capacity"
+        )
     return found
 
 

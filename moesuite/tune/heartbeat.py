@@ -16,9 +16,16 @@ from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
-BEAT, GRACE = 10.0, 60.0  # seconds between signs of life, and without one until a trial counts as lost
+BEAT, GRACE = (
+    10.0,
+    60.0,
+)  # seconds between signs of life, and without one until a trial counts as lost
 SETTLED = 0.5  # seconds until all workers have seen what one wrote
-WORKER, ALIVE, LOST = "worker", "alive", "lost"  # of a trial; the first two also of a study, by who runs its winner
+WORKER, ALIVE, LOST = (
+    "worker",
+    "alive",
+    "lost",
+)  # of a trial; the first two also of a study, by who runs its winner
 
 
 def recover(study: optuna.Study) -> int:
@@ -40,7 +47,9 @@ def recover(study: optuna.Study) -> int:
 def _is_lost(trial: FrozenTrial) -> bool:
     if trial.user_attrs.get(WORKER) == this_worker():
         return True  # begun before the storage was gone for a while
-    return _is_gone(trial.user_attrs, trial.datetime_start.timestamp() if trial.datetime_start else 0.0)
+    return _is_gone(
+        trial.user_attrs, trial.datetime_start.timestamp() if trial.datetime_start else 0.0
+    )
 
 
 def _is_gone(kept: Mapping[str, Any], begun: float) -> bool:
@@ -58,7 +67,11 @@ def this_worker() -> str:
 def _runs_here(worker: str) -> bool | None:
     """Return whether a worker of this machine is running; None for one of another, or where that cannot be seen."""
     host, _, process = worker.rpartition(":")
-    return Path(f"/proc/{process}").exists() if host == socket.gethostname() and Path("/proc").is_dir() else None
+    return (
+        Path(f"/proc/{process}").exists()
+        if host == socket.gethostname() and Path("/proc").is_dir()
+        else None
+    )
 
 
 def claims_winner(study: optuna.Study) -> bool:

@@ -24,7 +24,9 @@ def study_record(
     plan: Plan, found: Search, study: optuna.Study, config: RunConfig, command: str, budget: int
 ) -> StudyRecord:
     """Return the record of a study as it stands; its winner is empty before the end."""
-    trials = [trial for trial in study.get_trials(deepcopy=False) if not trial.user_attrs.get(BEYOND)]
+    trials = [
+        trial for trial in study.get_trials(deepcopy=False) if not trial.user_attrs.get(BEYOND)
+    ]
     over = not any(trial.state in (TrialState.RUNNING, TrialState.WAITING) for trial in trials)
     return StudyRecord(
         name=plan.name,
@@ -69,7 +71,8 @@ def _trial(trial: FrozenTrial) -> TrialRecord:
         params=trial.params,
         values=list(trial.values) if trial.values else None,
         violated=[name for name, over in trial.constraints.items() if over > 0],
-        steps=list(trial.intermediate_values.items()) or [tuple(point) for point in kept.get("points", [])],
+        steps=list(trial.intermediate_values.items())
+        or [tuple(point) for point in kept.get("points", [])],
         run=kept.get("run", ""),
         command=kept.get("command", ""),
         reason=kept.get("reason", ""),
@@ -84,7 +87,10 @@ def importances(study: optuna.Study, objectives: tuple[str, ...]) -> dict[str, d
     Empty for fewer than `SETTINGS` different options of finished trials, and for one parameter.
     """
     done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    if len(distinct(study)) < SETTINGS or len({name for trial in done for name in trial.params}) < 2:
+    if (
+        len(distinct(study)) < SETTINGS
+        or len({name for trial in done for name in trial.params}) < 2
+    ):
         return {}
     found = {}
     for index, name in enumerate(objectives):
@@ -92,7 +98,9 @@ def importances(study: optuna.Study, objectives: tuple[str, ...]) -> dict[str, d
             warnings.simplefilter("ignore")
             try:
                 shares = get_param_importances(
-                    study, evaluator=FanovaImportanceEvaluator(seed=0), target=partial(_value, index)
+                    study,
+                    evaluator=FanovaImportanceEvaluator(seed=0),
+                    target=partial(_value, index),
                 )
             except (RuntimeError, ValueError):  # all values are the same
                 continue
@@ -126,22 +134,34 @@ def show(record: StudyRecord) -> None:
     for number in record.best:
         trial = chosen[number]
         values = [f"{value:.4g}" for value in trial.values or []]
-        table.add_row(str(number), *values, *(shown(trial.params.get(name, "–")) for name in record.space))
+        table.add_row(
+            str(number), *values, *(shown(trial.params.get(name, "–")) for name in record.space)
+        )
     console.print(table)
     for line in remarks(record):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
     if not record.best:
         console.print("no trial finished within the constraints")
-    states = {state: sum(trial.state == state for trial in record.trials) for state in ("pruned", "fail")}
-    console.print(", ".join(f"{count} {state}" for state, count in states.items() if count) or "all trials finished")
+    states = {
+        state: sum(trial.state == state for trial in record.trials) for state in ("pruned", "fail")
+    }
+    console.print(
+        ", ".join(f"{count} {state}" for state, count in states.items() if count)
+        or "all trials finished"
+    )
 
 
 def remarks(record: StudyRecord) -> list[str]:
     """Return what a reader of the best trials has to know: ties, and what fresh seeds say."""
-    lines = [f"tied, with the very same values: trials {', '.join(map(str, group))}" for group in record.ties]
+    lines = [
+        f"tied, with the very same values: trials {', '.join(map(str, group))}"
+        for group in record.ties
+    ]
     chosen = {trial.number: trial for trial in record.trials}
     if record.fresh and len(record.best) == 1 and (values := chosen[record.best[0]].values):
-        search, test = (fmean(getattr(run, split) for run in record.fresh) for split in ("search", "test"))
+        search, test = (
+            fmean(getattr(run, split) for run in record.fresh) for split in ("search", "test")
+        )
         seeds = f"{len(record.fresh)} fresh seed{'s' * (len(record.fresh) > 1)}"
         lines.append(
             f"trial {record.best[0]}: {values[0]:.4g} in the search, the best of {len(record.trials)}; on {seeds} "

@@ -3,8 +3,9 @@
     float(a, b)   log(a, b)   int(a, b)   choice(a, b, ...)   each maybe followed by: if router=<name>,<name>
     auto                      for router.<option>: its annotation's range, for router.*: all of them
 
-An annotation may leave an end open. Then a number goes down to a tenth of its default and up to ten times it, within
-what is allowed, on a logarithmic scale where both ends are above 0; an option that may be None, and is, stays as it is.
+An annotation may leave an end open. Then a number goes down to a tenth of its default and up to ten
+times it, within what is allowed, on a logarithmic scale where both ends are above 0; an option that
+may be None, and is, stays as it is.
 """
 
 from __future__ import annotations
@@ -69,7 +70,9 @@ class Parameter:
             return CategoricalDistribution(self.values)
         low, high = self.values
         return (
-            IntDistribution(low, high) if self.form == "int" else FloatDistribution(low, high, log=self.form == "log")
+            IntDistribution(low, high)
+            if self.form == "int"
+            else FloatDistribution(low, high, log=self.form == "log")
         )
 
 
@@ -85,7 +88,8 @@ def read_space(name: str | None, own: Mapping[str, str], router: str) -> Space:
     """Return the space of a study.
 
     Args:
-        name: of a file in `conf/tune`, or the path of another one; None: only what the command line says.
+        name: of a file in `conf/tune`, or the path of another one; None: only what the command line
+            says.
         own: lines of the command line by option; they take the place of the file's.
         router: that is tuned; lines for others are left out.
 
@@ -97,8 +101,12 @@ def read_space(name: str | None, own: Mapping[str, str], router: str) -> Space:
         path = tune_files().get(name, Path(name))
         if not path.is_file():
             raise unknown("space", name, tune_files(), "tune=capacity, or tune=path/to/space.yaml")
-        lines = {str(key): str(value) for key, value in (yaml.safe_load(path.read_text()) or {}).items()}
-    parameters = [one for key, line in {**lines, **own}.items() for one in _parameters(key, line, router)]
+        lines = {
+            str(key): str(value) for key, value in (yaml.safe_load(path.read_text()) or {}).items()
+        }
+    parameters = [
+        one for key, line in {**lines, **own}.items() for one in _parameters(key, line, router)
+    ]
     if not parameters:
         raise UserError(
             f"tune={name}: nothing to search for router={router}; allowed: at least one parameter; type for example "
@@ -121,10 +129,15 @@ def _parameters(name: str, line: str, router: str) -> Iterator[Parameter]:
         return
     if name.startswith("router.") and name.removeprefix("router.") not in router_defaults(router):
         raise unknown(
-            f"option of router={router}", name.removeprefix("router."), router_defaults(router), "tune=router"
+            f"option of router={router}",
+            name.removeprefix("router."),
+            router_defaults(router),
+            "tune=router",
         )
     values = tuple(yaml.safe_load(f"[{found['values']}]"))
-    yield checked(name, found["form"], tuple(map(_number, values)) if found["form"] != "choice" else values)
+    yield checked(
+        name, found["form"], tuple(map(_number, values)) if found["form"] != "choice" else values
+    )
 
 
 def _number(value: Any) -> Any:
@@ -149,14 +162,20 @@ def checked(name: str, form: str, values: tuple[Any, ...]) -> Parameter:
         if len(values) < 2 or len({repr(value) for value in values}) < len(values):
             raise UserError(f"{given}: allowed are at least two values, all different")
         return Parameter(name, form, values)
-    numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+    numbers = all(
+        isinstance(value, int | float) and not isinstance(value, bool) for value in values
+    )
     if len(values) != 2 or not numbers or not all(math.isfinite(value) for value in values):
         raise UserError(f"{given}: allowed are two numbers, the smaller one first")
     low, high = values
     if low >= high:
-        raise UserError(f"{given}: the range is empty; allowed: the smaller number first, as {form}({high}, {low})")
+        raise UserError(
+            f"{given}: the range is empty; allowed: the smaller number first, as {form}({high}, {low})"
+        )
     if form == "log" and low <= 0:
-        raise UserError(f"{given}: a logarithmic range begins above 0; type for example {form}({high / 100:g}, {high})")
+        raise UserError(
+            f"{given}: a logarithmic range begins above 0; type for example {form}({high / 100:g}, {high})"
+        )
     if form == "int" and not all(float(value).is_integer() for value in values):
         raise UserError(f"{given}: allowed are whole numbers; type float({low}, {high}) for others")
     kind = int if form == "int" else float
@@ -204,6 +223,14 @@ def _ends(limits: Sequence[Any], default: int | float) -> tuple[int | float, int
     """Return both ends of a range; an end that is excluded itself is left out by the smallest step."""
     low, high = sorted((default / OPEN_END, default * OPEN_END))
     for limit in limits:
-        low = max(low, getattr(limit, "ge", low), math.nextafter(getattr(limit, "gt", -math.inf), math.inf))
-        high = min(high, getattr(limit, "le", high), math.nextafter(getattr(limit, "lt", math.inf), -math.inf))
+        low = max(
+            low,
+            getattr(limit, "ge", low),
+            math.nextafter(getattr(limit, "gt", -math.inf), math.inf),
+        )
+        high = min(
+            high,
+            getattr(limit, "le", high),
+            math.nextafter(getattr(limit, "lt", math.inf), -math.inf),
+        )
     return low, high

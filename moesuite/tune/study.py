@@ -26,9 +26,14 @@ from moesuite.tune.heartbeat import LOST
 from moesuite.tune.search_space import Space
 
 TRIES, WAIT = 4, 1.0  # to reach a storage; seconds before the second try, doubled each time
-GOOD = 0.25  # share of trials that a front is searched near: Optuna's own, a tenth of 30, are too few to span one
+# share of trials that a front is searched near: Optuna's own, a tenth of 30, are too few to span
+# one
+GOOD = 0.25
 BEYOND = "beyond"  # of a trial that nobody asked for
-WINNER, WINNER_OF = "winner", "winner_of"  # ids of the winner's runs; of which trials, and how many seeds
+WINNER, WINNER_OF = (
+    "winner",
+    "winner_of",
+)  # ids of the winner's runs; of which trials, and how many seeds
 FRESH = "winner_fresh"  # what these runs reached
 Result = TypeVar("Result")
 
@@ -94,7 +99,9 @@ class Patience:
                 "on with it; allowed: a file, or an address such as postgresql://user:password@host/database"
             )
         seconds = WAIT * 2 ** (self.failures - 1)
-        self.say(f"storage={self.where} cannot be reached ({reason}); trying again in {seconds:g} s")
+        self.say(
+            f"storage={self.where} cannot be reached ({reason}); trying again in {seconds:g} s"
+        )
         time.sleep(seconds)
 
 
@@ -124,7 +131,8 @@ def open_study(plan: Plan, storage: BaseStorage, pruner: optuna.pruners.BasePrun
     Raises:
         UserError: if another plan has a study of that name, with the difference.
     """
-    # by the name, so that the same study draws the same; further workers must not draw what the first one does
+    # by the name, so that the same study draws the same; further workers must not draw what the
+    # first one does
     seed = crc32(plan.name.encode()) ^ (os.getpid() if _has(storage, plan.name) else 0)
     study = optuna.create_study(
         storage=storage,
@@ -149,9 +157,14 @@ def _sampler(seed: int, for_front: bool) -> optuna.samplers.BaseSampler:
     if not for_front:
         return optuna.samplers.TPESampler(seed=seed, multivariate=True)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # `gamma` goes with Optuna 6; pyproject.toml asks for less
+        warnings.simplefilter(
+            "ignore", FutureWarning
+        )  # `gamma` goes with Optuna 6; pyproject.toml asks for less
         return optuna.samplers.TPESampler(
-            seed=seed, multivariate=True, n_startup_trials=8, gamma=lambda count: math.ceil(GOOD * count)
+            seed=seed,
+            multivariate=True,
+            n_startup_trials=8,
+            gamma=lambda count: math.ceil(GOOD * count),
         )
 
 
@@ -175,7 +188,9 @@ def apart(kept: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
 def allowed(study: optuna.Study, budget: int) -> int:
     """Return the number from which on a trial is beyond the budget: lost ones, and others beyond it, do not count."""
     trials = study.get_trials(deepcopy=False)
-    return budget + sum(bool(trial.user_attrs.get(LOST) or trial.user_attrs.get(BEYOND)) for trial in trials)
+    return budget + sum(
+        bool(trial.user_attrs.get(LOST) or trial.user_attrs.get(BEYOND)) for trial in trials
+    )
 
 
 def is_open(study: optuna.Study, budget: int) -> bool:

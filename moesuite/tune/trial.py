@@ -20,7 +20,11 @@ from moesuite.train.fit import fit
 from moesuite.tune.heartbeat import WORKER, alive, this_worker
 from moesuite.tune.search_space import Space
 
-OBJECTIVES = {"quality": "of the last evaluation on the validation split", "flops": "GFLOP executed", "latency": "ms"}
+OBJECTIVES = {
+    "quality": "of the last evaluation on the validation split",
+    "flops": "GFLOP executed",
+    "latency": "ms",
+}
 LIMITS = {"max_gflop": "gflop", "max_ms": "ms", "max_dropped": "dropped_under_capacity"}
 
 
@@ -32,7 +36,8 @@ class Search:
         study: its name; words: of every run; base: what they compose to.
         space: what is searched.
         objectives: quality, then maybe flops or latency.
-        limits: largest allowed GFLOP, ms and share of tokens dropped under the training capacity, by option.
+        limits: largest allowed GFLOP, ms and share of tokens dropped under the training capacity,
+            by option.
     """
 
     study: str
@@ -57,7 +62,9 @@ def run_trial(search: Search, study: optuna.Study, trial: Trial) -> None:
             return
         trial.report(quality, step)
         if trial.should_prune():
-            raise Pruned(f"pruned at step {step}: {quality:.4g} is no better than earlier trials were there")
+            raise Pruned(
+                f"pruned at step {step}: {quality:.4g} is no better than earlier trials were there"
+            )
 
     trial.set_user_attr(WORKER, this_worker())
     with alive(trial):
@@ -77,7 +84,9 @@ def run_trial(search: Search, study: optuna.Study, trial: Trial) -> None:
         trial.set_user_attr("points", points)
         for key, limit in search.limits.items():
             trial.set_constraint(key, measured(record, LIMITS[key]) - limit)
-        study.tell(trial, [objective(record, name) for name in search.objectives], skip_if_finished=True)
+        study.tell(
+            trial, [objective(record, name) for name in search.objectives], skip_if_finished=True
+        )
 
 
 def objective(record: RunRecord, name: str) -> float:
@@ -121,7 +130,9 @@ def parse_objectives(text: str) -> tuple[str, ...]:
     return names
 
 
-def directions(names: Sequence[str], larger_is_better: bool) -> tuple[Literal["maximize", "minimize"], ...]:
+def directions(
+    names: Sequence[str], larger_is_better: bool
+) -> tuple[Literal["maximize", "minimize"], ...]:
     """Return the direction of each objective; costs are to be small."""
     quality: Literal["maximize", "minimize"] = "maximize" if larger_is_better else "minimize"
     return tuple(quality if name == "quality" else "minimize" for name in names)

@@ -60,12 +60,17 @@ def search(asked: Asked) -> StudyRecord:
     ends = seeds > 0 and len(plan.objectives) == 1  # with the winner, once nobody has a trial
     if seeds > 0 and not ends:
         console.print(f"no winner: {NO_WINNER}", soft_wrap=True, highlight=False, markup=False)
-    if not patiently(lambda: is_open(study, budget)) and (not ends or patiently(lambda: has_winner(study, seeds))):
+    if not patiently(lambda: is_open(study, budget)) and (
+        not ends or patiently(lambda: has_winner(study, seeds))
+    ):
         line = (
-            f"study {plan.name}: its {budget} trials are recorded already; type trials=<more>, or study=<another name>"
+            f"study {plan.name}: its {budget} trials are recorded already; "
+            "type trials=<more>, or study=<another name>"
         )
         console.print(line, soft_wrap=True, highlight=False, markup=False)
-    while patiently(lambda: is_open(study, budget)) or (ends and patiently(lambda: others_work(study))):
+    while patiently(lambda: is_open(study, budget)) or (
+        ends and patiently(lambda: others_work(study))
+    ):
         if patiently(lambda: is_open(study, budget)):
             patiently(lambda: one_trial(found, study, budget, console))
             patiently(write)
@@ -106,17 +111,27 @@ def planned(asked: Asked) -> tuple[Plan, Search, RunConfig]:
     objectives = parse_objectives(asked.values["objective"])
     limits = {key: limit(key, asked.values[key]) for key in LIMITS if asked.values[key]}
     words = (f"router={asked.router}", *asked.words)
-    if "latency" not in objectives and "max_ms" not in limits and not any(w.startswith("measure=") for w in words):
+    if (
+        "latency" not in objectives
+        and "max_ms" not in limits
+        and not any(w.startswith("measure=") for w in words)
+    ):
         words += ("measure=false",)
     base = composed(*words)
     config = to_config(base)
     space = read_space(asked.values["tune"] or None, asked.own, asked.router)
-    for parameter in space:  # an option that does not exist, or a value out of its range, is told before any trial
+    for parameter in (
+        space
+    ):  # an option that does not exist, or a value out of its range, is told before any trial
         for value in parameter.values:
             check_router(varied(base, {parameter.name: value}))
-    if not config.measure and (timed := [name for name in ("latency", "max_ms") if name in (*objectives, *limits)]):
+    if not config.measure and (
+        timed := [name for name in ("latency", "max_ms") if name in (*objectives, *limits)]
+    ):
         raise UserError(f"{timed[0]} with measure=false: no run is timed; type measure=true")
-    name = asked.values["study"] or "_".join(filter(None, (config.task["name"], asked.router, asked.values["tune"])))
+    name = asked.values["study"] or "_".join(
+        filter(None, (config.task["name"], asked.router, asked.values["tune"]))
+    )
     larger = declare_task(config.task).primary.direction == "max"
     kept = tuple(word for word in words if not word.startswith("records="))
     plan = Plan(name, space, objectives, directions(objectives, larger), kept)
@@ -149,7 +164,9 @@ def pruner(name: str) -> optuna.pruners.BasePruner:
 def tell(console: Console, study: optuna.Study, number: int, budget: int) -> None:
     """Say how a trial ended."""
     trial = study.get_trials(deepcopy=False)[number]
-    values = ", ".join(f"{value:.4g}" for value in trial.values or []) or trial.user_attrs.get("reason", "")
+    values = ", ".join(f"{value:.4g}" for value in trial.values or []) or trial.user_attrs.get(
+        "reason", ""
+    )
     options = ", ".join(f"{name}={shown(value)}" for name, value in trial.params.items())
     line = f"[{number + 1}/{budget}] {trial.state.name.lower()}  {values}  {options}"
     console.print(line, highlight=False, markup=False, soft_wrap=True)
@@ -166,14 +183,18 @@ def has_winner(study: optuna.Study, seeds: int) -> bool:
     return bool(study.user_attrs.get(WINNER_OF) == [[trial.number for trial in best(study)], seeds])
 
 
-def keep_winner(study: optuna.Study, winners: Sequence[FrozenTrial], seeds: int, runs: Sequence[FreshRun]) -> None:
+def keep_winner(
+    study: optuna.Study, winners: Sequence[FrozenTrial], seeds: int, runs: Sequence[FreshRun]
+) -> None:
     """Keep the runs of what was best when they began."""
     study.set_user_attr(WINNER, [run.run for run in runs])
     study.set_user_attr(FRESH, [run.model_dump() for run in runs])
     study.set_user_attr(WINNER_OF, [[trial.number for trial in winners], seeds])
 
 
-def rerun(found: Search, winners: Sequence[FrozenTrial], seeds: int, console: Console) -> list[FreshRun]:
+def rerun(
+    found: Search, winners: Sequence[FrozenTrial], seeds: int, console: Console
+) -> list[FreshRun]:
     """Run the best options on fresh seeds, for what is best of many is too good by luck."""
     runs = []
     for winner in winners:
@@ -187,11 +208,17 @@ def rerun(found: Search, winners: Sequence[FrozenTrial], seeds: int, console: Co
                 continue
             test = record.quality[record.primary].value
             console.print(f"winner, seed {seed}: {record.primary} {test:.4g}")
-            runs.append(FreshRun(run=path.stem, seed=seed, search=objective(record, "quality"), test=test))
+            runs.append(
+                FreshRun(run=path.stem, seed=seed, search=objective(record, "quality"), test=test)
+            )
     return runs
 
 
-def _write(asked: Asked, plan: Plan, found: Search, config: RunConfig, study: optuna.Study) -> StudyRecord:
-    record = study_record(plan, found, study, config, command_of(asked), int(asked.values["trials"]))
+def _write(
+    asked: Asked, plan: Plan, found: Search, config: RunConfig, study: optuna.Study
+) -> StudyRecord:
+    record = study_record(
+        plan, found, study, config, command_of(asked), int(asked.values["trials"])
+    )
     write_study(asked.records, record)
     return record

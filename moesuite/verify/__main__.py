@@ -4,16 +4,17 @@
     python -m moesuite.verify runs/digits/*/*.json
     python -m moesuite.verify <record> seeds=1,2 source=<folder of its data>
 
-Words: files of finished runs; seeds=<numbers> runs these seeds too, where fewer than three are recorded beside it;
-source=<folder or file> is where the data is here. Each record is run from its configuration, with the same protocol
-versions, on the same data. The verdict is one of
+Words: files of finished runs; seeds=<numbers> runs these seeds too, where fewer than three are
+recorded beside it; source=<folder or file> is where the data is here. Each record is run from its
+configuration, with the same protocol versions, on the same data. The verdict is one of
 
     equal       all metrics agree to 1e-4 of their size, and so does what the configuration decides
     within      they differ by no more than runs of other seeds do in 95 % of cases (at least three seeds)
     different   they do not, or the command of the record, which is composed and never executed, gives another run
 
-and is kept beside the record (`<id>/verified.json`), where the leaderboard finds it. Exit code 0: all are equal or
-within; 1: one is different; 2: one could not be run; 130: Ctrl-C; the same command goes on from the last checkpoint.
+and is kept beside the record (`<id>/verified.json`), where the leaderboard finds it. Exit code 0:
+all are equal or within; 1: one is different; 2: one could not be run; 130: Ctrl-C; the same command
+goes on from the last checkpoint.
 """
 
 from __future__ import annotations
@@ -49,14 +50,20 @@ def read_words(words: Sequence[str]) -> tuple[list[Path], list[int], str | None]
             source = value
         elif option == "seeds" and is_option:
             if not all(part.isdecimal() for part in value.split(",")):
-                raise UserError(f"{word}: allowed are numbers with commas between; type for example seeds=1,2")
+                raise UserError(
+                    f"{word}: allowed are numbers with commas between; type for example seeds=1,2"
+                )
             seeds = [int(part) for part in value.split(",")]
         elif word.startswith("-") or (is_option and not Path(word).exists()):
-            raise UserError(f"{word}: allowed are records, seeds=<numbers> and source=<folder>; see --help")
+            raise UserError(
+                f"{word}: allowed are records, seeds=<numbers> and source=<folder>; see --help"
+            )
         else:
             paths.append(Path(word))
     if not paths:
-        raise UserError("no record; type for example python -m moesuite.verify runs/digits/soft/<id>.json")
+        raise UserError(
+            "no record; type for example python -m moesuite.verify runs/digits/soft/<id>.json"
+        )
     return paths, seeds, source
 
 
@@ -73,11 +80,15 @@ def finished_record(path: Path) -> RunRecord:
         raise UserError(f"its status is {record.status}; allowed: a finished run")
     made = record_id(record.config, record.contents, record.protocol, record.data_fingerprint)
     if record.id != made or record.seed != record.config.get("seed"):
-        raise UserError(f"its content hashes to {made}, not to its id: configuration, protocol or data were changed")
+        raise UserError(
+            f"its content hashes to {made}, not to its id: configuration, protocol or data were changed"
+        )
     return record
 
 
-def config_of(record: RunRecord, records: Path, source: str | None, seed: int | None = None) -> RunConfig:
+def config_of(
+    record: RunRecord, records: Path, source: str | None, seed: int | None = None
+) -> RunConfig:
     """Return the configuration that runs a record again.
 
     Args:
@@ -109,11 +120,15 @@ def check_identity(record: RunRecord, config: RunConfig) -> None:
     from moesuite.train.build import shared_task
 
     if more_than_one(config.trainer["devices"]):
-        raise UserError("a run of several devices; allowed: one; run its command into another folder and compare")
+        raise UserError(
+            "a run of several devices; allowed: one; run its command into another folder and compare"
+        )
     try:
         task = shared_task(config.task)
     except UserError as error:
-        raise UserError(f"{error}; to verify with its data elsewhere, type source=<folder>") from None
+        raise UserError(
+            f"{error}; to verify with its data elsewhere, type source=<folder>"
+        ) from None
     here = identity(config, task)
     if here.protocol != record.protocol:
         where = f"moesuite {record.environment.get('moesuite', '?')}, commit {record.git_commit or 'unknown'}"
@@ -128,7 +143,9 @@ def check_identity(record: RunRecord, config: RunConfig) -> None:
         )
     for option, content in record.contents.items():
         if here.contents.get(option) != content:
-            raise UserError(f"{option}={config.model_dump()[option]} holds other weights than the run began from")
+            raise UserError(
+                f"{option}={config.model_dump()[option]} holds other weights than the run began from"
+            )
 
 
 def verify(path: Path, seeds: Sequence[int], source: str | None) -> Verdict:
@@ -196,10 +213,18 @@ def earlier(path: Path, record: RunRecord) -> list[Verdict]:
 
 def told(verdict: Verdict) -> list[str]:
     """Return the lines of a verdict."""
-    names = {"equal": "equal", "within": "within the tolerance of its seeds", "different": "DIFFERENT"}
+    names = {
+        "equal": "equal",
+        "within": "within the tolerance of its seeds",
+        "different": "DIFFERENT",
+    }
     lines = [f"{names[verdict.verdict]}: {verdict.reason}"]
     for name, metric in verdict.metrics.items():
-        limit = "" if metric.tolerance is None else f", tolerance of {verdict.seeds} seeds {metric.tolerance:.3g}"
+        limit = (
+            ""
+            if metric.tolerance is None
+            else f", tolerance of {verdict.seeds} seeds {metric.tolerance:.3g}"
+        )
         figures = f"recorded {metric.recorded:.6g}, again {metric.again:.6g}, difference {metric.difference:.3g}"
         lines.append(f"  {name}: {figures}{limit}")
     return lines

@@ -57,4 +57,8 @@ def _difference(record: RunRecord, words: Sequence[str]) -> str:
     if identity != record.id:
         return f"its command gives another run: {identity}"
     source, recorded = values["task"].get("source"), record.config["task"].get("source")
-    return "" if source == recorded else f"its command reads other data: task.source={source}, recorded {recorded}"
+    return (
+        ""
+        if source == recorded
+        else f"its command reads other data: task.source={source}, recorded {recorded}"
+    )

@@ -25,7 +25,8 @@ class Mteb:
 
     Args:
         names: of tasks, or of benchmarks.
-        source: folder with a folder for each task, laid out as on the hub; None: the hub, at mteb's pinned revisions.
+        source: folder with a folder for each task, laid out as on the hub; None: the hub, at mteb's
+            pinned revisions.
     """
 
     def __init__(self, names: Sequence[str], source: str | None) -> None:
@@ -36,7 +37,8 @@ class Mteb:
         """Load the data of all tasks, before anything long begins.
 
         Raises:
-            UserError: if mteb is not installed, for a name that it does not know, or data that cannot be loaded.
+            UserError: if mteb is not installed, for a name that it does not know, or data that
+                cannot be loaded.
         """
         self._tasks = list(chain.from_iterable(_named(name) for name in self.names))
         if not self._tasks:
@@ -47,8 +49,12 @@ class Mteb:
         for task in self._tasks:
             declared = dict(task.metadata.dataset)
             if self.source is not None:
-                folder = local_copy(self.source, task.metadata.name, declared["path"], len(self._tasks) == 1)
-                task.metadata = task.metadata.model_copy(update={"dataset": {**declared, "path": folder}})
+                folder = local_copy(
+                    self.source, task.metadata.name, declared["path"], len(self._tasks) == 1
+                )
+                task.metadata = task.metadata.model_copy(
+                    update={"dataset": {**declared, "path": folder}}
+                )
                 for file in sorted(path for path in Path(folder).rglob("*") if path.is_file()):
                     digest.update(hashlib.sha256(file.read_bytes()).digest())
             digest.update(f"{task.metadata.name} {declared}\n".encode())
@@ -88,7 +94,9 @@ def _named(name: str) -> Sequence[Any]:
     try:
         import mteb
     except ImportError:
-        raise UserError("task=mteb needs the mteb package; type pip install 'moesuite[embeddings]'") from None
+        raise UserError(
+            "task=mteb needs the mteb package; type pip install 'moesuite[embeddings]'"
+        ) from None
     benchmarks = {benchmark.name: benchmark for benchmark in mteb.get_benchmarks()}
     if name in benchmarks:
         return benchmarks[name].tasks
@@ -96,7 +104,9 @@ def _named(name: str) -> Sequence[Any]:
         return [mteb.get_task(name)]
     except KeyError:
         known = [*benchmarks, *(task.metadata.name for task in mteb.get_tasks())]
-        raise unknown("name of mteb's tasks and benchmarks", name, known, "task.names=[STSBenchmark]") from None
+        raise unknown(
+            "name of mteb's tasks and benchmarks", name, known, "task.names=[STSBenchmark]"
+        ) from None
 
 
 def _load(task: Any) -> None:

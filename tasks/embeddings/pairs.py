@@ -51,14 +51,23 @@ def read_search(source: str | None) -> Reading:
         pairs, fingerprint = documented(library), library.fingerprint
         about = f"docstrings and code of {library.description}"
     else:
-        loaded = load_source(source, None, None, None, {"train": "train", "val": "validation", "test": "test"})
+        loaded = load_source(
+            source, None, None, None, {"train": "train", "val": "validation", "test": "test"}
+        )
         fingerprint, about = loaded.fingerprint, loaded.description
         pairs = {
-            role: list(zip(*map(Part(role, rows, about).column, ("query", "document")), strict=True))
+            role: list(
+                zip(*map(Part(role, rows, about).column, ("query", "document")), strict=True)
+            )
             for role, rows in loaded.splits.items()
         }
-    roles = {role: [Example(pair, float(row)) for row, pair in enumerate(found)] for role, found in pairs.items()}
-    return Reading(roles, [], fingerprint, f"{about}: {len(roles['test'])} queries and documents of test")
+    roles = {
+        role: [Example(pair, float(row)) for row, pair in enumerate(found)]
+        for role, found in pairs.items()
+    }
+    return Reading(
+        roles, [], fingerprint, f"{about}: {len(roles['test'])} queries and documents of test"
+    )
 
 
 def read_scored(
@@ -67,7 +76,8 @@ def read_scored(
     """Return pairs of sentences with a score of 0 to 5; the training pairs of at least `close` train.
 
     Raises:
-        UserError: for a set that is not known or cannot be read, a column that is missing, or a score out of range.
+        UserError: for a set that is not known or cannot be read, a column that is missing, or a
+            score out of range.
     """
 
     def read(part: Part) -> list[Example]:
@@ -75,17 +85,26 @@ def read_scored(
         pairs = list(zip(first, second, strict=True))
         values = [_score(score, part.where) for score in scores]
         if part.role != "train":
-            return [Example(pair, value, part.group) for pair, value in zip(pairs, values, strict=True)]
-        return [Example(pairs[row], float(row), part.group) for row, value in enumerate(values) if value >= close]
+            return [
+                Example(pair, value, part.group) for pair, value in zip(pairs, values, strict=True)
+            ]
+        return [
+            Example(pairs[row], float(row), part.group)
+            for row, value in enumerate(values)
+            if value >= close
+        ]
 
     return _read_sets(sets, names, source, read)
 
 
-def read_labelled(sets: Mapping[str, Mapping[str, str]], names: Sequence[str], source: str | None) -> Reading:
+def read_labelled(
+    sets: Mapping[str, Mapping[str, str]], names: Sequence[str], source: str | None
+) -> Reading:
     """Return texts with a label; to the test texts come the training texts, on which the probe is fitted.
 
     Raises:
-        UserError: for a set that is not known or cannot be read, a column that is missing, or a label out of range.
+        UserError: for a set that is not known or cannot be read, a column that is missing, or a
+            label out of range.
     """
 
     def read(part: Part) -> list[Example]:
@@ -96,9 +115,14 @@ def read_labelled(sets: Mapping[str, Mapping[str, str]], names: Sequence[str], s
 
     reading = _read_sets(sets, names, source, read)
     if "train" not in reading.roles:
-        raise UserError(f"{reading.description}: no training split to fit a probe on; allowed: train and test files")
+        raise UserError(
+            f"{reading.description}: no training split to fit a probe on; allowed: train and test files"
+        )
     for group, name in enumerate(reading.names):
-        classes = {role: {e.target for e in examples if e.group == group} for role, examples in reading.roles.items()}
+        classes = {
+            role: {e.target for e in examples if e.group == group}
+            for role, examples in reading.roles.items()
+        }
         if unseen := sorted(classes["test"] - classes["train"]):
             raise UserError(
                 f"{name}: label {unseen[0]:g} of the test split is out of range: the training split has "
@@ -112,7 +136,9 @@ def read_labelled(sets: Mapping[str, Mapping[str, str]], names: Sequence[str], s
 Read = Callable[[Part], list[Example]]
 
 
-def _read_sets(sets: Mapping[str, Mapping[str, str]], names: Sequence[str], source: str | None, read: Read) -> Reading:
+def _read_sets(
+    sets: Mapping[str, Mapping[str, str]], names: Sequence[str], source: str | None, read: Read
+) -> Reading:
     """Read the named sets, all by default; a set without a training split is one to test on."""
     chosen = list(names) or list(sets)
     roles: dict[str, list[Example]] = {}
@@ -122,7 +148,9 @@ def _read_sets(sets: Mapping[str, Mapping[str, str]], names: Sequence[str], sour
             raise unknown("data set in task.names", name, sets, f"task.names=[{next(iter(sets))}]")
         declared = sets[name]
         splits = {role: role for role in declared.get("splits", "train test").split()}
-        folder = None if source is None else local_copy(source, name, declared["hub"], len(chosen) == 1)
+        folder = (
+            None if source is None else local_copy(source, name, declared["hub"], len(chosen) == 1)
+        )
         loaded = load_source(folder, declared["hub"], declared.get("revision"), None, splits)
         digest.update(f"{name} {loaded.fingerprint}\n".encode())
         about.append(f"{name} ({loaded.description})")
@@ -133,7 +161,9 @@ def _read_sets(sets: Mapping[str, Mapping[str, str]], names: Sequence[str], sour
             roles.setdefault(role, []).extend(read(part))
     if "train" in roles:
         tested = {(example.group, example.texts) for example in roles["test"]}
-        kept = [example for example in roles["train"] if (example.group, example.texts) not in tested]
+        kept = [
+            example for example in roles["train"] if (example.group, example.texts) not in tested
+        ]
         if left_out := len(roles["train"]) - len(kept):
             about.append(f"{left_out} training examples left out: they stand in the test split too")
         roles["train"] = kept

@@ -22,7 +22,12 @@ Sample = tuple[list[Ids], Example]
 class Examples(Dataset[Sample]):
     """Tokenised examples; in training, a text with a label comes with another one of its class, by its key's seed."""
 
-    def __init__(self, examples: Sequence[Example], encode: Callable[[Sequence[str]], list[Ids]], paired: bool) -> None:
+    def __init__(
+        self,
+        examples: Sequence[Example],
+        encode: Callable[[Sequence[str]], list[Ids]],
+        paired: bool,
+    ) -> None:
         flat = iter(encode([text for example in examples for text in example.texts]))
         self.rows = [([next(flat) for _ in example.texts], example) for example in examples]
         self.classes: dict[tuple[int, float], list[int]] = {}
@@ -43,7 +48,9 @@ class Examples(Dataset[Sample]):
         return [*tokens, *self.rows[other][0]], example
 
 
-def pool(hidden: Float[Tensor, "N T D"], mask: Int[Tensor, "N T"], how: Pooling) -> Float[Tensor, "N D"]:
+def pool(
+    hidden: Float[Tensor, "N T D"], mask: Int[Tensor, "N T"], how: Pooling
+) -> Float[Tensor, "N D"]:
     """Return a vector of unit length for each text, of its real tokens only.
 
     Args:
@@ -61,5 +68,7 @@ def pool(hidden: Float[Tensor, "N T D"], mask: Int[Tensor, "N T"], how: Pooling)
         case "cls":
             pooled = hidden[:, 0]
         case "last":
-            pooled = hidden[torch.arange(len(hidden), device=hidden.device), mask.sum(dim=1).clamp(min=1) - 1]
+            pooled = hidden[
+                torch.arange(len(hidden), device=hidden.device), mask.sum(dim=1).clamp(min=1) - 1
+            ]
     return F.normalize(pooled, dim=-1)

@@ -43,7 +43,9 @@ def search(found: Embedded) -> Scores:
         retrieval_reciprocal_rank,
     )
 
-    similarity = found.first @ found.second.T + 2  # torchmetrics takes what is not positive for not found
+    similarity = (
+        found.first @ found.second.T + 2
+    )  # torchmetrics takes what is not positive for not found
     rows: list[list[float]] = []
     for row, scores in enumerate(similarity):
         answer = torch.zeros(len(scores), dtype=torch.long)
@@ -72,19 +74,27 @@ def probe(found: Embedded) -> float:
     """Return the accuracy of logistic regression, fitted on the examples that are not scored."""
     from sklearn.linear_model import LogisticRegression
 
-    x, y, scored = found.first.double().numpy(), found.target.numpy().astype(int), found.scored.numpy()
+    x, y, scored = (
+        found.first.double().numpy(),
+        found.target.numpy().astype(int),
+        found.scored.numpy(),
+    )
     model = LogisticRegression(max_iter=PROBE_STEPS).fit(x[~scored], y[~scored])
     return float(model.score(x[scored], y[scored]))
 
 
-def by_set(name: str, score: Callable[[Embedded], float], sets: list[str]) -> Callable[[Embedded], Scores]:
+def by_set(
+    name: str, score: Callable[[Embedded], float], sets: list[str]
+) -> Callable[[Embedded], Scores]:
     """Return a function that scores every data set by itself, and their mean under `name`."""
 
     def scores(found: Embedded) -> Scores:
         each = {}
         for group, own in enumerate(sets):
             rows = found.group == group
-            each[own] = score(Embedded(*(getattr(found, key)[rows] for key in Embedded.__dataclass_fields__)))
+            each[own] = score(
+                Embedded(*(getattr(found, key)[rows] for key in Embedded.__dataclass_fields__))
+            )
         return {name: float(np.mean(list(each.values()))), **each}
 
     return scores
@@ -113,8 +123,13 @@ class Collected(Metric):
     def compute(self) -> dict[str, Tensor]:
         """Return all scores by name."""
         parts = (getattr(self, key) for key in Embedded.__dataclass_fields__)
-        whole = Embedded(*(torch.cat(part).cpu() if isinstance(part, list) else part.cpu() for part in parts))
-        return {name: torch.tensor(value, dtype=torch.float64) for name, value in self.score(whole).items()}
+        whole = Embedded(
+            *(torch.cat(part).cpu() if isinstance(part, list) else part.cpu() for part in parts)
+        )
+        return {
+            name: torch.tensor(value, dtype=torch.float64)
+            for name, value in self.score(whole).items()
+        }
 
 
 def bm25(queries: Sequence[str], documents: Sequence[str]) -> float:

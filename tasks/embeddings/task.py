@@ -1,9 +1,10 @@
 """Text embeddings: contrastive training, and evaluation by search, similarity, a linear probe, or the mteb package.
 
-Training pulls the two texts of a pair together and apart from all others of the batch: multiple negatives ranking
-(Henderson et al. 2017, https://arxiv.org/abs/1705.00652, section 4.4) on cosines over a temperature, as in SimCSE (Gao
-et al. 2021, https://arxiv.org/abs/2104.08821, equation 5). What is embedded is the pooled hidden state, or the
-router's weights, as proposed by Li and Zhou, "Your Mixture-of-Experts LLM Is Secretly an Embedding Model" (2024),
+Training pulls the two texts of a pair together and apart from all others of the batch: multiple
+negatives ranking (Henderson et al. 2017, https://arxiv.org/abs/1705.00652, section 4.4) on cosines
+over a temperature, as in SimCSE (Gao et al. 2021, https://arxiv.org/abs/2104.08821, equation 5).
+What is embedded is the pooled hidden state, or the router's weights, as proposed by Li and Zhou,
+"Your Mixture-of-Experts LLM Is Secretly an Embedding Model" (2024),
 https://arxiv.org/abs/2410.10814. Decoders: pooling=last, and PromptEOL (Jiang et al. 2023,
 https://arxiv.org/abs/2307.16645) by task.prompt='This sentence : "{}" means in one word:"'.
 """
@@ -27,7 +28,13 @@ from moesuite.records.metrics import EMBEDDINGS, OF_KIND, MetricSpec
 from moesuite.task import Batch, Predict, Task, UserError
 from moesuite.tasks.embeddings import scores
 from moesuite.tasks.embeddings.mteb_package import Mteb
-from moesuite.tasks.embeddings.pairs import Example, Reading, read_labelled, read_scored, read_search
+from moesuite.tasks.embeddings.pairs import (
+    Example,
+    Reading,
+    read_labelled,
+    read_scored,
+    read_search,
+)
 from moesuite.tasks.embeddings.pooling import Examples, Pooling, Sample, pool
 from moesuite.tasks.text.encoder import Ids, TextEncoder, padded, text_encoder
 
@@ -58,14 +65,16 @@ class Embeddings(Task):
 
         Args:
             name: of the task.
-            kind: what is asked of embeddings: search; similarity (STS); classification by a probe; mteb.
+            kind: what is asked of embeddings: search; similarity (STS); classification by a probe;
+                mteb.
             sets: hub id, revision, splits and column of labels of each data set by name.
             names: those to evaluate; None: all; of mteb, tasks or a benchmark.
             source: local copies: a folder for each data set; for search a folder of parquet files.
             tokenizer: byte, character, word, bpe, or a folder or hub id of a tokenizer.
             length: tokens that are kept of a text, >= 2.
             pooling: of the tokens' hidden states: mean, cls (first), last, max.
-            prompt: around each text, which stands for {}; of a long text, the prompt's end is not cut off.
+            prompt: around each text, which stands for {}; of a long text, the prompt's end is not
+                cut off.
             representation: hidden states, or the weights that routers gave, of all MoE layers.
             temperature: of the cosines in the training loss, in (0, 10].
             close: similarity from which a scored pair is one to train on, 0 to 5.
@@ -75,11 +84,17 @@ class Embeddings(Task):
             UserError: for a prompt without {}.
         """
         if "{}" not in prompt:
-            raise UserError(f"task.prompt={prompt!r}: the text's place is missing; allowed: any text with {{}} in it")
+            raise UserError(
+                f"task.prompt={prompt!r}: the text's place is missing; allowed: any text with {{}} in it"
+            )
         self.name, self.kind, self.sets, self.source = name, kind, sets, source
         self.names = [names] if isinstance(names, str) else list(names or [])
         self.tokenizer, self.length, self.prompt, self.close = tokenizer, length, prompt, close
-        self.pooling, self.temperature, self.reads_routing = pooling, temperature, representation == "routing"
+        self.pooling, self.temperature, self.reads_routing = (
+            pooling,
+            temperature,
+            representation == "routing",
+        )
         self.primary, self.specs = EMBEDDINGS[OF_KIND[kind]], EMBEDDINGS
         self.unreadable: list[str] = []
         self._datasets: dict[str, Examples] = {}
@@ -92,7 +107,9 @@ class Embeddings(Task):
         reading = self._reading
         self.fingerprint, self.description = reading.fingerprint, reading.description
         if self.kind == "search":
-            control = scores.bm25(*zip(*(example.texts for example in reading.roles["test"]), strict=True))
+            control = scores.bm25(
+                *zip(*(example.texts for example in reading.roles["test"]), strict=True)
+            )
             self.description += f"; control: BM25 has {self.primary.name} {control:.4f}"
         for role, examples in reading.roles.items():
             if role != "train":  # texts of similar length stand together: little padding
@@ -111,7 +128,9 @@ class Embeddings(Task):
         else:
             reading = read_labelled(self.sets, self.names, self.source)
         if not reading.roles.get("train", True) or not reading.roles["test"]:
-            raise UserError(f"{reading.description}: a split is empty; allowed: at least one example in each")
+            raise UserError(
+                f"{reading.description}: a split is empty; allowed: at least one example in each"
+            )
         return reading
 
     @cached_property
@@ -119,7 +138,9 @@ class Embeddings(Task):
         """The tokenizer, loaded or trained once."""
 
         def train() -> list[str]:
-            return [text for example in self._reading.roles.get("train", []) for text in example.texts]
+            return [
+                text for example in self._reading.roles.get("train", []) for text in example.texts
+            ]
 
         return text_encoder(self.tokenizer, self.length, train, self.prompt.rpartition("{}")[2])
 
@@ -138,7 +159,11 @@ class Embeddings(Task):
 
     def backbone_arguments(self) -> dict[str, Any]:
         """Return what a model of Hugging Face has to fit."""
-        return {"head": "embedding", "vocab_size": self._text.size, "max_position_embeddings": self.length}
+        return {
+            "head": "embedding",
+            "vocab_size": self._text.size,
+            "max_position_embeddings": self.length,
+        }
 
     def blank(self) -> dict[str, Tensor]:
         """Return a pair of texts of full length."""
@@ -151,7 +176,9 @@ class Embeddings(Task):
 
     def collate(self, samples: Sequence[Sample]) -> Batch:
         """Join examples: first all first texts, then all second ones, if there are."""
-        texts = [tokens[0] for tokens, _ in samples] + [tokens[1] for tokens, _ in samples if len(tokens) == 2]
+        texts = [tokens[0] for tokens, _ in samples] + [
+            tokens[1] for tokens, _ in samples if len(tokens) == 2
+        ]
         examples = [example for _, example in samples]
         about = {
             "target": torch.tensor([example.target for example in examples], dtype=torch.float64),
@@ -168,7 +195,9 @@ class Embeddings(Task):
         """Pool; an example of one text is compared with itself."""
         vectors = pool(output.last_hidden_state, batch["attention_mask"], self.pooling)
         count = len(batch["target"])
-        return scores.Embedded(vectors[:count], vectors[-count:], batch["target"], batch["group"], batch["scored"])
+        return scores.Embedded(
+            vectors[:count], vectors[-count:], batch["target"], batch["group"], batch["scored"]
+        )
 
     def shown(self, batch: Batch) -> list[list[str]]:
         """Return the words of the texts."""
@@ -180,7 +209,9 @@ class Embeddings(Task):
         logits = found.first @ found.second.T / self.temperature
         key = torch.stack([found.group.double(), found.target])
         same = (key[:, :, None] == key[:, None, :]).all(dim=0).fill_diagonal_(False)
-        return F.cross_entropy(logits.masked_fill(same, -torch.inf), torch.arange(len(logits), device=logits.device))
+        return F.cross_entropy(
+            logits.masked_fill(same, -torch.inf), torch.arange(len(logits), device=logits.device)
+        )
 
     def metrics(self) -> MetricCollection:
         """Return the scores of a whole split, as one metric with several values."""
@@ -225,7 +256,9 @@ class Embeddings(Task):
         reading = self._reading
         if self.kind == "mteb" or metric not in reading.names:
             return total
-        return sum(e.scored for e in reading.roles["test"] if e.group == reading.names.index(metric))
+        return sum(
+            e.scored for e in reading.roles["test"] if e.group == reading.names.index(metric)
+        )
 
     def content(self, sample: Sample) -> bytes:
         """Return the texts."""

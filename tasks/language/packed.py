@@ -11,7 +11,9 @@ from torch.utils.data import Dataset
 
 from moesuite.task import Key, UserError
 
-Sample = tuple[NDArray[np.int64], int, int]  # tokens [length + 1], targets to score at the end, seed
+Sample = tuple[
+    NDArray[np.int64], int, int
+]  # tokens [length + 1], targets to score at the end, seed
 
 
 def check_length(tokens: NDArray[Any], length: int, where: str) -> NDArray[Any]:
@@ -64,7 +66,8 @@ def windows(length: int, stride: int, total: int) -> Iterator[tuple[int, int]]:
 
     Args:
         length: targets of a window.
-        stride: between windows; all but the first window score this many targets, with the rest as context.
+        stride: between windows; all but the first window score this many targets, with the rest as
+            context.
         total: targets, >= length.
     """
     yield 0, length

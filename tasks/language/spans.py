@@ -1,8 +1,9 @@
 """Span corruption: spans of tokens are replaced by sentinels, and are to be written out after them.
 
-Raffel et al., "Exploring the Limits of Transfer Learning with a Unified Text-to-Text Transformer" (2020),
-https://arxiv.org/abs/1910.10683, section 3.1.4: 15 % of the tokens, in spans of 3 on average. For a sequence of fixed
-length, inputs and targets have fixed lengths too, so that nothing is padded.
+Raffel et al., "Exploring the Limits of Transfer Learning with a Unified Text-to-Text Transformer"
+(2020), https://arxiv.org/abs/1910.10683, section 3.1.4: 15 % of the tokens, in spans of 3 on
+average. For a sequence of fixed length, inputs and targets have fixed lengths too, so that nothing
+is padded.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ class Spans:
         length: tokens, >= 8.
         share: of the tokens to hide, in (0, 1).
         mean: tokens of a span on average, >= 1.
-        vocabulary: V; V is the end of a sequence, V + 1 its start for the decoder, V + 2 the first sentinel.
+        vocabulary: V; V is the end of a sequence, V + 1 its start for the decoder, V + 2 the first
+            sentinel.
     """
 
     length: int
@@ -49,7 +51,10 @@ class Spans:
     def corrupt(self, tokens: Tokens, seed: int) -> tuple[Tokens, Tokens]:
         """Return inputs [length - hidden + spans + 1] and targets [hidden + spans + 1], by `seed`."""
         rng = np.random.default_rng(seed)
-        kept, hidden = _cut(self.length - self.hidden, self.spans, rng), _cut(self.hidden, self.spans, rng)
+        kept, hidden = (
+            _cut(self.length - self.hidden, self.spans, rng),
+            _cut(self.hidden, self.spans, rng),
+        )
         ends = np.cumsum(np.stack([kept, hidden], axis=1).flatten())
         pieces = np.split(tokens[: self.length], ends[:-1])  # kept, hidden, kept, hidden, ...
         inputs: list[Tokens] = []

@@ -38,14 +38,22 @@ class StreamedTokens(IterableDataset[Sample]):
         rows.set_epoch(self.epoch)
         kept, number = np.empty(0, dtype=np.int64), 0
         for row in rows:
-            kept = np.concatenate([kept, self.tokenizer.encode(row[self.column].encode()).astype(np.int64)])
+            kept = np.concatenate(
+                [kept, self.tokenizer.encode(row[self.column].encode()).astype(np.int64)]
+            )
             while len(kept) > self.length:
                 number += 1
-                yield kept[: self.length + 1], self.length, hash((self.seed, self.epoch, number)) & 0x7FFFFFFF
+                yield (
+                    kept[: self.length + 1],
+                    self.length,
+                    hash((self.seed, self.epoch, number)) & 0x7FFFFFFF,
+                )
                 kept = kept[self.length :]
 
 
-def first_documents(rows: Any, column: str, tokenizer: Tokenizer, count: int) -> tuple[np.ndarray, float]:
+def first_documents(
+    rows: Any, column: str, tokenizer: Tokenizer, count: int
+) -> tuple[np.ndarray, float]:
     """Return the tokens of the first `count` documents of a stream, and their bytes per token, line ends included."""
     documents = [row[column].encode() for row in islice(rows, count)]
     tokens = np.concatenate([tokenizer.encode(document) for document in documents])

@@ -1,9 +1,10 @@
 """Language modelling on packed text, by bytes, characters, words or any tokenizer, with three objectives.
 
-causal (GPT-2, LLaMA): the next token; masked (BERT): hidden tokens; span_corruption (T5): hidden spans, written out.
-Sequences are cut from the text without padding. Evaluation slides a window over the whole split, so that every token is
-scored once, all but the first `length` with at least `length - stride` tokens of context. Bits per byte compare models
-of different tokenizers: total nats of the split / ln 2 / its bytes.
+causal (GPT-2, LLaMA): the next token; masked (BERT): hidden tokens; span_corruption (T5): hidden
+spans, written out. Sequences are cut from the text without padding. Evaluation slides a window over
+the whole split, so that every token is scored once, all but the first `length` with at least
+`length - stride` tokens of context. Bits per byte compare models of different tokenizers: total
+nats of the split / ln 2 / its bytes.
 """
 
 from __future__ import annotations
@@ -31,7 +32,10 @@ from moesuite.tasks.text.tokenizer import build_tokenizer, tokens_of
 IGNORED = -100  # a target that is not scored
 ROUNDING = 1e-4  # of an output's largest value: other sizes of matrix products round otherwise
 SPAN = 3.0  # tokens of a hidden span on average
-RANDOM, KEPT = 0.1, 0.1  # shares of masked tokens that become random ones, or stay (Devlin et al. 2018, section 3.1)
+RANDOM, KEPT = (
+    0.1,
+    0.1,
+)  # shares of masked tokens that become random ones, or stay (Devlin et al. 2018, section 3.1)
 
 
 class MeanLoss(Metric):
@@ -89,27 +93,39 @@ class Language(Task):
             name: of the task.
             embedded: a text of the Python installation, used where no `source` is given.
             hub, revision, config: the data set on the Hugging Face hub.
-            source: text file, folder of train*.txt and test*.txt, parquet files, or hub id to read instead.
-            splits, column: name of the split of each role (train, val, test), and of the column of text.
+            source: text file, folder of train*.txt and test*.txt, parquet files, or hub id to read
+                instead.
+            splits, column: name of the split of each role (train, val, test), and of the column of
+                text.
             objective: what is predicted.
             tokenizer: byte, character, word, or a folder or hub id of a tokenizer.
             length: tokens of a sequence, >= 8.
             stride: tokens between windows in evaluation, 1 to `length`; None: half of `length`.
             mask_share: share of the tokens that are hidden, in (0, 1).
             metric: what ranks; models that are not causal are ranked by perplexity.
-            streaming: tokenise while training, from the hub, nothing on disk; needs trainer.max_steps.
+            streaming: tokenise while training, from the hub, nothing on disk; needs
+                trainer.max_steps.
             eval_documents: of a stream, that are evaluated: the first ones of its test split.
             licence, size: terms and size of the text, for the reader.
 
         Raises:
-            UserError: if `stride` is more than `length`, or a streamed text would have to be read for a vocabulary.
+            UserError: if `stride` is more than `length`, or a streamed text would have to be read
+                for a vocabulary.
         """
-        self.name, self.embedded, self.hub, self.revision, self.config = name, embedded, hub, revision, config
+        self.name, self.embedded, self.hub, self.revision, self.config = (
+            name,
+            embedded,
+            hub,
+            revision,
+            config,
+        )
         self.source, self.splits, self.column = source, dict(splits), column
         self.objective, self.tokenizer, self.length = objective, tokenizer, length
         self.stride = length // 2 if stride is None else stride
         if self.stride > length:
-            raise UserError(f"task.stride={stride}: allowed is 1 to task.length={length}; type task.stride={length}")
+            raise UserError(
+                f"task.stride={stride}: allowed is 1 to task.length={length}; type task.stride={length}"
+            )
         if streaming and tokenizer in ("character", "word", "bpe"):
             raise UserError(
                 f"task.tokenizer={tokenizer} learns its vocabulary from the whole text, which a stream never shows; "
@@ -118,7 +134,10 @@ class Language(Task):
         self.mask_share, self.streaming, self.eval_documents = mask_share, streaming, eval_documents
         self.causal = objective == "causal"
         self.causal_decoder = objective == "span_corruption"
-        self.primary, self.unreadable = LANGUAGE[metric if self.causal else "perplexity"], list[str]()
+        self.primary, self.unreadable = (
+            LANGUAGE[metric if self.causal else "perplexity"],
+            list[str](),
+        )
         self._datasets: dict[str, Dataset[Any]] = {}
         self._bytes_per_token, self._vocabulary, self._symbol = 1.0, 256, chr
 
@@ -133,23 +152,43 @@ class Language(Task):
             return
         text = read_stdlib() if embedded else read_text(*read, self.column)
         tokens = tokens_of(text, self.tokenizer)
-        self._vocabulary, self._bytes_per_token = tokens.vocabulary, tokens.size["test"] / len(tokens.splits["test"])
+        self._vocabulary, self._bytes_per_token = (
+            tokens.vocabulary,
+            tokens.size["test"] / len(tokens.splits["test"]),
+        )
         self.fingerprint, self._symbol = text.fingerprint, tokens.symbol
-        self.description = f"{text.description}; gzip -9 needs {tokens.gzip:.3f} bits per byte of test"
+        self.description = (
+            f"{text.description}; gzip -9 needs {tokens.gzip:.3f} bits per byte of test"
+        )
         for role, whole in tokens.splits.items():
-            own, train = check_length(whole, self.length, f"{text.description}: split {role}"), role == "train"
-            self._datasets[role] = Packed(own, self.length) if train else Sliding(own, self.length, self.stride)
+            own, train = (
+                check_length(whole, self.length, f"{text.description}: split {role}"),
+                role == "train",
+            )
+            self._datasets[role] = (
+                Packed(own, self.length) if train else Sliding(own, self.length, self.stride)
+            )
 
     def _stream(self, loaded: Source) -> None:
         """Train on a stream, evaluate on the first documents of its test split."""
         tokenizer = build_tokenizer(self.tokenizer, [])
         train, test = loaded.splits["train"], loaded.splits["test"]
         check_column(train, self.column, loaded.description)
-        self._vocabulary, self.fingerprint, self._symbol = tokenizer.size, loaded.fingerprint, tokenizer.symbol
-        self.description = f"{loaded.description}, streamed; first {self.eval_documents} documents of test"
-        tokens, self._bytes_per_token = first_documents(test, self.column, tokenizer, self.eval_documents)
+        self._vocabulary, self.fingerprint, self._symbol = (
+            tokenizer.size,
+            loaded.fingerprint,
+            tokenizer.symbol,
+        )
+        self.description = (
+            f"{loaded.description}, streamed; first {self.eval_documents} documents of test"
+        )
+        tokens, self._bytes_per_token = first_documents(
+            test, self.column, tokenizer, self.eval_documents
+        )
         self._datasets["train"] = StreamedTokens(train, self.column, tokenizer, self.length)
-        self._datasets["test"] = Sliding(check_length(tokens, self.length, self.description), self.length, self.stride)
+        self._datasets["test"] = Sliding(
+            check_length(tokens, self.length, self.description), self.length, self.stride
+        )
 
     @property
     def in_memory(self) -> bool:
@@ -172,7 +211,9 @@ class Language(Task):
     def blank(self) -> dict[str, Tensor]:
         """Return one sequence."""
         sample = np.zeros(self.length + 1, dtype=np.int64), self.length, 0
-        return {key: tensor.to("meta") for key, tensor in self.inputs(self.collate([sample])).items()}
+        return {
+            key: tensor.to("meta") for key, tensor in self.inputs(self.collate([sample])).items()
+        }
 
     def dataset(self, split: Literal["train", "val", "test"]) -> Dataset[Any] | None:
         """Return a split."""
@@ -192,7 +233,10 @@ class Language(Task):
 
     def _mask(self, tokens: Tensor, labels: Tensor, seeds: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Hide a share of the tokens, by the seed of each sequence; only hidden ones are scored."""
-        draws = [torch.rand(3, self.length, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+        draws = [
+            torch.rand(3, self.length, generator=torch.Generator().manual_seed(seed))
+            for seed in seeds
+        ]
         chosen, kind, other = torch.stack(draws, dim=1)  # [B, length] each
         hidden = chosen < self.mask_share
         inputs = tokens.masked_fill(hidden & (kind >= RANDOM + KEPT), self._vocabulary)
@@ -213,7 +257,9 @@ class Language(Task):
 
     def loss(self, output: Any, batch: Batch) -> Tensor:
         """Return the mean cross-entropy of the targets."""
-        return F.cross_entropy(output.logits.flatten(0, 1), batch["labels"].flatten(), ignore_index=IGNORED)
+        return F.cross_entropy(
+            output.logits.flatten(0, 1), batch["labels"].flatten(), ignore_index=IGNORED
+        )
 
     def metrics(self) -> MetricCollection:
         """Return perplexity by token, and for causal models bits per byte."""
@@ -235,15 +281,22 @@ class Language(Task):
             return None
         ids, half = batch["input_ids"], self.length // 2
         other = torch.cat([ids[:, :half], ids.roll(1, dims=0)[:, half:]], dim=1)
-        before, after = (predict({**batch, "input_ids": i}).logits[:, : half - 1].float() for i in (ids, other))
+        before, after = (
+            predict({**batch, "input_ids": i}).logits[:, : half - 1].float() for i in (ids, other)
+        )
         targets = ids[:, 1:half].flatten()  # of the window, whichever of them are scored
-        nats = F.cross_entropy(after.flatten(0, 1), targets) - F.cross_entropy(before.flatten(0, 1), targets)
+        nats = F.cross_entropy(after.flatten(0, 1), targets) - F.cross_entropy(
+            before.flatten(0, 1), targets
+        )
         changed = (before - after).abs().amax(dim=-1) > ROUNDING * before.abs().amax(dim=-1)
         return Lookahead(outputs=changed.float().mean().item(), bits=nats.item() / math.log(2))
 
     def shown(self, batch: Batch) -> list[list[str]]:
         """Return the tokens, hidden ones as _."""
-        return [[self._symbol(i) if i < self._vocabulary else "_" for i in row] for row in batch["input_ids"].tolist()]
+        return [
+            [self._symbol(i) if i < self._vocabulary else "_" for i in row]
+            for row in batch["input_ids"].tolist()
+        ]
 
     def size(self, batch: Batch) -> int:
         """Return the number of sequences."""

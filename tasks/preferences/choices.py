@@ -29,7 +29,8 @@ class Choice:
     Attributes:
         rows: tokens of each alternative, [T] each.
         scores: of each, [n]; higher is better.
-        asked: pairs (a, b) of alternatives that a network of two inputs is shown, in this order; else empty.
+        asked: pairs (a, b) of alternatives that a network of two inputs is shown, in this order;
+            else empty.
     """
 
     rows: Sequence[Any] | np.ndarray
@@ -43,11 +44,15 @@ class Choices(Dataset[Choice]):
     Args:
         choices: tokens and scores of each.
         most: alternatives of a choice in training, >= 2; None: all, as in evaluation.
-        pairs: pairs that a network of two inputs is shown: all of them both ways, one way of "pairs" or "chosen".
+        pairs: pairs that a network of two inputs is shown: all of them both ways, one way of
+            "pairs" or "chosen".
     """
 
     def __init__(
-        self, choices: Sequence[Choice], most: int | None, pairs: Literal["", "all", "pairs", "chosen"]
+        self,
+        choices: Sequence[Choice],
+        most: int | None,
+        pairs: Literal["", "all", "pairs", "chosen"],
     ) -> None:
         self.choices, self.most, self.pairs = choices, most, pairs
 
@@ -66,7 +71,9 @@ class Choices(Dataset[Choice]):
         scores = choice.scores[kept]
         return Choice([choice.rows[row] for row in kept], scores, list(self._asked(scores, random)))
 
-    def _asked(self, scores: np.ndarray, random: np.random.Generator | None) -> Iterator[tuple[int, int]]:
+    def _asked(
+        self, scores: np.ndarray, random: np.random.Generator | None
+    ) -> Iterator[tuple[int, int]]:
         count, best = range(len(scores)), int(scores.argmax())
         if not self.pairs:
             return
@@ -75,7 +82,9 @@ class Choices(Dataset[Choice]):
             return
         for pair in itertools.combinations(count, 2):
             if scores[pair[0]] != scores[pair[1]] and (self.pairs == "pairs" or best in pair):
-                turned = random is not None and random.random() < 0.5  # lest the place tells the answer
+                turned = (
+                    random is not None and random.random() < 0.5
+                )  # lest the place tells the answer
                 yield pair[::-1] if turned else pair
 
 
@@ -90,8 +99,10 @@ def training_loss(
     """Return the loss of a batch of choices.
 
     Args:
-        head: comparison and relative_score: a score for each alternative; comparison_free: an answer to each pair.
-        loss: of comparisons: all pairs, the expert's choice against each other one, or softmax over the list.
+        head: comparison and relative_score: a score for each alternative; comparison_free: an
+            answer to each pair.
+        loss: of comparisons: all pairs, the expert's choice against each other one, or softmax over
+            the list.
         output: scores s of all alternatives, R = N; or logits of "the first is better", R = P.
         scores: the expert's.
         sizes: alternatives of each choice.
@@ -101,8 +112,12 @@ def training_loss(
         return F.mse_loss(output, scores)
     if head == "comparison_free":
         is_first = (scores[asked[:, 0]] > scores[asked[:, 1]]).to(output.dtype)
-        return F.binary_cross_entropy_with_logits(output, is_first, reduction="sum") / max(1, len(asked))
-    ours, theirs = (pad_sequence(list(one.split(sizes)), True, -torch.inf) for one in (output, scores))
+        return F.binary_cross_entropy_with_logits(output, is_first, reduction="sum") / max(
+            1, len(asked)
+        )
+    ours, theirs = (
+        pad_sequence(list(one.split(sizes)), True, -torch.inf) for one in (output, scores)
+    )
     best = theirs.argmax(dim=1)
     if loss == "listwise":
         return F.cross_entropy(ours, best)
@@ -110,7 +125,10 @@ def training_loss(
     better &= theirs[:, None, :].isfinite()
     if loss == "chosen":
         better &= F.one_hot(best, theirs.shape[1]).bool()[:, :, None]
-    first, second = (ours[:, :, None].expand_as(better)[better], ours[:, None, :].expand_as(better)[better])
+    first, second = (
+        ours[:, :, None].expand_as(better)[better],
+        ours[:, None, :].expand_as(better)[better],
+    )
     # -log σ(s(a) - s(b)); 0 where the expert finds all alternatives of a batch equally good
     return F.softplus(second - first).sum() / max(1, len(first))
 
@@ -136,7 +154,9 @@ def answers(head: Head, output: Float[Tensor, " R"], sizes: list[int]) -> Iterat
         return
     for size, own in zip(sizes, output.split([size * (size - 1) for size in sizes]), strict=True):
         logits = output.new_zeros(size, size)
-        logits[~torch.eye(size, dtype=torch.bool, device=output.device)] = own  # permutations are in this order
+        logits[~torch.eye(size, dtype=torch.bool, device=output.device)] = (
+            own  # permutations are in this order
+        )
         yield Answers((logits.sigmoid() + 1 - logits.T.sigmoid()).sum(dim=1), logits)
 
 
@@ -148,15 +168,18 @@ def cycles(beats: Int[Tensor, "n n"]) -> tuple[int, int]:
     """
     n, wins = len(beats), beats.sum(dim=1)
     triples = n * (n - 1) * (n - 2) // 6
-    return triples - int((wins * (wins - 1) // 2).sum()), triples  # each transitive triple has one that wins both
+    return triples - int(
+        (wins * (wins - 1) // 2).sum()
+    ), triples  # each transitive triple has one that wins both
 
 
 class Agreement(torchmetrics.Metric):
     """Agreement with the expert, and consistency, over choices.
 
-    top1: share of choices where the network's is the expert's. pairs: share of pairs that it orders like the expert.
-    score_loss: mean of the expert's score of its own choice, minus of the network's. intransitive: share of triples
-    a > b > c > a. order_dependent: share of pairs whose answer changes with the order in which they are shown.
+    top1: share of choices where the network's is the expert's. pairs: share of pairs that it orders
+    like the expert. score_loss: mean of the expert's score of its own choice, minus of the
+    network's. intransitive: share of triples a > b > c > a. order_dependent: share of pairs whose
+    answer changes with the order in which they are shown.
     """
 
     total: Tensor
@@ -168,7 +191,9 @@ class Agreement(torchmetrics.Metric):
     def update(self, found: Sequence[Answers], scores: Sequence[Tensor]) -> None:
         """Add choices."""
         for one, own in zip(found, scores, strict=True):
-            self.total += torch.tensor(_sums(one, own), dtype=torch.float64, device=self.total.device)
+            self.total += torch.tensor(
+                _sums(one, own), dtype=torch.float64, device=self.total.device
+            )
 
     def compute(self) -> dict[str, Tensor]:
         """Return all shares."""

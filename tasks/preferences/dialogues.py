@@ -24,7 +24,8 @@ def read_pairs(
     """Return (chosen, rejected) of each role, without those that are the same, and the source.
 
     Raises:
-        UserError: for a source that is missing or lacks a column, for what is no text, or if nothing is left.
+        UserError: for a source that is missing or lacks a column, for what is no text, or if
+            nothing is left.
     """
     loaded = _json_lines(Path(source).expanduser(), splits) if source is not None else None
     loaded = loaded or load_source(source, hub, revision, None, splits)
@@ -36,18 +37,26 @@ def read_pairs(
                     f"{loaded.description}, split {role} has no column {name!r}; its columns: "
                     f"{', '.join(rows.column_names)}; type for example task.columns.chosen={rows.column_names[0]}"
                 )
-        texts = (list(_texts(rows, columns[key], f"{loaded.description}, split {role}")) for key in SIDES)
+        texts = (
+            list(_texts(rows, columns[key], f"{loaded.description}, split {role}")) for key in SIDES
+        )
         roles[role] = [pair for pair in zip(*texts, strict=True) if pair[0] != pair[1]]
         if not roles[role]:
-            raise UserError(f"{loaded.description}, split {role} is empty; allowed: at least one pair of two texts")
+            raise UserError(
+                f"{loaded.description}, split {role} is empty; allowed: at least one pair of two texts"
+            )
     return roles, loaded
 
 
 def _json_lines(path: Path, splits: Mapping[str, str]) -> Source | None:
     """Read a folder of JSON lines, a file for each split; None where there are none."""
-    files = [file for pattern in JSONL for file in sorted(path.glob(pattern))] if path.is_dir() else []
+    files = (
+        [file for pattern in JSONL for file in sorted(path.glob(pattern))] if path.is_dir() else []
+    )
     if path.is_file() and path.name.endswith((".jsonl", ".jsonl.gz")):
-        raise UserError(f"task.source={path} is one file; allowed: a folder with {' and '.join(splits.values())}.jsonl")
+        raise UserError(
+            f"task.source={path} is one file; allowed: a folder with {' and '.join(splits.values())}.jsonl"
+        )
     if not files:
         return None
     import datasets
@@ -72,7 +81,11 @@ def _texts(rows: Any, column: str, where: str) -> Iterator[str]:
     """Yield texts; of dialogues the messages, with who says them."""
     for number, one in enumerate(rows[column]):
         try:
-            yield one if isinstance(one, str) else "\n\n".join(f"{said['role']}: {said['content']}" for said in one)
+            yield (
+                one
+                if isinstance(one, str)
+                else "\n\n".join(f"{said['role']}: {said['content']}" for said in one)
+            )
         except (TypeError, KeyError):
             raise UserError(
                 f"{where}, row {number}: {column} {one!r}; allowed: a text, or a list of messages with role and content"

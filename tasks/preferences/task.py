@@ -1,10 +1,11 @@
 """Expert preferences: a choice among alternatives, learned by comparison.
 
-Tesauro, "Connectionist Learning of Expert Preferences by Comparison Training" (NIPS 1988): a network sees two of the
-alternatives and learns which one the expert prefers. With one network s for both, o = σ(s(a) - s(b)): answers do not
-depend on the order of the two, are transitive, and n alternatives cost n evaluations (`head=comparison`); it is what
-Bradley-Terry reward models are. Controls: `relative_score`, his earlier way, regresses the expert's score of an
-alternative; `comparison_free` is any network of two inputs.
+Tesauro, "Connectionist Learning of Expert Preferences by Comparison Training" (NIPS 1988): a
+network sees two of the alternatives and learns which one the expert prefers. With one network s for
+both, o = σ(s(a) - s(b)): answers do not depend on the order of the two, are transitive, and n
+alternatives cost n evaluations (`head=comparison`); it is what Bradley-Terry reward models are.
+Controls: `relative_score`, his earlier way, regresses the expert's score of an alternative;
+`comparison_free` is any network of two inputs.
 """
 
 from __future__ import annotations
@@ -28,7 +29,15 @@ from moesuite.tasks.preferences.backgammon.labels import labelled, read
 from moesuite.tasks.preferences.backgammon.play import network, play
 from moesuite.tasks.preferences.backgammon.positions import TOKENS, VOCABULARY, show, tokens
 from moesuite.tasks.preferences.backgammon.selfplay import Recipe
-from moesuite.tasks.preferences.choices import Agreement, Choice, Choices, Head, Loss, answers, training_loss
+from moesuite.tasks.preferences.choices import (
+    Agreement,
+    Choice,
+    Choices,
+    Head,
+    Loss,
+    answers,
+    training_loss,
+)
 from moesuite.tasks.preferences.dialogues import read_pairs
 from moesuite.tasks.text.encoder import Ids, TextEncoder, padded, text_encoder
 
@@ -73,12 +82,17 @@ class Preferences(Task):
         Args:
             name: of the task.
             kind: backgammon (moves) or text (which of two answers was preferred).
-            head: comparison: σ(s(a) - s(b)); relative_score: s(a) is the expert's score; comparison_free: both inputs.
-            loss: of comparisons: all pairs; chosen against each other one; listwise, a softmax over all.
-            alternatives: of a choice in training, >= 2, the expert's own choice and others at random.
-            source: folder of labelled positions or of pairs of texts (parquet, of texts JSON lines too), or a hub id.
+            head: comparison: σ(s(a) - s(b)); relative_score: s(a) is the expert's score;
+                comparison_free: both inputs.
+            loss: of comparisons: all pairs; chosen against each other one; listwise, a softmax over
+                all.
+            alternatives: of a choice in training, >= 2, the expert's own choice and others at
+                random.
+            source: folder of labelled positions or of pairs of texts (parquet, of texts JSON lines
+                too), or a hub id.
             hub, revision, splits, columns: of texts on the hub.
-            expert: of backgammon: gnubg-nn (the extra), gnubg (the program), or `path/to/file.py:Class` of your own.
+            expert: of backgammon: gnubg-nn (the extra), gnubg (the program), or
+                `path/to/file.py:Class` of your own.
             positions, test_positions: of backgammon that are made, >= 1.
             train_plies, test_plies: rolls that the expert who judges them looks ahead, 0 to 3.
             random_moves: share of random moves in the games that positions come from, in [0, 1].
@@ -92,16 +106,32 @@ class Preferences(Task):
         Raises:
             UserError: for a loss that the head does not have.
         """
-        if head != "comparison" and loss != "pairs" and (head == "relative_score" or loss == "listwise"):
-            raise UserError(f"task.loss={loss} with task.head={head}; allowed: pairs; type task.head=comparison")
+        if (
+            head != "comparison"
+            and loss != "pairs"
+            and (head == "relative_score" or loss == "listwise")
+        ):
+            raise UserError(
+                f"task.loss={loss} with task.head={head}; allowed: pairs; type task.head=comparison"
+            )
         if wrong := [one for one in play if one not in OPPONENTS]:
             raise unknown("opponent in task.play", wrong[0], OPPONENTS, "task.play=[pubeval]")
         if play and kind == "text":
-            raise UserError(f"task.play={play} with task.kind=text; allowed: with backgammon; type task.play=[]")
-        self.name, self.kind, self.head, self.loss_name, self.most = name, kind, head, loss, alternatives
+            raise UserError(
+                f"task.play={play} with task.kind=text; allowed: with backgammon; type task.play=[]"
+            )
+        self.name, self.kind, self.head, self.loss_name, self.most = (
+            name,
+            kind,
+            head,
+            loss,
+            alternatives,
+        )
         self.source, self.hub, self.revision = source, hub, revision
         self.splits, self.columns, self.train_on = dict(splits), dict(columns), train_on
-        self.recipe = Recipe(expert, positions, test_positions, train_plies, test_plies, random_moves, 0)
+        self.recipe = Recipe(
+            expert, positions, test_positions, train_plies, test_plies, random_moves, 0
+        )
         self.play, self.games, self.tokenizer, self.length = list(play), games, tokenizer, length
         self.unreadable: list[str] = []
         self.own_files = file_of(expert)
@@ -127,8 +157,14 @@ class Preferences(Task):
         if self.play:
             Package()  # that it is missing is told before training
         source = labelled(self.source, self.recipe)
-        roles = {role: read(rows, f"{source.description}, split {role}") for role, rows in source.splits.items()}
-        return {role: [Choice(tokens(boards), scores) for boards, scores in own] for role, own in roles.items()}, source
+        roles = {
+            role: read(rows, f"{source.description}, split {role}")
+            for role, rows in source.splits.items()
+        }
+        return {
+            role: [Choice(tokens(boards), scores) for boards, scores in own]
+            for role, own in roles.items()
+        }, source
 
     def _texts(self) -> tuple[dict[str, list[Choice]], Source]:
         roles, source = self._pairs
@@ -146,7 +182,11 @@ class Preferences(Task):
     @cached_property
     def _text(self) -> TextEncoder:
         """The tokenizer, loaded or trained once."""
-        return text_encoder(self.tokenizer, WHOLE, lambda: [text for pair in self._pairs[0]["train"] for text in pair])
+        return text_encoder(
+            self.tokenizer,
+            WHOLE,
+            lambda: [text for pair in self._pairs[0]["train"] for text in pair],
+        )
 
     def _end(self, ids: Ids) -> Ids:
         """Return the first token, which may be a special one, and the end of a text: dialogues differ there."""
@@ -164,17 +204,30 @@ class Preferences(Task):
 
     def backbone_arguments(self) -> dict[str, Any]:
         """Return what a model of Hugging Face, or a perceptron, has to fit."""
-        vocabulary, length, padding = VOCABULARY, TOKENS, 0  # 15 men of the opponent: never the last token
+        vocabulary, length, padding = (
+            VOCABULARY,
+            TOKENS,
+            0,
+        )  # 15 men of the opponent: never the last token
         if self.kind == "text":
             vocabulary, length, padding = self._text.size, self.length, self._text.padding
-        fit = {"head": "classification", "num_labels": 1, "vocab_size": vocabulary, "pad_token_id": padding}
+        fit = {
+            "head": "classification",
+            "num_labels": 1,
+            "vocab_size": vocabulary,
+            "pad_token_id": padding,
+        }
         return {**fit, "max_position_embeddings": length * self._inputs}
 
     def blank(self) -> dict[str, Tensor]:
         """Return an alternative of full length."""
         length = self.length if self.kind == "text" else TOKENS
         ids = torch.zeros(1, length * self._inputs, dtype=torch.long, device="meta")
-        return {"input_ids": ids, "attention_mask": torch.ones_like(ids)} if self.kind == "text" else {"input_ids": ids}
+        return (
+            {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+            if self.kind == "text"
+            else {"input_ids": ids}
+        )
 
     def dataset(self, split: Literal["train", "val", "test"]) -> Dataset[Any] | None:
         """Return a split."""
@@ -187,14 +240,20 @@ class Preferences(Task):
         """Join choices [B] of n alternatives to rows [R, T]: the alternatives, or the pairs that are shown."""
         sizes = [len(sample.scores) for sample in samples]
         starts = np.cumsum([0, *sizes])
-        asked = [(start + a, start + b) for start, one in zip(starts, samples, strict=False) for a, b in one.asked]
+        asked = [
+            (start + a, start + b)
+            for start, one in zip(starts, samples, strict=False)
+            for a, b in one.asked
+        ]
         flat = [row for sample in samples for row in sample.rows]
         rows = flat if self._inputs == 1 else [np.concatenate([flat[a], flat[b]]) for a, b in asked]
         if self.kind == "text":
             inputs = padded(rows, self._text.padding)
         else:
             inputs = {
-                "input_ids": torch.from_numpy(np.stack(rows) if rows else np.zeros((0, TOKENS * self._inputs))).long()
+                "input_ids": torch.from_numpy(
+                    np.stack(rows) if rows else np.zeros((0, TOKENS * self._inputs))
+                ).long()
             }
         scores = torch.from_numpy(np.concatenate([sample.scores for sample in samples]))
         return {
@@ -211,7 +270,9 @@ class Preferences(Task):
     def loss(self, output: Any, batch: Batch) -> Tensor:
         """Return the loss of the head."""
         logits = output.logits.float().squeeze(1)
-        return training_loss(self.head, self.loss_name, logits, batch["scores"], batch["sizes"], batch["asked"])
+        return training_loss(
+            self.head, self.loss_name, logits, batch["scores"], batch["sizes"], batch["asked"]
+        )
 
     def metrics(self) -> MetricCollection:
         """Return agreement with the expert, and consistency."""

@@ -13,7 +13,11 @@ import numpy as np
 from moesuite.task import UserError, load_source
 from moesuite.tasks.text.stdlib import read_library
 
-SHARES = {"train": 0.9, "val": 0.05, "test": 0.05}  # of one long text, in this order, as is usual for enwik8 and text8
+SHARES = {
+    "train": 0.9,
+    "val": 0.05,
+    "test": 0.05,
+}  # of one long text, in this order, as is usual for enwik8 and text8
 
 
 Documents = Mapping[str, Sequence[bytes]]  # of each role
@@ -56,17 +60,27 @@ def read_text(
         UserError: for a source that is missing, empty, not UTF-8, or without the column.
     """
     path = Path(source).expanduser() if source is not None else None
-    if path is not None and path.exists() and path.suffix != ".parquet" and not list(path.glob("**/*.parquet")):
+    if (
+        path is not None
+        and path.exists()
+        and path.suffix != ".parquet"
+        and not list(path.glob("**/*.parquet"))
+    ):
         return _read_files(path, splits)
     loaded = load_source(source, hub, revision, config, splits)
     for role, rows in loaded.splits.items():
         check_column(rows, column, f"{loaded.description}, split {role}")
 
     def read() -> Documents:
-        found = {role: [text.rstrip("\n").encode() for text in rows[column]] for role, rows in loaded.splits.items()}
+        found = {
+            role: [text.rstrip("\n").encode() for text in rows[column]]
+            for role, rows in loaded.splits.items()
+        }
         return _with_all_splits(found, loaded.description)
 
-    return Text(loaded.fingerprint, loaded.description, f"{column} {sorted(splits.items())} {SHARES}", read)
+    return Text(
+        loaded.fingerprint, loaded.description, f"{column} {sorted(splits.items())} {SHARES}", read
+    )
 
 
 def check_column(rows: Any, column: str, where: str) -> None:
@@ -87,7 +101,9 @@ def _read_files(path: Path, splits: Mapping[str, str]) -> Text:
         content = file.read_bytes()
         _check_utf8(file, content)
         digest.update(hashlib.sha256(content).digest())
-        role = next((role for role, name in splits.items() if file.name.startswith((name, role))), "train")
+        role = next(
+            (role for role, name in splits.items() if file.name.startswith((name, role))), "train"
+        )
         roles.append(role)
         documents.setdefault(role, []).append(content.rstrip(b"\n"))
     if not any(any(texts) for texts in documents.values()):
@@ -95,7 +111,9 @@ def _read_files(path: Path, splits: Mapping[str, str]) -> Text:
             f"task.source={path} is empty: no text; allowed: a text file, or a folder of train*.txt, test*.txt"
         )
     about, how = f"text of {path.name}", f"{roles} {SHARES}"
-    return Text(f"sha256:{digest.hexdigest()}", about, how, lambda: _with_all_splits(documents, about))
+    return Text(
+        f"sha256:{digest.hexdigest()}", about, how, lambda: _with_all_splits(documents, about)
+    )
 
 
 def _check_utf8(file: Path, content: bytes) -> None:
@@ -119,8 +137,13 @@ def _with_all_splits(documents: dict[str, list[bytes]], description: str) -> Doc
         text = b"\n".join(documents["train"])
         ends = np.cumsum([round(len(text) * share) for share in SHARES.values()])
         begins = [0, *ends[:-1]]
-        documents = {role: [text[a:b]] for role, a, b in zip(SHARES, begins, [*ends[:-1], len(text)], strict=True)}
+        documents = {
+            role: [text[a:b]]
+            for role, a, b in zip(SHARES, begins, [*ends[:-1], len(text)], strict=True)
+        }
     for role, texts in documents.items():
         if not any(texts):
-            raise UserError(f"{description}: split {role} is empty; allowed: some text in every split")
+            raise UserError(
+                f"{description}: split {role} is empty; allowed: some text in every split"
+            )
     return documents

@@ -41,7 +41,9 @@ class TextEncoder:
         return [[self.symbol(token) for token in ids[mask].tolist()] for ids, mask in pairs]
 
 
-def text_encoder(name: str, length: int, train: Callable[[], Sequence[str]], closing: str = "") -> TextEncoder:
+def text_encoder(
+    name: str, length: int, train: Callable[[], Sequence[str]], closing: str = ""
+) -> TextEncoder:
     """Return the encoder of a tokenizer; a pretrained one adds its special tokens, others end a text by its line end.
 
     Args:
@@ -51,14 +53,17 @@ def text_encoder(name: str, length: int, train: Callable[[], Sequence[str]], clo
         closing: words at the end of every text, which stay when a text is cut.
 
     Raises:
-        UserError: for a tokenizer that cannot be loaded, or `closing` words that leave no room for a text.
+        UserError: for a tokenizer that cannot be loaded, or `closing` words that leave no room for
+            a text.
     """
     if name in OWN:
         return _own_encoder(name, length, train, closing)
     return _loaded_encoder(load_tokenizer(name), length, closing)
 
 
-def _own_encoder(name: str, length: int, train: Callable[[], Sequence[str]], closing: str) -> TextEncoder:
+def _own_encoder(
+    name: str, length: int, train: Callable[[], Sequence[str]], closing: str
+) -> TextEncoder:
     own = build_tokenizer(name, [] if name == "byte" else [text.encode() for text in train()])
     kept = _room(len(own.encode(closing.encode())) if closing else 0, length, closing)
 
@@ -72,7 +77,9 @@ def _own_encoder(name: str, length: int, train: Callable[[], Sequence[str]], clo
 
 
 def _loaded_encoder(loaded: Any, length: int, closing: str) -> TextEncoder:
-    padding = next((token for token in (loaded.pad_token_id, loaded.eos_token_id) if token is not None), 0)
+    padding = next(
+        (token for token in (loaded.pad_token_id, loaded.eos_token_id) if token is not None), 0
+    )
     kept = 0
     if closing:  # and the special tokens behind it
         special = loaded(closing, return_special_tokens_mask=True)["special_tokens_mask"]
@@ -88,13 +95,18 @@ def _loaded_encoder(loaded: Any, length: int, closing: str) -> TextEncoder:
         if not texts:
             return []
         found = loaded(*map(list, zip(*texts, strict=True)), truncation=True, max_length=length)
-        return [{key: np.asarray(found[key][row], dtype=np.int64) for key in found} for row in range(len(texts))]
+        return [
+            {key: np.asarray(found[key][row], dtype=np.int64) for key in found}
+            for row in range(len(texts))
+        ]
 
     def rows(texts: Sequence[tuple[str, ...]]) -> dict[str, Tensor]:
         found = tokens(texts)
         inputs = padded([row["input_ids"] for row in found], padding)
         if "token_type_ids" in found[0]:
-            inputs["token_type_ids"] = padded([row["token_type_ids"] for row in found], 0)["input_ids"]
+            inputs["token_type_ids"] = padded([row["token_type_ids"] for row in found], 0)[
+                "input_ids"
+            ]
         return inputs
 
     return TextEncoder(len(loaded), padding, encode, rows, lambda token: loaded.decode([token]))
@@ -112,7 +124,11 @@ def _room(kept: int, length: int, closing: str) -> int:
 
 def _cut(ids: Ids, length: int, kept: int) -> Ids:
     """Return at most `length` tokens: the first ones, and the last `kept`."""
-    return ids if len(ids) <= length else np.concatenate([ids[: length - kept], ids[len(ids) - kept :]])
+    return (
+        ids
+        if len(ids) <= length
+        else np.concatenate([ids[: length - kept], ids[len(ids) - kept :]])
+    )
 
 
 def _joined(texts: Sequence[Ids], length: int) -> Ids:

@@ -36,7 +36,9 @@ class Part:
         """
         if name not in self.rows.column_names:
             columns = ", ".join(self.rows.column_names)
-            raise UserError(f"{self.where} has no column {name!r}; its columns: {columns}; rename one to {name}")
+            raise UserError(
+                f"{self.where} has no column {name!r}; its columns: {columns}; rename one to {name}"
+            )
         return list(self.rows[name])
 
 
@@ -53,7 +55,11 @@ def local_copy(source: str, name: str, hub: str, only: bool) -> str:
             return str(folder)
     if only and any(root.glob("*.parquet")):
         return source
-    found = ", ".join(sorted(path.name for path in root.iterdir())[:8]) if root.is_dir() else "no such folder"
+    found = (
+        ", ".join(sorted(path.name for path in root.iterdir())[:8])
+        if root.is_dir()
+        else "no such folder"
+    )
     raise UserError(
         f"task.source={source} has no folder {name} ({found}); allowed: a folder of parquet files for each data set, "
         f"named {name} or {hub.split('/')[-1]}; or choose by task.names="

@@ -11,7 +11,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-LEFT_OUT = {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__", "_bundled"}
+LEFT_OUT = {
+    "test",
+    "tests",
+    "idle_test",
+    "site-packages",
+    "dist-packages",
+    "__pycache__",
+    "_bundled",
+}
 SHORTEST = 20  # characters of a docstring that says something
 
 
@@ -27,14 +35,18 @@ class Library:
 def read_library(shares: Mapping[str, float]) -> Library:
     """Read the standard library without its tests, split by top-level module.
 
-    Modules are dealt out in the order of their names' hashes: to the roles of `shares` one after the other, while they
-    fit into that share of the bytes; all others train.
+    Modules are dealt out in the order of their names' hashes: to the roles of `shares` one after
+    the other, while they fit into that share of the bytes; all others train.
 
     Args:
         shares: of the bytes for each role but train, each in (0, 1).
     """
     root = Path(sysconfig.get_paths()["stdlib"])
-    paths = [path for path in sorted(root.rglob("*.py")) if not LEFT_OUT & set(path.relative_to(root).parts)]
+    paths = [
+        path
+        for path in sorted(root.rglob("*.py"))
+        if not LEFT_OUT & set(path.relative_to(root).parts)
+    ]
     digest, modules = hashlib.sha256(), dict[str, list[bytes]]()
     for path in paths:
         name, content = path.relative_to(root), path.read_bytes()
@@ -57,10 +69,13 @@ def read_library(shares: Mapping[str, float]) -> Library:
 def documented(library: Library) -> dict[str, list[tuple[str, str]]]:
     """Return, for each role, pairs of a docstring's first paragraph and the code of its function or class without it.
 
-    A docstring, or a code, that stands more than once anywhere in the library belongs to no pair: it would have
-    several right answers, or stand in two splits.
+    A docstring, or a code, that stands more than once anywhere in the library belongs to no pair:
+    it would have several right answers, or stand in two splits.
     """
-    pairs = {role: [pair for file in files for pair in _pairs(file)] for role, files in library.files.items()}
+    pairs = {
+        role: [pair for file in files for pair in _pairs(file)]
+        for role, files in library.files.items()
+    }
     queries = Counter(query for found in pairs.values() for query, _ in found)
     codes = Counter(code for found in pairs.values() for _, code in found)
     return {
@@ -83,5 +98,8 @@ def _pairs(file: bytes) -> Iterator[tuple[str, str]]:
         if len(query) < SHORTEST or len(node.body) < 2:
             continue
         docstring = node.body[0]
-        code = lines[node.lineno - 1 : docstring.lineno - 1] + lines[docstring.end_lineno or 0 : node.end_lineno]
+        code = (
+            lines[node.lineno - 1 : docstring.lineno - 1]
+            + lines[docstring.end_lineno or 0 : node.end_lineno]
+        )
         yield query, "\n".join(line[node.col_offset :] for line in code)

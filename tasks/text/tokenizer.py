@@ -51,12 +51,24 @@ def tokens_of(text: Text, tokenizer: str) -> Tokens:
         text: to read.
         tokenizer: as for `build_tokenizer`.
     """
-    identity = tokenizer if tokenizer in OWN else repr(sorted(load_tokenizer(tokenizer).get_vocab().items()))
-    key = hashlib.sha256("\n".join((text.fingerprint, text.how, identity, "symbols")).encode()).hexdigest()[:32]
+    identity = (
+        tokenizer
+        if tokenizer in OWN
+        else repr(sorted(load_tokenizer(tokenizer).get_vocab().items()))
+    )
+    key = hashlib.sha256(
+        "\n".join((text.fingerprint, text.how, identity, "symbols")).encode()
+    ).hexdigest()[:32]
     folder = cached(cache_folder() / "tokens" / key, partial(_write, text, tokenizer))
     about = json.loads((folder / "about.json").read_text())
     splits = {role: np.load(folder / f"{role}.npy", mmap_mode="r") for role in about["size"]}
-    return Tokens(splits, about["vocabulary"], about["size"], about["gzip"], _symbol(tokenizer, about["symbols"]))
+    return Tokens(
+        splits,
+        about["vocabulary"],
+        about["size"],
+        about["gzip"],
+        _symbol(tokenizer, about["symbols"]),
+    )
 
 
 def _symbol(tokenizer: str, symbols: Sequence[str]) -> Symbol:
@@ -68,12 +80,19 @@ def _write(text: Text, name: str, folder: Path) -> None:
     """Write the tokens of each role, and what is to be known of them."""
     documents = text.read()
     tokenizer = build_tokenizer(name, documents["train"])
-    dtype = np.uint8 if tokenizer.size <= 2**8 else np.uint16 if tokenizer.size <= 2**16 else np.uint32
+    dtype = (
+        np.uint8 if tokenizer.size <= 2**8 else np.uint16 if tokenizer.size <= 2**16 else np.uint32
+    )
     for role, own in documents.items():
-        np.save(folder / f"{role}.npy", np.concatenate([tokenizer.encode(document).astype(dtype) for document in own]))
+        np.save(
+            folder / f"{role}.npy",
+            np.concatenate([tokenizer.encode(document).astype(dtype) for document in own]),
+        )
     about = {
         "vocabulary": tokenizer.size,
-        "size": {role: sum(len(document) + 1 for document in own) for role, own in documents.items()},
+        "size": {
+            role: sum(len(document) + 1 for document in own) for role, own in documents.items()
+        },
         "gzip": gzip_bits_per_byte(b"\n".join([*documents["test"], b""])),
         "symbols": [*map(tokenizer.symbol, range(tokenizer.size))] if name in LEARNED else [],
     }
@@ -104,7 +123,8 @@ def build_tokenizer(name: str, train: Sequence[bytes]) -> Tokenizer:
     """Return a tokenizer.
 
     Args:
-        name: "byte"; "character", "word" or "bpe" (vocabulary of the training split); or a folder or hub id.
+        name: "byte"; "character", "word" or "bpe" (vocabulary of the training split); or a folder
+            or hub id.
         train: training documents.
 
     Raises:
@@ -166,8 +186,13 @@ def _own_vocabulary(name: str, train: Sequence[bytes]) -> Tokenizer:
     for document in train:
         counts.update(cut(document))
     counts.setdefault(UNKNOWN, 0)
-    numbers = {symbol: number for number, symbol in enumerate(sorted(counts, key=lambda s: (-counts[s], s)))}
+    numbers = {
+        symbol: number
+        for number, symbol in enumerate(sorted(counts, key=lambda s: (-counts[s], s)))
+    }
     unknown = numbers[UNKNOWN]
     return Tokenizer(
-        len(numbers), lambda text: np.array([numbers.get(s, unknown) for s in cut(text)]), list(numbers).__getitem__
+        len(numbers),
+        lambda text: np.array([numbers.get(s, unknown) for s in cut(text)]),
+        list(numbers).__getitem__,
     )

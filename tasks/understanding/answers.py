@@ -53,14 +53,17 @@ class Question:
     @property
     def wrong(self) -> list[int]:
         """Return the alternatives that are not accepted."""
-        exact = {number for number, (_, exact) in enumerate(self.credits) if exact} | {int(self.answer)}
+        exact = {number for number, (_, exact) in enumerate(self.credits) if exact} | {
+            int(self.answer)
+        }
         return [number for number in range(len(self.alternatives)) if number not in exact]
 
 
 def credit(given: str, accepted: Sequence[str]) -> tuple[float, float]:
     """Return F1 of words and exact match against the best of the accepted texts, as SQuAD has them.
 
-    Rajpurkar et al. 2016, https://arxiv.org/abs/1606.05250, section 6.1: without case, punctuation and articles.
+    Rajpurkar et al. 2016, https://arxiv.org/abs/1606.05250, section 6.1: without case, punctuation
+    and articles.
     """
     words, scores = _words(given), [0.0]
     for text in accepted:
@@ -109,12 +112,18 @@ def _correlation(given: Given, asked: Asked, ranks: bool) -> float:
 
 def _exact_match(given: Given, asked: Asked) -> float:
     """Return the share of groups in which every answer was judged rightly."""
-    wrong = {question.group for question, own in zip(asked, given, strict=True) if own != question.answer}
+    wrong = {
+        question.group for question, own in zip(asked, given, strict=True) if own != question.answer
+    }
     return 1 - len(wrong) / len({question.group for question in asked})
 
 
 def _credit(given: Given, asked: Asked, which: int) -> float:
-    return float(np.mean([question.credits[int(own)][which] for question, own in zip(asked, given, strict=True)]))
+    return float(
+        np.mean(
+            [question.credits[int(own)][which] for question, own in zip(asked, given, strict=True)]
+        )
+    )
 
 
 METRICS: Mapping[Metric, Callable[[Given, Asked], float]] = {
@@ -166,5 +175,7 @@ class Answered(torchmetrics.Metric):
     def compute(self) -> dict[str, Tensor]:
         """Return all scores by name."""
         index, given = (dim_zero_cat(state).cpu().numpy() for state in (self.index, self.given))
-        found = scores(given.astype(np.float64), [self.questions[number] for number in index], self.metrics)
+        found = scores(
+            given.astype(np.float64), [self.questions[number] for number in index], self.metrics
+        )
         return {name: torch.tensor(value, dtype=torch.float64) for name, value in found.items()}

@@ -13,7 +13,8 @@ from moesuite.task import UserError, load_source
 from moesuite.tasks.text.local_copies import Part, local_copy
 from moesuite.tasks.understanding.answers import Metric, Question, Texts, credit
 
-STEP = 0.2  # between similarities in words (Raffel et al. 2020, https://arxiv.org/abs/1910.10683, section 2.4)
+# between similarities in words (Raffel et al. 2020, https://arxiv.org/abs/1910.10683, section 2.4)
+STEP = 0.2
 
 
 class Subset(BaseModel, extra="forbid"):
@@ -23,7 +24,8 @@ class Subset(BaseModel, extra="forbid"):
         texts: columns, a long one last: prompts are cut at their end.
         labels: names of the classes by number.
         metrics: official ones; the first ranks a set that has one, else their mean.
-        form: how a row is read: pair (texts and a label), score (a number of 0 to 5), or a set's own.
+        form: how a row is read: pair (texts and a label), score (a number of 0 to 5), or a set's
+            own.
         test: splits to evaluate; the labels of those that are named test are not public.
     """
 
@@ -53,7 +55,9 @@ class Questions:
     description: str
 
 
-def read_questions(name: str, subset: Subset, hub: str | None, revision: str | None, source: str | None) -> Questions:
+def read_questions(
+    name: str, subset: Subset, hub: str | None, revision: str | None, source: str | None
+) -> Questions:
     """Read a set.
 
     Args:
@@ -63,14 +67,20 @@ def read_questions(name: str, subset: Subset, hub: str | None, revision: str | N
         source: folder of local copies in the hub's schema.
 
     Raises:
-        UserError: for a set that cannot be read, an empty split, a column that is missing, a label out of range.
+        UserError: for a set that cannot be read, an empty split, a column that is missing, a label
+            out of range.
     """
-    splits = {"train": "train", **{f"test{number or ''}": split for number, split in enumerate(subset.test)}}
+    splits = {
+        "train": "train",
+        **{f"test{number or ''}": split for number, split in enumerate(subset.test)},
+    }
     folder = None if source is None else local_copy(source, name, hub or name, only=True)
     loaded = load_source(folder, hub, revision, name, splits)
     if missing := splits.keys() - loaded.splits.keys():
         split = splits[min(missing)]
-        raise UserError(f"{name}: no split {split!r} in {loaded.description}; name its file {split}.parquet")
+        raise UserError(
+            f"{name}: no split {split!r} in {loaded.description}; name its file {split}.parquet"
+        )
     read, found = FORMS[subset.form], dict[str, list[Question]]()
     for number, (role, rows) in enumerate(loaded.splits.items()):
         if len(rows) == 0:
@@ -104,18 +114,24 @@ def _columns(part: Part, *names: str) -> list[tuple[Any, ...]]:
 def _class(value: Any, count: int, where: str) -> float:
     if not isinstance(value, int) or not 0 <= value < count:
         hidden = " (labels of the benchmark's own test split are not public)" if value == -1 else ""
-        raise UserError(f"{where}: label {value!r} is out of range; allowed: 0 to {count - 1}{hidden}")
+        raise UserError(
+            f"{where}: label {value!r} is out of range; allowed: 0 to {count - 1}{hidden}"
+        )
     return float(value)
 
 
-def _pairs(name: str, subset: Subset, part: Part, group: Callable[[int], str] = lambda _: "") -> list[Question]:
+def _pairs(
+    name: str, subset: Subset, part: Part, group: Callable[[int], str] = lambda _: ""
+) -> list[Question]:
     """Read texts with a label."""
     questions = []
     for row, (*texts, label) in enumerate(_columns(part, *subset.texts, "label")):
         answer = _class(label, len(subset.labels), part.where)
         prompt = _prompt(name, dict(zip(subset.texts, texts, strict=True)))
         pair, words = (_head_texts(texts),), tuple(subset.labels)
-        questions.append(Question(prompt, pair, words, answer, words[int(answer)], group(row), part.group))
+        questions.append(
+            Question(prompt, pair, words, answer, words[int(answer)], group(row), part.group)
+        )
     return questions
 
 
@@ -127,7 +143,9 @@ def _scores(name: str, subset: Subset, part: Part) -> list[Question]:
         if not isinstance(score, int | float) or not 0 <= score <= 5:
             raise UserError(f"{part.where}: label {score!r} is out of range; allowed: 0 to 5")
         prompt = _prompt(name, dict(zip(subset.texts, texts, strict=True)))
-        questions.append(Question(prompt, (_head_texts(texts),), words, float(score), words[round(score / STEP)]))
+        questions.append(
+            Question(prompt, (_head_texts(texts),), words, float(score), words[round(score / STEP)])
+        )
     return questions
 
 
@@ -154,16 +172,22 @@ def _record(name: str, subset: Subset, part: Part) -> list[Question]:
     """Read which entity of a passage belongs in the place of @placeholder."""
     del subset
     questions = []
-    for passage, query, entities, answers in _columns(part, "passage", "query", "entities", "answers"):
+    for passage, query, entities, answers in _columns(
+        part, "passage", "query", "entities", "answers"
+    ):
         passage = passage.replace("\n@highlight\n", " ")
         names = tuple(dict.fromkeys(entities))
         credits_ = tuple(credit(entity, answers) for entity in names)
         if not any(exact for _, exact in credits_):
-            raise UserError(f"{part.where}: answers {answers} are not among the entities {list(names)[:5]}")
+            raise UserError(
+                f"{part.where}: answers {answers} are not among the entities {list(names)[:5]}"
+            )
         answer = float(next(number for number, (_, exact) in enumerate(credits_) if exact))
         pairs = tuple((query.replace("@placeholder", entity), passage) for entity in names)
         prompt = _prompt(name, {"query": query, "entities": ", ".join(names), "passage": passage})
-        questions.append(Question(prompt, pairs, names, answer, names[int(answer)], credits=credits_))
+        questions.append(
+            Question(prompt, pairs, names, answer, names[int(answer)], credits=credits_)
+        )
     return questions
 
 
@@ -176,7 +200,9 @@ def _wsc(name: str, subset: Subset, part: Part) -> list[Question]:
         answer = _class(label, len(subset.labels), part.where)
         pair = (f"{pronoun}: {noun}", marked)
         words = tuple(subset.labels)
-        questions.append(Question(_prompt(name, {"text": marked}), (pair,), words, answer, words[int(answer)]))
+        questions.append(
+            Question(_prompt(name, {"text": marked}), (pair,), words, answer, words[int(answer)])
+        )
     return questions
 
 

@@ -1,9 +1,10 @@
 """Understanding of sentences: fine-tuning on the sets of GLUE and SuperGLUE, scored by their official metrics.
 
-classification: a head on one or two texts; in a choice (COPA, ReCoRD) it scores each alternative, and the softmax over
-them is trained. text_to_text (T5, https://arxiv.org/abs/1910.10683, appendix D): the answer is written in words; what
-was answered is the alternative that is the most likely as a whole (rank classification, Sanh et al. 2021,
-https://arxiv.org/abs/2110.08207), so that no answer is unreadable and evaluation has no options of decoding.
+classification: a head on one or two texts; in a choice (COPA, ReCoRD) it scores each alternative,
+and the softmax over them is trained. text_to_text (T5, https://arxiv.org/abs/1910.10683, appendix
+D): the answer is written in words; what was answered is the alternative that is the most likely as
+a whole (rank classification, Sanh et al. 2021, https://arxiv.org/abs/2110.08207), so that no answer
+is unreadable and evaluation has no options of decoding.
 """
 
 from __future__ import annotations
@@ -26,7 +27,14 @@ from moesuite.records.metrics import UNDERSTANDING
 from moesuite.task import Batch, Key, Task, unknown
 from moesuite.tasks.text.encoder import TextEncoder, padded, text_encoder
 from moesuite.tasks.understanding.answers import Answered, count
-from moesuite.tasks.understanding.questions import STEP, Question, Questions, Subset, Texts, read_questions
+from moesuite.tasks.understanding.questions import (
+    STEP,
+    Question,
+    Questions,
+    Subset,
+    Texts,
+    read_questions,
+)
 
 IGNORED = -100  # a target that is not scored
 TRAINED = 4  # alternatives of a choice that are trained on, the right one among them
@@ -85,7 +93,8 @@ class Understanding(Task):
         Args:
             name: of the task.
             hub, revision: of the benchmark; its configurations are the sets.
-            source: folder of local copies, one folder of parquet files for each set, in the hub's schema.
+            source: folder of local copies, one folder of parquet files for each set, in the hub's
+                schema.
             subset: the set to train and evaluate.
             sets: what each set consists of, by name.
             objective: classification by a head, or text_to_text by an encoder and a decoder.
@@ -120,7 +129,10 @@ class Understanding(Task):
         def train() -> list[str]:
             questions = self._read.roles["train"]
             texts = [text for question in questions for pair in question.pairs for text in pair]
-            return [*texts, *(f"{question.prompt} {question.words}" for question in questions if self.in_words)]
+            return [
+                *texts,
+                *(f"{question.prompt} {question.words}" for question in questions if self.in_words),
+            ]
 
         return text_encoder(self.tokenizer, self.length, train)
 
@@ -136,7 +148,11 @@ class Understanding(Task):
 
     def backbone_arguments(self) -> dict[str, Any]:
         """Return what a model of Hugging Face has to fit."""
-        fit = {"head": self.objective, "vocab_size": self._text.size, "max_position_embeddings": self.length}
+        fit = {
+            "head": self.objective,
+            "vocab_size": self._text.size,
+            "max_position_embeddings": self.length,
+        }
         classes = {} if self.in_words else {"num_labels": self.declared.classes}
         return {**fit, **classes, "pad_token_id": self._text.padding}
 
@@ -145,12 +161,19 @@ class Understanding(Task):
         ids = torch.zeros(1, self.length, dtype=torch.long, device="meta")
         inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
         if self.in_words:
-            inputs |= {"decoder_input_ids": ids[:, :8], "decoder_attention_mask": torch.ones_like(ids[:, :8])}
+            inputs |= {
+                "decoder_input_ids": ids[:, :8],
+                "decoder_attention_mask": torch.ones_like(ids[:, :8]),
+            }
         return inputs
 
     def dataset(self, split: Literal["train", "val", "test"]) -> Dataset[Any] | None:
         """Return a split."""
-        return None if split == "val" else Rows(self._read.roles[split], self.in_words, split == "train")
+        return (
+            None
+            if split == "val"
+            else Rows(self._read.roles[split], self.in_words, split == "train")
+        )
 
     def collate(self, samples: Sequence[Sample]) -> Batch:
         """Join questions [B] to rows [R, T]; `rows` of each question, its number and answer [B]."""
@@ -161,7 +184,9 @@ class Understanding(Task):
             "answer": torch.tensor([sample.answer for sample in samples]),
         }
         return (
-            batch | self._decoder([words for sample in samples for words in sample.words]) if self.in_words else batch
+            batch | self._decoder([words for sample in samples for words in sample.words])
+            if self.in_words
+            else batch
         )
 
     def _decoder(self, words: Sequence[str]) -> dict[str, Tensor]:
@@ -174,12 +199,18 @@ class Understanding(Task):
 
     def inputs(self, batch: Batch) -> dict[str, Tensor]:
         """Return token ids, padding masks, and which text of a pair a token is of, where the tokenizer says so."""
-        return {key: value for key, value in batch.items() if key not in ("rows", "index", "answer", "labels")}
+        return {
+            key: value
+            for key, value in batch.items()
+            if key not in ("rows", "index", "answer", "labels")
+        }
 
     def _scores(self, output: Any, batch: Batch) -> Float[Tensor, "B A"]:
         """Return the score of each class or alternative; -inf where a question has fewer."""
         if self.in_words:
-            nats = F.cross_entropy(output.logits.float().transpose(1, 2), batch["labels"], reduction="none")
+            nats = F.cross_entropy(
+                output.logits.float().transpose(1, 2), batch["labels"], reduction="none"
+            )
             values = -nats.sum(dim=1)  # those that are ignored are 0
         elif self.declared.is_choice:
             values = output.logits.float().squeeze(1)
@@ -202,7 +233,9 @@ class Understanding(Task):
 
     def metrics(self) -> MetricCollection:
         """Return the official metrics, as one metric with several values."""
-        return MetricCollection({"answered": Answered(self._read.roles["test"], self.declared.metrics)})
+        return MetricCollection(
+            {"answered": Answered(self._read.roles["test"], self.declared.metrics)}
+        )
 
     def update(self, metrics: MetricCollection, output: Any, batch: Batch) -> None:
         """Add a batch."""

@@ -27,7 +27,9 @@ class Augmentation:
     @property
     def by_image(self) -> bool:
         """Whether images are changed one by one."""
-        return bool(self.crop is not None or self.hflip or self.auto_augment is not None or self.erase)
+        return bool(
+            self.crop is not None or self.hflip or self.auto_augment is not None or self.erase
+        )
 
     def transform(
         self, shape: tuple[int, int, int], mean: Sequence[float], std: Sequence[float], train: bool
@@ -54,11 +56,15 @@ class Augmentation:
         """Whether whole batches are mixed."""
         return bool(self.mixup or self.cutmix)
 
-    def mix(self, images: Tensor, labels: Tensor, num_classes: int, seed: int) -> tuple[Tensor, Tensor]:
+    def mix(
+        self, images: Tensor, labels: Tensor, num_classes: int, seed: int
+    ) -> tuple[Tensor, Tensor]:
         """Return Mixup or CutMix of at least two normalised images, and their labels as shares of classes."""
         from timm.data import Mixup
 
-        mix = Mixup(self.mixup, self.cutmix, label_smoothing=self.smoothing, num_classes=num_classes)
+        mix = Mixup(
+            self.mixup, self.cutmix, label_smoothing=self.smoothing, num_classes=num_classes
+        )
         even = len(labels) // 2 * 2  # timm mixes pairs
         with seeded(seed):
             return mix(images[:even].clone(), labels[:even])

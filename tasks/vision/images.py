@@ -53,7 +53,11 @@ def decode(cell: dict[str, Any], channels: int) -> Image.Image:
     try:
         with Image.open(stream) as image:
             return image.convert("L" if channels == 1 else "RGB")
-    except (SyntaxError, ValueError, Image.DecompressionBombError) as error:  # what PIL raises for some broken files
+    except (
+        SyntaxError,
+        ValueError,
+        Image.DecompressionBombError,
+    ) as error:  # what PIL raises for some broken files
         raise OSError(str(error)) from None
 
 
@@ -70,7 +74,9 @@ def as_uri(image: Tensor, mean: Sequence[float], std: Sequence[float]) -> str:
     """Return a normalised image [channels, height, width] as a data URI, of at most `SHOWN` pixels a side."""
     shape = (-1, 1, 1)
     pixels = image.float().cpu() * torch.tensor(std).view(shape) + torch.tensor(mean).view(shape)
-    picture = Image.fromarray((255 * pixels).round().clamp(0, 255).byte().permute(1, 2, 0).numpy().squeeze())
+    picture = Image.fromarray(
+        (255 * pixels).round().clamp(0, 255).byte().permute(1, 2, 0).numpy().squeeze()
+    )
     kind, stream = "png" if max(picture.size) <= SHOWN // 4 else "jpeg", io.BytesIO()
     picture.thumbnail((SHOWN, SHOWN))
     picture.save(stream, kind)
@@ -108,8 +114,16 @@ def unreadable_files(cells: Sequence[dict[str, Any]]) -> dict[int, str]:
 class Rows(Dataset[Any]):
     """Images decoded and transformed one at a time; a broken one becomes `Unreadable`."""
 
-    def __init__(self, rows: Any, labels: np.ndarray, image: str, channels: int, transform: Transform) -> None:
-        self.rows, self.labels, self.image, self.channels, self.transform = rows, labels, image, channels, transform
+    def __init__(
+        self, rows: Any, labels: np.ndarray, image: str, channels: int, transform: Transform
+    ) -> None:
+        self.rows, self.labels, self.image, self.channels, self.transform = (
+            rows,
+            labels,
+            image,
+            channels,
+            transform,
+        )
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -128,7 +142,9 @@ class Rows(Dataset[Any]):
 class Stream(IterableDataset[Any]):
     """Images of a streamed split, shuffled in a buffer in training, shared out among ranks and loader processes."""
 
-    def __init__(self, rows: Any, columns: dict[str, str], channels: int, transform: Transform, shuffle: bool) -> None:
+    def __init__(
+        self, rows: Any, columns: dict[str, str], channels: int, transform: Transform, shuffle: bool
+    ) -> None:
         self.rows, self.columns, self.channels, self.transform = rows, columns, channels, transform
         self.shuffle, self.epoch, self.seed = shuffle, 0, 0
 
@@ -180,11 +196,14 @@ class Arrays(Dataset[Any]):
         return self.__getitems__([key])[0]
 
 
-def decode_all(rows: Any, image: str, size: int, channels: int, folder: Path, key: str) -> tuple[np.ndarray, list[int]]:
+def decode_all(
+    rows: Any, image: str, size: int, channels: int, folder: Path, key: str
+) -> tuple[np.ndarray, list[int]]:
     """Decode a whole split into a memory-mapped array, once; later calls map the same file.
 
     Returns:
-        The array [N, size, size, channels] of bytes, and the rows that could not be read (all zero there).
+        The array [N, size, size, channels] of bytes, and the rows that could not be read (all zero
+        there).
     """
     name = hashlib.sha256(f"{key} {image} {size} {channels} {len(rows)}".encode()).hexdigest()[:20]
     made = cached(folder / name, partial(_decode, rows, image, size, channels))
@@ -197,7 +216,9 @@ def _decode(rows: Any, image: str, size: int, channels: int, folder: Path) -> No
     shape = (len(rows), size, size, channels)
     out = np.lib.format.open_memmap(folder / "pixels.npy", mode="w+", dtype=np.uint8, shape=shape)
     bad = []
-    for index in track(range(len(rows)), description=f"decoding {len(rows)} images once", transient=True):
+    for index in track(
+        range(len(rows)), description=f"decoding {len(rows)} images once", transient=True
+    ):
         try:
             picture = decode(rows[index][image], channels)
         except OSError:

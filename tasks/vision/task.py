@@ -84,28 +84,42 @@ class Vision(Task):
         Args:
             name: of the task.
             embedded: a data set of an installed package, used where no `source` is given.
-            hub, revision, config, source: the data set on the hub; folder, parquet file or hub id to read instead.
-            splits, columns: names of the split of each role (train, test, optionally val), and of image and label.
+            hub, revision, config, source: the data set on the hub; folder, parquet file or hub id
+                to read instead.
+            splits, columns: names of the split of each role (train, test, optionally val), and of
+                image and label.
             num_classes: classes, >= 1; checked against the data.
-            image_size, channels: height and width in pixels that the model sees, >= 1; 1 (grey) or 3 (RGB).
+            image_size, channels: height and width in pixels that the model sees, >= 1; 1 (grey) or
+                3 (RGB).
             mean, std: of each channel, of pixels scaled to 0..1.
             cache: decode all images once into memory-mapped arrays of `image_size`.
             streaming: read from the hub while training; needs trainer.max_steps.
             strict: stop at an unreadable image; False: leave it out and count it.
-            crop: smallest share of the area of a random resized crop, in (0, 1]; None: no random crop.
+            crop: smallest share of the area of a random resized crop, in (0, 1]; None: no random
+                crop.
             crop_pct: share of the image that the central evaluation crop keeps, in (0, 1].
             hflip, erase: probability of a horizontal flip and of random erasing, in [0, 1].
             auto_augment: a policy of timm, for example "rand-m9-mstd0.5-inc1".
-            mixup, cutmix, smoothing: alpha of timm's Mixup and CutMix, >= 0; label smoothing, in [0, 1]; 0: off.
-            probes: accuracy of frozen features: linear (the whole training split), ten_shot (10 images a class).
-            attacks, attack_radius: accuracy under fgsm, pgd; by how much each pixel of 0..255 may change, in (0, 255].
+            mixup, cutmix, smoothing: alpha of timm's Mixup and CutMix, >= 0; label smoothing, in
+                [0, 1]; 0: off.
+            probes: accuracy of frozen features: linear (the whole training split), ten_shot (10
+                images a class).
+            attacks, attack_radius: accuracy under fgsm, pgd; by how much each pixel of 0..255 may
+                change, in (0, 255].
             licence, size: terms and number of rows, for the reader.
         """
-        self.name, self.embedded, self.num_classes, self.image_size = name, embedded, num_classes, image_size
+        self.name, self.embedded, self.num_classes, self.image_size = (
+            name,
+            embedded,
+            num_classes,
+            image_size,
+        )
         self.channels, self.cache, self.streaming, self.strict = channels, cache, streaming, strict
         self.hub, self.revision, self.config, self.source = hub, revision, config, source
         self.splits, self.columns = dict(splits), dict(columns)
-        self._augmentation = Augmentation(crop, crop_pct, hflip, auto_augment, erase, mixup, cutmix, smoothing)
+        self._augmentation = Augmentation(
+            crop, crop_pct, hflip, auto_augment, erase, mixup, cutmix, smoothing
+        )
         self.probes, self.attacks, self.attack_radius = list(probes), list(attacks), attack_radius
         self.mean, self.std = mean[:channels], std[:channels]
         self._as_arrays = cache or embedded is not None
@@ -120,11 +134,17 @@ class Vision(Task):
             data = load_embedded(self.embedded)
             self.fingerprint, self.description = data.fingerprint, data.description
             check_labels(data.labels, None, self.num_classes, data.description)
-            pixels = np.stack([pixels_of(Image.fromarray(p.squeeze()), self.image_size) for p in data.pixels])
+            pixels = np.stack(
+                [pixels_of(Image.fromarray(p.squeeze()), self.image_size) for p in data.pixels]
+            )
             for role, index in data.parts.items():
-                self._datasets[role] = Arrays(pixels[index], data.labels[index], self._transform(role))
+                self._datasets[role] = Arrays(
+                    pixels[index], data.labels[index], self._transform(role)
+                )
             return
-        loaded = load_source(self.source, self.hub, self.revision, self.config, self.splits, self.streaming)
+        loaded = load_source(
+            self.source, self.hub, self.revision, self.config, self.splits, self.streaming
+        )
         self.fingerprint, self.description = loaded.fingerprint, loaded.description
         self._as_arrays = self.cache and not self.streaming
         for role, rows in loaded.splits.items():
@@ -152,7 +172,9 @@ class Vision(Task):
         good = [index for index in range(len(labels)) if index not in bad]
         if self.cache:
             return Arrays(images[good] if bad else images, labels[good], transform)
-        return Rows(rows.select(good) if bad else rows, labels[good], image, self.channels, transform)
+        return Rows(
+            rows.select(good) if bad else rows, labels[good], image, self.channels, transform
+        )
 
     def _transform(self, role: str) -> Transform | None:
         """Return timm's transform; None where whole batches need no more than normalising."""
@@ -173,7 +195,11 @@ class Vision(Task):
 
     def backbone_arguments(self) -> dict[str, Any]:
         """Return what a timm model has to fit."""
-        return {"num_classes": self.num_classes, "in_chans": self.channels, "img_size": self.image_size}
+        return {
+            "num_classes": self.num_classes,
+            "in_chans": self.channels,
+            "img_size": self.image_size,
+        }
 
     def dataset(self, split: Literal["train", "val", "test"]) -> Dataset[Any] | None:
         """Return a split."""
@@ -187,13 +213,19 @@ class Vision(Task):
         bad = [sample.name for sample in samples if isinstance(sample, Unreadable)]
         empty = torch.empty(0, self.channels, self.image_size, self.image_size)
         images = torch.stack([image for image, _ in good]) if good else empty
-        return {"image": images, "label": torch.tensor([label for _, label in good]), "unreadable": bad}
+        return {
+            "image": images,
+            "label": torch.tensor([label for _, label in good]),
+            "unreadable": bad,
+        }
 
     def augment(self, batch: Batch, seed: int) -> Batch:
         """Apply Mixup or CutMix to a training batch; labels become shares of classes."""
         if not self._augmentation.mixes or len(batch["label"]) < 2:
             return batch
-        images, labels = self._augmentation.mix(self.inputs(batch), batch["label"], self.num_classes, seed)
+        images, labels = self._augmentation.mix(
+            self.inputs(batch), batch["label"], self.num_classes, seed
+        )
         return {**batch, "image": images, "label": labels}
 
     def inputs(self, batch: Batch) -> Tensor:
@@ -212,7 +244,9 @@ class Vision(Task):
         """Return the cross-entropy, with label smoothing where labels are classes."""
         labels = batch["label"]
         return F.cross_entropy(
-            output, labels, label_smoothing=0.0 if labels.is_floating_point() else self._augmentation.smoothing
+            output,
+            labels,
+            label_smoothing=0.0 if labels.is_floating_point() else self._augmentation.smoothing,
         )
 
     def metrics(self) -> MetricCollection:
@@ -220,7 +254,9 @@ class Vision(Task):
         metrics = {"top1": MulticlassAccuracy(self.num_classes, average="micro")}
         if self.num_classes > 5:
             metrics["top5"] = MulticlassAccuracy(self.num_classes, average="micro", top_k=5)
-        return MetricCollection({**metrics, "calibration_error": MulticlassCalibrationError(self.num_classes)})
+        return MetricCollection(
+            {**metrics, "calibration_error": MulticlassCalibrationError(self.num_classes)}
+        )
 
     def update(self, metrics: MetricCollection, output: Tensor, batch: Batch) -> None:
         """Add a batch."""

@@ -8,19 +8,35 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from moesuite.benchmarks.significance import any_apart, any_group, checked, draw, run, share_found, simulate
+from moesuite.benchmarks.significance import (
+    any_apart,
+    any_group,
+    checked,
+    draw,
+    run,
+    share_found,
+    simulate,
+)
 from moesuite.errors import UserError
 from moesuite.statistics.order import MIN_SEEDS, MIN_TASKS
 
 EVERY_CELL = [*product(range(1, 11), range(1, 11))]
 
 
-def level(routers: int, tasks: int, seeds: int, boards: int, spread: float = 0.0) -> tuple[int, int]:
+def level(
+    routers: int, tasks: int, seeds: int, boards: int, spread: float = 0.0
+) -> tuple[int, int]:
     """Return on how many boards of equal routers a pair is apart, over tasks and within the first."""
-    over, within = np.random.default_rng([routers, tasks, seeds]), np.random.default_rng([seeds, tasks, routers])
+    over, within = (
+        np.random.default_rng([routers, tasks, seeds]),
+        np.random.default_rng([seeds, tasks, routers]),
+    )
     equal = [0.0] * routers
     wrong = sum(any_apart(draw(over, equal, tasks, seeds, 1.0, spread)) for _ in range(boards))
-    return wrong, sum(any_group(draw(within, equal, 1, seeds, 0.0, spread)) for _ in range(boards if tasks == 1 else 0))
+    return wrong, sum(
+        any_group(draw(within, equal, 1, seeds, 0.0, spread))
+        for _ in range(boards if tasks == 1 else 0)
+    )
 
 
 def allowed(boards: int, cells: int) -> int:
@@ -31,8 +47,14 @@ def allowed(boards: int, cells: int) -> int:
 def test_in_no_cell_are_equal_routers_apart_on_more_than_5_of_100_boards() -> None:
     """Five routers, 1 to 10 tasks and seeds: 20 boards each; below the minimum none at all. Together 960 boards."""
     found = {cell: level(5, *cell, boards=20)[0] for cell in EVERY_CELL}
-    below = [wrong for (tasks, seeds), wrong in found.items() if tasks < MIN_TASKS or seeds < MIN_SEEDS]
-    above = [wrong for (tasks, seeds), wrong in found.items() if tasks >= MIN_TASKS and seeds >= MIN_SEEDS]
+    below = [
+        wrong for (tasks, seeds), wrong in found.items() if tasks < MIN_TASKS or seeds < MIN_SEEDS
+    ]
+    above = [
+        wrong
+        for (tasks, seeds), wrong in found.items()
+        if tasks >= MIN_TASKS and seeds >= MIN_SEEDS
+    ]
     assert sum(below) == 0 and len(above) == 48
     assert sum(above) <= allowed(20 * 48, 1) and max(above) <= allowed(20, 48)
 
@@ -59,7 +81,11 @@ def test_a_real_difference_is_found() -> None:
 def test_the_command_prints_level_and_power(capsys: pytest.CaptureFixture[str]) -> None:
     run(checked(["routers=3", "tasks=1,5", "seeds=1,5", "boards=4"]))
     text = capsys.readouterr().out
-    assert "3 equal routers, 4 boards" in text and "within 1" in text and "3 routers, one better" in text
+    assert (
+        "3 equal routers, 4 boards" in text
+        and "within 1" in text
+        and "3 routers, one better" in text
+    )
 
 
 @pytest.mark.parametrize(

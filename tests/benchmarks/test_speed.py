@@ -27,7 +27,12 @@ WORDS = ["experts=4", "groups=2", "tokens=16", "dim=16", "hidden=32", "seconds=0
 def test_every_router_and_peer_is_measured_against_dense_and_bare() -> None:
     rows = {row.name: row for row in measure(SMALL, seconds=0.01)}
     assert set(rows) == {"bare", *router_names(), *PEERS}
-    assert rows["dense"].both_to_dense == rows["bare"].both_to_bare == rows["dense"].forward_to_dense == 1
+    assert (
+        rows["dense"].both_to_dense
+        == rows["bare"].both_to_bare
+        == rows["dense"].forward_to_dense
+        == 1
+    )
     assert all(row.both_ms > 0 and row.both_to_bare > 0 and row.peak > 0 for row in rows.values())
 
 
@@ -45,7 +50,8 @@ def test_contestants_do_equal_expert_work() -> None:
 
 
 def test_peers_have_the_hidden_size_of_equal_flops() -> None:
-    # gated experts have 3 matrices: 2/3 of the hidden size. 196 tokens in slots for 64 experts: 3 each, 192 rows of 196
+    # gated experts have 3 matrices: 2/3 of the hidden size. 196 tokens in slots for 64 experts: 3
+    # each, 192 rows of 196
     size = Size(groups=1, tokens=196, dim=48, hidden=192, num_experts=64)
     found = contestants(size, list(PEERS))
     assert found["st-moe-pytorch"].hidden == 128  # 48 · 4 · 2/3
@@ -64,7 +70,9 @@ def test_the_commands_print_a_table(
     module: ModuleType, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("sys.argv", ["speed", *WORDS])
-    run_command(module.__doc__, module.run, keep="1", layers="soft,peers", device="cpu", precision="float32")
+    run_command(
+        module.__doc__, module.run, keep="1", layers="soft,peers", device="cpu", precision="float32"
+    )
     assert "dense" in capfd.readouterr().out
 
 
@@ -72,37 +80,66 @@ def test_scaling_keeps_flops_while_parameters_grow() -> None:
     points = {
         (point.name, point.num_experts): point
         for experts in (1, 4)
-        for point in scaling.measure_size(Size(1, 16, 16, 32, experts), 0.01, ["soft", "expert_choice"])
+        for point in scaling.measure_size(
+            Size(1, 16, 16, 32, experts), 0.01, ["soft", "expert_choice"]
+        )
     }
     one, four = points["soft", 1], points["soft", 4]
-    # 16 slots whatever E is: the experts, and three products of [16, 16] and [16, 16] over the experts'
+    # 16 slots whatever E is: the experts, and three products of [16, 16] and [16, 16] over the
+    # experts'
     assert one.flops == four.flops == pytest.approx(1 + 3 * 16 / (2 * 32))
     assert four.parameters > 3 * one.parameters and points["bare", 4].flops == 1
 
 
 def test_surgery_holds_one_mlp_beyond_the_result() -> None:
     """Of 4 MLPs that are replaced, one at a time is still there when its experts are made."""
-    sizes = {"img_size": 32, "patch_size": 8, "embed_dim": 128, "depth": 8, "num_heads": 2, "num_classes": 2}
+    sizes = {
+        "img_size": 32,
+        "patch_size": 8,
+        "embed_dim": 128,
+        "depth": 8,
+        "num_heads": 2,
+        "num_classes": 2,
+    }
     build = partial(timm.create_model, "vit_tiny_patch16_224", **sizes)
     assert upcycling.extra_copies(build, num_experts=4) == pytest.approx(1, abs=0.1)
 
 
-def test_upcycling_is_timed(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+def test_upcycling_is_timed(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr("sys.argv", ["upcycling", "experts=2", "rounds=1"])
-    run_command(upcycling.__doc__, upcycling.run, model="vit_tiny_patch16_224", rounds="5", experts="8")
-    assert "clone of the experts" in (shown := capfd.readouterr().out) and "copies of one layer's MLP" in shown
+    run_command(
+        upcycling.__doc__, upcycling.run, model="vit_tiny_patch16_224", rounds="5", experts="8"
+    )
+    assert (
+        "clone of the experts" in (shown := capfd.readouterr().out)
+        and "copies of one layer's MLP" in shown
+    )
 
 
 @pytest.mark.slow
-def test_the_scaling_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_scaling_study(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     plot = tmp_path / "scaling.svg"
-    words = ["experts=1,4", "groups=1", "tokens=16", "dim=16", "hidden=32", "seconds=0.01", f"plot={plot}"]
+    words = [
+        "experts=1,4",
+        "groups=1",
+        "tokens=16",
+        "dim=16",
+        "hidden=32",
+        "seconds=0.01",
+        f"plot={plot}",
+    ]
     monkeypatch.setattr("sys.argv", ["scaling", *words])
     run_command(scaling.__doc__, scaling.run, layers="soft,expert_choice", plot="")
     assert "expert_choice" in capfd.readouterr().out and plot.read_text().startswith("<?xml")
 
 
-def test_a_plot_that_cannot_be_written(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_plot_that_cannot_be_written(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     for word in ("plot=nowhere/x.svg", "plot=x.txt"):
         monkeypatch.setattr("sys.argv", ["scaling", word])
         with pytest.raises(SystemExit):
@@ -126,7 +163,13 @@ def test_a_mistyped_option(
     monkeypatch.setattr("sys.argv", ["layer", word])
     with pytest.raises(SystemExit) as stop:
         run_command(
-            layer.__doc__, layer.run, seconds="30", keep="1", layers="routers", device="cpu", precision="float32"
+            layer.__doc__,
+            layer.run,
+            seconds="30",
+            keep="1",
+            layers="routers",
+            device="cpu",
+            precision="float32",
         )
     assert stop.value.code == 2 and says in capsys.readouterr().err
 
@@ -149,7 +192,11 @@ for _ in range(24):  # the heap grows until blocks of both sizes have found thei
 print(min(found[12:]))
 """
     faults = [
-        int(subprocess.run([sys.executable, "-c", code, keep], capture_output=True, text=True, check=True).stdout)
+        int(
+            subprocess.run(
+                [sys.executable, "-c", code, keep], capture_output=True, text=True, check=True
+            ).stdout
+        )
         for keep in "01"
     ]
     assert faults[1] < 100 < 10_000 < faults[0], faults

@@ -35,7 +35,10 @@ class Malformed(Router):
         pairs = torch.arange(groups * length)
         none = torch.zeros_like(pairs)
         return replace(
-            RaggedRouting(pairs, none, torch.ones(len(pairs)), groups, length, self.spec.num_experts), **changed
+            RaggedRouting(
+                pairs, none, torch.ones(len(pairs)), groups, length, self.spec.num_experts
+            ),
+            **changed,
         )
 
 

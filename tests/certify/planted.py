@@ -142,7 +142,9 @@ class Unseeded(Good):
 class NoiseInLongGroups(Good):
     def logits(self, x: Tensor, mask: Tensor | None) -> Tensor:
         logits = self.gate(x)
-        return logits + torch.randn_like(logits) if x.shape[1] > 30 and not self.training else logits
+        return (
+            logits + torch.randn_like(logits) if x.shape[1] > 30 and not self.training else logits
+        )
 
 
 class Reseeds(Good):
@@ -168,7 +170,9 @@ class Leak(Good):
         return True
 
     def logits(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        return self.gate(x + x.mean(dim=1, keepdim=True)) if self.leaks(x.shape[1]) else self.gate(x)
+        return (
+            self.gate(x + x.mean(dim=1, keepdim=True)) if self.leaks(x.shape[1]) else self.gate(x)
+        )
 
 
 class LeakInTraining(Leak):
@@ -222,7 +226,9 @@ class MoreCapacity(Good):
 
 class TakesAnotherSpec(Good):
     def __init__(self, spec: LayerSpec) -> None:
-        super().__init__(replace(spec, slots_per_token=min(spec.num_experts, 2 * spec.slots_per_token)))
+        super().__init__(
+            replace(spec, slots_per_token=min(spec.num_experts, 2 * spec.slots_per_token))
+        )
 
 
 class ChangesItsSpec(Good):
@@ -350,7 +356,9 @@ class NoGradient(Good):
 
 class BrokenGradient(Good):
     def logits(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        return self.gate(x) * self.gate(x).square().sum(dim=-1, keepdim=True).sqrt()  # of 0: no gradient
+        return (
+            self.gate(x) * self.gate(x).square().sum(dim=-1, keepdim=True).sqrt()
+        )  # of 0: no gradient
 
 
 # auxiliary losses
@@ -436,7 +444,11 @@ FAULTS: list[tuple[type[Router], str, list[str]]] = [
     (CallCounter, "deterministic", ["of the same layer in evaluation differs"]),
     (RareCallCounter, "deterministic", ["of the same layer in evaluation differs"]),
     (ClassCounter, "deterministic", ["of the same layer in evaluation differs"]),
-    (CounterInLongGroups, "deterministic", ["in evaluation differs from the first, in groups of 257"]),
+    (
+        CounterInLongGroups,
+        "deterministic",
+        ["in evaluation differs from the first, in groups of 257"],
+    ),
     (RemembersLast, "deterministic", ["of the same layer in evaluation differs"]),
     (Rarely, "deterministic", ["draws at random in evaluation, from torch"]),
     (RarelyByPython, "deterministic", ["draws at random in evaluation, from random (Python)"]),
@@ -444,7 +456,11 @@ FAULTS: list[tuple[type[Router], str, list[str]]] = [
     (RarelyByItself, "deterministic", ["draws at random in evaluation, from draws"]),
     (NoiseInLongGroups, "deterministic", ["draws at random in evaluation, from torch"]),
     (Reseeds, "deterministic", ["sets the seed of torch's generator for everybody in evaluation"]),
-    (ReseedsInLongTraining, "deterministic", ["sets the seed of numpy's generator for everybody in training"]),
+    (
+        ReseedsInLongTraining,
+        "deterministic",
+        ["sets the seed of numpy's generator for everybody in training"],
+    ),
     (Unseeded, "deterministic", ["training with the same seed differs"]),
     (Leak, "causal", ["leaks in evaluation and training at length 24"]),
     (LeakInTraining, "causal", ["claims causal, leaks in training at length 24"]),
@@ -453,12 +469,32 @@ FAULTS: list[tuple[type[Router], str, list[str]]] = [
     (LeakInTrainingAt128, "causal", ["claims causal, leaks in training at length 128"]),
     (LeakBeyond128, "causal", ["leaks in evaluation and training at length 257"]),
     (LeakWhereLarge, "causal", ["leaks in evaluation and training at length 24"]),
-    (LeakWhereSlotsAreFew, "causal", ["leaks in evaluation under eval_slots_per_token at length 24"]),
-    (MoreCapacity, "capacity_enforced", ["claims to keep to its budget, 2.00 of the budget in training"]),
-    (TakesAnotherSpec, "capacity_enforced", ["claims to keep to its budget, 2.00 of the budget in training"]),
-    (ChangesItsSpec, "capacity_enforced", ["claims to keep to its budget, 2.00 of the budget in training"]),
+    (
+        LeakWhereSlotsAreFew,
+        "causal",
+        ["leaks in evaluation under eval_slots_per_token at length 24"],
+    ),
+    (
+        MoreCapacity,
+        "capacity_enforced",
+        ["claims to keep to its budget, 2.00 of the budget in training"],
+    ),
+    (
+        TakesAnotherSpec,
+        "capacity_enforced",
+        ["claims to keep to its budget, 2.00 of the budget in training"],
+    ),
+    (
+        ChangesItsSpec,
+        "capacity_enforced",
+        ["claims to keep to its budget, 2.00 of the budget in training"],
+    ),
     (MoreWhenAlike, "capacity_enforced", ["3.00 of the budget", "alike tokens"]),
-    (MoreInEvaluation, "capacity_enforced", ["4.00 of the budget in evaluation under eval_slots_per_token"]),
+    (
+        MoreInEvaluation,
+        "capacity_enforced",
+        ["4.00 of the budget in evaluation under eval_slots_per_token"],
+    ),
     (MoreInLongGroups, "capacity_enforced", ["2.00 of the budget", "groups of 128"]),
     (PaddingBuysSlots, "capacity_enforced", ["padding buys slots"]),
     (
@@ -470,16 +506,28 @@ FAULTS: list[tuple[type[Router], str, list[str]]] = [
     (Doubles, "input_unchanged", ["changes its tokens in place"]),
     (Clamps, "input_unchanged", ["changes its tokens in place", "huge tokens"]),
     (Rectifies, "input_unchanged", ["changes its tokens in place"]),
-    (Coupled, "batch_independent", ["depends on the groups beside it in evaluation and in training"]),
+    (
+        Coupled,
+        "batch_independent",
+        ["depends on the groups beside it in evaluation and in training"],
+    ),
     (CoupledInTraining, "batch_independent", ["depends on the groups beside it in training"]),
-    (CoupledByCount, "batch_independent", ["depends on the groups beside it in evaluation and in training"]),
+    (
+        CoupledByCount,
+        "batch_independent",
+        ["depends on the groups beside it in evaluation and in training"],
+    ),
     (CoupledByOrder, "batch_independent", ["depends on the groups beside it in training"]),
     (Exponential, "weights_finite", ["NaN or infinity in training", "huge tokens"]),
     (InfiniteLoss, "weights_finite", ["NaN or infinity in training", "huge tokens"]),
     (Negative, "weights_not_negative", ["weights below 0 in training"]),
     (NoGradient, "gradient", ["none for unused"]),
     (BrokenGradient, "gradient", ["NaN or infinity for gate.weight", "zero tokens"]),
-    (GrowsWithBatch, "auxiliary_losses", ["loss 'z' in evaluation: 4 times as large for 4 times as many groups"]),
+    (
+        GrowsWithBatch,
+        "auxiliary_losses",
+        ["loss 'z' in evaluation: 4 times as large for 4 times as many groups"],
+    ),
     (GrowsWithLength, "auxiliary_losses", ["2 times as large for groups 4 times as long"]),
     (GrowsAtRandom, "auxiliary_losses", ["loss 'z'", "times as many groups"]),
     (CountsPadding, "auxiliary_losses", ["loss 'z' in evaluation sees padding"]),

@@ -28,7 +28,17 @@ from moesuite.train.build import build_models, build_task, refuse_lookahead
 from tests.certify.planted import LeakBeyond24
 from tests.conftest import ROOT, Command
 
-CAUSAL = {"cosine", "dense", "expert_choice_causal", "hash", "loss_free", "random", "relu", "switch", "token_choice"}
+CAUSAL = {
+    "cosine",
+    "dense",
+    "expert_choice_causal",
+    "hash",
+    "loss_free",
+    "random",
+    "relu",
+    "switch",
+    "token_choice",
+}
 
 
 @pytest.mark.slow
@@ -63,7 +73,13 @@ class Noisy(Router):
 def test_a_bad_router_is_found_out() -> None:
     subject = Subject(lambda spec, **_: Noisy(spec))
     for prop in PROPERTIES:
-        if prop.name in ("deterministic", "batch_independent", "padding_invariant", "equivariant", "causal"):
+        if prop.name in (
+            "deterministic",
+            "batch_independent",
+            "padding_invariant",
+            "equivariant",
+            "causal",
+        ):
             assert measure(prop, subject).holds is False, prop.name
     assert gradient(subject).detail == "none for unused"
 
@@ -72,8 +88,12 @@ def test_a_later_first_choice_evicts_an_earlier_second_one_only_where_capacity_b
     """The leak of the GShard order: with room for everybody there is none."""
     found = causal(Subject(lambda spec, **_: TokenChoice(spec, k=2)))
     assert found.holds is False and not found.false  # it does not claim to be
-    assert found.detail == "leaks in training and evaluation under eval_slots_per_token at length 24"
-    assert causal(Subject(lambda spec, **_: TokenChoice(spec, k=1), slots_per_token=4.0), [24]).holds
+    assert (
+        found.detail == "leaks in training and evaluation under eval_slots_per_token at length 24"
+    )
+    assert causal(
+        Subject(lambda spec, **_: TokenChoice(spec, k=1), slots_per_token=4.0), [24]
+    ).holds
 
 
 def test_one_expert_is_the_dense_mlp_and_weights_below_one_are_reported() -> None:
@@ -95,8 +115,13 @@ def test_the_command_writes_json_and_a_table(command: Command, tmp_path: Path) -
     (path,) = (tmp_path / "runs" / "certificates").glob("*.json")
     found = json.loads(path.read_text())
     assert path.stem.startswith("token_choice-") and found["changed"] == {"k": 2, "num_experts": 4}
-    assert (found["options"]["k"], found["options"]["balance_weight"]) == (2, 0.01) and found["num_experts"] == 4
-    assert found["checks"]["causal"]["holds"] is False and found["checks"]["deterministic"]["holds"] is True
+    assert (found["options"]["k"], found["options"]["balance_weight"]) == (2, 0.01) and found[
+        "num_experts"
+    ] == 4
+    assert (
+        found["checks"]["causal"]["holds"] is False
+        and found["checks"]["deterministic"]["holds"] is True
+    )
 
 
 @pytest.mark.parametrize(
@@ -120,7 +145,11 @@ def test_the_command_writes_json_and_a_table(command: Command, tmp_path: Path) -
     ],
 )
 def test_bad_input(
-    words: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    words: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     from moesuite.certify.__main__ import main
 
@@ -139,8 +168,15 @@ def test_a_router_that_looks_ahead_is_refused_on_a_causal_task() -> None:
     with pytest.raises(UserError) as error:
         build_models(compose("router=expert_choice"), task, None)
     message = str(error.value)
-    assert "router=expert_choice is not causal (certificate: leaks in evaluation and training at length 24)" in message
-    assert "expert_choice_causal" in message and "soft," not in message and "allow_noncausal=true" in message
+    assert (
+        "router=expert_choice is not causal (certificate: leaks in evaluation and training at length 24)"
+        in message
+    )
+    assert (
+        "expert_choice_causal" in message
+        and "soft," not in message
+        and "allow_noncausal=true" in message
+    )
     build_models(compose("router=expert_choice", "allow_noncausal=true"), task, None)
     build_models(compose("router=expert_choice_causal"), task, None)
 
@@ -163,8 +199,18 @@ def certified(router: str, **changed: object) -> Certificate:
 
 
 def test_certificates_are_kept_by_full_name_and_options() -> None:
-    names = [certified("soft"), certified("soft", k=2), certified("soft", k=3), certified("soft", k=2, num_experts=4)]
-    names += [certified("a/mine.py:Mine"), certified("b/mine.py:Mine"), certified("a.mine:Mine"), certified("Mine")]
+    names = [
+        certified("soft"),
+        certified("soft", k=2),
+        certified("soft", k=3),
+        certified("soft", k=2, num_experts=4),
+    ]
+    names += [
+        certified("a/mine.py:Mine"),
+        certified("b/mine.py:Mine"),
+        certified("a.mine:Mine"),
+        certified("Mine"),
+    ]
     stems = [certificate.stem for certificate in names]
     assert len(set(stems)) == 8 and stems[0] == "soft" and stems[-1] == "Mine"
     assert stems[4].startswith("a-mine.py-Mine-") and certified("soft", k=2).stem == stems[1]
@@ -201,9 +247,14 @@ def test_the_exit_code_says_whether_a_claim_is_false(
     monkeypatch.chdir(tmp_path)
     assert run(monkeypatch, f"router={PLANTED}:LeakInTrainingAt128") == 1
     assert "claims causal, leaks in training at length 128" in capsys.readouterr().out
-    assert run(monkeypatch, "router=expert_choice") == 0  # looks ahead, and does not claim otherwise
+    assert (
+        run(monkeypatch, "router=expert_choice") == 0
+    )  # looks ahead, and does not claim otherwise
     last = capsys.readouterr().out.split("\n\n")[-2]
-    assert last == "expert_choice: keeps what it claims; looks ahead: leaks in evaluation and training at length 24"
+    assert (
+        last
+        == "expert_choice: keeps what it claims; looks ahead: leaks in evaluation and training at length 24"
+    )
 
 
 @pytest.mark.slow
@@ -223,19 +274,34 @@ def test_a_router_that_cannot_be_certified_does_not_stop_the_others(
     assert "hash: keeps what it claims" in out and "dense: keeps what it claims" in out
     raised, nothing = err.strip().splitlines()
     case = "with 8 experts, 3 groups of 24 tokens, in training"
-    assert f"malformed.py:Raises cannot be certified {case}: RuntimeError: mat1 and mat2 shapes" in raised
+    assert (
+        f"malformed.py:Raises cannot be certified {case}: RuntimeError: mat1 and mat2 shapes"
+        in raised
+    )
     assert "allowed: forward(x [G, T, D], mask" in raised
     assert "NothingAtAll returns a NoneType; allowed: a SoftRouting" in nothing
-    assert sorted(path.stem for path in (tmp_path / "runs" / "certificates").iterdir()) == ["dense", "hash"]
+    assert sorted(path.stem for path in (tmp_path / "runs" / "certificates").iterdir()) == [
+        "dense",
+        "hash",
+    ]
 
 
 @pytest.mark.parametrize(
     ("name", "case"),
     [
-        ("RaisesWithOneExpert", "with 1 expert, 3 groups of 24 tokens, in evaluation: RuntimeError: a choice of one"),
-        ("RaisesForOneToken", "with 2 experts, 3 groups of 1 token, in training: RuntimeError: a mean of one"),
+        (
+            "RaisesWithOneExpert",
+            "with 1 expert, 3 groups of 24 tokens, in evaluation: RuntimeError: a choice of one",
+        ),
+        (
+            "RaisesForOneToken",
+            "with 2 experts, 3 groups of 1 token, in training: RuntimeError: a mean of one",
+        ),
         ("RaisesAsItIsBuilt", "with 2 experts, as it is built: RuntimeError: no such file"),
-        ("RaisesForPadding", "with 2 experts, 3 groups of 24 tokens, in training, with padding: RuntimeError: a mask"),
+        (
+            "RaisesForPadding",
+            "with 2 experts, 3 groups of 24 tokens, in training, with padding: RuntimeError: a mask",
+        ),
     ],
 )
 def test_a_router_that_fails_in_one_case_is_told_which(name: str, case: str) -> None:
@@ -244,7 +310,9 @@ def test_a_router_that_fails_in_one_case_is_told_which(name: str, case: str) -> 
     assert f"malformed.py:{name} cannot be certified {case}; allowed: " in str(error.value)
 
 
-def test_the_help_explains_every_column(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_help_explains_every_column(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     from moesuite.certify.__main__ import main
 
     monkeypatch.setattr("sys.argv", ["certify", "--help"])
@@ -273,8 +341,17 @@ def test_a_run_tries_its_own_length_before_it_trains(length: int) -> None:
 
 def test_the_length_that_is_tried_is_that_of_the_task() -> None:
     """Sequences of 150 tokens, and a router that leaks beyond 128 only."""
-    words = ["task=stdlib", f"task.source={argparse.__file__}", "task.length=150", "backbone.kwargs.n_embd=32"]
-    words += ["backbone.kwargs.n_layer=2", "backbone.kwargs.n_head=2", f"router={PLANTED}:LeakBeyond128"]
+    words = [
+        "task=stdlib",
+        f"task.source={argparse.__file__}",
+        "task.length=150",
+        "backbone.kwargs.n_embd=32",
+    ]
+    words += [
+        "backbone.kwargs.n_layer=2",
+        "backbone.kwargs.n_head=2",
+        f"router={PLANTED}:LeakBeyond128",
+    ]
     config = compose(*words)
     task = build_task(config.task)
     with pytest.raises(UserError, match="leaks in evaluation and training at length 150"):

@@ -24,8 +24,12 @@ def test_one_check_for_each_property() -> None:
     assert [check.__name__ for check in CHECKS] == [prop.name for prop in PROPERTIES]
 
 
-@pytest.mark.parametrize(("router", "name", "words"), planted.FAULTS, ids=lambda value: getattr(value, "__name__", ""))
-def test_a_planted_fault_is_found_by_what_it_breaks(router: type[Router], name: str, words: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("router", "name", "words"), planted.FAULTS, ids=lambda value: getattr(value, "__name__", "")
+)
+def test_a_planted_fault_is_found_by_what_it_breaks(
+    router: type[Router], name: str, words: list[str]
+) -> None:
     check = measure(BY_NAME[name], Subject(router))
     sentence = BY_NAME[name].sentence(check)
     assert check.false and sentence.startswith(f"claims {BY_NAME[name].claim}, "), sentence
@@ -43,7 +47,11 @@ def test_a_router_without_a_fault_keeps_what_it_claims(router: type[Router], pro
 def test_what_is_not_claimed_is_no_false_claim() -> None:
     check = measure(BY_NAME["weights_not_negative"], Subject(planted.NegativeAndSaysSo))
     assert check.holds is False and not check.false
-    assert BY_NAME["weights_not_negative"].sentence(check).startswith("says so: weights below 0 in training")
+    assert (
+        BY_NAME["weights_not_negative"]
+        .sentence(check)
+        .startswith("says so: weights below 0 in training")
+    )
 
 
 def test_contract_and_certificate_are_the_same_checks() -> None:
@@ -51,10 +59,17 @@ def test_contract_and_certificate_are_the_same_checks() -> None:
     router = planted.LeakInTraining
     case = type("Case", (RouterContract,), {"router": router})()
     found = certify(f"{ROOT}/tests/certify/planted.py:LeakInTraining", {}, num_experts=4)
-    assert found.checks["causal"].false and "claims causal, leaks in training at length 24" in found.verdict
+    assert (
+        found.checks["causal"].false
+        and "claims causal, leaks in training at length 24" in found.verdict
+    )
     for prop in PROPERTIES:
         check = found.checks[prop.name]
-        with pytest.raises(AssertionError, match=prop.sentence(check)) if check.false else nullcontext():
+        with (
+            pytest.raises(AssertionError, match=prop.sentence(check))
+            if check.false
+            else nullcontext()
+        ):
             case.test_keeps_what_its_certificate_claims(prop)
 
 
@@ -66,7 +81,7 @@ from moesuite.errors import UserError
 from moesuite.testing import RouterContract
 from moesuite.train.fit import fit
 from moesuite.certify.certificate import measure
-from moesuite.config.discovery import router_class
+from moesuite.routers import router_class
 from moesuite.certify.properties import PROPERTIES
 
 def line_of(function):
@@ -90,7 +105,9 @@ print(json.dumps(lines))
 """
 
 
-def test_a_routing_of_the_wrong_form_is_one_line_everywhere(command: Command, tmp_path: Path) -> None:
+def test_a_routing_of_the_wrong_form_is_one_line_everywhere(
+    command: Command, tmp_path: Path
+) -> None:
     """In certificate, contract and run; in a process without beartype, which would find some of them first."""
     (tmp_path / "forms.py").write_text(ONE_PROCESS)
     done = command("forms", f"{ROOT}/tests/certify/malformed.py", *malformed.FORMS)
@@ -98,5 +115,8 @@ def test_a_routing_of_the_wrong_form_is_one_line_everywhere(command: Command, tm
     lines = json.loads(done.stdout.splitlines()[-1])
     for name, words in malformed.FORMS.items():
         for line in filter(None, lines[name]):
-            assert words in line and name in line and "allowed: " in line and "\n" not in line, (name, line)
+            assert words in line and name in line and "allowed: " in line and "\n" not in line, (
+                name,
+                line,
+            )
     assert not list(tmp_path.glob("runs/**/*.json"))

@@ -67,7 +67,11 @@ def test_formulas_by_hand() -> None:
     q = torch.randn(1, 1, 5, 4)
     assert count_flops(lambda: F.scaled_dot_product_attention(q, q, q)).total == 400
     # 5 rows of width 8, each with one of three matrices [8, 16]: 2 · 5 · 8 · 16
-    x, w, ends = torch.randn(5, 8), torch.randn(3, 8, 16), torch.tensor([2, 2, 5], dtype=torch.int32)
+    x, w, ends = (
+        torch.randn(5, 8),
+        torch.randn(3, 8, 16),
+        torch.tensor([2, 2, 5], dtype=torch.int32),
+    )
     assert count_flops(lambda: F.grouped_mm(x, w, offs=ends)).total == 1280
     assert count_flops(lambda: w[0].t() @ x[0]).total == 2 * 8 * 16
     assert count_flops(lambda: x[0] @ x[1]).total == 2 * 8
@@ -79,8 +83,8 @@ def test_the_dense_model_by_hand() -> None:
     assert found.forward.executed.experts == found.forward.executed.padding == 0
     assert found.parameters_active == found.parameters_total
     assert found.layers == [] and found.slots_per_token == 1
-    # three forwards; less the gradient of the images themselves, which nobody needs; and attention's backward
-    # computes the scores once more: 2 · T² · D a block
+    # three forwards; less the gradient of the images themselves, which nobody needs; and
+    # attention's backward computes the scores once more: 2 · T² · D a block
     again = BLOCKS * 2 * TOKENS * TOKENS * WIDTH
     assert found.training.executed.total == 3 * found.forward.executed.total - PATCH + again
 
@@ -88,18 +92,25 @@ def test_the_dense_model_by_hand() -> None:
 def test_token_choice_without_limit_costs_the_dense_model_and_its_gate() -> None:
     model = moefy(vit(), "token_choice", num_experts=4)
     executed = cost(model, images(), routings=measured(model, images())).forward.executed
-    assert executed.experts == pytest.approx(2 * MLP)  # two of the four blocks, K = 1: each token once
+    assert executed.experts == pytest.approx(
+        2 * MLP
+    )  # two of the four blocks, K = 1: each token once
     assert executed.backbone == PATCH + BLOCKS * ATTENTION + 2 * MLP + HEAD
     assert executed.router == 2 * (2 * TOKENS * WIDTH * 4)
     # a multiply-add for each row that runs, those that fill up a pair of experts included
     row = 2 * 2 * WIDTH * HIDDEN
-    assert executed.dispatch_combine == pytest.approx((executed.experts + executed.padding) / row * 2 * WIDTH)
+    assert executed.dispatch_combine == pytest.approx(
+        (executed.experts + executed.padding) / row * 2 * WIDTH
+    )
     assert 0 <= executed.padding <= executed.experts / 7  # at most 8/7 of the rows run
 
 
 def test_empty_slots_are_padding() -> None:
-    # capacity 2 · 16 / 4 = 8 slots for each of 4 experts: 32 slots for at most 16 pairs; training takes three products
-    found = cost(moefy(vit(), "token_choice", num_experts=4, slots_per_token=2.0, layers=[-1]), images())
+    # capacity 2 · 16 / 4 = 8 slots for each of 4 experts: 32 slots for at most 16 pairs; training
+    # takes three products
+    found = cost(
+        moefy(vit(), "token_choice", num_experts=4, slots_per_token=2.0, layers=[-1]), images()
+    )
     row = 2 * 2 * WIDTH * HIDDEN
     executed, activated = found.training.executed, found.training.activated
     assert executed.experts + executed.padding == pytest.approx(3 * 32 * row)
@@ -109,7 +120,8 @@ def test_empty_slots_are_padding() -> None:
 
 
 def test_soft_moe_by_hand() -> None:
-    # 4 experts of ceil(1 · 16 / 4) = 4 slots: logits, dispatch and combine are three products of [16, 16] and [16, 16]
+    # 4 experts of ceil(1 · 16 / 4) = 4 slots: logits, dispatch and combine are three products of
+    # [16, 16] and [16, 16]
     executed = cost(moefy(vit(), "soft", num_experts=4, layers=[-1]), images()).forward.executed
     einsum = 2 * TOKENS * 16 * WIDTH
     assert executed.router == einsum
@@ -118,14 +130,18 @@ def test_soft_moe_by_hand() -> None:
 
 
 def test_active_parameters_by_hand() -> None:
-    # an expert has 16·64 + 64 + 64·16 + 16 = 2128 parameters; with one slot per token 3 of 4 experts are inactive
+    # an expert has 16·64 + 64 + 64·16 + 16 = 2128 parameters; with one slot per token 3 of 4
+    # experts are inactive
     dense = vit()
     found = cost(moefy(copy.deepcopy(dense), "token_choice", num_experts=4, layers=[-1]), images())
     total = sum(p.numel() for p in dense.parameters()) + 3 * 2128 + 4 * WIDTH
     assert found.parameters_total == total
     assert found.parameters_active == total - 3 * 2128
     (layer,) = found.layers
-    assert (layer.parameters_total, layer.parameters_active) == (4 * 2128 + 4 * WIDTH, 2128 + 4 * WIDTH)
+    assert (layer.parameters_total, layer.parameters_active) == (
+        4 * 2128 + 4 * WIDTH,
+        2128 + 4 * WIDTH,
+    )
 
 
 def run_once(model: nn.Module, x: Inputs) -> tuple[Counted, Counted, int, dict[str, Routing]]:
@@ -142,7 +158,12 @@ def run_once(model: nn.Module, x: Inputs) -> tuple[Counted, Counted, int, dict[s
         (logits.sum() + aux_loss(twin)).backward()
 
     training = count_flops(step)
-    return forward, training, saved.bytes, {name: layer.routing for name, layer in moe_layers(twin) if layer.routing}
+    return (
+        forward,
+        training,
+        saved.bytes,
+        {name: layer.routing for name, layer in moe_layers(twin) if layer.routing},
+    )
 
 
 def products(found: Pass) -> float:
@@ -160,7 +181,11 @@ def assert_as_counted(model: nn.Module, x: Inputs, tolerance: float = 0) -> None
     assert saved == pytest.approx(step.saved, rel=tolerance)
     assert not forward.uncounted | training.uncounted | ours.uncounted | step.uncounted
     for layer in (*ours.layers.values(), *step.layers.values()):
-        assert layer.executed.total >= layer.counted >= layer.executed.total - layer.executed.dispatch_combine
+        assert (
+            layer.executed.total
+            >= layer.counted
+            >= layer.executed.total - layer.executed.dispatch_combine
+        )
         assert layer.activated.total <= layer.executed.total
 
 
@@ -172,14 +197,23 @@ def test_analytic_is_counted_for_every_router(router: str) -> None:
 
 
 def test_soft_ablations_are_counted() -> None:
-    for options in ({"dispatch": "uniform"}, {"combine": "uniform"}, {"dispatch": "identity", "combine": "identity"}):
+    for options in (
+        {"dispatch": "uniform"},
+        {"combine": "uniform"},
+        {"dispatch": "identity", "combine": "identity"},
+    ):
         assert_as_counted(moefy(vit(), "soft", num_experts=4, **options), images())
 
 
 FAMILIES: dict[str, dict[str, Any]] = {
     "deit_tiny_patch16_224": {"img_size": 32, "embed_dim": 48, "depth": 2},
     "mixer_s32_224": {"img_size": 64},
-    "swin_tiny_patch4_window7_224": {"img_size": 56, "embed_dim": 24, "depths": (1, 1, 2, 1), "window_size": 7},
+    "swin_tiny_patch4_window7_224": {
+        "img_size": 56,
+        "embed_dim": 24,
+        "depths": (1, 1, 2, 1),
+        "window_size": 7,
+    },
     "convnext_atto": {"dims": (8, 16, 24, 32), "depths": (1, 1, 1, 1)},
     "eva02_tiny_patch14_224": {"img_size": 56, "embed_dim": 48, "depth": 2, "num_heads": 3},
 }
@@ -202,14 +236,19 @@ def test_the_meta_device_gives_the_same() -> None:
         model = moefy(vit(), "expert_choice", num_experts=4)
     found = cost(model, images().to("meta"))
     assert found.forward == real.forward and found.training == real.training
-    assert (found.parameters_total, found.activation_bytes) == (real.parameters_total, real.activation_bytes)
+    assert (found.parameters_total, found.activation_bytes) == (
+        real.parameters_total,
+        real.activation_bytes,
+    )
 
 
 def test_an_adaptive_router_is_expected_at_its_budget() -> None:
     model = moefy(vit(), "relu", num_experts=4, slots_per_token=1.5, layers=[-1])
     expected = cost(model, images())
     found = cost(model, images(), routings=measured(model, images()))
-    assert expected.slots_per_token == 1.5 and expected.forward.executed.experts == pytest.approx(1.5 * MLP)
+    assert expected.slots_per_token == 1.5 and expected.forward.executed.experts == pytest.approx(
+        1.5 * MLP
+    )
     assert found.slots_per_token > 1.6  # half of the gates or more are open before training
 
 
@@ -263,18 +302,25 @@ class Opaque(nn.Module):
 @pytest.mark.parametrize(
     ("router", "options"), [("expert_choice", {}), ("usmoe", {}), ("soft", {"dispatch": "uniform"})]
 )
-def test_an_operation_that_needs_values_is_run_and_named(router: str, options: dict[str, Any]) -> None:
+def test_an_operation_that_needs_values_is_run_and_named(
+    router: str, options: dict[str, Any]
+) -> None:
     model = moefy(vit(), router, num_experts=4, **options)
     whole = cost(model, images()).forward.executed
     model.set_submodule("blocks.1.attn", Opaque())
     found = cost(model, images())
     assert found.uncounted == ["VisionTransformer.blocks.1.attn: custom.opaque"]
-    assert found.forward.executed.total == whole.total - ATTENTION and found.forward.executed.experts == whole.experts
+    assert (
+        found.forward.executed.total == whole.total - ATTENTION
+        and found.forward.executed.experts == whole.experts
+    )
     assert found.training.executed.total > 2.5 * found.forward.executed.total
 
 
 def test_inputs_that_the_model_refuses() -> None:
-    with pytest.raises(UserError, match=r"VisionTransformer refuses inputs of shape \(3, 1, 9, 9\): .*; allowed"):
+    with pytest.raises(
+        UserError, match=r"VisionTransformer refuses inputs of shape \(3, 1, 9, 9\): .*; allowed"
+    ):
         cost(vit(), torch.randn(3, 1, 9, 9))
 
 
@@ -301,10 +347,20 @@ def test_the_table_as_markdown(capsys: pytest.CaptureFixture[str]) -> None:
     row = {"model": "m", "params": 27_318_100_000, "gflop_per_image": 283.66}
     show([{**row, "paper_params": 27.3e9, "paper_gflop_per_image": 284.6}], "markdown")
     last = capsys.readouterr().out.strip().splitlines()[-1]
-    assert [cell.strip() for cell in last.split("|")] == ["", "m", "27.3 B", "27.3 B", "283.66", "284.6", ""]
+    assert [cell.strip() for cell in last.split("|")] == [
+        "",
+        "m",
+        "27.3 B",
+        "27.3 B",
+        "283.66",
+        "284.6",
+        "",
+    ]
 
 
-@pytest.mark.parametrize(("word", "says"), [("table=soft", "allowed are soft_moe"), ("tabel=x", "nearest: table")])
+@pytest.mark.parametrize(
+    ("word", "says"), [("table=soft", "allowed are soft_moe"), ("tabel=x", "nearest: table")]
+)
 def test_bad_input_of_the_table(
     word: str, says: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -315,7 +371,8 @@ def test_bad_input_of_the_table(
 
 
 def test_attention_with_fewer_heads_of_keys_than_of_queries() -> None:
-    # 4 heads of queries [5, 8] meet keys [7, 8] and values [7, 8]: 2·4·5·7·8 each for scores and their product
+    # 4 heads of queries [5, 8] meet keys [7, 8] and values [7, 8]: 2·4·5·7·8 each for scores and
+    # their product
     query, key = torch.randn(1, 4, 5, 8, requires_grad=True), torch.randn(1, 2, 7, 8)
 
     def forward() -> None:
@@ -323,13 +380,18 @@ def test_attention_with_fewer_heads_of_keys_than_of_queries() -> None:
 
     with torch.no_grad():
         assert count_flops(forward).total == 2 * 2 * 4 * 5 * 7 * 8
-    # backward: gradients of queries and keys and the scores once more over 8, gradients of scores and values over 8
-    assert FORMULAS[KERNEL_BACKWARD](None, query.shape, key.shape, key.shape) == 2 * 4 * 5 * 7 * (3 * 8 + 2 * 8)
+    # backward: gradients of queries and keys and the scores once more over 8, gradients of scores
+    # and values over 8
+    assert FORMULAS[KERNEL_BACKWARD](None, query.shape, key.shape, key.shape) == 2 * 4 * 5 * 7 * (
+        3 * 8 + 2 * 8
+    )
 
 
 def test_interleaved_measures_in_turns() -> None:
     calls: list[str] = []
-    samples = interleaved([lambda: calls.append("a"), lambda: calls.append("b")], seconds=0.01, least=5, most=5)
+    samples = interleaved(
+        [lambda: calls.append("a"), lambda: calls.append("b")], seconds=0.01, least=5, most=5
+    )
     assert [len(sample) for sample in samples] == [5, 5]
     assert calls == ["a", "b"] * 6  # once to warm up
 
@@ -345,11 +407,17 @@ def test_statistics_of_rounds_by_hand() -> None:
     """Of 1, 2, 3, 4, 5 (the sixth round is left out) quartiles are 1.5 and 4.5; ratios 1/2, 2, 1, 1, 5: median 1."""
     found = timing_of([1.0, 2.0, 3.0, 4.0, 5.0, 100.0], [2.0, 1.0, 3.0, 4.0, 1.0, 1.0])
     assert (found.n, found.median, found.iqr, found.quartiles) == (5, 3.0, 3.0, (1.5, 4.5))
-    assert (found.ratio_to_dense, found.dense_median, found.dense_quartiles) == (1.0, 2.0, (1.0, 3.5))
+    assert (found.ratio_to_dense, found.dense_median, found.dense_quartiles) == (
+        1.0,
+        2.0,
+        (1.0, 3.5),
+    )
 
 
 @given(st.lists(st.tuples(st.floats(1e-6, 1e3), st.floats(1e-6, 1e3)), min_size=3, max_size=40))
-def test_the_ratio_lies_between_the_quotients_of_quartiles(rounds: list[tuple[float, float]]) -> None:
+def test_the_ratio_lies_between_the_quotients_of_quartiles(
+    rounds: list[tuple[float, float]],
+) -> None:
     """Whatever a machine does to single rounds: the gate relies on it."""
     found = timing_of([ours for ours, _ in rounds], [theirs for _, theirs in rounds])
     assert found.quartiles is not None and found.dense_quartiles is not None
@@ -363,12 +431,25 @@ def test_a_cpu_is_timed_by_the_clock_beside_an_idle_gpu(monkeypatch: pytest.Monk
         raise AssertionError("asked the GPU")
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    for name in ("Event", "max_memory_allocated", "memory_allocated", "mem_get_info", "get_device_name"):
+    for name in (
+        "Event",
+        "max_memory_allocated",
+        "memory_allocated",
+        "mem_get_info",
+        "get_device_name",
+    ):
         monkeypatch.setattr(torch.cuda, name, refuse)
     ticks = itertools.count()
-    monkeypatch.setattr(time, "perf_counter", lambda: float(next(ticks)))  # each call is one tick long
-    assert interleaved([lambda: None], seconds=0.01, least=2, most=2, device=torch.device("cpu")) == [[1.0, 1.0]]
-    assert peak_memory(torch.device("cpu")) > 2**20 and examples_that_fit(1.0, 0.0, torch.device("cpu")) > 1
+    monkeypatch.setattr(
+        time, "perf_counter", lambda: float(next(ticks))
+    )  # each call is one tick long
+    assert interleaved(
+        [lambda: None], seconds=0.01, least=2, most=2, device=torch.device("cpu")
+    ) == [[1.0, 1.0]]
+    assert (
+        peak_memory(torch.device("cpu")) > 2**20
+        and examples_that_fit(1.0, 0.0, torch.device("cpu")) > 1
+    )
     assert environment.__wrapped__("cpu")["device"]
 
 

@@ -17,7 +17,9 @@ from tests.tasks.test_embeddings import BYTES, TINY, search_folder
 
 def test_half_of_the_free_memory_is_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory.psutil, "virtual_memory", lambda: SimpleNamespace(available=10_000))
-    assert examples_that_fit(99.0, 0.0, CPU) == 50  # 99 bytes kept, and one so that nothing is never divided by
+    assert (
+        examples_that_fit(99.0, 0.0, CPU) == 50
+    )  # 99 bytes kept, and one so that nothing is never divided by
     assert examples_that_fit(59.0, 10.0, CPU) == 50  # four copies of the output
     assert examples_that_fit(99.0, 0.0, CPU, processes=2) == 25
     assert examples_that_fit(1e9, 0.0, CPU) == 1
@@ -27,7 +29,11 @@ def test_half_of_the_free_memory_is_shared_out(monkeypatch: pytest.MonkeyPatch) 
 def test_a_run_evaluates_fewer_at_once_where_memory_is_short(
     task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    texts = [f"task.source={search_folder(tmp_path / 'data')}", *TINY, *BYTES] if task == "stdlib_search" else []
+    texts = (
+        [f"task.source={search_folder(tmp_path / 'data')}", *TINY, *BYTES]
+        if task == "stdlib_search"
+        else []
+    )
     run = Run(compose(f"task={task}", f"records={tmp_path}", "logger=none", *texts), "")
     run.build()
     assert run.data.eval_batch_size == run.config.data.eval_batch_size

@@ -9,7 +9,9 @@ import pytest
 from moesuite.config.cli import importing
 
 
-def test_nothing_is_collected_while_importing_nor_looked_at_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_collected_while_importing_nor_looked_at_afterwards(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     ends: list[object] = []
     monkeypatch.setattr("atexit.register", ends.append)
     gc.unfreeze()

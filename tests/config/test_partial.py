@@ -25,8 +25,19 @@ from tests.train.test_run import invoke
         ({}, []),
         ({"max_steps": -1, "max_epochs": 0}, []),  # evaluates a model as it is
         ({"max_steps": 3, "limit_val_batches": 0}, []),  # a small setting; no result changes
-        ({"limit_train_batches": 1.0, "limit_test_batches": None, "fast_dev_run": False, "overfit_batches": 0.0}, []),
-        ({"limit_train_batches": 1}, ["trainer.limit_train_batches=1"]),  # one batch, not the share 1.0
+        (
+            {
+                "limit_train_batches": 1.0,
+                "limit_test_batches": None,
+                "fast_dev_run": False,
+                "overfit_batches": 0.0,
+            },
+            [],
+        ),
+        (
+            {"limit_train_batches": 1},
+            ["trainer.limit_train_batches=1"],
+        ),  # one batch, not the share 1.0
         ({"limit_train_batches": 0, "limit_test_batches": 0.5}, 2),
         ({"fast_dev_run": True, "max_steps": 0, "overfit_batches": 2}, 3),
     ],
@@ -43,8 +54,14 @@ def test_the_default_run_is_whole_and_every_option_is_one_of_the_trainer() -> No
 
 def test_a_limit_of_time_cuts_short_what_has_a_number_of_steps() -> None:
     assert stopped_by_time({"max_time": "00:01:00:00"}, 7, 10) == ["trainer.max_time=00:01:00:00"]
-    assert stopped_by_time({"max_time": "00:01:00:00"}, 10, 10) == stopped_by_time({"max_time": None}, 7, 10) == []
-    assert stopped_by_time({"max_time": "00:01:00:00"}, 7, -1) == []  # as many as the time allows: a setting
+    assert (
+        stopped_by_time({"max_time": "00:01:00:00"}, 10, 10)
+        == stopped_by_time({"max_time": None}, 7, 10)
+        == []
+    )
+    assert (
+        stopped_by_time({"max_time": "00:01:00:00"}, 7, -1) == []
+    )  # as many as the time allows: a setting
 
 
 def test_partial_runs_are_left_out_of_the_board_with_the_reason(tmp_path: Path) -> None:
@@ -52,31 +69,51 @@ def test_partial_runs_are_left_out_of_the_board_with_the_reason(tmp_path: Path) 
     whole, _ = fit(compose("router=soft", f"records={runs}", *TINY))
     assert whole.partial == []
     problems = {}
-    for option in ("limit_test_batches=1", "fast_dev_run=true", "max_steps=0", "limit_train_batches=0"):
+    for option in (
+        "limit_test_batches=1",
+        "fast_dev_run=true",
+        "max_steps=0",
+        "limit_train_batches=0",
+    ):
         record, path = fit(compose("router=soft", f"records={runs}", *TINY, f"trainer.{option}"))
         name, _, value = option.partition("=")
-        assert record.status == "ok" and record.partial == [f"trainer.{name}={value.replace('true', 'True')}"]
+        assert record.status == "ok" and record.partial == [
+            f"trainer.{name}={value.replace('true', 'True')}"
+        ]
         assert dict(rows(record))["PARTIAL, kept off the leaderboard"] == record.partial[0]
         problems[str(path)] = record.partial[0]
-    path.write_text(path.read_text().replace('"partial": [\n  "trainer.limit_train_batches=0"\n ]', '"partial": []'))
+    path.write_text(
+        path.read_text().replace(
+            '"partial": [\n  "trainer.limit_train_batches=0"\n ]', '"partial": []'
+        )
+    )
     assert read_record(path).partial == []  # the board looks at the options themselves
     built = build([str(runs)], tmp_path / "site")
     assert built.shown == 1 and len(built.problems) == 4
     page = (tmp_path / "site" / "apart.html").read_text()
     for where, option in problems.items():
-        assert f"{where}: a partial run, by {option}; allowed: whole runs" in "\n".join(built.problems)
+        assert f"{where}: a partial run, by {option}; allowed: whole runs" in "\n".join(
+            built.problems
+        )
         assert option in page
 
 
 @pytest.mark.parametrize(
     ("option", "says"),
     [
-        ("limit_test_batches=0", "trainer.limit_test_batches=0: nothing would be evaluated; type for example"),
+        (
+            "limit_test_batches=0",
+            "trainer.limit_test_batches=0: nothing would be evaluated; type for example",
+        ),
         ("overfit_batches=2", "type trainer.limit_train_batches=2, which makes the run partial"),
     ],
 )
 def test_what_would_measure_nothing_is_refused(
-    option: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    option: str,
+    says: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert invoke(monkeypatch, *TINY, f"trainer.{option}") == 2

@@ -18,7 +18,8 @@ from moesuite.records.record import record_id
 from tests.leaderboard.boards import record_of
 
 PROTOCOL = Protocol(engine=1, router=1, family=1)
-# of each option another value than that of the default run, and whether the id follows it, written down by hand
+# of each option another value than that of the default run, and whether the id follows it, written
+# down by hand
 CHANGES: dict[str, tuple[Any, Role]] = {
     "seed": (1, Role.SEED),
     "router_seed": (1, Role.SEED),
@@ -64,7 +65,10 @@ CHANGES: dict[str, tuple[Any, Role]] = {
 
 def sections() -> list[type[Section]]:
     inner = [field.annotation for field in RunConfig.model_fields.values()]
-    return [RunConfig, *(kind for kind in inner if isinstance(kind, type) and issubclass(kind, Section))]
+    return [
+        RunConfig,
+        *(kind for kind in inner if isinstance(kind, type) and issubclass(kind, Section)),
+    ]
 
 
 def test_every_field_has_exactly_one_role() -> None:
@@ -96,7 +100,9 @@ def test_the_id_and_the_setting_follow_the_role(name: str, config: dict[str, Any
     assert role_of(section, option) is role and changed != config
     ids = [record_id(values, {}, PROTOCOL, "data") for values in (config, changed)]
     assert (ids[0] != ids[1]) == (role not in (Role.LOCATION, Role.PRESENTATION))
-    records = [record_of("good", 0).model_copy(update={"config": values}) for values in (config, changed)]
+    records = [
+        record_of("good", 0).model_copy(update={"config": values}) for values in (config, changed)
+    ]
     tuned = name == "study"  # the winner of a search is shown in a setting of its own
     assert (setting_of(records[0]) != setting_of(records[1])) == (role is Role.OUTCOME or tuned)
     assert (contestant_of(records[0]) != contestant_of(records[1])) == (role is Role.CONTESTANT)
@@ -105,19 +111,26 @@ def test_the_id_and_the_setting_follow_the_role(name: str, config: dict[str, Any
 def test_what_is_not_known_changes_what_comes_out_and_what_is_not_set_does_not_count() -> None:
     assert role_of("new") is role_of("trainer", "new") is role_of("task", "new") is Role.OUTCOME
     new = {"new": None, "trainer": {"new": None}}
-    assert list(options_of(new)) == [] and list(options_of({"new": 0})) == [("new", "", 0, Role.OUTCOME)]
+    assert list(options_of(new)) == [] and list(options_of({"new": 0})) == [
+        ("new", "", 0, Role.OUTCOME)
+    ]
     assert record_id(new, {"init": None}, PROTOCOL, "d") == record_id({}, {}, PROTOCOL, "d")
 
 
 @pytest.mark.parametrize(
-    "changed", [{"engine": 2}, {"router": 2}, {"family": 2}, {"decoder": 1}, {"own": {"router": "a"}}]
+    "changed",
+    [{"engine": 2}, {"router": 2}, {"family": 2}, {"decoder": 1}, {"own": {"router": "a"}}],
 )
 def test_every_protocol_version_is_a_part_of_the_id(changed: dict[str, Any]) -> None:
     other = PROTOCOL.model_copy(update=changed)
     assert record_id({}, {}, PROTOCOL, "d") != record_id({}, {}, other, "d")
     records = [record_of("good", 0, protocol=protocol) for protocol in (PROTOCOL, other)]
-    assert (setting_of(records[0]) != setting_of(records[1])) == bool({"engine", "family"} & set(changed))
-    assert (contestant_of(records[0]) != contestant_of(records[1])) != bool({"engine", "family"} & set(changed))
+    assert (setting_of(records[0]) != setting_of(records[1])) == bool(
+        {"engine", "family"} & set(changed)
+    )
+    assert (contestant_of(records[0]) != contestant_of(records[1])) != bool(
+        {"engine", "family"} & set(changed)
+    )
 
 
 def test_the_id_of_a_run_that_never_changes() -> None:

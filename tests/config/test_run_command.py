@@ -31,7 +31,9 @@ TINY = (
     "backbone.kwargs.embed_dim=16",
     "data.batch_size=256",
 )
-TEXT = st.text(alphabet=st.characters(min_codepoint=32, max_codepoint=0x3000, exclude_categories=("Cs",)))
+TEXT = st.text(
+    alphabet=st.characters(min_codepoint=32, max_codepoint=0x3000, exclude_categories=("Cs",))
+)
 TRICKY = st.text(alphabet="'\\\"${}ab ,=[]():#~+-.0e1")
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXT | TRICKY,
@@ -67,23 +69,33 @@ def test_every_value_is_read_back(value: Any) -> None:
 
 def _changed() -> RunConfig:
     stdlib = compose("task=stdlib", "router=switch", "backbone=llama_mini")
-    return stdlib.model_copy(update={"seed": 3, "layers": [0, "it's, here"], "init": "a folder/${x}.ckpt"})
+    return stdlib.model_copy(
+        update={"seed": 3, "layers": [0, "it's, here"], "init": "a folder/${x}.ckpt"}
+    )
 
 
 def _of_another_task() -> RunConfig:
     digits = compose()
     own = {key: value for key, value in digits.task.items() if key != "licence"}
-    return digits.model_copy(update={"task": {**own, "name": "mine", "recipe": {"epochs": 3}, "extra": [1, "a b"]}})
+    return digits.model_copy(
+        update={"task": {**own, "name": "mine", "recipe": {"epochs": 3}, "extra": [1, "a b"]}}
+    )
 
 
 def _validated() -> RunConfig:
-    return RunConfig.model_validate(compose().model_dump() | {"backbone": {"name": "own", "model": "mlp:relu"}})
+    return RunConfig.model_validate(
+        compose().model_dump() | {"backbone": {"name": "own", "model": "mlp:relu"}}
+    )
 
 
 CONFIGS: dict[str, Callable[[], RunConfig]] = {
     "words": partial(compose, "router=soft", "seed=1", "num_experts=16", "trainer.max_epochs=0"),
-    "other choices": partial(compose, "task=mteb", "task.names=MTEB(eng, v2)", "logger=none", "optim.lr=3e-4"),
-    "a dictionary": partial(compose, "decoder={name:token_choice,k:2}", "layers=[0,'blocks.1.mlp']"),
+    "other choices": partial(
+        compose, "task=mteb", "task.names=MTEB(eng, v2)", "logger=none", "optim.lr=3e-4"
+    ),
+    "a dictionary": partial(
+        compose, "decoder={name:token_choice,k:2}", "layers=[0,'blocks.1.mlp']"
+    ),
     "a pretrained model": partial(compose, "upcycle=timm:vit_tiny_patch16_224"),
     "a set of a benchmark": partial(compose, "task=superglue", "task.subset=boolq", "router=soft"),
     "changed": _changed,
@@ -102,16 +114,24 @@ def test_a_configuration_made_in_python_has_a_command(name: str) -> None:
 
 def test_only_what_differs_from_the_defaults_is_typed() -> None:
     assert command_of(compose()) == "python -m moesuite.run"
-    assert command_of(compose("seed=1", "router=soft")) == "python -m moesuite.run router=soft seed=1"
+    assert (
+        command_of(compose("seed=1", "router=soft")) == "python -m moesuite.run router=soft seed=1"
+    )
     words = ["task=stdlib", "router=switch", "backbone=llama_mini", "router.jitter=0.02"]
     assert set(shlex.split(command_of(compose(*words)))[3:]) == set(words)
 
 
 def _records(folder: Path) -> dict[Path, int]:
-    return {path: path.stat().st_mtime_ns for path in folder.glob("runs/*/*/*.json") if path.parts[-3] != "studies"}
+    return {
+        path: path.stat().st_mtime_ns
+        for path in folder.glob("runs/*/*/*.json")
+        if path.parts[-3] != "studies"
+    }
 
 
-def _again(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> list[str]:
+def _again(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> list[str]:
     """Run the command of every record: it says that this run is recorded. Return the commands."""
     before = _records(folder)
     commands = [read_record(path).command for path in before]
@@ -124,7 +144,9 @@ def _again(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
 
 
 @pytest.mark.slow
-def test_commands_of_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_commands_of_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """In Python; typed with a folder of own tasks, and a router of a file; in a sweep."""
     monkeypatch.chdir(tmp_path)
     Path("my conf/task").mkdir(parents=True)
@@ -134,7 +156,19 @@ def test_commands_of_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
     fit(compose("--config-dir=my conf", "task=mine", *TINY))
     assert invoke(monkeypatch, "--config-dir", "my conf", "task=mine", "seed=4", *TINY) == 0
     assert invoke(monkeypatch, "router=my_file.py:MyRouter", "router.gain=0.5", *TINY) == 0
-    assert invoke(monkeypatch, "-m", "--config-dir", "my conf", "task=mine", "router=dense", "seed=5,6", *TINY) == 0
+    assert (
+        invoke(
+            monkeypatch,
+            "-m",
+            "--config-dir",
+            "my conf",
+            "task=mine",
+            "router=dense",
+            "seed=5,6",
+            *TINY,
+        )
+        == 0
+    )
     assert len(_again(tmp_path, monkeypatch, capsys)) == 6
 
 
@@ -163,7 +197,9 @@ def test_commands_of_a_benchmark_that_upcycles(
 
 
 @pytest.mark.slow
-def test_commands_of_failed_and_interrupted_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_commands_of_failed_and_interrupted_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     Path("my_file.py").write_text(MY_ROUTER)
     with pytest.raises(RunFailed):
@@ -180,4 +216,7 @@ def test_commands_of_failed_and_interrupted_runs(tmp_path: Path, monkeypatch: py
     (interrupted,) = _records(tmp_path).keys() - {failed}
     assert read_record(interrupted).status == "interrupted"
     assert invoke(monkeypatch, *shlex.split(read_record(interrupted).command)[3:]) == 0
-    assert _records(tmp_path).keys() == {failed, interrupted} and read_record(interrupted).status == "ok"
+    assert (
+        _records(tmp_path).keys() == {failed, interrupted}
+        and read_record(interrupted).status == "ok"
+    )

@@ -20,7 +20,9 @@ Cached = tuple[Callable[[], Any], str]  # reads through the cache; the files tha
 
 
 def _tokens(folder: Path) -> Cached:
-    text = Text("sha256:1", "a text", "halves", lambda: {"train": [b"to be " * 2000], "test": [b"or not"]})
+    text = Text(
+        "sha256:1", "a text", "halves", lambda: {"train": [b"to be " * 2000], "test": [b"or not"]}
+    )
 
     def read() -> list[int]:
         return [*map(int, tokens_of(text, "byte").splits["train"])]
@@ -47,12 +49,16 @@ def _labels(folder: Path) -> Cached:
 
 
 def _arrow(folder: Path) -> Cached:
-    datasets.Dataset.from_dict({"text": ["to be", "or not"] * 50}).to_parquet(folder / "train.parquet")
+    datasets.Dataset.from_dict({"text": ["to be", "or not"] * 50}).to_parquet(
+        folder / "train.parquet"
+    )
     place = folder / "arrow"
 
     def read() -> list[str]:
         files = str(folder / "train.parquet")
-        return list(load_rows("parquet", data_files=files, split="train", cache_dir=str(place))["text"])
+        return list(
+            load_rows("parquet", data_files=files, split="train", cache_dir=str(place))["text"]
+        )
 
     return read, "arrow/**/*.arrow"
 
@@ -119,7 +125,9 @@ def test_a_folder_by_hand(harm: Callable[[Path], Any], says: str, tmp_path: Path
     assert changed(folder) == ""
     harm(folder)
     assert changed(folder) == says
-    assert changed(cached(folder, _write)) == "" and [path.name for path in tmp_path.iterdir()] == ["one"]
+    assert changed(cached(folder, _write)) == "" and [path.name for path in tmp_path.iterdir()] == [
+        "one"
+    ]
 
 
 def test_what_cannot_be_made_again_leaves_the_cache_as_it_is(tmp_path: Path) -> None:
@@ -131,4 +139,6 @@ def test_what_cannot_be_made_again_leaves_the_cache_as_it_is(tmp_path: Path) -> 
 
     with pytest.raises(OSError, match="no space left"):
         cached(folder, fail)
-    assert changed(folder) == "a was changed" and [path.name for path in tmp_path.iterdir()] == ["one"]
+    assert changed(folder) == "a was changed" and [path.name for path in tmp_path.iterdir()] == [
+        "one"
+    ]

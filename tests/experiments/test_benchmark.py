@@ -30,20 +30,27 @@ def grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_every_benchmark_opens_with_what_command_cost_and_figure(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_benchmark_opens_with_what_command_cost_and_figure(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(
         "moesuite.certify.certificate.causal_routers", lambda: ["switch"]
     )  # measured by tests/certify/test_certify.py
     for name, path in benchmark_files().items():
         head = path.read_text()
-        assert head.startswith("# What: ") and f"# Command: python -m moesuite.run benchmark={name}" in head
+        assert (
+            head.startswith("# What: ")
+            and f"# Command: python -m moesuite.run benchmark={name}" in head
+        )
         assert "# Cost: " in head and "# Figure reached: " in head
         for planned in plan([f"benchmark={name}"])[::29]:
             assert f"task={compose(*planned.words).task['name']}" == planned.words[0]
 
 
 def test_routers_by_rule() -> None:
-    grid = Grid.model_validate({"parts": [{"task": "digits"}, {"task": "stdlib", "routers": ["hash"], "seeds": [3]}]})
+    grid = Grid.model_validate(
+        {"parts": [{"task": "digits"}, {"task": "stdlib", "routers": ["hash"], "seeds": [3]}]}
+    )
     assert grid.parts[0].names() == router_names() and grid.parts[1].names() == ["hash"]
 
 
@@ -54,9 +61,14 @@ def test_a_part_sweeps_every_combination(grid: Path) -> None:
     )
     runs = plan(["benchmark=mine"])
     assert [run.words[3:5] for run in runs] == [
-        [f"slots_per_token={slots}", f"num_experts={count}"] for slots in (1, 2) for count in (2, 3, 4)
+        [f"slots_per_token={slots}", f"num_experts={count}"]
+        for slots in (1, 2)
+        for count in (2, 3, 4)
     ]
-    assert runs[0].label == "digits, soft, slots_per_token=1, num_experts=2, seed 0" and runs[0].words[-1] == "a=1"
+    assert (
+        runs[0].label == "digits, soft, slots_per_token=1, num_experts=2, seed 0"
+        and runs[0].words[-1] == "a=1"
+    )
 
 
 def test_a_grid_is_run_shown_and_not_run_again(
@@ -66,18 +78,28 @@ def test_a_grid_is_run_shown_and_not_run_again(
     monkeypatch.setattr("sys.argv", words)
     run.main()
     shown = capsys.readouterr().out
-    assert "[1/4] digits, dense, seed 0" in shown and "[4/4] digits, soft, seed 1" in shown and "by the mean" in shown
+    assert (
+        "[1/4] digits, dense, seed 0" in shown
+        and "[4/4] digits, soft, seed 1" in shown
+        and "by the mean" in shown
+    )
     files = {path: path.stat().st_mtime_ns for path in (grid / "runs").glob("*/*/*.json")}
     assert len(files) == 4
-    gone = next(path for path in files if (found := read_record(path)).router == "soft" and found.seed == 1)
+    gone = next(
+        path for path in files if (found := read_record(path)).router == "soft" and found.seed == 1
+    )
     gone.unlink()
     monkeypatch.setattr("sys.argv", words)
     run.main()  # only what is missing
     again = {path: path.stat().st_mtime_ns for path in (grid / "runs").glob("*/*/*.json")}
-    assert again.keys() == files.keys() and {path for path in files if files[path] != again[path]} == {gone}
+    assert again.keys() == files.keys() and {
+        path for path in files if files[path] != again[path]
+    } == {gone}
 
 
-def test_what_looks_ahead_and_what_is_scored_otherwise_stands_apart(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_looks_ahead_and_what_is_scored_otherwise_stands_apart(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     def record(router: str, primary: str, value: float, leaks: bool = False) -> RunRecord:
         quality, config = (
             {primary: Quality(value=value, direction="min", n=9)},
@@ -92,8 +114,12 @@ def test_what_looks_ahead_and_what_is_scored_otherwise_stands_apart(capsys: pyte
     show([*causal, record("hash", "bits_per_byte", 1.25), *others])
     found = " ".join(capsys.readouterr().out.split())  # titles are broken into lines
     assert found.count("by the mean over seeds") == 3 and found.count("SEES LATER TOKENS,") == 1
-    assert "stdlib, SEES LATER TOKENS: no dense run to compare with; type router=dense,usmoe" in found
-    assert "1.7500, 1.2500" in found and found.index("1.5000") < found.index("switch") < found.index("usmoe")
+    assert (
+        "stdlib, SEES LATER TOKENS: no dense run to compare with; type router=dense,usmoe" in found
+    )
+    assert "1.7500, 1.2500" in found and found.index("1.5000") < found.index(
+        "switch"
+    ) < found.index("usmoe")
 
 
 UPCYCLING = """parts:
@@ -129,7 +155,9 @@ def test_a_grid_upcycles_what_it_trained(
     records = [read_record(path) for path in (grid / "runs").glob("*/*/*.json")]
     assert len(records) == 5 and sum(record.sunk is not None for record in records) == 3
     assert all(record.sunk is None or record.sunk.steps == 10 for record in records)
-    (commands,) = {record.command.count("upcycle=") for record in records if record.sunk is not None}
+    (commands,) = {
+        record.command.count("upcycle=") for record in records if record.sunk is not None
+    }
     assert commands == 1
 
 
@@ -137,7 +165,9 @@ def test_what_was_to_be_upcycled_and_failed(
     grid: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (grid / "mine.yaml").write_text(UPCYCLING.replace("name: start", "name: start\n    seeds: [7]"))
-    monkeypatch.setattr("sys.argv", ["run", "benchmark=mine", f"records={grid / 'runs'}", "data.workers=0"])
+    monkeypatch.setattr(
+        "sys.argv", ["run", "benchmark=mine", f"records={grid / 'runs'}", "data.workers=0"]
+    )
     with pytest.raises(SystemExit) as stop:
         run.main()
     assert stop.value.code == 2
@@ -152,16 +182,22 @@ def test_quality_at_equal_budgets_by_hand() -> None:
         steps = range(first, first + count)
         costs = [base + cost * (step - first + 1) for step in steps]
         return [
-            CurvePoint(step=s, seconds=f / 4, flops=f, loss=0.0, quality=f) for s, f in zip(steps, costs, strict=True)
+            CurvePoint(step=s, seconds=f / 4, flops=f, loss=0.0, quality=f)
+            for s, f in zip(steps, costs, strict=True)
         ]
 
     upcycled = RunRecord.model_construct(router="soft", sunk=dense, curve=points(11, 5, 4.0, 20.0))
     assert at(upcycled, dense, 0.1, "flops") is None and at(upcycled, dense, 0.2, "flops") == 24
     assert at(upcycled, dense, 0.5, "flops") == 28 and at(upcycled, dense, 1.0, "flops") == 40
     assert at(upcycled, dense, 0.5, "seconds") == 28  # 5 + 2.5 seconds: up to 30 FLOPs
-    scratch = RunRecord.model_construct(router="soft", sunk=None, curve=points(1, 10, 4.0, 0.0), steps=20)
+    scratch = RunRecord.model_construct(
+        router="soft", sunk=None, curve=points(1, 10, 4.0, 0.0), steps=20
+    )
     assert at(scratch, dense, 0.5, "flops") == 8 and at(scratch, dense, 1.0, "flops") == 20
-    assert (label(upcycled, dense), label(scratch, dense)) == ("soft, upcycled", "soft, from scratch")
+    assert (label(upcycled, dense), label(scratch, dense)) == (
+        "soft, upcycled",
+        "soft, from scratch",
+    )
 
 
 @pytest.mark.parametrize(

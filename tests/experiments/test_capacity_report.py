@@ -37,7 +37,9 @@ def test_the_smallest_capacity_that_is_enough() -> None:
     assert enough(RISING, "max") == 1.0
     assert enough(RISING, "min") == 0.5  # of a loss the first is the best
     assert enough({1.0: RISING[1.0]}, "max") == 1.0
-    assert enough({capacity: {0: 0.5} for capacity in RISING}, "max") is None  # one seed says nothing
+    assert (
+        enough({capacity: {0: 0.5} for capacity in RISING}, "max") is None
+    )  # one seed says nothing
 
 
 def test_a_line_for_each_router_with_its_interval() -> None:
@@ -62,7 +64,9 @@ def test_shown_beside_the_runs_without_a_capacity(
 
 def test_runs_of_a_router_are_told_apart_by_what_differs() -> None:
     def one(router: str, seed: int, **config: object) -> RunRecord:
-        return RunRecord.model_construct(router=router, config={"seed": seed, "data": {"seed": seed}, **config})
+        return RunRecord.model_construct(
+            router=router, config={"seed": seed, "data": {"seed": seed}, **config}
+        )
 
     found = [
         one("dense", 0, task={"head": "a"}),

@@ -34,7 +34,13 @@ def record(router: str, seed: int, value: float, metric: str = "top1", **options
         (config[section] if section else config)[name] = option
     quality = {metric: Quality(value=value, direction="min" if metric == "loss" else "max", n=9)}
     return RunRecord.model_construct(
-        task="digits", router=router, seed=seed, primary=metric, quality=quality, config=config, sunk=None
+        task="digits",
+        router=router,
+        seed=seed,
+        primary=metric,
+        quality=quality,
+        config=config,
+        sunk=None,
     )
 
 
@@ -65,8 +71,12 @@ def test_seeds_that_one_of_both_lacks_are_named_and_do_not_count() -> None:
 
 
 def test_one_dense_model_stands_beside_all_numbers_of_experts() -> None:
-    runs = [record("soft", 0, value, num_experts=experts) for experts, value in ((4, 0.6), (8, 0.9))]
-    found = contest([record("dense", 0, 0.5, num_experts=4), record("dense", 0, 0.5, num_experts=8), *runs])
+    runs = [
+        record("soft", 0, value, num_experts=experts) for experts, value in ((4, 0.6), (8, 0.9))
+    ]
+    found = contest(
+        [record("dense", 0, 0.5, num_experts=4), record("dense", 0, 0.5, num_experts=8), *runs]
+    )
     assert [(row.contestant, row.apart) for row in differences(found)] == [
         ("soft, num_experts=8", pytest.approx(0.4)),
         ("soft, num_experts=4", pytest.approx(0.1)),
@@ -81,12 +91,20 @@ def test_smaller_is_better_where_the_metric_says_so() -> None:
 
 def test_other_options_are_contests_of_their_own_and_checkpoints_are_not() -> None:
     """Dense at both learning rates; a run goes on from its own checkpoint, which is no other setting."""
-    rates = [record(router, 0, rate, optim__lr=rate) for router in ("dense", "soft") for rate in (0.1, 0.2)]
+    rates = [
+        record(router, 0, rate, optim__lr=rate)
+        for router in ("dense", "soft")
+        for rate in (0.1, 0.2)
+    ]
     assert [(one.setting, sorted(one.qualities)) for one in contests(rates)] == [
         ("optim.lr=0.1", ["dense", "soft"]),
         ("optim.lr=0.2", ["dense", "soft"]),
     ]
-    tuned = [record(router, seed, 0.1, init=f"{router}{seed}.ckpt") for router in ("dense", "soft") for seed in (0, 1)]
+    tuned = [
+        record(router, seed, 0.1, init=f"{router}{seed}.ckpt")
+        for router in ("dense", "soft")
+        for seed in (0, 1)
+    ]
     (row,) = differences(contest(tuned))
     assert row.seeds == 2
 
@@ -95,7 +113,10 @@ def test_without_a_dense_run_one_line_says_what_to_type() -> None:
     console = Console(width=200, record=True)
     show_differences(console, "digits", [record("soft", 0, 0.1), record("hash", 0, 0.2)])
     text = console.export_text()
-    assert text == "digits: no dense run to compare with; type router=dense,soft,hash for the difference to it\n"
+    assert (
+        text
+        == "digits: no dense run to compare with; type router=dense,soft,hash for the difference to it\n"
+    )
 
 
 def test_how_long_the_others_will_take() -> None:
@@ -104,7 +125,9 @@ def test_how_long_the_others_will_take() -> None:
     assert progress.count(Outcome(again=True), now=100.0) == "1 of 4 done"
     assert progress.count(Outcome(), now=120.0) == "2 of 4 done, about 40 s left"
     assert progress.told() == "1 of 4 runs was already recorded; type force=true to run it again"
-    assert progress.count(Outcome(again=True), now=120.0) and not progress.count(Outcome(), now=140.0)
+    assert progress.count(Outcome(again=True), now=120.0) and not progress.count(
+        Outcome(), now=140.0
+    )
     assert progress.told() == "2 of 4 runs were already recorded; type force=true to run them again"
     assert Progress(3).told() == ""
     assert [duration(seconds) for seconds in (89.0, 90.0, 5399.0, 5400.0, 36000.0)] == [

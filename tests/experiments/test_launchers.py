@@ -20,7 +20,11 @@ from moesuite.records.record import read_record
 from tests.experiments.test_benchmark import UPCYCLING
 from tests.train.test_run import SHORT, invoke, wait_for
 
-PARALLEL = ["joblib", pytest.param("submitit", marks=pytest.mark.slow), pytest.param("ray", marks=pytest.mark.slow)]
+PARALLEL = [
+    "joblib",
+    pytest.param("submitit", marks=pytest.mark.slow),
+    pytest.param("ray", marks=pytest.mark.slow),
+]
 OPTIONS: dict[str, dict[str, Any]] = {
     "joblib": {"n_jobs": 2},
     "submitit": {"cluster": "local", "timeout_min": 2},
@@ -29,13 +33,20 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 
 def test_a_sweep_is_every_combination_in_order() -> None:
-    assert expand(["-m", "router=soft,dense", "seed=0,1", "records=a", "layers=[0,1]", "--config-dir", "conf"]) == [
+    assert expand(
+        ["-m", "router=soft,dense", "seed=0,1", "records=a", "layers=[0,1]", "--config-dir", "conf"]
+    ) == [
         ["--config-dir=conf", f"router={router}", f"seed={seed}", "records=a", "layers=[0,1]"]
         for router in ("soft", "dense")
         for seed in (0, 1)
     ]
-    assert expand(["-m", "num_experts=range(2,7,2)"]) == [[f"num_experts={count}"] for count in (2, 4, 6)]
-    assert expand(["--multirun", "optim.lr=choice(1e-3,2e-3)"]) == [["optim.lr=0.001"], ["optim.lr=0.002"]]
+    assert expand(["-m", "num_experts=range(2,7,2)"]) == [
+        [f"num_experts={count}"] for count in (2, 4, 6)
+    ]
+    assert expand(["--multirun", "optim.lr=choice(1e-3,2e-3)"]) == [
+        ["optim.lr=0.001"],
+        ["optim.lr=0.002"],
+    ]
     assert expand(["-m", "seed=1"]) == [["seed=1"]]
     assert expand(["-m", "-cd", "conf", "~logger"]) == [["--config-dir=conf", "~logger"]]
 
@@ -50,10 +61,19 @@ def test_a_sweep_is_every_combination_in_order() -> None:
             "--cfg in a sweep; allowed flags: -m, --multirun, --config-dir, -cd; type it",
         ),
         (["-m", "seed=0,1", "launcher=jobblib"], "unknown launcher 'jobblib'; nearest: joblib"),
-        (["-m", "seed=0,1", "launcher.n_jobs=2"], "launcher.n_jobs= without a launcher; type for example launcher=job"),
+        (
+            ["-m", "seed=0,1", "launcher.n_jobs=2"],
+            "launcher.n_jobs= without a launcher; type for example launcher=job",
+        ),
         (["launcher=joblib"], "launcher=joblib for one run; allowed with -m or benchmark="),
-        (["-m", "seed=0,1", "launcher=joblib", "launcher.jobs=2"], "launcher.jobs=2: joblib says: "),
-        (["-m", "seed=0,1", "launcher=submitit", "launcher.hours=2"], "launcher.hours=2: submitit says: "),
+        (
+            ["-m", "seed=0,1", "launcher=joblib", "launcher.jobs=2"],
+            "launcher.jobs=2: joblib says: ",
+        ),
+        (
+            ["-m", "seed=0,1", "launcher=submitit", "launcher.hours=2"],
+            "launcher.hours=2: submitit says: ",
+        ),
     ],
 )
 def test_bad_words(
@@ -75,12 +95,20 @@ def test_a_launcher_that_is_not_installed_names_its_extra(
     name: str, extra: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
-    with pytest.raises(UserError, match=rf'launcher={name} needs the package {name}; type pip install -e "\.\[{extra}'):
+    with pytest.raises(
+        UserError,
+        match=rf'launcher={name} needs the package {name}; type pip install -e "\.\[{extra}',
+    ):
         parse_launcher([f"launcher={name}"])
 
 
 def test_devices() -> None:
-    assert not more_than_one(1) and not more_than_one("1") and more_than_one(2) and more_than_one("[0,1]")
+    assert (
+        not more_than_one(1)
+        and not more_than_one("1")
+        and more_than_one(2)
+        and more_than_one("[0,1]")
+    )
 
 
 @pytest.mark.parametrize("name", PARALLEL)
@@ -143,13 +171,18 @@ def test_a_sweep_on_a_launcher_is_the_sweep(
     monkeypatch.chdir(tmp_path)
     words = ["num_experts=0,4", "router=soft", *SHORT]
     options = [f"launcher.{key}={value}" for key, value in OPTIONS[name].items()]
-    assert invoke(monkeypatch, "-m", *words, f"records={tmp_path}/there", f"launcher={name}", *options) == 2
+    assert (
+        invoke(monkeypatch, "-m", *words, f"records={tmp_path}/there", f"launcher={name}", *options)
+        == 2
+    )
     there = capsys.readouterr()
     assert there.err.count("error: num_experts=0") == 1
     assert "[2/2] num_experts=4 router=soft" in there.out and ": top1 0." in there.out
     assert invoke(monkeypatch, "-m", *words, f"records={tmp_path}/here") == 2
     first, second = (
-        read_record(path) for folder in ("here", "there") for path in (tmp_path / folder).glob("digits/soft/*.json")
+        read_record(path)
+        for folder in ("here", "there")
+        for path in (tmp_path / folder).glob("digits/soft/*.json")
     )
     assert math.isclose(first.quality["top1"].value, second.quality["top1"].value, abs_tol=0.01)
     assert first.command == second.command.replace("/there", "/here")
@@ -159,7 +192,10 @@ def test_what_is_upcycled_is_run_before() -> None:
     def one(part: str, seed: int, upcycles: str = "") -> Planned:
         return Planned("", seed, [], part, upcycles)
 
-    first, second = [one("a", 0), one("b", 0), one("", 0, "a")], [one("a", 1), one("", 1, "a"), one("", 1, "b")]
+    first, second = (
+        [one("a", 0), one("b", 0), one("", 0, "a")],
+        [one("a", 1), one("", 1, "a"), one("", 1, "b")],
+    )
     assert list(batches([*first, *second])) == [first[:2], [first[2], second[0]], second[1:]]
     assert list(batches([])) == []
 
@@ -170,10 +206,19 @@ def test_a_benchmark_on_a_launcher_upcycles_what_it_trained(
 ) -> None:
     (tmp_path / "mine.yaml").write_text(UPCYCLING)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("moesuite.experiments.benchmark.benchmark_files", lambda: {"mine": tmp_path / "mine.yaml"})
+    monkeypatch.setattr(
+        "moesuite.experiments.benchmark.benchmark_files", lambda: {"mine": tmp_path / "mine.yaml"}
+    )
     monkeypatch.setenv("COLUMNS", "200")
     assert (
-        invoke(monkeypatch, "benchmark=mine", f"records={tmp_path}/runs", "launcher=joblib", "launcher.n_jobs=2") == 0
+        invoke(
+            monkeypatch,
+            "benchmark=mine",
+            f"records={tmp_path}/runs",
+            "launcher=joblib",
+            "launcher.n_jobs=2",
+        )
+        == 0
     )
     shown = capsys.readouterr().out
     assert "[5/5] digits, switch, seed 0: top1 0." in shown and "switch, upcycled" in shown

@@ -21,15 +21,27 @@ from moesuite.records.record import RunRecord, record_id, record_path, write_rec
 PROTOCOL = Protocol(engine=1, router=1, family=1)
 GOLDEN = Path(__file__).parent / "golden"
 PIXEL = (
-    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
+    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgAB"
+    "SK+kcQAAAABJRU5ErkJggg=="
 )
 PART = {"backbone": 1e9, "router": 1e6, "dispatch_combine": 2e6, "experts": 5e8, "padding": 0.0}
 
 
-def compute_of(ratio: float, experts: float, uncounted: bool = False, dense: bool = False) -> dict[str, Any]:
+def compute_of(
+    ratio: float, experts: float, uncounted: bool = False, dense: bool = False
+) -> dict[str, Any]:
     """Return costs that agree with each other; a training step is of 32 examples, three forward passes each."""
-    timing: dict[str, Any] = {"median": 0.1 * ratio, "iqr": 0.01, "n": 9, "ratio_to_dense": ratio, "dense_median": 0.1}
-    timing |= {"quartiles": [0.1 * ratio - 0.005, 0.1 * ratio + 0.005], "dense_quartiles": [0.09, 0.11]}
+    timing: dict[str, Any] = {
+        "median": 0.1 * ratio,
+        "iqr": 0.01,
+        "n": 9,
+        "ratio_to_dense": ratio,
+        "dense_median": 0.1,
+    }
+    timing |= {
+        "quartiles": [0.1 * ratio - 0.005, 0.1 * ratio + 0.005],
+        "dense_quartiles": [0.09, 0.11],
+    }
     part = {**PART, "experts": experts}
     if dense:
         part = {**dict.fromkeys(PART, 0.0), "backbone": PART["backbone"] + experts}
@@ -65,7 +77,9 @@ def compute_of(ratio: float, experts: float, uncounted: bool = False, dense: boo
     }
 
 
-def config_of(task: str, router: str, seed: int, family: str = "vision", **changes: Any) -> dict[str, Any]:
+def config_of(
+    task: str, router: str, seed: int, family: str = "vision", **changes: Any
+) -> dict[str, Any]:
     return {
         "seed": seed,
         "router_seed": 0,
@@ -73,7 +87,13 @@ def config_of(task: str, router: str, seed: int, family: str = "vision", **chang
         "slots_per_token": None,
         "layers": "last_half",
         "records": "runs",
-        "task": {"name": task, "family": family, "hub": "someone/data", "revision": "abc", "source": "/here"},
+        "task": {
+            "name": task,
+            "family": family,
+            "hub": "someone/data",
+            "revision": "abc",
+            "source": "/here",
+        },
         "router": {"name": router} if router in ("dense", "soft") else {"name": router, "k": 1},
         "backbone": {"name": "vit", "model": "timm:vit", "seed": seed},
         "optim": {"lr": 0.001},
@@ -84,7 +104,12 @@ def config_of(task: str, router: str, seed: int, family: str = "vision", **chang
 
 
 def record_of(
-    router: str, seed: int, value: float = 0.9, task: str = "mine", config: dict[str, Any] | None = None, **changes: Any
+    router: str,
+    seed: int,
+    value: float = 0.9,
+    task: str = "mine",
+    config: dict[str, Any] | None = None,
+    **changes: Any,
 ) -> RunRecord:
     """Return a finished record whose id is right."""
     family = changes.pop("family", "vision")
@@ -93,10 +118,16 @@ def record_of(
     config = config_of(task, router, seed, family) | (config or {})
     config["task"] = {"name": task, **config["task"]}
     config["backbone"] = {**config["backbone"], "name": changes.get("backbone", "vit")}
-    known: dict[str, Any] = {"contents": {}, "protocol": PROTOCOL, "data_fingerprint": "sha256:da7a0000"}
+    known: dict[str, Any] = {
+        "contents": {},
+        "protocol": PROTOCOL,
+        "data_fingerprint": "sha256:da7a0000",
+    }
     known |= {key: changes.pop(key) for key in list(changes) if key in known}
     layer = {"layer": "blocks.1.mlp", "load": [0.5, 0.25, 0.25, 0.0], "unserved": 0.125, "dead": 1}
-    costs = compute_of(1.25 if router != "dense" else 1.0, 5e8 + 1e8 * len(router), dense=router == "dense")
+    costs = compute_of(
+        1.25 if router != "dense" else 1.0, 5e8 + 1e8 * len(router), dense=router == "dense"
+    )
     costs = changes.pop("compute", costs)
     step_flops = costs["training_step_flops"] if costs else 1e12
     health = {"entropy": 0.9, "unserved": 0.1, "dead": 0} if router != "dense" else {}
@@ -120,7 +151,14 @@ def record_of(
         "compute": costs,
         "health": [] if router == "dense" else [{**layer, "entropy": 0.75, "pairs_per_token": 1.0}],
         "curve": [
-            {"step": s, "seconds": s / 10, "flops": s * step_flops, "loss": 1.0, "quality": q, **health}
+            {
+                "step": s,
+                "seconds": s / 10,
+                "flops": s * step_flops,
+                "loss": 1.0,
+                "quality": q,
+                **health,
+            }
             for s, q in points
         ],
         "steps": 100,
@@ -138,7 +176,9 @@ def example() -> list[RunRecord]:
     """Return a small board: five seeds of three routers, one run that failed, one that looks ahead."""
     noise = [0.000, 0.004, -0.003, 0.002, -0.001]
     found = [record_of("dense", seed, 0.90 + n) for seed, n in enumerate(noise)]
-    found += [record_of("good", seed, 0.93 + n + 0.001 * (-1) ** seed) for seed, n in enumerate(noise)]
+    found += [
+        record_of("good", seed, 0.93 + n + 0.001 * (-1) ** seed) for seed, n in enumerate(noise)
+    ]
     found += [record_of("bad", seed, 0.70 - 2 * n) for seed, n in enumerate(noise)]
     found.append(record_of("soft_one", 0, 0.99, lookahead={"outputs": 0.5, "bits": 0.25}))
     failed = {
@@ -157,7 +197,10 @@ def example() -> list[RunRecord]:
 
 def certificate_of(router: str = "good", **options: object) -> Certificate:
     """Return a certificate that a router is deterministic and not causal."""
-    checks = {name: {"holds": name != "causal", "figure": 0.0, "detail": ""} for name in ("deterministic", "causal")}
+    checks = {
+        name: {"holds": name != "causal", "figure": 0.0, "detail": ""}
+        for name in ("deterministic", "causal")
+    }
     return Certificate.model_validate(
         {
             "router": router,
@@ -183,7 +226,10 @@ def looked_of(record: RunRecord) -> Looked:
         id=record.id,
         examples=[
             Example(image=PIXEL, layers=[LayerRouting(**layer, slots=slots)]),
-            Example(words=["a ", "<b>", "c"], layers=[LayerRouting(layer="blocks.1.mlp", experts=[[0], [1], []])]),
+            Example(
+                words=["a ", "<b>", "c"],
+                layers=[LayerRouting(layer="blocks.1.mlp", experts=[[0], [1], []])],
+            ),
         ],
     )
 
@@ -203,9 +249,19 @@ def put(folder: Path, records: list[RunRecord], looked: bool = True) -> list[Pat
 def golden_files(site: Path) -> dict[str, str]:
     """Return the files of the example's site whose every byte is kept."""
     run = next(r.id for r in example() if r.router == "good")
-    names = ["index.html", "tasks/mine.html", "tasks/text.html", "routers/good.html", f"runs/{run}.html", "apart.html"]
+    names = [
+        "index.html",
+        "tasks/mine.html",
+        "tasks/text.html",
+        "routers/good.html",
+        f"runs/{run}.html",
+        "apart.html",
+    ]
     names += ["feed.xml", "data/mine.csv", "data/mine.curves.js"]
-    names += [path.relative_to(site).as_posix() for path in sorted(site.glob("exports/every_eval_ever/text/good/*"))]
+    names += [
+        path.relative_to(site).as_posix()
+        for path in sorted(site.glob("exports/every_eval_ever/text/good/*"))
+    ]
     return {name: (site / name).read_text() for name in names}
 
 

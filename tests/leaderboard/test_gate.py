@@ -26,7 +26,11 @@ from tests.tasks.test_preferences import dialogue
 from tests.tasks.test_tasks import search_folder, understanding_folder
 
 SHORT = (
-    *("trainer.max_steps=4", "trainer.val_check_interval=2", "trainer.check_val_every_n_epoch=null"),
+    *(
+        "trainer.max_steps=4",
+        "trainer.val_check_interval=2",
+        "trainer.check_val_every_n_epoch=null",
+    ),
     *("logger=none", "trainer.enable_progress_bar=false"),
 )
 EPOCHS = (
@@ -61,16 +65,34 @@ def honest(short_timings: None, tmp_path_factory: pytest.TempPathFactory) -> dic
         "epochs": ("router=dense", "seed=1", *EPOCHS),
         "language": (*TEXT, *GPT, "router=switch"),
         "embeddings": ("task=stdlib_search", f"task.source={search}", *TINY, *BYTES, "router=soft"),
-        "understanding": ("task=glue", "task.subset=mrpc", f"task.source={mrpc}", *TINY, *BYTES, "router=soft"),
-        "preferences": ("task=preferences_text", f"task.source={texts}", *TINY, *BYTES, "router=expert_choice"),
+        "understanding": (
+            "task=glue",
+            "task.subset=mrpc",
+            f"task.source={mrpc}",
+            *TINY,
+            *BYTES,
+            "router=soft",
+        ),
+        "preferences": (
+            "task=preferences_text",
+            f"task.source={texts}",
+            *TINY,
+            *BYTES,
+            "router=expert_choice",
+        ),
     }
-    return {name: fit(compose(*SHORT, f"records={folder / 'runs'}", *own))[0] for name, own in words.items()}
+    return {
+        name: fit(compose(*SHORT, f"records={folder / 'runs'}", *own))[0]
+        for name, own in words.items()
+    }
 
 
 def put(folder: Path, values: Values) -> Path:
     """Write a record under the id that its content has."""
     protocol = Protocol.model_validate(values["protocol"])
-    values["id"] = record_id(values["config"], values["contents"], protocol, values["data_fingerprint"])
+    values["id"] = record_id(
+        values["config"], values["contents"], protocol, values["data_fingerprint"]
+    )
     path = folder / values["task"] / values["router"] / f"{values['id']}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(values))
@@ -98,7 +120,9 @@ def test_honest_records_are_shown(honest: dict[str, RunRecord], tmp_path: Path) 
     assert built.problems == [] and built.shown == len(honest)
 
 
-@pytest.mark.parametrize(("family", "path", "value", "says"), FALSIFIED, ids=[f"{f}-{p}" for f, p, *_ in FALSIFIED])
+@pytest.mark.parametrize(
+    ("family", "path", "value", "says"), FALSIFIED, ids=[f"{f}-{p}" for f, p, *_ in FALSIFIED]
+)
 def test_a_falsified_record_is_refused(
     family: str, path: str, value: Any, says: str, honest: dict[str, RunRecord], tmp_path: Path
 ) -> None:
@@ -108,7 +132,9 @@ def test_a_falsified_record_is_refused(
     built = check([str(tmp_path)])
     assert built.shown == 0 and len(built.problems) == 1
     (line,) = built.problems
-    assert line.startswith(f"{where}: ") and "\n" not in line and says in line and "allowed: " in line
+    assert (
+        line.startswith(f"{where}: ") and "\n" not in line and says in line and "allowed: " in line
+    )
 
 
 GOES_ON = {"upcycle": "last.ckpt"}
@@ -118,7 +144,9 @@ def test_a_run_without_any_work_is_refused(honest: dict[str, RunRecord]) -> None
     """Every FLOP 0 agrees with itself in all sums."""
     values = honest["dense"].model_dump(mode="json")
     compute, none = values["compute"], dict.fromkeys(("backbone", *PART_NAMES), 0.0)
-    compute |= dict.fromkeys(("activated", "executed", "expected", "training"), none) | {"training_step_flops": 0}
+    compute |= dict.fromkeys(("activated", "executed", "expected", "training"), none) | {
+        "training_step_flops": 0
+    }
     for point in values["curve"]:
         point["flops"] = 0.0
     with pytest.raises(UserError, match="compute.executed sums to 0; allowed: more than 0"):
@@ -161,7 +189,9 @@ def upcycled(flops: list[float], **changes: Any) -> RunRecord:
     """Return a record of a run that goes on at step 50, with a point of its curve at steps 10, 50 and 100."""
     record = record_of("good", 0, sunk=SUNK, contents={"upcycle": "c"}, config=GOES_ON, **changes)
     pairs = zip(record.curve, flops, strict=True)
-    return record.model_copy(update={"curve": [point.model_copy(update={"flops": value}) for point, value in pairs]})
+    return record.model_copy(
+        update={"curve": [point.model_copy(update={"flops": value}) for point, value in pairs]}
+    )
 
 
 def test_the_flops_of_an_upcycled_run_go_on_from_those_of_the_dense_one() -> None:
@@ -170,7 +200,10 @@ def test_the_flops_of_an_upcycled_run_go_on_from_those_of_the_dense_one() -> Non
     assert compute is not None
     whole = 7e15 + 50 * compute.training_step_flops
     check_plausible(upcycled([1e15, 7e15, whole]))
-    with pytest.raises(UserError, match=r"curve.2.flops is .*; allowed: .* \(steps by compute.training_step_flops\)"):
+    with pytest.raises(
+        UserError,
+        match=r"curve.2.flops is .*; allowed: .* \(steps by compute.training_step_flops\)",
+    ):
         check_plausible(upcycled([1e15, 7e15, whole + 25 * compute.training_step_flops]))
 
 

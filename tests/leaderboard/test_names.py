@@ -19,7 +19,19 @@ from moesuite.records.record import CurvePoint, LayerHealth, Quality, RunRecord
 from tests.leaderboard.boards import example
 
 STATIC = Path(payload.__file__).parent / "static"
-OF_LISTS = {"length", "map", "flatMap", "join", "filter", "find", "slice", "at", "forEach", "includes", "findIndex"}
+OF_LISTS = {
+    "length",
+    "map",
+    "flatMap",
+    "join",
+    "filter",
+    "find",
+    "slice",
+    "at",
+    "forEach",
+    "includes",
+    "findIndex",
+}
 
 
 def script(*names: str) -> str:
@@ -28,7 +40,9 @@ def script(*names: str) -> str:
 
 def read(text: str, variable: str) -> set[str]:
     """Return the names that a script reads of a variable."""
-    return set(re.findall(rf"(?<![\w\"'/])(?<![\w)\]]\.){variable}\.(\w+)\b(?! = )", text)) - OF_LISTS
+    return (
+        set(re.findall(rf"(?<![\w\"'/])(?<![\w)\]]\.){variable}\.(\w+)\b(?! = )", text)) - OF_LISTS
+    )
 
 
 def written(text: str, variable: str) -> set[str]:
@@ -53,7 +67,9 @@ def test_a_benchmarks_table_reads_the_columns_that_there_are() -> None:
     text = script("table", "columns", "charts")
     assert tuple(re.findall(r"(\w+): \[\"[DCBP]\"", text)) == CHECKS
     assert names - read(text, "row") == {*CHECKS}
-    assert read(text, "row") - written(text, "row") - names == {"timings"}  # joined to rows by their numbers
+    assert read(text, "row") - written(text, "row") - names == {
+        "timings"
+    }  # joined to rows by their numbers
 
 
 def test_a_column_by_another_name_would_be_seen() -> None:
@@ -77,7 +93,9 @@ def test_curves_and_health_are_read_by_name() -> None:
     (curves,) = {tuple(one) for one in payload.curves(board()).values()}
     text = script("charts")
     (declared,) = re.findall(r"const CURVES = {(.*?)};", text)
-    assert {*re.findall(r"(\w+): \[", declared)} | {"quality"} == {*curves} and "curve.quality" in text
+    assert {*re.findall(r"(\w+): \[", declared)} | {"quality"} == {
+        *curves
+    } and "curve.quality" in text
     health = payload.health(next(row for row in board().rows if row.health))
     (pairs,) = re.findall(r"for \(const \[label, name\] of \[(.*?)\]\) {", script("router"))
     assert {*re.findall(r", \"(\w+)\"\]", pairs)} | {"step"} == health.keys()
@@ -105,7 +123,8 @@ def test_a_runs_page_names_parts_and_columns_of_the_record() -> None:
     (parts,) = re.findall(r"const parts = (\[.*?\])", text)
     (columns,) = re.findall(r"columns = (\[.*?\])", text)
     assert (
-        set(json.loads(parts)) == Split.model_fields.keys() and set(json.loads(columns)) <= Compute.model_fields.keys()
+        set(json.loads(parts)) == Split.model_fields.keys()
+        and set(json.loads(columns)) <= Compute.model_fields.keys()
     )
     (pairs,) = re.findall(r"el\(\"div\", { class: \"looks\" }, \[(.*?)\]\.map", text)
     assert {*re.findall(r", \"(\w+)\"\]", pairs)} <= CurvePoint.model_fields.keys()

@@ -14,7 +14,9 @@ from moesuite.records.record import Protocol, RunRecord
 from tests.leaderboard.boards import compute_of, put, record_of
 from tests.leaderboard.test_leaderboard import contents
 
-OWN = Protocol(engine=1, router=1, family=1, own={"task.family": "5" * 64})  # of a family from outside the package
+OWN = Protocol(
+    engine=1, router=1, family=1, own={"task.family": "5" * 64}
+)  # of a family from outside the package
 
 
 def again(record: RunRecord, hour: int, **changes: Any) -> RunRecord:
@@ -61,13 +63,17 @@ def page(site: Path, record: RunRecord) -> str:
 def test_a_run_that_was_made_again_is_a_reproduction(tmp_path: Path) -> None:
     """Ratios 1, 2, 6: median 2; seconds 10, 20, 30: median 20. The first by time stays, wherever it lies."""
     first = again(record_of("good", 0), 1, seconds=12.5)
-    runs = [timed(again(first, 3, seconds=30.0), 6.0), timed(first, 1.0), timed(again(first, 2, seconds=20.0), 2.0)]
+    runs = [
+        timed(again(first, 3, seconds=30.0), 6.0),
+        timed(first, 1.0),
+        timed(again(first, 2, seconds=20.0), 2.0),
+    ]
     where = places(tmp_path, *runs)
     built = build(where, tmp_path / "site")
     assert (built.shown, built.problems) == (1, [])
-    assert "Reproduced 3x" in page(tmp_path / "site", first) and "2026-11-26T01:00:00+00:00. <b>" in page(
+    assert "Reproduced 3x" in page(
         tmp_path / "site", first
-    )
+    ) and "2026-11-26T01:00:00+00:00. <b>" in page(tmp_path / "site", first)
     (entry,) = merged([entry_of(run)[0] for run in runs])
     assert entry.reproductions == 3 and entry.created.startswith("2026-11-26T01")
     assert entry.timings.latency_ratio == 2.0 and entry.seconds == 20.0
@@ -92,7 +98,9 @@ def test_another_quality_is_listed_beside_that_of_the_first(tmp_path: Path) -> N
 
 def test_a_finished_run_stands_before_one_that_failed(tmp_path: Path) -> None:
     finished = again(record_of("good", 0), 2)
-    failed = again(record_of("good", 0, status="failed", quality={}, compute=None, curve=[], health=[]), 1)
+    failed = again(
+        record_of("good", 0, status="failed", quality={}, compute=None, curve=[], health=[]), 1
+    )
     built = check(places(tmp_path, failed, finished))
     assert built.shown == 1 and "but failed, there ok" in built.problems[0]
 
@@ -101,7 +109,9 @@ def test_reproductions_that_come_and_go_leave_the_pages_of_a_whole_build(tmp_pat
     first, other = record_of("good", 0), record_of("dense", 0)
     second, third = again(first, 2, seconds=20.0), better(again(first, 3), 0.5)
     where, out = places(tmp_path, other, third, second, first), tmp_path / "site"
-    for index, given in enumerate(([0, 3], [0, 2, 3], [0, 1, 2, 3], [0, 1, 2], [0, 1], [0, 2, 3], [0, 3])):
+    for index, given in enumerate(
+        ([0, 3], [0, 2, 3], [0, 1, 2, 3], [0, 1, 2], [0, 1], [0, 2, 3], [0, 3])
+    ):
         build([where[number] for number in given], out)
         build([where[number] for number in given], tmp_path / f"whole{index}")
         assert contents(out) == contents(tmp_path / f"whole{index}")
@@ -112,13 +122,25 @@ def test_of_another_number_of_examples_most_are_right(tmp_path: Path) -> None:
     metrics = {"top1": {"name": "top1", "direction": "max", "least": 0.0, "most": 1.0}}
     put(
         tmp_path,
-        [record_of("good", seed, task="own", config=config, protocol=OWN, metrics=metrics) for seed in range(3)],
+        [
+            record_of("good", seed, task="own", config=config, protocol=OWN, metrics=metrics)
+            for seed in range(3)
+        ],
     )
     quality = {"top1": {"value": 0.9, "direction": "max", "n": 50}}
-    put(tmp_path, [record_of("odd", 0, task="own", config=config, protocol=OWN, metrics=metrics, quality=quality)])
+    put(
+        tmp_path,
+        [
+            record_of(
+                "odd", 0, task="own", config=config, protocol=OWN, metrics=metrics, quality=quality
+            )
+        ],
+    )
     built = check([str(tmp_path)])
     assert built.shown == 3 and len(built.problems) == 1
-    assert "/own/odd/" in built.problems[0] and "quality.top1.n is 50, but 360 in" in built.problems[0]
+    assert (
+        "/own/odd/" in built.problems[0] and "quality.top1.n is 50, but 360 in" in built.problems[0]
+    )
 
 
 def test_another_cost_of_the_same_backbone_is_told(tmp_path: Path) -> None:
@@ -128,7 +150,10 @@ def test_another_cost_of_the_same_backbone_is_told(tmp_path: Path) -> None:
         cheap[name] = {**cheap[name], "backbone": 5e8}
     put(tmp_path, [record_of("odd", 0, compute=cheap)])
     built = check([str(tmp_path)])
-    assert built.shown == 3 and "compute.executed.backbone is 500000000.0, but 1000000000.0 in" in built.problems[0]
+    assert (
+        built.shown == 3
+        and "compute.executed.backbone is 500000000.0, but 1000000000.0 in" in built.problems[0]
+    )
 
 
 def foreign(router: str, seed: int, direction: str) -> RunRecord:
@@ -136,7 +161,15 @@ def foreign(router: str, seed: int, direction: str) -> RunRecord:
     spec = {"name": "top1", "direction": direction}
     config = {"task": {"name": "own", "family": "mine:Task"}}
     quality = {"top1": {"value": 0.9, "direction": direction, "n": 360}}
-    return record_of(router, seed, task="own", config=config, protocol=OWN, metrics={"top1": spec}, quality=quality)
+    return record_of(
+        router,
+        seed,
+        task="own",
+        config=config,
+        protocol=OWN,
+        metrics={"top1": spec},
+        quality=quality,
+    )
 
 
 @pytest.mark.parametrize("more", [1, 5])
@@ -146,11 +179,16 @@ def test_contradictory_directions_turn_no_board_round(more: int, tmp_path: Path)
     put(tmp_path, [foreign("bad", 0, "min")])
     built = check([str(tmp_path)])
     assert built.shown == 0 and len(built.problems) == more + 1
-    assert all("metrics.top1 is ['" in line and "the same in all records" in line for line in built.problems)
+    assert all(
+        "metrics.top1 is ['" in line and "the same in all records" in line
+        for line in built.problems
+    )
     assert check([str(tmp_path)]).shown == 0
 
 
-def test_a_direction_against_the_declaration_is_refused_and_the_board_stands(tmp_path: Path) -> None:
+def test_a_direction_against_the_declaration_is_refused_and_the_board_stands(
+    tmp_path: Path,
+) -> None:
     put(tmp_path, [record_of("good", 0)])
     quality = {"top1": {"value": 0.9, "direction": "min", "n": 360}}
     put(tmp_path, [record_of("a", 0, quality=quality)])

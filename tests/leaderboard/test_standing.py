@@ -23,15 +23,23 @@ NOISE = (0.000, 0.004, -0.003, 0.002, -0.001)
 
 
 def board_of(
-    records: list[RunRecord], verdicts: Mapping[str, list[Verdict]] | None = None, **certificates: Any
+    records: list[RunRecord],
+    verdicts: Mapping[str, list[Verdict]] | None = None,
+    **certificates: Any,
 ) -> Board:
     known = [entry_of(record, (verdicts or {}).get(record.id, [])) for record in records]
     facts = {key: value for _, one in known for key, value in one.items()}
-    (board,) = boards([entry for entry, _ in known], facts, {router: [one] for router, one in certificates.items()})
+    (board,) = boards(
+        [entry for entry, _ in known],
+        facts,
+        {router: [one] for router, one in certificates.items()},
+    )
     return board
 
 
-def seeds(router: str, mean: float, wobble: float = 0.001, count: int = 5, **changes: Any) -> list[RunRecord]:
+def seeds(
+    router: str, mean: float, wobble: float = 0.001, count: int = 5, **changes: Any
+) -> list[RunRecord]:
     """Return runs of a router: what the seeds have in common, and a little of its own."""
     own = sum(map(ord, router)) % 7
     return [
@@ -42,32 +50,50 @@ def seeds(router: str, mean: float, wobble: float = 0.001, count: int = 5, **cha
 
 def test_controls_are_never_first() -> None:
     """dense and random are better than both routers, and yet these alone are ranked, in group 1 and 2."""
-    board = board_of([*seeds("dense", 0.95), *seeds("random", 0.97), *seeds("good", 0.9), *seeds("bad", 0.5)])
+    board = board_of(
+        [*seeds("dense", 0.95), *seeds("random", 0.97), *seeds("good", 0.9), *seeds("bad", 0.5)]
+    )
     assert [(row.router, row.group) for row in board.rows] == [
         ("good", 1),
         ("bad", 2),
         ("random", None),
         ("dense", None),
     ]
-    assert [board.section(row) for row in board.rows[1:3]] == ["Ranked in the main setting", "Controls"]
+    assert [board.section(row) for row in board.rows[1:3]] == [
+        "Ranked in the main setting",
+        "Controls",
+    ]
     random = board.rows[2]
-    assert random.unranked == "control" and random.to_dense is not None and random.to_dense.mean > 0.01
+    assert (
+        random.unranked == "control" and random.to_dense is not None and random.to_dense.mean > 0.01
+    )
 
 
 def test_a_tuned_winner_is_another_setting_and_not_at_the_head() -> None:
     tuned = seeds("good", 0.99, config={"study": "digits_good"})
     board = board_of([*seeds("dense", 0.9), *seeds("good", 0.92), *seeds("bad", 0.5), *tuned])
-    assert [(row.router, row.group) for row in board.rows] == [("good", 1), ("bad", 2), ("dense", None), ("good", None)]
+    assert [(row.router, row.group) for row in board.rows] == [
+        ("good", 1),
+        ("bad", 2),
+        ("dense", None),
+        ("good", None),
+    ]
     last = board.rows[-1]
     assert board.section(last) == "Other settings" and last.unranked == "tuned"
-    assert board.settings[last.setting] == "vit, 100 steps, batch 32, AdamW 0.001, tuned by digits_good"
+    assert (
+        board.settings[last.setting]
+        == "vit, 100 steps, batch 32, AdamW 0.001, tuned by digits_good"
+    )
     # the dense model of the same options, which no study tuned, is still what it is compared with
     assert last.to_dense is not None and last.to_dense.mean == pytest.approx(0.09, abs=0.005)
 
 
 def test_another_number_of_steps_is_another_setting_below_the_main_one() -> None:
     longer = {"trainer": {"max_steps": 900}}
-    more = [*seeds("dense", 0.97, config=longer, steps=900), *seeds("good", 0.98, config=longer, steps=900)]
+    more = [
+        *seeds("dense", 0.97, config=longer, steps=900),
+        *seeds("good", 0.98, config=longer, steps=900),
+    ]
     board = board_of([*more, *seeds("dense", 0.9), *seeds("good", 0.92), *seeds("bad", 0.91)])
     assert [(row.router, row.steps) for row in board.rows[:2]] == [("good", 100), ("bad", 100)]
     assert board.settings[board.main] == "vit, 100 steps, batch 32, AdamW 0.001"
@@ -99,10 +125,19 @@ def test_tied_and_equal_are_told_apart() -> None:
         ]
     )
     rows = {row.router: row for row in board.rows}
-    verdicts = {name: row.to_dense.verdict for name, row in rows.items() if row.to_dense is not None}
-    assert (verdicts["a"], verdicts["c"]) == ("equal", "open") and verdicts["x"].startswith("better")
+    verdicts = {
+        name: row.to_dense.verdict for name, row in rows.items() if row.to_dense is not None
+    }
+    assert (verdicts["a"], verdicts["c"]) == ("equal", "open") and verdicts["x"].startswith(
+        "better"
+    )
     noisy, quiet = rows["c"].to_dense, rows["a"].to_dense
-    assert noisy is not None and quiet is not None and noisy.detectable is not None and quiet.detectable is not None
+    assert (
+        noisy is not None
+        and quiet is not None
+        and noisy.detectable is not None
+        and quiet.detectable is not None
+    )
     assert noisy.detectable > 0.01 > quiet.detectable and board.margin == 0.01
     few = board_of([*seeds("dense", 0.9, count=3), *seeds("a", 0.9, count=3)]).rows[0].to_dense
     assert few is not None and (few.verdict, few.detectable, few.equal) == ("", None, None)
@@ -110,28 +145,47 @@ def test_tied_and_equal_are_told_apart() -> None:
 
 def test_a_metric_without_a_margin_calls_nothing_equal() -> None:
     quality = {"odd": {"value": 0.5, "direction": "max", "n": 9}}
-    records = [record_of(name, seed, quality=quality, primary="odd") for name in ("dense", "a") for seed in range(5)]
+    records = [
+        record_of(name, seed, quality=quality, primary="odd")
+        for name in ("dense", "a")
+        for seed in range(5)
+    ]
     board = board_of(records)
-    assert board.margin is None and all(row.to_dense is None or row.to_dense.equal is None for row in board.rows)
+    assert board.margin is None and all(
+        row.to_dense is None or row.to_dense.equal is None for row in board.rows
+    )
     assert overview([board]).scopes == []
 
 
 def test_the_noise_of_times_stands_beside_them() -> None:
     """Dense against the dense model beside it, 1.07, 1.12 and 1.09 times: below 1.12 a ratio says little."""
-    dense = [record_of("dense", seed, compute=compute_of(r, 1e9)) for seed, r in enumerate((1.07, 1.12, 1.09))]
+    dense = [
+        record_of("dense", seed, compute=compute_of(r, 1e9))
+        for seed, r in enumerate((1.07, 1.12, 1.09))
+    ]
     board = board_of([*dense, record_of("good", 0)])
     (noise,) = board.noise.values()
     assert noise.latency is not None
-    assert (noise.latency.least, noise.latency.median, noise.latency.most, noise.latency.runs) == (1.07, 1.09, 1.12, 3)
+    assert (noise.latency.least, noise.latency.median, noise.latency.most, noise.latency.runs) == (
+        1.07,
+        1.09,
+        1.12,
+        3,
+    )
     (line, *_) = csv.DictReader(io.StringIO(exports.csv_of(board)))
     (machine,) = board.noise
-    assert (line[f"least dense latency_ratio on {machine}"], line[f"most dense step_ratio on {machine}"]) == (
+    assert (
+        line[f"least dense latency_ratio on {machine}"],
+        line[f"most dense step_ratio on {machine}"],
+    ) == (
         "1.07",
         "1.12",
     )
 
 
-def family(name: str, tasks: int, causal: bool, routers: dict[str, float], count: int = 3) -> list[Board]:
+def family(
+    name: str, tasks: int, causal: bool, routers: dict[str, float], count: int = 3
+) -> list[Board]:
     """Return benchmarks of a family, of which each router has its place, and a little more or less on each task."""
     found = []
     for number in range(tasks):
@@ -139,7 +193,10 @@ def family(name: str, tasks: int, causal: bool, routers: dict[str, float], count
         records = seeds("dense", 0.5, count=count, **shared)
         for router, mean in routers.items():
             records += seeds(
-                router, mean + 0.002 * ((number * (ord(router[0]) % 4 + 1)) % 5 - 2), count=count, **shared
+                router,
+                mean + 0.002 * ((number * (ord(router[0]) % 4 + 1)) % 5 - 2),
+                count=count,
+                **shared,
             )
         found.append(board_of(records))
     return found
@@ -161,21 +218,49 @@ def test_a_router_that_looks_ahead_keeps_its_rank_where_it_applies() -> None:
         board_of(
             [
                 *seeds("dense", 0.5, count=3, task=board.task, family="vision", causal=False),
-                *seeds("plain", 0.8 + 0.004 * number, count=3, task=board.task, family="vision", causal=False),
-                *seeds("other", 0.7 - 0.003 * number, count=3, task=board.task, family="vision", causal=False),
-                *seeds("soft", 0.9, count=3, task=board.task, family="vision", causal=False, **AHEAD),
+                *seeds(
+                    "plain",
+                    0.8 + 0.004 * number,
+                    count=3,
+                    task=board.task,
+                    family="vision",
+                    causal=False,
+                ),
+                *seeds(
+                    "other",
+                    0.7 - 0.003 * number,
+                    count=3,
+                    task=board.task,
+                    family="vision",
+                    causal=False,
+                ),
+                *seeds(
+                    "soft", 0.9, count=3, task=board.task, family="vision", causal=False, **AHEAD
+                ),
             ]
         )
         for number, board in enumerate(images)
     ]
     view = overview(soft + text)
-    assert view.ahead == {"soft"} and not view.applies("soft", text[0]) and view.applies("soft", soft[0])
-    assert standings(view, "vision")["soft"].ranks == (1, 1) and standings(view, "vision")["other"].ranks == (3, 3)
+    assert (
+        view.ahead == {"soft"}
+        and not view.applies("soft", text[0])
+        and view.applies("soft", soft[0])
+    )
+    assert standings(view, "vision")["soft"].ranks == (1, 1) and standings(view, "vision")[
+        "other"
+    ].ranks == (3, 3)
     assert standings(view, "language")["soft"].reason == "not applicable: looks ahead"
     assert standings(view, "language")["plain"].ranks is not None
     whole = standings(view, "all tasks")
-    assert whole["soft"].reason == "not applicable: looks ahead" and whole["plain"].ranks is not None
-    assert [scope.name for scope in view.scopes] == ["all tasks", "language", "vision"]  # none twice
+    assert (
+        whole["soft"].reason == "not applicable: looks ahead" and whole["plain"].ranks is not None
+    )
+    assert [scope.name for scope in view.scopes] == [
+        "all tasks",
+        "language",
+        "vision",
+    ]  # none twice
 
 
 def test_a_router_that_could_have_been_run_is_missing_not_excused() -> None:
@@ -183,7 +268,12 @@ def test_a_router_that_could_have_been_run_is_missing_not_excused() -> None:
     image = {"task": "image", "causal": False}
     two = {"config": {"router": {"name": "token_choice", "k": 2}}, **AHEAD}
     images = [
-        board_of([*seeds("dense", 0.5, **image), *seeds("token_choice", 0.8, **image, router_causal=True)]),
+        board_of(
+            [
+                *seeds("dense", 0.5, **image),
+                *seeds("token_choice", 0.8, **image, router_causal=True),
+            ]
+        ),
         board_of(
             [
                 *seeds("dense", 0.5, **{**image, "task": "other"}),
@@ -192,12 +282,17 @@ def test_a_router_that_could_have_been_run_is_missing_not_excused() -> None:
             ]
         ),
     ]
-    text = board_of([*seeds("dense", 0.5, causal=True), *seeds("plain", 0.8, causal=True, router_causal=True)])
+    text = board_of(
+        [*seeds("dense", 0.5, causal=True), *seeds("plain", 0.8, causal=True, router_causal=True)]
+    )
     view = overview([*images, text])
     assert view.ahead == {"expert_choice"} and view.applies("token_choice", text)
     assert standings(view, "vision")["token_choice"].reason == "no ranked result on mine"
     assert standings(view, "vision")["expert_choice"].reason == "not applicable: looks ahead"
-    assert overview([images[1], text]).ahead == {"token_choice", "expert_choice"}  # shown with two only
+    assert overview([images[1], text]).ahead == {
+        "token_choice",
+        "expert_choice",
+    }  # shown with two only
 
 
 def contradicted(record: RunRecord, value: float) -> list[Verdict]:
@@ -213,7 +308,11 @@ def test_what_a_rerun_contradicts_is_shown_and_heads_nothing() -> None:
     others = [*seeds("dense", 0.85), *seeds("good", 0.9), *seeds("bad", 0.5)]
     before = board_of([*others, *lied])
     board = board_of([*others, *lied], verdicts={lied[3].id: contradicted(lied[3], 0.8)})
-    assert [(row.router, row.group) for row in before.rows[:3]] == [("lied", 1), ("good", 2), ("bad", 3)]
+    assert [(row.router, row.group) for row in before.rows[:3]] == [
+        ("lied", 1),
+        ("good", 2),
+        ("bad", 3),
+    ]
     order = [("good", 1), ("bad", 2), ("dense", None), ("lied", None)]
     assert [(row.router, row.group) for row in board.rows] == order
     row = board.rows[-1]
@@ -221,17 +320,25 @@ def test_what_a_rerun_contradicts_is_shown_and_heads_nothing() -> None:
     assert board.section(row) == "Not ranked" and row.to_best is None and row.to_dense is None
     assert standings(overview([board]), "vision")["lied"].reason == "no ranked result on mine"
     cells = {line["router"]: line for line in csv.DictReader(io.StringIO(exports.csv_of(board)))}
-    assert cells["lied"]["group"] == "" and cells["lied"]["unranked"] == "a rerun gave another result"
+    assert (
+        cells["lied"]["group"] == "" and cells["lied"]["unranked"] == "a rerun gave another result"
+    )
     told = exports.every_eval_ever(board, row)["model_info"]["additional_details"]
     assert told["verification"] == "a rerun gave another result"
     again = [*contradicted(lied[3], 0.8), *contradicted(lied[3], lied[3].quality["top1"].value)]
     restored = board_of([*others, *lied], verdicts={lied[3].id: again})  # with more seeds, say
-    assert (restored.rows[0].router, restored.rows[0].verified, restored.rows[0].refuted) == ("lied", 1, 0)
+    assert (restored.rows[0].router, restored.rows[0].verified, restored.rows[0].refuted) == (
+        "lied",
+        1,
+        0,
+    )
 
 
 def test_nothing_is_measured_by_a_dense_run_that_a_rerun_contradicts() -> None:
     dense = seeds("dense", 0.2)
-    board = board_of([*dense, *seeds("good", 0.9)], verdicts={dense[0].id: contradicted(dense[0], 0.9)})
+    board = board_of(
+        [*dense, *seeds("good", 0.9)], verdicts={dense[0].id: contradicted(dense[0], 0.9)}
+    )
     said = {row.router: (row.group, row.unranked, row.to_dense) for row in board.rows}
     assert said["good"] == (None, "no matched dense run", None)
     assert said["dense"] == (None, "control: a rerun gave another result", None)
@@ -248,8 +355,14 @@ def test_certificates_and_runs_say_that_a_router_looks_ahead() -> None:
 def test_without_enough_tasks_or_seeds_there_are_points_and_what_is_missing() -> None:
     view = overview(family("vision", 4, False, {"plain": 0.8, "other": 0.7}))
     (scope,) = view.scopes
-    assert "at least 5 tasks with 3 seeds each" in scope.lacking and "here are 4 tasks" in scope.lacking
-    assert [(one.router, one.ranks) for one in scope.standings] == [("other", None), ("plain", None)]  # by name
+    assert (
+        "at least 5 tasks with 3 seeds each" in scope.lacking
+        and "here are 4 tasks" in scope.lacking
+    )
+    assert [(one.router, one.ranks) for one in scope.standings] == [
+        ("other", None),
+        ("plain", None),
+    ]  # by name
     few = family("vision", 4, False, {"plain": 0.8, "other": 0.7})
     few += [board_of([*seeds("dense", 0.5), *seeds("plain", 0.8), *seeds("other", 0.7, count=2)])]
     (scope,) = overview(few).scopes
@@ -265,8 +378,15 @@ def test_without_enough_tasks_or_seeds_there_are_points_and_what_is_missing() ->
 def test_an_order_says_how_far_others_are_behind() -> None:
     view = overview(family("vision", 6, False, {"plain": 0.8, "other": 0.7, "near": 0.8}))
     places = standings(view, "vision")
-    assert places["other"].ranks == (3, 3) and places["plain"].ranks == places["near"].ranks == (1, 2)
+    assert places["other"].ranks == (3, 3) and places["plain"].ranks == places["near"].ranks == (
+        1,
+        2,
+    )
     behind = places["other"].to_best
     # 0.1 is ten margins of 0.01
-    assert behind is not None and behind.mean == pytest.approx(-10, abs=0.5) and behind.verdict == "worse"
+    assert (
+        behind is not None
+        and behind.mean == pytest.approx(-10, abs=0.5)
+        and behind.verdict == "worse"
+    )
     assert places["other"].duels == 0 and places["plain"].half is not None

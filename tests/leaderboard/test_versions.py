@@ -29,7 +29,9 @@ def version(**changes: Any) -> Protocol:
 def board_of(*protocols: Protocol) -> Board:
     """Return a board of dense and another router, five seeds each, under each protocol."""
     names = ("dense", "good")
-    (board,) = boards_of([record_of(n, seed, protocol=p) for p in protocols for n in names for seed in range(5)])
+    (board,) = boards_of(
+        [record_of(n, seed, protocol=p) for p in protocols for n in names for seed in range(5)]
+    )
     return board
 
 
@@ -42,7 +44,9 @@ def test_results_of_two_protocols_are_never_compared(part: str) -> None:
     assert f"{part} protocol 2" in board.protocol
     told = {board.settings[key]: words for key, words in board.outdated.items()}
     assert told == {first: f"{part} protocol 1; newest is 2"}
-    assert all((told[first] in row.labels) == (board.settings[row.setting] == first) for row in board.rows)
+    assert all(
+        (told[first] in row.labels) == (board.settings[row.setting] == first) for row in board.rows
+    )
     assert board_of(version()).protocol == "engine protocol 1, family protocol 1"
 
 
@@ -58,9 +62,13 @@ def test_an_older_protocol_of_a_router_is_told_and_not_ranked() -> None:
 
 
 def test_a_file_of_ones_own_that_was_edited_is_another_contestant() -> None:
-    (board,) = boards_of([record_of("good", seed, protocol=version(own={"router": "a" * 64})) for seed in (0, 1)])
+    (board,) = boards_of(
+        [record_of("good", seed, protocol=version(own={"router": "a" * 64})) for seed in (0, 1)]
+    )
     assert len(board.rows) == 1
-    edited = [record_of("good", seed, protocol=version(own={"router": str(seed) * 64})) for seed in (0, 1)]
+    edited = [
+        record_of("good", seed, protocol=version(own={"router": str(seed) * 64})) for seed in (0, 1)
+    ]
     assert len(boards_of(edited)[0].rows) == 2
 
 
@@ -69,10 +77,17 @@ def test_versions_are_read_from_the_sources() -> None:
         assert known("routers", name) == router_class(name).protocol
     for name in task_families():
         assert known("tasks", name) == task_class(name).protocol
-    assert known("routers", "mine.py:Mine") is known("tasks", "nothing") is known("tasks", "../setup") is None
+    assert (
+        known("routers", "mine.py:Mine")
+        is known("tasks", "nothing")
+        is known("tasks", "../setup")
+        is None
+    )
 
 
-def test_a_page_tells_that_the_package_knows_a_newer_protocol(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_page_tells_that_the_package_knows_a_newer_protocol(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("moesuite.leaderboard.ingest.versions.ENGINE", 3)
     board = board_of(version())
     assert board.protocol == "engine protocol 1; newest is 3, family protocol 1"
@@ -118,7 +133,9 @@ def test_verdicts_are_on_the_page_of_the_run_and_in_its_row(tmp_path: Path) -> N
     assert text.count('<span class="label">equal</span>') == 2
     assert '<span class="label warn">different</span>' in text and "top1 0.9, again 0.8." in text
     assert "protocol engine 1, router 1, family 1" in text
-    rows = {row["router"]: row for row in json.loads((site / "data" / "mine.json").read_text())["rows"]}
+    rows = {
+        row["router"]: row for row in json.loads((site / "data" / "mine.json").read_text())["rows"]
+    }
     assert (rows["good"]["verified"], rows["good"]["refuted"]) == (2, 1)
     assert {"verified 2x", "a rerun gave another result"} <= set(rows["good"]["labels"])
     assert (rows["dense"]["verified"], rows["dense"]["refuted"]) == (0, 0)
@@ -127,9 +144,15 @@ def test_verdicts_are_on_the_page_of_the_run_and_in_its_row(tmp_path: Path) -> N
 FALSE: dict[str, tuple[dict[str, Any], str]] = {
     "another run": ({"id": "another"}, "on the run another; allowed: on"),
     "no verdicts": ({"verdicts": [{"verdict": "fine"}]}, "no verdicts on a record"),
-    "another value": ({"recorded": 0.95, "again": 0.95}, "its recorded metrics are not those of the record"),
+    "another value": (
+        {"recorded": 0.95, "again": 0.95},
+        "its recorded metrics are not those of the record",
+    ),
     "not equal": ({"again": 0.8}, "verdict 0: equal, but top1 differ by more"),
-    "not within": ({"verdict": "within", "again": 0.8, "tolerance": 0.05}, "within, but top1 differ by more"),
+    "not within": (
+        {"verdict": "within", "again": 0.8, "tolerance": 0.05},
+        "within, but top1 differ by more",
+    ),
     "no tolerance": ({"verdict": "within", "again": 0.8}, "within, but top1 differ by more"),
 }
 
@@ -144,7 +167,9 @@ def test_a_verdict_that_is_made_up_is_left_out_and_named(name: str, tmp_path: Pa
     verdict = values["verdicts"][0]
     values |= {key: value for key, value in changes.items() if key in values}
     verdict |= {key: value for key, value in changes.items() if key == "verdict"}
-    verdict["metrics"]["top1"] |= {key: changes[key] for key in ("recorded", "again", "tolerance") if key in changes}
+    verdict["metrics"]["top1"] |= {
+        key: changes[key] for key in ("recorded", "again", "tolerance") if key in changes
+    }
     verified_path(path).write_text(json.dumps(values))
     built = build([str(tmp_path / "runs")], tmp_path / "site")
     assert built.shown == 1 and len(built.problems) == 1

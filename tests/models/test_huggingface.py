@@ -47,9 +47,15 @@ def batch(name: str, length: int = 12, padding: int = 4) -> dict[str, Tensor]:
     ids = torch.randint(2, VOCABULARY, (3, length), generator=torch.Generator().manual_seed(0))
     mask = torch.ones_like(ids)
     ids = torch.cat([ids, ids.new_ones(3, padding)], dim=1)
-    inputs = {"input_ids": ids, "attention_mask": torch.cat([mask, mask.new_zeros(3, padding)], dim=1)}
+    inputs = {
+        "input_ids": ids,
+        "attention_mask": torch.cat([mask, mask.new_zeros(3, padding)], dim=1),
+    }
     if MODELS[name][1] == "span_corruption":
-        inputs |= {"decoder_input_ids": ids[:, :7].clone(), "decoder_attention_mask": mask[:, :7].clone()}
+        inputs |= {
+            "decoder_input_ids": ids[:, :7].clone(),
+            "decoder_attention_mask": mask[:, :7].clone(),
+        }
         inputs["decoder_attention_mask"][0, 5:] = 0
     return inputs
 
@@ -70,7 +76,9 @@ def test_padding_changes_nothing(name: str, router: str) -> None:
     torch.manual_seed(0)
     model = moefy(build(name), router, num_experts=4, layers="all", example=batch(name))
     real = batch(name, padding=0).get("decoder_attention_mask", torch.ones(3, 12)).bool()
-    few, more = (model(**batch(name, padding=padding)).logits[:, : real.shape[1]][real] for padding in (0, 5))
+    few, more = (
+        model(**batch(name, padding=padding)).logits[:, : real.shape[1]][real] for padding in (0, 5)
+    )
     torch.testing.assert_close(few, more, atol=1e-5, rtol=1e-4)
 
 
@@ -99,7 +107,9 @@ def test_cached_decoding_is_that_of_the_whole_sequence() -> None:
     before = model(input_ids=ids[:, :-1], use_cache=True)
     mask = torch.ones_like(ids)  # of all tokens so far, with one new token
     moe = next(layer for _, layer in moe_layers(model))
-    last = model(input_ids=ids[:, -1:], attention_mask=mask, past_key_values=before.past_key_values).logits[:, -1]
+    last = model(
+        input_ids=ids[:, -1:], attention_mask=mask, past_key_values=before.past_key_values
+    ).logits[:, -1]
     assert moe.routing is not None and moe.routing.num_tokens == 1
     torch.testing.assert_close(last, whole, atol=1e-4, rtol=1e-3)
 
@@ -109,7 +119,9 @@ def test_a_mask_that_does_not_fit_is_refused() -> None:
     context = next(layer.context for _, layer in moe_layers(model))
     layer = model.transformer.h[0].mlp
     context.side = Side(torch.ones(3, 20, dtype=torch.bool))
-    with pytest.raises(UserError, match=r"padding mask of shape \(3, 20\) for tokens of shape \(3, 12, 32\)"):
+    with pytest.raises(
+        UserError, match=r"padding mask of shape \(3, 20\) for tokens of shape \(3, 12, 32\)"
+    ):
         layer(torch.randn(3, 12, 32))
 
 
@@ -124,8 +136,12 @@ def test_a_mask_that_does_not_fit_is_refused() -> None:
         ("hf:gpt2", {"head": "causal", "n_layer": 1, "n_head": 5}, "refuses its arguments"),
     ],
 )
-def test_backbones_that_do_not_fit(model: str, fit: dict[str, Any], says: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # no retries without a network
+def test_backbones_that_do_not_fit(
+    model: str, fit: dict[str, Any], says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "huggingface_hub.constants.HF_HUB_OFFLINE", True
+    )  # no retries without a network
     with pytest.raises(UserError, match=says):
         build_backbone(model, False, 0, fit, {})
 
@@ -135,11 +151,14 @@ def test_sequences_longer_than_a_pretrained_model_has_positions_for(tmp_path: An
     fit = {"head": "causal", "vocab_size": VOCABULARY, "max_position_embeddings": LENGTH}
     loaded = build_backbone(f"hf:{tmp_path}", True, 0, fit, {})
     assert all(module.training for module in loaded.modules())
-    for (key, ours), theirs in zip(loaded.state_dict().items(), build("gpt2").state_dict().values(), strict=True):
+    for (key, ours), theirs in zip(
+        loaded.state_dict().items(), build("gpt2").state_dict().values(), strict=True
+    ):
         assert torch.equal(ours, theirs), key
     with pytest.raises(UserError, match="task.length of 128 is more than the 66"):
         build_backbone(f"hf:{tmp_path}", True, 0, fit | {"max_position_embeddings": 128}, {})
     with pytest.raises(
-        UserError, match="vocabulary of 101 is more than the 100 .*type for example backbone.tokenizer="
+        UserError,
+        match="vocabulary of 101 is more than the 100 .*type for example backbone.tokenizer=",
     ):
         build_backbone(f"hf:{tmp_path}", True, 0, fit | {"vocab_size": 101}, {})

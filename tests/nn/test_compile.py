@@ -51,7 +51,9 @@ print(json.dumps(worst))
         pytest.param("inductor", ["expert_choice", "soft"], marks=pytest.mark.slow),
     ],
 )
-def test_slots_compile_with_no_graph_break(backend: str, names: list[str], command: Command, tmp_path: Path) -> None:
+def test_slots_compile_with_no_graph_break(
+    backend: str, names: list[str], command: Command, tmp_path: Path
+) -> None:
     """In a process of its own: beartype, which checks shapes in tests, cannot be compiled."""
     (tmp_path / "compiled.py").write_text(CODE)
     done = command("compiled", backend, *names)

@@ -12,7 +12,14 @@ from moesuite.nn.dispatch import apply_experts, reference
 from moesuite.nn.experts import Experts
 from moesuite.nn.stats import count, health
 from moesuite.routers.expert_choice import ExpertChoice
-from moesuite.routing.router import EMPTY, LayerSpec, RaggedRouting, Routing, SlotRouting, SoftRouting
+from moesuite.routing.router import (
+    EMPTY,
+    LayerSpec,
+    RaggedRouting,
+    Routing,
+    SlotRouting,
+    SoftRouting,
+)
 from moesuite.testing import small_mlp
 
 
@@ -28,7 +35,9 @@ def test_slots_as_dense_tensors() -> None:
     expected = torch.zeros(1, 3, 2, 2)
     expected[0, 2, 0, 0] = expected[0, 0, 0, 1] = expected[0, 2, 1, 0] = 1
     assert torch.equal(dispatch, expected)
-    assert combine[0, 2, 0, 0] == 0.5 and combine[0, 0, 0, 1] == 0.25 and combine[0, 2, 1, 0] == 0.125
+    assert (
+        combine[0, 2, 0, 0] == 0.5 and combine[0, 0, 0, 1] == 0.25 and combine[0, 2, 1, 0] == 0.125
+    )
     assert combine.sum() == 0.875
 
 
@@ -41,7 +50,9 @@ def test_counts_of_slots() -> None:
 
 def test_ragged_as_dense_tensors() -> None:
     # two groups of two tokens; pairs (token, expert): (0,1) (1,1) in group 0, (3,0) in group 1
-    routing = RaggedRouting(torch.tensor([0, 1, 3]), torch.tensor([1, 1, 0]), torch.tensor([0.5, 0.25, 1.0]), 2, 2, 2)
+    routing = RaggedRouting(
+        torch.tensor([0, 1, 3]), torch.tensor([1, 1, 0]), torch.tensor([0.5, 0.25, 1.0]), 2, 2, 2
+    )
     dispatch, combine = routing.dense()
     assert dispatch.shape == (2, 2, 2, 2)  # expert 1 holds two tokens of group 0
     assert combine[0, 0, 1, 0] == 0.5 and combine[0, 1, 1, 1] == 0.25 and combine[1, 1, 0, 0] == 1.0
@@ -80,7 +91,9 @@ def random_routing(form: str, groups: int, length: int, num_experts: int, seed: 
     if form == "soft":
         logits = torch.randn(groups, length, num_experts * 2, generator=generator)
         shape = (num_experts, 2)
-        return SoftRouting(logits.softmax(1).unflatten(2, shape), logits.softmax(2).unflatten(2, shape))
+        return SoftRouting(
+            logits.softmax(1).unflatten(2, shape), logits.softmax(2).unflatten(2, shape)
+        )
     if form == "slots":
         shape = (groups, num_experts, 3)
         tokens = torch.randint(-1, length, shape, generator=generator)
@@ -88,7 +101,9 @@ def random_routing(form: str, groups: int, length: int, num_experts: int, seed: 
         return SlotRouting(tokens, weights, length)
     chosen = torch.rand(groups * length, num_experts, generator=generator) < 0.4
     tokens, experts = chosen.nonzero(as_tuple=True)
-    return RaggedRouting(tokens, experts, torch.rand(len(tokens), generator=generator), groups, length, num_experts)
+    return RaggedRouting(
+        tokens, experts, torch.rand(len(tokens), generator=generator), groups, length, num_experts
+    )
 
 
 @settings(max_examples=25, deadline=None)
@@ -125,7 +140,8 @@ def test_every_path_equals_the_reference_forward_and_gradient(
 
 
 def test_capacity_is_the_exact_ceiling() -> None:
-    # 1.25 · 10 / 4 = 3.125 -> 4 slots; 1.1 · 10 / 1 = 11 exactly, although floats say 11.000000000000002
+    # 1.25 · 10 / 4 = 3.125 -> 4 slots; 1.1 · 10 / 1 = 11 exactly, although floats say
+    # 11.000000000000002
     assert ExpertChoice(LayerSpec(4, 4, 1.25)).capacity(10) == 4
     assert ExpertChoice(LayerSpec(4, 2, 1.1)).capacity(20) == 11
     assert ExpertChoice(LayerSpec(4, 8, 0.01)).capacity(10) == 1

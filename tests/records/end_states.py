@@ -25,7 +25,9 @@ from moesuite.task import task_class
 GROUPS, TOKENS, DIM, EXPERTS, STEPS = 4, 12, 16, 4, 3
 PROJECTIONS = {"direction", "output", "limited", "weights"}  # values whose terms cancel
 Values = dict[str, float]
-Recorded = dict[str, Any]  # versions: protocol versions by what they are of; states: values by label
+Recorded = dict[
+    str, Any
+]  # versions: protocol versions by what they are of; states: values by label
 
 
 class Blocks(nn.Module):
@@ -53,7 +55,14 @@ def of_router(name: str, options: Mapping[str, Any]) -> Values:
     x, target = torch.randn(2, GROUPS, TOKENS, DIM)
     ids = torch.arange(GROUPS * TOKENS).view(GROUPS, TOKENS)
     real = ids < GROUPS * TOKENS - TOKENS // 3  # the last sequence is shorter
-    model = moefy(Blocks(), name, EXPERTS, "all", example={"x": x, "attention_mask": real, "input_ids": ids}, **options)
+    model = moefy(
+        Blocks(),
+        name,
+        EXPERTS,
+        "all",
+        example={"x": x, "attention_mask": real, "input_ids": ids},
+        **options,
+    )
     for parameter in model.parameters():
         if parameter.ndim >= 2:  # experts that differ, and decisions that are no toss-up
             nn.init.normal_(parameter, std=0.15)
@@ -72,13 +81,19 @@ def of_router(name: str, options: Mapping[str, Any]) -> Values:
         with limited_evaluation(model):
             limited = model(x=x, attention_mask=real, input_ids=ids)
     length = torch.cat([step.flatten() for step in moved]).norm().item()
-    return values | {"moved": length, "output": projected([output[real]]), "limited": projected([limited[real]])}
+    return values | {
+        "moved": length,
+        "output": projected([output[real]]),
+        "limited": projected([limited[real]]),
+    }
 
 
 def variants(name: str) -> Iterator[dict[str, Any]]:
     """Yield the options of a router that are tried: its defaults, and each other choice of each of them."""
     yield {}
-    for option, parameter in list(inspect.signature(router_class(name).__init__).parameters.items())[2:]:
+    for option, parameter in list(
+        inspect.signature(router_class(name).__init__).parameters.items()
+    )[2:]:
         hint = inspect.get_annotations(router_class(name).__init__, eval_str=True)[option]
         choices: Sequence[Any] = get_args(hint) if get_origin(hint) is Literal else ()
         if isinstance(parameter.default, bool):
@@ -95,7 +110,10 @@ def router_states(name: str) -> Recorded:
         label = " ".join([name, *(f"{key}={value}" for key, value in options.items())])
         with suppress(UserError):  # choices that need one another
             states[label] = of_router(name, options)
-    return {"versions": {f"router {name}": router_class(name).protocol, "engine": ENGINE}, "states": states}
+    return {
+        "versions": {f"router {name}": router_class(name).protocol, "engine": ENGINE},
+        "states": states,
+    }
 
 
 def table(path: Path, **columns: list[Any]) -> None:
@@ -105,7 +123,10 @@ def table(path: Path, **columns: list[Any]) -> None:
 
 
 def texts(count: int, start: int = 0) -> list[str]:
-    return [f"number {n} is {'even' if n % 2 == 0 else 'odd'}, {n % 7} of seven" for n in range(start, start + count)]
+    return [
+        f"number {n} is {'even' if n % 2 == 0 else 'odd'}, {n % 7} of seven"
+        for n in range(start, start + count)
+    ]
 
 
 def write_data(folder: Path) -> None:
@@ -137,8 +158,12 @@ RUNS = {  # family -> words of its runs by label
         "causal": f"task=wikitext2 backbone=gpt_mini task.source=book.txt {BYTES} {GPT}",
         "masked": f"task=wikitext2 backbone=bert_mini task.objective=masked task.source=book.txt {BYTES} {BERT}",
     },
-    "embeddings": {"search": f"task=stdlib_search backbone=bert_mini task.source=pairs {BYTES} {BERT}"},
-    "understanding": {"rte": f"task=glue backbone=bert_mini task.subset=rte task.source=rte {BYTES} {BERT}"},
+    "embeddings": {
+        "search": f"task=stdlib_search backbone=bert_mini task.source=pairs {BYTES} {BERT}"
+    },
+    "understanding": {
+        "rte": f"task=glue backbone=bert_mini task.subset=rte task.source=rte {BYTES} {BERT}"
+    },
     "preferences": {
         "backgammon": "task=backgammon task.positions=60 task.test_positions=12 task.test_plies=0",
         "text": f"task=preferences_text backbone=bert_mini task.source=choices {BYTES} {BERT}",
@@ -148,9 +173,14 @@ RUNS = {  # family -> words of its runs by label
 
 def of_family(words: str, folder: Path) -> Values:
     """Return the metrics of a short run, and the weights of its checkpoint."""
-    options = [f"backbone.kwargs.{word}" if word in f"{BERT} {GPT}".split() else word for word in words.split()]
+    options = [
+        f"backbone.kwargs.{word}" if word in f"{BERT} {GPT}".split() else word
+        for word in words.split()
+    ]
     options = [word.replace("task.source=", f"task.source={folder}/") for word in options]
-    record, path = fit(compose(*options, *COMMON.split(), *QUIET.split(), f"records={folder / 'runs'}"))
+    record, path = fit(
+        compose(*options, *COMMON.split(), *QUIET.split(), f"records={folder / 'runs'}")
+    )
     weights = torch.load(path.with_suffix("") / "last.ckpt", weights_only=False)["state_dict"]
     floats = [weights[name] for name in sorted(weights) if weights[name].is_floating_point()]
     values = {name: quality.value for name, quality in record.quality.items()}
@@ -163,5 +193,8 @@ def family_states(family: str) -> Recorded:
     with tempfile.TemporaryDirectory() as name:
         write_data(Path(name))
         states = {label: of_family(words, Path(name)) for label, words in RUNS[family].items()}
-    versions = {f"family {family}": task_class(family).protocol, f"router {ROUTER}": router_class(ROUTER).protocol}
+    versions = {
+        f"family {family}": task_class(family).protocol,
+        f"router {ROUTER}": router_class(ROUTER).protocol,
+    }
     return {"versions": versions | {"engine": ENGINE}, "states": states}

@@ -1,7 +1,7 @@
 """Recorded end states: when results change, a protocol version has to rise.
 
-`python -m tests.records.protocol` records the end states anew in `end_states.json` beside it; it refuses results that
-changed while the number that answers for them did not.
+`python -m tests.records.protocol` records the end states anew in `end_states.json` beside it; it
+refuses results that changed while the number that answers for them did not.
 """
 
 from __future__ import annotations
@@ -48,7 +48,9 @@ def differences(old: Values, new: Values) -> list[str]:
 
 def unraised(name: str, old: Recorded, new: Recorded) -> str:
     """Return what to do where results changed and no number rose, or one fell; empty for nothing."""
-    steps = {what: version - old["versions"].get(what, 0) for what, version in new["versions"].items()}
+    steps = {
+        what: version - old["versions"].get(what, 0) for what, version in new["versions"].items()
+    }
     if fallen := [what for what, step in steps.items() if step < 0]:
         return f"{fallen[0]}: a protocol version never falls; raise {file_of(fallen[0])}"
     if any(steps.values()):
@@ -57,7 +59,10 @@ def unraised(name: str, old: Recorded, new: Recorded) -> str:
     changed = {label: differences(old["states"][label], new["states"][label]) for label in shared}
     told = "; ".join(f"{label}: {', '.join(parts)}" for label, parts in changed.items() if parts)
     places = ", or ".join(map(file_of, new["versions"]))
-    return told and f"results of {name} changed ({told}): raise {places}, whichever changed; then run {COMMAND}"
+    return (
+        told
+        and f"results of {name} changed ({told}): raise {places}, whichever changed; then run {COMMAND}"
+    )
 
 
 def problem(name: str, golden: Mapping[str, Recorded], new: Recorded) -> str:

@@ -42,8 +42,17 @@ def test_directions_and_ranges(
 def test_what_a_range_admits() -> None:
     """Bounds are inclusive, and float32 may round beyond them by some 1e-7."""
     share, nats = FAMILIES["vision"]["top1"], FAMILIES["language"]["perplexity"]
-    assert share.admits(0.0) and share.admits(1.0000001) and not share.admits(1.01) and not share.admits(-0.01)
-    assert nats.admits(1e9) and not nats.admits(0.9) and (share.range, nats.range) == ("0 to 1", "1 or more")
+    assert (
+        share.admits(0.0)
+        and share.admits(1.0000001)
+        and not share.admits(1.01)
+        and not share.admits(-0.01)
+    )
+    assert (
+        nats.admits(1e9)
+        and not nats.admits(0.9)
+        and (share.range, nats.range) == ("0 to 1", "1 or more")
+    )
     assert MetricSpec(name="x", direction="max").admits(-1e9)
 
 

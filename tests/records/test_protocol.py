@@ -31,7 +31,9 @@ def test_a_task_family_computes_what_its_protocol_version_stands_for(name: str) 
 
 
 def test_nothing_is_recorded_of_what_is_gone() -> None:
-    names = [f"router {name}" for name in router_names()] + [f"family {name}" for name in task_families()]
+    names = [f"router {name}" for name in router_names()] + [
+        f"family {name}" for name in task_families()
+    ]
     assert set(RECORDED) == set(names)
 
 
@@ -60,13 +62,17 @@ def test_a_router_that_computes_something_else_has_to_raise_its_number(
 ) -> None:
     told = problem("router soft", RECORDED, router_states("soft"))
     assert told.startswith("results of router soft changed (soft: ") and "output" in told
-    assert "raise `protocol` in moesuite/routers/soft.py, or ENGINE in moesuite/records/protocol.py" in told
+    assert (
+        "raise `protocol` in moesuite/routers/soft.py, or ENGINE in moesuite/records/protocol.py"
+        in told
+    )
     assert told.endswith("then run python -m tests.records.protocol")
     raised = Soft.protocol + 1
     monkeypatch.setattr(Soft, "protocol", raised)
     told = problem("router soft", RECORDED, router_states("soft"))
     assert (
-        told == f"protocol of router soft is {raised}, recorded is {raised - 1}: run python -m tests.records.protocol"
+        told
+        == f"protocol of router soft is {raised}, recorded is {raised - 1}: run python -m tests.records.protocol"
     )
 
 
@@ -75,20 +81,29 @@ def test_what_is_new_lowered_or_the_engines_is_told() -> None:
     versions, engine = new["versions"], new["versions"]["engine"]
     assert "is not recorded: run" in problem("router mine", RECORDED, new)
     lowered = {**new, "versions": {**versions, "router soft": 0}}
-    assert "router soft: a protocol version never falls" in problem("router soft", RECORDED, lowered)
+    assert "router soft: a protocol version never falls" in problem(
+        "router soft", RECORDED, lowered
+    )
     raised = {**new, "versions": {**versions, "engine": engine + 1}}
-    assert f"protocol of engine is {engine + 1}, recorded is {engine}" in problem("router soft", RECORDED, raised)
+    assert f"protocol of engine is {engine + 1}, recorded is {engine}" in problem(
+        "router soft", RECORDED, raised
+    )
     more = {**new, "states": {**new["states"], "soft new=True": {"loss": 1.0}}}
     assert "soft new=True" in problem("router soft", RECORDED, more)
 
 
-def test_recording_refuses_what_no_number_answers_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_recording_refuses_what_no_number_answers_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path, now = tmp_path / "protocol.json", copy.deepcopy(RECORDED)
     monkeypatch.setattr(protocol, "measured", lambda: now)
     assert protocol.record(path) == [] and json.loads(path.read_text()) == RECORDED
     now["family vision"]["states"]["digits"]["loss"] += 1
     (told,) = protocol.record(path)
-    assert "results of family vision changed (digits: loss" in told and "`protocol` in tasks/vision/task.py" in told
+    assert (
+        "results of family vision changed (digits: loss" in told
+        and "`protocol` in tasks/vision/task.py" in told
+    )
     assert json.loads(path.read_text()) == RECORDED
     now["family vision"]["versions"]["family vision"] += 1
     assert protocol.record(path) == [] and json.loads(path.read_text()) == now

@@ -92,21 +92,36 @@ json_values = st.recursive(
 
 
 @given(st.dictionaries(words, json_values, max_size=4))
-def test_identity_does_not_depend_on_key_order_and_on_everything_else(config: dict[str, object]) -> None:
+def test_identity_does_not_depend_on_key_order_and_on_everything_else(
+    config: dict[str, object],
+) -> None:
     reordered = dict(reversed(list(config.items())))
     assert record_id(config, {}, PROTOCOL, "data") == record_id(reordered, {}, PROTOCOL, "data")
     assert record_id(config, {}, PROTOCOL, "data") != record_id(config, {}, PROTOCOL, "other")
     assert (
-        record_id(config, {}, PROTOCOL, "data") != record_id({**config, "new": 1}, {}, PROTOCOL, "data")
+        record_id(config, {}, PROTOCOL, "data")
+        != record_id({**config, "new": 1}, {}, PROTOCOL, "data")
         or config.get("new") == 1
     )
 
 
 def test_identity_does_not_depend_on_what_changes_nothing() -> None:
-    config = {"seed": 0, "records": "a", "task": {"name": "t", "source": "x"}, "trainer": {"log_every_n_steps": 5}}
-    same = {"seed": 0, "records": "b", "task": {"name": "t", "source": "y"}, "trainer": {"log_every_n_steps": 9}}
+    config = {
+        "seed": 0,
+        "records": "a",
+        "task": {"name": "t", "source": "x"},
+        "trainer": {"log_every_n_steps": 5},
+    }
+    same = {
+        "seed": 0,
+        "records": "b",
+        "task": {"name": "t", "source": "y"},
+        "trainer": {"log_every_n_steps": 9},
+    }
     assert record_id(config, {}, PROTOCOL, "d") == record_id(same, {}, PROTOCOL, "d")
-    assert record_id(config, {"init": "one"}, PROTOCOL, "d") != record_id(config, {"init": "two"}, PROTOCOL, "d")
+    assert record_id(config, {"init": "one"}, PROTOCOL, "d") != record_id(
+        config, {"init": "two"}, PROTOCOL, "d"
+    )
 
 
 def test_records_are_read_without_torch() -> None:

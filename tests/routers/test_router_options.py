@@ -32,7 +32,13 @@ OTHER: dict[str, dict[str, Any]] = {
     "sparsity_constrained_expert_choice": {"iterations": 1},
     "sparsity_constrained_token_choice": {"k": 2, "iterations": 1},
     "switch": {"jitter": 0.9, "balance_weight": 0.02},
-    "token_choice": {"k": 2, "batch_priority": True, "noise": 9.0, "balance_weight": 0.02, "z_weight": 0.01},
+    "token_choice": {
+        "k": 2,
+        "batch_priority": True,
+        "noise": 9.0,
+        "balance_weight": 0.02,
+        "z_weight": 0.01,
+    },
     "top_p": {"p": 0.9, "balance_weight": 0.02, "entropy_weight": 0.1},
     "usmoe": {"alpha": 0.9, "normalise": True},
 }
@@ -88,7 +94,11 @@ def test_no_option_is_without_effect(name: str) -> None:
             {"dispatch": "learnt"},
             "router.dispatch='learnt': input should be 'learned', 'uniform' or 'identity'",
         ),
-        ("usmoe", {"normalise": "perhaps"}, "router.normalise='perhaps': input should be a valid boolean"),
+        (
+            "usmoe",
+            {"normalise": "perhaps"},
+            "router.normalise='perhaps': input should be a valid boolean",
+        ),
         ("switch", {"jitter": 2.0}, "router.jitter=2.0: input should be less than or equal to 1"),
     ],
 )
@@ -99,10 +109,15 @@ def test_a_bad_value_is_one_clear_line(name: str, options: dict[str, Any], says:
 
 
 def test_cosine_by_hand() -> None:
-    # E = 2, so 2 dimensions. Token (3, 4) has cosines 0.6 and 0.8 with the axes; over τ = 0.5: logits 1.2 and 1.6;
-    # softmax of expert 1: 1 / (1 + e^-0.4) = 0.598688; scale of the token plays no role
-    router = build_router("cosine", LayerSpec(2, 2, 2.0), {"temperature": 0.5, "balance_weight": 2.0}).eval()
-    router.projection, router.embeddings = (nn.Parameter(torch.eye(2) * scale) for scale in (1.0, 7.0))  # type: ignore[assignment]
+    # E = 2, so 2 dimensions. Token (3, 4) has cosines 0.6 and 0.8 with the axes; over τ = 0.5:
+    # logits 1.2 and 1.6; softmax of expert 1: 1 / (1 + e^-0.4) = 0.598688; scale of the token plays
+    # no role
+    router = build_router(
+        "cosine", LayerSpec(2, 2, 2.0), {"temperature": 0.5, "balance_weight": 2.0}
+    ).eval()
+    router.projection, router.embeddings = (
+        nn.Parameter(torch.eye(2) * scale) for scale in (1.0, 7.0)
+    )  # type: ignore[assignment]
     routing = router(torch.tensor([[[3.0, 4.0], [30.0, 40.0]]]))
     assert routing.experts.tolist() == [1, 1]
     assert routing.weights.tolist() == pytest.approx([0.598688, 0.598688], abs=1e-6)
@@ -110,22 +125,29 @@ def test_cosine_by_hand() -> None:
     assert routing.losses["balance"].item() == pytest.approx(2 * 1.197375, abs=1e-5)
 
 
-@pytest.mark.parametrize(("p", "counts"), [(0.45, [1, 1]), (0.55, [2, 1]), (0.85, [3, 2]), (1.0, [3, 3])])
+@pytest.mark.parametrize(
+    ("p", "counts"), [(0.45, [1, 1]), (0.55, [2, 1]), (0.85, [3, 2]), (1.0, [3, 3])]
+)
 def test_top_p_takes_the_smallest_set_that_reaches_p(p: float, counts: list[int]) -> None:
     # gates 0.5, 0.3, 0.2 (sums 0.5, 0.8, 1) and 0.6, 0.3, 0.1 (sums 0.6, 0.9, 1)
     gates = torch.tensor([[[0.5, 0.3, 0.2], [0.3, 0.6, 0.1]]])
-    router = logits_as_input(build_router("top_p", LayerSpec(3, 3, 1.0), {"p": p, "entropy_weight": 1.0})).eval()
+    router = logits_as_input(
+        build_router("top_p", LayerSpec(3, 3, 1.0), {"p": p, "entropy_weight": 1.0})
+    ).eval()
     routing = router(gates.log())
     assert routing.experts_per_token().tolist() == [counts]
     best = gates[0].sort(dim=-1, descending=True).values
-    expected = [gate for row, count in zip(best.tolist(), counts, strict=True) for gate in row[:count]]
+    expected = [
+        gate for row, count in zip(best.tolist(), counts, strict=True) for gate in row[:count]
+    ]
     assert routing.weights.tolist() == pytest.approx(expected)
     # entropies 1.029653 and 0.897946 nats, mean 0.963800
     assert routing.losses["entropy"].item() == pytest.approx(0.963800, abs=1e-5)
 
 
 def test_switch_jitters_its_input_by_at_most_epsilon() -> None:
-    # one token with logits (1, 0): gate 0.731059. Factors in [0.5, 1.5]: gates in [σ(0.5), σ(1.5)] = [0.6225, 0.8176]
+    # one token with logits (1, 0): gate 0.731059. Factors in [0.5, 1.5]: gates in [σ(0.5), σ(1.5)]
+    # = [0.6225, 0.8176]
     router = logits_as_input(build_router("switch", LayerSpec(2, 2, 2.0), {"jitter": 0.5}))
     x = torch.tensor([[[1.0, 0.0]]])
     torch.manual_seed(0)
@@ -135,14 +157,22 @@ def test_switch_jitters_its_input_by_at_most_epsilon() -> None:
 
 
 def test_weights_of_losses_by_hand() -> None:
-    # balance of TOKENS is 1.129167 (test_routers.py); logsumexps ln 4, ln 10, ln 3, ln 5, mean square 2.755121
+    # balance of TOKENS is 1.129167 (test_routers.py); logsumexps ln 4, ln 10, ln 3, ln 5, mean
+    # square 2.755121
     options = {"balance_weight": 3.0, "z_weight": 0.5}
-    losses = logits_as_input(build_router("token_choice", LayerSpec(2, 2), options)).eval()(TOKENS).losses
+    losses = (
+        logits_as_input(build_router("token_choice", LayerSpec(2, 2), options))
+        .eval()(TOKENS)
+        .losses
+    )
     assert losses["balance"].item() == pytest.approx(3 * 1.129167, abs=1e-5)
     squares = [math.log(n) ** 2 for n in (4, 10, 3, 5)]
     assert losses["z"].item() == pytest.approx(0.5 * sum(squares) / 4, abs=1e-5)
-    # noisy top-1: all gates are 1; three tokens for expert 0, one for the other: mean 2, variance 1, CV² 1/4
-    router = logits_as_input(build_router("noisy_topk", LayerSpec(2, 2), {"k": 1, "importance_weight": 2.0})).eval()
+    # noisy top-1: all gates are 1; three tokens for expert 0, one for the other: mean 2, variance
+    # 1, CV² 1/4
+    router = logits_as_input(
+        build_router("noisy_topk", LayerSpec(2, 2), {"k": 1, "importance_weight": 2.0})
+    ).eval()
     assert router(TOKENS).losses["importance"].item() == pytest.approx(2 * 0.25)
 
 
@@ -156,18 +186,30 @@ def test_sinkhorn_routers_choose_by_the_plan_and_weigh_by_the_gate() -> None:
     x = torch.randn(2, 6, 3, generator=torch.Generator().manual_seed(0))
     plan, gates = sinkhorn(x, iterations=3), x.softmax(dim=-1)
     options = {"noise": 0.0, "iterations": 3}
-    tokens = logits_as_input(build_router("sinkhorn_token_choice", LayerSpec(3, 3), options)).eval()(x)
-    assert isinstance(tokens, RaggedRouting) and torch.equal(tokens.experts, plan.argmax(dim=-1).flatten())
-    torch.testing.assert_close(tokens.weights, gates.flatten(0, 1).gather(1, tokens.experts[:, None])[:, 0])
-    experts = logits_as_input(build_router("sinkhorn_expert_choice", LayerSpec(3, 3), options)).eval()(x)
+    tokens = logits_as_input(
+        build_router("sinkhorn_token_choice", LayerSpec(3, 3), options)
+    ).eval()(x)
+    assert isinstance(tokens, RaggedRouting) and torch.equal(
+        tokens.experts, plan.argmax(dim=-1).flatten()
+    )
+    torch.testing.assert_close(
+        tokens.weights, gates.flatten(0, 1).gather(1, tokens.experts[:, None])[:, 0]
+    )
+    experts = logits_as_input(
+        build_router("sinkhorn_expert_choice", LayerSpec(3, 3), options)
+    ).eval()(x)
     assert isinstance(experts, SlotRouting)
-    assert torch.equal(experts.tokens, plan.transpose(1, 2).topk(2, dim=-1).indices)  # 6 tokens, 3 experts
+    assert torch.equal(
+        experts.tokens, plan.transpose(1, 2).topk(2, dim=-1).indices
+    )  # 6 tokens, 3 experts
     torch.testing.assert_close(experts.weights, gates.transpose(1, 2).gather(2, experts.tokens))
 
 
 @pytest.mark.parametrize("options", [{"dispatch": "uniform"}, {"combine": "uniform"}])
 def test_uniform_mixing_of_soft_moe(options: dict[str, Any]) -> None:
-    routing = build_router("soft", LayerSpec(4, 2, tokens=6), {"slots_per_expert": 2, **options})(torch.randn(1, 6, 4))
+    routing = build_router("soft", LayerSpec(4, 2, tokens=6), {"slots_per_expert": 2, **options})(
+        torch.randn(1, 6, 4)
+    )
     # dispatch: 1/T of each of 6 tokens; combine: 1/S of each of 4 slots
     tensor, share = (routing.dispatch, 1 / 6) if "dispatch" in options else (routing.combine, 1 / 4)
     torch.testing.assert_close(tensor, torch.full((1, 6, 2, 2), share))
@@ -177,9 +219,13 @@ def test_uniform_mixing_of_soft_moe(options: dict[str, Any]) -> None:
 
 def test_identity_mixing_of_soft_moe() -> None:
     options = {"dispatch": "identity", "combine": "identity"}
-    router: Router = build_router("soft", LayerSpec(4, 2, tokens=6), {"slots_per_expert": 3, **options})
+    router: Router = build_router(
+        "soft", LayerSpec(4, 2, tokens=6), {"slots_per_expert": 3, **options}
+    )
     routing = router(torch.randn(1, 6, 4))
-    assert torch.equal(routing.dispatch.flatten(2)[0], torch.eye(6)) and torch.equal(routing.combine, routing.dispatch)
+    assert torch.equal(routing.dispatch.flatten(2)[0], torch.eye(6)) and torch.equal(
+        routing.combine, routing.dispatch
+    )
     with pytest.raises(UserError, match="identity is allowed for both or neither"):
         build_router("soft", LayerSpec(4, 2, tokens=6), {"dispatch": "identity"})
 
@@ -189,5 +235,6 @@ def test_another_salt_is_another_hash() -> None:
     for one in router:
         one.ids = torch.arange(400)[None]
     first, second = (one(torch.zeros(1, 400, 1)).experts for one in router)
-    # independent functions onto 4 experts agree on a quarter of the ids: 100 of 400, give or take 4 deviations of 9
+    # independent functions onto 4 experts agree on a quarter of the ids: 100 of 400, give or take 4
+    # deviations of 9
     assert 64 < (first == second).sum() < 136

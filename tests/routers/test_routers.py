@@ -61,15 +61,21 @@ def logits_as_input(router: Router) -> Router:
 
 
 def token_choice(capacity_tokens: float, num_experts: int = 2, **options: Any) -> Router:
-    return logits_as_input(TokenChoice(LayerSpec(num_experts, num_experts, capacity_tokens), **options))
+    return logits_as_input(
+        TokenChoice(LayerSpec(num_experts, num_experts, capacity_tokens), **options)
+    )
 
 
-# four tokens, two experts: preferences for expert 0 are ln 3, ln 9, ln 2 and -ln 4 -> gates 3/4, 9/10, 2/3, 1/5
-TOKENS = torch.tensor([[[math.log(3), 0.0], [math.log(9), 0.0], [math.log(2), 0.0], [0.0, math.log(4)]]])
+# four tokens, two experts: preferences for expert 0 are ln 3, ln 9, ln 2 and -ln 4 -> gates 3/4,
+# 9/10, 2/3, 1/5
+TOKENS = torch.tensor(
+    [[[math.log(3), 0.0], [math.log(9), 0.0], [math.log(2), 0.0], [0.0, math.log(4)]]]
+)
 
 
 def test_token_choice_fills_slots_in_token_order() -> None:
-    # capacity ceil(1 · 4 / 2) = 2: expert 0 serves tokens 0 and 1, refuses token 2; expert 1 serves token 3
+    # capacity ceil(1 · 4 / 2) = 2: expert 0 serves tokens 0 and 1, refuses token 2; expert 1 serves
+    # token 3
     routing = token_choice(1.0).train()(TOKENS)
     assert isinstance(routing, SlotRouting)
     assert routing.tokens.tolist() == [[[0, 1], [3, EMPTY]]]
@@ -85,11 +91,13 @@ def test_batch_priority_serves_the_most_certain_first() -> None:
 
 
 def test_first_choices_before_second_choices() -> None:
-    # k = 2, capacity ceil(1.5 · 4 / 2) = 3: expert 0 gets first choices 0, 1, 2 and no room for 3's second choice;
-    # expert 1 gets 3's first choice, then second choices 0 and 1
+    # k = 2, capacity ceil(1.5 · 4 / 2) = 3: expert 0 gets first choices 0, 1, 2 and no room for 3's
+    # second choice; expert 1 gets 3's first choice, then second choices 0 and 1
     routing = token_choice(1.5, k=2).train()(TOKENS)
     assert routing.tokens.tolist() == [[[0, 1, 2], [3, 0, 1]]]
-    assert routing.weights[0, 1].tolist() == pytest.approx([0.8, 0.25, 0.1])  # raw gates, not renormalised
+    assert routing.weights[0, 1].tolist() == pytest.approx(
+        [0.8, 0.25, 0.1]
+    )  # raw gates, not renormalised
 
 
 def test_token_choice_drops_nothing_in_evaluation_unless_limited() -> None:
@@ -109,15 +117,16 @@ def test_ties_go_to_the_lower_index() -> None:
 
 
 def test_expert_choice_takes_the_best_tokens_by_rank() -> None:
-    # gates for expert 0: 3/4, 9/10, 2/3, 1/5 -> tokens 1, 0; for expert 1: 1/4, 1/10, 1/3, 4/5 -> tokens 3, 2
+    # gates for expert 0: 3/4, 9/10, 2/3, 1/5 -> tokens 1, 0; for expert 1: 1/4, 1/10, 1/3, 4/5 ->
+    # tokens 3, 2
     routing = logits_as_input(ExpertChoice(LayerSpec(2, 2, 1.0)))(TOKENS)
     assert routing.tokens.tolist() == [[[1, 0], [3, 2]]]
     assert routing.weights[0].flatten().tolist() == pytest.approx([0.9, 0.75, 0.8, 1 / 3])
 
 
 def test_soft_softmaxes_over_tokens_and_over_slots() -> None:
-    # one token direction per axis; Φ = identity: normalised logits are 1 on the diagonal, 0 elsewhere
-    # dispatch of slot 0: e/(e+1), 1/(e+1); combine of token 0 the same
+    # one token direction per axis; Φ = identity: normalised logits are 1 on the diagonal, 0
+    # elsewhere dispatch of slot 0: e/(e+1), 1/(e+1); combine of token 0 the same
     router = Soft(LayerSpec(2, 2, 1.0, tokens=2))
     router.phi = nn.Parameter(torch.eye(2) * 5)
     routing = router(torch.eye(2)[None] * 3)
@@ -134,7 +143,8 @@ def test_soft_needs_the_number_of_tokens() -> None:
 
 
 def test_noise_is_drawn_in_training_only() -> None:
-    # std 100 / 2 = 50 drowns preferences of at most ln 9: some of 20 draws differ from the noiseless choice
+    # std 100 / 2 = 50 drowns preferences of at most ln 9: some of 20 draws differ from the
+    # noiseless choice
     router = token_choice(2.0, noise=100.0).train()
     torch.manual_seed(0)
     drawn = {str(router(TOKENS).tokens.tolist()) for _ in range(20)}
@@ -195,7 +205,13 @@ sizes = st.integers(1, 9)
 
 
 @settings(max_examples=40, deadline=None)
-@given(groups=st.integers(1, 3), length=sizes, num_experts=st.integers(1, 6), data=st.data(), seed=st.integers(0, 99))
+@given(
+    groups=st.integers(1, 3),
+    length=sizes,
+    num_experts=st.integers(1, 6),
+    data=st.data(),
+    seed=st.integers(0, 99),
+)
 def test_capacity_is_never_exceeded_and_padding_never_routed(
     groups: int, length: int, num_experts: int, data: st.DataObject, seed: int
 ) -> None:
@@ -205,7 +221,11 @@ def test_capacity_is_never_exceeded_and_padding_never_routed(
     mask = torch.rand(groups, length) < 0.7
     x = torch.randn(groups, length, 5) * data.draw(st.sampled_from([1.0, 1e4]))
     spec = LayerSpec(5, num_experts, budget)
-    for router in (TokenChoice(spec, k=k), TokenChoice(spec, k=k, batch_priority=True), ExpertChoice(spec)):
+    for router in (
+        TokenChoice(spec, k=k),
+        TokenChoice(spec, k=k, batch_priority=True),
+        ExpertChoice(spec),
+    ):
         routing = router.train()(x, mask)
         assert isinstance(routing, SlotRouting)
         limit = router.group_capacity(mask)[:, None]

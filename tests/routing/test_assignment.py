@@ -63,7 +63,9 @@ def test_slots_in_order_of_time() -> None:
 
 def test_no_choice_takes_no_slot() -> None:
     # token 1 chose nobody: expert 2 of 2
-    routing = tokens_take(torch.ones(1, 3, 1), torch.tensor([[[0], [2], [0]]]), num_experts=2, capacity=1)
+    routing = tokens_take(
+        torch.ones(1, 3, 1), torch.tensor([[[0], [2], [0]]]), num_experts=2, capacity=1
+    )
     assert routing.tokens.tolist() == [[[0], [EMPTY]]]
     assert routing.experts_per_token().tolist() == [[1.0, 0.0, 0.0]]
 
@@ -74,7 +76,9 @@ def test_scores_below_zero_are_never_taken() -> None:
 
 
 def test_pairs_are_those_that_are_kept() -> None:
-    routing = pairs(torch.tensor([[[0.1, 0.2]], [[0.3, 0.4]]]), torch.tensor([[[True, False]], [[True, True]]]))
+    routing = pairs(
+        torch.tensor([[[0.1, 0.2]], [[0.3, 0.4]]]), torch.tensor([[[True, False]], [[True, True]]])
+    )
     assert routing.tokens.tolist() == [0, 1, 1] and routing.experts.tolist() == [0, 0, 1]
     assert routing.weights.tolist() == pytest.approx([0.1, 0.3, 0.4])
 
@@ -91,7 +95,14 @@ def test_pairs_are_those_that_are_kept() -> None:
     seed=st.integers(0, 99),
 )
 def test_usmoe_keeps_the_best_pairs_of_each_sequence(
-    length: int, num_experts: int, alpha: float, budget: float, padded: int, left: bool, normalise: bool, seed: int
+    length: int,
+    num_experts: int,
+    alpha: float,
+    budget: float,
+    padded: int,
+    left: bool,
+    normalise: bool,
+    seed: int,
 ) -> None:
     """Selection is by raw scores in both forms; `normalise` divides the weights afterwards."""
     torch.manual_seed(seed)
@@ -113,22 +124,35 @@ def test_usmoe_keeps_the_best_pairs_of_each_sequence(
             for expert, v in enumerate(z):
                 tc, ec = math.exp(v - largest) / total, 2 / (1 + math.exp(-v)) / num_experts
                 expected[first + token, expert] = (1 - alpha) * tc + alpha * ec
-            sums[first + token] = sum(expected[first + token, expert] for expert in range(num_experts))
+            sums[first + token] = sum(
+                expected[first + token, expert] for expert in range(num_experts)
+            )
         count = max(1, round(length * budget))
         best = sorted(expected, key=lambda pair: -expected[pair])[:count]
         mine = (routing.tokens // (length + padded)) == group
         kept = list(
-            zip((routing.tokens[mine] % (length + padded)).tolist(), routing.experts[mine].tolist(), strict=True)
+            zip(
+                (routing.tokens[mine] % (length + padded)).tolist(),
+                routing.experts[mine].tolist(),
+                strict=True,
+            )
         )
         assert len(kept) == count
         # equal scores may be told apart by float32 alone
-        assert sum(expected[pair] for pair in kept) == pytest.approx(sum(expected[pair] for pair in best), rel=1e-5)
+        assert sum(expected[pair] for pair in kept) == pytest.approx(
+            sum(expected[pair] for pair in best), rel=1e-5
+        )
         weights = [expected[pair] / (sums[pair[0]] if normalise else 1) for pair in kept]
         assert routing.weights[mine].tolist() == pytest.approx(weights, rel=1e-4)
 
 
 @settings(max_examples=40, deadline=None)
-@given(budget=st.floats(0.2, 4.0), masked=st.booleans(), training=st.booleans(), seed=st.integers(0, 99))
+@given(
+    budget=st.floats(0.2, 4.0),
+    masked=st.booleans(),
+    training=st.booleans(),
+    seed=st.integers(0, 99),
+)
 def test_usmoe_normalising_never_changes_which_pairs_are_kept(
     budget: float, masked: bool, training: bool, seed: int
 ) -> None:
@@ -141,18 +165,28 @@ def test_usmoe_normalising_never_changes_which_pairs_are_kept(
         router.gate.weight = nn.Parameter(gate)
         routings.append(router(x, mask))
     raw, normalised = routings
-    assert torch.equal(raw.tokens, normalised.tokens) and torch.equal(raw.experts, normalised.experts)
+    assert torch.equal(raw.tokens, normalised.tokens) and torch.equal(
+        raw.experts, normalised.experts
+    )
     logits = (x @ gate.T).flatten(0, 1)
-    sums = (0.5 * logits.softmax(dim=-1) + logits.sigmoid() / 4).sum(dim=-1)  # of a token, over all 4 experts
-    torch.testing.assert_close(normalised.weights, raw.weights / sums[raw.tokens], rtol=1e-5, atol=1e-6)
+    sums = (0.5 * logits.softmax(dim=-1) + logits.sigmoid() / 4).sum(
+        dim=-1
+    )  # of a token, over all 4 experts
+    torch.testing.assert_close(
+        normalised.weights, raw.weights / sums[raw.tokens], rtol=1e-5, atol=1e-6
+    )
 
 
 def test_usmoe_normalised_by_hand() -> None:
-    # α = 1 and E = 2: scores are σ(z). Token 0: 0.6, 0.5; token 1: 0.4, 0.1. The best two of four are 0.6 and 0.5, both
-    # of token 0, whose scores sum to 1.1. Divided first, they would be 0.545, 0.455 and 0.8, 0.2: other pairs
+    # α = 1 and E = 2: scores are σ(z). Token 0: 0.6, 0.5; token 1: 0.4, 0.1. The best two of four
+    # are 0.6 and 0.5, both of token 0, whose scores sum to 1.1. Divided first, they would be 0.545,
+    # 0.455 and 0.8, 0.2: other pairs
     router = logits_as_input(USMoE(LayerSpec(2, 2, 1.0), alpha=1.0, normalise=True))
     routing = router(torch.tensor([[[0.6, 0.5], [0.4, 0.1]]]).logit())
-    assert list(zip(routing.tokens.tolist(), routing.experts.tolist(), strict=True)) == [(0, 0), (0, 1)]
+    assert list(zip(routing.tokens.tolist(), routing.experts.tolist(), strict=True)) == [
+        (0, 0),
+        (0, 1),
+    ]
     assert routing.weights.tolist() == pytest.approx([0.6 / 1.1, 0.5 / 1.1])
 
 
@@ -162,11 +196,15 @@ def test_usmoe_budget_is_fractional() -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(name=st.sampled_from(router_names()), seed=st.integers(0, 99), data=st.data())
-def test_no_router_routes_padding_or_breaks_its_limits(name: str, seed: int, data: st.DataObject) -> None:
+def test_no_router_routes_padding_or_breaks_its_limits(
+    name: str, seed: int, data: st.DataObject
+) -> None:
     num_experts, length = data.draw(st.integers(2, 5)), data.draw(st.integers(1, 8))
     budget = data.draw(st.floats(0.2, num_experts))
     torch.manual_seed(seed)
-    router = build_router(name, LayerSpec(4, num_experts, budget, tokens=length), {}).train(data.draw(st.booleans()))
+    router = build_router(name, LayerSpec(4, num_experts, budget, tokens=length), {}).train(
+        data.draw(st.booleans())
+    )
     mask = torch.rand(3, length) < 0.7
     routing = router(torch.randn(3, length, 4) * data.draw(st.sampled_from([1.0, 1e4])), mask)
     dispatch, combine = routing.dense()
@@ -179,13 +217,19 @@ def test_loss_free_moves_the_bias_against_the_load() -> None:
     router = logits_as_input(LossFree(LayerSpec(2, 2, 2.0), update_rate=0.25)).train()
     x = torch.tensor([[[2.0, 0.0], [1.0, 0.0], [0.1, 0.0]]])
     router(x)  # all three tokens to expert 0: its load is above the mean
-    assert router.bias.tolist() == [0.0, 0.0]  # not before the next forward: a recomputed one must not differ
+    assert router.bias.tolist() == [
+        0.0,
+        0.0,
+    ]  # not before the next forward: a recomputed one must not differ
     router.advance()
     assert router.bias.tolist() == [-0.25, 0.25]
-    # σ(0.1) - 0.25 = 0.275 < σ(0) + 0.25 = 0.75; σ(1) - 0.25 = 0.481 too; σ(2) - 0.25 = 0.631 as well
+    # σ(0.1) - 0.25 = 0.275 < σ(0) + 0.25 = 0.75; σ(1) - 0.25 = 0.481 too; σ(2) - 0.25 = 0.631 as
+    # well
     routing = router.eval()(x)
     assert routing.experts.tolist() == [1, 1, 1]
-    assert routing.weights.tolist() == pytest.approx([0.5] * 3)  # the gate is σ(0), without the bias
+    assert routing.weights.tolist() == pytest.approx(
+        [0.5] * 3
+    )  # the gate is σ(0), without the bias
 
 
 def test_relu_penalty_follows_the_sparsity() -> None:
@@ -211,32 +255,44 @@ def test_hash_spreads_positions_evenly_and_follows_ids() -> None:
 
 def test_causal_expert_choice_learns_the_threshold_of_expert_choice() -> None:
     router = logits_as_input(ExpertChoiceCausal(LayerSpec(2, 2, 1.0), momentum=0.5)).train()
-    # gates of expert 0: 3/4, 9/10, 2/3, 1/5; with 2 slots each, expert choice ends at 3/4 and, for expert 1, at 1/3
-    x = torch.tensor([[[math.log(3), 0.0], [math.log(9), 0.0], [math.log(2), 0.0], [0.0, math.log(4)]]])
+    # gates of expert 0: 3/4, 9/10, 2/3, 1/5; with 2 slots each, expert choice ends at 3/4 and, for
+    # expert 1, at 1/3
+    x = torch.tensor(
+        [[[math.log(3), 0.0], [math.log(9), 0.0], [math.log(2), 0.0], [0.0, math.log(4)]]]
+    )
     router(x)
     router.advance()
     assert router.threshold.tolist() == pytest.approx([3 / 4, 1 / 3])
     router.eval()
     routing = router(x)  # above, not at, the threshold
-    assert list(zip(routing.tokens.tolist(), routing.experts.tolist(), strict=True)) == [(1, 0), (3, 1)]
+    assert list(zip(routing.tokens.tolist(), routing.experts.tolist(), strict=True)) == [
+        (1, 0),
+        (3, 1),
+    ]
 
 
 def test_the_threshold_of_the_population_by_hand() -> None:
     spec = LayerSpec(2, 2, 1.0)
     router = logits_as_input(ExpertChoiceCausal(spec, momentum=0.5, threshold="population")).train()
-    # before the first step: logits of spread σ = 0.02·√2; e^0 over e^(-0.4307·σ) + e^(0.4307·σ) = 1 / 2.000148
+    # before the first step: logits of spread σ = 0.02·√2; e^0 over e^(-0.4307·σ) + e^(0.4307·σ) = 1
+    # / 2.000148
     assert router.threshold.tolist() == pytest.approx([0.499963] * 2, abs=1e-6)
-    # two sequences of two tokens; gates of expert 0: 3/4, 9/10 | 2/3, 1/5; of expert 1: 1/4, 1/10 | 1/3, 4/5
-    x = torch.tensor([[[math.log(3), 0.0], [math.log(9), 0.0]], [[math.log(2), 0.0], [0.0, math.log(4)]]])
+    # two sequences of two tokens; gates of expert 0: 3/4, 9/10 | 2/3, 1/5; of expert 1: 1/4, 1/10 |
+    # 1/3, 4/5
+    x = torch.tensor(
+        [[[math.log(3), 0.0], [math.log(9), 0.0]], [[math.log(2), 0.0], [0.0, math.log(4)]]]
+    )
     router(x)
     router.advance()
-    # half of the four tokens exceed the third best: 2/3 and 1/4. (By groups: the best of each, meaned: 0.783, 0.525)
+    # half of the four tokens exceed the third best: 2/3 and 1/4. (By groups: the best of each,
+    # meaned: 0.783, 0.525)
     assert router.threshold.tolist() == pytest.approx([2 / 3, 1 / 4])
     routing = router.eval()(x)  # each expert has exactly two, across the sequences
     kept = list(zip(routing.tokens.tolist(), routing.experts.tolist(), strict=True))
     assert kept == [(0, 0), (1, 0), (2, 1), (3, 1)]
     assert routing.weights.tolist() == pytest.approx([3 / 4, 9 / 10, 1 / 3, 4 / 5])
-    # of three real tokens floor(3 / 2) = 1 exceeds the second best: 3/4, 1/4; the mean moves by 0.5 / (1 - 0.5²) = 2/3
+    # of three real tokens floor(3 / 2) = 1 exceeds the second best: 3/4, 1/4; the mean moves by 0.5
+    # / (1 - 0.5²) = 2/3
     router.train()(x, torch.tensor([[True, True], [True, False]]))
     router.advance()
     assert router.threshold.tolist() == pytest.approx([2 / 3 + 2 / 3 * (3 / 4 - 2 / 3), 1 / 4])
@@ -246,7 +302,8 @@ def test_the_threshold_of_the_population_by_hand() -> None:
 
 
 def test_the_threshold_of_the_population_knows_no_capacity() -> None:
-    # all eight tokens are as the one that scored 9/10, above 2/3: all go to expert 0, which has 4 slots by groups
+    # all eight tokens are as the one that scored 9/10, above 2/3: all go to expert 0, which has 4
+    # slots by groups
     x = torch.tensor([math.log(9), 0.0]).expand(1, 8, 2)
     loads = {}
     for rule in ("group", "population"):
@@ -254,20 +311,29 @@ def test_the_threshold_of_the_population_knows_no_capacity() -> None:
         router.threshold = torch.tensor([2 / 3, 1 / 4])
         loads[rule] = router(x).load().tolist()
     assert loads == {"group": [[4.0, 0.0]], "population": [[8.0, 0.0]]}
-    with pytest.raises(UserError, match=r"eval_slots_per_token=1.0 with router.threshold=population, which has no cap"):
+    with pytest.raises(
+        UserError,
+        match=r"eval_slots_per_token=1.0 with router.threshold=population, which has no cap",
+    ):
         ExpertChoiceCausal(LayerSpec(2, 2, 1.0, eval_slots_per_token=1.0), threshold="population")
 
 
 @settings(max_examples=40, deadline=None)
 @given(length=st.integers(1, 12), share=st.floats(0.01, 1.0), seed=st.integers(0, 99))
-def test_exactly_a_share_of_the_tokens_exceeds_its_score(length: int, share: float, seed: int) -> None:
+def test_exactly_a_share_of_the_tokens_exceeds_its_score(
+    length: int, share: float, seed: int
+) -> None:
     torch.manual_seed(seed)
     scores, real = torch.rand(3, length, 4) + 0.01, torch.rand(3, length) < 0.7
     found = score_that_a_share_exceeds(scores, real, share)
     for unit in range(3):
         count = int(real[unit].sum())
         above = (scores[unit][real[unit]] > found[unit]).sum(dim=0)
-        assert above.tolist() == [math.floor(share * count + 1e-9)] * 4 if count else found[unit].isnan().all()
+        assert (
+            above.tolist() == [math.floor(share * count + 1e-9)] * 4
+            if count
+            else found[unit].isnan().all()
+        )
 
 
 def test_comparison_learns_which_expert_the_loss_prefers() -> None:
@@ -275,7 +341,8 @@ def test_comparison_learns_which_expert_the_loss_prefers() -> None:
     router = Comparison(LayerSpec(2, 2, 2.0), share=0.5).train()
     x = torch.randn(64, 4, 2)
     routing = router(x)
-    # expert 1 always answers with what lowers the loss: the gradient of its weights is -1, of expert 0's +1
+    # expert 1 always answers with what lowers the loss: the gradient of its weights is -1, of
+    # expert 0's +1
     by_weight = torch.tensor([1.0, -1.0])[None, :, None].expand_as(routing.weights)
     (routing.weights * by_weight).sum().add(routing.losses["comparison"]).backward()
     # a step down the gradient must raise logit 1 over logit 0: d(z_0 - z_1) = -lr · x·(g_0 - g_1)
@@ -297,7 +364,9 @@ def test_comparison_learns_which_expert_the_loss_prefers() -> None:
 def test_comparison_gate_sees_nothing_but_comparisons() -> None:
     torch.manual_seed(0)
     router = Comparison(LayerSpec(4, 4), share=0.5).train()
-    router(torch.randn(2, 8, 4)).weights.sum().backward()  # the task alone, without the comparisons' loss
+    router(
+        torch.randn(2, 8, 4)
+    ).weights.sum().backward()  # the task alone, without the comparisons' loss
     assert router.gate.weight.grad is None or not router.gate.weight.grad.any()
     router.eval()
     assert not router(torch.randn(2, 8, 4)).weights.requires_grad
@@ -310,14 +379,19 @@ def test_importance_by_hand() -> None:
 
 
 def test_load_by_hand() -> None:
-    # one token, logits 1 and 0, no noise drawn, deviation 1, K = 1: expert 0 is inside, the other's logit is 0:
-    # Φ(1) = 0.841345; expert 1 is outside and has to beat 1: Φ(-1) = 0.158655. Mean 0.5, variance 0.341345²
+    # one token, logits 1 and 0, no noise drawn, deviation 1, K = 1: expert 0 is inside, the other's
+    # logit is 0: Φ(1) = 0.841345; expert 1 is outside and has to beat 1: Φ(-1) = 0.158655. Mean
+    # 0.5, variance 0.341345²
     logits = torch.tensor([[[1.0, 0.0]]])
-    assert load_loss(logits, logits, torch.ones_like(logits), 1).item() == pytest.approx(0.341345**2 / 0.25, rel=1e-4)
+    assert load_loss(logits, logits, torch.ones_like(logits), 1).item() == pytest.approx(
+        0.341345**2 / 0.25, rel=1e-4
+    )
     assert load_loss(logits, logits, torch.ones_like(logits), 2).item() == 0
 
 
 def test_entropy_by_hand() -> None:
     assert entropy_loss(torch.zeros(2, 3, 4)).item() == pytest.approx(math.log(4))
     mask = torch.tensor([[True, False]])
-    assert entropy_loss(torch.tensor([[[0.0, 0.0], [9.0, 0.0]]]), mask).item() == pytest.approx(math.log(2))
+    assert entropy_loss(torch.tensor([[[0.0, 0.0], [9.0, 0.0]]]), mask).item() == pytest.approx(
+        math.log(2)
+    )

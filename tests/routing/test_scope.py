@@ -32,11 +32,16 @@ from moesuite.train.build import build_models, build_task
 from tests.conftest import Command
 
 GROUPS, TOKENS, DIM, EXPERTS, WORLD, STEPS = 4, 12, 8, 4, 2, 3
-LENGTHS = torch.tensor([12, 9, 5, 0])  # real tokens: 21 on the first process, 5 on the second, one group of padding
+LENGTHS = torch.tensor(
+    [12, 9, 5, 0]
+)  # real tokens: 21 on the first process, 5 on the second, one group of padding
 Case = tuple[str, dict[str, Any], str]
 POPULATION = ("expert_choice_causal", {"threshold": "population"})
 BALANCED: list[tuple[str, dict[str, Any]]] = [
-    *((name, {}) for name in ("token_choice", "noisy_topk", "top_p", "loss_free", "expert_choice_causal")),
+    *(
+        (name, {})
+        for name in ("token_choice", "noisy_topk", "top_p", "loss_free", "expert_choice_causal")
+    ),
     ("relu", {"start": 1.0}),  # a penalty that is felt
     ("comparison", {"share": 0.5}),
     POPULATION,
@@ -92,7 +97,9 @@ def share(values: Tensor, rank: int, world: int) -> Tensor:
     return values.chunk(world)[rank]
 
 
-def train(case: Case, rank: int = 0, world: int = 1, steps: int = STEPS, part: int | None = None) -> list[Tensor]:
+def train(
+    case: Case, rank: int = 0, world: int = 1, steps: int = STEPS, part: int | None = None
+) -> list[Tensor]:
     """Return losses, gradients, state and weights of each step of SGD; `part`: train on this half of the batch."""
     layer = build(case)
     model = DistributedDataParallel(layer) if world > 1 else layer
@@ -127,7 +134,8 @@ def work(rank: int, folder: str) -> None:
     )
     found = {str(case): train(case, rank, WORLD) for case in CASES}
     found |= {str(case): train(case, rank, WORLD, steps=1) for case in LOCAL}
-    # one process evaluates and measures more than the other: whoever waited for it would add to the sum, or hang
+    # one process evaluates and measures more than the other: whoever waited for it would add to the
+    # sum, or hang
     for name in ("token_choice", "loss_free", "expert_choice_causal") if rank == 0 else ():
         layer = build((name, {}, "global"))
         for training in (False, True):
@@ -171,7 +179,9 @@ def test_two_processes_train_as_one(case: Case, processes: list[dict[str, Any]])
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", LOCAL, ids=str)
-def test_local_statistics_are_means_over_processes(case: Case, processes: list[dict[str, Any]]) -> None:
+def test_local_statistics_are_means_over_processes(
+    case: Case, processes: list[dict[str, Any]]
+) -> None:
     """Of each process's own: gradients and steps of the state are the mean of what the two halves give alone."""
     first, second = (train(case, steps=1, part=part) for part in range(WORLD))
     whole = train((case[0], case[1], "global"), steps=1)
@@ -180,7 +190,8 @@ def test_local_statistics_are_means_over_processes(case: Case, processes: list[d
         for half, one, two in zip(together, first, second, strict=True):
             assert_equal(half, (one + two) / 2, 1e-6)
     apart = [
-        not torch.allclose(half, one, atol=1e-5, equal_nan=True) for half, one in zip(together, whole, strict=True)
+        not torch.allclose(half, one, atol=1e-5, equal_nan=True)
+        for half, one in zip(together, whole, strict=True)
     ]
     assert any(apart)  # another objective than that of the whole batch
 
@@ -192,14 +203,32 @@ def test_evaluation_and_measurements_wait_for_nobody(processes: list[dict[str, A
 
 @pytest.mark.slow
 @pytest.mark.parametrize("router", ["token_choice", "loss_free"])
-def test_a_run_on_two_processes_ends_with_the_weights_of_one(router: str, command: Command, tmp_path: Path) -> None:
+def test_a_run_on_two_processes_ends_with_the_weights_of_one(
+    router: str, command: Command, tmp_path: Path
+) -> None:
     """By Lightning, with measurements after training, which last as long as each process's clock says."""
-    words = ["trainer.accelerator=cpu", "trainer.max_steps=4", "trainer.enable_progress_bar=false", "logger=none"]
-    words += ["optim.schedule=constant", "optim.warmup=0", "task.mixup=0"]  # which mixes within a process's share
-    words += ["optim.eps=1", "optim.lr=1"]  # Adam would turn rounding of gradients near 0 into steps of full size
+    words = [
+        "trainer.accelerator=cpu",
+        "trainer.max_steps=4",
+        "trainer.enable_progress_bar=false",
+        "logger=none",
+    ]
+    words += [
+        "optim.schedule=constant",
+        "optim.warmup=0",
+        "task.mixup=0",
+    ]  # which mixes within a process's share
+    words += [
+        "optim.eps=1",
+        "optim.lr=1",
+    ]  # Adam would turn rounding of gradients near 0 into steps of full size
     ends = []
     for devices, more in ((1, ["measure=false"]), (2, ["trainer.strategy=ddp"])):
-        more += [f"trainer.devices={devices}", f"data.batch_size={32 // devices}", f"records=runs{devices}"]
+        more += [
+            f"trainer.devices={devices}",
+            f"data.batch_size={32 // devices}",
+            f"records=runs{devices}",
+        ]
         done = command("moesuite.run", *words, *more, f"router={router}")
         assert done.returncode == 0, done.stderr
         (path,) = (tmp_path / f"runs{devices}").rglob("last.ckpt")
@@ -214,7 +243,8 @@ def test_a_run_on_two_processes_ends_with_the_weights_of_one(router: str, comman
 
 
 def test_scopes_by_hand() -> None:
-    # two sequences of two tokens, E = 2, gates certain: the first chooses expert 0 always, the second expert 1
+    # two sequences of two tokens, E = 2, gates certain: the first chooses expert 0 always, the
+    # second expert 1
     logits = torch.tensor([[[99.0, 0.0], [99.0, 0.0]], [[0.0, 99.0], [0.0, 99.0]]])
     experts = logits.argmax(dim=-1, keepdim=True)
     # the batch as a whole is uniform: 1; each sequence as uneven as can be: E = 2
@@ -227,8 +257,21 @@ def test_scopes_by_hand() -> None:
     assert importance_loss(gates, experts, 2, scope=Scope("sequence")).item() == pytest.approx(1.0)
 
 
-VIT = {"img_size": 16, "patch_size": 4, "embed_dim": 32, "depth": 2, "num_heads": 2, "num_classes": 5}
-OLMOE = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "vocab_size": 50}
+VIT = {
+    "img_size": 16,
+    "patch_size": 4,
+    "embed_dim": 32,
+    "depth": 2,
+    "num_heads": 2,
+    "num_classes": 5,
+}
+OLMOE = {
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "vocab_size": 50,
+}
 
 
 def vit() -> nn.Module:
@@ -268,7 +311,9 @@ def rerouted(folder: Path) -> nn.Module:
         (rerouted, (3, 9)),
     ],
 )
-def test_every_way_to_a_model_hands_the_scope_on(build_model: Any, shape: tuple[int, ...], tmp_path: Path) -> None:
+def test_every_way_to_a_model_hands_the_scope_on(
+    build_model: Any, shape: tuple[int, ...], tmp_path: Path
+) -> None:
     """The balance loss in training is the mean of what each sequence scores by itself, in every layer."""
     torch.manual_seed(0)
     model, expected = build_model(tmp_path).train(), list[Tensor]()
@@ -289,7 +334,8 @@ def test_every_way_to_a_model_hands_the_scope_on(build_model: Any, shape: tuple[
 
 
 def test_a_sequence_counts_as_one_however_long() -> None:
-    # logsumexp of (3, -99) is 3, of (1, -99) is 1; a sequence of 2 tokens with 9, one of 1 token with 1, one of padding
+    # logsumexp of (3, -99) is 3, of (1, -99) is 1; a sequence of 2 tokens with 9, one of 1 token
+    # with 1, one of padding
     logits = torch.tensor([[[3.0, -99.0]] * 2, [[1.0, -99.0]] * 2, [[7.0, 7.0]] * 2])
     mask = torch.tensor([[True, True], [True, False], [False, False]])
     assert z_loss(logits, mask).item() == pytest.approx((9 + 9 + 1) / 3)
@@ -311,5 +357,7 @@ def test_an_unknown_scope_is_one_clear_line(processes: list[dict[str, Any]]) -> 
         told.startswith("unknown balance_scope 'glabal'; nearest: global")
         and "type for example balance_scope=global" in told
     )
-    with pytest.raises(UserError, match=r"balance_scope='glabal': input should be 'global', 'local' or 'sequence'"):
+    with pytest.raises(
+        UserError, match=r"balance_scope='glabal': input should be 'global', 'local' or 'sequence'"
+    ):
         compose("balance_scope=glabal")

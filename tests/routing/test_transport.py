@@ -15,14 +15,24 @@ from scipy.optimize import linear_sum_assignment
 
 from moesuite.routers.base import Base
 from moesuite.routing.router import LayerSpec
-from moesuite.routing.transport import assignment, semi_dual, sinkhorn, sparse_simplex, sparse_transport
+from moesuite.routing.transport import (
+    assignment,
+    semi_dual,
+    sinkhorn,
+    sparse_simplex,
+    sparse_transport,
+)
 
 sizes = st.integers(2, 9)
 
 
 @settings(max_examples=30, deadline=None)
-@given(length=sizes, num_experts=sizes, scale=st.sampled_from([0.1, 1.0, 6.0]), seed=st.integers(0, 99))
-def test_sinkhorn_equals_pot_iteration_by_iteration(length: int, num_experts: int, scale: float, seed: int) -> None:
+@given(
+    length=sizes, num_experts=sizes, scale=st.sampled_from([0.1, 1.0, 6.0]), seed=st.integers(0, 99)
+)
+def test_sinkhorn_equals_pot_iteration_by_iteration(
+    length: int, num_experts: int, scale: float, seed: int
+) -> None:
     torch.manual_seed(seed)
     logits = scale * torch.randn(2, length, num_experts)
     plan = sinkhorn(logits, iterations=20)
@@ -36,15 +46,19 @@ def test_sinkhorn_gives_every_token_its_mass_and_padding_none() -> None:
     torch.manual_seed(0)
     logits, mask = 1e4 * torch.randn(2, 6, 3), torch.tensor([[True] * 4 + [False] * 2, [False] * 6])
     plan = sinkhorn(logits, mask)
-    torch.testing.assert_close(plan.sum(dim=2)[0], torch.tensor([1.0, 1, 1, 1, 0, 0]), rtol=0, atol=1e-3)
+    torch.testing.assert_close(
+        plan.sum(dim=2)[0], torch.tensor([1.0, 1, 1, 1, 0, 0]), rtol=0, atol=1e-3
+    )
     assert not plan[1].any()
 
 
 def test_sinkhorn_of_two_tokens_by_hand() -> None:
-    # logits 0 but for token 0 and expert 0: ln 4. Marginals 1, 1: the plan [[p, 1-p], [1-p, p]] keeps the odds ratio
-    # p² / (1-p)² = 4, so p = 2/3
+    # logits 0 but for token 0 and expert 0: ln 4. Marginals 1, 1: the plan [[p, 1-p], [1-p, p]]
+    # keeps the odds ratio p² / (1-p)² = 4, so p = 2/3
     plan = sinkhorn(torch.tensor([[[np.log(4.0), 0.0], [0.0, 0.0]]]).float(), iterations=60)
-    torch.testing.assert_close(plan[0], torch.tensor([[2 / 3, 1 / 3], [1 / 3, 2 / 3]]), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        plan[0], torch.tensor([[2 / 3, 1 / 3], [1 / 3, 2 / 3]]), rtol=1e-4, atol=1e-5
+    )
 
 
 @settings(max_examples=40, deadline=None)
@@ -59,7 +73,9 @@ def test_the_sparse_projection_equals_pot(length: int, data: st.DataObject, seed
 
 def test_the_sparse_projection_by_hand() -> None:
     # the two largest of (0.9, 0.5, 0.4) are moved down by (0.9 + 0.5 - 1) / 2 = 0.2
-    assert sparse_simplex(torch.tensor([0.9, 0.5, 0.4]), 2).tolist() == pytest.approx([0.7, 0.3, 0.0])
+    assert sparse_simplex(torch.tensor([0.9, 0.5, 0.4]), 2).tolist() == pytest.approx(
+        [0.7, 0.3, 0.0]
+    )
 
 
 @settings(max_examples=25, deadline=None)
@@ -96,8 +112,15 @@ def test_with_one_entry_each_the_plan_is_pots() -> None:
 
 
 @settings(max_examples=30, deadline=None)
-@given(length=st.integers(1, 12), num_experts=st.integers(1, 5), slots=st.integers(1, 4), seed=st.integers(0, 99))
-def test_base_assigns_as_well_as_scipy(length: int, num_experts: int, slots: int, seed: int) -> None:
+@given(
+    length=st.integers(1, 12),
+    num_experts=st.integers(1, 5),
+    slots=st.integers(1, 4),
+    seed=st.integers(0, 99),
+)
+def test_base_assigns_as_well_as_scipy(
+    length: int, num_experts: int, slots: int, seed: int
+) -> None:
     scores = torch.randn(length, num_experts, generator=torch.Generator().manual_seed(seed))
     experts = assignment(scores, slots)
     assert torch.bincount(experts, minlength=num_experts + 1)[:num_experts].max() <= slots
@@ -112,7 +135,9 @@ def test_base_assigns_as_well_as_scipy(length: int, num_experts: int, slots: int
 def test_base_finds_the_best_of_all_balanced_assignments() -> None:
     torch.manual_seed(0)
     scores = torch.randn(6, 3)
-    balanced = [c for c in itertools.product(range(3), repeat=6) if all(c.count(e) == 2 for e in range(3))]
+    balanced = [
+        c for c in itertools.product(range(3), repeat=6) if all(c.count(e) == 2 for e in range(3))
+    ]
     best = max(balanced, key=lambda choice: sum(scores[t, e].item() for t, e in enumerate(choice)))
     assert assignment(scores, 2).tolist() == list(best)
 
@@ -121,4 +146,6 @@ def test_base_is_balanced_in_training_and_greedy_in_evaluation() -> None:
     torch.manual_seed(0)
     router, x = Base(LayerSpec(5, 4)), torch.randn(2, 12, 5)
     assert (router.train()(x).load() == 3).all()
-    torch.testing.assert_close(router.eval()(x).experts.reshape(2, 12), (x @ router.gate.weight.T).argmax(dim=-1))
+    torch.testing.assert_close(
+        router.eval()(x).experts.reshape(2, 12), (x @ router.gate.weight.T).argmax(dim=-1)
+    )

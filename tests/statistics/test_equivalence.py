@@ -13,8 +13,12 @@ from scipy import stats
 from moesuite.statistics.equivalence import compare, compare_seeds, detectable, equivalence
 
 
-@pytest.mark.parametrize(("n", "comparisons"), [(2, 1), (5, 1), (5, 10), (5, 190), (10, 45), (30, 1)])
-def test_a_detectable_difference_is_shown_with_a_chance_of_80_percent(n: int, comparisons: int) -> None:
+@pytest.mark.parametrize(
+    ("n", "comparisons"), [(2, 1), (5, 1), (5, 10), (5, 190), (10, 45), (30, 1)]
+)
+def test_a_detectable_difference_is_shown_with_a_chance_of_80_percent(
+    n: int, comparisons: int
+) -> None:
     """The power of the test at that difference, by scipy: P(T > critical) for the noncentral t of it."""
     deviation = 0.3
     critical = stats.t.ppf(1 - 0.05 / comparisons / 2, n - 1)
@@ -44,7 +48,9 @@ def test_two_one_sided_tests_are_those_of_scipy(mean: float, deviation: float, n
     values = mean + deviation * steps / steps.std(ddof=1)
     above = stats.ttest_1samp(values, -0.01, alternative="greater").pvalue
     below = stats.ttest_1samp(values, 0.01, alternative="less").pvalue
-    assert equivalence(mean, deviation, n, 0.01) == pytest.approx(max(above, below), rel=1e-6, abs=1e-12)
+    assert equivalence(mean, deviation, n, 0.01) == pytest.approx(
+        max(above, below), rel=1e-6, abs=1e-12
+    )
 
 
 def test_equality_by_hand() -> None:
@@ -59,7 +65,12 @@ def test_tied_is_not_equal() -> None:
     """The same small mean difference: with much noise neither is shown, with little that it is below the margin."""
     wide, narrow = ([0.002 + noise * step for step in (-2, -1, 0, 1, 2)] for noise in (0.01, 0.001))
     loose, tight = (compare(values, margin=0.01, comparisons=1) for values in (wide, narrow))
-    assert loose.p is not None and tight.p is not None and loose.equal is not None and tight.equal is not None
+    assert (
+        loose.p is not None
+        and tight.p is not None
+        and loose.equal is not None
+        and tight.equal is not None
+    )
     assert loose.p > 0.05 and loose.equal > 0.05 and tight.p > 0.02 and tight.equal < 0.001
     assert loose.detectable == pytest.approx(10 * (tight.detectable or 0.0))
 

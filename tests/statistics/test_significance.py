@@ -23,14 +23,19 @@ def by_seed(*values: float) -> dict[int, float]:
 @given(st.lists(NUMBERS, min_size=5, max_size=9), st.integers(0, 2**31))
 def test_differences_are_those_of_scipy(ours: list[float], seed: int) -> None:
     theirs = [
-        value + noise for value, noise in zip(ours, np.random.default_rng(seed).normal(size=len(ours)), strict=True)
+        value + noise
+        for value, noise in zip(
+            ours, np.random.default_rng(seed).normal(size=len(ours)), strict=True
+        )
     ]
     found = difference(by_seed(*ours), by_seed(*theirs))
     expected = stats.ttest_rel(ours, theirs)
     low, high = expected.confidence_interval(0.95)
     assert found is not None and found.n == len(ours) and found.half is not None
     assert found.p == pytest.approx(expected.pvalue, rel=1e-6)
-    assert (found.mean - found.half, found.mean + found.half) == pytest.approx((low, high), rel=1e-6, abs=1e-9)
+    assert (found.mean - found.half, found.mean + found.half) == pytest.approx(
+        (low, high), rel=1e-6, abs=1e-9
+    )
 
 
 def test_few_seeds_are_points() -> None:
@@ -49,7 +54,10 @@ def test_values_without_any_spread() -> None:
     same, steady = estimate([0.0] * 5), estimate([0.05] * 5)
     assert (same.p, same.half, steady.p, steady.half) == (None, 0.0, None, 0.0)
     noise = [0.50, 0.55, 0.45, 0.60, 0.50]
-    values = {"a": by_seed(*noise), "b": by_seed(*(value + 0.05 for value in noise))}  # equal up to rounding
+    values = {
+        "a": by_seed(*noise),
+        "b": by_seed(*(value + 0.05 for value in noise)),
+    }  # equal up to rounding
     assert tie_groups(values, "max") == {"a": 1, "b": 1}
 
 
@@ -117,15 +125,25 @@ def test_equal_routers_are_one_group_in_95_of_100_boards() -> None:
 
 def test_the_front_by_hand() -> None:
     costs, qualities = [1.0, 2.0, 2.0, 3.0, 1.0], [0.5, 0.7, 0.6, 0.7, 0.5]
-    assert pareto(costs, qualities, "max") == [True, True, False, False, True]  # twins are both on it
+    assert pareto(costs, qualities, "max") == [
+        True,
+        True,
+        False,
+        False,
+        True,
+    ]  # twins are both on it
     assert pareto(costs, qualities, "min") == [True, False, False, False, True]
 
 
 @given(st.lists(st.tuples(NUMBERS, NUMBERS), min_size=1, max_size=12))
-def test_every_point_off_the_front_is_beaten_by_one_on_it(points: list[tuple[float, float]]) -> None:
+def test_every_point_off_the_front_is_beaten_by_one_on_it(
+    points: list[tuple[float, float]],
+) -> None:
     costs, qualities = [cost for cost, _ in points], [quality for _, quality in points]
     front = pareto(costs, qualities, "max")
     assert any(front)
     for (cost, quality), on in zip(points, front, strict=True):
-        better = [p for p, f in zip(points, front, strict=True) if f and p[0] <= cost and p[1] >= quality]
+        better = [
+            p for p, f in zip(points, front, strict=True) if f and p[0] <= cost and p[1] >= quality
+        ]
         assert better and on == all(p == (cost, quality) for p in better)

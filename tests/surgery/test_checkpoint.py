@@ -50,7 +50,9 @@ def moe(name: str, router: str = "token_choice", **options: Any) -> nn.Module:
 def test_every_family_comes_back(name: str, path: str, tmp_path: Path) -> None:
     model = moe(name, k=2)
     save_moe(model, tmp_path / path)
-    own = None if hasattr(model, "config") else build(name)  # timm does not tell the arguments of a model
+    own = (
+        None if hasattr(model, "config") else build(name)
+    )  # timm does not tell the arguments of a model
     loaded = load_moe(tmp_path / path, own)
     assert type(loaded) is type(model) and loaded.state_dict().keys() == model.state_dict().keys()
     torch.testing.assert_close(answer(loaded), answer(model), atol=0, rtol=0)
@@ -72,32 +74,48 @@ def test_hugging_faces_own_way_of_saving_keeps_the_layers(tmp_path: Path) -> Non
     model.save_pretrained(tmp_path, max_shard_size="20KB")
     assert len(list(tmp_path.glob("*.safetensors"))) > 1
     about = json.loads((tmp_path / "config.json").read_text())["moesuite"]
-    assert about["format"] == 1 and {layer["router"] for layer in about["layers"].values()} == {"usmoe"}
+    assert about["format"] == 1 and {layer["router"] for layer in about["layers"].values()} == {
+        "usmoe"
+    }
     loaded = load_moe(tmp_path)
     assert all(layer.router.alpha == 0.25 for _, layer in moe_layers(loaded))
     torch.testing.assert_close(answer(loaded), answer(model), atol=0, rtol=0)
 
 
-@pytest.mark.parametrize("router", ["soft", "loss_free", "cosine", "noisy_topk", "expert_choice_causal", "hash"])
+@pytest.mark.parametrize(
+    "router", ["soft", "loss_free", "cosine", "noisy_topk", "expert_choice_causal", "hash"]
+)
 def test_routers_come_back_with_what_they_know(router: str, tmp_path: Path) -> None:
     """Sizes that depend on the number of tokens, buffers, options; trained for two steps."""
-    model = moefy(build("vit"), router, 4, layers="all", slots_per_token=0.5, eval_slots_per_token=1.5)
+    model = moefy(
+        build("vit"), router, 4, layers="all", slots_per_token=0.5, eval_slots_per_token=1.5
+    )
     for _ in range(2):
         model.train()(torch.randn(2, 3, 16, 16))
         next(layer for _, layer in moe_layers(model)).context.losses.clear()
     save_moe(model, tmp_path)
     loaded = load_moe(tmp_path, build("vit"))
     for (_, ours), (_, theirs) in zip(moe_layers(loaded), moe_layers(model), strict=True):
-        assert ours.router.spec == theirs.router.spec and ours.router.options == theirs.router.options
+        assert (
+            ours.router.spec == theirs.router.spec and ours.router.options == theirs.router.options
+        )
     torch.testing.assert_close(answer(loaded), answer(model), atol=0, rtol=0)
 
 
 def test_names_of_weights_are_stable() -> None:
     """Saved models depend on them: `moesuite.surgery.checkpoint_format`."""
-    own = {name.removeprefix("blocks.1.mlp.") for name in moe("vit").state_dict() if name.startswith("blocks.1.mlp.")}
+    own = {
+        name.removeprefix("blocks.1.mlp.")
+        for name in moe("vit").state_dict()
+        if name.startswith("blocks.1.mlp.")
+    }
     plain = {"experts.up.weight", "experts.up.bias", "experts.down.weight", "experts.down.bias"}
     assert own == plain | {"router.gate.weight"}
-    shapes = {name: tuple(value.shape) for name, value in moe("llama").state_dict().items() if "layers.1.mlp" in name}
+    shapes = {
+        name: tuple(value.shape)
+        for name, value in moe("llama").state_dict().items()
+        if "layers.1.mlp" in name
+    }
     assert shapes == {
         "model.layers.1.mlp.experts.up.weight": (4, 32, 64),
         "model.layers.1.mlp.experts.gate.weight": (4, 32, 64),
@@ -105,7 +123,9 @@ def test_names_of_weights_are_stable() -> None:
         "model.layers.1.mlp.router.gate.weight": (4, 32),
     }
     model, _ = reroute(test_rerouting.build("qwen2_moe"))
-    assert {name.partition(".mlp.")[2] for name in model.state_dict() if "layers.1.mlp" in name} == {
+    assert {
+        name.partition(".mlp.")[2] for name in model.state_dict() if "layers.1.mlp" in name
+    } == {
         "experts.gate_up_proj",
         "experts.down_proj",
         "router.gate.weight",
@@ -118,7 +138,9 @@ def test_names_of_weights_are_stable() -> None:
 
 def test_models_of_mixed_routers(tmp_path: Path) -> None:
     """Expert choice in the encoder, top-2 in the decoder, as in the upcycling paper."""
-    model, _ = upcycle(build("t5"), "expert_choice", 4, layers="all", decoder={"name": "token_choice", "k": 2})
+    model, _ = upcycle(
+        build("t5"), "expert_choice", 4, layers="all", decoder={"name": "token_choice", "k": 2}
+    )
     routers = [layer.router.name for _, layer in moe_layers(model)]
     assert routers == ["expert_choice"] * 2 + ["token_choice"] * 2
     save_moe(model, tmp_path)
@@ -149,7 +171,9 @@ def test_a_model_with_an_adapter(tmp_path: Path) -> None:
     model = nn.Sequential(FeedForward(), FeedForward())
     upcycle(model, "switch", 4, layers="all", example=torch.randn(3, 5, 6), adapter=take_apart)
     save_moe(model, tmp_path)
-    with pytest.raises(UserError, match=r"how to build the dense model is not known; type load_moe\(path, model="):
+    with pytest.raises(
+        UserError, match=r"how to build the dense model is not known; type load_moe\(path, model="
+    ):
         load_moe(tmp_path)
     loaded = load_moe(tmp_path, nn.Sequential(FeedForward(), FeedForward()), take_apart)
     x = torch.randn(3, 5, 6)
@@ -162,11 +186,19 @@ def test_the_checkpoint_of_a_run(tmp_path: Path) -> None:
     loaded = load_moe(checkpoint)
     state = torch.load(checkpoint, weights_only=True)["state_dict"]
     assert len(list(moe_layers(loaded))) == 1 and not loaded.training
-    assert all(torch.equal(state[f"model.{name}"], value) for name, value in loaded.state_dict().items())
+    assert all(
+        torch.equal(state[f"model.{name}"], value) for name, value in loaded.state_dict().items()
+    )
 
 
 def test_the_checkpoint_of_a_run_that_embeds_text(tmp_path: Path) -> None:
-    words = [f"task.source={search_folder(tmp_path / 'data')}", *TINY, *BYTES, "measure=false", "trainer.max_steps=1"]
+    words = [
+        f"task.source={search_folder(tmp_path / 'data')}",
+        *TINY,
+        *BYTES,
+        "measure=false",
+        "trainer.max_steps=1",
+    ]
     _, path = fit(compose("task=stdlib_search", *words, "router=usmoe", f"records={tmp_path}"))
     loaded: Any = load_moe(path.with_suffix("") / "last.ckpt")
     assert loaded.pooler is None and len(list(moe_layers(loaded))) == 1
@@ -181,7 +213,10 @@ def test_what_cannot_be_loaded(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="not readable"):
         load_moe(tmp_path / "text.pt")
     torch.save({"state_dict": {"model.head.weight": torch.zeros(2)}}, tmp_path / "old.ckpt")
-    with pytest.raises(UserError, match=r"without a description of MoE layers, from before form 1 or not of moesuite"):
+    with pytest.raises(
+        UserError,
+        match=r"without a description of MoE layers, from before form 1 or not of moesuite",
+    ):
         load_moe(tmp_path / "old.ckpt")
     build("bert").save_pretrained(tmp_path / "dense")
     with pytest.raises(UserError, match="without a description of MoE layers"):
@@ -193,12 +228,16 @@ def test_what_cannot_be_loaded(tmp_path: Path) -> None:
 
 def test_weights_that_do_not_fit_are_named(tmp_path: Path) -> None:
     save_moe(moe("vit"), tmp_path / "folder")
-    with pytest.raises(UserError, match=r"weights that do not fit: cls_token: .*; .*; .*; .*; .* and \d+ more"):
+    with pytest.raises(
+        UserError, match=r"weights that do not fit: cls_token: .*; .*; .*; .*; .* and \d+ more"
+    ):
         load_moe(tmp_path / "folder")  # a ViT-Ti/16 of timm's own size is built
     model = moe("bert")
     save_moe(model, tmp_path / "model.pt")
     saved = torch.load(tmp_path / "model.pt", weights_only=True)
     del saved["state_dict"]["bert.encoder.layer.0.intermediate.router.gate.weight"]
     torch.save(saved, tmp_path / "model.pt")
-    with pytest.raises(UserError, match=r"layer.0.intermediate.router.gate.weight: missing, here \(4, 32\)"):
+    with pytest.raises(
+        UserError, match=r"layer.0.intermediate.router.gate.weight: missing, here \(4, 32\)"
+    ):
         load_moe(tmp_path / "model.pt")

@@ -130,7 +130,9 @@ def test_bad_arguments_say_what_is_allowed(arguments: dict[str, object], message
 
 
 def test_a_model_without_mlps_says_so() -> None:
-    with pytest.raises(UserError, match=r"ConvNeXt has no MLP .* no adapter: GlobalResponseNormMlp"):
+    with pytest.raises(
+        UserError, match=r"ConvNeXt has no MLP .* no adapter: GlobalResponseNormMlp"
+    ):
         moefy(timm.create_model("convnextv2_atto"))
 
 
@@ -218,7 +220,9 @@ def test_the_padding_mask_reaches_the_layers() -> None:
             super().__init__()
             self.mlp = timm.layers.Mlp(6, 8)
 
-        def forward(self, x: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
+        def forward(
+            self, x: torch.Tensor, attention_mask: torch.Tensor | None = None
+        ) -> torch.Tensor:
             return self.mlp(x)
 
     host = moefy(Host(), "expert_choice", num_experts=2, layers="all")
@@ -237,7 +241,10 @@ def test_models_copy_and_pickle_after_a_forward() -> None:
     loaded = pickle.loads(pickle.dumps(copied))
     assert torch.equal(loaded(images()), model.eval()(images()))
     layers = [layer for _, layer in moe_layers(copied)]
-    assert layers[0].context is layers[1].context and layers[0].context is not next(moe_layers(model))[1].context
+    assert (
+        layers[0].context is layers[1].context
+        and layers[0].context is not next(moe_layers(model))[1].context
+    )
 
 
 def test_limited_evaluation_is_undone() -> None:

@@ -62,7 +62,9 @@ def build(name: str) -> Any:
     """Return a small model with sharp weights, so that another choice of experts is another answer."""
     kind, options = MODELS[name]
     torch.manual_seed(0)
-    model = transformers.AutoModelForCausalLM.from_config(transformers.AutoConfig.for_model(kind, **options)).eval()
+    model = transformers.AutoModelForCausalLM.from_config(
+        transformers.AutoConfig.for_model(kind, **options)
+    ).eval()
     for parameter in model.parameters():
         if parameter.ndim >= 2:
             nn.init.normal_(parameter, std=0.3)
@@ -108,7 +110,9 @@ def test_no_weight_is_copied_or_changed(name: str) -> None:
     before = {id(value): value.clone() for value in model.parameters()}
     reroute(model, "usmoe")
     after = {id(value): value for value in model.parameters()}
-    assert after.keys() == before.keys() and all(torch.equal(after[key], before[key]) for key in before)
+    assert after.keys() == before.keys() and all(
+        torch.equal(after[key], before[key]) for key in before
+    )
     layer = next(layer for _, layer in moe_layers(model))
     assert layer.router.gate.weight.shape == (8, 32)
     if name.startswith(("qwen2", "deepseek")):
@@ -139,17 +143,25 @@ def observed(model: Any) -> list[tuple[Tensor, Tensor]]:
     """Return what the MoE layers of a model read for the batch, [2, 12, 32], and their combine weights, [2, 12, 8]."""
     seen: dict[str, Tensor] = {}
     handles = [
-        layer.register_forward_pre_hook(lambda _, args, name=name: seen.update({name: args[0].detach()}))
+        layer.register_forward_pre_hook(
+            lambda _, args, name=name: seen.update({name: args[0].detach()})
+        )
         for name, layer in moe_layers(model)
     ]
     model(**batch(padding=0))
     for handle in handles:
         handle.remove()
-    return [(seen[name], layer.routing.dense()[1].sum(-1).detach()) for name, layer in moe_layers(model)]
+    return [
+        (seen[name], layer.routing.dense()[1].sum(-1).detach()) for name, layer in moe_layers(model)
+    ]
 
 
-@pytest.mark.parametrize(("name", "normalised"), [("olmoe", False), ("mixtral", True), ("qwen3_moe", True)])
-def test_usmoe_selects_by_raw_scores_where_the_model_normalises(name: str, normalised: bool) -> None:
+@pytest.mark.parametrize(
+    ("name", "normalised"), [("olmoe", False), ("mixtral", True), ("qwen3_moe", True)]
+)
+def test_usmoe_selects_by_raw_scores_where_the_model_normalises(
+    name: str, normalised: bool
+) -> None:
     """By brute force over all 96 pairs: the best 24 of the raw scores, divided by the sum of their token's 8 scores."""
     model = build(name)
     gates = [layer.mlp.gate.weight.detach().clone() for layer in model.model.layers]
@@ -160,7 +172,10 @@ def test_usmoe_selects_by_raw_scores_where_the_model_normalises(name: str, norma
         scores = logits.softmax(-1) / 2 + logits.sigmoid() / 8
         sums = scores.sum(-1, keepdim=True)
         for group in range(2):
-            best = {divmod(pair, 8) for pair in scores[group].flatten().argsort(descending=True)[:24].tolist()}
+            best = {
+                divmod(pair, 8)
+                for pair in scores[group].flatten().argsort(descending=True)[:24].tolist()
+            }
             expected = torch.zeros(12, 8)
             for token, expert in best:
                 divisor = sums[group, token] if normalised else 1.0
@@ -172,7 +187,9 @@ def test_usmoe_selects_by_raw_scores_where_the_model_normalises(name: str, norma
 
 
 @pytest.mark.parametrize("router", ["token_choice", "expert_choice"])
-@pytest.mark.parametrize(("name", "normalised"), [("olmoe", False), ("mixtral", True), ("qwen3_moe", True)])
+@pytest.mark.parametrize(
+    ("name", "normalised"), [("olmoe", False), ("mixtral", True), ("qwen3_moe", True)]
+)
 def test_other_routers_divide_what_they_kept(name: str, normalised: bool, router: str) -> None:
     """The selection is that of the softmax; where the model normalises, a token's kept weights sum to 1."""
     model = build(name)
@@ -194,9 +211,9 @@ def test_other_routers_divide_what_they_kept(name: str, normalised: bool, router
 def test_padding_neither_competes_nor_counts(name: str, left: bool) -> None:
     model, _ = reroute(build(name), "usmoe")
     few, more = (
-        model(**batch(padding, left), position_ids=positions(padding, left))["logits"][:, padding if left else 0 :][
-            :, :12
-        ]
+        model(**batch(padding, left), position_ids=positions(padding, left))["logits"][
+            :, padding if left else 0 :
+        ][:, :12]
         for padding in (0, 5)
     )
     torch.testing.assert_close(few, more, atol=1e-4, rtol=1e-4)
@@ -209,7 +226,11 @@ def positions(padding: int, left: bool) -> Tensor:
 
 def test_some_layers_only() -> None:
     model, rows = reroute(build("olmoe"), "expert_choice", layers=["model.layers.1.mlp"])
-    assert [row.layer for row in rows] == ["model.layers.1.mlp"] == [name for name, _ in moe_layers(model)]
+    assert (
+        [row.layer for row in rows]
+        == ["model.layers.1.mlp"]
+        == [name for name, _ in moe_layers(model)]
+    )
     assert "keeps" in str(rows[0]) and "model.layers.1.mlp" in str(rows[0])
 
 
@@ -217,7 +238,9 @@ def test_weights_in_half_precision() -> None:
     model = build("qwen2_moe").bfloat16()
     expected = model(**batch())["logits"][:, :12].float()
     reroute(model, "own")
-    assert (model(**batch())["logits"][:, :12].float() - expected).abs().max() < 0.05 * expected.abs().max()
+    assert (
+        model(**batch())["logits"][:, :12].float() - expected
+    ).abs().max() < 0.05 * expected.abs().max()
 
 
 def test_a_rerouted_model_trains_and_is_accounted() -> None:
@@ -234,14 +257,18 @@ def test_the_choices_of_the_loss_free_router_follow_the_models_bias() -> None:
     """Top-2 of σ(z) + b with the trained bias; gates σ(z) of the chosen, divided by their sum."""
     model = build("deepseek_v3")
     gates = [layer.mlp.gate for layer in model.model.layers[1:]]
-    learned = [(gate.weight.detach().clone(), gate.e_score_correction_bias.clone()) for gate in gates]
+    learned = [
+        (gate.weight.detach().clone(), gate.e_score_correction_bias.clone()) for gate in gates
+    ]
     reroute(model, "loss_free")
     without_bias_differs = False
     for (gate, bias), (x, combine) in zip(learned, observed(model), strict=True):
         scores = (x @ gate.T).sigmoid()
         indices = (scores + bias).topk(2, dim=-1).indices
         weights = scores.gather(-1, indices)
-        expected = torch.zeros_like(scores).scatter(-1, indices, weights / weights.sum(-1, keepdim=True))
+        expected = torch.zeros_like(scores).scatter(
+            -1, indices, weights / weights.sum(-1, keepdim=True)
+        )
         torch.testing.assert_close(combine, expected, atol=1e-5, rtol=1e-4)
         without_bias_differs |= not torch.equal(indices, scores.topk(2, dim=-1).indices)
     assert without_bias_differs
@@ -256,7 +283,9 @@ def test_routers_that_need_weights_that_the_model_lacks(router: str) -> None:
 
 
 def test_a_dense_model_is_refused() -> None:
-    with pytest.raises(UserError, match=r"GPT2LMHeadModel has no MoE layers .*it is dense; type moesuite.upcycle"):
+    with pytest.raises(
+        UserError, match=r"GPT2LMHeadModel has no MoE layers .*it is dense; type moesuite.upcycle"
+    ):
         reroute(build_dense("gpt2"))
 
 
@@ -264,12 +293,16 @@ def test_a_block_without_adapter_is_named() -> None:
     class OddMoeBlock(nn.Module):
         pass
 
-    with pytest.raises(UserError, match="modules that have no adapter: OddMoeBlock; allowed: OLMoE"):
+    with pytest.raises(
+        UserError, match="modules that have no adapter: OddMoeBlock; allowed: OLMoE"
+    ):
         reroute(nn.Sequential(OddMoeBlock()))
 
 
 def test_a_layer_that_does_not_exist() -> None:
-    with pytest.raises(UserError, match="unknown MoE layer 'model.layers.7.mlp'; nearest: model.layers"):
+    with pytest.raises(
+        UserError, match="unknown MoE layer 'model.layers.7.mlp'; nearest: model.layers"
+    ):
         reroute(build("olmoe"), layers=["model.layers.7.mlp"])
 
 
@@ -278,7 +311,9 @@ def test_a_model_that_routes_by_another_rule_is_refused() -> None:
     block = model.model.layers[1].mlp
     forward = block.forward
     block.forward = lambda x: 2 * forward(x)
-    with pytest.raises(UserError, match=r"model.layers.1.mlp: rebuilt with its own rule it answers"):
+    with pytest.raises(
+        UserError, match=r"model.layers.1.mlp: rebuilt with its own rule it answers"
+    ):
         reroute(model)
     assert not list(moe_layers(model))
 
@@ -301,7 +336,9 @@ def test_looking_ahead_is_measured_as_the_layers_are_built(monkeypatch: pytest.M
     refuse_lookahead(layers("own"), "this task")
     refuse_lookahead(layers("token_choice", k=1), "this task")
     for router in ("token_choice", "usmoe"):
-        with pytest.raises(UserError, match=f"router={router} is not causal .* and this task predicts later tokens"):
+        with pytest.raises(
+            UserError, match=f"router={router} is not causal .* and this task predicts later tokens"
+        ):
             refuse_lookahead(layers(router), "this task")
 
 
@@ -309,17 +346,43 @@ def test_looking_ahead_is_measured_as_the_layers_are_built(monkeypatch: pytest.M
 @pytest.mark.parametrize("representation", ["hidden", "routing"])
 def test_embeddings_of_a_rerouted_model(representation: str, tmp_path: Path) -> None:
     """By its folder, from the command's words: last token, PromptEOL; no training."""
-    options = QWEN | {"vocab_size": 400, "shared_expert_intermediate_size": 40, "norm_topk_prob": True}
+    options = QWEN | {
+        "vocab_size": 400,
+        "shared_expert_intermediate_size": 40,
+        "norm_topk_prob": True,
+    }
     kind = transformers.AutoConfig.for_model("qwen2_moe", **options)
     transformers.AutoModelForCausalLM.from_config(kind).save_pretrained(tmp_path / "model")
-    words = [f"task.source={search_folder(tmp_path / 'data')}", f"upcycle=hf:{tmp_path / 'model'}", "measure=true"]
-    words += ["backbone.tokenizer=byte", "task.pooling=last", f"task.representation={representation}"]
-    words += ["""task.prompt='This sentence : "{}" means in one word:"'""", "trainer.max_epochs=0", "task.length=64"]
-    found = {router: embed(tmp_path, "task=stdlib_search", *words, f"router={router}") for router in ("usmoe", "dense")}
+    words = [
+        f"task.source={search_folder(tmp_path / 'data')}",
+        f"upcycle=hf:{tmp_path / 'model'}",
+        "measure=true",
+    ]
+    words += [
+        "backbone.tokenizer=byte",
+        "task.pooling=last",
+        f"task.representation={representation}",
+    ]
+    words += [
+        """task.prompt='This sentence : "{}" means in one word:"'""",
+        "trainer.max_epochs=0",
+        "task.length=64",
+    ]
+    found = {
+        router: embed(tmp_path, "task=stdlib_search", *words, f"router={router}")
+        for router in ("usmoe", "dense")
+    }
     for record in found.values():
-        assert record.status == "ok" and record.steps == 0 and len(record.health) == 2 and record.compute is not None
+        assert (
+            record.status == "ok"
+            and record.steps == 0
+            and len(record.health) == 2
+            and record.compute is not None
+        )
         assert record.compute.slots_per_token_asked == 2 and record.compute.latency is not None
-    assert found["usmoe"].health[0].load != found["dense"].health[0].load  # the second has its own rule
+    assert (
+        found["usmoe"].health[0].load != found["dense"].health[0].load
+    )  # the second has its own rule
     assert found["usmoe"].compute.parameters_total == found["dense"].compute.parameters_total
     assert found["usmoe"].config["renormalise"] is False
 
@@ -327,7 +390,9 @@ def test_embeddings_of_a_rerouted_model(representation: str, tmp_path: Path) -> 
 def test_in_runs_the_model_says_what_was_not_typed(tmp_path: Path) -> None:
     """Experts per token and normalisation; a half-precision model is trained in float32."""
     options = QWEN | {"vocab_size": 400, "head_dim": 16, "norm_topk_prob": True}
-    model = transformers.AutoModelForCausalLM.from_config(transformers.AutoConfig.for_model("qwen3_moe", **options))
+    model = transformers.AutoModelForCausalLM.from_config(
+        transformers.AutoConfig.for_model("qwen3_moe", **options)
+    )
     model.bfloat16().save_pretrained(tmp_path / "model")
     words = [
         f"task.source={search_folder(tmp_path / 'data')}",
@@ -343,9 +408,13 @@ def test_in_runs_the_model_says_what_was_not_typed(tmp_path: Path) -> None:
         assert {parameter.dtype for parameter in built.model.parameters()} == {torch.float32}
         model = built.model.eval()
         gates = [layer.router.gate.weight.detach() for _, layer in moe_layers(model)]
-        return [(x @ gate.T, combine) for gate, (x, combine) in zip(gates, observed(model), strict=True)]
+        return [
+            (x @ gate.T, combine) for gate, (x, combine) in zip(gates, observed(model), strict=True)
+        ]
 
-    for logits, combine in weights("router=usmoe"):  # the best 2 · 12 pairs of a sequence, over the sum of all scores
+    for logits, combine in weights(
+        "router=usmoe"
+    ):  # the best 2 · 12 pairs of a sequence, over the sum of all scores
         scores = logits.softmax(-1) / 2 + logits.sigmoid() / 8
         assert (combine > 0).sum(dim=(1, 2)).tolist() == [24, 24]
         shares = (scores / scores.sum(-1, keepdim=True))[combine > 0]

@@ -14,16 +14,37 @@ import torch
 import transformers
 from torch import Tensor, nn
 
-from moesuite import DenseMLP, RaggedRouting, SlotRouting, UserError, compose, fit, load_moe, upcycle
+from moesuite import (
+    DenseMLP,
+    RaggedRouting,
+    SlotRouting,
+    UserError,
+    compose,
+    fit,
+    load_moe,
+    upcycle,
+)
 from moesuite.config.discovery import router_names
 from moesuite.models.candidates import candidates
 from moesuite.models.example_inputs import random_example
 from moesuite.nn.moe import moe_layers
 
-SMALL = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+SMALL = {
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+}
 GROUPED = SMALL | {"num_key_value_heads": 1, "vocab_size": 50}
 T5 = {"d_model": 32, "d_ff": 64, "num_layers": 2, "num_heads": 2, "d_kv": 16, "vocab_size": 50}
-VIT = {"img_size": 16, "patch_size": 4, "embed_dim": 32, "depth": 2, "num_heads": 2, "num_classes": 5}
+VIT = {
+    "img_size": 16,
+    "patch_size": 4,
+    "embed_dim": 32,
+    "depth": 2,
+    "num_heads": 2,
+    "num_classes": 5,
+}
 
 
 def hf(kind: str, cls: str, **options: Any) -> nn.Module:
@@ -35,21 +56,35 @@ MODELS: dict[str, Callable[[], nn.Module]] = {
     "vit": partial(timm.create_model, "vit_tiny_patch16_224", **VIT),
     "deit": partial(timm.create_model, "deit_tiny_distilled_patch16_224", **VIT),
     "mixer": partial(timm.create_model, "mixer_s32_224"),
-    "swin": partial(timm.create_model, "swin_tiny_patch4_window7_224", embed_dim=24, depths=(1, 1), num_heads=(1, 1)),
-    "convnext": partial(timm.create_model, "convnext_atto", depths=(1, 1, 1, 1), dims=(8, 8, 16, 16)),
+    "swin": partial(
+        timm.create_model,
+        "swin_tiny_patch4_window7_224",
+        embed_dim=24,
+        depths=(1, 1),
+        num_heads=(1, 1),
+    ),
+    "convnext": partial(
+        timm.create_model, "convnext_atto", depths=(1, 1, 1, 1), dims=(8, 8, 16, 16)
+    ),
     "eva02": partial(timm.create_model, "eva02_tiny_patch14_224", depth=2),
-    "eva02 with norm": partial(timm.create_model, "eva02_base_patch14_224", depth=2, embed_dim=96, num_heads=2),
+    "eva02 with norm": partial(
+        timm.create_model, "eva02_base_patch14_224", depth=2, embed_dim=96, num_heads=2
+    ),
     "bert": partial(hf, "bert", "AutoModelForMaskedLM", vocab_size=50, **SMALL),
     "roberta": partial(hf, "roberta", "AutoModel", vocab_size=50, **SMALL),
     "t5": partial(hf, "t5", "AutoModelForSeq2SeqLM", **T5),
     "gated t5": partial(hf, "t5", "AutoModelForSeq2SeqLM", feed_forward_proj="gated-gelu", **T5),
     "t5 encoder": partial(hf, "t5", "AutoModelForTextEncoding", **T5),
-    "gpt2": partial(hf, "gpt2", "AutoModelForCausalLM", n_layer=2, n_embd=32, n_head=2, vocab_size=50),
+    "gpt2": partial(
+        hf, "gpt2", "AutoModelForCausalLM", n_layer=2, n_embd=32, n_head=2, vocab_size=50
+    ),
     "llama": partial(hf, "llama", "AutoModelForCausalLM", **GROUPED),
     "qwen2": partial(hf, "qwen2", "AutoModelForCausalLM", **GROUPED),
     "qwen3": partial(hf, "qwen3", "AutoModelForCausalLM", head_dim=16, **GROUPED),
     "mistral": partial(hf, "mistral", "AutoModelForCausalLM", head_dim=16, **GROUPED),
-    "hf vit": partial(hf, "vit", "AutoModelForImageClassification", image_size=16, patch_size=4, **SMALL),
+    "hf vit": partial(
+        hf, "vit", "AutoModelForImageClassification", image_size=16, patch_size=4, **SMALL
+    ),
 }
 
 
@@ -63,14 +98,25 @@ def test_the_receipt_of_every_family(name: str) -> None:
     """Combine weights that sum to 1 and nothing dropped: the model answers as the dense one did."""
     dense, example = build(name), None
     count = len(candidates(dense))
-    model, receipt = upcycle(copy.deepcopy(dense), "token_choice", 4, layers="all", renormalise=True, k=2)
+    model, receipt = upcycle(
+        copy.deepcopy(dense), "token_choice", 4, layers="all", renormalise=True, k=2
+    )
     assert len(receipt.layers) == count >= 2
     for row in receipt.layers:
-        assert row.unserved == 0 and row.difference == row.served_difference <= 1e-5 * row.scale, row
+        assert row.unserved == 0 and row.difference == row.served_difference <= 1e-5 * row.scale, (
+            row
+        )
     assert receipt.parameters_before == sum(p.numel() for p in dense.parameters())
-    assert receipt.parameters_after == sum(p.numel() for p in model.parameters()) > receipt.parameters_before
+    assert (
+        receipt.parameters_after
+        == sum(p.numel() for p in model.parameters())
+        > receipt.parameters_before
+    )
     example = random_example(dense)
-    outputs = [m.eval()(**example) if isinstance(example, dict) else m.eval()(example) for m in (dense, model)]
+    outputs = [
+        m.eval()(**example) if isinstance(example, dict) else m.eval()(example)
+        for m in (dense, model)
+    ]
     ours, theirs = (output if isinstance(output, Tensor) else output[0] for output in outputs)
     torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
 
@@ -82,22 +128,38 @@ def test_every_expert_is_a_copy_and_all_else_is_kept(name: str) -> None:
     chosen = candidates(copy.deepcopy(dense))[1]
     model, receipt = upcycle(dense, num_experts=3)
     ((layer_name, layer),) = moe_layers(model)
-    assert layer_name == chosen.name and list(receipt.skipped.values()) == ["not among the chosen layers"]
+    assert layer_name == chosen.name and list(receipt.skipped.values()) == [
+        "not among the chosen layers"
+    ]
     for expert in range(3):
         assert torch.equal(layer.experts.up.weight[expert].t(), chosen.mlp.up.weight)
         assert torch.equal(layer.experts.down.weight[expert].t(), chosen.mlp.down.weight)
-    kept = {key: value for key, value in model.state_dict().items() if not key.startswith(f"{layer_name}.")}
+    kept = {
+        key: value
+        for key, value in model.state_dict().items()
+        if not key.startswith(f"{layer_name}.")
+    }
     assert kept and all(torch.equal(state[key], value) for key, value in kept.items())
 
 
 def test_what_is_dropped_stands_in_the_receipt() -> None:
     _, receipt = upcycle(build("vit"), "expert_choice", 4, layers="all", slots_per_token=1.0)
-    assert all(0 < row.unserved < 0.6 and row.difference > 1e-3 * row.scale for row in receipt.layers)
+    assert all(
+        0 < row.unserved < 0.6 and row.difference > 1e-3 * row.scale for row in receipt.layers
+    )
     assert all(row.served_difference <= 1e-5 * row.scale for row in receipt.layers)
-    _, raw = upcycle(build("vit"), "expert_choice", 4, layers="all", slots_per_token=1.0, renormalise=False)
-    assert all(row.served_difference > 0.1 * row.scale for row in raw.layers)  # weights of about 1/4
+    _, raw = upcycle(
+        build("vit"), "expert_choice", 4, layers="all", slots_per_token=1.0, renormalise=False
+    )
+    assert all(
+        row.served_difference > 0.1 * row.scale for row in raw.layers
+    )  # weights of about 1/4
     text = str(receipt)
-    assert "blocks.1.mlp" in text and "% unserved" in text and f"{receipt.parameters_before:,} -> " in text
+    assert (
+        "blocks.1.mlp" in text
+        and "% unserved" in text
+        and f"{receipt.parameters_before:,} -> " in text
+    )
 
 
 def sums_of_combine_weights(model: nn.Module, example: Any) -> Tensor:
@@ -108,16 +170,24 @@ def sums_of_combine_weights(model: nn.Module, example: Any) -> Tensor:
 
 
 def test_images_are_renormalised_and_language_is_not() -> None:
-    vit, gpt2 = (upcycle(build(name), num_experts=2, slots_per_token=1.0)[0] for name in ("vit", "gpt2"))
-    images, language = (sums_of_combine_weights(model, random_example(model)) for model in (vit, gpt2))
+    vit, gpt2 = (
+        upcycle(build(name), num_experts=2, slots_per_token=1.0)[0] for name in ("vit", "gpt2")
+    )
+    images, language = (
+        sums_of_combine_weights(model, random_example(model)) for model in (vit, gpt2)
+    )
     torch.testing.assert_close(images, torch.ones_like(images))
     assert language.min() < 0.6  # the one gate of a token that one expert took, about 1/2
 
 
 def test_what_stays_is_named_with_the_reason() -> None:
     _, receipt = upcycle(build("mixer"), num_experts=2, layers=[0])
-    others = {f"blocks.{block}.mlp_channels": "not among the chosen layers" for block in range(1, 8)}
-    assert receipt.skipped == others | {f"blocks.{block}.mlp_tokens": "mixes tokens" for block in range(8)}
+    others = {
+        f"blocks.{block}.mlp_channels": "not among the chosen layers" for block in range(1, 8)
+    }
+    assert receipt.skipped == others | {
+        f"blocks.{block}.mlp_tokens": "mixes tokens" for block in range(8)
+    }
     _, dense = upcycle(build("vit"), "dense")
     assert dense.layers == [] and dense.parameters_after == dense.parameters_before
 
@@ -131,10 +201,15 @@ def test_padding_does_not_count() -> None:
 
 
 def test_noise_and_deviation_of_the_gate() -> None:
-    plain, noisy = upcycle(build("vit"), num_experts=8)[0], upcycle(build("vit"), num_experts=8, expert_noise=0.1)[0]
+    plain, noisy = (
+        upcycle(build("vit"), num_experts=8)[0],
+        upcycle(build("vit"), num_experts=8, expert_noise=0.1)[0],
+    )
     ((_, before),), ((_, after),) = moe_layers(plain), moe_layers(noisy)
     # 8 · 32 · 128 values of noise: the deviation is within 3 % of 0.1
-    assert (after.experts.up.weight - before.experts.up.weight).std().item() == pytest.approx(0.1, rel=0.03)
+    assert (after.experts.up.weight - before.experts.up.weight).std().item() == pytest.approx(
+        0.1, rel=0.03
+    )
     ((_, wide),) = moe_layers(upcycle(build("vit"), num_experts=64, router_std=1.0)[0])
     assert wide.router.gate.weight.std().item() == pytest.approx(1.0, rel=0.1)
 
@@ -146,15 +221,22 @@ def test_modes_and_dropout_of_the_original_are_kept() -> None:
     assert model.training and layer.training and layer.routing is None
     tokens = torch.rand(2, 400, 32)
     first, second = layer.experts(tokens), layer.experts(tokens)
-    # after the first dropout the hidden values are mixed, the second one acts on the output: 1/4 of it is 0
-    assert (first == 0).float().mean().item() == pytest.approx(0.25, abs=0.02) and not torch.equal(first, second)
+    # after the first dropout the hidden values are mixed, the second one acts on the output: 1/4 of
+    # it is 0
+    assert (first == 0).float().mean().item() == pytest.approx(0.25, abs=0.02) and not torch.equal(
+        first, second
+    )
     assert torch.equal(layer.eval().experts(tokens), layer.experts(tokens))
 
 
 def test_renormalised_weights_by_hand() -> None:
     # token 0 has 0.2 and 0.6, sum 0.8; token 1 has 0.3; one slot is empty, and token 2 has none
-    slots = SlotRouting(torch.tensor([[[0, 1], [0, -1]]]), torch.tensor([[[0.2, 0.3], [0.6, 0.0]]]), num_tokens=3)
-    torch.testing.assert_close(slots.renormalised().weights, torch.tensor([[[0.25, 1.0], [0.75, 0.0]]]))
+    slots = SlotRouting(
+        torch.tensor([[[0, 1], [0, -1]]]), torch.tensor([[[0.2, 0.3], [0.6, 0.0]]]), num_tokens=3
+    )
+    torch.testing.assert_close(
+        slots.renormalised().weights, torch.tensor([[[0.25, 1.0], [0.75, 0.0]]])
+    )
     pairs = torch.tensor([0, 1, 0]), torch.tensor([0, 0, 1]), torch.tensor([0.2, 0.3, 0.6])
     ragged = RaggedRouting(*pairs, num_groups=1, num_tokens=3, num_experts=2)
     torch.testing.assert_close(ragged.renormalised().weights, torch.tensor([0.25, 1.0, 0.75]))
@@ -171,7 +253,12 @@ def test_every_router_starts_where_its_weights_allow(router: str) -> None:
 def test_a_run_with_renormalised_weights(tmp_path: Path) -> None:
     """Trained and accounted, with slots and without limit: the trained weights of a token sum to 1, or to its gates."""
     words = ["slots_per_token=2", "trainer.max_steps=2", "measure=false", "logger=none"]
-    words += ["router=token_choice", "router.k=2", "trainer.enable_progress_bar=false", f"records={tmp_path}"]
+    words += [
+        "router=token_choice",
+        "router.k=2",
+        "trainer.enable_progress_bar=false",
+        f"records={tmp_path}",
+    ]
     for renormalise in (True, False):
         record, path = fit(compose(*words, f"renormalise={str(renormalise).lower()}"))
         assert record.status == "ok"
@@ -199,9 +286,13 @@ def take_apart(module: nn.Module) -> DenseMLP | None:
 
 def test_an_adapter_for_an_mlp_of_ones_own() -> None:
     model, x = nn.Sequential(FeedForward(), FeedForward()), torch.randn(3, 5, 6)
-    with pytest.raises(UserError, match=r"no adapter: FeedForward; .*adapter=<function that takes such a module"):
+    with pytest.raises(
+        UserError, match=r"no adapter: FeedForward; .*adapter=<function that takes such a module"
+    ):
         upcycle(model, example=x)
-    _, receipt = upcycle(model, "switch", 4, layers="all", example=x, adapter=take_apart, renormalise=True)
+    _, receipt = upcycle(
+        model, "switch", 4, layers="all", example=x, adapter=take_apart, renormalise=True
+    )
     assert [row.layer for row in receipt.layers] == ["0", "1"]
     assert all(row.difference <= 1e-5 * row.scale for row in receipt.layers)
 
@@ -211,7 +302,10 @@ def test_an_adapter_for_an_mlp_of_ones_own() -> None:
     [
         ({"router_std": -1.0}, "router_std=-1.0: allowed is 0 or more"),
         ({"expert_noise": -0.1}, "expert_noise=-0.1: allowed is 0 or more"),
-        ({"slots_per_token": 9.0, "num_experts": 4}, "slots_per_token=9.0: allowed is more than 0 and at most"),
+        (
+            {"slots_per_token": 9.0, "num_experts": 4},
+            "slots_per_token=9.0: allowed is more than 0 and at most",
+        ),
         ({"layers": "evry_other"}, "nearest: every_other"),
         ({"router": "token_choice", "num_experts": 2, "k": 3}, "router.k=3"),
     ],
@@ -224,7 +318,10 @@ def test_bad_options_leave_the_model_as_it_was(options: dict[str, Any], says: st
 
 
 def test_a_router_that_needs_a_size_that_text_does_not_have() -> None:
-    with pytest.raises(UserError, match=r"router=soft: its number of slots is a parameter.*router.slots_per_expert=1"):
+    with pytest.raises(
+        UserError,
+        match=r"router=soft: its number of slots is a parameter.*router.slots_per_expert=1",
+    ):
         upcycle(build("gpt2"), "soft")
     _, receipt = upcycle(build("gpt2"), "soft", 4, slots_per_expert=2)
     assert len(receipt.layers) == 1
@@ -242,14 +339,19 @@ def test_a_saved_model_by_its_folder(name: str, tmp_path: Path) -> None:
     model, receipt = upcycle(f"hf:{tmp_path}", "hash", num_experts=2, layers=[0])
     assert type(model) is type(dense) and not model.training
     kept = {key: value for key, value in model.state_dict().items() if key in dense.state_dict()}
-    assert len(kept) > 10 and all(torch.equal(dense.state_dict()[key], value) for key, value in kept.items())
+    assert len(kept) > 10 and all(
+        torch.equal(dense.state_dict()[key], value) for key, value in kept.items()
+    )
     assert receipt.layers[0].difference <= 1e-5 * receipt.layers[0].scale
 
 
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("hf:./nowhere", r"hf:./nowhere: pretrained weights cannot be loaded \(.*allowed: a local folder"),
+        (
+            "hf:./nowhere",
+            r"hf:./nowhere: pretrained weights cannot be loaded \(.*allowed: a local folder",
+        ),
         ("timm:vit_tiny_patch16_225", "nearest: timm:vit_tiny"),
         ("keras:vit", "unknown library 'keras'; allowed: timm:<name>, hf:<folder or hub id>"),
     ],

@@ -24,7 +24,9 @@ from tests.config.test_run_command import TINY
 from tests.surgery.test_upcycle import build
 
 
-def layer(difference: float, weights: float = 1.0, unserved: float = 0.0, experts: int = 2) -> UpcycledLayer:
+def layer(
+    difference: float, weights: float = 1.0, unserved: float = 0.0, experts: int = 2
+) -> UpcycledLayer:
     return UpcycledLayer(
         layer="h.1.mlp",
         difference=difference,
@@ -40,7 +42,11 @@ def layer(difference: float, weights: float = 1.0, unserved: float = 0.0, expert
     ("layers", "options", "says"),
     [
         ([], {"renormalised": False}, ""),
-        ([layer(0.0)], {"renormalised": True}, "starts at the dense model (largest difference 0.0e+00 of its answers)"),
+        (
+            [layer(0.0)],
+            {"renormalised": True},
+            "starts at the dense model (largest difference 0.0e+00 of its answers)",
+        ),
         # 45 of 91 is 49 %
         (
             [layer(0.0), layer(45.0, weights=0.504)],
@@ -66,12 +72,17 @@ def test_in_words_by_hand(layers: list[UpcycledLayer], options: dict[str, Any], 
 
 
 def test_what_stands_beside_it_by_hand() -> None:
-    unserved = verdict([layer(0.0, unserved=0.25), layer(0.0)], renormalised=True)  # a quarter of one of two layers
+    unserved = verdict(
+        [layer(0.0, unserved=0.25), layer(0.0)], renormalised=True
+    )  # a quarter of one of two layers
     assert unserved.endswith(
         "; 12.5% of the tokens have no expert, and nothing in its place; type a larger slots_per_token"
     )
     single = verdict([layer(0.0, experts=1)], renormalised=True)
-    assert "one expert a token has weight 1 whatever the router says" in single and "type router.k=2" in single
+    assert (
+        "one expert a token has weight 1 whatever the router says" in single
+        and "type router.k=2" in single
+    )
     assert "one expert" not in verdict([layer(0.0, experts=1)], renormalised=False)
 
 
@@ -79,10 +90,17 @@ def test_what_stands_beside_it_by_hand() -> None:
 def test_a_text_model_starts_off_and_the_receipt_says_what_to_type(name: str) -> None:
     _, raw = upcycle(build(name), "token_choice", 4, k=2)
     weights = raw.layers[0].weights
-    assert weights is not None and 0.3 < weights < 0.9  # the two largest of four gates that are about equal
-    assert f"combine weights sum to {weights:.2f}; type renormalise=true" in raw.verdict and raw.verdict in str(raw)
+    assert (
+        weights is not None and 0.3 < weights < 0.9
+    )  # the two largest of four gates that are about equal
+    assert (
+        f"combine weights sum to {weights:.2f}; type renormalise=true" in raw.verdict
+        and raw.verdict in str(raw)
+    )
     _, typed = upcycle(build(name), "token_choice", 4, k=2, renormalise=True)
-    assert typed.verdict.startswith("starts at the dense model") and typed.layers[0].weights == pytest.approx(1.0)
+    assert typed.verdict.startswith("starts at the dense model") and typed.layers[
+        0
+    ].weights == pytest.approx(1.0)
 
 
 def test_soft_mixes_tokens_and_one_renormalised_expert_teaches_no_router() -> None:
@@ -117,7 +135,9 @@ def test_defaults_are_the_same_in_python_and_on_the_command_line(
 
     def instead(model: Any, **options: Any) -> Any:
         handed.update(options)
-        handed["renormalise"] = None if options["renormalise"] is (not is_text(model)) else options["renormalise"]
+        handed["renormalise"] = (
+            None if options["renormalise"] is (not is_text(model)) else options["renormalise"]
+        )
         return upcycle(model, **options)
 
     monkeypatch.setattr("moesuite.train.build.upcycle", instead)
@@ -125,7 +145,14 @@ def test_defaults_are_the_same_in_python_and_on_the_command_line(
     build_models(config, task, torch.randn(2, 1, 8, 8))
     own = inspect.signature(upcycle).parameters
     shared = [name for name in own if name in handed and name != "example"]
-    assert {"router", "num_experts", "layers", "slots_per_token", "eval_slots_per_token", "renormalise"} <= {*shared}
+    assert {
+        "router",
+        "num_experts",
+        "layers",
+        "slots_per_token",
+        "eval_slots_per_token",
+        "renormalise",
+    } <= {*shared}
     assert {name: handed[name] for name in shared} == {name: own[name].default for name in shared}
     others = inspect.signature(moefy).parameters
     assert {name: others[name].default for name in shared if name != "renormalise"} == {
@@ -139,7 +166,12 @@ def test_the_verdict_of_a_run_is_on_its_console_and_in_its_record(
     monkeypatch.chdir(tmp_path)
     record, dense = fit(compose("router=dense", *TINY))
     assert record.verdict == "" and "upcycled" not in dict(rows(record))
-    words = [f"upcycle={dense.with_suffix('')}/last.ckpt", "upcycle_state=weights", "renormalise=false", *TINY]
+    words = [
+        f"upcycle={dense.with_suffix('')}/last.ckpt",
+        "upcycle_state=weights",
+        "renormalise=false",
+        *TINY,
+    ]
     record, path = fit(compose(*words))
     assert record.verdict.startswith("starts off by ") and "type renormalise=true" in record.verdict
     assert dict(rows(record))["upcycled"] == read_record(path).verdict == record.verdict

@@ -17,8 +17,21 @@ from moesuite.records.identity import content_of
 from moesuite.surgery.weights import start_from
 from moesuite.train.fit import fit
 
-VIT = {"patch_size": 2, "embed_dim": 32, "depth": 2, "num_heads": 4, "in_chans": 1, "class_token": False}
-TEXT = {"vocab_size": 20, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+VIT = {
+    "patch_size": 2,
+    "embed_dim": 32,
+    "depth": 2,
+    "num_heads": 4,
+    "in_chans": 1,
+    "class_token": False,
+}
+TEXT = {
+    "vocab_size": 20,
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+}
 
 
 def vit(image_size: int = 8, num_classes: int = 10, seed: int = 0, **options: object) -> nn.Module:
@@ -36,13 +49,19 @@ def bert(head: str, seed: int = 0, **options: object) -> nn.Module:
 
 
 def saved(model: nn.Module, path: Path) -> str:
-    torch.save({"state_dict": {f"model.{name}": value for name, value in model.state_dict().items()}}, path)
+    torch.save(
+        {"state_dict": {f"model.{name}": value for name, value in model.state_dict().items()}}, path
+    )
     return str(path)
 
 
 def differing(first: nn.Module, second: nn.Module) -> set[str]:
     other = second.state_dict()
-    return {n for n, value in first.state_dict().items() if n not in other or not torch.equal(value, other[n])}
+    return {
+        n
+        for n, value in first.state_dict().items()
+        if n not in other or not torch.equal(value, other[n])
+    }
 
 
 def test_positions_are_interpolated_and_nothing_else_changes(tmp_path: Path) -> None:
@@ -65,28 +84,43 @@ def test_a_head_for_other_classes_stays_new(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "options"),
     [
-        ("swin_tiny_patch4_window7_224", {"embed_dim": 24, "depths": (1, 1, 1, 1), "num_heads": (1, 1, 1, 1)}),
+        (
+            "swin_tiny_patch4_window7_224",
+            {"embed_dim": 24, "depths": (1, 1, 1, 1), "num_heads": (1, 1, 1, 1)},
+        ),
         ("convnext_atto", {"depths": (1, 1, 1, 1), "dims": (8, 8, 16, 16)}),
         ("mixer_s32_224", {}),
         ("eva02_tiny_patch14_224", {"depth": 2}),
         ("deit_tiny_distilled_patch16_224", {"depth": 2}),
     ],
 )
-def test_every_family_takes_its_own_weights_back(name: str, options: dict[str, object], tmp_path: Path) -> None:
+def test_every_family_takes_its_own_weights_back(
+    name: str, options: dict[str, object], tmp_path: Path
+) -> None:
     torch.manual_seed(0)
-    first, second = (moefy(timm.create_model(name, **options), "token_choice", num_experts=2) for _ in range(2))
+    first, second = (
+        moefy(timm.create_model(name, **options), "token_choice", num_experts=2) for _ in range(2)
+    )
     assert differing(first, second)
     start_from(second, saved(first, tmp_path / "last.ckpt"))
     assert not differing(first, second)
 
 
-@pytest.mark.parametrize(("head", "options"), [("classification", {"num_labels": 3}), ("embedding", {})])
-def test_a_language_model_becomes_something_else(head: str, options: dict[str, int], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("head", "options"), [("classification", {"num_labels": 3}), ("embedding", {})]
+)
+def test_a_language_model_becomes_something_else(
+    head: str, options: dict[str, int], tmp_path: Path
+) -> None:
     before, after = bert("masked"), bert(head, seed=1, **options)
     start_from(after, saved(before, tmp_path / "last.ckpt"))
     shared = {name.removeprefix("bert."): value for name, value in before.state_dict().items()}
     own = {name.removeprefix("bert."): value for name, value in after.state_dict().items()}
-    new = {name for name, value in own.items() if name not in shared or not torch.equal(value, shared[name])}
+    new = {
+        name
+        for name, value in own.items()
+        if name not in shared or not torch.equal(value, shared[name])
+    }
     assert {name.split(".")[0] for name in new} <= {"classifier", "pooler"}
     assert bool(new) == (head == "classification")
 
@@ -94,7 +128,12 @@ def test_a_language_model_becomes_something_else(head: str, options: dict[str, i
 @pytest.mark.slow
 def test_a_run_at_a_higher_resolution_starts_from_another(tmp_path: Path) -> None:
     def run(*words: str) -> RunRecord:
-        quick = ["measure=false", "trainer.enable_progress_bar=false", f"records={tmp_path / 'runs'}", "logger=none"]
+        quick = [
+            "measure=false",
+            "trainer.enable_progress_bar=false",
+            f"records={tmp_path / 'runs'}",
+            "logger=none",
+        ]
         return fit(compose("task=digits", "task.mixup=0", *words, *quick))[0]
 
     first = run("trainer.max_epochs=6")
@@ -113,10 +152,18 @@ def test_bad_input(tmp_path: Path) -> None:
     torch.save({"state_dict": {"weight": torch.ones(1)}}, tmp_path / "foreign.ckpt")
     good = saved(vit(), tmp_path / "last.ckpt")
     for model, checkpoint, says in (
-        (vit(), str(tmp_path / "none.ckpt"), r"none.ckpt: no such file; .* type for example init=runs/"),
+        (
+            vit(),
+            str(tmp_path / "none.ckpt"),
+            r"none.ckpt: no such file; .* type for example init=runs/",
+        ),
         (vit(), str(text), r"notes.ckpt: no checkpoint of a run .*; allowed: last.ckpt"),
         (vit(), str(tmp_path / "foreign.ckpt"), r"foreign.ckpt: no weights of a run in it"),
-        (vit(num_experts=8), good, r"weights that do not fit: .*\(4, .*, here \(8, .*same backbone"),
+        (
+            vit(num_experts=8),
+            good,
+            r"weights that do not fit: .*\(4, .*, here \(8, .*same backbone",
+        ),
         (vit(layers="all"), good, r"blocks.0.mlp.*missing, here"),
     ):
         with pytest.raises(UserError, match=says):

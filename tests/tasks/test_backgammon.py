@@ -27,11 +27,22 @@ from moesuite.tasks.preferences.backgammon.gnubg_package import Package, opponen
 from moesuite.tasks.preferences.backgammon.gnubg_program import Program, moved
 from moesuite.tasks.preferences.backgammon.labels import labelled, read
 from moesuite.tasks.preferences.backgammon.play import network, play
-from moesuite.tasks.preferences.backgammon.positions import MEN, START, VOCABULARY, decode, encode, show, tokens, won
+from moesuite.tasks.preferences.backgammon.positions import (
+    MEN,
+    START,
+    VOCABULARY,
+    decode,
+    encode,
+    show,
+    tokens,
+    won,
+)
 from moesuite.tasks.preferences.backgammon.selfplay import Recipe, self_play
 
 FIRST = "4HPwATDgc/ABMA"
-SMALL = Recipe(expert="gnubg-nn", train=60, test=12, train_plies=0, test_plies=0, random_moves=0.3, seed=0)
+SMALL = Recipe(
+    expert="gnubg-nn", train=60, test=12, train_plies=0, test_plies=0, random_moves=0.3, seed=0
+)
 
 
 @st.composite
@@ -57,9 +68,13 @@ def test_ids_are_those_of_gnu_backgammon_and_lead_back(found: list[np.ndarray]) 
     assert encode(START[None]) == [FIRST]
 
 
-@pytest.mark.parametrize("position", ["", "4HPwATDgc/ABM", "4HPwATDgc/ABMA=", "4HPwATDgc!ABMA", "//////////////"])
+@pytest.mark.parametrize(
+    "position", ["", "4HPwATDgc/ABM", "4HPwATDgc/ABMA=", "4HPwATDgc!ABMA", "//////////////"]
+)
 def test_what_is_no_position_id(position: str) -> None:
-    with pytest.raises(UserError, match=r"is no position id; allowed: the 14 letters .* type for example 4HPwATDgc"):
+    with pytest.raises(
+        UserError, match=r"is no position id; allowed: the 14 letters .* type for example 4HPwATDgc"
+    ):
         decode([FIRST, position])
 
 
@@ -141,7 +156,9 @@ def test_who_asks_at_once_gets_the_answers_of_one_after_the_other(expert: Expert
 
 
 @pytest.mark.parametrize("expert", ["gnubg"], indirect=True)
-def test_an_answer_that_nobody_waited_for_is_not_the_next_one(expert: Expert, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_that_nobody_waited_for_is_not_the_next_one(
+    expert: Expert, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Ctrl-C between question and answer."""
     opening, other = expert.judged(START, (3, 1)), expert.judged(START, (6, 4))
     with monkeypatch.context() as patch:
@@ -159,7 +176,9 @@ def _interrupted(question: str) -> None:
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("expert", ["gnubg"], indirect=True)  # the one that has to share a pipe
 @pytest.mark.usefixtures("expert")
-def test_processes_of_a_sweep_make_the_same_labels_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_processes_of_a_sweep_make_the_same_labels_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     recipe = replace(SMALL, expert="gnubg", test=60, test_plies=1)
     with ProcessPoolExecutor(2, get_context("spawn")) as processes:
         found = list(processes.map(_labelled_in, [str(tmp_path / "two")] * 2, [recipe] * 2))
@@ -186,7 +205,8 @@ def test_the_package_and_the_program_know_the_same_rules_and_judge_alike(expert:
     for one in itertools.islice(self_play(Package(), 0.5, 3), 100):
         after, scores = expert.judged(one.board, one.dice)
         ours, theirs = (
-            dict(zip(encode(b), s.tolist(), strict=True)) for b, s in ((one.after, one.scores), (after, scores))
+            dict(zip(encode(b), s.tolist(), strict=True))
+            for b, s in ((one.after, one.scores), (after, scores))
         )
         assert ours.keys() == theirs.keys()
         apart += [abs(ours[name] - theirs[name]) for name in ours]
@@ -201,7 +221,9 @@ def test_moves_by_hand() -> None:
         [1, 1],
     )  # a man on the bar; blots where it enters, and on the ace point
     entered = moved(board, [(25, 22), (6, 1)])
-    assert entered[1, [24, 21, 5, 0]].tolist() == [0, 1, 4, 1] and entered[0, [2, 23, 24]].tolist() == [0, 0, 2]
+    assert entered[1, [24, 21, 5, 0]].tolist() == [0, 1, 4, 1] and entered[
+        0, [2, 23, 24]
+    ].tolist() == [0, 0, 2]
     assert moved(START, [(6, 0)]).sum() == 29 and (START.sum(axis=1) == 15).all()
 
 
@@ -240,13 +262,17 @@ class Passing(Package):
 def test_an_expert_of_your_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MOESUITE_CACHE", str(tmp_path))
     (tmp_path / "my_expert.py").write_text(MY_EXPERT)
-    source = labelled(None, replace(SMALL, expert=f"{tmp_path}/my_expert.py:Cautious", train=8, test=3))
+    source = labelled(
+        None, replace(SMALL, expert=f"{tmp_path}/my_expert.py:Cautious", train=8, test=3)
+    )
     assert source.description == "self-play, train by cautious, 0-ply, test by cautious, 0-ply"
     (boards, scores), *_ = read(source.splits["test"], "test")
     assert (scores == -(boards[:, 1, :24] == 1).sum(axis=1)).all()
 
 
-def test_labels_of_an_expert_that_was_edited_are_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_labels_of_an_expert_that_was_edited_are_not_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MOESUITE_CACHE", str(tmp_path))
     mine = tmp_path / "my_expert.py"
     recipe = replace(SMALL, expert=f"{mine}:Cautious")
@@ -270,14 +296,28 @@ def test_an_expert_that_always_passes_does_not_play_forever(tmp_path: Path) -> N
     [
         ("gnbg", r"unknown expert in task.expert .gnbg.; nearest: gnubg"),
         ("my_expert.py:Nobody", "is no expert; allowed: a class with name, moves and judged"),
-        ("my_expert.py:Somebody", "my_expert.py has no class Somebody; type for example task.expert=my_file:MyExpert"),
-        ("my_expert.py:Shallow", r"made with the plies: too many positional .*; allowed: __init__\(self, plies\)"),
-        ("broken.py:Expert", r"broken.py: ModuleNotFoundError: No module named 'nothing'; HYDRA_FULL_ERROR=1 shows"),
+        (
+            "my_expert.py:Somebody",
+            "my_expert.py has no class Somebody; type for example task.expert=my_file:MyExpert",
+        ),
+        (
+            "my_expert.py:Shallow",
+            r"made with the plies: too many positional .*; allowed: __init__\(self, plies\)",
+        ),
+        (
+            "broken.py:Expert",
+            r"broken.py: ModuleNotFoundError: No module named 'nothing'; HYDRA_FULL_ERROR=1 shows",
+        ),
         ("your_expert.py:Anybody", "no file your_expert.py in this folder"),
-        ("gnubg", "the program gnubg is not installed; type apt-get install gnubg, or task.expert=gnubg-nn"),
+        (
+            "gnubg",
+            "the program gnubg is not installed; type apt-get install gnubg, or task.expert=gnubg-nn",
+        ),
     ],
 )
-def test_experts_that_are_none(name: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_experts_that_are_none(
+    name: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("shutil.which", lambda *_, **__: None)
     Path("my_expert.py").write_text(MY_EXPERT)
@@ -291,8 +331,14 @@ def test_experts_that_are_none(name: str, says: str, tmp_path: Path, monkeypatch
 @pytest.mark.parametrize(
     ("script", "says"),
     [
-        ("echo GNU Backgammon without Python", "ended without an answer; allowed: GNU Backgammon with Python"),
-        ("[ $1 = --version ] && echo GNU Backgammon || exec sleep 60", r"gnubg did not start in 0\.5 s; allowed: GNU"),
+        (
+            "echo GNU Backgammon without Python",
+            "ended without an answer; allowed: GNU Backgammon with Python",
+        ),
+        (
+            "[ $1 = --version ] && echo GNU Backgammon || exec sleep 60",
+            r"gnubg did not start in 0\.5 s; allowed: GNU",
+        ),
         ("exit 3", "gnubg --version says nothing; allowed: GNU Backgammon"),
         ("exit 0", "gnubg --version says nothing; allowed: GNU Backgammon"),
         ("exec sleep 60", "gnubg --version says nothing; allowed: GNU Backgammon"),
@@ -316,7 +362,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return SMALL.folder
 
 
-def test_labels_are_cached_and_splits_share_no_board(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_labels_are_cached_and_splits_share_no_board(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     source = labelled(None, SMALL)
     seen = {
         role: {board.tobytes() for boards, _ in read(rows, role) for board in boards}
@@ -324,7 +372,10 @@ def test_labels_are_cached_and_splits_share_no_board(folder: Path, monkeypatch: 
         for role, rows in source.splits.items()
     }
     assert not seen["train"] & seen["test"]
-    assert source.description.startswith("self-play, train by gnubg-nn ") and "0-ply" in source.description
+    assert (
+        source.description.startswith("self-play, train by gnubg-nn ")
+        and "0-ply" in source.description
+    )
     assert [len(source.splits[role]) for role in ("train", "test")] == [60, 12]
     expert_of.cache_clear()
     monkeypatch.setitem(sys.modules, "gnubg_nn", None)  # not installed: what is cached is enough
@@ -332,11 +383,15 @@ def test_labels_are_cached_and_splits_share_no_board(folder: Path, monkeypatch: 
     assert labelled(str(folder), SMALL).fingerprint == source.fingerprint
     with pytest.raises(UserError, match=r'not installed; type pip install -e "\.\[backgammon\]"'):
         labelled(None, Recipe("gnubg-nn", 61, 12, 0, 0, 0.3, 0))
-    half_written = [path for path in folder.parent.iterdir() if path != folder and path.suffix != ".lock"]
+    half_written = [
+        path for path in folder.parent.iterdir() if path != folder and path.suffix != ".lock"
+    ]
     assert not half_written
 
 
-def test_the_same_recipe_is_the_same_file(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_same_recipe_is_the_same_file(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = labelled(None, SMALL).fingerprint
     monkeypatch.setenv("MOESUITE_CACHE", str(tmp_path / "again"))
     assert labelled(None, SMALL).fingerprint == first
@@ -345,9 +400,18 @@ def test_the_same_recipe_is_the_same_file(folder: Path, tmp_path: Path, monkeypa
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda table: table.remove_columns("scores"), "has no column 'scores'; its columns: position, dice"),
-        (lambda table: table.map(lambda row: {"alternatives": ["x", *row["alternatives"][1:]]}), "'x' is no position"),
-        (lambda table: table.map(lambda row: {"position": "4HPwATDgc"}), "'4HPwATDgc' is no position id"),
+        (
+            lambda table: table.remove_columns("scores"),
+            "has no column 'scores'; its columns: position, dice",
+        ),
+        (
+            lambda table: table.map(lambda row: {"alternatives": ["x", *row["alternatives"][1:]]}),
+            "'x' is no position",
+        ),
+        (
+            lambda table: table.map(lambda row: {"position": "4HPwATDgc"}),
+            "'4HPwATDgc' is no position id",
+        ),
         (lambda table: table.map(lambda row: {"scores": row["scores"][:1]}), "row 0: 1 scores of"),
         (
             lambda table: _with(table, "scores", lambda own: [math.nan, *own[1:]]),
@@ -357,15 +421,30 @@ def test_the_same_recipe_is_the_same_file(folder: Path, tmp_path: Path, monkeypa
             lambda table: _with(table, "scores", lambda own: [-math.inf, *own[1:]]),
             r"row 0: scores \[-inf, .*finite num",
         ),
-        (lambda table: _with(table, "scores", lambda own: [None, *own[1:]]), r"row 0: scores \[None, .*finite numbers"),
-        (lambda table: _with(table, "scores", lambda own: list(map(str, own))), r"row 0: scores \['.*finite numbers"),
-        (lambda table: _with(table, "scores", lambda _: 1.0), r"row 0: scores 1.0; allowed: a list of finite numbers"),
+        (
+            lambda table: _with(table, "scores", lambda own: [None, *own[1:]]),
+            r"row 0: scores \[None, .*finite numbers",
+        ),
+        (
+            lambda table: _with(table, "scores", lambda own: list(map(str, own))),
+            r"row 0: scores \['.*finite numbers",
+        ),
+        (
+            lambda table: _with(table, "scores", lambda _: 1.0),
+            r"row 0: scores 1.0; allowed: a list of finite numbers",
+        ),
         (
             lambda table: _with(table, "scores", lambda _: None),
             r"row 0: scores None; allowed: a list of finite numbers",
         ),
-        (lambda table: _with(table, "position", lambda _: None), "row 0: position None; allowed: a position id"),
-        (lambda table: _with(table, "position", lambda _: 3), "row 0: position 3; allowed: a position id"),
+        (
+            lambda table: _with(table, "position", lambda _: None),
+            "row 0: position None; allowed: a position id",
+        ),
+        (
+            lambda table: _with(table, "position", lambda _: 3),
+            "row 0: position 3; allowed: a position id",
+        ),
         (
             lambda table: _with(table, "alternatives", lambda own: own[0]),
             "row 0: alternatives '.*a list of position ids",
@@ -376,9 +455,13 @@ def test_the_same_recipe_is_the_same_file(folder: Path, tmp_path: Path, monkeypa
         ),
     ],
 )
-def test_files_that_are_wrong(change: Callable[[Any], Any], says: str, folder: Path, tmp_path: Path) -> None:
+def test_files_that_are_wrong(
+    change: Callable[[Any], Any], says: str, folder: Path, tmp_path: Path
+) -> None:
     for role in ("train", "test"):
-        table = datasets.load_dataset("parquet", data_files=str(folder / f"{role}.parquet"), split="train")
+        table = datasets.load_dataset(
+            "parquet", data_files=str(folder / f"{role}.parquet"), split="train"
+        )
         (tmp_path / "own").mkdir(exist_ok=True)
         change(table).to_parquet(str(tmp_path / "own" / f"{role}.parquet"))
     with pytest.raises(UserError, match=says):
@@ -387,19 +470,25 @@ def test_files_that_are_wrong(change: Callable[[Any], Any], says: str, folder: P
 
 
 def _with(table: datasets.Dataset, column: str, change: Callable[[Any], Any]) -> datasets.Dataset:
-    return datasets.Dataset.from_dict({**table.to_dict(), column: [change(own) for own in table[column]]})
+    return datasets.Dataset.from_dict(
+        {**table.to_dict(), column: [change(own) for own in table[column]]}
+    )
 
 
 def test_a_pass_is_no_choice(folder: Path) -> None:
     rows = labelled(None, SMALL).splits["test"]
-    without = rows.map(lambda row, i: {"alternatives": [], "scores": []} if i == 0 else row, with_indices=True)
+    without = rows.map(
+        lambda row, i: {"alternatives": [], "scores": []} if i == 0 else row, with_indices=True
+    )
     assert len(read(without, "here")) == len(read(rows, "here")) - 1
     assert read(rows.select([]), "here") == []
 
 
 def test_paired_dice_cancel_luck() -> None:
     """A player that chooses always the same wins as much with one side as it loses with the other."""
-    points = play(lambda games: [0 for _ in games], lambda games: [0 for _ in games], Package(), 20, 0)
+    points = play(
+        lambda games: [0 for _ in games], lambda games: [0 for _ in games], Package(), 20, 0
+    )
     assert points.mean == 0 and points.half == 0
 
 

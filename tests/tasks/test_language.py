@@ -37,7 +37,12 @@ from tests.train.test_run import run
 
 TEXT = "\n".join(f"line {number}: to be or not to be, naïve façade" for number in range(200))
 BOOK = f"task.source={argparse.__file__}"  # 100 kB of the standard library
-SMALL = ("backbone.kwargs.n_embd=32", "backbone.kwargs.n_layer=2", "backbone.kwargs.n_head=2", "task.length=32")
+SMALL = (
+    "backbone.kwargs.n_embd=32",
+    "backbone.kwargs.n_layer=2",
+    "backbone.kwargs.n_head=2",
+    "task.length=32",
+)
 
 
 def language(tmp_path: Path, **options: Any) -> Language:
@@ -59,7 +64,8 @@ def test_every_target_is_scored_once(length: int, data: st.DataObject, more: int
 
 
 def test_windows_by_hand() -> None:
-    # 10 targets in windows of 4 by 3: 0-3, then 4-6 with one before, 7-9; 11 targets: the last window brings one
+    # 10 targets in windows of 4 by 3: 0-3, then 4-6 with one before, 7-9; 11 targets: the last
+    # window brings one
     assert list(windows(4, 3, 10)) == [(0, 4), (3, 3), (6, 3)]
     assert list(windows(4, 3, 11))[-1] == (7, 1)
 
@@ -93,7 +99,9 @@ def test_perplexity_and_bits_per_byte_are_those_of_every_token(tmp_path: Path) -
     part = TEXT.encode()[round(length * 0.9) + round(length * 0.05) :] + b"\n"
     per_token = len(part) / len(tokens)
     assert per_token > 1
-    assert found["bits_per_byte"].item() == pytest.approx(nats / (len(tokens) - 1) / math.log(2) / per_token, rel=1e-3)
+    assert found["bits_per_byte"].item() == pytest.approx(
+        nats / (len(tokens) - 1) / math.log(2) / per_token, rel=1e-3
+    )
 
 
 def test_masked_tokens_by_shares(tmp_path: Path) -> None:
@@ -112,17 +120,28 @@ def test_masked_tokens_by_shares(tmp_path: Path) -> None:
 
 
 @given(st.integers(8, 100), st.floats(0.05, 0.9), st.floats(1, 5), st.integers(0, 5))
-def test_corrupted_spans_hold_every_token_once(length: int, share: float, mean: float, seed: int) -> None:
+def test_corrupted_spans_hold_every_token_once(
+    length: int, share: float, mean: float, seed: int
+) -> None:
     spans = Spans(length, share, mean, vocabulary=1000)
     tokens = np.arange(length)
     inputs, targets = spans.corrupt(tokens, seed)
-    assert len(inputs) == length - spans.hidden + spans.spans + 1 and len(targets) == spans.hidden + spans.spans + 1
-    assert inputs[-1] == targets[-1] == 1000 and spans.shifted(targets).tolist() == [1001, *targets[:-1]]
+    assert (
+        len(inputs) == length - spans.hidden + spans.spans + 1
+        and len(targets) == spans.hidden + spans.spans + 1
+    )
+    assert inputs[-1] == targets[-1] == 1000 and spans.shifted(targets).tolist() == [
+        1001,
+        *targets[:-1],
+    ]
     # put the targets' spans in the place of their sentinels
     whole: list[int] = []
     for token in inputs[:-1]:
         begin = targets.tolist().index(token) + 1 if token >= 1002 else None
-        end = next((i for i, t in enumerate(targets) if begin is not None and i >= begin and t >= 1000), None)
+        end = next(
+            (i for i, t in enumerate(targets) if begin is not None and i >= begin and t >= 1000),
+            None,
+        )
         whole += [token] if begin is None else targets[begin:end].tolist()
     assert whole == tokens.tolist()
 
@@ -162,23 +181,42 @@ def test_cached_tokens_are_found_without_reading_and_belong_to_one_split() -> No
 
     first = tokens_of(text(b"or not", "halves"), "byte")
     again = tokens_of(text(b"or not", "halves"), "byte")
-    assert bytes(again.splits["test"]) == bytes(first.splits["test"]) == b"or not\n" and again.size == {
+    assert bytes(again.splits["test"]) == bytes(
+        first.splits["test"]
+    ) == b"or not\n" and again.size == {
         "train": 6,
         "test": 7,
     }
     assert bytes(tokens_of(text(b"not to be", "thirds"), "byte").splits["test"]) == b"not to be\n"
     assert reads == ["halves", "thirds"]
-    assert tokens_of(text(b"or not", "halves"), "character").vocabulary == 7  # t, o, b, e, space, line end, <unk>
+    assert (
+        tokens_of(text(b"or not", "halves"), "character").vocabulary == 7
+    )  # t, o, b, e, space, line end, <unk>
 
 
 @pytest.mark.slow
 def test_a_streamed_text(real_data: Path, tmp_path: Path) -> None:
-    words = ["task=wikitext2", f"task.source={real_data / 'wikitext2'}", "task.streaming=true", "task.tokenizer=byte"]
-    words += [*SMALL, "task.stride=32", "task.eval_documents=60", "router=switch", "task.metric=bits_per_byte"]
+    words = [
+        "task=wikitext2",
+        f"task.source={real_data / 'wikitext2'}",
+        "task.streaming=true",
+        "task.tokenizer=byte",
+    ]
+    words += [
+        *SMALL,
+        "task.stride=32",
+        "task.eval_documents=60",
+        "router=switch",
+        "task.metric=bits_per_byte",
+    ]
     with pytest.raises(UserError, match=r"type for example trainer.max_steps"):
         run(tmp_path, *words, "trainer.max_steps=-1")
     record = run(tmp_path, *words, "trainer.max_steps=3")
-    assert record.status == "ok" and record.steps == 3 and 5 < record.quality["bits_per_byte"].value < 9
+    assert (
+        record.status == "ok"
+        and record.steps == 3
+        and 5 < record.quality["bits_per_byte"].value < 9
+    )
     with pytest.raises(UserError, match="learns its vocabulary from the whole text"):
         run(tmp_path, *words, "task.tokenizer=word")
 
@@ -187,7 +225,8 @@ def test_streamed_sequences_hold_the_text_in_one_piece() -> None:
     rows = datasets.Dataset.from_dict({"text": ["to be", "or not", "to be"]}).to_iterable_dataset()
     stream = StreamedTokens(rows, "text", build_tokenizer("byte", []), length=8)
     tokens = [list(sample[0]) for sample in stream]
-    # 19 bytes with line ends: two sequences of 8 and the token after each, which begins the next one
+    # 19 bytes with line ends: two sequences of 8 and the token after each, which begins the next
+    # one
     assert [len(sequence) for sequence in tokens] == [9, 9] and tokens[0][-1] == tokens[1][0]
     assert tokens == [list(sample[0]) for sample in stream]
     text, per_token = first_documents(rows, "text", build_tokenizer("byte", []), 2)
@@ -196,11 +235,17 @@ def test_streamed_sequences_hold_the_text_in_one_piece() -> None:
 
 @pytest.mark.slow
 def test_a_stream_is_shared_out_among_processes(real_data: Path) -> None:
-    words = [f"task.source={real_data / 'wikitext2'}", "task.streaming=true", "task.tokenizer=byte", "task.length=64"]
+    words = [
+        f"task.source={real_data / 'wikitext2'}",
+        "task.streaming=true",
+        "task.tokenizer=byte",
+        "task.length=64",
+    ]
     task = build_task(compose("task=wikitext2", *words).task)
     loaders = [train_loader(task, Data(batch_size=4), lambda: 0, rank, world=2) for rank in (0, 1)]
     first, second = (
-        {row.numpy().tobytes() for batch in islice(loader, 5) for row in batch["input_ids"]} for loader in loaders
+        {row.numpy().tobytes() for batch in islice(loader, 5) for row in batch["input_ids"]}
+        for loader in loaders
     )
     assert len(first) == len(second) == 20 and not first & second
 
@@ -210,7 +255,10 @@ def test_gzip_stands_in_the_record(tmp_path: Path) -> None:
     test = task.dataset("test")
     assert isinstance(test, Sliding)
     text = bytes(test.tokens)
-    assert f"gzip -9 needs {8 * len(gzip.compress(text, 9)) / len(text):.3f} bits per byte" in task.description
+    assert (
+        f"gzip -9 needs {8 * len(gzip.compress(text, 9)) / len(text):.3f} bits per byte"
+        in task.description
+    )
 
 
 @pytest.mark.parametrize(
@@ -221,14 +269,22 @@ def test_gzip_stands_in_the_record(tmp_path: Path) -> None:
         (["task.source=short.txt"], "too few for one sequence of task.length=256"),
         (["task.source=tests_only"], "has no text to train on"),
         (["task.source=here.txt"], "does not exist"),
-        (["task.source=long.txt", "task.stride=300"], "task.stride=300: allowed is 1 to task.length=256"),
+        (
+            ["task.source=long.txt", "task.stride=300"],
+            "task.stride=300: allowed is 1 to task.length=256",
+        ),
         (["task.source=long.txt", "task.objective=causle"], "task.objective='causle'"),
         (["task.source=long.txt", "backbone=vit_mini"], "allowed: hf:<name>"),
-        (["task.source=long.txt", "backbone=gpt_mini", "task.objective=masked"], "cannot do task.objective=masked"),
+        (
+            ["task.source=long.txt", "backbone=gpt_mini", "task.objective=masked"],
+            "cannot do task.objective=masked",
+        ),
         (["task.source=long.txt", "router=expert_choice"], "is not causal"),
     ],
 )
-def test_bad_input(words: list[str], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bad_input(
+    words: list[str], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(
         "moesuite.train.build.causal_routers", lambda: ["switch"]
@@ -245,11 +301,23 @@ def test_bad_input(words: list[str], says: str, tmp_path: Path, monkeypatch: pyt
 
 def test_a_column_that_is_not_there(real_data: Path) -> None:
     with pytest.raises(UserError, match="no column 'txt'; its columns: text"):
-        build_task(compose("task=wikitext2", f"task.source={real_data / 'wikitext2'}", "task.column=txt").task)
+        build_task(
+            compose(
+                "task=wikitext2", f"task.source={real_data / 'wikitext2'}", "task.column=txt"
+            ).task
+        )
 
 
 def test_a_causal_run_on_real_text(tmp_path: Path) -> None:
-    record = run(tmp_path, "task=stdlib", BOOK, *SMALL, "trainer.max_steps=30", "router=switch", "task.stride=32")
+    record = run(
+        tmp_path,
+        "task=stdlib",
+        BOOK,
+        *SMALL,
+        "trainer.max_steps=30",
+        "router=switch",
+        "task.stride=32",
+    )
     assert record.status == "ok" and record.primary == "bits_per_byte"
     found = record.quality["bits_per_byte"]
     assert found.direction == "min" and 3 < found.value < 7  # from 8 bits downwards
@@ -259,31 +327,64 @@ def test_a_causal_run_on_real_text(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_masked_run_on_real_text(tmp_path: Path) -> None:
-    words = ["backbone=bert_mini", "backbone.kwargs.hidden_size=32", "backbone.kwargs.num_attention_heads=2"]
+    words = [
+        "backbone=bert_mini",
+        "backbone.kwargs.hidden_size=32",
+        "backbone.kwargs.num_attention_heads=2",
+    ]
     record = run(
-        tmp_path, "task=stdlib", BOOK, "task.objective=masked", *words, "task.length=32", "router=expert_choice"
+        tmp_path,
+        "task=stdlib",
+        BOOK,
+        "task.objective=masked",
+        *words,
+        "task.length=32",
+        "router=expert_choice",
     )
     assert record.status == "ok" and set(record.quality) == {"perplexity"}
 
 
 @pytest.mark.slow
-def test_a_span_corruption_run_on_real_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_span_corruption_run_on_real_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("moesuite.train.build.causal_routers", lambda: ["switch"])
-    words = [f"backbone.kwargs.{key}" for key in ("d_model=32", "d_ff=64", "num_layers=2", "num_heads=2", "d_kv=16")]
+    words = [
+        f"backbone.kwargs.{key}"
+        for key in ("d_model=32", "d_ff=64", "num_layers=2", "num_heads=2", "d_kv=16")
+    ]
     words += ["backbone=t5_mini", "task.objective=span_corruption", "task.length=32", "layers=all"]
     with pytest.raises(UserError, match="the decoder.*allowed"):
         run(tmp_path, "task=stdlib", BOOK, *words, "router=expert_choice")
     assert len(run(tmp_path, "task=stdlib", BOOK, *words, "router=switch").health) == 4
     words[-1] = "layers=[0,1]"  # of the encoder
     record = run(tmp_path, "task=stdlib", BOOK, *words, "router=expert_choice")
-    assert record.status == "ok" and set(record.quality) == {"perplexity"} and len(record.health) == 2
+    assert (
+        record.status == "ok" and set(record.quality) == {"perplexity"} and len(record.health) == 2
+    )
 
 
-@pytest.mark.parametrize(("router", "leaks"), [("usmoe", True), ("expert_choice", True), ("switch", False)])
+@pytest.mark.parametrize(
+    ("router", "leaks"), [("usmoe", True), ("expert_choice", True), ("switch", False)]
+)
 def test_what_is_seen_of_later_tokens_is_measured(router: str, leaks: bool, tmp_path: Path) -> None:
-    record = run(tmp_path, "task=stdlib", BOOK, *SMALL, f"router={router}", "allow_noncausal=true", "task.stride=32")
-    assert record.status == "ok" and record.config["allow_noncausal"] is True and record.lookahead is not None
-    assert (record.lookahead.outputs > 0.01) is leaks and (leaks or record.lookahead.bits == pytest.approx(0, abs=1e-5))
+    record = run(
+        tmp_path,
+        "task=stdlib",
+        BOOK,
+        *SMALL,
+        f"router={router}",
+        "allow_noncausal=true",
+        "task.stride=32",
+    )
+    assert (
+        record.status == "ok"
+        and record.config["allow_noncausal"] is True
+        and record.lookahead is not None
+    )
+    assert (record.lookahead.outputs > 0.01) is leaks and (
+        leaks or record.lookahead.bits == pytest.approx(0, abs=1e-5)
+    )
     assert ("SEES LATER TOKENS" in dict(rows(record))) is leaks
     entry, facts = entry_of(record)
     (board,) = boards([entry], facts, {})
@@ -296,16 +397,27 @@ def test_what_is_seen_of_later_tokens_is_measured(router: str, leaks: bool, tmp_
 def test_wikitext2_by_words(real_data: Path) -> None:
     task = build_task(compose("task=wikitext2", f"task.source={real_data / 'wikitext2'}").task)
     assert isinstance(task, Language)
-    data = {"train": task.dataset("train"), "val": task.dataset("val"), "test": task.dataset("test")}
-    tokens = {role: len(split.tokens) for role, split in data.items() if isinstance(split, Packed | Sliding)}
-    # as published with the data: Merity et al. 2016, https://arxiv.org/abs/1609.07843, table 1, line ends counted
+    data = {
+        "train": task.dataset("train"),
+        "val": task.dataset("val"),
+        "test": task.dataset("test"),
+    }
+    tokens = {
+        role: len(split.tokens)
+        for role, split in data.items()
+        if isinstance(split, Packed | Sliding)
+    }
+    # as published with the data: Merity et al. 2016, https://arxiv.org/abs/1609.07843, table 1,
+    # line ends counted
     assert tokens == {"train": 2_088_628, "val": 217_646, "test": 245_569}
     assert task.backbone_arguments()["vocab_size"] == 33_278
 
 
 @pytest.mark.parametrize("backbone", ["gpt_mini", "llama_mini", "gpt2_small"])
 def test_backbones_are_accounted(backbone: str) -> None:
-    model, dense = profile(compose("task=stdlib", f"backbone={backbone}", "router=switch", "num_experts=4"))
+    model, dense = profile(
+        compose("task=stdlib", f"backbone={backbone}", "router=switch", "num_experts=4")
+    )
     assert model.forward.activated.total == pytest.approx(dense.forward.activated.total, rel=0.02)
     assert model.parameters_total > 1.5 * dense.parameters_total and not model.uncounted
 

@@ -22,7 +22,15 @@ from moesuite.models.perceptron import Perceptron
 from moesuite.records.record import read_record
 from moesuite.task import Batch, Task
 from moesuite.tasks.preferences.backgammon.expert import expert_of
-from moesuite.tasks.preferences.choices import Agreement, Answers, Choice, Choices, answers, cycles, training_loss
+from moesuite.tasks.preferences.choices import (
+    Agreement,
+    Answers,
+    Choice,
+    Choices,
+    answers,
+    cycles,
+    training_loss,
+)
 from moesuite.tasks.preferences.dialogues import read_pairs
 from moesuite.testing import TaskContract
 from moesuite.train.build import _shared, build_task
@@ -48,21 +56,38 @@ def softplus(value: float) -> float:
 def test_losses_by_hand() -> None:
     """Two choices: expert's scores (3, 1, 2) and (0, 1), the network's (0, 1, 2) and (4, 4)."""
     ours, theirs = torch.tensor([0.0, 1, 2, 4, 4]), torch.tensor([3.0, 1, 2, 0, 1])
-    pairs = [softplus(1), softplus(2), softplus(-1), softplus(0)]  # 0 > 1, 0 > 2, 2 > 1 of the first; 1 > 0
-    assert training_loss("comparison", "pairs", ours, theirs, [3, 2], NONE).item() == pytest.approx(sum(pairs) / 4)
+    pairs = [
+        softplus(1),
+        softplus(2),
+        softplus(-1),
+        softplus(0),
+    ]  # 0 > 1, 0 > 2, 2 > 1 of the first; 1 > 0
+    assert training_loss("comparison", "pairs", ours, theirs, [3, 2], NONE).item() == pytest.approx(
+        sum(pairs) / 4
+    )
     chosen = [pairs[0], pairs[1], pairs[3]]
-    assert training_loss("comparison", "chosen", ours, theirs, [3, 2], NONE).item() == pytest.approx(sum(chosen) / 3)
+    assert training_loss(
+        "comparison", "chosen", ours, theirs, [3, 2], NONE
+    ).item() == pytest.approx(sum(chosen) / 3)
     listed = (math.log(1 + math.e + math.e**2) + math.log(2)) / 2
-    assert training_loss("comparison", "listwise", ours, theirs, [3, 2], NONE).item() == pytest.approx(listed)
+    assert training_loss(
+        "comparison", "listwise", ours, theirs, [3, 2], NONE
+    ).item() == pytest.approx(listed)
     squares = (9 + 0 + 0 + 16 + 9) / 5
-    assert training_loss("relative_score", "pairs", ours, theirs, [3, 2], NONE).item() == pytest.approx(squares)
-    asked, logits = torch.tensor([[0, 1], [2, 0]]), torch.tensor([1.0, 1.0])  # 0 > 1 is right, 2 > 0 is wrong
+    assert training_loss(
+        "relative_score", "pairs", ours, theirs, [3, 2], NONE
+    ).item() == pytest.approx(squares)
+    asked, logits = (
+        torch.tensor([[0, 1], [2, 0]]),
+        torch.tensor([1.0, 1.0]),
+    )  # 0 > 1 is right, 2 > 0 is wrong
     free = training_loss("comparison_free", "pairs", logits, theirs, [3, 2], asked).item()
     assert free == pytest.approx((softplus(-1) + softplus(1)) / 2)
 
 
 @pytest.mark.parametrize(
-    ("head", "loss"), [("comparison", "pairs"), ("comparison", "chosen"), ("comparison_free", "pairs")]
+    ("head", "loss"),
+    [("comparison", "pairs"), ("comparison", "chosen"), ("comparison_free", "pairs")],
 )
 def test_a_batch_of_equals_teaches_nothing(head: Any, loss: Any) -> None:
     ours = torch.tensor([1.0, 2.0], requires_grad=True)
@@ -79,7 +104,8 @@ def test_intransitive_triples_are_counted(n: int, seed: int) -> None:
     for a, b in itertools.combinations(range(n), 2):
         beats[(a, b) if random.random() < 0.5 else (b, a)] = 1
     found = sum(
-        int(beats[a, b] + beats[b, c] + beats[c, a] in (0, 3)) for a, b, c in itertools.combinations(range(n), 3)
+        int(beats[a, b] + beats[b, c] + beats[c, a] in (0, 3))
+        for a, b, c in itertools.combinations(range(n), 3)
     )
     assert cycles(beats) == (found, math.comb(n, 3))
 
@@ -97,7 +123,8 @@ def test_measures_by_hand() -> None:
     assert found == pytest.approx(
         {"top1": 0, "pairs": 2 / 3, "score_loss": 0.3, "intransitive": 0, "order_dependent": 0}
     )
-    # 0 beats 1 beats 2 beats 0, and the answer to (0, 1) is "the first" in both orders: permutations in their order
+    # 0 beats 1 beats 2 beats 0, and the answer to (0, 1) is "the first" in both orders:
+    # permutations in their order
     logits = torch.tensor([1.0, -3.0, 1.0, 1.0, 3.0, -1.0])  # 01 02 10 12 20 21
     (free,) = answers("comparison_free", logits, [3])
     assert free.logits.tolist() == [[0, 1, -3], [1, 0, 1], [3, -1, 0]]
@@ -106,7 +133,9 @@ def test_measures_by_hand() -> None:
 
 
 @pytest.mark.parametrize("head", ["comparison", "comparison_free"])
-def test_one_network_for_both_is_consistent_by_construction_and_two_inputs_are_not(head: Any) -> None:
+def test_one_network_for_both_is_consistent_by_construction_and_two_inputs_are_not(
+    head: Any,
+) -> None:
     """Random networks of both kinds on random inputs."""
     torch.manual_seed(0)
     free = head == "comparison_free"
@@ -126,7 +155,9 @@ def test_one_network_for_both_is_consistent_by_construction_and_two_inputs_are_n
 
 
 def test_what_is_shown_in_training() -> None:
-    choice = Choice([np.full(2, i) for i in range(6)], np.array([0, 5, 1, 2, 3, 4], dtype=np.float32))
+    choice = Choice(
+        [np.full(2, i) for i in range(6)], np.array([0, 5, 1, 2, 3, 4], dtype=np.float32)
+    )
     for seed in range(20):
         shown = Choices([choice], 3, "")[(0, seed)]
         assert len(shown.scores) == 3 and shown.scores.max() == 5 and not shown.asked
@@ -143,7 +174,9 @@ class TestBackgammon(TaskContract):
     words = SMALL
     routers = ("expert_choice", "soft", "usmoe")  # all of them run on other tasks
 
-    def expected(self, task: Task, outputs: Sequence[Any], batches: Sequence[Batch]) -> dict[str, float]:
+    def expected(
+        self, task: Task, outputs: Sequence[Any], batches: Sequence[Batch]
+    ) -> dict[str, float]:
         right, loss, count = 0, 0.0, 0
         for output, batch in zip(outputs, batches, strict=True):
             parts = zip(
@@ -154,14 +187,23 @@ class TestBackgammon(TaskContract):
             for ours, theirs in parts:
                 right, count = right + (theirs[ours.argmax()] == theirs.max()), count + 1
                 loss += float(theirs.max() - theirs[ours.argmax()])
-        return {"top1": right / count, "score_loss": loss / count, "intransitive": 0.0, "order_dependent": 0.0}
+        return {
+            "top1": right / count,
+            "score_loss": loss / count,
+            "intransitive": 0.0,
+            "order_dependent": 0.0,
+        }
 
 
 @pytest.mark.parametrize(
     "words",
     [
         ["task.head=relative_score"],
-        ["task.loss=listwise", "backbone=gpt_mini", "backbone.kwargs={n_embd:16,n_layer:2,n_head:2}"],
+        [
+            "task.loss=listwise",
+            "backbone=gpt_mini",
+            "backbone.kwargs={n_embd:16,n_layer:2,n_head:2}",
+        ],
         ["task.head=comparison_free", "task.loss=chosen", "backbone=tesauro", "router=dense"],
         ["backbone=tesauro", "router=dense", "task.play=[random]", "task.games=4"],
     ],
@@ -171,7 +213,10 @@ def test_every_head_trains(words: list[str], tmp_path: Path) -> None:
     record, _ = fit(compose(*own, *QUICK, f"records={tmp_path}", *words))
     assert record.status == "ok" and 0 <= record.quality["top1"].value <= 1
     if "task.games=4" in words:
-        assert record.quality["points_random"].n == 4 and record.quality["points_random_half"].direction == "min"
+        assert (
+            record.quality["points_random"].n == 4
+            and record.quality["points_random_half"].direction == "min"
+        )
 
 
 def dialogue(folder: Path, schema: str) -> Path:
@@ -190,45 +235,73 @@ def dialogue(folder: Path, schema: str) -> Path:
             else:
                 user = {"role": "user", "content": ask}
                 answer = [[user, {"role": "assistant", "content": text}] for text in (good, bad)]
-                lines.append({"prompt": ask, "chosen": answer[0], "rejected": answer[1], "score_chosen": 8.0})
+                lines.append(
+                    {"prompt": ask, "chosen": answer[0], "rejected": answer[1], "score_chosen": 8.0}
+                )
         lines.append({**lines[0], "rejected": lines[0]["chosen"]})  # no preference
         name = f"{split}_prefs.jsonl" if schema == "ultrafeedback" else f"{split}.jsonl"
         (folder / name).write_text("".join(json.dumps(line) + "\n" for line in lines))
     return folder
 
 
-@pytest.mark.parametrize(("task", "schema"), [("preferences_text", "hh"), ("ultrafeedback", "ultrafeedback")])
+@pytest.mark.parametrize(
+    ("task", "schema"), [("preferences_text", "hh"), ("ultrafeedback", "ultrafeedback")]
+)
 def test_a_reward_model_of_texts(task: str, schema: str, tmp_path: Path) -> None:
     folder = dialogue(tmp_path / "texts", schema)
-    words = [f"task={task}", f"task.source={folder}", "task.tokenizer=byte", "task.length=64", "router=soft"]
+    words = [
+        f"task={task}",
+        f"task.source={folder}",
+        "task.tokenizer=byte",
+        "task.length=64",
+        "router=soft",
+    ]
     small = [
         "backbone.kwargs.hidden_size=24",
         "backbone.kwargs.intermediate_size=48",
         "backbone.kwargs.num_hidden_layers=2",
     ]
     record, _ = fit(compose(*words, *small, *QUICK, "trainer.max_steps=30", f"records={tmp_path}"))
-    assert record.quality["top1"].n == 12 and record.quality["top1"].value == 1.0  # its answers are easily told apart
+    assert (
+        record.quality["top1"].n == 12 and record.quality["top1"].value == 1.0
+    )  # its answers are easily told apart
 
 
 def test_a_perceptron_reads_no_texts(tmp_path: Path) -> None:
     folder = dialogue(tmp_path / "texts", "hh")
-    words = [f"task.source={folder}", "task.tokenizer=byte", "backbone=tesauro", "router=dense", f"records={tmp_path}"]
+    words = [
+        f"task.source={folder}",
+        "task.tokenizer=byte",
+        "backbone=tesauro",
+        "router=dense",
+        f"records={tmp_path}",
+    ]
     with pytest.raises(UserError, match="Perceptron refuses inputs"):
         fit(compose("task=preferences_text", *words, *QUICK))
 
 
 def test_of_a_long_text_the_end_is_kept(tmp_path: Path) -> None:
-    words = ["task=preferences_text", f"task.source={dialogue(tmp_path / 'texts', 'hh')}", "task.tokenizer=byte"]
+    words = [
+        "task=preferences_text",
+        f"task.source={dialogue(tmp_path / 'texts', 'hh')}",
+        "task.tokenizer=byte",
+    ]
     task = build_task(compose(*words, "task.length=8").task)
     data: Any = task.dataset("test")
-    assert [bytes(row.astype(np.uint8)).decode() for row in data[0].rows] == ["\nit is \n", "\nnt: no\n"]
+    assert [bytes(row.astype(np.uint8)).decode() for row in data[0].rows] == [
+        "\nit is \n",
+        "\nnt: no\n",
+    ]
     assert "".join(task.shown(task.collate([data[0]]))[1]) == "\nnt: no\n"
 
 
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda folder: (folder / "test.jsonl").unlink(), "has no test.jsonl; allowed: a file for each of train, test"),
+        (
+            lambda folder: (folder / "test.jsonl").unlink(),
+            "has no test.jsonl; allowed: a file for each of train, test",
+        ),
         (
             lambda folder: (folder / "test.jsonl").write_text('{"good": "a", "bad": "b"}\n'),
             "has no column 'chosen'; its",
@@ -237,7 +310,10 @@ def test_of_a_long_text_the_end_is_kept(tmp_path: Path) -> None:
             lambda folder: (folder / "test.jsonl").write_text('{"chosen": "a", "rejected": "a"}\n'),
             "split test is empty",
         ),
-        (lambda folder: (folder / "test.jsonl").write_text("no json\n"), "allowed: one JSON object in each line"),
+        (
+            lambda folder: (folder / "test.jsonl").write_text("no json\n"),
+            "allowed: one JSON object in each line",
+        ),
         *(
             (
                 lambda folder, line=line: (folder / "test.jsonl").write_text(line),
@@ -296,11 +372,15 @@ def test_what_is_mistyped_is_told_in_one_line(
     assert last.startswith("error: ") and says in last
 
 
-def test_play_without_the_expert_is_told_before_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_play_without_the_expert_is_told_before_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     words = [*SMALL, *QUICK, f"records={tmp_path}"]
     fit(compose(*words))  # labels are cached from here on
     monkeypatch.setitem(sys.modules, "gnubg_nn", None)
-    monkeypatch.setattr("moesuite.tasks.preferences.backgammon.selfplay._make", lambda *_: pytest.fail("made again"))
+    monkeypatch.setattr(
+        "moesuite.tasks.preferences.backgammon.selfplay._make", lambda *_: pytest.fail("made again")
+    )
     _shared.cache_clear()  # so that they are read from there
     expert_of.cache_clear()
     assert fit(compose(*words, "seed=1"))[0].status == "ok"
@@ -320,7 +400,12 @@ def test_a_small_network_that_compares_beats_pubeval(command: Command, tmp_path:
         "task.play=[pubeval]",
     ]
     done = command(
-        "moesuite.run", *words, "task.positions=10000", "task.test_positions=100", "trainer.max_epochs=8", *QUICK[:3]
+        "moesuite.run",
+        *words,
+        "task.positions=10000",
+        "task.test_positions=100",
+        "trainer.max_epochs=8",
+        *QUICK[:3],
     )
     assert done.returncode == 0, done.stderr
     (path,) = tmp_path.glob("runs/backgammon/dense/*.json")
@@ -331,7 +416,9 @@ def test_a_small_network_that_compares_beats_pubeval(command: Command, tmp_path:
 
 @pytest.mark.slow
 def test_backgammon_is_measured(command: Command) -> None:
-    done = command("moesuite.benchmarks.speed.backgammon", "positions=50", "test_positions=2", "games=8")
+    done = command(
+        "moesuite.benchmarks.speed.backgammon", "positions=50", "test_positions=2", "games=8"
+    )
     assert done.returncode == 0, done.stderr
     assert [line.rsplit(": ", 1)[0] for line in done.stdout.splitlines()] == [
         "50 positions, made and judged at 0-ply",

@@ -30,14 +30,18 @@ SMALL = tuple(f"backbone.kwargs.{key}" for key in ("embed_dim=16", "depth=2", "n
 
 
 class Images(TaskContract):
-    def expected(self, task: Task, outputs: Sequence[Any], batches: Sequence[Batch]) -> dict[str, float]:
+    def expected(
+        self, task: Task, outputs: Sequence[Any], batches: Sequence[Batch]
+    ) -> dict[str, float]:
         logits, labels = torch.cat(list(outputs)), torch.cat([batch["label"] for batch in batches])
         shares = logits.softmax(dim=1)
         classes = range(logits.shape[1])
         return {
             "top1": sklearn.metrics.accuracy_score(labels, logits.argmax(dim=1)),
             "top5": sklearn.metrics.top_k_accuracy_score(labels, logits, k=5, labels=classes),
-            "calibration_error": multiclass_calibration_error(shares, labels, logits.shape[1]).item(),
+            "calibration_error": multiclass_calibration_error(
+                shares, labels, logits.shape[1]
+            ).item(),
         }
 
 
@@ -49,7 +53,9 @@ class TestDigits(Images):
 class Text(TaskContract):
     words = ("task=stdlib", f"task.source={argparse.__file__}", "task.length=96", "task.stride=96")
 
-    def expected(self, task: Task, outputs: Sequence[Any], batches: Sequence[Batch]) -> dict[str, float]:
+    def expected(
+        self, task: Task, outputs: Sequence[Any], batches: Sequence[Batch]
+    ) -> dict[str, float]:
         metric = Perplexity(ignore_index=-100)
         for output, batch in zip(outputs, batches, strict=True):
             metric.update(output.logits, batch["labels"])
@@ -62,7 +68,12 @@ class Text(TaskContract):
 
 
 class TestCausalText(Text):
-    words = (*Text.words, "backbone.kwargs.n_embd=32", "backbone.kwargs.n_layer=2", "backbone.kwargs.n_head=2")
+    words = (
+        *Text.words,
+        "backbone.kwargs.n_embd=32",
+        "backbone.kwargs.n_layer=2",
+        "backbone.kwargs.n_head=2",
+    )
     routers = ("switch", "hash")
 
 
@@ -72,13 +83,17 @@ class TestMaskedText(Text):
 
 
 class Pairs(TaskContract):
-    def vectors(self, outputs: Sequence[Any], batches: Sequence[Batch]) -> tuple[torch.Tensor, torch.Tensor]:
+    def vectors(
+        self, outputs: Sequence[Any], batches: Sequence[Batch]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Pool by hand: the mean over real tokens, of the first texts and of the second ones."""
         sides: tuple[list[torch.Tensor], list[torch.Tensor]] = ([], [])
         for output, batch in zip(outputs, batches, strict=True):
             rows = [
                 state[mask.bool()].mean(dim=0)
-                for state, mask in zip(output.last_hidden_state, batch["attention_mask"], strict=True)
+                for state, mask in zip(
+                    output.last_hidden_state, batch["attention_mask"], strict=True
+                )
             ]
             sides[0].extend(rows[: len(batch["target"])])
             sides[1].extend(rows[-len(batch["target"]) :])
@@ -94,7 +109,9 @@ class TestSearch(Pairs):
         source = search_folder(tmp_path_factory.mktemp("search"))
         self.words = ("task=stdlib_search", f"task.source={source}", *TINY, *BYTES)
 
-    def expected(self, task: Task, outputs: Sequence[Any], batches: Sequence[Batch]) -> dict[str, float]:
+    def expected(
+        self, task: Task, outputs: Sequence[Any], batches: Sequence[Batch]
+    ) -> dict[str, float]:
         first, second = self.vectors(outputs, batches)
         similarity = (first @ second.T).numpy()
         return {"ndcg@10": sklearn.metrics.ndcg_score(np.eye(len(first)), similarity, k=10)}
@@ -108,7 +125,9 @@ class TestSimilarity(Pairs):
         source = [f"task.source={real_data / 'sts'}", "task.names=[STSBenchmark]"]
         self.words = ("task=sts", *source, *TINY, *BYTES)
 
-    def expected(self, task: Task, outputs: Sequence[Any], batches: Sequence[Batch]) -> dict[str, float]:
+    def expected(
+        self, task: Task, outputs: Sequence[Any], batches: Sequence[Batch]
+    ) -> dict[str, float]:
         first, second = self.vectors(outputs, batches)
         scores = torch.cat([batch["target"] for batch in batches])
         return {"spearman": spearmanr((first * second).sum(dim=1), scores).statistic}
@@ -123,13 +142,27 @@ class TestProbe(Pairs):
         labels = [number % 3 for number in range(60)]
         train, test = ({"text": sentences(60, start), "label": labels} for start in (0, 100))
         parquet(folder / "TREC", train=train, test=test)
-        self.words = ("task=text_classification", f"task.source={folder}", "task.names=[TREC]", *TINY, *BYTES)
+        self.words = (
+            "task=text_classification",
+            f"task.source={folder}",
+            "task.names=[TREC]",
+            *TINY,
+            *BYTES,
+        )
 
-    def expected(self, task: Task, outputs: Sequence[Any], batches: Sequence[Batch]) -> dict[str, float]:
+    def expected(
+        self, task: Task, outputs: Sequence[Any], batches: Sequence[Batch]
+    ) -> dict[str, float]:
         x, _ = self.vectors(outputs, batches)
-        y, scored = (torch.cat([batch[key] for batch in batches]).numpy() for key in ("target", "scored"))
-        model = sklearn.linear_model.LogisticRegression(max_iter=1000).fit(x[~scored].double(), y[~scored])
-        return {"accuracy": sklearn.metrics.accuracy_score(y[scored], model.predict(x[scored].double()))}
+        y, scored = (
+            torch.cat([batch[key] for batch in batches]).numpy() for key in ("target", "scored")
+        )
+        model = sklearn.linear_model.LogisticRegression(max_iter=1000).fit(
+            x[~scored].double(), y[~scored]
+        )
+        return {
+            "accuracy": sklearn.metrics.accuracy_score(y[scored], model.predict(x[scored].double()))
+        }
 
 
 @pytest.mark.slow
@@ -150,10 +183,15 @@ class TestUnderstanding(TaskContract):
         source = understanding_folder(tmp_path_factory.mktemp("glue"), "glue", "mrpc", 40)
         self.words = ("task=glue", "task.subset=mrpc", f"task.source={source}", *TINY, *BYTES)
 
-    def expected(self, task: Task, outputs: Sequence[Any], batches: Sequence[Batch]) -> dict[str, float]:
+    def expected(
+        self, task: Task, outputs: Sequence[Any], batches: Sequence[Batch]
+    ) -> dict[str, float]:
         given = torch.cat([output.logits.argmax(dim=1) for output in outputs])
         right = torch.cat([batch["answer"] for batch in batches])
-        accuracy, f1 = sklearn.metrics.accuracy_score(right, given), sklearn.metrics.f1_score(right, given)
+        accuracy, f1 = (
+            sklearn.metrics.accuracy_score(right, given),
+            sklearn.metrics.f1_score(right, given),
+        )
         return {"accuracy": accuracy, "f1": f1, "score": (accuracy + f1) / 2}
 
 
@@ -256,7 +294,9 @@ class TestThirdParty(TaskContract):
     routers = FEW
 
     @pytest.fixture(autouse=True)
-    def folder(self, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    def folder(
+        self, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         folder = tmp_path_factory.mktemp("third_party")
         (folder / "conf" / "task").mkdir(parents=True)
         (folder / "my_brightness.py").write_text(THIRD_PARTY)
@@ -267,9 +307,15 @@ class TestThirdParty(TaskContract):
         monkeypatch.delitem(sys.modules, "my_brightness", raising=False)
         self.words = (f"--config-dir={folder / 'conf'}", "task=brightness", *SMALL)
 
-    def expected(self, task: Task, outputs: Sequence[Any], batches: Sequence[Batch]) -> dict[str, float]:
+    def expected(
+        self, task: Task, outputs: Sequence[Any], batches: Sequence[Batch]
+    ) -> dict[str, float]:
         labels = torch.cat([batch["label"] for batch in batches])
-        return {"accuracy": sklearn.metrics.accuracy_score(labels, torch.cat(list(outputs)).argmax(dim=1))}
+        return {
+            "accuracy": sklearn.metrics.accuracy_score(
+                labels, torch.cat(list(outputs)).argmax(dim=1)
+            )
+        }
 
 
 def test_a_contract_without_expected_metrics_fails() -> None:
@@ -283,4 +329,7 @@ def test_a_contract_without_expected_metrics_fails() -> None:
 def test_every_yaml_declares_a_task_of_at_most_20_lines() -> None:
     for name, path in task_files().items():
         assert path.read_text().count("\n") <= 20, name
-        assert declare_task(compose(f"task={name}").task).name in (name, f"{name}_rte")  # of a benchmark, a set of it
+        assert declare_task(compose(f"task={name}").task).name in (
+            name,
+            f"{name}_rte",
+        )  # of a benchmark, a set of it

@@ -23,7 +23,10 @@ from moesuite.train.fit import fit
 from tests.tasks.test_embeddings import TINY, parquet
 
 BYTES = ("task.tokenizer=byte", "task.length=64")
-T5 = tuple(f"backbone.kwargs.{key}" for key in ("d_model=32", "d_ff=64", "num_layers=2", "num_heads=2", "d_kv=16"))
+T5 = tuple(
+    f"backbone.kwargs.{key}"
+    for key in ("d_model=32", "d_ff=64", "num_layers=2", "num_heads=2", "d_kv=16")
+)
 QUICK = (
     "trainer.max_steps=2",
     "data.batch_size=4",
@@ -33,7 +36,12 @@ QUICK = (
 )
 
 # one row of each form, by column, with a place for a number that makes rows differ
-COPA = {"premise": "It rained {n} h.", "choice1": "It is wet.", "choice2": "It is dry.", "question": "effect"}
+COPA = {
+    "premise": "It rained {n} h.",
+    "choice1": "It is wet.",
+    "choice2": "It is dry.",
+    "question": "effect",
+}
 RECORD = {
     "passage": "Ann met Bob in Rome {n} times.\n@highlight\nBob is old",
     "query": "There @placeholder met him",
@@ -70,14 +78,27 @@ SUPERGLUE: dict[str, tuple[tuple[str, ...] | dict[str, Any], int]] = {
     "wsc": (WSC, 2),
 }
 EVERY = [("glue", name) for name in GLUE] + [("superglue", name) for name in SUPERGLUE]
-FORMS = {"mnli", "stsb", "copa", "multirc", "record", "wsc"}  # one of each, in the default run of tests
-BY_FORM = [pytest.param(*pair, marks=[] if pair[1] in FORMS else pytest.mark.slow) for pair in EVERY]
+FORMS = {
+    "mnli",
+    "stsb",
+    "copa",
+    "multirc",
+    "record",
+    "wsc",
+}  # one of each, in the default run of tests
+BY_FORM = [
+    pytest.param(*pair, marks=[] if pair[1] in FORMS else pytest.mark.slow) for pair in EVERY
+]
 
 
 def rows(suite: str, name: str, start: int, count: int) -> dict[str, list[Any]]:
     """Return rows in the schema of nyu-mll/glue and aps/super_glue."""
     columns, classes = (GLUE if suite == "glue" else SUPERGLUE)[name]
-    template = columns if isinstance(columns, dict) else {column: f"{column} has {{n}} words" for column in columns}
+    template = (
+        columns
+        if isinstance(columns, dict)
+        else {column: f"{column} has {{n}} words" for column in columns}
+    )
     numbers = range(start, start + count)
     found = {
         key: [value.format(n=n) if isinstance(value, str) else value for n in numbers]
@@ -98,22 +119,42 @@ def folder(root: Path, suite: str, name: str, count: int = 12) -> Path:
 
 def build(root: Path, suite: str, name: str, *words: str) -> Any:
     source = folder(root, suite, name)
-    return build_task(compose(f"task={suite}", f"task.subset={name}", f"task.source={source}", *BYTES, *words).task)
+    return build_task(
+        compose(
+            f"task={suite}", f"task.subset={name}", f"task.source={source}", *BYTES, *words
+        ).task
+    )
 
 
 def question(answer: float = 0.0, **changed: Any) -> Question:
     return Question(
-        **{"prompt": "", "pairs": (("",),), "alternatives": ("a", "b"), "answer": answer, "words": "a", **changed}
+        **{
+            "prompt": "",
+            "pairs": (("",),),
+            "alternatives": ("a", "b"),
+            "answer": answer,
+            "words": "a",
+            **changed,
+        }
     )
 
 
 @pytest.mark.parametrize(("suite", "name"), BY_FORM)
 @pytest.mark.parametrize("objective", ["classification", "text_to_text"])
-def test_every_set_trains_and_is_scored(suite: str, name: str, objective: str, tmp_path: Path) -> None:
+def test_every_set_trains_and_is_scored(
+    suite: str, name: str, objective: str, tmp_path: Path
+) -> None:
     backbone = TINY if objective == "classification" else ["backbone=t5_mini", *T5]
     source = folder(tmp_path / "data", suite, name)
-    words = [f"task={suite}", f"task.subset={name}", f"task.source={source}", f"task.objective={objective}"]
-    record, path = fit(compose(*words, *BYTES, *QUICK, *backbone, "router=switch", f"records={tmp_path / 'runs'}"))
+    words = [
+        f"task={suite}",
+        f"task.subset={name}",
+        f"task.source={source}",
+        f"task.objective={objective}",
+    ]
+    record, path = fit(
+        compose(*words, *BYTES, *QUICK, *backbone, "router=switch", f"records={tmp_path / 'runs'}")
+    )
     metrics = compose(*words, *backbone).task["sets"][name]["metrics"]
     assert record.status == "ok" and record.task == path.parents[1].name == f"{suite}_{name}"
     assert record.quality.keys() == {*metrics, *(["score"] if len(metrics) > 1 else [])}
@@ -124,7 +165,10 @@ def test_every_set_trains_and_is_scored(suite: str, name: str, objective: str, t
 
 def test_texts_and_prompts(tmp_path: Path) -> None:
     read = {name: build(tmp_path, "superglue", name)._read.roles["test"][0] for name in SUPERGLUE}
-    assert read["boolq"].prompt == "boolq question: question has 100 words passage: passage has 100 words"
+    assert (
+        read["boolq"].prompt
+        == "boolq question: question has 100 words passage: passage has 100 words"
+    )
     assert read["boolq"].pairs == (("question has 100 words", "passage has 100 words"),)
     assert read["copa"].pairs[1] == ("It rained 100 h. What was the effect?", "It is dry.")
     assert read["copa"].prompt.startswith(
@@ -134,15 +178,25 @@ def test_texts_and_prompts(tmp_path: Path) -> None:
     assert read["multirc"].pairs == (("Who has cats? Ann 100", "Ann has 100 cats."),)
     assert read["multirc"].group == "Ann has 100 cats.\nWho has cats?"
     assert read["wsc"].pairs == (("she: Eve", "Ann gave #Eve# 100 pens because *she* asked."),)
-    assert read["wic"].pairs == (("word has 100 words sentence1 has 100 words", "sentence2 has 100 words"),)
+    assert read["wic"].pairs == (
+        ("word has 100 words sentence1 has 100 words", "sentence2 has 100 words"),
+    )
     record = read["record"]
-    assert record.alternatives == ("Bob", "Rome", "Ann", "Zoe", "Eve") and record.words == "Ann" and record.answer == 2
+    assert (
+        record.alternatives == ("Bob", "Rome", "Ann", "Zoe", "Eve")
+        and record.words == "Ann"
+        and record.answer == 2
+    )
     assert record.pairs[2] == ("There Ann met him", "Ann met Bob in Rome 100 times. Bob is old")
     assert record.prompt.startswith(
         "record query: There @placeholder met him entities: Bob, Rome, Ann, Zoe, Eve passage:"
     )
     similar = build(tmp_path, "glue", "stsb")._read.roles["train"][2]
-    assert similar.answer == pytest.approx(5 / 3) and similar.words == "1.6" and similar.alternatives[-1] == "5.0"
+    assert (
+        similar.answer == pytest.approx(5 / 3)
+        and similar.words == "1.6"
+        and similar.alternatives[-1] == "5.0"
+    )
 
 
 def test_training_draws_alternatives_and_keeps_the_right_one(tmp_path: Path) -> None:
@@ -150,7 +204,10 @@ def test_training_draws_alternatives_and_keeps_the_right_one(tmp_path: Path) -> 
     drawn = set()
     for seed in range(40):
         sample = task.dataset("train")[0, seed]
-        assert len(sample.texts) == TRAINED and "There Ann met him" in sample.texts[int(sample.answer)][0]
+        assert (
+            len(sample.texts) == TRAINED
+            and "There Ann met him" in sample.texts[int(sample.answer)][0]
+        )
         drawn.add(tuple(sample.texts))
     assert len(drawn) == 4  # one of four wrong ones is left out
     assert len(task.dataset("test")[0].texts) == 5
@@ -163,16 +220,22 @@ def test_metrics_are_those_of_scikit_learn() -> None:
     right, given = draw.integers(0, 2, 50).astype(float), draw.integers(0, 2, 50).astype(float)
     asked = [question(answer) for answer in right]
     found = scores(given, asked, ["accuracy", "f1", "f1_macro", "matthews"])
-    assert found["accuracy"] == (right == given).mean() and found["f1"] == pytest.approx(f1_score(right, given))
+    assert found["accuracy"] == (right == given).mean() and found["f1"] == pytest.approx(
+        f1_score(right, given)
+    )
     assert found["f1_macro"] == pytest.approx(f1_score(right, given, average="macro"))
     assert found["matthews"] == pytest.approx(matthews_corrcoef(right, given))
-    assert found["score"] == pytest.approx(np.mean([value for name, value in found.items() if name != "score"]))
+    assert found["score"] == pytest.approx(
+        np.mean([value for name, value in found.items() if name != "score"])
+    )
 
 
 def test_correlations_of_scores() -> None:
     asked = [question(answer) for answer in (0.0, 1.0, 2.0, 4.0)]
     found = scores(np.array([0.0, 1.0, 8.0, 9.0]), asked, ["pearson", "spearman"])
-    assert found["spearman"] == 1 and found["pearson"] == pytest.approx(np.corrcoef([0, 1, 8, 9], [0, 1, 2, 4])[0, 1])
+    assert found["spearman"] == 1 and found["pearson"] == pytest.approx(
+        np.corrcoef([0, 1, 8, 9], [0, 1, 2, 4])[0, 1]
+    )
     assert scores(np.ones(4), asked, ["pearson", "spearman"])["score"] == 0  # and not NaN
 
 
@@ -182,7 +245,10 @@ def test_metrics_of_groups_parts_and_words_by_hand() -> None:
     assert scores(given, asked, ["exact_match"]) == {"exact_match": 0.5}
     assert scores(given, asked, ["accuracy"]) == {"accuracy": 0.5}
     assert scores(given, asked, ["accuracy_mismatched"]) == {"accuracy_mismatched": 1.0}
-    counted = [answers.count(name, asked) for name in ("exact_match", "accuracy", "accuracy_mismatched", "f1")]
+    counted = [
+        answers.count(name, asked)
+        for name in ("exact_match", "accuracy", "accuracy_mismatched", "f1")
+    ]
     assert counted == [2, 2, 1, 3]
     assert credit("The old, city", ["an Old town", "house"]) == (0.5, 0.0)
     assert credit("the Pope!", ["Pope", "a man"]) == (1.0, 1.0)
@@ -197,7 +263,9 @@ def test_answers_in_words_are_ranked_as_a_whole(tmp_path: Path) -> None:
     decoded = [bytes(row[row >= 0].tolist()).decode() for row in batch["labels"]]
     assert decoded == ["entailment\n", "not_entailment\n"] * 2
     assert batch["decoder_input_ids"][0, :4].tolist() == [256, *b"ent"]
-    logits = torch.zeros(4, batch["labels"].shape[1], 257)  # every token as likely: the shorter answer wins
+    logits = torch.zeros(
+        4, batch["labels"].shape[1], 257
+    )  # every token as likely: the shorter answer wins
     found = task._scores(SimpleNamespace(logits=logits), batch)
     torch.testing.assert_close(found, -math.log(257) * torch.tensor([[11.0, 15.0], [11.0, 15.0]]))
     metrics = task.metrics()
@@ -232,12 +300,16 @@ def test_closing_words_stay_when_a_text_is_cut(name: str, tmp_path: Path) -> Non
     words.write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefgh"]))
     BertTokenizerFast(str(words)).save_pretrained(tmp_path / "bert")
     tokenizer = name if name == "byte" else str(tmp_path / "bert")
-    long, short = text_encoder(tokenizer, 6, list, closing=" g h").encode(["a b c d e f g h", "a g h"])
+    long, short = text_encoder(tokenizer, 6, list, closing=" g h").encode(
+        ["a b c d e f g h", "a g h"]
+    )
     if name == "byte":
         assert long.tolist() == [*b"a g h\n"] and short.tolist() == [*b"a g h\n"]
     else:
         assert long.tolist() == [2, 5, 6, 11, 12, 3] and short.tolist() == [2, 5, 11, 12, 3]
-    with pytest.raises(UserError, match=r"task.length=3: the prompt's end ' g h' alone has \d tokens"):
+    with pytest.raises(
+        UserError, match=r"task.length=3: the prompt's end ' g h' alone has \d tokens"
+    ):
         text_encoder(tokenizer, 3, list, closing=" g h")
 
 
@@ -245,17 +317,33 @@ def test_closing_words_stay_when_a_text_is_cut(name: str, tmp_path: Path) -> Non
     ("words", "change", "says"),
     [
         (["task.subset=cloa"], {}, "unknown set in task.subset 'cloa'; nearest: cola"),
-        (["task.subset=rte"], {"label": [-1] * 6}, "label -1 is out of range; allowed: 0 to 1 .*not public"),
-        (["task.subset=rte"], {"label": [2] * 6}, "rte, split validation: label 2 is out of range; allowed: 0 to 1"),
+        (
+            ["task.subset=rte"],
+            {"label": [-1] * 6},
+            "label -1 is out of range; allowed: 0 to 1 .*not public",
+        ),
+        (
+            ["task.subset=rte"],
+            {"label": [2] * 6},
+            "rte, split validation: label 2 is out of range; allowed: 0 to 1",
+        ),
         (["task.subset=stsb"], {"label": [5.5] * 6}, "label 5.5 is out of range; allowed: 0 to 5"),
-        (["task.subset=rte"], {"sentence2": None}, "has no column 'sentence2'; its columns: sentence1, label"),
+        (
+            ["task.subset=rte"],
+            {"sentence2": None},
+            "has no column 'sentence2'; its columns: sentence1, label",
+        ),
         (["task.subset=mnli"], {}, "mnli: no split 'validation_m.*'"),
     ],
 )
 def test_bad_data(words: list[str], change: dict[str, Any], says: str, tmp_path: Path) -> None:
     name = words[0].partition("=")[2]
     known = name if name in GLUE else "rte"
-    columns = {key: value for key, value in (rows("glue", known, 100, 6) | change).items() if value is not None}
+    columns = {
+        key: value
+        for key, value in (rows("glue", known, 100, 6) | change).items()
+        if value is not None
+    }
     parquet(tmp_path / known, train=rows("glue", known, 0, 12), validation=columns)
     with pytest.raises(UserError, match=says):
         build_task(compose("task=glue", *words, f"task.source={tmp_path}").task)
@@ -264,7 +352,10 @@ def test_bad_data(words: list[str], change: dict[str, Any], says: str, tmp_path:
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["backbone=t5_mini"], "cannot do task.objective=classification; .*with an encoder or a decoder only"),
+        (
+            ["backbone=t5_mini"],
+            "cannot do task.objective=classification; .*with an encoder or a decoder only",
+        ),
         (
             [*TINY, "task.objective=text_to_text"],
             "cannot do task.objective=text_to_text; .*type for example backbone=t5_mini",
@@ -277,8 +368,12 @@ def test_objectives_that_a_backbone_cannot_do(words: list[str], says: str, tmp_p
         fit(compose("task=glue", f"task.source={source}", *BYTES, *words, f"records={tmp_path}"))
 
 
-@pytest.mark.parametrize("backbone", [["backbone=gpt_mini", "backbone.kwargs.n_layer=2"], ["backbone=llama_mini"]])
-def test_decoders_read_the_last_token_that_is_no_padding(backbone: list[str], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "backbone", [["backbone=gpt_mini", "backbone.kwargs.n_layer=2"], ["backbone=llama_mini"]]
+)
+def test_decoders_read_the_last_token_that_is_no_padding(
+    backbone: list[str], tmp_path: Path
+) -> None:
     source = folder(tmp_path, "glue", "cola")
     words = ["task=glue", "task.subset=cola", f"task.source={source}", *BYTES, *QUICK, *backbone]
     record, _ = fit(compose(*words, "router=expert_choice", f"records={tmp_path / 'runs'}"))

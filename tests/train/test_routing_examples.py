@@ -26,7 +26,9 @@ def test_of_soft_routing_the_first_expert_is_shown() -> None:
     assert _experts(torch.tensor([[0.2, 0.5, 0.3], [0.6, 0.1, 0.3]])) == [[1], [0]]
 
 
-@pytest.mark.parametrize(("tokens", "grid"), [(16, (0, 4)), (197, (1, 14)), (201, (5, 14)), (1, (0, 1)), (45, (0, 0))])
+@pytest.mark.parametrize(
+    ("tokens", "grid"), [(16, (0, 4)), (197, (1, 14)), (201, (5, 14)), (1, (0, 1)), (45, (0, 0))]
+)
 def test_the_grid_of_an_image_follows_its_prefix(tokens: int, grid: tuple[int, int]) -> None:
     assert _grid(tokens) == grid  # 36 would be a square, behind 9 others
 
@@ -44,7 +46,9 @@ def test_a_run_keeps_what_its_router_did_with_images(router: str, tmp_path: Path
     assert [len(slot) for slot in layer.slots] == ([16] * 16 if router == "soft" else [])
     assert all(max(slot) == 100 for slot in layer.slots)
     kind, _, data = looked.examples[0].image.partition(",")
-    assert kind == "data:image/png;base64" and Image.open(io.BytesIO(base64.b64decode(data))).size == (8, 8)
+    assert kind == "data:image/png;base64" and Image.open(
+        io.BytesIO(base64.b64decode(data))
+    ).size == (8, 8)
 
 
 @pytest.mark.slow

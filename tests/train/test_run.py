@@ -75,7 +75,9 @@ def test_a_record_says_whether_its_routers_as_built_look_ahead(
 
 def test_layers_of_two_routers_are_causal_where_all_are() -> None:
     def moe(router: str) -> torch.nn.Module:
-        model = create_model("vit_tiny_patch16_224", img_size=32, embed_dim=24, depth=2, num_heads=2)
+        model = create_model(
+            "vit_tiny_patch16_224", img_size=32, embed_dim=24, depth=2, num_heads=2
+        )
         return moefy(model, router, num_experts=2, example=torch.zeros(1, 3, 32, 32))
 
     for others, causal in ((("token_choice", "hash"), True), (("token_choice", "soft"), False)):
@@ -96,7 +98,9 @@ def invoke(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
 
 @pytest.mark.parametrize("router", ["dense", "token_choice", "expert_choice", "soft"])
 def test_every_router_writes_a_whole_record(tmp_path: Path, router: str) -> None:
-    record = run(tmp_path, f"router={router}", "measure=true", "logger=csv", "trainer.log_every_n_steps=1")
+    record = run(
+        tmp_path, f"router={router}", "measure=true", "logger=csv", "trainer.log_every_n_steps=1"
+    )
     assert record.status == "ok" and record.steps == 4
     assert set(record.quality) == {"top1", "top5", "calibration_error"}
     assert record.quality["top1"].n == 360 and record.quality["top1"].direction == "max"
@@ -104,18 +108,29 @@ def test_every_router_writes_a_whole_record(tmp_path: Path, router: str) -> None
     compute = record.compute
     assert compute is not None and compute.latency is not None and compute.training_step is not None
     assert compute.latency.n >= 5 and compute.latency.ratio_to_dense > 0
-    assert compute.activated.total > 0 and compute.training_step_flops == 64 * compute.training.total
+    assert (
+        compute.activated.total > 0 and compute.training_step_flops == 64 * compute.training.total
+    )
     assert compute.training.total > 2 * compute.expected.total > 0 and compute.activation_bytes > 0
-    assert compute.latency_per_sample == compute.latency.median / 32 and (compute.throughput or 0) > 0
+    assert (
+        compute.latency_per_sample == compute.latency.median / 32 and (compute.throughput or 0) > 0
+    )
     assert compute.step_peak_bytes is not None and compute.dense_step_peak_bytes is not None
     assert compute.step_peak_bytes >= compute.dense_step_peak_bytes > 0 and compute.uncounted == []
-    assert [layer.layer for layer in compute.layers] == ([] if router == "dense" else ["blocks.1.mlp"])
-    assert [layer.layer for layer in record.health] == ([] if router == "dense" else ["blocks.1.mlp"])
+    assert [layer.layer for layer in compute.layers] == (
+        [] if router == "dense" else ["blocks.1.mlp"]
+    )
+    assert [layer.layer for layer in record.health] == (
+        [] if router == "dense" else ["blocks.1.mlp"]
+    )
     path = tmp_path / "runs" / "digits" / router / f"{record.id}.json"
     assert read_record(path) == record
     header = (path.with_suffix("") / "metrics.csv").read_text().splitlines()[0]
     assert "train/loss" in header and ("train/balance_loss" in header) == (router == "token_choice")
-    assert record.environment["torch"] == torch.__version__ and len(record.git_commit or "x" * 40) == 40
+    assert (
+        record.environment["torch"] == torch.__version__
+        and len(record.git_commit or "x" * 40) == 40
+    )
 
 
 def test_unserved_and_dropped_under_capacity_are_two_figures(tmp_path: Path) -> None:
@@ -126,12 +141,22 @@ def test_unserved_and_dropped_under_capacity_are_two_figures(tmp_path: Path) -> 
     assert limited.dropped_under_capacity is not None and 0.5 <= limited.dropped_under_capacity < 1
     assert limited.refused_under_capacity == pytest.approx(limited.dropped_under_capacity)
     chosen = run(tmp_path, "router=expert_choice", "slots_per_token=0.25").health[0]
-    assert chosen.unserved >= 0.5 and chosen.dropped_under_capacity is None and chosen.refused_under_capacity is None
+    assert (
+        chosen.unserved >= 0.5
+        and chosen.dropped_under_capacity is None
+        and chosen.refused_under_capacity is None
+    )
 
 
-def test_energy_is_an_estimate_where_it_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_energy_is_an_estimate_where_it_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     record = run(tmp_path, "energy=true")
-    assert record.energy is not None and record.energy.kwh > 0 and "codecarbon" in record.energy.estimated_by
+    assert (
+        record.energy is not None
+        and record.energy.kwh > 0
+        and "codecarbon" in record.energy.estimated_by
+    )
     parts = record.energy.cpu_kwh + record.energy.gpu_kwh + record.energy.memory_kwh
     assert record.energy.kwh == pytest.approx(parts)
     assert "codecarbon" in dict(rows(record))["energy, estimate"]
@@ -169,12 +194,17 @@ def test_a_run_is_reproducible_and_its_seeds_reach_everything(tmp_path: Path) ->
 def test_pairs_share_backbone_and_data(tmp_path: Path) -> None:
     from moesuite.train.fit import Run
 
-    runs = [Run(compose(f"router={router}", f"records={tmp_path}", *SHORT), "") for router in ("soft", "expert_choice")]
+    runs = [
+        Run(compose(f"router={router}", f"records={tmp_path}", *SHORT), "")
+        for router in ("soft", "expert_choice")
+    ]
     for one in runs:
         one.build()
     for key, value in runs[0].dense.state_dict().items():
         assert torch.equal(value, runs[1].dense.state_dict()[key])
-    assert torch.equal(runs[0].model.blocks[0].mlp.fc1.weight, runs[1].model.blocks[0].mlp.fc1.weight)
+    assert torch.equal(
+        runs[0].model.blocks[0].mlp.fc1.weight, runs[1].model.blocks[0].mlp.fc1.weight
+    )
 
 
 def test_curve_carries_steps_seconds_and_flops(tmp_path: Path) -> None:
@@ -188,7 +218,12 @@ def test_curve_carries_steps_seconds_and_flops(tmp_path: Path) -> None:
 
 
 def test_options_reach_the_trainer(tmp_path: Path) -> None:
-    record = run(tmp_path, "trainer.precision=bf16-mixed", "trainer.accumulate_grad_batches=2", "optim.schedule=rsqrt")
+    record = run(
+        tmp_path,
+        "trainer.precision=bf16-mixed",
+        "trainer.accumulate_grad_batches=2",
+        "optim.schedule=rsqrt",
+    )
     assert record.status == "ok" and record.config["trainer"]["precision"] == "bf16-mixed"
 
 
@@ -198,7 +233,12 @@ def test_every_option_of_the_trainer_is_there() -> None:
     import lightning as L
 
     expected = set(inspect.signature(L.Trainer.__init__).parameters) - {"self"}
-    assert expected - set(trainer_options()) == {"callbacks", "logger", "plugins", "use_distributed_sampler"}
+    assert expected - set(trainer_options()) == {
+        "callbacks",
+        "logger",
+        "plugins",
+        "use_distributed_sampler",
+    }
 
 
 def test_a_router_outside_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -207,7 +247,10 @@ def test_a_router_outside_the_package(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.syspath_prepend(str(tmp_path))
     assert invoke(monkeypatch, "router=my_file:MyRouter", "router.gain=0.5", *SHORT) == 0
     assert invoke(monkeypatch, "-m", f"router=dense,{tmp_path}/my_file.py:MyRouter", *SHORT) == 0
-    records = [read_record(path) for path in sorted((tmp_path / "runs" / "digits" / "MyRouter").glob("*.json"))]
+    records = [
+        read_record(path)
+        for path in sorted((tmp_path / "runs" / "digits" / "MyRouter").glob("*.json"))
+    ]
     assert len(records) == 2
     assert {record.config["router"]["gain"] for record in records} == {0.5, 1.0}
 
@@ -226,7 +269,11 @@ def test_a_router_outside_the_package(tmp_path: Path, monkeypatch: pytest.Monkey
     ],
 )
 def test_a_router_that_cannot_be_imported(
-    text: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    text: str,
+    says: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     (tmp_path / "my_file.py").write_text(text)
     monkeypatch.chdir(tmp_path)
@@ -239,15 +286,20 @@ def test_two_files_of_one_name_are_two_modules(tmp_path: Path) -> None:
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "my_file.py").write_text(f"class Mine:\n    folder = {folder!r}\n")
-    first, second = (own_class("router", f"{tmp_path / folder}/my_file.py:Mine", "") for folder in ("a", "b"))
+    first, second = (
+        own_class("router", f"{tmp_path / folder}/my_file.py:Mine", "") for folder in ("a", "b")
+    )
     assert (first.folder, second.folder) == ("a", "b")
-    assert pickle.loads(pickle.dumps(first)) is first and pickle.loads(pickle.dumps(second)) is second
+    assert (
+        pickle.loads(pickle.dumps(first)) is first and pickle.loads(pickle.dumps(second)) is second
+    )
 
 
 def test_a_task_outside_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "conf" / "task").mkdir(parents=True)
     text = (
-        "# @package _global_\ndefaults: [_vision]\ntask: {name: mine, embedded: digits, image_size: 8, channels: 1}\n"
+        "# @package _global_\ndefaults: [_vision]\n"
+        "task: {name: mine, embedded: digits, image_size: 8, channels: 1}\n"
     )
     (tmp_path / "conf" / "task" / "mine.yaml").write_text(text)
     monkeypatch.chdir(tmp_path)
@@ -270,7 +322,10 @@ BAD = [
     (["num_expert=3"], "unknown option 'num_expert'; nearest: num_experts"),
     (["router.kk=3"], "unknown option 'router.kk'; nearest: router.k"),
     (["num_experts"], "num_experts"),
-    (["num_experts=0"], "num_experts=0: input should be greater than or equal to 1; type for example num_experts=8"),
+    (
+        ["num_experts=0"],
+        "num_experts=0: input should be greater than or equal to 1; type for example num_experts=8",
+    ),
     (["num_experts=abc"], "num_experts='abc'"),
     (["router.k=9"], "router.k=9: allowed is 1 to num_experts=8"),
     (["slots_per_token=-1"], "slots_per_token=-1"),
@@ -289,7 +344,11 @@ BAD = [
 
 @pytest.mark.parametrize(("words", "message"), BAD, ids=[" ".join(words) for words, _ in BAD])
 def test_bad_input_is_one_clear_line(
-    words: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    words: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert invoke(monkeypatch, *words) == 2
@@ -316,16 +375,27 @@ def test_a_loss_that_is_not_finite(
     assert invoke(monkeypatch, "router=my_file.py:MyRouter", "router.gain=1e38", *SHORT) == 2
     (path,) = (tmp_path / "runs" / "digits" / "MyRouter").glob("*.json")
     record = read_record(path)
-    assert record.status == "failed" and "at step 0" in record.reason and "the loss is nan" in record.reason
+    assert (
+        record.status == "failed"
+        and "at step 0" in record.reason
+        and "the loss is nan" in record.reason
+    )
     assert "type for example optim.lr=" in capsys.readouterr().err
 
 
-def test_logits_that_are_not_finite_name_their_layer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_logits_that_are_not_finite_name_their_layer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "my_file.py").write_text(MY_ROUTER.replace("torch.tensor(gain)", "torch.tensor(torch.inf)"))
+    (tmp_path / "my_file.py").write_text(
+        MY_ROUTER.replace("torch.tensor(gain)", "torch.tensor(torch.inf)")
+    )
     assert invoke(monkeypatch, "router=my_file.py:MyRouter", *SHORT) == 2
     (path,) = (tmp_path / "runs" / "digits" / "MyRouter").glob("*.json")
-    assert "at step 0: the router of blocks.1.mlp has logits that are not finite" in read_record(path).reason
+    assert (
+        "at step 0: the router of blocks.1.mlp has logits that are not finite"
+        in read_record(path).reason
+    )
 
 
 def test_a_sweep_goes_on_past_a_failed_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -349,7 +419,10 @@ def start(folder: Path, *words: str) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())},  # as here: sums round the same
+        env={
+            **os.environ,
+            "OMP_NUM_THREADS": str(torch.get_num_threads()),
+        },  # as here: sums round the same
     )
 
 
@@ -398,7 +471,13 @@ def test_a_process_that_ran_the_same_and_was_faster_keeps_its_record(tmp_path: P
 
 @pytest.mark.slow
 def test_two_processes_write_one_record(command: Command, tmp_path: Path) -> None:
-    words = ["trainer.accelerator=cpu", "trainer.devices=2", "trainer.strategy=ddp", "trainer.max_steps=3", *SHORT[1:]]
+    words = [
+        "trainer.accelerator=cpu",
+        "trainer.devices=2",
+        "trainer.strategy=ddp",
+        "trainer.max_steps=3",
+        *SHORT[1:],
+    ]
     done = command("moesuite.run", *words, "router=expert_choice")
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("record  ") == 1
@@ -412,11 +491,16 @@ def test_two_processes_write_one_record(command: Command, tmp_path: Path) -> Non
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("router", ["dense", "token_choice", "expert_choice", "soft"])
-def test_digits_reach_96_percent(router: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_digits_reach_96_percent(
+    router: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Two of the three seeds of the README's sweep; a test for each router, so that processes share them."""
     monkeypatch.chdir(tmp_path)
     assert invoke(monkeypatch, "-m", f"router={router}", "seed=0,1", *SHORT[1:]) == 0
-    found = [read_record(path).quality["top1"].value for path in Path("runs/digits", router).glob("*.json")]
+    found = [
+        read_record(path).quality["top1"].value
+        for path in Path("runs/digits", router).glob("*.json")
+    ]
     assert len(found) == 2 and sum(found) / 2 >= 0.96, found
 
 

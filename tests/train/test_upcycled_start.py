@@ -48,7 +48,9 @@ def weights(checkpoint: Path) -> dict[str, torch.Tensor]:
     return torch.load(checkpoint, weights_only=True)["state_dict"]
 
 
-def test_the_dense_run_itself_goes_on_as_if_it_had_never_stopped(dense: Path, tmp_path: Path) -> None:
+def test_the_dense_run_itself_goes_on_as_if_it_had_never_stopped(
+    dense: Path, tmp_path: Path
+) -> None:
     whole, path = run(tmp_path, "router=dense", "trainer.max_epochs=2")
     continued, again = run(tmp_path, "router=dense", "trainer.max_epochs=2", f"upcycle={dense}")
     assert whole.steps == continued.steps == 2 * EPOCH and continued.quality == whole.quality
@@ -59,18 +61,29 @@ def test_the_dense_run_itself_goes_on_as_if_it_had_never_stopped(dense: Path, tm
 
 def test_step_schedule_and_cost_go_on(dense: Path, tmp_path: Path) -> None:
     record, path = run(
-        tmp_path, "router=expert_choice", "slots_per_token=2", "layers=all", "trainer.max_steps=44", f"upcycle={dense}"
+        tmp_path,
+        "router=expert_choice",
+        "slots_per_token=2",
+        "layers=all",
+        "trainer.max_steps=44",
+        f"upcycle={dense}",
     )
     before = read_record(dense.parent.with_suffix(".json"))
     assert record.steps == 44 and record.sunk is not None and record.sunk.steps == EPOCH
     assert 0 < record.sunk.seconds <= before.seconds < record.seconds
     assert record.compute is not None and before.compute is not None
     flops = EPOCH * before.compute.training_step_flops, EPOCH * record.compute.training_step_flops
-    assert record.sunk.flops == pytest.approx(flops[0]) and record.curve[-1].flops == pytest.approx(sum(flops))
+    assert record.sunk.flops == pytest.approx(flops[0]) and record.curve[-1].flops == pytest.approx(
+        sum(flops)
+    )
     saved = torch.load(path, weights_only=True)
     config = compose(*WORDS).optim
-    assert saved["lr_schedulers"][0]["_last_lr"][0] == pytest.approx(config.lr * learning_rate(44, 44, config))
-    assert [row.unserved < 0.6 and row.served_difference < 1e-5 * row.scale for row in record.upcycled] == [True] * 2
+    assert saved["lr_schedulers"][0]["_last_lr"][0] == pytest.approx(
+        config.lr * learning_rate(44, 44, config)
+    )
+    assert [
+        row.unserved < 0.6 and row.served_difference < 1e-5 * row.scale for row in record.upcycled
+    ] == [True] * 2
     assert not (path.parent / "start.ckpt").exists()
 
 
@@ -114,11 +127,18 @@ def test_what_of_the_optimizer_goes_on(
     words = [f"upcycle={dense}", f"upcycle_state={state}", "trainer.max_steps=24", "router=switch"]
     record, path = run(tmp_path, *words)
     parameters = sum(1 for _ in load_moe(path).parameters())
-    assert record.steps == 24 and seen == [parameters - 1 if state == "resume" else 0]  # but for the gate
+    assert record.steps == 24 and seen == [
+        parameters - 1 if state == "resume" else 0
+    ]  # but for the gate
 
 
 def test_weights_alone_begin_at_step_0(dense: Path, tmp_path: Path) -> None:
-    words = ["upcycle_state=weights", "trainer.max_steps=3", "router=switch", "optim.schedule=cosine"]
+    words = [
+        "upcycle_state=weights",
+        "trainer.max_steps=3",
+        "router=switch",
+        "optim.schedule=cosine",
+    ]
     record, _ = run(tmp_path, f"upcycle={dense}", *words)
     assert record.steps == 3 and record.sunk is None and len(record.upcycled) == 1
 
@@ -147,16 +167,35 @@ def test_language_starts_its_optimizer_anew_and_a_decoder_has_a_router_of_its_ow
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The T5 recipe: expert choice in the encoder, top-2 token choice in the decoder, without renormalisation."""
-    text = ["task=stdlib", "task.objective=span_corruption", "backbone=t5_mini", "task.length=64", "task.stride=64"]
+    text = [
+        "task=stdlib",
+        "task.objective=span_corruption",
+        "backbone=t5_mini",
+        "task.length=64",
+        "task.stride=64",
+    ]
     text += ["data.batch_size=4", "trainer.limit_test_batches=1", "trainer.limit_val_batches=0"]
     _, dense = run(tmp_path, *text, "router=dense", "trainer.max_steps=2")
-    recipe = ["router=expert_choice", "decoder={name:token_choice,k:2}", "slots_per_token=2", "layers=all"]
-    monkeypatch.setattr("moesuite.train.build.causal_routers", lambda: ["switch"])  # measuring all takes its time
-    with pytest.raises(UserError, match="router=token_choice is not causal .* in the decoder, this task predicts"):
+    recipe = [
+        "router=expert_choice",
+        "decoder={name:token_choice,k:2}",
+        "slots_per_token=2",
+        "layers=all",
+    ]
+    monkeypatch.setattr(
+        "moesuite.train.build.causal_routers", lambda: ["switch"]
+    )  # measuring all takes its time
+    with pytest.raises(
+        UserError, match="router=token_choice is not causal .* in the decoder, this task predicts"
+    ):
         run(tmp_path, *text, *recipe, f"upcycle={dense}", "trainer.max_steps=4")
-    record, path = run(tmp_path, *text, *recipe, f"upcycle={dense}", "trainer.max_steps=4", "allow_noncausal=true")
+    record, path = run(
+        tmp_path, *text, *recipe, f"upcycle={dense}", "trainer.max_steps=4", "allow_noncausal=true"
+    )
     model = load_moe(path)
-    routers = {(layer.in_decoder, layer.router.name, layer.renormalise) for _, layer in moe_layers(model)}
+    routers = {
+        (layer.in_decoder, layer.router.name, layer.renormalise) for _, layer in moe_layers(model)
+    }
     assert routers == {(False, "expert_choice", False), (True, "token_choice", False)}
     assert record.steps == 4 and record.sunk is not None and record.sunk.steps == 2
 
@@ -167,7 +206,10 @@ def test_a_pretrained_model_by_its_name(tmp_path: Path, monkeypatch: pytest.Monk
     assert config.backbone.model == f"hf:{tmp_path / 'bert'}" and config.backbone.pretrained
     assert not config.upcycles_run and not config.goes_on and config.resolved().renormalise is False
     assert compose("upcycle=timm:vit_tiny_patch16_224").resolved().renormalise is True
-    with pytest.raises(UserError, match="backbone=vit_mini beside upcycle=timm:vit_tiny_patch16_224: allowed is one"):
+    with pytest.raises(
+        UserError,
+        match="backbone=vit_mini beside upcycle=timm:vit_tiny_patch16_224: allowed is one",
+    ):
         compose("upcycle=timm:vit_tiny_patch16_224", "backbone=vit_mini")
 
 
@@ -175,18 +217,23 @@ def test_words_are_understood_twice() -> None:
     """They stand in records, and Lightning starts further processes by them."""
     words = understood(["router=soft", "upcycle='timm:vit_tiny_patch16_224'"])
     assert (
-        words[2:] == ["backbone=timm:vit_tiny_patch16_224", "backbone.pretrained=true"] and understood(words) == words
+        words[2:] == ["backbone=timm:vit_tiny_patch16_224", "backbone.pretrained=true"]
+        and understood(words) == words
     )
     with pytest.raises(UserError, match="allowed is one pretrained model"):
         understood(["-m", "upcycle=timm:a,timm:b"])
-    with pytest.raises(UserError, match="upcycle_state=weights: nothing goes on but the checkpoint of a run"):
+    with pytest.raises(
+        UserError, match="upcycle_state=weights: nothing goes on but the checkpoint of a run"
+    ):
         fit(compose("upcycle_state=weights", *QUIET))
 
 
 @pytest.mark.parametrize("router", ["switch", "expert_choice"])
 def test_what_is_to_be_upcycled_is_accounted_without_its_weights(router: str) -> None:
     words = [f"router={router}", "num_experts=4", "layers=[-1]"]
-    model, dense = profile(compose("upcycle=timm:vit_tiny_patch16_224", "+backbone.kwargs.patch_size=2", *words))
+    model, dense = profile(
+        compose("upcycle=timm:vit_tiny_patch16_224", "+backbone.kwargs.patch_size=2", *words)
+    )
     assert model.parameters_total > dense.parameters_total
     deep, same = profile(compose("upcycle=nowhere.ckpt", "tile_depth=2", "router=dense"))
     assert deep.parameters_total > 1.9 * same.parameters_total
@@ -206,7 +253,10 @@ def test_only_evaluated(dense: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_run_limited_by_time_needs_a_schedule_without_end(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="optim.schedule=cosine with optim.warmup=0.05 depends on the number of steps"):
+    with pytest.raises(
+        UserError,
+        match="optim.schedule=cosine with optim.warmup=0.05 depends on the number of steps",
+    ):
         fit(compose("trainer.max_time=00:00:00:01", f"records={tmp_path}", *QUIET))
     record, _ = run(tmp_path, "router=dense", "trainer.max_time=00:00:00:01")
     assert record.status == "ok" and record.steps > 0
@@ -216,20 +266,34 @@ def test_a_run_limited_by_time_needs_a_schedule_without_end(tmp_path: Path) -> N
     ("words", "says"),
     [
         (["trainer.max_steps=22"], "the dense run stands at step 22, and this one ends at step 22"),
-        (["trainer.max_steps=40", "optim.schedule=cosine"], "the learning rate would jump from .* at step 22; allowed"),
+        (
+            ["trainer.max_steps=40", "optim.schedule=cosine"],
+            "the learning rate would jump from .* at step 22; allowed",
+        ),
         (["trainer.max_steps=40", "optim.lr=1e-4"], "the learning rate would jump"),
         (
             ["trainer.max_steps=40", "backbone.kwargs.embed_dim=128"],
             r"weights that do not fit: pos_embed: .*; .*; .*; .*; .* and \d+ more; allowed: a run of router=dense",
         ),
-        (["trainer.max_steps=40", "upcycle=nowhere.ckpt"], "upcycle=nowhere.ckpt: no such file; allowed"),
+        (
+            ["trainer.max_steps=40", "upcycle=nowhere.ckpt"],
+            "upcycle=nowhere.ckpt: no such file; allowed",
+        ),
         (["trainer.max_steps=40", "decoder={k:2}"], r"decoder=\{'k': 2\}: its name is missing"),
-        (["trainer.max_steps=40", "decoder={name:switch}"], "no chosen layer stands in a decoder; allowed"),
+        (
+            ["trainer.max_steps=40", "decoder={name:switch}"],
+            "no chosen layer stands in a decoder; allowed",
+        ),
         (["trainer.max_steps=40", "layers=[3]"], "layers: 3 matched nothing"),
     ],
 )
 def test_what_cannot_go_on(
-    words: list[str], says: str, dense: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+    words: list[str],
+    says: str,
+    dense: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Any,
 ) -> None:
     """Exit code 2, one line, and nothing is written."""
     monkeypatch.chdir(tmp_path)
@@ -251,7 +315,10 @@ def test_a_checkpoint_in_python(dense: Path) -> None:
 
 def test_a_model_with_moe_layers_is_not_upcycled_again(dense: Path, tmp_path: Path) -> None:
     _, moe = run(tmp_path, "router=switch", "trainer.max_steps=2")
-    with pytest.raises(UserError, match="this model has MoE layers; allowed: the checkpoint of a run of router=dense"):
+    with pytest.raises(
+        UserError,
+        match="this model has MoE layers; allowed: the checkpoint of a run of router=dense",
+    ):
         run(tmp_path, "router=switch", "trainer.max_steps=4", f"upcycle={moe}")
     with pytest.raises(UserError, match="this model has MoE layers; allowed: a dense one"):
         upcycle(str(moe))
@@ -263,7 +330,10 @@ def test_depth_tiling_repeats_the_stack() -> None:
     assert len(deep.blocks) == 6 and deep(torch.randn(1, 3, 16, 16)).shape == (1, 5)
     for index, block in enumerate(deep.blocks):
         original = model.blocks[index % 2]
-        assert all(torch.equal(a, b) for a, b in zip(block.parameters(), original.parameters(), strict=True))
+        assert all(
+            torch.equal(a, b)
+            for a, b in zip(block.parameters(), original.parameters(), strict=True)
+        )
     assert len({id(parameter) for parameter in deep.parameters()}) == len(list(deep.parameters()))
 
 
@@ -277,19 +347,31 @@ def test_depth_tiling_of_text_models(name: str) -> None:
 
 
 def test_depth_tiling_needs_one_stack() -> None:
-    swin = timm.create_model("swin_tiny_patch4_window7_224", embed_dim=24, depths=(1, 1), num_heads=(1, 1))
-    with pytest.raises(UserError, match="tile_depth=2: SwinTransformer has no single stack of blocks"):
+    swin = timm.create_model(
+        "swin_tiny_patch4_window7_224", embed_dim=24, depths=(1, 1), num_heads=(1, 1)
+    )
+    with pytest.raises(
+        UserError, match="tile_depth=2: SwinTransformer has no single stack of blocks"
+    ):
         tile_depth(swin, 2)
     assert tile_depth(timm.create_model("vit_tiny_patch16_224", **VIT), 1) is not None
     with pytest.raises(UserError, match="tile_depth=2 repeats trained blocks; type upcycle="):
         fit(compose("tile_depth=2", *QUIET))
-    with pytest.raises(UserError, match="init=a.ckpt beside upcycle=timm:vit_tiny_patch16_224: both name weights"):
-        build_models(compose("init=a.ckpt", "upcycle=timm:vit_tiny_patch16_224"), build_task(compose().task), None)
+    with pytest.raises(
+        UserError, match="init=a.ckpt beside upcycle=timm:vit_tiny_patch16_224: both name weights"
+    ):
+        build_models(
+            compose("init=a.ckpt", "upcycle=timm:vit_tiny_patch16_224"),
+            build_task(compose().task),
+            None,
+        )
 
 
 @pytest.mark.slow
 def test_a_deeper_model_goes_on_too(dense: Path, tmp_path: Path) -> None:
-    record, path = run(tmp_path, "router=dense", "tile_depth=2", "trainer.max_steps=24", f"upcycle={dense}")
+    record, path = run(
+        tmp_path, "router=dense", "tile_depth=2", "trainer.max_steps=24", f"upcycle={dense}"
+    )
     before = read_record(dense.parent.with_suffix(".json"))
     assert record.steps == 24 and record.compute is not None and before.compute is not None
     assert record.compute.parameters_total > 1.9 * before.compute.parameters_total

@@ -45,7 +45,10 @@ def tuned(folder: Path, *words: str) -> StudyRecord:
 
 
 def space_of(name: str | None = None, router: str = "soft", **own: str) -> dict[str, str]:
-    return {one.name: one.text for one in read_space(name, {k.replace("__", "."): v for k, v in own.items()}, router)}
+    return {
+        one.name: one.text
+        for one in read_space(name, {k.replace("__", "."): v for k, v in own.items()}, router)
+    }
 
 
 def test_a_space_is_one_line_for_each_parameter(tmp_path: Path) -> None:
@@ -53,7 +56,9 @@ def test_a_space_is_one_line_for_each_parameter(tmp_path: Path) -> None:
         "slots_per_token": "log(0.25, 4)",
         "eval_slots_per_token": "choice(null, 0.5, 1, 2)",
     }
-    (tmp_path / "mine.yaml").write_text("num_experts: int(2, 9)\nrouter.k: int(1, 2) if router=token_choice,random\n")
+    (tmp_path / "mine.yaml").write_text(
+        "num_experts: int(2, 9)\nrouter.k: int(1, 2) if router=token_choice,random\n"
+    )
     assert space_of(str(tmp_path / "mine.yaml"), "token_choice") == {
         "num_experts": "int(2, 9)",
         "router.k": "int(1, 2)",
@@ -104,19 +109,31 @@ def test_a_range_that_is_none(line: str, says: str) -> None:
     ("words", "says"),
     [
         (["tune=capacty"], "nearest: capacity"),
-        (["tune.space.router.kk=int(1,2)", "router=token_choice"], "unknown option of router=token_choice 'kk'"),
+        (
+            ["tune.space.router.kk=int(1,2)", "router=token_choice"],
+            "unknown option of router=token_choice 'kk'",
+        ),
         (["tune.space.optim.lrr=log(1,2)"], "unknown option 'optim.lrr'; nearest: optim.lr"),
         (["tune.space.num_experts=int(0,4)"], "num_experts=0"),
         (["tune.space.num_experts=int(4,1e9)"], "num_experts=1000000000"),
         (["tune.space.router.jitter=float(0.1,5)", "router=switch"], "router.jitter=5.0"),
-        (["tune=experts", "objective=quality,latency", "measure=false"], "latency with measure=false: no run is timed"),
+        (
+            ["tune=experts", "objective=quality,latency", "measure=false"],
+            "latency with measure=false: no run is timed",
+        ),
         (
             ["tune=experts", "max_ms=3", "measure=false"],
             "max_ms with measure=false: no run is timed; type measure=true",
         ),
-        (["tune=slots", "router=hash", "tune.space.router.slots_per_expert=int(1,2)"], "unknown option of router=hash"),
+        (
+            ["tune=slots", "router=hash", "tune.space.router.slots_per_expert=int(1,2)"],
+            "unknown option of router=hash",
+        ),
         (["tune=router", "router=hash"], "nothing to search for router=hash"),
-        (["tune=experts", "objective=speed"], "allowed are quality, quality,flops and quality,latency"),
+        (
+            ["tune=experts", "objective=speed"],
+            "allowed are quality, quality,flops and quality,latency",
+        ),
         (["tune=experts", "objective=quality,flops", "pruner=median"], "these are not pruned"),
         (["tune=experts", "pruner=best"], "nearest: "),
         (["tune=experts", "trials=0"], "trials=0: allowed are whole numbers"),
@@ -127,7 +144,11 @@ def test_a_range_that_is_none(line: str, says: str) -> None:
     ],
 )
 def test_what_is_mistyped_is_told_in_one_line(
-    words: list[str], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    words: list[str],
+    says: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["tune", *words])
@@ -148,9 +169,17 @@ def test_a_study_is_normal_runs_and_goes_on_where_it_stopped(
     assert [trial.run for trial in again.trials[:2]] == [trial.run for trial in first.trials]
     for trial in again.trials:
         record = read_record(tmp_path / "digits" / "soft" / f"{trial.run}.json")
-        assert (record.config["study"], record.config["trial"]) == ("digits_soft_slots", trial.number)
-        assert record.config["num_experts"] == trial.params["num_experts"] and record.command == trial.command
-        assert trial.values == [record.curve[-1].quality if record.curve else record.quality["top1"].value]
+        assert (record.config["study"], record.config["trial"]) == (
+            "digits_soft_slots",
+            trial.number,
+        )
+        assert (
+            record.config["num_experts"] == trial.params["num_experts"]
+            and record.command == trial.command
+        )
+        assert trial.values == [
+            record.curve[-1].quality if record.curve else record.quality["top1"].value
+        ]
     files = len(list(tmp_path.glob("*/*/*.json")))
     assert "recorded already" not in capsys.readouterr().err
     assert tuned(tmp_path, *words, "trials=4").trials == again.trials
@@ -162,28 +191,47 @@ def test_a_study_is_normal_runs_and_goes_on_where_it_stopped(
 @pytest.mark.slow
 def test_the_winner_is_run_on_fresh_seeds_and_trials_stay_off_the_board(tmp_path: Path) -> None:
     found = tuned(tmp_path / "runs", "router=soft", "tune=slots", "trials=3", "winner=2")
-    runs = [read_record(tmp_path / "runs" / "digits" / "soft" / f"{run}.json") for run in found.winner]
+    runs = [
+        read_record(tmp_path / "runs" / "digits" / "soft" / f"{run}.json") for run in found.winner
+    ]
     best = found.trials[found.best[0]]
-    assert [run.seed for run in runs] == [1000, 1001] and all(run.config["trial"] is None for run in runs)
+    assert [run.seed for run in runs] == [1000, 1001] and all(
+        run.config["trial"] is None for run in runs
+    )
     assert all(run.config["num_experts"] == best.params["num_experts"] for run in runs)
-    values = [(run.curve[-1].quality if run.curve else None, run.quality["top1"].value) for run in runs]
-    assert [(run.run, run.seed) for run in found.fresh] == [*zip(found.winner, (1000, 1001), strict=True)]
+    values = [
+        (run.curve[-1].quality if run.curve else None, run.quality["top1"].value) for run in runs
+    ]
+    assert [(run.run, run.seed) for run in found.fresh] == [
+        *zip(found.winner, (1000, 1001), strict=True)
+    ]
     assert all(
-        one.test == test and one.search in (seen, test) for one, (seen, test) in zip(found.fresh, values, strict=True)
+        one.test == test and one.search in (seen, test)
+        for one, (seen, test) in zip(found.fresh, values, strict=True)
     )
     build([str(tmp_path / "runs")], tmp_path / "site")
     (row,) = json.loads((tmp_path / "site" / "data" / "digits.json").read_text())["rows"]
-    assert [run for _, run in row["runs"]] == found.winner and "tuned by digits_soft_slots" in row["labels"]
+    assert [run for _, run in row["runs"]] == found.winner and "tuned by digits_soft_slots" in row[
+        "labels"
+    ]
     page = (tmp_path / "site" / "studies" / "digits_soft_slots.html").read_text()
-    assert all(trial.run in page for trial in found.trials) and found.command in page.replace("&#39;", "'")
-    assert all((tmp_path / "site" / "runs" / f"{trial.run}.html").exists() for trial in found.trials)
+    assert all(trial.run in page for trial in found.trials) and found.command in page.replace(
+        "&#39;", "'"
+    )
+    assert all(
+        (tmp_path / "site" / "runs" / f"{trial.run}.html").exists() for trial in found.trials
+    )
 
 
-def _study(values: list[tuple[float, ...]], params: list[dict[str, float]], directions: list[str]) -> optuna.Study:
+def _study(
+    values: list[tuple[float, ...]], params: list[dict[str, float]], directions: list[str]
+) -> optuna.Study:
     study = optuna.create_study(directions=directions)
     for reached, options in zip(values, params, strict=True):
         spread = {name: optuna.distributions.FloatDistribution(0, 100) for name in options}
-        study.add_trial(optuna.trial.create_trial(params=options, distributions=spread, values=reached))
+        study.add_trial(
+            optuna.trial.create_trial(params=options, distributions=spread, values=reached)
+        )
     return study
 
 
@@ -199,13 +247,18 @@ def test_ties_are_the_very_same_values_as_a_best_trial() -> None:
 def test_importances_need_ten_different_settings_and_two_parameters() -> None:
     def shares(settings: int, trials: int, *names: str) -> dict[str, dict[str, float]]:
         params = [
-            {name: float((number % settings) * (i + 1)) for i, name in enumerate(names)} for number in range(trials)
+            {name: float((number % settings) * (i + 1)) for i, name in enumerate(names)}
+            for number in range(trials)
         ]
-        study = _study([(float(number % settings),) for number in range(trials)], params, ["maximize"])
+        study = _study(
+            [(float(number % settings),) for number in range(trials)], params, ["maximize"]
+        )
         return importances(study, ("quality",))
 
     assert SETTINGS == 10
-    assert shares(9, 30, "a", "b") == {} and shares(10, 10, "a") == {}  # thirty trials of nine settings
+    assert (
+        shares(9, 30, "a", "b") == {} and shares(10, 10, "a") == {}
+    )  # thirty trials of nine settings
     assert shares(10, 10, "a", "b")["quality"].keys() == {"a", "b"}
 
 
@@ -213,7 +266,10 @@ def test_a_front_is_asked_for_no_winner_in_silence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["router=soft", "tune=slots", "objective=quality,flops"]
-    with pytest.raises(UserError, match=r"winner=1 with objective=quality,flops: .*type objective=quality max_gflop="):
+    with pytest.raises(
+        UserError,
+        match=r"winner=1 with objective=quality,flops: .*type objective=quality max_gflop=",
+    ):
         parse([*words, "winner=1"])
     assert parse([*words, "winner=0"]).values["winner"] == "0"
     monkeypatch.setattr("moesuite.tune.worker.is_open", lambda *_: False)
@@ -223,22 +279,37 @@ def test_a_front_is_asked_for_no_winner_in_silence(
 
 @pytest.mark.slow
 def test_a_front_of_quality_and_flops_within_a_limit(tmp_path: Path) -> None:
-    words = ["router=token_choice", "tune.space.eval_slots_per_token=choice(0.25,1,2,4)", "objective=quality,flops"]
+    words = [
+        "router=token_choice",
+        "tune.space.eval_slots_per_token=choice(0.25,1,2,4)",
+        "objective=quality,flops",
+    ]
     found = tuned(tmp_path, *words, "trials=6", "max_gflop=0.0035")
     for trial in found.trials:
         assert trial.values is not None
         assert (trial.violated == ["max_gflop"]) is (trial.values[1] > 0.0035)
     kept = [trial for trial in found.trials if not trial.violated]
     values = {trial.number: trial.values or [] for trial in kept}
-    behind = {n for n, (q, cost) in values.items() if any(o >= q and c < cost for o, c in values.values())}
-    assert found.best and not behind & set(found.best) and any(trial.violated for trial in found.trials)
+    behind = {
+        n for n, (q, cost) in values.items() if any(o >= q and c < cost for o, c in values.values())
+    }
+    assert (
+        found.best
+        and not behind & set(found.best)
+        and any(trial.violated for trial in found.trials)
+    )
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("option", "most"), [("max_dropped", 0.2), ("max_ms", 1e-6)])
 def test_what_is_beyond_a_limit_is_not_best(option: str, most: float, tmp_path: Path) -> None:
     """A quarter of a slot for each token drops most of them; no batch takes less than a nanosecond."""
-    words = ["router=token_choice", "tune.space.slots_per_token=choice(0.25,4)", "trials=4", "data.batch_size=64"]
+    words = [
+        "router=token_choice",
+        "tune.space.slots_per_token=choice(0.25,4)",
+        "trials=4",
+        "data.batch_size=64",
+    ]
     found = tuned(tmp_path, *words, f"{option}={most}")
     for trial in found.trials:
         record = read_record(next(tmp_path.glob(f"digits/token_choice/{trial.run}.json")))
@@ -246,8 +317,12 @@ def test_what_is_beyond_a_limit_is_not_best(option: str, most: float, tmp_path: 
         assert dropped is not None
         over = dropped > most if option == "max_dropped" else True
         assert (trial.violated == [option]) is over
-    assert {trial.violated == [option] for trial in found.trials} == ({True, False} if most == 0.2 else {True})
-    assert not any(found.trials[number].violated for number in found.best) and bool(found.best) is (most == 0.2)
+    assert {trial.violated == [option] for trial in found.trials} == (
+        {True, False} if most == 0.2 else {True}
+    )
+    assert not any(found.trials[number].violated for number in found.best) and bool(found.best) is (
+        most == 0.2
+    )
 
 
 def test_every_router_has_the_same_budget() -> None:
@@ -274,7 +349,9 @@ def test_a_trial_that_is_behind_is_stopped(tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.slow
-def test_hyperband_stops_most_of_what_is_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hyperband_stops_most_of_what_is_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tuned(tmp_path / "one", "router=soft", "tune=slots", "trials=1")
     (path,) = (tmp_path / "one").glob("digits/soft/*.json")
     best = 26
@@ -296,7 +373,12 @@ def test_a_pruned_run_keeps_a_record(tmp_path: Path) -> None:
     def stop(step: int, quality: float) -> None:
         raise Pruned(f"pruned at step {step}")
 
-    words = ["trainer.max_epochs=2", "measure=false", "logger=none", "trainer.enable_progress_bar=false"]
+    words = [
+        "trainer.max_epochs=2",
+        "measure=false",
+        "logger=none",
+        "trainer.enable_progress_bar=false",
+    ]
     with pytest.raises(Pruned):
         fit(compose(*words, f"records={tmp_path}"), "", stop)
     (path,) = tmp_path.glob("digits/token_choice/*.json")
@@ -307,7 +389,12 @@ def test_a_pruned_run_keeps_a_record(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_options_that_do_not_fit_fail_their_trial_only(tmp_path: Path) -> None:
     """More experts per token than there are experts."""
-    words = ["router=token_choice", "num_experts=2", "tune.space.router.k=choice(1,2,5)", "trials=6"]
+    words = [
+        "router=token_choice",
+        "num_experts=2",
+        "tune.space.router.k=choice(1,2,5)",
+        "trials=6",
+    ]
     found = tuned(tmp_path, *words)
     for trial in found.trials:
         assert trial.state == ("fail" if trial.params["router.k"] == 5 else "complete"), trial
@@ -316,7 +403,9 @@ def test_options_that_do_not_fit_fail_their_trial_only(tmp_path: Path) -> None:
 
 def test_another_space_of_the_same_name_is_refused(tmp_path: Path) -> None:
     tuned(tmp_path, "router=soft", "tune=slots", "trials=1", "study=s")
-    with pytest.raises(UserError, match=r"num_experts=choice\(4, 8, 16, 32\) in its space, where this one has"):
+    with pytest.raises(
+        UserError, match=r"num_experts=choice\(4, 8, 16, 32\) in its space, where this one has"
+    ):
         tuned(tmp_path, "router=soft", "tune=slots", "tune.space.num_experts=int(2,4)", "study=s")
     with pytest.raises(UserError, match="objectives quality, where this one has quality flops"):
         tuned(tmp_path, "router=soft", "tune=slots", "objective=quality,flops", "study=s")
@@ -332,7 +421,11 @@ def test_values_are_written_to_the_last_digit(value: Any) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"seed": 7, "num_experts": 2}, {"router.k": 2, "optim.lr": 0.01}, {"eval_slots_per_token": None, "layers": "all"}],
+    [
+        {"seed": 7, "num_experts": 2},
+        {"router.k": 2, "optim.lr": 0.01},
+        {"eval_slots_per_token": None, "layers": "all"},
+    ],
 )
 def test_a_varied_configuration_is_the_composed_one(options: dict[str, Any]) -> None:
     base = ["router=token_choice", "task=cifar10", "seed=3"]
@@ -343,19 +436,26 @@ def test_a_varied_configuration_is_the_composed_one(options: dict[str, Any]) -> 
 def started(folder: Path, *words: str) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "moesuite.tune", f"records={folder}", *words]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
 
 
 def trials_of(where: str, name: str) -> list[optuna.trial.FrozenTrial]:
     try:
-        return optuna.load_study(study_name=name, storage=open_storage(where)).get_trials(deepcopy=False)
+        return optuna.load_study(study_name=name, storage=open_storage(where)).get_trials(
+            deepcopy=False
+        )
     except KeyError:
         return []
 
 
 def wait_for_a_running_trial(where: str, name: str, process: subprocess.Popen[Any]) -> None:
     wait_for(
-        lambda: any(t.state == TrialState.RUNNING and WORKER in t.user_attrs for t in trials_of(where, name)), process
+        lambda: any(
+            t.state == TrialState.RUNNING and WORKER in t.user_attrs for t in trials_of(where, name)
+        ),
+        process,
     )
 
 
@@ -363,7 +463,9 @@ LONG = ["task=digits", "router=soft", "tune=slots", "study=s", "winner=0", "tria
 
 
 @pytest.mark.slow
-def test_a_worker_that_is_killed_loses_its_own_trial_only_and_it_is_run_again(tmp_path: Path) -> None:
+def test_a_worker_that_is_killed_loses_its_own_trial_only_and_it_is_run_again(
+    tmp_path: Path,
+) -> None:
     where = str(tmp_path / "studies" / "s.journal")
     process = started(tmp_path, *LONG, "trainer.max_epochs=60")
     wait_for_a_running_trial(where, "s", process)
@@ -416,7 +518,9 @@ def test_two_workers_share_a_study_and_one_of_them_runs_the_winner(tmp_path: Pat
     first, second = started(tmp_path, *words), started(tmp_path, *words)
     assert first.wait(300) == 0 and second.wait(300) == 0
     trials = [
-        t for t in trials_of(str(tmp_path / "studies" / "s.journal"), "s") if not t.user_attrs.get(studies.BEYOND)
+        t
+        for t in trials_of(str(tmp_path / "studies" / "s.journal"), "s")
+        if not t.user_attrs.get(studies.BEYOND)
     ]
     assert [t.state for t in trials] == [TrialState.COMPLETE] * 6
     assert len({t.user_attrs[WORKER] for t in trials}) == 2
@@ -427,7 +531,14 @@ def test_two_workers_share_a_study_and_one_of_them_runs_the_winner(tmp_path: Pat
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", ["joblib", "submitit"])
 def test_workers_on_a_launcher(launcher: str, tmp_path: Path) -> None:
-    words = [*LONG[:-2], "winner=1", "trials=4", "trainer.max_steps=30", "workers=2", f"launcher={launcher}"]
+    words = [
+        *LONG[:-2],
+        "winner=1",
+        "trials=4",
+        "trainer.max_steps=30",
+        "workers=2",
+        f"launcher={launcher}",
+    ]
     assert started(tmp_path, *words).wait(300) == 0
     trials = trials_of(str(tmp_path / "studies" / "s.journal"), "s")
     assert [t.state for t in trials[:4]] == [TrialState.COMPLETE] * 4
@@ -441,7 +552,9 @@ def test_a_storage_that_cannot_be_reached_is_tried_again(
 ) -> None:
     monkeypatch.setattr(studies, "WAIT", 0.01)
     words = ["router=soft", "tune=slots", "storage=postgresql://nobody@127.0.0.1:9/none"]
-    with pytest.raises(UserError, match="the study is as it was, and the same command goes on with it"):
+    with pytest.raises(
+        UserError, match="the study is as it was, and the same command goes on with it"
+    ):
         tuned(tmp_path, *words)
     assert capsys.readouterr().err.count("trying again in") == studies.TRIES - 1
 
@@ -475,7 +588,9 @@ def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, 
 
 
 @pytest.mark.slow
-def test_workers_share_a_study_in_postgresql_through_a_failure(postgresql: tuple[str, Any], tmp_path: Path) -> None:
+def test_workers_share_a_study_in_postgresql_through_a_failure(
+    postgresql: tuple[str, Any], tmp_path: Path
+) -> None:
     address, switch = postgresql
     words = [*LONG[:-1], "trials=5", "trainer.max_epochs=6", f"storage={address}"]
     first, second = started(tmp_path, *words), started(tmp_path, *words)
@@ -496,7 +611,9 @@ def test_hypervolume_by_hand() -> None:
 
 @pytest.mark.slow
 def test_tuning_is_measured(command: Command) -> None:
-    done = command("moesuite.benchmarks.speed.tuning", "trials=2", "rounds=1", "studies=1", "steps=2", "side=2")
+    done = command(
+        "moesuite.benchmarks.speed.tuning", "trials=2", "rounds=1", "studies=1", "steps=2", "side=2"
+    )
     assert done.returncode == 0 and all(
         what in done.stdout for what in ("overhead of a trial", "times", "of grid of 4: ")
     )

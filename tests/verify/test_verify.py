@@ -52,12 +52,22 @@ def test_verdicts_by_hand() -> None:
     assert judge(again, again, []).verdict == "equal"
     near, far = (with_curve(record_of("good", 0, value), 2.0) for value in (0.99, 0.995))
     verdict = judge(near, again, seeds)
-    assert verdict.verdict == "within" and verdict.seeds == 5 and "no more than 5 seeds explain" in verdict.reason
-    assert verdict.metrics["top1"].tolerance == pytest.approx(2.776445 * math.sqrt(2) * math.sqrt(0.00025), rel=1e-5)
+    assert (
+        verdict.verdict == "within"
+        and verdict.seeds == 5
+        and "no more than 5 seeds explain" in verdict.reason
+    )
+    assert verdict.metrics["top1"].tolerance == pytest.approx(
+        2.776445 * math.sqrt(2) * math.sqrt(0.00025), rel=1e-5
+    )
     assert judge(far, again, seeds).verdict == "different"
     assert "more than 5 seeds explain" in judge(far, again, seeds).reason
     few = judge(near, again, seeds[:1])
-    assert few.verdict == "different" and few.seeds == 0 and "2 of 3 seeds tell no tolerance" in few.reason
+    assert (
+        few.verdict == "different"
+        and few.seeds == 0
+        and "2 of 3 seeds tell no tolerance" in few.reason
+    )
 
 
 def test_what_no_chance_explains_is_different() -> None:
@@ -66,9 +76,14 @@ def test_what_no_chance_explains_is_different() -> None:
     curve = [point.model_copy(update={"quality": 0.5}) for point in again.curve]
     lied = record_of("good", 0, 0.94).model_copy(update={"curve": curve})
     same_curve = judge(lied, again.model_copy(update={"curve": curve}), seeds)
-    assert (same_curve.verdict, same_curve.reason) == ("different", "curve and routing agree, but not top1")
+    assert (same_curve.verdict, same_curve.reason) == (
+        "different",
+        "curve and routing agree, but not top1",
+    )
     steps = judge(again.model_copy(update={"steps": 101}), again, seeds)
-    assert steps.verdict == "different" and steps.reason.endswith("decides differs: steps (recorded 101, again 100)")
+    assert steps.verdict == "different" and steps.reason.endswith(
+        "decides differs: steps (recorded 101, again 100)"
+    )
     assert judge(again.model_copy(update={"curve": curve}), again, seeds).reason.startswith(
         "metrics agree, but not the"
     )
@@ -87,7 +102,9 @@ def test_costs_that_no_routing_changes_are_equal_to_the_last_digits() -> None:
         inner = getattr(record.compute, name)
         value = inner.model_copy(update={field: value}) if field else value
         verdict = judge(
-            record.model_copy(update={"compute": record.compute.model_copy(update={name: value})}), again, seeds
+            record.model_copy(update={"compute": record.compute.model_copy(update={name: value})}),
+            again,
+            seeds,
         )
         return verdict.verdict, verdict.reason
 
@@ -96,14 +113,21 @@ def test_costs_that_no_routing_changes_are_equal_to_the_last_digits() -> None:
         "different",
         f"{start}activated backbone (recorded 1000010000, again 1000000000)",
     )
-    assert said(near, "training_step_flops", 0.0)[1].startswith(f"{start}training_step_flops (recorded 0, again")
-    assert said(near, "executed padding", 1.1e8)[0] == "within"  # it depends on the routing, which is another
+    assert said(near, "training_step_flops", 0.0)[1].startswith(
+        f"{start}training_step_flops (recorded 0, again"
+    )
+    assert (
+        said(near, "executed padding", 1.1e8)[0] == "within"
+    )  # it depends on the routing, which is another
     assert said(again, "executed padding", 1.001e8) == (  # the very same training
         "different",
         f"{start}executed padding (recorded 100100000, again 100000000)",
     )
     splits = again.model_copy(update={"splits": {**again.splits, "train": 1438}})
-    assert judge(splits, again, seeds).reason == f"{start}examples of train (recorded 1438, again 1437)"
+    assert (
+        judge(splits, again, seeds).reason
+        == f"{start}examples of train (recorded 1438, again 1437)"
+    )
 
 
 def test_seeds_of_one_run() -> None:
@@ -113,7 +137,9 @@ def test_seeds_of_one_run() -> None:
     assert not is_seed_of(record_of("good", 1, config={"optim": {"lr": 0.5}}), record)
     assert not is_seed_of(record_of("good", 1, data_fingerprint="sha256:0ther"), record)
     assert not is_seed_of(record_of("good", 1, config={"study": "s"}), record)
-    assert not is_seed_of(record_of("good", 1, protocol=record.protocol.model_copy(update={"router": 2})), record)
+    assert not is_seed_of(
+        record_of("good", 1, protocol=record.protocol.model_copy(update={"router": 2})), record
+    )
     assert is_seed_of(record_of("good", 1, config={"measure": False}), record)
 
 
@@ -128,7 +154,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def copied(runs: Path, folder: Path, **changes: Any) -> list[Path]:
     """Copy the records, the first one with changes; return their paths, by seed."""
-    records = sorted((read_record(path) for path in runs.glob("*/*/*.json")), key=lambda record: record.seed)
+    records = sorted(
+        (read_record(path) for path in runs.glob("*/*/*.json")), key=lambda record: record.seed
+    )
     records[0] = records[0].model_copy(update=changes)
     paths = [record_path(folder, record.task, record.router, record.id) for record in records]
     for path, record in zip(paths, records, strict=True):
@@ -152,7 +180,10 @@ def test_an_honest_record_is_equal_and_its_verdicts_are_kept(
     assert verified(monkeypatch, path) == 0
     kept = Verified.model_validate_json(verified_path(path).read_text())
     record = read_record(path)
-    assert kept.id == record.id and [verdict.verdict for verdict in kept.verdicts] == ["equal", "equal"]
+    assert kept.id == record.id and [verdict.verdict for verdict in kept.verdicts] == [
+        "equal",
+        "equal",
+    ]
     assert kept.verdicts[0].code == record.code and kept.verdicts[0].seeds == 3
     assert kept.verdicts[0].metrics["top1"].difference == 0
     assert [item.name for item in path.with_suffix("").iterdir()] == ["verified.json"]
@@ -169,7 +200,9 @@ def test_a_falsified_value_is_different_and_further_seeds_are_run(
     seeds = [seed for seed in range(3) if seed != false.seed]
     assert verified(monkeypatch, path, f"seeds={seeds[0]},{seeds[1]}") == 1
     shown = capsys.readouterr().out
-    assert "DIFFERENT: curve and routing agree, but not top1" in shown and f"seed {seeds[1]}" in shown
+    assert (
+        "DIFFERENT: curve and routing agree, but not top1" in shown and f"seed {seeds[1]}" in shown
+    )
     assert "top1: recorded 0.999" in shown and "tolerance of 3 seeds" in shown
 
 
@@ -196,7 +229,11 @@ def test_half_the_flops_are_different(
     shown = capsys.readouterr().out
     assert "DIFFERENT: what the configuration alone decides differs: " in shown
     (verdict,) = Verified.model_validate_json(verified_path(path).read_text()).verdicts
-    assert verdict.verdict == "different" and "(recorded " in verdict.reason and " more" in verdict.reason
+    assert (
+        verdict.verdict == "different"
+        and "(recorded " in verdict.reason
+        and " more" in verdict.reason
+    )
 
 
 def test_a_command_that_gives_another_run_is_different(
@@ -220,9 +257,16 @@ def test_a_command_that_gives_another_run_is_different(
     for command, says in cases.items():
         assert says in command_problem(record.model_copy(update={"command": command})), command
     assert command_problem(record) == "" and not bad.exists()
-    assert command_problem(record.model_copy(update={"command": f"{record.command} records=x logger=csv"})) == ""
+    assert (
+        command_problem(
+            record.model_copy(update={"command": f"{record.command} records=x logger=csv"})
+        )
+        == ""
+    )
     (tmp_path / "conf").mkdir()
-    named = record.model_copy(update={"command": f"{record.command} --config-dir {tmp_path / 'conf'}"})
+    named = record.model_copy(
+        update={"command": f"{record.command} --config-dir {tmp_path / 'conf'}"}
+    )
     assert command_problem(named) == ""
     (tmp_path / "conf").rmdir()
     with pytest.raises(UserError, match="names --config-dir=.*which is not here"):
@@ -232,7 +276,10 @@ def test_a_command_that_gives_another_run_is_different(
     assert verified(monkeypatch, path) == 1
     shown = capsys.readouterr().out
     wrong = config_id(record, other)
-    assert f"DIFFERENT: its command gives another run: {wrong}; its configuration: equal, all metrics" in shown
+    assert (
+        f"DIFFERENT: its command gives another run: {wrong}; its configuration: equal, all metrics"
+        in shown
+    )
 
 
 def config_id(record: RunRecord, command: str) -> str:
@@ -260,7 +307,9 @@ def test_bad_input_is_one_line_and_others_are_still_verified(
     assert "equal: all metrics agree" in out
 
 
-@pytest.mark.parametrize("words", [(), ("seeds=1",), ("x.json", "seeds=a"), ("x.json", "sedes=1"), ("--fast",)])
+@pytest.mark.parametrize(
+    "words", [(), ("seeds=1",), ("x.json", "seeds=a"), ("x.json", "sedes=1"), ("--fast",)]
+)
 def test_wrong_words_are_told(
     words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -286,12 +335,20 @@ def test_what_is_not_as_it_was_is_told(
         "its protocol is engine 1, router 99, family 1; of this code: engine 1, router": remade(
             path, protocol=record.protocol.model_copy(update={"router": 99})
         ),
-        "its data is sha256:0ther1234, here it is sha256:": remade(path, data_fingerprint="sha256:0ther1234"),
+        "its data is sha256:0ther1234, here it is sha256:": remade(
+            path, data_fingerprint="sha256:0ther1234"
+        ),
         "task.source=/nowhere does not exist": remade(
-            path, config={**record.config, "task": {**record.config["task"], "source": "/nowhere", "strict": False}}
+            path,
+            config={
+                **record.config,
+                "task": {**record.config["task"], "source": "/nowhere", "strict": False},
+            },
         ),
         "router=mine.py:Mine: no file mine.py in this folder": remade(
-            path, router="mine.py:Mine", config={**record.config, "router": {"name": "mine.py:Mine"}}
+            path,
+            router="mine.py:Mine",
+            config={**record.config, "router": {"name": "mine.py:Mine"}},
         ),
         "init=/nowhere.ckpt": remade(path, config={**record.config, "init": "/nowhere.ckpt"}),
         "unknown option trainer_": remade(path, config={**record.config, "trainer_": 1}),
@@ -308,9 +365,13 @@ def test_an_interrupted_verification_goes_on(
 ) -> None:
     (path, _, _) = copied(runs, tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr("moesuite.train.fit.Run.evaluate", lambda run: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(
+            "moesuite.train.fit.Run.evaluate", lambda run: (_ for _ in ()).throw(KeyboardInterrupt)
+        )
         assert verified(patch, path) == 130
-    assert "the same command goes on" in capsys.readouterr().err and not verified_path(path).exists()
+    assert (
+        "the same command goes on" in capsys.readouterr().err and not verified_path(path).exists()
+    )
     (checkpoint,) = path.with_suffix("").glob(".verify/*/*/*/*/last.ckpt")
     written = checkpoint.stat().st_mtime_ns
     with monkeypatch.context() as patch:
@@ -325,7 +386,10 @@ def test_an_interruption_before_any_training_begins_anew(
 ) -> None:
     (path, _, _) = copied(runs, tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr("moesuite.verify.__main__.check_identity", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(
+            "moesuite.verify.__main__.check_identity",
+            lambda *_: (_ for _ in ()).throw(KeyboardInterrupt),
+        )
         assert verified(patch, path) == 130
     error = capsys.readouterr().err
     assert error == f"interrupted, without a verdict on {path}: the same command begins anew\n"
@@ -339,7 +403,9 @@ def test_ctrl_c_in_a_process_of_its_own(tmp_path: Path) -> None:
 
     def start() -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "moesuite.verify", str(path)]
-        return subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        return subprocess.Popen(
+            command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
 
     process = start()
     folder = path.with_suffix("") / ".verify"
@@ -347,7 +413,10 @@ def test_ctrl_c_in_a_process_of_its_own(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, error = process.communicate(timeout=120)
     assert process.returncode == 130 and "Traceback" not in error
-    assert error.endswith("the same command goes on from the last checkpoint\n") and not verified_path(path).exists()
+    assert (
+        error.endswith("the same command goes on from the last checkpoint\n")
+        and not verified_path(path).exists()
+    )
     (stopped,) = (read_record(one) for one in folder.rglob("*.json") if one.name == path.name)
     assert stopped.status == "interrupted" and 0 < stopped.steps < 12 * 22
     again = start()
@@ -367,11 +436,15 @@ def test_the_command_in_processes_of_its_own(command: Command, tmp_path: Path) -
     values["quality"]["top1"]["value"] += 0.01
     path.write_text(json.dumps(values))
     done = command("moesuite.verify", str(path))
-    assert done.returncode == 1 and "DIFFERENT: curve and routing agree, but not top1" in done.stdout, done.stderr
+    assert (
+        done.returncode == 1 and "DIFFERENT: curve and routing agree, but not top1" in done.stdout
+    ), done.stderr
     verdicts = Verified.model_validate_json(verified_path(path).read_text()).verdicts
     assert [verdict.verdict for verdict in verdicts] == ["equal", "different"]
     (tmp_path / "mine.py").write_text(MY_ROUTER + "\n# edited\n")
     done = command("moesuite.verify", str(path))
     assert done.returncode == 2 and "router file" in done.stderr and done.stderr.count("\n") == 1
     done = command("moesuite.verify", str(tmp_path / "mine.py"))
-    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "not a run record" in done.stderr
+    assert (
+        done.returncode == 2 and done.stderr.count("\n") == 1 and "not a run record" in done.stderr
+    )

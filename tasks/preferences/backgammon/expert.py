@@ -17,7 +17,9 @@ from moesuite.tasks.preferences.backgammon.positions import Boards
 
 Dice = tuple[int, int]
 Scores = Float32[np.ndarray, " N"]  # equity of the player who moves, in points: -3 to 3
-Chooser = Callable[[Sequence[np.ndarray]], Sequence[int]]  # boards to choose from, of many games -> the chosen ones
+Chooser = Callable[
+    [Sequence[np.ndarray]], Sequence[int]
+]  # boards to choose from, of many games -> the chosen ones
 PASS: tuple[Boards, Scores] = np.zeros((0, 2, 25), dtype=np.int8), np.zeros(0, dtype=np.float32)
 EXPERTS = ("gnubg-nn", "gnubg")
 EXAMPLE = "my_file:MyExpert"
@@ -41,8 +43,8 @@ def expert_of(name: str, plies: int) -> Expert:
     """Return an expert, one of each kind for this process.
 
     Args:
-        name: gnubg-nn (the package), gnubg (the program), or `module.path:Class` or `path/to/file.py:Class` for one of
-            your own, whose class takes the plies.
+        name: gnubg-nn (the package), gnubg (the program), or `module.path:Class` or
+            `path/to/file.py:Class` for one of your own, whose class takes the plies.
         plies: rolls that it looks ahead, 0 or more.
 
     Raises:
@@ -62,10 +64,14 @@ def expert_of(name: str, plies: int) -> Expert:
     try:
         inspect.signature(cls).bind(plies)
     except TypeError as error:
-        raise UserError(f"task.expert={name}: made with the plies: {error}; allowed: __init__(self, plies)") from None
+        raise UserError(
+            f"task.expert={name}: made with the plies: {error}; allowed: __init__(self, plies)"
+        ) from None
     found = cls(plies)
     if not isinstance(found, Expert):
-        raise UserError(f"task.expert={name} is no expert; allowed: a class with name, moves and judged")
+        raise UserError(
+            f"task.expert={name} is no expert; allowed: a class with name, moves and judged"
+        )
     return found
 
 
@@ -92,9 +98,11 @@ def deepened(shallow: Sequence[float], deep: Sequence[float | None]) -> Scores:
 
     Args:
         shallow: scores of all moves at 0 plies.
-        deep: of those that were looked at; None: of the others, which keep what they score at 0 plies, but never more
-            than the worst of those that were looked at.
+        deep: of those that were looked at; None: of the others, which keep what they score at 0
+            plies, but never more than the worst of those that were looked at.
     """
     worst = min((score for score in deep if score is not None), default=np.inf)
     pairs = zip(shallow, deep, strict=True)
-    return np.array([min(own, worst) if other is None else other for own, other in pairs], dtype=np.float32)
+    return np.array(
+        [min(own, worst) if other is None else other for own, other in pairs], dtype=np.float32
+    )

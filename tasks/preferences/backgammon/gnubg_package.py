@@ -51,7 +51,9 @@ class Package:
         if not self._keys(board, dice):
             return PASS
         keys, scores = self._listed(board, dice, 0)
-        looked = dict(zip(*self._listed(board, dice, self.plies), strict=True)) if self.plies else {}
+        looked = (
+            dict(zip(*self._listed(board, dice, self.plies), strict=True)) if self.plies else {}
+        )
         # the list has the boards as the opponent sees them, whose roll it is
         return swapped(self._boards(keys)), deepened(scores, [looked.get(key) for key in keys])
 
@@ -75,7 +77,8 @@ def _pubeval() -> Chooser:
 
     # it wants the mover first
     return lambda games: [
-        int(np.argmax([gnubg_nn.pub_eval_score(one) for one in swapped(boards).tolist()])) for boards in games
+        int(np.argmax([gnubg_nn.pub_eval_score(one) for one in swapped(boards).tolist()]))
+        for boards in games
     ]
 
 
@@ -86,4 +89,6 @@ def _gnubg() -> Chooser:
         win, gammon, backgammon, lost_gammon, lost_backgammon = gnubg_nn.probabilities(board, 0)
         return 2 * win - 1 + gammon + backgammon - lost_gammon - lost_backgammon
 
-    return lambda games: [int(np.argmin([loss(one) for one in swapped(boards).tolist()])) for boards in games]
+    return lambda games: [
+        int(np.argmin([loss(one) for one in swapped(boards).tolist()])) for boards in games
+    ]

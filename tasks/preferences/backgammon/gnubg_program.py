@@ -96,7 +96,9 @@ class Program:
 def _version(program: str) -> str:
     try:
         command = [program, "--version"]
-        said = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=True).stdout
+        said = subprocess.run(
+            command, capture_output=True, text=True, timeout=PATIENCE, check=True
+        ).stdout
         return said.splitlines()[0]
     except (OSError, subprocess.SubprocessError, IndexError):
         raise UserError(f"{program} --version says nothing; {KIND}") from None

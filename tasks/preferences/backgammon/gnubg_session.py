@@ -37,7 +37,9 @@ def answer(line: str) -> list[Any]:
     gnubg.command("set board " + position)
     gnubg.command(f"set dice {first} {second}")
     found = gnubg.hint(MOST)["hint"]
-    return [[gnubg.parsemove(move["move"]), move["equity"], move["context"]["plies"]] for move in found]
+    return [
+        [gnubg.parsemove(move["move"]), move["equity"], move["context"]["plies"]] for move in found
+    ]
 
 
 def main() -> None:

@@ -1,7 +1,8 @@
 """Backgammon positions with labels, from files or self-play.
 
-Files have a row for each position: `position` (id), `dice` (two numbers), `alternatives` (ids of the boards after each
-legal move, as the player who moved sees them), `scores` (of each; the expert's, higher is better).
+Files have a row for each position: `position` (id), `dice` (two numbers), `alternatives` (ids of
+the boards after each legal move, as the player who moved sees them), `scores` (of each; the
+expert's, higher is better).
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ def labelled(source: str | None, recipe: Recipe) -> Source:
     """Return positions with labels: from files, the cache, or made now.
 
     Raises:
-        UserError: for files without a column, or an expert that is neither installed nor has labels in the cache.
+        UserError: for files without a column, or an expert that is neither installed nor has labels
+            in the cache.
     """
     loaded = load_source(source or str(made(recipe)), None, None, None, SPLITS)
     for role, rows in loaded.splits.items():
@@ -46,8 +48,8 @@ def read(rows: Any, where: str) -> list[tuple[np.ndarray, np.ndarray]]:
     """Return boards [n, 2, 25] and scores [n] of each position with a choice; one without is a pass, and left out.
 
     Raises:
-        UserError: for values of another kind, malformed ids, positions that are not legal, scores that are not finite,
-            or not as many as alternatives.
+        UserError: for values of another kind, malformed ids, positions that are not legal, scores
+            that are not finite, or not as many as alternatives.
     """
     columns = [list(rows[name]) for name in READ]
     for number, row in enumerate(zip(*columns, strict=True)):
@@ -57,9 +59,13 @@ def read(rows: Any, where: str) -> list[tuple[np.ndarray, np.ndarray]]:
     for first in range(0, len(positions), AT_ONCE):
         decode(positions[first : first + AT_ONCE])
     flat = [name for one in names for name in one]
-    boards = np.concatenate([decode(flat[i : i + AT_ONCE]) for i in range(0, len(flat), AT_ONCE)] or [decode([])])
+    boards = np.concatenate(
+        [decode(flat[i : i + AT_ONCE]) for i in range(0, len(flat), AT_ONCE)] or [decode([])]
+    )
     ends = np.cumsum([len(one) for one in names], dtype=np.int64)
-    choices = zip(np.split(boards, ends[:-1]), scores, strict=False)  # of no rows there is an empty part
+    choices = zip(
+        np.split(boards, ends[:-1]), scores, strict=False
+    )  # of no rows there is an empty part
     return [(part, np.asarray(own, dtype=np.float32)) for part, own in choices if len(own) > 1]
 
 
@@ -69,7 +75,9 @@ def _wrong(position: Any, alternatives: Any, scores: Any) -> str:
         return f"position {position!r}; allowed: a position id"
     if not isinstance(alternatives, list) or not all(isinstance(one, str) for one in alternatives):
         return f"alternatives {alternatives!r}; allowed: a list of position ids"
-    if not isinstance(scores, list) or not all(isinstance(one, int | float) and isfinite(one) for one in scores):
+    if not isinstance(scores, list) or not all(
+        isinstance(one, int | float) and isfinite(one) for one in scores
+    ):
         return f"scores {scores!r}; allowed: a list of finite numbers"
     if len(alternatives) != len(scores):
         return f"{len(scores)} scores of {len(alternatives)} alternatives; allowed: one for each"

@@ -1,7 +1,7 @@
 """Games of backgammon between two players, many at once, over paired dice.
 
-Each sequence of dice is played twice, each player beginning once, so that luck cancels in the mean of the two. Money
-game without cube: 1 point, 2 for a gammon, 3 for a backgammon.
+Each sequence of dice is played twice, each player beginning once, so that luck cancels in the mean
+of the two. Money game without cube: 1 point, 2 for a gammon, 3 for a backgammon.
 """
 
 from __future__ import annotations
@@ -39,8 +39,10 @@ def network(model: nn.Module, inputs: int) -> Chooser:
     """Return the player that a network is.
 
     Args:
-        model: token ids -> `logits` [R, 1]: scores, or answers to "is the first better" of two boards side by side.
-        inputs: 1 or 2: boards that it sees at once. With two, the best so far is compared with each other one.
+        model: token ids -> `logits` [R, 1]: scores, or answers to "is the first better" of two
+            boards side by side.
+        inputs: 1 or 2: boards that it sees at once. With two, the best so far is compared with each
+            other one.
     """
     device = next(model.parameters()).device
 
@@ -86,7 +88,10 @@ def play(first: Chooser, second: Chooser, expert: Expert, games: int, seed: int)
         turn = (begins + ply) % 2
         for side, chooser in enumerate((first, second)):
             moving = np.flatnonzero(on & (turn == side))
-            legal = [expert.moves(boards[game], (int(dice[game, 0]), int(dice[game, 1]))) for game in moving]
+            legal = [
+                expert.moves(boards[game], (int(dice[game, 0]), int(dice[game, 1])))
+                for game in moving
+            ]
             choosing = [place for place, own in enumerate(legal) if len(own)]
             chosen = chooser([legal[place] for place in choosing])
             for place, pick in zip(choosing, chosen, strict=True):

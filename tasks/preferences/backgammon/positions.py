@@ -1,7 +1,8 @@
 """Backgammon positions: boards as arrays, GNU Backgammon's position ids, and the tokens that a network reads.
 
-A board is [2, 25]: men of the opponent (0) and of the player whose position it is (1), on points 1 to 24 as each of the
-two counts them, and on the bar. The id of a position is the one that GNU Backgammon shows
+A board is [2, 25]: men of the opponent (0) and of the player whose position it is (1), on points 1
+to 24 as each of the two counts them, and on the bar. The id of a position is the one that GNU
+Backgammon shows
 (https://www.gnu.org/software/gnubg/manual/html_node/A-technical-description-of-the-Position-ID.html).
 """
 
@@ -47,11 +48,15 @@ def decode(ids: Sequence[str]) -> Boards:
         UserError: for an id that is malformed, or of a position that the rules do not allow.
     """
     try:
-        packed = np.frombuffer(b"".join(_bytes(one) for one in ids), dtype=np.uint8).reshape(-1, BYTES)
+        packed = np.frombuffer(b"".join(_bytes(one) for one in ids), dtype=np.uint8).reshape(
+            -1, BYTES
+        )
     except (binascii.Error, ValueError):
         raise UserError(_malformed(next(one for one in ids if not _readable(one)))) from None
     bits = np.unpackbits(packed, axis=1, bitorder="little").astype(np.int64)
-    place = (1 - bits).cumsum(axis=1) - (1 - bits)  # zeros before each bit: the point that it stands for
+    place = (1 - bits).cumsum(axis=1) - (
+        1 - bits
+    )  # zeros before each bit: the point that it stands for
     men = np.zeros((len(bits), 8 * BYTES + 1), dtype=np.int64)
     np.add.at(men, (np.arange(len(bits))[:, None], place), bits)
     boards = men[:, :50].reshape(-1, 2, 25)
@@ -106,7 +111,8 @@ def _malformed(position: str) -> str:
 def tokens(boards: Boards) -> Int8[np.ndarray, "N 28"]:
     """Return what a network reads, as the player of row 1 sees it: 24 points, bars, trays; each 0..30.
 
-    A point is 15, plus the player's own men, minus the opponent's; bars and trays are 15 and the men, own ones first.
+    A point is 15, plus the player's own men, minus the opponent's; bars and trays are 15 and the
+    men, own ones first.
     """
     points = boards[:, 1, :POINTS] - boards[:, 0, POINTS - 1 :: -1]
     trays = MEN - boards.sum(axis=2)[:, ::-1]
@@ -129,7 +135,10 @@ def won(boards: Boards) -> Int64[np.ndarray, " N"]:
 def show(rows: Int[Tensor, "N T"]) -> list[list[str]]:
     """Return what each token stands for: a place and its men, "x" those of the player, "o" the opponent's."""
     places = [*(str(point) for point in range(1, POINTS + 1)), "bar x", "bar o", "off x", "off o"]
-    return [[_shown(places[i % TOKENS], men - MEN) for i, men in enumerate(row)] for row in rows.tolist()]
+    return [
+        [_shown(places[i % TOKENS], men - MEN) for i, men in enumerate(row)]
+        for row in rows.tolist()
+    ]
 
 
 def _shown(place: str, men: int) -> str:

@@ -51,7 +51,8 @@ class Recipe:
         expert: who plays and judges, see `expert_of`.
         train, test: positions of each split, >= 1.
         train_plies, test_plies: of the expert that judges them.
-        random_moves: share of moves in self-play that are random, in [0, 1]; the others are the expert's at 0-ply.
+        random_moves: share of moves in self-play that are random, in [0, 1]; the others are the
+            expert's at 0-ply.
         seed: of dice and random moves.
     """
 
@@ -89,16 +90,21 @@ def _alone(path: Path) -> AcquireReturnProxy:
     try:
         return lock.acquire(blocking=False)
     except Timeout:
-        Console(stderr=True).print("another process makes these backgammon positions; waiting for it")
+        Console(stderr=True).print(
+            "another process makes these backgammon positions; waiting for it"
+        )
         return lock.acquire()
 
 
 def _make(recipe: Recipe, folder: Path) -> None:
     """Play and judge; training keeps away from every board of the test split."""
-    names = [expert_of(recipe.expert, plies).name for plies in (recipe.train_plies, recipe.test_plies)]
+    names = [
+        expert_of(recipe.expert, plies).name for plies in (recipe.train_plies, recipe.test_plies)
+    ]
     console = Console(stderr=True)
     console.print(
-        f"making {recipe.train:,} + {recipe.test:,} backgammon positions, once: {recipe.folder}", soft_wrap=True
+        f"making {recipe.train:,} + {recipe.test:,} backgammon positions, once: {recipe.folder}",
+        soft_wrap=True,
     )
     games = self_play(expert_of(recipe.expert, 0), recipe.random_moves, recipe.seed)
     test = list(itertools.islice(games, recipe.test))
@@ -109,21 +115,29 @@ def _make(recipe: Recipe, folder: Path) -> None:
         bar = progress.add_task(names[0], total=recipe.train)
         while len(train) < recipe.train:
             found = judge(list(itertools.islice(games, CHUNK)), recipe.expert, recipe.train_plies)
-            train += [row for row in found if met.isdisjoint([row["position"], *row["alternatives"]])]
+            train += [
+                row for row in found if met.isdisjoint([row["position"], *row["alternatives"]])
+            ]
             progress.update(bar, completed=len(train))
     _write(folder, {"train": train[: recipe.train], "test": rows}, names)
 
 
-def _judged(positions: Sequence[Position], recipe: Recipe, name: str, console: Console) -> list[Row]:
+def _judged(
+    positions: Sequence[Position], recipe: Recipe, name: str, console: Console
+) -> list[Row]:
     """Judge the test split, in processes: never in threads, as joblib would in a process of its own."""
     chunks = [positions[first : first + CHUNK] for first in range(0, len(positions), CHUNK)]
     work = Parallel(n_jobs=min(cpu_count(), len(chunks)), backend="loky", return_as="generator")(
         delayed(judge)(chunk, recipe.expert, recipe.test_plies) for chunk in chunks
     )
     try:
-        return list(itertools.chain.from_iterable(track(work, name, total=len(chunks), console=console)))
+        return list(
+            itertools.chain.from_iterable(track(work, name, total=len(chunks), console=console))
+        )
     finally:
-        get_reusable_executor().shutdown(kill_workers=True)  # a worker of a sweep would else wait for it at its end
+        get_reusable_executor().shutdown(
+            kill_workers=True
+        )  # a worker of a sweep would else wait for it at its end
 
 
 def _write(folder: Path, splits: dict[str, list[Row]], experts: Sequence[str]) -> None:
@@ -158,7 +172,9 @@ def self_play(expert: Expert, random_moves: float, seed: int) -> Iterator[Positi
             met.add(board.tobytes())
             yield Position(board, dice, judged, scores)
         at_random = random.random() < random_moves
-        after = boards[int(random.integers(len(boards)))] if at_random else judged[int(scores.argmax())]
+        after = (
+            boards[int(random.integers(len(boards)))] if at_random else judged[int(scores.argmax())]
+        )
         board = START if not after[1].any() else after[::-1].copy()
     raise UserError(
         f"task.expert: {expert.name} has no legal move {PASSES:,} times in a row; allowed: one that knows them"
@@ -169,6 +185,17 @@ def judge(positions: Sequence[Position], expert: str, plies: int) -> list[Row]:
     """Return positions with the judgement of an expert that looks further than the one that played."""
     rows, names = list[Row](), encode(np.stack([one.board for one in positions]))
     for name, one in zip(names, positions, strict=True):
-        boards, scores = expert_of(expert, plies).judged(one.board, one.dice) if plies else (one.after, one.scores)
-        rows.append({"position": name, "dice": one.dice, "alternatives": encode(boards), "scores": scores.tolist()})
+        boards, scores = (
+            expert_of(expert, plies).judged(one.board, one.dice)
+            if plies
+            else (one.after, one.scores)
+        )
+        rows.append(
+            {
+                "position": name,
+                "dice": one.dice,
+                "alternatives": encode(boards),
+                "scores": scores.tolist(),
+            }
+        )
     return rows
