@@ -23,7 +23,7 @@ CODE = """
 import copy, json, sys, torch
 from moesuite import LayerSpec, MoE
 from moesuite.nn.experts import Experts
-from moesuite.config.discovery import build_router
+from moesuite.routers import build_router
 from moesuite.certify.harness import small_mlp
 
 worst = {}
