@@ -12,7 +12,7 @@ from typing import Any, Literal
 from moesuite.config.roles import Role
 from moesuite.config.schema import options_of
 from moesuite.records.certificate import Verdict
-from moesuite.records.compute import Compute, Part
+from moesuite.records.compute import Compute, StrictModel
 from moesuite.records.metrics import MetricSpec, known_spec
 from moesuite.records.protocol import of_router
 from moesuite.records.record import LayerHealth, RunRecord, Status, dropped_under_capacity
@@ -24,7 +24,7 @@ PROTOCOL = "protocol."  # what the facts of versions begin with
 Facts = dict[str, Any]
 
 
-class Timings(Part):
+class Timings(StrictModel):
     """Of a run: ratios to the matched dense model, and milliseconds of a batch; None: not measured."""
 
     latency_ratio: float | None = None
@@ -33,7 +33,7 @@ class Timings(Part):
     step_ms: float | None = None
 
 
-class Entry(Part):
+class Entry(StrictModel):
     """A record as the board knows it.
 
     Attributes:

@@ -16,12 +16,12 @@ from moesuite.leaderboard.ranking.contestants import CONTROLS, Row, row_of
 from moesuite.leaderboard.ranking.naming import setting_names
 from moesuite.leaderboard.ranking.noise import Noise, noise_of
 from moesuite.records.certificate import Certificates
-from moesuite.records.compute import Part
+from moesuite.records.compute import StrictModel
 
 SECTIONS = ("Ranked in the main setting", "Controls", "Not ranked", "Other settings")
 
 
-class Board(Part):
+class Board(StrictModel):
     """One benchmark: a task on one version of its data, ranked by one metric.
 
     Attributes:

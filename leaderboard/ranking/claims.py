@@ -12,10 +12,10 @@ from pydantic import TypeAdapter
 
 from moesuite.leaderboard.ranking.board import Board
 from moesuite.leaderboard.ranking.contestants import Row
-from moesuite.records.compute import Part
+from moesuite.records.compute import StrictModel
 
 
-class Claim(Part):
+class Claim(StrictModel):
     """One published figure; see claims.yaml."""
 
     task: str

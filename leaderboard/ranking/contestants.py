@@ -10,7 +10,7 @@ from typing import Any
 from moesuite.leaderboard.ingest.entry import Entry, Facts, Timings, short
 from moesuite.leaderboard.ranking.naming import options_text
 from moesuite.records.certificate import Certificates
-from moesuite.records.compute import Part
+from moesuite.records.compute import StrictModel
 from moesuite.statistics.significance import estimate
 
 CHECKS = ("deterministic", "causal", "batch_independent", "padding_invariant")
@@ -25,7 +25,7 @@ MEANS = (
 )
 
 
-class Difference(Part):
+class Difference(StrictModel):
     """A contestant's quality less another's.
 
     Attributes:
@@ -48,7 +48,7 @@ class Difference(Part):
     verdict: str
 
 
-class Row(Part):
+class Row(StrictModel):
     """One contestant: a router with its options, in a setting, over all its seeds.
 
     Attributes:

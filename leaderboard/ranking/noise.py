@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from statistics import median
 
 from moesuite.leaderboard.ingest.entry import Entry
-from moesuite.records.compute import Part
+from moesuite.records.compute import StrictModel
 
 
-class Spread(Part):
+class Spread(StrictModel):
     """Ratios that would all be 1 without noise."""
 
     least: float
@@ -19,7 +19,7 @@ class Spread(Part):
     runs: int
 
 
-class Noise(Part):
+class Noise(StrictModel):
     """Of the times of one machine; None: not measured."""
 
     latency: Spread | None

@@ -14,12 +14,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from moesuite.records.compute import Part
+from moesuite.records.compute import StrictModel
 
 ROUTING, VERIFIED = "routing.json", "verified.json"
 
 
-class Check(Part):
+class Check(StrictModel):
     """The outcome of one check.
 
     Attributes:
@@ -41,7 +41,7 @@ class Check(Part):
         return self.claimed and self.holds is False
 
 
-class Certificate(Part):
+class Certificate(StrictModel):
     """What was measured of one router; see `moesuite.certify.properties` for each check.
 
     Attributes:
@@ -100,7 +100,7 @@ class Certificate(Part):
 Certificates = Mapping[str, Sequence[Certificate]]  # by router, one for each set of options
 
 
-class LayerRouting(Part):
+class LayerRouting(StrictModel):
     """What one MoE layer did with one example, in evaluation.
 
     Attributes:
@@ -119,7 +119,7 @@ class LayerRouting(Part):
     slots: list[list[int]] = []
 
 
-class Example(Part):
+class Example(StrictModel):
     """One test example: an image as a data URI, or the words of a text; and what became of it in each MoE layer."""
 
     image: str = ""
@@ -127,7 +127,7 @@ class Example(Part):
     layers: list[LayerRouting]
 
 
-class Looked(Part):
+class Looked(StrictModel):
     """What the router of a run looked at."""
 
     schema_version: int = 1
@@ -140,7 +140,7 @@ def routing_path(record: Path) -> Path:
     return record.with_suffix("") / ROUTING
 
 
-class Rerun(Part):
+class Rerun(StrictModel):
     """One metric of a record against that of its rerun.
 
     Attributes:
@@ -155,7 +155,7 @@ class Rerun(Part):
     tolerance: float | None = None
 
 
-class Verdict(Part):
+class Verdict(StrictModel):
     """What running a record again showed; see `moesuite.records.verification`.
 
     Attributes:
@@ -177,7 +177,7 @@ class Verdict(Part):
     version: str
 
 
-class Verified(Part):
+class Verified(StrictModel):
     """All verdicts on a record, the oldest first: `<records>/<task>/<router>/<id>/verified.json`."""
 
     schema_version: int = 1

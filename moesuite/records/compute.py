@@ -5,13 +5,13 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict
 
 
-class Part(BaseModel):
+class StrictModel(BaseModel):
     """Base of all parts: unknown fields are errors."""
 
     model_config = ConfigDict(extra="forbid", ser_json_inf_nan="strings")
 
 
-class Split(Part):
+class Split(StrictModel):
     """Floating-point operations of one forward pass of one example, 2 per multiply-add."""
 
     backbone: float
@@ -33,7 +33,7 @@ class Split(Part):
         return Split(**{part: value / count for part, value in self})
 
 
-class Timing(Part):
+class Timing(StrictModel):
     """Seconds of a repeated measurement, in turns with the matched dense model's.
 
     Attributes:
@@ -53,7 +53,7 @@ class Timing(Part):
     dense_quartiles: tuple[float, float] | None = None
 
 
-class LayerCompute(Part):
+class LayerCompute(StrictModel):
     """What one MoE layer costs per example, of the forward pass."""
 
     layer: str
@@ -64,7 +64,7 @@ class LayerCompute(Part):
     parameters_active: int
 
 
-class Compute(Part):
+class Compute(StrictModel):
     """What the run costs. FLOPs are per example; timings per batch.
 
     Attributes:
@@ -115,7 +115,7 @@ class Compute(Part):
         return None if self.training_step is None else self.batch_size / self.training_step.median
 
 
-class Energy(Part):
+class Energy(StrictModel):
     """Estimated energy of training in kWh, of the whole machine; never measured at the plug."""
 
     kwh: float
@@ -125,7 +125,7 @@ class Energy(Part):
     estimated_by: str
 
 
-class Sunk(Part):
+class Sunk(StrictModel):
     """What the dense run that was upcycled had cost by then: a part of the record's steps, seconds and FLOPs."""
 
     checkpoint: str

@@ -12,12 +12,12 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict
 
-from moesuite.records.compute import Part
+from moesuite.records.compute import StrictModel
 
 Direction = Literal["max", "min"]
 
 
-class MetricSpec(Part):
+class MetricSpec(StrictModel):
     """One metric.
 
     Attributes:

@@ -16,14 +16,14 @@ from typing import Any
 from pydantic import Field
 
 from moesuite.config.schema import options_of
-from moesuite.records.compute import Part
+from moesuite.records.compute import StrictModel
 
 # everything but routers and task families: models, surgery, dispatch, training, data order,
 # evaluation
 ENGINE = 1
 
 
-class Protocol(Part):
+class Protocol(StrictModel):
     """The versions that a run depends on.
 
     Attributes:

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from moesuite.errors import UserError
-from moesuite.records.compute import Compute, Energy, Part
+from moesuite.records.compute import Compute, Energy, StrictModel
 from moesuite.records.compute import Sunk as Sunk
 from moesuite.records.metrics import MetricSpec
 from moesuite.records.protocol import Protocol as Protocol
@@ -30,7 +30,7 @@ SCHEMA_SINCE = (
 Status = Literal["ok", "failed", "interrupted", "pruned"]
 
 
-class Quality(Part):
+class Quality(StrictModel):
     """One metric on the test split. `n` counts examples."""
 
     value: float
@@ -38,7 +38,7 @@ class Quality(Part):
     n: int
 
 
-class LayerHealth(Part):
+class LayerHealth(StrictModel):
     """Routing health of one MoE layer on the test split, in the evaluation that ranks; see `moesuite.nn.stats`.
 
     Attributes:
@@ -73,7 +73,7 @@ def dropped_under_capacity(health: Sequence[LayerHealth]) -> float | None:
     return sum(shares) / len(shares) if shares else None
 
 
-class Lookahead(Part):
+class Lookahead(StrictModel):
     """How much a model of later tokens sees of them, measured: a leak, not a skill.
 
     Attributes:
@@ -87,7 +87,7 @@ class Lookahead(Part):
     bits: float
 
 
-class UpcycledLayer(Part):
+class UpcycledLayer(StrictModel):
     """One MoE layer against the MLP that it stands for, on an example, in evaluation, before any training.
 
     Attributes:
@@ -109,7 +109,7 @@ class UpcycledLayer(Part):
     experts: int | None = None
 
 
-class CurvePoint(Part):
+class CurvePoint(StrictModel):
     """Quality on the validation split (test split where there is none) during training, and routing health there.
 
     Health is the mean over MoE layers, of dead experts the sum, without capacity limit; None for a
@@ -126,7 +126,7 @@ class CurvePoint(Part):
     dead: int | None = None
 
 
-class RunRecord(Part):
+class RunRecord(StrictModel):
     """Everything that is known of one run.
 
     Attributes:

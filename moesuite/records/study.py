@@ -6,13 +6,13 @@ from typing import Any
 
 from pydantic import model_validator
 
-from moesuite.records.compute import Part
+from moesuite.records.compute import StrictModel
 
 # different options of finished trials, for importances: a forest on fewer points fits their noise
 SETTINGS = 10
 
 
-class TrialRecord(Part):
+class TrialRecord(StrictModel):
     """One trial of a study.
 
     Attributes:
@@ -36,7 +36,7 @@ class TrialRecord(Part):
     retry_of: int | None = None
 
 
-class FreshRun(Part):
+class FreshRun(StrictModel):
     """The best trial's options on a fresh seed.
 
     Attributes:
@@ -52,7 +52,7 @@ class FreshRun(Part):
     test: float
 
 
-class StudyRecord(Part):
+class StudyRecord(StrictModel):
     """What a study searched and found: `<records>/studies/<name>.json`, written anew after each trial.
 
     Attributes:
