@@ -59,6 +59,22 @@ def test_files_and_functions_are_short() -> None:
                     assert body - first.lineno < 52, (path, node.name)
 
 
+def test_no_test_imports_another() -> None:
+    """What two of them need is a module of its own: tests/helpers.py, or one in their room."""
+    for path in (ROOT / "tests").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom):
+                imported = [f"{node.module}.{alias.name}" for alias in node.names]
+            elif isinstance(node, ast.Import):
+                imported = [alias.name for alias in node.names]
+            else:
+                continue
+            for name in imported:
+                parts = name.split(".")
+                modules = parts[1:] if parts[0] == "tests" else []
+                assert not any(part.startswith("test_") for part in modules), (path, name)
+
+
 ALLOWED = {
     "leaderboard": {
         "moesuite.leaderboard",

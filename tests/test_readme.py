@@ -21,7 +21,7 @@ from moesuite.tune.arguments import parse as asked
 from moesuite.tune.worker import planned
 from moesuite.verify.__main__ import read_words
 from tests.conftest import ROOT
-from tests.train.test_run import SHORT, invoke
+from tests.helpers import SHORT, invoke
 
 README = (ROOT / "README.md").read_text()
 BLOCKS = {

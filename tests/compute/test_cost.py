@@ -17,20 +17,17 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
-from moesuite import aux_loss, moefy
+from moesuite import moefy
 from moesuite.compute.__main__ import main, show
 from moesuite.compute.cost import cost, measured
-from moesuite.compute.flop_counter import FORMULAS, Counted, Saved, count_flops
+from moesuite.compute.flop_counter import FORMULAS, count_flops
 from moesuite.compute.memory import examples_that_fit
 from moesuite.compute.paper_models import SOFT_MOE
-from moesuite.compute.passes import Inputs, Pass, account
 from moesuite.compute.timing import compare, interleaved, peak_memory, peak_of, timing_of
 from moesuite.config.discovery import router_names
 from moesuite.errors import UserError
-from moesuite.models.forward import call
-from moesuite.nn.moe import moe_layers
 from moesuite.records.provenance import environment
-from moesuite.routing.forms import Routing
+from tests.compute.counted import assert_as_counted
 from tests.conftest import Command
 
 # ViT: 16 tokens, width 16, hidden 64, 2 heads, 4 blocks, 10 classes, no class token
@@ -142,51 +139,6 @@ def test_active_parameters_by_hand() -> None:
         4 * 2128 + 4 * WIDTH,
         2128 + 4 * WIDTH,
     )
-
-
-def run_once(model: nn.Module, x: Inputs) -> tuple[Counted, Counted, int, dict[str, Routing]]:
-    """Run the real model: count evaluation and a training step, note what autograd keeps, and training's routing."""
-    with torch.no_grad():
-        forward = count_flops(lambda: call(model.eval(), x))
-    twin = copy.deepcopy(model).train()
-    saved = Saved([*twin.parameters(), *twin.buffers()])
-
-    def step() -> None:
-        with saved:
-            output = call(twin, x)
-        logits = output if isinstance(output, torch.Tensor) else output.logits
-        (logits.sum() + aux_loss(twin)).backward()
-
-    training = count_flops(step)
-    return (
-        forward,
-        training,
-        saved.bytes,
-        {name: layer.routing for name, layer in moe_layers(twin) if layer.routing},
-    )
-
-
-def products(found: Pass) -> float:
-    """FLOPs of matrix products: gathers and scatters are none."""
-    return found.backbone + sum(layer.counted for layer in found.layers.values())
-
-
-def assert_as_counted(model: nn.Module, x: Inputs, tolerance: float = 0) -> None:
-    """Analytic equals counted, to the FLOP and (within a relative tolerance) to the byte, and parts add up."""
-    forward, training, saved, routings = run_once(model, x)
-    ours = account(model, x, False, measured(model, x))
-    step = account(model, x, True, routings)
-    assert forward.total == products(ours)
-    assert training.total == products(step)
-    assert saved == pytest.approx(step.saved, rel=tolerance)
-    assert not forward.uncounted | training.uncounted | ours.uncounted | step.uncounted
-    for layer in (*ours.layers.values(), *step.layers.values()):
-        assert (
-            layer.executed.total
-            >= layer.counted
-            >= layer.executed.total - layer.executed.dispatch_combine
-        )
-        assert layer.activated.total <= layer.executed.total
 
 
 @pytest.mark.parametrize("router", router_names())

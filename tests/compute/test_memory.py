@@ -12,7 +12,7 @@ from moesuite.compute import memory
 from moesuite.compute.memory import examples_that_fit
 from moesuite.compute.timing import CPU
 from moesuite.train.fit import Run
-from tests.tasks.test_embeddings import BYTES, TINY, search_folder
+from tests.tasks.local_data import BYTES, TINY_BERT, search_folder
 
 
 def test_half_of_the_free_memory_is_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,7 +30,7 @@ def test_a_run_evaluates_fewer_at_once_where_memory_is_short(
     task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     texts = (
-        [f"task.source={search_folder(tmp_path / 'data')}", *TINY, *BYTES]
+        [f"task.source={search_folder(tmp_path / 'data')}", *TINY_BERT, *BYTES]
         if task == "stdlib_search"
         else []
     )

@@ -15,8 +15,7 @@ from moesuite.errors import UserError
 from moesuite.experiments.run_report import rows
 from moesuite.leaderboard.site.build import build
 from moesuite.records.record import read_record
-from tests.config.test_run_command import TINY
-from tests.train.test_run import invoke
+from tests.helpers import TINY_RUN, invoke
 
 
 @pytest.mark.parametrize(
@@ -66,7 +65,7 @@ def test_a_limit_of_time_cuts_short_what_has_a_number_of_steps() -> None:
 
 def test_partial_runs_are_left_out_of_the_board_with_the_reason(tmp_path: Path) -> None:
     runs = tmp_path / "runs"
-    whole, _ = fit(compose("router=soft", f"records={runs}", *TINY))
+    whole, _ = fit(compose("router=soft", f"records={runs}", *TINY_RUN))
     assert whole.partial == []
     problems = {}
     for option in (
@@ -75,7 +74,9 @@ def test_partial_runs_are_left_out_of_the_board_with_the_reason(tmp_path: Path) 
         "max_steps=0",
         "limit_train_batches=0",
     ):
-        record, path = fit(compose("router=soft", f"records={runs}", *TINY, f"trainer.{option}"))
+        record, path = fit(
+            compose("router=soft", f"records={runs}", *TINY_RUN, f"trainer.{option}")
+        )
         name, _, value = option.partition("=")
         assert record.status == "ok" and record.partial == [
             f"trainer.{name}={value.replace('true', 'True')}"
@@ -116,7 +117,7 @@ def test_what_would_measure_nothing_is_refused(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert invoke(monkeypatch, *TINY, f"trainer.{option}") == 2
+    assert invoke(monkeypatch, *TINY_RUN, f"trainer.{option}") == 2
     error = capsys.readouterr().err
     assert says in error and error.count("error: ") == 1 and not list(tmp_path.rglob("*.json"))
 
@@ -124,4 +125,4 @@ def test_what_would_measure_nothing_is_refused(
 def test_a_share_of_the_batches_that_is_none_is_one_line(tmp_path: Path) -> None:
     """Two batches of 256 hold the 360 test images: a tenth of them is no batch."""
     with pytest.raises(UserError, match="trainer: .*0.1"):
-        fit(compose(f"records={tmp_path}", *TINY, "trainer.limit_test_batches=0.1"))
+        fit(compose(f"records={tmp_path}", *TINY_RUN, "trainer.limit_test_batches=0.1"))

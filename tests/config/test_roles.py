@@ -15,7 +15,7 @@ from moesuite.config.schema import RunConfig, Section, options_of, role_of
 from moesuite.leaderboard.ingest.entry import contestant_of, setting_of
 from moesuite.records.protocol import Protocol
 from moesuite.records.record import record_id
-from tests.leaderboard.boards import record_of
+from tests.leaderboard.records import record_of
 
 PROTOCOL = Protocol(engine=1, router=1, family=1)
 # of each option another value than that of the default run, and whether the id follows it, written

@@ -21,16 +21,8 @@ from moesuite.errors import RunFailed
 from moesuite.records.record import read_record
 from moesuite.tune.arguments import parse
 from moesuite.tune.worker import search
-from tests.train.test_run import MY_ROUTER, invoke
+from tests.helpers import MY_ROUTER, TINY_RUN, invoke
 
-TINY = (
-    "trainer.max_steps=2",
-    "measure=false",
-    "logger=none",
-    "trainer.enable_progress_bar=false",
-    "backbone.kwargs.embed_dim=16",
-    "data.batch_size=256",
-)
 TEXT = st.text(
     alphabet=st.characters(min_codepoint=32, max_codepoint=0x3000, exclude_categories=("Cs",))
 )
@@ -152,10 +144,10 @@ def test_commands_of_runs(
     Path("my conf/task").mkdir(parents=True)
     Path("my conf/task/mine.yaml").write_text(MY_TASK)
     Path("my_file.py").write_text(MY_ROUTER)
-    fit(compose("router=soft", "seed=1", *TINY))
-    fit(compose("--config-dir=my conf", "task=mine", *TINY))
-    assert invoke(monkeypatch, "--config-dir", "my conf", "task=mine", "seed=4", *TINY) == 0
-    assert invoke(monkeypatch, "router=my_file.py:MyRouter", "router.gain=0.5", *TINY) == 0
+    fit(compose("router=soft", "seed=1", *TINY_RUN))
+    fit(compose("--config-dir=my conf", "task=mine", *TINY_RUN))
+    assert invoke(monkeypatch, "--config-dir", "my conf", "task=mine", "seed=4", *TINY_RUN) == 0
+    assert invoke(monkeypatch, "router=my_file.py:MyRouter", "router.gain=0.5", *TINY_RUN) == 0
     assert (
         invoke(
             monkeypatch,
@@ -165,7 +157,7 @@ def test_commands_of_runs(
             "task=mine",
             "router=dense",
             "seed=5,6",
-            *TINY,
+            *TINY_RUN,
         )
         == 0
     )
@@ -177,7 +169,9 @@ def test_commands_of_a_study(
 ) -> None:
     """Its trials, and its winner on a fresh seed."""
     monkeypatch.chdir(tmp_path)
-    search(parse([*TINY, "router=soft", "tune=slots", "study=of mine, 1", "trials=2", "winner=1"]))
+    search(
+        parse([*TINY_RUN, "router=soft", "tune=slots", "study=of mine, 1", "trials=2", "winner=1"])
+    )
     assert len(_again(tmp_path, monkeypatch, capsys)) == 3
 
 
@@ -187,9 +181,10 @@ def test_commands_of_a_benchmark_that_upcycles(
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "mine.yaml"
     path.write_text(
-        f"parts:\n  - {{task: digits, routers: [dense], name: start, words: {[*TINY, 'optim.schedule=constant']}}}\n"
+        "parts:\n  - {task: digits, routers: [dense], name: start,\n"
+        f"     words: {[*TINY_RUN, 'optim.schedule=constant']}}}\n"
         "  - {task: digits, routers: [switch], upcycles: start,\n"
-        f"     words: {[*TINY, 'optim.schedule=constant', 'trainer.max_steps=4']}}}\n"
+        f"     words: {[*TINY_RUN, 'optim.schedule=constant', 'trainer.max_steps=4']}}}\n"
     )
     monkeypatch.setattr("moesuite.experiments.benchmark.benchmark_files", lambda: {"mine": path})
     assert invoke(monkeypatch, "benchmark=mine", "records=runs") == 0
@@ -203,7 +198,7 @@ def test_commands_of_failed_and_interrupted_runs(
     monkeypatch.chdir(tmp_path)
     Path("my_file.py").write_text(MY_ROUTER)
     with pytest.raises(RunFailed):
-        fit(compose("router=my_file.py:MyRouter", "router.gain=1e38", *TINY))
+        fit(compose("router=my_file.py:MyRouter", "router.gain=1e38", *TINY_RUN))
     (failed,) = _records(tmp_path)
     assert invoke(monkeypatch, *shlex.split(read_record(failed).command)[3:]) == 2
     assert _records(tmp_path).keys() == {failed} and read_record(failed).status == "failed"
@@ -212,7 +207,7 @@ def test_commands_of_failed_and_interrupted_runs(
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        fit(compose("router=soft", *TINY, "trainer.max_steps=6"), watch=interrupt)
+        fit(compose("router=soft", *TINY_RUN, "trainer.max_steps=6"), watch=interrupt)
     (interrupted,) = _records(tmp_path).keys() - {failed}
     assert read_record(interrupted).status == "interrupted"
     assert invoke(monkeypatch, *shlex.split(read_record(interrupted).command)[3:]) == 0

@@ -13,6 +13,7 @@ from moesuite.experiments.benchmark import Grid, plan
 from moesuite.experiments.benchmark_report import show
 from moesuite.experiments.upcycling_report import at, label
 from moesuite.records.record import CurvePoint, Quality, RunRecord, Sunk, read_record
+from tests.experiments.grids import UPCYCLING
 
 GRID = """parts:
   - task: digits
@@ -120,20 +121,6 @@ def test_what_looks_ahead_and_what_is_scored_otherwise_stands_apart(
     assert "1.7500, 1.2500" in found and found.index("1.5000") < found.index(
         "switch"
     ) < found.index("usmoe")
-
-
-UPCYCLING = """parts:
-  - task: digits
-    routers: [dense]
-    name: start
-    words:
-      - &same [measure=false, trainer.enable_progress_bar=false, backbone.kwargs.embed_dim=16, optim.schedule=rsqrt,
-          optim.warmup=5, trainer.val_check_interval=2, trainer.check_val_every_n_epoch=null]
-      - trainer.max_steps=10
-  - {task: digits, routers: [dense, switch], upcycles: start, words: [*same, trainer.max_steps=20]}
-  - {task: digits, routers: [dense], upcycles: start, words: [*same, trainer.max_steps=20, tile_depth=2]}
-  - {task: digits, routers: [switch], words: [*same, trainer.max_steps=20]}
-"""
 
 
 def test_a_grid_upcycles_what_it_trained(

@@ -11,8 +11,7 @@ from rich.console import Console
 from moesuite.experiments.head_to_head import Contest, contests, differences, show_differences
 from moesuite.experiments.sweep import Outcome, Progress, duration
 from moesuite.records.record import Quality, RunRecord
-from tests.config.test_run_command import TINY
-from tests.train.test_run import invoke
+from tests.helpers import TINY_RUN, invoke
 
 
 def record(router: str, seed: int, value: float, metric: str = "top1", **options: Any) -> RunRecord:
@@ -144,7 +143,7 @@ def test_a_sweep_ends_with_differences_and_says_what_was_recorded_already(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
-    words = ["-m", "router=dense,soft", "seed=0,1", *TINY]
+    words = ["-m", "router=dense,soft", "seed=0,1", *TINY_RUN]
     assert invoke(monkeypatch, *words) == 0
     first = capsys.readouterr().out
     assert "digits: top1 - dense, paired by seed" in first and "3 seeds too few" in first
@@ -153,5 +152,5 @@ def test_a_sweep_ends_with_differences_and_says_what_was_recorded_already(
     again = capsys.readouterr().out
     assert again.count("already recorded on 20") == 4 and "about" not in again
     assert "4 of 4 runs were already recorded; type force=true to run them again" in again
-    assert invoke(monkeypatch, "router=soft", "seed=1", *TINY) == 0
+    assert invoke(monkeypatch, "router=soft", "seed=1", *TINY_RUN) == 0
     assert capsys.readouterr().out.count("type force=true to run it again") == 1

@@ -17,8 +17,8 @@ from moesuite.experiments.benchmark import Planned, batches
 from moesuite.experiments.launchers import Launcher, launch, parse_launcher
 from moesuite.experiments.sweep import expand, more_than_one
 from moesuite.records.record import read_record
-from tests.experiments.test_benchmark import UPCYCLING
-from tests.train.test_run import SHORT, invoke, wait_for
+from tests.experiments.grids import UPCYCLING
+from tests.helpers import SHORT, invoke, wait_for
 
 PARALLEL = [
     "joblib",

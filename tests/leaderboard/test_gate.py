@@ -19,11 +19,10 @@ from moesuite.leaderboard.gate.plausible import check_plausible
 from moesuite.leaderboard.site.build import check
 from moesuite.records.record import Protocol, RunRecord, record_id
 from moesuite.train.fit import fit
-from tests.leaderboard.boards import record_of
 from tests.leaderboard.falsified import FALSIFIED
-from tests.tasks.test_embeddings import BYTES, TINY
-from tests.tasks.test_preferences import dialogue
-from tests.tasks.test_tasks import search_folder, understanding_folder
+from tests.leaderboard.records import record_of
+from tests.tasks.glue import understanding_folder
+from tests.tasks.local_data import BYTES, TINY_BERT, dialogue, search_folder
 
 SHORT = (
     *(
@@ -64,19 +63,25 @@ def honest(short_timings: None, tmp_path_factory: pytest.TempPathFactory) -> dic
         "dense": ("router=dense",),
         "epochs": ("router=dense", "seed=1", *EPOCHS),
         "language": (*TEXT, *GPT, "router=switch"),
-        "embeddings": ("task=stdlib_search", f"task.source={search}", *TINY, *BYTES, "router=soft"),
+        "embeddings": (
+            "task=stdlib_search",
+            f"task.source={search}",
+            *TINY_BERT,
+            *BYTES,
+            "router=soft",
+        ),
         "understanding": (
             "task=glue",
             "task.subset=mrpc",
             f"task.source={mrpc}",
-            *TINY,
+            *TINY_BERT,
             *BYTES,
             "router=soft",
         ),
         "preferences": (
             "task=preferences_text",
             f"task.source={texts}",
-            *TINY,
+            *TINY_BERT,
             *BYTES,
             "router=expert_choice",
         ),

@@ -22,24 +22,15 @@ import yaml
 
 from moesuite.config.run_command import reproduce
 from moesuite.leaderboard.__main__ import main
-from moesuite.leaderboard.ingest.entry import entry_of
-from moesuite.leaderboard.ranking.board import Board, boards, slug
+from moesuite.leaderboard.ranking.board import slug
 from moesuite.leaderboard.ranking.overview import overview
 from moesuite.leaderboard.site import exports
 from moesuite.leaderboard.site.build import build, check
-from moesuite.records.certificate import Certificate, Check, routing_path
-from moesuite.records.record import RunRecord, record_id
+from moesuite.records.certificate import Check, routing_path
+from moesuite.records.record import record_id
 from tests.conftest import Command
-from tests.leaderboard.boards import (
-    GOLDEN,
-    certificate_of,
-    compute_of,
-    config_of,
-    example,
-    golden_files,
-    put,
-    record_of,
-)
+from tests.leaderboard.boards import GOLDEN, boards_of, contents, example, golden_files, put
+from tests.leaderboard.records import certificate_of, compute_of, config_of, record_of
 
 
 @pytest.fixture
@@ -47,24 +38,6 @@ def runs(tmp_path: Path) -> Path:
     """Return a folder with the example's records."""
     put(tmp_path / "runs", example())
     return tmp_path / "runs"
-
-
-def boards_of(records: list[RunRecord], **certificates: Certificate) -> list[Board]:
-    found = [entry_of(record) for record in records]
-    facts = {key: value for _, known in found for key, value in known.items()}
-    return boards(
-        [entry for entry, _ in found],
-        facts,
-        {router: [one] for router, one in certificates.items()},
-    )
-
-
-def contents(site: Path) -> dict[str, bytes]:
-    return {
-        p.relative_to(site).as_posix(): p.read_bytes()
-        for p in site.rglob("*")
-        if p.is_file() and ".moesuite" not in p.parts
-    }
 
 
 def invoke(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:

@@ -16,7 +16,8 @@ from moesuite.records.record import write_text
 from moesuite.records.study import FreshRun, StudyRecord, TrialRecord
 from moesuite.statistics.significance import pareto
 from tests.conftest import ROOT, Command
-from tests.leaderboard.boards import compute_of, example, put, record_of
+from tests.leaderboard.boards import example, put
+from tests.leaderboard.records import compute_of, record_of
 
 AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
 GOOD = next(record.id for record in example() if record.router == "good" and record.seed == 0)

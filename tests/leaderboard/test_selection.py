@@ -11,8 +11,8 @@ from moesuite.leaderboard.ingest.entry import entry_of
 from moesuite.leaderboard.ingest.selection import merged
 from moesuite.leaderboard.site.build import build, check
 from moesuite.records.record import Protocol, RunRecord
-from tests.leaderboard.boards import compute_of, put, record_of
-from tests.leaderboard.test_leaderboard import contents
+from tests.leaderboard.boards import contents, put
+from tests.leaderboard.records import compute_of, record_of
 
 OWN = Protocol(
     engine=1, router=1, family=1, own={"task.family": "5" * 64}

@@ -17,7 +17,7 @@ from moesuite.leaderboard.site import exports
 from moesuite.records.certificate import Verdict
 from moesuite.records.record import RunRecord
 from moesuite.records.verification import judge
-from tests.leaderboard.boards import certificate_of, compute_of, record_of
+from tests.leaderboard.records import certificate_of, compute_of, record_of
 
 NOISE = (0.000, 0.004, -0.003, 0.002, -0.001)
 

@@ -18,8 +18,8 @@ from moesuite.records.record import RunRecord
 from moesuite.records.verification import judge
 from moesuite.routers import router_class
 from moesuite.task import task_class
-from tests.leaderboard.boards import put, record_of
-from tests.leaderboard.test_leaderboard import boards_of
+from tests.leaderboard.boards import boards_of, put
+from tests.leaderboard.records import record_of
 
 
 def version(**changes: Any) -> Protocol:

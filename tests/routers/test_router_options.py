@@ -14,7 +14,7 @@ from moesuite.errors import UserError
 from moesuite.routers import build_router
 from moesuite.routing.router import LayerSpec, RaggedRouting, Router, SlotRouting
 from moesuite.routing.transport import sinkhorn
-from tests.routers.test_routers import TOKENS, logits_as_input
+from tests.routers.by_hand import TOKENS, logits_as_input
 
 # another value for each option
 OTHER: dict[str, dict[str, Any]] = {

@@ -18,8 +18,9 @@ from moesuite.routers.expert_choice import ExpertChoice
 from moesuite.routers.soft import Soft
 from moesuite.routers.token_choice import TokenChoice
 from moesuite.routing.losses import balance_loss, z_loss
-from moesuite.routing.router import EMPTY, LayerSpec, RaggedRouting, Router, SlotRouting
+from moesuite.routing.router import EMPTY, LayerSpec, RaggedRouting, SlotRouting
 from moesuite.testing import RouterContract
+from tests.routers.by_hand import TOKENS, logits_as_input, token_choice
 
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
     *((name, {}) for name in router_names()),
@@ -52,25 +53,6 @@ def contract(name: str, options: dict[str, Any]) -> type[RouterContract]:
 for _name, _options in VARIANTS:
     _case = contract(_name, _options)
     globals()[_case.__name__] = _case
-
-
-def logits_as_input(router: Router) -> Router:
-    """Make the gate the identity, so that tokens are their own logits."""
-    router.gate.weight = nn.Parameter(torch.eye(router.spec.num_experts))  # type: ignore[union-attr]
-    return router
-
-
-def token_choice(capacity_tokens: float, num_experts: int = 2, **options: Any) -> Router:
-    return logits_as_input(
-        TokenChoice(LayerSpec(num_experts, num_experts, capacity_tokens), **options)
-    )
-
-
-# four tokens, two experts: preferences for expert 0 are ln 3, ln 9, ln 2 and -ln 4 -> gates 3/4,
-# 9/10, 2/3, 1/5
-TOKENS = torch.tensor(
-    [[[math.log(3), 0.0], [math.log(9), 0.0], [math.log(2), 0.0], [0.0, math.log(4)]]]
-)
 
 
 def test_token_choice_fills_slots_in_token_order() -> None:

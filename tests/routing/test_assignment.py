@@ -29,7 +29,7 @@ from moesuite.routing.assignment import (
 )
 from moesuite.routing.losses import entropy_loss, importance_loss, load_loss
 from moesuite.routing.router import EMPTY, LayerSpec, RaggedRouting, SlotRouting
-from tests.routers.test_routers import logits_as_input
+from tests.routers.by_hand import logits_as_input
 
 
 @settings(max_examples=60, deadline=None)

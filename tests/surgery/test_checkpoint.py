@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from moesuite import UserError, compose, fit, load_moe, moefy, reroute, save_moe, upcycle
 from moesuite.models.example_inputs import random_example
 from moesuite.nn.moe import moe_layers
-from tests.surgery import test_reroute as test_rerouting
-from tests.surgery.test_upcycle import FeedForward, build, take_apart
-from tests.tasks.test_embeddings import BYTES, TINY, search_folder
-from tests.train.test_run import SHORT
+from tests.helpers import SHORT
+from tests.surgery.dense_models import FeedForward, build, take_apart
+from tests.surgery.moe_models import MODELS as MOE_MODELS
+from tests.surgery.moe_models import build as build_moe
+from tests.tasks.local_data import BYTES, TINY_BERT, search_folder
 
 MODELS = [
     "vit",
@@ -59,10 +60,10 @@ def test_every_family_comes_back(name: str, path: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ["folder", "model.pt"])
-@pytest.mark.parametrize("name", test_rerouting.MODELS)
+@pytest.mark.parametrize("name", MOE_MODELS)
 def test_every_rerouted_model_comes_back(name: str, path: str, tmp_path: Path) -> None:
     for router in ("usmoe", "own"):
-        model, _ = reroute(test_rerouting.build(name), router)
+        model, _ = reroute(build_moe(name), router)
         save_moe(model, tmp_path / router / path)
         loaded = load_moe(tmp_path / router / path)
         torch.testing.assert_close(answer(loaded), answer(model), atol=0, rtol=0)
@@ -122,7 +123,7 @@ def test_names_of_weights_are_stable() -> None:
         "model.layers.1.mlp.experts.down.weight": (4, 64, 32),
         "model.layers.1.mlp.router.gate.weight": (4, 32),
     }
-    model, _ = reroute(test_rerouting.build("qwen2_moe"))
+    model, _ = reroute(build_moe("qwen2_moe"))
     assert {
         name.partition(".mlp.")[2] for name in model.state_dict() if "layers.1.mlp" in name
     } == {
@@ -194,7 +195,7 @@ def test_the_checkpoint_of_a_run(tmp_path: Path) -> None:
 def test_the_checkpoint_of_a_run_that_embeds_text(tmp_path: Path) -> None:
     words = [
         f"task.source={search_folder(tmp_path / 'data')}",
-        *TINY,
+        *TINY_BERT,
         *BYTES,
         "measure=false",
         "trainer.max_steps=1",

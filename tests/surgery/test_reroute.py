@@ -15,64 +15,10 @@ from moesuite import UserError, compose, reroute
 from moesuite.compute.cost import cost
 from moesuite.nn.moe import moe_layers
 from moesuite.train.build import build_models, build_task, refuse_lookahead
-from tests.models.test_huggingface import build as build_dense
-from tests.tasks.test_embeddings import run as embed
-from tests.tasks.test_embeddings import search_folder
-
-SMALL: dict[str, Any] = {
-    "vocab_size": 50,
-    "hidden_size": 32,
-    "intermediate_size": 64,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "num_key_value_heads": 1,
-    "num_experts_per_tok": 2,
-    "bos_token_id": None,
-    "eos_token_id": None,
-    "pad_token_id": None,
-}
-DEEPSEEK = SMALL | {
-    "n_routed_experts": 8,
-    "moe_intermediate_size": 24,
-    "n_shared_experts": 2,
-    "first_k_dense_replace": 1,
-    "num_hidden_layers": 3,
-    "num_key_value_heads": 2,
-    "q_lora_rank": 16,
-    "kv_lora_rank": 16,
-    "qk_rope_head_dim": 8,
-    "qk_nope_head_dim": 8,
-    "v_head_dim": 16,
-    "n_group": 4,
-    "topk_group": 2,
-    "routed_scaling_factor": 2.5,
-}
-QWEN = SMALL | {"num_experts": 8, "moe_intermediate_size": 24}
-MODELS: dict[str, tuple[str, dict[str, Any]]] = {
-    "olmoe": ("olmoe", SMALL | {"num_experts": 8}),
-    "mixtral": ("mixtral", SMALL | {"num_local_experts": 8}),
-    "qwen2_moe": ("qwen2_moe", QWEN | {"shared_expert_intermediate_size": 40}),
-    "qwen3_moe": ("qwen3_moe", QWEN | {"head_dim": 16, "norm_topk_prob": True}),
-    "deepseek_v2": ("deepseek_v2", DEEPSEEK | {"topk_method": "group_limited_greedy"}),
-    "deepseek_v3": ("deepseek_v3", DEEPSEEK),
-}
-
-
-def build(name: str) -> Any:
-    """Return a small model with sharp weights, so that another choice of experts is another answer."""
-    kind, options = MODELS[name]
-    torch.manual_seed(0)
-    model = transformers.AutoModelForCausalLM.from_config(
-        transformers.AutoConfig.for_model(kind, **options)
-    ).eval()
-    for parameter in model.parameters():
-        if parameter.ndim >= 2:
-            nn.init.normal_(parameter, std=0.3)
-    if name == "deepseek_v3":
-        for module in model.modules():
-            if hasattr(module, "e_score_correction_bias"):
-                module.e_score_correction_bias.normal_(std=0.3)
-    return model
+from tests.helpers import run as embed
+from tests.models.backbones import build as build_dense
+from tests.surgery.moe_models import MODELS, QWEN, build
+from tests.tasks.local_data import search_folder
 
 
 def batch(padding: int = 3, left: bool = False) -> dict[str, Tensor]:

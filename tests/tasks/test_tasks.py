@@ -22,8 +22,8 @@ from moesuite.config.discovery import task_files
 from moesuite.task import Batch, Task
 from moesuite.testing import TaskContract
 from moesuite.train.build import declare_task
-from tests.tasks.test_embeddings import BYTES, TINY, parquet, search_folder, sentences
-from tests.tasks.test_understanding import folder as understanding_folder
+from tests.tasks.glue import understanding_folder
+from tests.tasks.local_data import BYTES, TINY_BERT, parquet, search_folder, sentences
 
 FEW = ("expert_choice", "soft", "switch")
 SMALL = tuple(f"backbone.kwargs.{key}" for key in ("embed_dim=16", "depth=2", "num_heads=2"))
@@ -78,7 +78,7 @@ class TestCausalText(Text):
 
 
 class TestMaskedText(Text):
-    words = (*Text.words, *TINY, "task.objective=masked")
+    words = (*Text.words, *TINY_BERT, "task.objective=masked")
     routers = FEW
 
 
@@ -107,7 +107,7 @@ class TestSearch(Pairs):
     @pytest.fixture(autouse=True)
     def folder(self, tmp_path_factory: pytest.TempPathFactory) -> None:
         source = search_folder(tmp_path_factory.mktemp("search"))
-        self.words = ("task=stdlib_search", f"task.source={source}", *TINY, *BYTES)
+        self.words = ("task=stdlib_search", f"task.source={source}", *TINY_BERT, *BYTES)
 
     def expected(
         self, task: Task, outputs: Sequence[Any], batches: Sequence[Batch]
@@ -123,7 +123,7 @@ class TestSimilarity(Pairs):
     @pytest.fixture(autouse=True)
     def folder(self, real_data: Path) -> None:
         source = [f"task.source={real_data / 'sts'}", "task.names=[STSBenchmark]"]
-        self.words = ("task=sts", *source, *TINY, *BYTES)
+        self.words = ("task=sts", *source, *TINY_BERT, *BYTES)
 
     def expected(
         self, task: Task, outputs: Sequence[Any], batches: Sequence[Batch]
@@ -146,7 +146,7 @@ class TestProbe(Pairs):
             "task=text_classification",
             f"task.source={folder}",
             "task.names=[TREC]",
-            *TINY,
+            *TINY_BERT,
             *BYTES,
         )
 
@@ -172,7 +172,7 @@ class TestProbeOnRealQuestions(TestProbe):
     @pytest.fixture(autouse=True)
     def folder(self, real_data: Path) -> None:
         source = [f"task.source={real_data / 'classification'}", "task.names=[TREC]"]
-        self.words = ("task=text_classification", *source, *TINY, *BYTES)
+        self.words = ("task=text_classification", *source, *TINY_BERT, *BYTES)
 
 
 class TestUnderstanding(TaskContract):
@@ -181,7 +181,7 @@ class TestUnderstanding(TaskContract):
     @pytest.fixture(autouse=True)
     def folder(self, tmp_path_factory: pytest.TempPathFactory) -> None:
         source = understanding_folder(tmp_path_factory.mktemp("glue"), "glue", "mrpc", 40)
-        self.words = ("task=glue", "task.subset=mrpc", f"task.source={source}", *TINY, *BYTES)
+        self.words = ("task=glue", "task.subset=mrpc", f"task.source={source}", *TINY_BERT, *BYTES)
 
     def expected(
         self, task: Task, outputs: Sequence[Any], batches: Sequence[Batch]

@@ -20,7 +20,8 @@ from moesuite.tasks.understanding.answers import Question, credit, scores
 from moesuite.tasks.understanding.task import TRAINED
 from moesuite.train.build import build_task
 from moesuite.train.fit import fit
-from tests.tasks.test_embeddings import TINY, parquet
+from tests.tasks.glue import GLUE, SUPERGLUE, rows, understanding_folder
+from tests.tasks.local_data import TINY_BERT, parquet
 
 BYTES = ("task.tokenizer=byte", "task.length=64")
 T5 = tuple(
@@ -34,49 +35,6 @@ QUICK = (
     "logger=none",
     "trainer.enable_progress_bar=false",
 )
-
-# one row of each form, by column, with a place for a number that makes rows differ
-COPA = {
-    "premise": "It rained {n} h.",
-    "choice1": "It is wet.",
-    "choice2": "It is dry.",
-    "question": "effect",
-}
-RECORD = {
-    "passage": "Ann met Bob in Rome {n} times.\n@highlight\nBob is old",
-    "query": "There @placeholder met him",
-    "entities": ["Bob", "Rome", "Ann", "Zoe", "Eve", "Rome"],
-    "answers": ["Ann", "the Ann"],
-}
-MULTIRC = {"paragraph": "Ann has {n} cats.", "question": "Who has cats?", "answer": "Ann {n}"}
-WSC = {
-    "text": "Ann gave Eve {n} pens because she asked.",
-    "span1_index": 2,
-    "span1_text": "Eve",
-    "span2_index": 6,
-    "span2_text": "she",
-}
-GLUE: dict[str, tuple[tuple[str, ...], int]] = {
-    "cola": (("sentence",), 2),
-    "sst2": (("sentence",), 2),
-    "mrpc": (("sentence1", "sentence2"), 2),
-    "stsb": (("sentence1", "sentence2"), 0),
-    "qqp": (("question1", "question2"), 2),
-    "mnli": (("premise", "hypothesis"), 3),
-    "qnli": (("question", "sentence"), 2),
-    "rte": (("sentence1", "sentence2"), 2),
-    "wnli": (("sentence1", "sentence2"), 2),
-}
-SUPERGLUE: dict[str, tuple[tuple[str, ...] | dict[str, Any], int]] = {
-    "boolq": (("question", "passage"), 2),
-    "cb": (("premise", "hypothesis"), 3),
-    "copa": (COPA, 2),
-    "multirc": (MULTIRC, 2),
-    "record": (RECORD, -1),
-    "rte": (("premise", "hypothesis"), 2),
-    "wic": (("word", "sentence1", "sentence2"), 2),
-    "wsc": (WSC, 2),
-}
 EVERY = [("glue", name) for name in GLUE] + [("superglue", name) for name in SUPERGLUE]
 FORMS = {
     "mnli",
@@ -91,34 +49,8 @@ BY_FORM = [
 ]
 
 
-def rows(suite: str, name: str, start: int, count: int) -> dict[str, list[Any]]:
-    """Return rows in the schema of nyu-mll/glue and aps/super_glue."""
-    columns, classes = (GLUE if suite == "glue" else SUPERGLUE)[name]
-    template = (
-        columns
-        if isinstance(columns, dict)
-        else {column: f"{column} has {{n}} words" for column in columns}
-    )
-    numbers = range(start, start + count)
-    found = {
-        key: [value.format(n=n) if isinstance(value, str) else value for n in numbers]
-        for key, value in template.items()
-    }
-    if classes >= 0:
-        found["label"] = [n % classes if classes else 5.0 * (n % 7) / 6 for n in numbers]
-    return found
-
-
-def folder(root: Path, suite: str, name: str, count: int = 12) -> Path:
-    """Write local copies of a set."""
-    tests = ("validation_matched", "validation_mismatched") if name == "mnli" else ("validation",)
-    splits = {split: rows(suite, name, 100 + 20 * number, 6) for number, split in enumerate(tests)}
-    parquet(root / name, train=rows(suite, name, 0, count), **splits)
-    return root
-
-
 def build(root: Path, suite: str, name: str, *words: str) -> Any:
-    source = folder(root, suite, name)
+    source = understanding_folder(root, suite, name)
     return build_task(
         compose(
             f"task={suite}", f"task.subset={name}", f"task.source={source}", *BYTES, *words
@@ -144,8 +76,8 @@ def question(answer: float = 0.0, **changed: Any) -> Question:
 def test_every_set_trains_and_is_scored(
     suite: str, name: str, objective: str, tmp_path: Path
 ) -> None:
-    backbone = TINY if objective == "classification" else ["backbone=t5_mini", *T5]
-    source = folder(tmp_path / "data", suite, name)
+    backbone = TINY_BERT if objective == "classification" else ["backbone=t5_mini", *T5]
+    source = understanding_folder(tmp_path / "data", suite, name)
     words = [
         f"task={suite}",
         f"task.subset={name}",
@@ -357,13 +289,13 @@ def test_bad_data(words: list[str], change: dict[str, Any], says: str, tmp_path:
             "cannot do task.objective=classification; .*with an encoder or a decoder only",
         ),
         (
-            [*TINY, "task.objective=text_to_text"],
+            [*TINY_BERT, "task.objective=text_to_text"],
             "cannot do task.objective=text_to_text; .*type for example backbone=t5_mini",
         ),
     ],
 )
 def test_objectives_that_a_backbone_cannot_do(words: list[str], says: str, tmp_path: Path) -> None:
-    source = folder(tmp_path, "glue", "rte")
+    source = understanding_folder(tmp_path, "glue", "rte")
     with pytest.raises(UserError, match=says):
         fit(compose("task=glue", f"task.source={source}", *BYTES, *words, f"records={tmp_path}"))
 
@@ -374,7 +306,7 @@ def test_objectives_that_a_backbone_cannot_do(words: list[str], says: str, tmp_p
 def test_decoders_read_the_last_token_that_is_no_padding(
     backbone: list[str], tmp_path: Path
 ) -> None:
-    source = folder(tmp_path, "glue", "cola")
+    source = understanding_folder(tmp_path, "glue", "cola")
     words = ["task=glue", "task.subset=cola", f"task.source={source}", *BYTES, *QUICK, *backbone]
     record, _ = fit(compose(*words, "router=expert_choice", f"records={tmp_path / 'runs'}"))
     assert record.status == "ok" and record.quality["matthews"].n == 6

@@ -8,8 +8,6 @@ import pickle
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,37 +21,10 @@ from moesuite.config.compose import trainer_options
 from moesuite.config.user_code import own_class
 from moesuite.errors import RunFailed, UserError
 from moesuite.experiments.run_report import rows
-from moesuite.records.record import RunRecord, read_record
-from moesuite.run import main
+from moesuite.records.record import read_record
 from moesuite.train.build import Built
 from tests.conftest import Command
-
-SHORT = ("trainer.max_steps=4", "measure=false", "logger=none", "trainer.enable_progress_bar=false")
-MY_ROUTER = '''
-"""First come: the first slots_per_token · T tokens, dealt out to the experts in turn."""
-import torch
-from moesuite import Router, SlotRouting
-
-class MyRouter(Router):
-    paper = "None: an example"
-    causal = True
-
-    def __init__(self, spec, gain: float = 1.0):
-        super().__init__(spec)
-        self.weight = torch.nn.Parameter(torch.tensor(gain))
-
-    def forward(self, x, mask=None):
-        groups, length, _ = x.shape
-        capacity = self.capacity(length)
-        index = torch.arange(capacity * self.spec.num_experts)
-        tokens = index.reshape(capacity, -1).t().masked_fill(index.reshape(capacity, -1).t() >= length, -1)
-        tokens = tokens.expand(groups, -1, -1)
-        return SlotRouting(tokens, self.weight * (tokens >= 0), length)
-'''
-
-
-def run(tmp_path: Path, *words: str) -> RunRecord:
-    return fit(compose(*SHORT, f"records={tmp_path / 'runs'}", *words))[0]
+from tests.helpers import MY_ROUTER, SHORT, invoke, run, wait_for
 
 
 @pytest.mark.parametrize(
@@ -83,17 +54,6 @@ def test_layers_of_two_routers_are_causal_where_all_are() -> None:
     for others, causal in ((("token_choice", "hash"), True), (("token_choice", "soft"), False)):
         model = torch.nn.ModuleList([moe(router) for router in others])
         assert Built(model, model).causal is causal
-
-
-def invoke(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
-    """Run the command line in this process and return its exit code."""
-    monkeypatch.setattr(sys, "argv", ["run", *words])
-    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
-    try:
-        main()
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    return 0
 
 
 @pytest.mark.parametrize("router", ["dense", "token_choice", "expert_choice", "soft"])
@@ -424,15 +384,6 @@ def start(folder: Path, *words: str) -> subprocess.Popen[str]:
             "OMP_NUM_THREADS": str(torch.get_num_threads()),
         },  # as here: sums round the same
     )
-
-
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen[Any] | None = None) -> None:
-    for _ in range(1200):
-        if condition():
-            return
-        assert process is None or process.poll() is None, process.communicate()
-        time.sleep(0.1)
-    pytest.fail("waited in vain")
 
 
 @pytest.mark.slow

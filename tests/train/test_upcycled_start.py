@@ -24,8 +24,8 @@ from moesuite.train.build import build_models, build_task
 from moesuite.train.callbacks import Interruption
 from moesuite.train.optim import build_optimizer, learning_rate
 from moesuite.train.upcycled_start import moments
-from tests.surgery.test_upcycle import VIT, build
-from tests.train.test_run import invoke
+from tests.helpers import invoke
+from tests.surgery.dense_models import VIT, build
 
 EPOCH = 22  # steps
 QUIET = ["measure=false", "logger=none", "trainer.enable_progress_bar=false"]

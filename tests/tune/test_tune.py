@@ -35,7 +35,7 @@ from moesuite.tune.search_space import read_space, tune_files
 from moesuite.tune.study import open_storage
 from moesuite.tune.worker import search
 from tests.conftest import Command
-from tests.train.test_run import wait_for
+from tests.helpers import wait_for
 
 SHORT = ["task=digits", "trainer.max_steps=3", "data.batch_size=256", "winner=0"]
 

@@ -21,8 +21,8 @@ from moesuite.records.verification import differing, is_seed_of, judge, toleranc
 from moesuite.verify.__main__ import main
 from moesuite.verify.replay import command_problem
 from tests.conftest import Command
-from tests.leaderboard.boards import record_of
-from tests.train.test_run import MY_ROUTER, SHORT, wait_for
+from tests.helpers import MY_ROUTER, SHORT, wait_for
+from tests.leaderboard.records import record_of
 
 WORDS = (*SHORT, "router=soft", "num_experts=2")
 

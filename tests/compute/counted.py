@@ -1,0 +1,62 @@
+"""FLOPs and bytes as PyTorch counts them in a run, to compare the analytic figures with."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from moesuite import aux_loss
+from moesuite.compute.cost import measured
+from moesuite.compute.flop_counter import Counted, Saved, count_flops
+from moesuite.compute.passes import Inputs, Pass, account
+from moesuite.models.forward import call
+from moesuite.nn.moe import moe_layers
+from moesuite.routing.forms import Routing
+
+
+def run_once(model: nn.Module, x: Inputs) -> tuple[Counted, Counted, int, dict[str, Routing]]:
+    """Run the real model: count evaluation and a training step, note what autograd keeps, and training's routing."""
+    with torch.no_grad():
+        forward = count_flops(lambda: call(model.eval(), x))
+    twin = copy.deepcopy(model).train()
+    saved = Saved([*twin.parameters(), *twin.buffers()])
+
+    def step() -> None:
+        with saved:
+            output = call(twin, x)
+        logits = output if isinstance(output, torch.Tensor) else output.logits
+        (logits.sum() + aux_loss(twin)).backward()
+
+    training = count_flops(step)
+    return (
+        forward,
+        training,
+        saved.bytes,
+        {name: layer.routing for name, layer in moe_layers(twin) if layer.routing},
+    )
+
+
+def products(found: Pass) -> float:
+    """FLOPs of matrix products: gathers and scatters are none."""
+    return found.backbone + sum(layer.counted for layer in found.layers.values())
+
+
+def assert_as_counted(model: nn.Module, x: Inputs, tolerance: float = 0) -> None:
+    """Analytic equals counted, to the FLOP and (within a relative tolerance) to the byte, and parts add up."""
+    forward, training, saved, routings = run_once(model, x)
+    ours = account(model, x, False, measured(model, x))
+    step = account(model, x, True, routings)
+    assert forward.total == products(ours)
+    assert training.total == products(step)
+    assert saved == pytest.approx(step.saved, rel=tolerance)
+    assert not forward.uncounted | training.uncounted | ours.uncounted | step.uncounted
+    for layer in (*ours.layers.values(), *step.layers.values()):
+        assert (
+            layer.executed.total
+            >= layer.counted
+            >= layer.executed.total - layer.executed.dispatch_combine
+        )
+        assert layer.activated.total <= layer.executed.total
