@@ -18,13 +18,13 @@ from moesuite.certify.harness import KINDS, Subject, seeded
 from moesuite.nn.moe import MoE
 from moesuite.nn.stats import work
 from moesuite.records.certificate import Check
+from moesuite.routing.capacity import expert_capacity
 from moesuite.routing.forms import RaggedRouting, Routing, SoftRouting
 from moesuite.routing.router import LayerSpec, Router
 from moesuite.routing.validation import check_form, check_values, name_of
 
 LONG = 128  # tokens of the longer groups
 BUDGETS = (0.5, 1.0, 1.7)  # times the subject's
-SLACK = 1e-9  # 1.1 · 10 / 1 must give 11 slots, not 12
 
 
 @dataclass(frozen=True)
@@ -83,10 +83,10 @@ def budget_in_force(spec: LayerSpec, router: Router, mode: Mode) -> float | None
 
 
 def allowed_rows(spec: LayerSpec, budget: float | None, tokens: int) -> float:
-    """Return the rows that experts may compute for a group of `tokens`: E·max(1, ceil(budget·T/E)); or infinity."""
+    """Return the rows that experts may compute for a group of `tokens`: E·C, or infinity."""
     if budget is None:
         return math.inf
-    return float(spec.num_experts) * max(1, math.ceil(budget * tokens / spec.num_experts - SLACK))
+    return float(spec.num_experts * expert_capacity(budget, tokens, spec.num_experts))
 
 
 def rows(routing: Routing) -> float:

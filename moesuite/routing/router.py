@@ -17,7 +17,6 @@ f_e(X̃_e).
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,6 +31,7 @@ from moesuite.errors import UserError, unknown
 from moesuite.routing.assignment import dropless, experts_take, tokens_take
 from moesuite.routing.assignment import real_positions as real_positions
 from moesuite.routing.assignment import top as top
+from moesuite.routing.capacity import expert_capacity
 from moesuite.routing.forms import EMPTY as EMPTY
 from moesuite.routing.forms import RaggedRouting as RaggedRouting
 from moesuite.routing.forms import Routing as Routing
@@ -161,22 +161,20 @@ class Router(nn.Module, ABC):
         return Scope(self.spec.balance_scope, self.training)
 
     def capacity(self, tokens: int) -> int:
-        """Slots of an expert for a group of `tokens`: ceil(slots_per_token · T / E), at least 1.
+        """Return the slots of an expert for a group of `tokens`, see `expert_capacity`.
 
         Raises:
             RuntimeError: where no limit is in force.
         """
         budget = self.slots_per_token
         if budget is None:
-            raise RuntimeError("no capacity is in force: look at `slots_per_token` first")
-        # 1e-9: 1.1 · 10 / 1 must give 11, not 12
-        return max(1, math.ceil(budget * tokens / self.spec.num_experts - 1e-9))
+            raise RuntimeError("no capacity is in force: check `slots_per_token` first")
+        return expert_capacity(budget, tokens, self.spec.num_experts)
 
     def group_capacity(self, mask: Bool[Tensor, "G T"]) -> Int[Tensor, " G"]:
-        """Slots of an expert in each group by its real tokens, so that padding buys no capacity."""
+        """Return the slots of an expert in each group by its real tokens; padding buys none."""
         budget = self.slots_per_token or 0.0
-        real = mask.sum(dim=1).double()
-        return (budget * real / self.spec.num_experts - 1e-9).ceil().clamp(min=1).long()
+        return expert_capacity(budget, mask.sum(dim=1), self.spec.num_experts)
 
     def choose_tokens(
         self,

@@ -72,13 +72,20 @@ def sparse_transport(
     lr: float = 1e-2,
     limits: Int[Tensor, " G"] | None = None,
 ) -> tuple[Float[Tensor, "G J I"], Float[Tensor, "G I"]]:
-    """Return (plan, α) of sparsity-constrained transport: at most `k` entries for each j, by its semi-dual.
+    """Return the plan, at most `k` entries for each j, and α of sparsity-constrained transport.
 
     Liu, Puigcerver and Blondel, "Sparsity-constrained optimal transport" (2023),
-    https://arxiv.org/abs/2209.15466, with L2 regularisation γ = 1: maximise Σ_i α_i·mass_i - Σ_j
-    Ω*_j(α - cost_j) by Adam from α = 0, where the best plan of j for a given α is share_j times the
-    k-sparse projection of (α - cost_j) / share_j onto the simplex. Not in the paper: all
-    `iterations` are done, where the official code stops early at a gradient norm of 1e-3.
+    https://arxiv.org/abs/2209.15466, with L2 regularisation γ = 1: maximise the semi-dual
+    Σ_i α_i·mass_i - Σ_j Ω*_j(α - cost_j) by Adam from α = 0. Given α, the best plan of j is share_j
+    times the k-sparse projection of (α - cost_j) / share_j onto the simplex.
+
+    The semi-dual is concave, with kinks where the k largest entries change (for k = 1 it is
+    piecewise linear). Steps of constant size cross kinks instead of stopping at them: the value is
+    not monotone, and from a start closer to the maximum than a step the end may lie slightly lower.
+    As in the official code, the plan is that of the last step, not of the best one.
+
+    Not in the paper: all `iterations` are done, where the official code stops early at a gradient
+    norm of 1e-3.
 
     Args:
         costs: of moving i's mass to j; +inf entries are not allowed, use a large cost for padding.
@@ -86,8 +93,8 @@ def sparse_transport(
         shares: of each j, >= 0.
         k: entries per j, 1 to I.
         iterations: >= 1; the plan does not become more feasible with many more.
-        lr: Adam's step, > 0.
-        limits: groups that are allowed fewer than `k`.
+        lr: step size of Adam, > 0.
+        limits: entries allowed in each group, where fewer than `k`.
     """
     at_most = None if limits is None else limits[:, None, None]
     potential = torch.zeros_like(mass)
