@@ -1,1 +1,1 @@
-"""Figures that no run can have: records that contradict themselves or their configuration are refused."""
+"""Refuse records that contradict themselves or their configuration: no run has such figures."""

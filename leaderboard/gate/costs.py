@@ -1,4 +1,4 @@
-"""Costs that no model can have: FLOPs, parameters and times that contradict each other or the configuration."""
+"""Impossible costs: FLOPs, parameters and times against each other and the configuration."""
 
 from __future__ import annotations
 
@@ -55,7 +55,10 @@ def _check_parts(name: str, split: Split) -> None:
 
 
 def _check_passes(compute: Compute) -> None:
-    """Judge passes by each other: the backbone is the same in all, and only padding and moving differ by routing."""
+    """Check passes against each other.
+
+    The backbone is the same in all; only padding and dispatch differ by routing.
+    """
     activated, executed, expected, training = (
         compute.activated,
         compute.executed,
@@ -92,13 +95,14 @@ def _check_passes(compute: Compute) -> None:
 
 
 def _check_work(record: RunRecord, compute: Compute) -> None:
-    """Judge that there is some: FLOPs where every operation is counted, and what a training step keeps."""
+    """Check that there are FLOPs, if every operation is counted, and activations to keep."""
     for name in ("executed", "expected", "training"):
         if not compute.uncounted and not getattr(compute, name).total > 0:
             raise UserError(f"compute.{name} sums to 0; allowed: more than 0")
     if record.steps > 0 and not compute.activation_bytes > 0:
         raise UserError(
-            f"compute.activation_bytes is {compute.activation_bytes:g}; allowed: more than 0 in training"
+            f"compute.activation_bytes is {compute.activation_bytes:g}; "
+            "allowed: more than 0 in training"
         )
     accelerator, device = (
         record.config["trainer"].get("accelerator"),
@@ -112,7 +116,7 @@ def _check_work(record: RunRecord, compute: Compute) -> None:
 
 
 def _check_layers(compute: Compute, dense: bool) -> None:
-    """Judge totals by the layers that they are sums of."""
+    """Check totals by the layers that they are sums of."""
     for name in ROUTED:
         whole: Split = getattr(compute, name)
         for part in PARTS:
@@ -135,7 +139,7 @@ def _check_layers(compute: Compute, dense: bool) -> None:
 
 
 def _check_budget(record: RunRecord, compute: Compute) -> None:
-    """Judge what the configuration decides: FLOPs of a step, batch, and slots per token."""
+    """Check what the configuration decides: FLOPs of a step, batch, and slots per token."""
     batch = record.config["data"].get("batch_size")
     if isinstance(batch, int):
         step = compute.training.total * batch
@@ -147,16 +151,16 @@ def _check_budget(record: RunRecord, compute: Compute) -> None:
             " (training by batch_size)",
         )
         within("compute.batch_size", compute.batch_size, 1, batch, " (data.batch_size)")
-    asked = record.config.get("slots_per_token")
-    if isinstance(asked, int | float) and compute.layers:
+    budget = record.config.get("slots_per_token")
+    if isinstance(budget, int | float) and compute.layers:
         within(
             "compute.slots_per_token_asked",
             compute.slots_per_token_asked,
-            asked,
-            asked,
+            budget,
+            budget,
             " (slots_per_token)",
         )
-    elif asked is None and not may_be_moe(record):
+    elif budget is None and not may_be_moe(record):
         within(
             "compute.slots_per_token_asked",
             compute.slots_per_token_asked,
@@ -169,7 +173,10 @@ def _check_budget(record: RunRecord, compute: Compute) -> None:
 
 
 def _check_slots(layers: Sequence[LayerCompute], effective: float, record: RunRecord) -> None:
-    """Judge expert work by the layers, which no router can give more slots than experts serve, but for rounding up."""
+    """Check expert work against the layers.
+
+    No router gives a layer more slots than its experts serve, up to rounding.
+    """
     budgets = [record.config.get("slots_per_token"), record.config.get("eval_slots_per_token")]
     most = max(
         float(value)
@@ -192,7 +199,10 @@ def _check_slots(layers: Sequence[LayerCompute], effective: float, record: RunRe
 
 
 def _check_timing(name: str, timing: Timing) -> None:
-    """Judge medians, quartiles and the ratio by each other; see `moesuite.records.compute.Timing` for the bounds."""
+    """Check medians, quartiles and ratio against each other.
+
+    `moesuite.records.compute.Timing` states the bounds.
+    """
     within(f"{name}.n", timing.n, 1, None)
     for part in ("median", "dense_median"):
         if not getattr(timing, part) > 0:

@@ -1,4 +1,4 @@
-"""The course of a run that cannot be: times, steps against what the configuration plans, and the learning curve."""
+"""Impossible training: times, steps against the plan of the configuration, learning curve."""
 
 from __future__ import annotations
 
@@ -53,17 +53,18 @@ def check_course(record: RunRecord) -> None:
 
 
 def _check_time(record: RunRecord) -> None:
-    made = datetime.datetime.fromisoformat(record.created)
-    if made < SINCE:
+    created = datetime.datetime.fromisoformat(record.created)
+    if created < SINCE:
         raise UserError(
-            f"created is {record.created}; allowed: {SCHEMA_SINCE} or later, when schema {SCHEMA} began"
+            f"created is {record.created}; "
+            f"allowed: {SCHEMA_SINCE} or later, when schema {SCHEMA} began"
         )
-    if made > datetime.datetime.now(datetime.UTC) + AHEAD:
+    if created > datetime.datetime.now(datetime.UTC) + AHEAD:
         raise UserError(f"created is {record.created}; allowed: no time in the future")
 
 
 def _check_steps(record: RunRecord) -> None:
-    """Judge steps by the plan: all of it where the run ended, never more."""
+    """Check steps by the plan: all of it where the run ended, never more."""
     if (limit := most_steps(record.config)) >= 0:
         within("steps", record.steps, 0, limit)
     world = devices(record)
@@ -81,7 +82,7 @@ def _check_steps(record: RunRecord) -> None:
 
 
 def check_curve(record: RunRecord, ranking: MetricSpec) -> None:
-    """Judge the course of training by itself, by steps and costs, and by the quality at its end.
+    """Check the course of training by itself, by steps and costs, and by the quality at its end.
 
     Raises:
         UserError: names the first such field, its value, and what is allowed.
@@ -124,7 +125,10 @@ def check_curve(record: RunRecord, ranking: MetricSpec) -> None:
 
 
 def _check_order(record: RunRecord) -> None:
-    """Judge points by the ones before: time passes between any two, even at one step of accumulated gradients."""
+    """Check each point against the one before.
+
+    Time passes between any two, even within one step of accumulated gradients.
+    """
     for index, (before, after) in enumerate(pairwise(record.curve), start=1):
         for name in ("step", "seconds", "flops"):
             within(
@@ -140,13 +144,14 @@ def _check_order(record: RunRecord) -> None:
 
 
 def _check_points(record: RunRecord) -> None:
-    """Judge when validation came, where the configuration decides it."""
+    """Check when validation came, where the configuration decides it."""
     if (every := validated_every(record)) is None:
         return
     if every == 0:
         if record.curve:
             raise UserError(
-                f"curve is of {len(record.curve)} points; allowed: none (trainer.limit_val_batches=0)"
+                f"curve is of {len(record.curve)} points; "
+                "allowed: none (trainer.limit_val_batches=0)"
             )
         return
     steps, why = [point.step for point in record.curve], f" (validation every {every} steps)"
@@ -168,16 +173,16 @@ def _on_test(record: RunRecord) -> bool:
 
 
 def _expected_flops(record: RunRecord) -> Iterator[tuple[str, float, float]]:
-    """Yield field, value and right value of the FLOPs of each point: steps by FLOPs of a step, on each device."""
+    """Yield (field, value, expected) of the FLOPs of each point: steps x FLOPs x devices."""
     if record.compute is None or not record.curve:
         return
     step_flops = record.compute.training_step_flops
     begun, spent = (record.sunk.steps, record.sunk.flops) if record.sunk else (0, 0.0)
-    own = [point for point in record.curve if point.step > begun]
-    if not own or step_flops <= 0:
+    after_start = [point for point in record.curve if point.step > begun]
+    if not after_start or step_flops <= 0:
         return
     world = devices(record) or max(
-        1, round((own[-1].flops - spent) / (step_flops * (own[-1].step - begun)))
+        1, round((after_start[-1].flops - spent) / (step_flops * (after_start[-1].step - begun)))
     )
     for index, point in enumerate(record.curve):
         if point.step > begun:

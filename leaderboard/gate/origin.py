@@ -1,4 +1,4 @@
-"""Where a record says that it comes from: a task, a router, a seed and a command that cannot belong together."""
+"""Impossible origins: task, router, seed and command that do not belong together."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FOLDERS = ("--config-dir", "-cd", "--config-path", "-cp", "--config-name", "-cn"
 
 
 def check_origin(record: RunRecord) -> None:
-    """Refuse an origin that cannot be.
+    """Refuse an impossible origin.
 
     Raises:
         UserError: names the first such field, its value, and what is allowed.
@@ -40,7 +40,7 @@ def check_origin(record: RunRecord) -> None:
 
 
 def _check_task(record: RunRecord) -> None:
-    """Judge the family and the data of a task of the package by its YAML; a source of one's own may be any."""
+    """Check family and data of a packaged task against its YAML; any source of a user passes."""
     options = record.config["task"]
     declared = declared_task(record.task)
     if declared is None or options.get("source"):
@@ -53,22 +53,22 @@ def _check_task(record: RunRecord) -> None:
 
 @cache
 def _declared() -> dict[str, dict[str, Any]]:
-    """Return the task section of each data set of the package by name, with the family that it is of."""
+    """Return the task section and the family of each data set of the package, by name."""
     import yaml
 
-    found = {}
+    tasks = {}
     for path in task_files().values():
         values = yaml.safe_load(path.read_text())
         family = next(
             (str(item)[1:] for item in values["defaults"] if str(item).startswith("_")), ""
         )
-        found[str(values["task"].get("name", path.stem))] = {"family": family, **values["task"]}
-    return found
+        tasks[str(values["task"].get("name", path.stem))] = {"family": family, **values["task"]}
+    return tasks
 
 
 @cache
 def declared_task(name: str) -> dict[str, Any] | None:
-    """Return what the package declares of a task, of a set of a benchmark too (glue_mrpc); None: it has no such."""
+    """Return the declaration of a packaged task, or of one set of it (glue_mrpc), or None."""
     for declared, section in _declared().items():
         prefix, brace, _ = declared.partition("${")
         if name == declared or (brace and name.startswith(prefix)):
@@ -77,7 +77,7 @@ def declared_task(name: str) -> dict[str, Any] | None:
 
 
 def _check_router(record: RunRecord) -> None:
-    """Judge the options of a router of the package by its signature, and files of one's own by the names."""
+    """Check options of a packaged router against its signature, and users' files against names."""
     config, decoder = record.config, record.config.get("decoder")
     if record.router in _package_routers():
         options = router_options(record.router)
@@ -96,7 +96,8 @@ def _check_router(record: RunRecord) -> None:
             option not in names and not option.startswith("task.")
         ):
             raise UserError(
-                f"protocol.own.{option} is {sha!r:.20}; allowed: of a class from outside the package only"
+                f"protocol.own.{option} is {sha!r:.20}; "
+                "allowed: of a class from outside the package only"
             )
 
 
@@ -112,12 +113,11 @@ def router_options(name: str) -> frozenset[str]:
 
 
 def _check_contents(record: RunRecord) -> None:
-    """Judge the hashes of checkpoints by the options that name these."""
+    """Check the hashes of checkpoints by the options that name these."""
     for name in ("init", "upcycle"):
         checkpoint = record.config.get(name)
-        named = name == "upcycle" and str(checkpoint).startswith(
-            NAMED
-        )  # by its library, not a file
+        # a pretrained model of a library is no file
+        named = name == "upcycle" and str(checkpoint).startswith(NAMED)
         if (checkpoint is not None and not named) != bool(record.contents.get(name)):
             allowed = (
                 "the hash of its content"
@@ -130,7 +130,7 @@ def _check_contents(record: RunRecord) -> None:
 
 
 def check_command(command: str) -> None:
-    """Refuse what is not one command of the package: it is shown for readers to paste into their shell.
+    """Refuse anything but one command of the package: readers paste it into their shell.
 
     Raises:
         UserError: with the command, and what is allowed.
@@ -141,16 +141,15 @@ def check_command(command: str) -> None:
 
 
 def _check_words(record: RunRecord) -> None:
-    """Judge the words of the command by what they are known to set."""
+    """Check the words of the command against the fields that they set."""
     quoted = "'" in record.command or '"' in record.command
     words = shlex.split(record.command) if quoted else record.command.split()  # shlex takes long
     values = dict(
         word.lstrip("+").split("=", 1) for word in words if "=" in word and word[:1] != "-"
     )
     values = {key: value.strip("'\"") for key, value in values.items()}
-    elsewhere = any(
-        word.split("=")[0] in FOLDERS for word in words
-    )  # where names mean what files there say
+    # a folder of YAML may give names another meaning
+    elsewhere = any(word.split("=")[0] in FOLDERS for word in words)
     for name, right in (
         ("router", record.router),
         ("task", record.task),

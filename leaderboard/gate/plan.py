@@ -1,4 +1,7 @@
-"""Planned optimizer steps and validations of a configuration: as `moesuite.train.dataloaders`, without torch."""
+"""Planned optimizer steps and validations of a configuration.
+
+The same as in `moesuite.train.dataloaders`, without torch.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,11 @@ from moesuite.config.schema import NAMED
 from moesuite.records.record import RunRecord
 
 EPOCHS = 10  # of a task without a recipe, as in `moesuite.train.trainer`
-MOST_DEVICES = 256  # that are tried where a record does not say how many there were
+MOST_DEVICES = 256  # tried if a record does not say how many devices it used
 
 
 def devices(record: RunRecord) -> int:
-    """Return the number of processes of a run; 0: its configuration leaves it open."""
+    """Return the number of processes of a run, or 0 if its configuration leaves it open."""
     options = record.config["trainer"]
     counts = [options.get(name) or 1 for name in ("devices", "num_nodes")]
     if (
@@ -26,7 +29,10 @@ def devices(record: RunRecord) -> int:
 
 
 def goes_on(record: RunRecord) -> bool:
-    """Return whether steps count from a dense run's first one; see `moesuite.config.schema.RunConfig.goes_on`."""
+    """Return whether steps count from the first one of the upcycled dense run.
+
+    See `moesuite.config.schema.RunConfig.goes_on`.
+    """
     upcycle = record.config.get("upcycle")
     state = record.config.get("upcycle_state")
     return record.sunk is not None or (
@@ -35,7 +41,7 @@ def goes_on(record: RunRecord) -> bool:
 
 
 def planned_epochs(config: dict[str, Any]) -> int:
-    """Return the epochs of a run; -1: as many as its steps or its time take."""
+    """Return the epochs of a run, or -1 if steps or time limit it."""
     epochs = config["trainer"].get("max_epochs")
     if isinstance(epochs, int):
         return epochs
@@ -47,13 +53,13 @@ def planned_epochs(config: dict[str, Any]) -> int:
 
 
 def most_steps(config: dict[str, Any]) -> int:
-    """Return the limit of steps; -1: none."""
+    """Return the limit of steps, or -1."""
     limit = config["trainer"].get("max_steps")
     return limit if isinstance(limit, int) else -1
 
 
 def epoch_steps(record: RunRecord, world: int) -> int | None:
-    """Return the optimizer steps of an epoch on so many processes; None: not known."""
+    """Return the optimizer steps of an epoch on `world` processes, or None if unknown."""
     trainer, batch = record.config["trainer"], record.config["data"].get("batch_size")
     accumulated, train = trainer.get("accumulate_grad_batches", 1), record.splits.get("train")
     whole = trainer.get("limit_train_batches") in (None, 1.0) and not record.config["task"].get(
@@ -65,13 +71,12 @@ def epoch_steps(record: RunRecord, world: int) -> int | None:
         or not all(isinstance(n, int) and n > 0 for n in (batch, accumulated))
     ):
         return None
-    return math.ceil(
-        max(1, train // world // batch) / accumulated
-    )  # the last, smaller batch is left out
+    # the last, smaller batch is dropped
+    return math.ceil(max(1, train // world // batch) / accumulated)
 
 
 def planned_steps(record: RunRecord, world: int) -> int | None:
-    """Return the steps after which training ends on so many processes; None: not known."""
+    """Return the steps of training on `world` processes, or None if unknown."""
     epochs, limit = planned_epochs(record.config), most_steps(record.config)
     if epochs == 0:
         return 0
@@ -84,7 +89,7 @@ def planned_steps(record: RunRecord, world: int) -> int | None:
 
 
 def validated_every(record: RunRecord) -> int | None:
-    """Return the steps between two validations; 0: there are none; None: not known."""
+    """Return the steps between validations; 0 without validation; None if unknown."""
     trainer, world = record.config["trainer"], devices(record)
     timed = trainer.get("max_time") is not None  # Lightning validates where time runs out
     if (

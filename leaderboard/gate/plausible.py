@@ -1,8 +1,9 @@
-"""Figures that no run can have, refused with one line: an id is only a hash, which whoever changes a figure can renew.
+"""Refuse figures that no run can have, in one line.
 
-Here: quality; beside it where a record comes from (`plausible_origin`), the course of a run
-(`plausible_course`), costs (`plausible_costs`), routing health (`plausible_routing`), and what
-several records must agree on (`agreement`).
+An id is only a hash, which whoever changes a figure can renew.
+
+This module checks quality; its neighbours check origin, training course, costs and routing health,
+and `moesuite.leaderboard.ingest.agreement` what several records must agree on.
 """
 
 from __future__ import annotations
@@ -21,12 +22,10 @@ from moesuite.leaderboard.gate.routing import check_routing
 from moesuite.records.metrics import EMBEDDINGS, FAMILIES, MetricSpec, known_spec, primary_name
 from moesuite.records.record import RunRecord
 
-NESTED = (
-    ("top1", "top5"),
-    ("recall@1", "recall@10"),
-)  # of the same examples: the first is never the larger one
-COUNTED = ("top1", "top5", "fgsm", "pgd")  # of images: how many are right, over how many there are
-HIT = 1e-6  # of a share of them, in single precision
+# over the same examples the first is never the larger one
+NESTED = (("top1", "top5"), ("recall@1", "recall@10"))
+COUNTED = ("top1", "top5", "fgsm", "pgd")  # correct images over all images
+HIT = 1e-6  # rounding of such a share in single precision
 SIZES = {
     "train": re.compile(r"([\d,]+) train\b"),
     "test": re.compile(r"([\d,]+) (?:test|validation|valid)\b"),
@@ -34,7 +33,7 @@ SIZES = {
 
 
 def check_plausible(record: RunRecord) -> None:
-    """Refuse a record with a figure that cannot be.
+    """Refuse a record with an impossible figure.
 
     Raises:
         UserError: names the first such field, its value, and what is allowed.
@@ -55,7 +54,7 @@ def check_plausible(record: RunRecord) -> None:
 
 
 def _specs(record: RunRecord) -> dict[str, MetricSpec]:
-    """Return the declaration of each metric of a record, after what it says itself is compared with the package's."""
+    """Return the declaration of each metric, after comparing the record's with the package's."""
     options = record.config["task"]
     family = str(options.get("family", ""))
     specs = {}
@@ -67,7 +66,8 @@ def _specs(record: RunRecord) -> dict[str, MetricSpec]:
             )
         if known is None and told is None and name in record.quality:
             raise UserError(
-                f"metrics.{name} is missing; allowed: the declaration of every metric that is reported"
+                f"metrics.{name} is missing; "
+                "allowed: the declaration of every metric that is reported"
             )
         for key in ("name", "direction", "least", "most"):
             right = getattr(known, key) if known else {"name": name}.get(key)
@@ -84,12 +84,13 @@ def _specs(record: RunRecord) -> dict[str, MetricSpec]:
 
 
 def _check_quality(record: RunRecord, field: str, specs: Mapping[str, MetricSpec]) -> None:
-    """Judge directions, ranges, and metrics that bound each other."""
+    """Check directions, ranges, and metrics that bound each other."""
     figures = getattr(record, field)
     for name, quality in figures.items():
         if name not in specs:
             raise UserError(
-                f"{field}.{name} is not reported without limit; allowed: {', '.join(record.quality)}"
+                f"{field}.{name} is not reported without limit; "
+                f"allowed: {', '.join(record.quality)}"
             )
         spec = specs[name]
         if quality.direction != spec.direction:
@@ -106,15 +107,14 @@ def _check_quality(record: RunRecord, field: str, specs: Mapping[str, MetricSpec
 
 
 def _check_examples(record: RunRecord) -> None:
-    """Judge the number of examples behind each metric by the size of the test split."""
+    """Check the number of examples behind each metric against the size of the test split."""
     options = record.config["task"]
     family = str(options.get("family", ""))
     for role, size in record.splits.items():
         within(f"splits.{role}", size, 1, None)
     test = record.splits.get("test")
-    is_open = (
-        options.get("streaming") or options.get("kind") == "mteb"
-    )  # the number of examples is not known before
+    # the number of examples is not known before
+    is_open = options.get("streaming") or options.get("kind") == "mteb"
     if test is None and family in FAMILIES and not is_open:
         raise UserError(
             "splits.test is missing; allowed: the number of test examples that are scored"
@@ -140,7 +140,7 @@ def _check_examples(record: RunRecord) -> None:
 
 
 def _check_hits(record: RunRecord) -> None:
-    """Judge shares of images, of the package's data sets, by the number of these."""
+    """Check shares of images of packaged data sets against the number of images."""
     if (
         record.config["task"].get("family") != "vision"
         or declared_task(record.task) is None
@@ -157,12 +157,12 @@ def _check_hits(record: RunRecord) -> None:
 
 @cache
 def _known_size(task: str, role: str) -> int | None:
-    found = SIZES[role].search(str((declared_task(task) or {}).get("size", "")))
-    return int(found[1].replace(",", "")) if found else None
+    size = SIZES[role].search(str((declared_task(task) or {}).get("size", "")))
+    return int(size[1].replace(",", "")) if size else None
 
 
 def known_size(task: str, options: Mapping[str, Any], role: str = "test") -> int | None:
-    """Return the images of a split of a data set of the package, as its YAML says; None: not known."""
+    """Return the number of images in a split of a packaged data set (from its YAML), or None."""
     declared = declared_task(task)
     if options.get("family") != "vision" or options.get("source") or not declared:
         return None

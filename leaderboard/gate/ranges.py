@@ -1,4 +1,4 @@
-"""A figure and its range, the one line that refuses it, and what ranges depend on."""
+"""Ranges of figures, and the line that refuses a figure outside its range."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ CLOSE = 1e-6  # of sums in another order, relative
 
 
 def is_dense(record: RunRecord) -> bool:
-    """Return whether a run's model has no MoE layer; one of Hugging Face may have come with its own."""
+    """Return whether a model has no MoE layer; a Hugging Face model may bring its own."""
     return record.router == "dense" and not may_be_moe(record)
 
 
 def may_be_moe(record: RunRecord) -> bool:
-    """Return whether the backbone may be a mixture of experts by itself, with a number of experts of its own."""
+    """Return whether the backbone may itself be an MoE, with its own number of experts."""
     return str(record.config["backbone"].get("model", "hf:")).startswith("hf:")
 
 
 def within(
     name: str, value: Number, least: Number | None, most: Number | None, why: str = ""
 ) -> None:
-    """Refuse a figure outside of a range.
+    """Refuse a figure outside its range.
 
     Args:
         name: of the field.
         value: of it.
-        least, most: bounds, inclusive but for rounding; None: none.
+        least, most: bounds, inclusive up to rounding; None if unbounded.
         why: what the range follows from, for the message.
 
     Raises:
@@ -46,5 +46,5 @@ def within(
 
 
 def share(name: str, value: Number) -> None:
-    """Refuse what is no share; see `within`."""
+    """Refuse a share outside [0, 1]; see `within`."""
     within(name, value, 0, 1)

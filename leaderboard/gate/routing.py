@@ -1,4 +1,4 @@
-"""Routing health that no router can have: loads, entropies and dead experts that contradict each other."""
+"""Impossible routing health: loads, entropies and dead experts against each other."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DEAD_BELOW = 0.01  # of the uniform load; `moesuite.nn.stats` has torch
 
 
 def check_routing(record: RunRecord) -> None:
-    """Refuse routing health that cannot be, and figures that the router cannot have.
+    """Refuse impossible routing health, and figures that the router cannot have.
 
     Raises:
         UserError: names the first such field, its value, and what is allowed.
@@ -97,7 +97,7 @@ def _entropy(load: Sequence[float]) -> float:
 
 @cache
 def drops(router: str) -> bool | None:
-    """Return whether a router of the package is evaluated under its capacity too; None for any other router."""
+    """Return whether a packaged router is also evaluated under its capacity; None for others."""
     path = packaged("routers", router)
     if router == "dense" or path is None:
         return None

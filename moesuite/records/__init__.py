@@ -1,1 +1,1 @@
-"""What is written and read: schemas, identity, provenance. No torch; all that the leaderboard may import."""
+"""Records: schemas, store, identity, provenance. No torch; the leaderboard imports this room."""

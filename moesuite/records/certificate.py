@@ -1,4 +1,4 @@
-"""What is kept beside records for the board: certificates of routers, and what routers looked at. No torch here.
+"""Files beside records: router certificates, routing examples, verdicts of reruns. No torch.
 
 `<records>/certificates/<router>.json` (with a hash behind it for a router outside the package, or
 with options of one's own); `routing.json` and `verified.json` among the files of a run,
@@ -23,11 +23,11 @@ class Check(StrictModel):
     """The outcome of one check.
 
     Attributes:
-        holds: None where the question does not arise.
-        figure: the largest difference, or the largest share.
-        detail: words for a reader: what is wrong, and where.
-        claimed: whether the router claims it, by a class attribute or by being one; if it then does
-            not hold, the claim is false.
+        holds: None if the check does not apply.
+        figure: largest difference, or largest share.
+        detail: what is wrong, and where, in words.
+        claimed: whether the router claims it, by a class attribute or by being a router; a claim
+            that does not hold is false.
     """
 
     holds: bool | None
@@ -42,7 +42,7 @@ class Check(StrictModel):
 
 
 class Certificate(StrictModel):
-    """What was measured of one router; see `moesuite.certify.properties` for each check.
+    """Measured properties of one router; `moesuite.certify.properties` explains each check.
 
     Attributes:
         router: full name, as on the command line.
@@ -76,17 +76,17 @@ class Certificate(StrictModel):
 
     @property
     def has_false_claim(self) -> bool:
-        """Whether something that the router claims does not hold."""
+        """Whether any claim of the router does not hold."""
         return any(check.false for check in self.checks.values())
 
     @property
     def given(self) -> dict[str, Any]:
-        """The router's options that have a value."""
+        """Options of the router that are not None."""
         return {key: value for key, value in self.options.items() if value is not None}
 
     @property
     def stem(self) -> str:
-        """Name of its file: that of the router; with a hash where its path or its options tell it from others."""
+        """File name: the router's; plus a hash for outside routers or changed options."""
         plain = self.router.rpartition(":")[2]
         if self.changed is None:  # of schema 1
             return plain
@@ -101,7 +101,7 @@ Certificates = Mapping[str, Sequence[Certificate]]  # by router, one for each se
 
 
 class LayerRouting(StrictModel):
-    """What one MoE layer did with one example, in evaluation.
+    """Routing of one example by one MoE layer, in evaluation.
 
     Attributes:
         layer: name of the module.
@@ -120,7 +120,7 @@ class LayerRouting(StrictModel):
 
 
 class Example(StrictModel):
-    """One test example: an image as a data URI, or the words of a text; and what became of it in each MoE layer."""
+    """One test example, an image (data URI) or the words of a text, and its routing by layer."""
 
     image: str = ""
     words: list[str] = []
@@ -128,7 +128,7 @@ class Example(StrictModel):
 
 
 class Looked(StrictModel):
-    """What the router of a run looked at."""
+    """Routing of a few test examples of a run."""
 
     schema_version: int = 1
     id: str
@@ -136,7 +136,7 @@ class Looked(StrictModel):
 
 
 def routing_path(record: Path) -> Path:
-    """Return where it is kept what the router of a run looked at: in the folder of the run's files."""
+    """Return the path of the routing examples of a run, in the folder of its files."""
     return record.with_suffix("") / ROUTING
 
 
@@ -156,7 +156,7 @@ class Rerun(StrictModel):
 
 
 class Verdict(StrictModel):
-    """What running a record again showed; see `moesuite.records.verification`.
+    """Outcome of running a record again; see `moesuite.records.verification`.
 
     Attributes:
         reason: one line.
@@ -178,7 +178,7 @@ class Verdict(StrictModel):
 
 
 class Verified(StrictModel):
-    """All verdicts on a record, the oldest first: `<records>/<task>/<router>/<id>/verified.json`."""
+    """All verdicts on a record, oldest first: `<records>/<task>/<router>/<id>/verified.json`."""
 
     schema_version: int = 1
     id: str
@@ -186,5 +186,5 @@ class Verified(StrictModel):
 
 
 def verified_path(record: Path) -> Path:
-    """Return where the verdicts on a record are kept: in the folder of the run's files."""
+    """Return the path of the verdicts on a record, in the folder of the run's files."""
     return record.with_suffix("") / VERIFIED

@@ -1,4 +1,4 @@
-"""What a run costs, as its record states it. No torch here, as in `moesuite.records.record`."""
+"""Costs of a run, as its record states them. No torch."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict
 
 
 class StrictModel(BaseModel):
-    """Base of all parts: unknown fields are errors."""
+    """Base of all sections of records: unknown fields are errors."""
 
     model_config = ConfigDict(extra="forbid", ser_json_inf_nan="strings")
 
@@ -34,7 +34,7 @@ class Split(StrictModel):
 
 
 class Timing(StrictModel):
-    """Seconds of a repeated measurement, in turns with the matched dense model's.
+    """Seconds of a repeated measurement, interleaved with the matched dense model.
 
     Attributes:
         median, iqr: of `n` repeats, an odd number.
@@ -54,7 +54,7 @@ class Timing(StrictModel):
 
 
 class LayerCompute(StrictModel):
-    """What one MoE layer costs per example, of the forward pass."""
+    """Cost of one MoE layer in the forward pass of one example."""
 
     layer: str
     activated: Split
@@ -65,7 +65,7 @@ class LayerCompute(StrictModel):
 
 
 class Compute(StrictModel):
-    """What the run costs. FLOPs are per example; timings per batch.
+    """Costs of a run. FLOPs are per example, timings per batch.
 
     Attributes:
         activated, executed: forward pass in evaluation, with the routing of test examples after
@@ -74,12 +74,12 @@ class Compute(StrictModel):
         training: executed in forward and backward, as expected before training.
         training_step_flops: of an optimizer step.
         layers: share of each MoE layer in the forward pass.
-        uncounted: "module: operation" for everything that no formula counts: FLOPs are then a lower
+        uncounted: "module: operation" of everything without a formula; FLOPs are then a lower
             bound.
-        activation_bytes: that a training step keeps for its backward pass, per example.
-        latency, training_step: seconds of a batch of `batch_size`; None: not measured.
-        step_peak_bytes, dense_step_peak_bytes: most that a measured training step holds beyond
-            weights and optimizer.
+        activation_bytes: kept by a training step for its backward pass, per example.
+        latency, training_step: seconds of a batch of `batch_size`; None if not measured.
+        step_peak_bytes, dense_step_peak_bytes: peak of a measured training step beyond weights
+            and optimizer.
         peak_memory_bytes: of the process in training (GPU: allocated).
     """
 
@@ -126,7 +126,7 @@ class Energy(StrictModel):
 
 
 class Sunk(StrictModel):
-    """What the dense run that was upcycled had cost by then: a part of the record's steps, seconds and FLOPs."""
+    """Sunk cost of the upcycled dense run: part of the record's steps, seconds and FLOPs."""
 
     checkpoint: str
     content: str

@@ -1,4 +1,4 @@
-"""What makes two runs the same: options that change what comes out, protocol, data, contents of checkpoints."""
+"""Identity of a run: options that change results, protocol, data, contents of checkpoints."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from moesuite.records.record import record_id
 
 @runtime_checkable
 class Identified(Interface):
-    """What a task tells of itself for the id of its runs; see `moesuite.task.Task`."""
+    """The part of a task that the ids of its runs depend on; see `moesuite.task.Task`."""
 
     @property
     def fingerprint(self) -> str:
@@ -37,12 +37,13 @@ class Identified(Interface):
 
 @dataclass(frozen=True)
 class Identity:
-    """What a record says of where a run comes from, by the names of its fields.
+    """Identity and code version of a run, by the names of the record's fields.
 
     Attributes:
-        id: name of the record, the hash of configuration, data, contents and protocol.
-        contents, protocol: of the checkpoints that it starts from; of what computes.
-        code: hash of the sources; provenance, and no part of the id.
+        id: name of the record: hash of configuration, data, contents and protocol.
+        contents: hashes of the checkpoints that the run starts from, by option.
+        protocol: versions of engine, router and task family.
+        code: hash of the sources: provenance, not part of the id.
     """
 
     id: str
@@ -88,7 +89,9 @@ def protocol_of(config: RunConfig, task: Identified) -> Protocol:
 
 
 def content_of(checkpoint: str | None, option: str = "init") -> str | None:
-    """Return the hash of a checkpoint's content, None for none: a run starts from weights, not from a path.
+    """Return the hash of a checkpoint's content, or None without a checkpoint.
+
+    A run starts from weights, not from a path.
 
     Raises:
         UserError: if there is no such file.
@@ -107,7 +110,7 @@ def existing(option: str, checkpoint: str) -> Path:
     """
     if not (path := Path(checkpoint).expanduser()).is_file():
         raise UserError(
-            f"{option}={checkpoint}: no such file; allowed: a checkpoint of a run; type for example "
-            f"{option}=runs/digits/dense/0123456789ab/last.ckpt"
+            f"{option}={checkpoint}: no such file; allowed: a checkpoint of a run; "
+            f"type for example {option}=runs/digits/dense/0123456789ab/last.ckpt"
         )
     return path

@@ -1,8 +1,7 @@
-"""What task families report: each metric's direction, range, meaning, and what counts as no difference. No torch here.
+"""Metrics of the task families: direction, range, meaning, equivalence margin. No torch.
 
-Both sides read it: families declare their metrics by it, and the leaderboard judges records by it.
-A family outside the package declares its own (`Task.primary`, `Task.specs`); they travel in its
-records.
+Families declare their metrics by this table, and the leaderboard checks records against it. A
+family outside the package declares its own (`Task.primary`, `Task.specs`); its records carry them.
 """
 
 from __future__ import annotations
@@ -21,12 +20,12 @@ class MetricSpec(StrictModel):
     """One metric.
 
     Attributes:
-        name: by which records and boards know it.
-        direction: whether it is better when larger or when smaller.
-        least, most: smallest and largest possible value; None: no bound.
+        name: in records and on boards.
+        direction: "max" if larger is better, else "min".
+        least, most: smallest and largest possible value; None if unbounded.
         meaning: what is measured, for the reader.
-        margin: largest difference that counts as none, > 0, fixed beforehand; None: no such
-            convention.
+        margin: equivalence margin, > 0: the largest difference that counts as none, fixed
+            beforehand; None without such a convention.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
@@ -39,7 +38,7 @@ class MetricSpec(StrictModel):
     margin: float | None = None
 
     def admits(self, value: float) -> bool:
-        """Return whether a value is in range; a rounding error beyond a bound is."""
+        """Return whether a value is in range, up to rounding."""
         slack = 1e-6
         above = self.least is None or value >= self.least - slack
         return above and (self.most is None or value <= self.most + slack)
@@ -168,7 +167,7 @@ OF_KIND = {
 
 
 def primary_name(family: str, options: Mapping[str, Any]) -> str | None:
-    """Return the metric that ranks a task; None for a family outside the package.
+    """Return the metric that ranks a task, or None for a family outside the package.
 
     Args:
         family: of the task.
@@ -188,9 +187,9 @@ def primary_name(family: str, options: Mapping[str, Any]) -> str | None:
 
 
 def known_spec(family: str, options: Mapping[str, Any], metric: str) -> MetricSpec | None:
-    """Return what the package declares of a metric; None for one that it does not know.
+    """Return the package's declaration of a metric, or None.
 
-    Embeddings are scored on each of several data sets too, by its name, as by the metric that
+    Embeddings are also scored on each of several data sets, under its name, by the metric that
     ranks.
     """
     table = FAMILIES.get(family, {})

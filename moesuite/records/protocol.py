@@ -1,9 +1,9 @@
-"""What makes runs the same: protocol versions, and the id that follows from them, options and data.
+"""Protocol versions, and the record id that follows from them, the options and the data.
 
-Protocol versions say which results may stand together; whoever changes what comes out raises them:
-one integer for the engine (here), one per router and one per task family (their class attribute
-`protocol`). Imports no torch. `tests/records/test_protocol.py` fails when the end states of tiny
-runs change and no number does.
+Results of equal protocol versions are comparable. Whoever changes results raises a version: the
+engine's (here), a router's or a task family's (class attribute `protocol`).
+`tests/records/test_protocol.py` fails if the end states of tiny runs change and no version does.
+No torch.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ from pydantic import Field
 from moesuite.config.schema import options_of
 from moesuite.records.compute import StrictModel
 
-# everything but routers and task families: models, surgery, dispatch, training, data order,
-# evaluation
+# models, surgery, dispatch, training, data order, evaluation: all but routers and task families
 ENGINE = 1
 
 
@@ -28,9 +27,9 @@ class Protocol(StrictModel):
 
     Attributes:
         engine, router, family: protocol versions, >= 1.
-        decoder: of the router of `config.decoder`; None: there is no other.
+        decoder: version of the router of `config.decoder`; None without one.
         own: SHA-256 of the file of each class from outside the package, by the option that names
-            it: nobody promises to raise a number for these.
+            it: nobody promises to raise a version for these.
     """
 
     engine: int = Field(ge=1)
@@ -43,19 +42,19 @@ class Protocol(StrictModel):
 def protocol_words(protocol: Protocol) -> str:
     """Return the versions on one line, for example "engine 1, router 2, family 1"."""
     versions = protocol.model_dump(exclude={"own"}, exclude_none=True)
-    own = [f"{option} file {sha[:12]}" for option, sha in protocol.own.items()]
-    return ", ".join([*(f"{name} {version}" for name, version in versions.items()), *own])
+    files = [f"{option} file {sha[:12]}" for option, sha in protocol.own.items()]
+    return ", ".join([*(f"{name} {version}" for name, version in versions.items()), *files])
 
 
 def of_router(engine: int, router: int, own: str = "") -> str:
-    """Return on one line what a certificate depends on: versions, and the hash of a file from outside the package."""
+    """Return the versions (and file hash, if outside the package) behind a certificate."""
     return f"engine {engine}, router {router}" + (f", file {own[:12]}" if own else "")
 
 
 def record_id(
     config: Mapping[str, Any], contents: Mapping[str, str | None], protocol: Protocol, data: str
 ) -> str:
-    """Return the 12-digit hash of what a run's outcome depends on.
+    """Return the 12-digit hash of everything that the outcome of a run depends on.
 
     Args:
         config: resolved configuration; what counts is said by the role of each option

@@ -1,4 +1,4 @@
-"""Where a result comes from: code, machine, time."""
+"""Provenance of a result: code, machine, time."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LIBRARIES = (
 
 
 def code_version(router: str) -> str:
-    """Return the SHA-256 of the engine's and the tasks' sources, and of the router's file where it is outside."""
+    """Return the SHA-256 of the sources of engine and tasks, and of an outside router's file."""
     digest = hashlib.sha256(_engine_version().encode())
     path, _ = source_of(router)
     if not path.is_relative_to(PACKAGE):
@@ -36,10 +36,10 @@ def code_version(router: str) -> str:
 
 
 def router_protocol(router: str) -> str:
-    """Return the protocol versions that a certificate of a router depends on, in words."""
+    """Return the protocol versions behind a certificate of a router, in words."""
     path, _ = source_of(router)
-    own = "" if path.is_relative_to(PACKAGE) else hashlib.sha256(path.read_bytes()).hexdigest()
-    return of_router(ENGINE, load_router(router).protocol, own)
+    outside = "" if path.is_relative_to(PACKAGE) else hashlib.sha256(path.read_bytes()).hexdigest()
+    return of_router(ENGINE, load_router(router).protocol, outside)
 
 
 @cache
@@ -59,7 +59,7 @@ def _engine_version() -> str:
 
 @cache
 def git_state() -> tuple[str | None, bool | None]:
-    """Return (commit, dirty) of the checkout that the engine runs from; (None, None) outside a checkout."""
+    """Return (commit, dirty) of the checkout that the engine runs from, or (None, None)."""
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(PACKAGE), *arguments]
@@ -79,14 +79,14 @@ def git_state() -> tuple[str | None, bool | None]:
 
 @cache
 def environment(kind: str = "cpu") -> dict[str, str]:
-    """Return the versions and the machine that a run on a kind of device, such as "cuda", depends on."""
+    """Return library versions and hardware behind a run on a kind of device, such as "cuda"."""
     import torch
 
-    found = {name: importlib.metadata.version(name) for name in LIBRARIES if _installed(name)}
+    versions = {name: importlib.metadata.version(name) for name in LIBRARIES if _installed(name)}
     device = torch.cuda.get_device_name() if kind == "cuda" else _cpu_name()
     return {
         "python": platform.python_version(),
-        **found,
+        **versions,
         "torch": torch.__version__,  # with the CUDA version that it was built for
         "platform": platform.platform(),
         "device": device,

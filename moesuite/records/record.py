@@ -1,8 +1,8 @@
-"""RunRecord: one JSON file per run, written whole or not at all, never overwritten silently.
+"""RunRecord: one JSON file per run, written atomically, never overwritten silently.
 
-`<records>/<task>/<router>/<id>.json`; the id is the hash of the options that change what comes out,
-of the protocol versions and of the data, so that the same run finds its own record. No torch here:
-the leaderboard reads records without it.
+`<records>/<task>/<router>/<id>.json`; the id is the hash of the options that change results, of the
+protocol versions and of the data, so that a run finds its own record. No torch: the leaderboard
+reads records without it.
 """
 
 from __future__ import annotations
@@ -39,18 +39,20 @@ class Quality(StrictModel):
 
 
 class LayerHealth(StrictModel):
-    """Routing health of one MoE layer on the test split, in the evaluation that ranks; see `moesuite.nn.stats`.
+    """Routing health of one MoE layer on the test split, in the evaluation that ranks.
+
+    `moesuite.nn.stats` defines the figures.
 
     Attributes:
         layer: name of the module.
         load: share of the pairs that each expert processed.
         unserved: share of the tokens that no expert served, in [0, 1].
-        dead: experts with less than 1 % of the uniform load.
-        entropy: of the load, over its largest possible value, in [0, 1].
-        pairs_per_token: experts that served a token, in the mean.
+        dead: number of experts with less than 1 % of the uniform load.
+        entropy: of the load, relative to its maximum, in [0, 1].
+        pairs_per_token: mean number of experts per token.
         dropped_under_capacity: share of the tokens that no expert serves under the training
-            capacity, in [0, 1]; None: the router has no capacity that evaluation lifts, so that
-            there is only one evaluation.
+            capacity, in [0, 1]; None if evaluation lifts no capacity of the router, so that there
+            is only one evaluation.
         refused_under_capacity: share of the pairs that the training capacity refuses, in [0, 1];
             None as above.
     """
@@ -66,7 +68,7 @@ class LayerHealth(StrictModel):
 
 
 def dropped_under_capacity(health: Sequence[LayerHealth]) -> float | None:
-    """Return the mean share of tokens dropped under the training capacity; None where it is the only evaluation."""
+    """Return the mean share of tokens dropped under the training capacity, or None (see above)."""
     shares = [
         layer.dropped_under_capacity for layer in health if layer.dropped_under_capacity is not None
     ]
@@ -74,13 +76,13 @@ def dropped_under_capacity(health: Sequence[LayerHealth]) -> float | None:
 
 
 class Lookahead(StrictModel):
-    """How much a model of later tokens sees of them, measured: a leak, not a skill.
+    """Measured leak of later tokens into the predictions of a language model.
 
     Attributes:
-        outputs: share of the outputs for earlier tokens that change when later ones are exchanged,
+        outputs: share of the outputs at earlier tokens that change when later tokens are replaced,
             in [0, 1].
-        bits: by how much earlier targets cost more bits each with exchanged later tokens; near 0:
-            no use is made of it.
+        bits: rise of the cost of an earlier target, in bits, when later tokens are replaced; near 0
+            if the model makes no use of the leak.
     """
 
     outputs: float
@@ -88,7 +90,7 @@ class Lookahead(StrictModel):
 
 
 class UpcycledLayer(StrictModel):
-    """One MoE layer against the MLP that it stands for, on an example, in evaluation, before any training.
+    """One upcycled MoE layer against the MLP it replaces, in evaluation, before training.
 
     Attributes:
         layer: name of the module.
@@ -110,10 +112,10 @@ class UpcycledLayer(StrictModel):
 
 
 class CurvePoint(StrictModel):
-    """Quality on the validation split (test split where there is none) during training, and routing health there.
+    """Quality and routing health on the validation split (or else the test split) in training.
 
-    Health is the mean over MoE layers, of dead experts the sum, without capacity limit; None for a
-    dense model.
+    Without capacity limit. Health is the mean over MoE layers, for dead experts the sum; None for
+    a dense model.
     """
 
     step: int
@@ -127,7 +129,7 @@ class CurvePoint(StrictModel):
 
 
 class RunRecord(StrictModel):
-    """Everything that is known of one run.
+    """Everything known about one run.
 
     Attributes:
         id: `record_id` of `config`, `contents`, `protocol` and `data_fingerprint`, all of which
@@ -189,7 +191,7 @@ class RunRecord(StrictModel):
 
 
 def record_path(records: str | Path, task: str, router: str, identity: str) -> Path:
-    """Return where a record is kept; a router outside the package is filed under its class's name."""
+    """Return the path of a record; a router outside the package is filed under its class name."""
     return Path(records) / task / router.rpartition(":")[2] / f"{identity}.json"
 
 

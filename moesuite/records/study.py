@@ -1,4 +1,4 @@
-"""The record of a study, for the leaderboard: trials, what is best, and what that is worth on fresh seeds. No torch."""
+"""Record of a study: trials, the best ones, and their quality on fresh seeds. No torch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic import model_validator
 
 from moesuite.records.compute import StrictModel
 
-# different options of finished trials, for importances: a forest on fewer points fits their noise
+# distinct settings that parameter importances need: a forest on fewer points fits their noise
 SETTINGS = 10
 
 
@@ -17,10 +17,11 @@ class TrialRecord(StrictModel):
 
     Attributes:
         state: complete, pruned, fail, running or waiting.
-        values: of the objectives; None: there are none.
-        violated: constraints that it does not keep.
-        run: id of its record; command: what does it again.
-        retry_of: the trial of a worker that died.
+        values: of the objectives, or None.
+        violated: names of the violated constraints.
+        run: id of its record.
+        command: that runs it again.
+        retry_of: the trial of a dead worker that this one repeats.
     """
 
     number: int
@@ -41,8 +42,7 @@ class FreshRun(StrictModel):
 
     Attributes:
         run: id of its record.
-        search: quality as the search saw it of its trials: of the last evaluation on the validation
-            split.
+        search: quality as the search measures it: last evaluation on the validation split.
         test: quality on the test split.
     """
 
@@ -53,20 +53,21 @@ class FreshRun(StrictModel):
 
 
 class StudyRecord(StrictModel):
-    """What a study searched and found: `<records>/studies/<name>.json`, written anew after each trial.
+    """Outcome of a study: `<records>/studies/<name>.json`, rewritten after each trial.
 
     Attributes:
-        command: what goes on with it; budget: trials.
-        space: parameters as they are written; objectives, directions: of the values.
+        command: that continues the study.
+        budget: number of trials.
+        space: search space, as it was written, by parameter.
+        objectives, directions: names and directions of the values.
         constraints: largest allowed value by name.
-        best: numbers of the best trial, or of the front.
-        ties: trials within the constraints with equal objectives, the best ones among them: by
-            groups of at least two.
-        settings: different options of the trials that finished.
-        importances: of the parameters for each objective, shares of 1; empty for one parameter, and
-            for fewer than `SETTINGS` different options.
-        winner: ids of the runs of the best trial's options on fresh seeds.
-        fresh: what these runs reached, beside what the search saw.
+        best: numbers of the best trial, or of the Pareto front.
+        ties: groups of at least two feasible trials with equal objectives.
+        settings: number of distinct settings among finished trials.
+        importances: of the parameters for each objective, summing to 1; empty for one parameter,
+            and below `SETTINGS` distinct settings.
+        winner: ids of the runs of the best setting on fresh seeds.
+        fresh: quality of these runs, beside what the search saw.
     """
 
     schema_version: int = 1

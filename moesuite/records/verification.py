@@ -1,39 +1,33 @@
-"""Is a rerun the same? Equal, within the tolerance of its seeds, or different. No torch here.
+"""Compare a rerun with its record: equal, within the tolerance of seeds, or different. No torch.
 
-Figures of a record are of two kinds. Counts follow from the configuration, and are the same to the
-last digits: steps, examples, parameters, FLOPs that are expected of it; and those of the trained
-model, and its slots, where the routing changes nothing about them. All others follow from training,
-and depend on the processor and its libraries through rounding, which training magnifies; where that
-agrees to the last bit, so does what the routing costs.
+Figures of a record are of two kinds. Counts follow from the configuration and agree to the last
+digits: steps, examples, parameters, expected FLOPs; also FLOPs and slots of the trained model, as
+far as routing does not change them. All others follow from training and depend on the processor and
+its libraries through rounding, which training magnifies; if training agrees to the last bit, so do
+the costs of routing.
 
-`equal`: counts are the same, and all metrics differ by less than float noise, `NOISE` of their
-size. The course (curve, routing, its cost) may then differ by `COURSE`: a token near a tie may go
-another way. `within`: counts are the same, and no metric differs by more than two runs of different
-seeds would, in 95 % of cases: t · √2 · s with the standard deviation s of the metric over n >= 3
-seeds (the rerun and records of other seeds, never the record itself, which would widen its own
-tolerance), and Student's t of n - 1 degrees of freedom, at a level of 5 % shared out among the
-metrics (Bonferroni). `different`: everything else; and metrics that differ where curve and routing
-agree to noise, which no chance explains.
+`equal`: counts agree, and all metrics differ by less than float noise, `NOISE` of their size. Curve
+and routing may then differ by `COURSE`: a token near a tie may go to another expert. `within`:
+counts agree, and no metric differs by more than two runs of different seeds would in 95 % of cases:
+t · √2 · s with the standard deviation s of the metric over n >= 3 seeds (the rerun and records of
+other seeds, never the record itself, which would widen its own tolerance) and Student's t with
+n - 1 degrees of freedom, at a level of 5 % shared among the metrics (Bonferroni). `different`:
+everything else, including metrics that differ although curve and routing agree to noise, which
+chance does not explain.
 """
 
 from __future__ import annotations
 
-import math
-import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
-
-from scipy import special
 
 from moesuite.config.roles import Role
 from moesuite.config.schema import options_of
 from moesuite.records.certificate import Rerun, Verdict
 from moesuite.records.record import RunRecord
+from moesuite.statistics.tolerance import ENOUGH, NOISE, differing, tolerance
 
-NOISE, SMALLEST = 1e-4, 1e-6  # relative, absolute: rounding between processors
 COURSE = 0.02  # relative and absolute, of curve and routing where metrics agree
-ENOUGH = 3  # seeds for a tolerance
-LEVEL = 0.05
 EXACT = 1e-9  # relative: the order of a sum
 COUNTS = (
     "expected",
@@ -71,9 +65,10 @@ def counts_of(record: RunRecord) -> dict[str, float]:
 
 
 def fixed(again: RunRecord) -> frozenset[str]:
-    """Return the figures of the trained model that the routing changes nothing about: as expected before training.
+    """Return the costs of the trained model that equal those expected before training.
 
-    Where all parts are, so are slots and active parameters, and every layer.
+    Routing does not change these. If it changes no part, slots, active parameters and layers are
+    fixed too.
     """
     if again.compute is None:
         return frozenset()
@@ -84,7 +79,7 @@ def fixed(again: RunRecord) -> frozenset[str]:
 
 
 def routed_of(record: RunRecord) -> dict[str, float]:
-    """Return what may depend on the routing after training: costs of the trained model, and its slots."""
+    """Return the figures that may depend on the trained routing: FLOPs, parameters, slots."""
     return (
         {}
         if record.compute is None
@@ -93,14 +88,14 @@ def routed_of(record: RunRecord) -> dict[str, float]:
 
 
 def decided(record: RunRecord, again: RunRecord) -> list[str]:
-    """Return what differs, and follows from the configuration alone, each figure with both values."""
+    """Return the figures that follow from the configuration alone and differ, with both values."""
     names = fixed(again)
-    ours, theirs = (metrics_of(one) | training_of(one) for one in (record, again))
+    ours, theirs = (metrics_of(run) | training_of(run) for run in (record, again))
     if record.curve and not differing(ours, theirs, 0.0, 0.0):
         names |= routed_of(record).keys() | routed_of(again).keys()  # the very same training
     ours, theirs = (
-        counts_of(one) | {name: value for name, value in routed_of(one).items() if name in names}
-        for one in (record, again)
+        counts_of(run) | {name: value for name, value in routed_of(run).items() if name in names}
+        for run in (record, again)
     )
     odd = differing(ours, theirs, EXACT, 0.0)
     return [
@@ -144,34 +139,6 @@ def _walk(name: str, value: Any) -> Iterator[tuple[str, float]]:
         yield name, float(value)
 
 
-def differing(
-    ours: Mapping[str, float],
-    theirs: Mapping[str, float],
-    relative: float = NOISE,
-    absolute: float = SMALLEST,
-) -> list[str]:
-    """Return the names of figures that differ by more than noise, or that only one side has; the largest first."""
-    sizes: dict[str, float] = {}
-    for name in ours.keys() | theirs.keys():
-        a, b = ours.get(name, math.nan), theirs.get(name, math.nan)
-        if not abs(a - b) <= absolute + relative * max(abs(a), abs(b)):
-            sizes[name] = math.inf if math.isnan(a - b) else abs(a - b) / max(abs(a), abs(b))
-    return sorted(sizes, key=lambda name: (-sizes[name], name))
-
-
-def tolerance(values: Sequence[float], metrics: int) -> float | None:
-    """Return the largest difference of two runs that seeds explain; None for fewer than `ENOUGH` seeds.
-
-    Args:
-        values: of a metric, one a seed.
-        metrics: that are judged together, >= 1.
-    """
-    if len(values) < ENOUGH:
-        return None
-    quantile = float(special.stdtrit(len(values) - 1, 1 - LEVEL / 2 / metrics))
-    return quantile * math.sqrt(2) * statistics.stdev(values)
-
-
 def is_seed_of(other: RunRecord, record: RunRecord) -> bool:
     """Return whether another finished record is of the same run with another seed."""
     if other.status != "ok" or other.id == record.id or other.seed == record.seed:
@@ -180,7 +147,10 @@ def is_seed_of(other: RunRecord, record: RunRecord) -> bool:
 
 
 def _but_seed(record: RunRecord) -> list[Any]:
-    """Return what a run depends on beside its seeds; the dense run that it upcycles is another for each seed."""
+    """Return everything but seeds that a run depends on.
+
+    The dense run that it upcycles differs by seed and is left out.
+    """
     aside = {"upcycle"} & record.contents.keys()
     options = {
         (name, option): value
@@ -198,7 +168,7 @@ def judge(record: RunRecord, again: RunRecord, seeds: Sequence[RunRecord]) -> Ve
         seeds: finished runs of other seeds.
     """
     ours, theirs = metrics_of(record), metrics_of(again)
-    by_seed = {one.seed: metrics_of(one) for one in [*seeds, again]}
+    by_seed = {run.seed: metrics_of(run) for run in [*seeds, again]}
     metrics = {}
     for name in sorted(ours.keys() & theirs.keys()):
         values = [known[name] for known in by_seed.values() if name in known]
@@ -238,7 +208,8 @@ def _verdict(
     if seeds < ENOUGH:
         return (
             "different",
-            f"{_named(odd)} differ, and {seeds} of {ENOUGH} seeds tell no tolerance; type seeds=1,2",
+            f"{_named(odd)} differ, and {seeds} of {ENOUGH} seeds give no tolerance; "
+            "type seeds=1,2",
         )
     if far := [name for name in odd if name not in metrics or not _is_within(metrics[name])]:
         return "different", f"{_named(far)} differ by more than {seeds} seeds explain"

@@ -1,9 +1,9 @@
-"""Not shown to differ is not equal: what a comparison could have shown, and whether equality is shown. No torch here.
+"""Minimum detectable difference, and tests of equivalence: not different is not equal.
 
-The smallest detectable difference is that of a two-sided paired t-test (noncentral t; Cohen,
-Statistical Power Analysis for the Behavioral Sciences, 1988, chapter 2). Equality within a margin
-is shown by two one-sided tests (Schuirmann, 1987, https://doi.org/10.1007/BF01068419). Both hold
-for normal differences.
+The minimum detectable difference is that of a two-sided paired t-test (noncentral t; Cohen,
+Statistical Power Analysis for the Behavioral Sciences, 1988, chapter 2). Equivalence within a
+margin is shown by two one-sided tests (Schuirmann, 1987, https://doi.org/10.1007/BF01068419). Both
+assume normal differences.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ POWER = 0.8  # with which a detectable difference is shown
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two contestants: their mean difference, and what can be said of it.
+    """Mean difference of two contestants, and what can be inferred from it.
 
     Attributes:
-        mean: difference over shared seeds.
-        half: half of its 95 % interval; None for fewer than `ENOUGH` seeds.
-        n: shared seeds.
-        p: two-sided, of no difference; not corrected; None likewise, and without any spread, like
-            all that follows.
-        equal: p-value of two one-sided tests, of a difference as large as the margin; not
-            corrected; None without one.
-        detectable: smallest true difference that is shown with a chance of `POWER`, after
+        mean: of the difference over shared seeds.
+        half: half-width of its 95 % interval; None below `ENOUGH` seeds.
+        n: number of shared seeds.
+        p: two-sided p-value of no difference, not corrected; this and all below are None if `half`
+            is, and for differences without spread.
+        equal: p-value of two one-sided tests against the margin, not corrected; None without a
+            margin.
+        detectable: smallest true difference that is shown with probability `POWER`, after
             correction.
     """
 
@@ -50,10 +50,10 @@ def compare(
     """Compare two contestants by their differences.
 
     Args:
-        values: a difference for each seed, or each task; at least one, finite.
-        margin: largest difference that counts as none, > 0; None: there is no such.
-        comparisons: number of tests that share `LEVEL`, at least 1.
-        enough: number of values from which on there is more than a mean; at least 2.
+        values: one difference per seed, or per task; at least one, finite.
+        margin: equivalence margin, > 0, or None.
+        comparisons: number of tests that share `LEVEL`, >= 1.
+        enough: number of values that inference needs, >= 2.
     """
     over = estimate(values, enough)
     if over.half is None or over.p is None:
@@ -72,7 +72,7 @@ def compare(
 def compare_seeds(
     ours: BySeed, theirs: BySeed, margin: float | None, comparisons: int
 ) -> Comparison | None:
-    """Compare two contestants over the seeds that both have; None if there is none."""
+    """Compare two contestants over their shared seeds; return None if there are none."""
     shared = sorted(ours.keys() & theirs.keys())
     return (
         compare([ours[seed] - theirs[seed] for seed in shared], margin, comparisons)
@@ -82,7 +82,9 @@ def compare_seeds(
 
 
 def equivalence(mean: float, deviation: float, n: int, margin: float) -> float:
-    """Return the p-value of two one-sided t-tests: the larger of those of the difference being >= margin, <= -margin.
+    """Return the p-value of two one-sided t-tests: the larger of the two.
+
+    The null hypotheses are difference >= margin and difference <= -margin.
 
     Args:
         mean, deviation: of the differences, > 0, and their number `n` >= 2.
@@ -93,10 +95,10 @@ def equivalence(mean: float, deviation: float, n: int, margin: float) -> float:
 
 
 def detectable(deviation: float, n: int, comparisons: int = 1) -> float:
-    """Return the smallest true difference that a two-sided t-test shows with a chance of `POWER`.
+    """Return the smallest true difference that a two-sided t-test shows with probability `POWER`.
 
-    With noncentrality λ = difference · √n / deviation, P(T > t(1 - level / 2)) is the power; that
-    the test may reject on the wrong side is left out, a chance below 0.001.
+    With noncentrality λ = difference · √n / deviation, P(T > t(1 - level / 2)) is the power;
+    rejection on the wrong side, with probability below 0.001, is left out.
 
     Args:
         deviation: standard deviation of the differences, of which there are `n` >= 2.

@@ -1,16 +1,15 @@
-"""An order of routers over tasks, or none where there are too few. No torch here.
+"""Order of routers over tasks, if there are enough tasks.
 
-What an order claims holds for tasks like these, so a task counts as one observation, however many
-seeds it has: runs of one task are not independent. For each pair of routers its difference is
-averaged over the shared seeds of a task, and Student's t is taken over tasks. That is valid with
-few tasks although their spread differs: Ibragimov and Müller (2010),
-https://doi.org/10.1198/jbes.2009.08046. All pairs are tested at once by Holm's rule, and a router's
-best and worst rank follow from the pairs that are apart: Mogstad, Romano, Shaikh and Wilhelm
-(2024), https://doi.org/10.1093/restud/rdad006.
+An order generalises to tasks like these, so a task is one observation, however many seeds it has:
+runs of one task are not independent. The difference of each pair of routers is averaged over the
+shared seeds of a task, and Student's t is taken over tasks. This is valid for few tasks of unequal
+variance: Ibragimov and Müller (2010), https://doi.org/10.1198/jbes.2009.08046. All pairs are tested
+at once by Holm's rule; the best and worst rank of a router follow from the pairs that differ
+significantly: Mogstad, Romano, Shaikh and Wilhelm (2024), https://doi.org/10.1093/restud/rdad006.
 
-The null hypothesis of a pair: over tasks its difference is normal around 0, with any variance in
-each task; all that the routers of a task have in common may be anything. Then a wrong pair is
-declared on at most 5 % of boards.
+Null hypothesis of a pair: over tasks its difference is normal around 0, with any variance in each
+task; whatever the routers of a task have in common is arbitrary. Then a wrong pair is declared on
+at most 5 % of boards.
 """
 
 from __future__ import annotations
@@ -34,12 +33,13 @@ class Placed:
 
     Attributes:
         lead: mean over tasks of its difference to the average router.
-        half: half of the interval of the lead; intervals of all routers hold at once with 95 %;
-            None: no order.
-        ranks: best and worst that the pairs which are apart leave open, from 1; None: no order.
-        behind: against the router of the largest lead, over tasks; None for that one, and without
-            an order.
-        beaten: whether that one is shown to be better.
+        half: half-width of the interval of the lead; simultaneous 95 % for all routers; None
+            without an order.
+        ranks: best and worst rank, from 1, consistent with the significant pairs; None without an
+            order.
+        behind: comparison with the router of the largest lead, over tasks; None for that router,
+            and without an order.
+        beaten: whether the router of the largest lead is significantly better.
     """
 
     lead: float
@@ -50,14 +50,14 @@ class Placed:
 
 
 def order(tasks: Sequence[Mapping[str, BySeed]], margin: float | None = None) -> dict[str, Placed]:
-    """Return the place of every router; points without an order for fewer than `MIN_TASKS` tasks.
+    """Return the place of every router; leads without an order below `MIN_TASKS` tasks.
 
-    A pair with fewer than `MIN_SEEDS` shared seeds on some task is never apart.
+    A pair with fewer than `MIN_SEEDS` shared seeds on some task never differs significantly.
 
     Args:
-        tasks: of each, quality by router and seed, larger is better, in a unit that makes tasks
+        tasks: quality by router and seed of each task, larger is better, in a unit that makes tasks
             comparable. All have the same routers.
-        margin: largest difference that counts as none, in that unit.
+        margin: equivalence margin, in that unit.
 
     Raises:
         ValueError: for tasks of different routers.
@@ -68,13 +68,13 @@ def order(tasks: Sequence[Mapping[str, BySeed]], margin: float | None = None) ->
     if len(names) < 2:
         return {name: Placed(0.0) for name in names}
     pairs = [_differences(task, names) for task in tasks]
-    apart = np.stack([mean for mean, _ in pairs])  # [tasks, routers, routers]
+    gaps = np.stack([mean for mean, _ in pairs])  # [tasks, routers, routers]
     seeds = np.stack([shared for _, shared in pairs]).min(axis=0)
-    leads = np.nanmean(apart, axis=2)  # to the mean of all, itself among them: [tasks, routers]
+    leads = np.nanmean(gaps, axis=2)  # to the mean of all, itself among them: [tasks, routers]
     means = [float(lead) for lead in leads.mean(axis=0)]
     if len(tasks) < MIN_TASKS:
         return {name: Placed(mean) for name, mean in zip(names, means, strict=True)}
-    better = _better(apart, seeds)
+    better = _better(gaps, seeds)
     halves = _halves(leads)
     first = int(np.argmax(means))
     return {
@@ -82,7 +82,7 @@ def order(tasks: Sequence[Mapping[str, BySeed]], margin: float | None = None) ->
             lead=means[i],
             half=halves[i],
             ranks=(1 + int(better[:, i].sum()), len(names) - int(better[i].sum())),
-            behind=_behind(apart[:, i, first], int(seeds[i, first]), len(names), margin)
+            behind=_behind(gaps[:, i, first], int(seeds[i, first]), len(names), margin)
             if i != first
             else None,
             beaten=bool(better[first, i]),
@@ -92,7 +92,7 @@ def order(tasks: Sequence[Mapping[str, BySeed]], margin: float | None = None) ->
 
 
 def _differences(task: Mapping[str, BySeed], names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Return for all pairs the mean difference over shared seeds, NaN without any, and the number of these seeds."""
+    """Return the mean difference over shared seeds (or NaN) and their number, for all pairs."""
     seeds = sorted({seed for row in task.values() for seed in row})
     table = np.array(
         [[task[name].get(seed, np.nan) for seed in seeds] for name in names]
@@ -105,10 +105,10 @@ def _differences(task: Mapping[str, BySeed], names: Sequence[str]) -> tuple[np.n
         return (total - total.T) / np.where(shared > 0, shared, np.nan), shared
 
 
-def _better(apart: np.ndarray, seeds: np.ndarray) -> np.ndarray:
-    """Return which router (row) is shown to be better than which (column), by Holm's rule over all pairs."""
-    count, tasks = apart.shape[1], len(apart)
-    mean, error = apart.mean(axis=0), apart.std(axis=0, ddof=1) / math.sqrt(tasks)
+def _better(gaps: np.ndarray, seeds: np.ndarray) -> np.ndarray:
+    """Return which router (row) is significantly better than which (column): Holm, all pairs."""
+    count, tasks = gaps.shape[1], len(gaps)
+    mean, error = gaps.mean(axis=0), gaps.std(axis=0, ddof=1) / math.sqrt(tasks)
     with np.errstate(invalid="ignore"):
         tested = (seeds >= MIN_SEEDS) & (error > ROUNDING * np.abs(mean))
         p = 2 * special.stdtr(tasks - 1, -np.abs(mean) / np.where(tested, error, np.nan))
@@ -122,7 +122,7 @@ def _better(apart: np.ndarray, seeds: np.ndarray) -> np.ndarray:
 
 
 def _halves(leads: np.ndarray) -> list[float]:
-    """Return half of each router's interval over tasks, so wide that all hold at once: Bonferroni over routers."""
+    """Return the half-width of each router's simultaneous interval: Bonferroni over routers."""
     tasks, routers = leads.shape
     critical = special.stdtrit(tasks - 1, 1 - LEVEL / (2 * routers))
     return [float(critical * error) for error in leads.std(axis=0, ddof=1) / math.sqrt(tasks)]
@@ -131,7 +131,7 @@ def _halves(leads: np.ndarray) -> list[float]:
 def _behind(
     values: np.ndarray, seeds: int, routers: int, margin: float | None
 ) -> Comparison | None:
-    """Compare a router with the leader, which may be any: corrected for all pairs."""
+    """Compare a router with the leader, corrected for all pairs: any router may be the leader."""
     if seeds < MIN_SEEDS:
         return None
     return compare(values.tolist(), margin, routers * (routers - 1) // 2, MIN_TASKS)

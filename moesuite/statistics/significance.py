@@ -1,10 +1,10 @@
-"""Is it better, or is it noise? Paired differences, intervals, tie groups, Pareto front. No torch here.
+"""Paired differences, intervals, tie groups, Pareto front.
 
-Runs of one seed share data order and initialisation, so differences are taken within a seed; what
-all routers of a seed have in common cancels. Student's t over seeds, from `ENOUGH` of them on:
-below that only points are shown. Many pairs are compared at once: p-values are corrected by Holm
-(1979, https://www.jstor.org/stable/4615733). Differences without any spread, as of a metric of few
-steps, allow no test: their pair is not shown to be apart.
+Runs of one seed share data order and initialisation, so differences are paired by seed: what all
+routers of a seed have in common cancels. Student's t over seeds, from `ENOUGH` seeds on; below,
+only points are shown. Many pairs are compared at once: p-values are corrected by Holm (1979,
+https://www.jstor.org/stable/4615733). Differences without spread, as of a coarse metric, allow no
+test: such a pair is a tie.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ class Estimate:
 
     Attributes:
         mean: of the values.
-        half: half the width of the interval; None for fewer than `ENOUGH` seeds.
-        p: two-sided, of the mean being 0; None likewise, and for values without any spread.
-        n: seeds.
+        half: half-width of the interval; None below `ENOUGH` seeds.
+        p: two-sided p-value of a mean of 0; None likewise, and for values without spread.
+        n: number of seeds.
     """
 
     mean: float
@@ -47,7 +47,7 @@ def estimate(values: Sequence[float], enough: int = ENOUGH) -> Estimate:
 
     Args:
         values: at least one, finite.
-        enough: number of values from which on there is an interval; at least 2.
+        enough: number of values that an interval needs, >= 2.
 
     Raises:
         ValueError: without a value, or with one that is not finite.
@@ -68,13 +68,13 @@ def estimate(values: Sequence[float], enough: int = ENOUGH) -> Estimate:
 
 
 def difference(ours: BySeed, theirs: BySeed) -> Estimate | None:
-    """Return ours - theirs over the seeds that both have; None if there is none."""
+    """Return ours - theirs over shared seeds, or None without any."""
     shared = sorted(ours.keys() & theirs.keys())
     return estimate([ours[seed] - theirs[seed] for seed in shared]) if shared else None
 
 
 def holm(p: Mapping[Name, float]) -> dict[Name, float]:
-    """Return p-values corrected for their number by Holm's step-down rule, each at most 1."""
+    """Return p-values corrected by Holm's step-down rule, each at most 1."""
     worst, corrected = 0.0, {}
     for rank, name in enumerate(sorted(p, key=lambda key: p[key])):
         worst = max(worst, min(1.0, (len(p) - rank) * p[name]))
@@ -83,10 +83,10 @@ def holm(p: Mapping[Name, float]) -> dict[Name, float]:
 
 
 def tie_groups(values: Mapping[str, BySeed], direction: Direction) -> dict[str, int]:
-    """Return the group of each router, from 1: in a group are those that its best is not shown to be better than.
+    """Return the tie group of each router, from 1.
 
-    The best of all those not yet in a group leads the next. A pair that shares fewer than `ENOUGH`
-    seeds is a tie.
+    The best router without a group leads the next group; all that it does not significantly beat
+    join. A pair with fewer than `ENOUGH` shared seeds is a tie.
 
     Args:
         values: quality by router and seed, at least one seed each.
@@ -98,7 +98,7 @@ def tie_groups(values: Mapping[str, BySeed], direction: Direction) -> dict[str, 
     )
     if not names:
         return {}
-    apart, p = _pairs([values[name] for name in names])
+    gaps, p = _pairs([values[name] for name in names])
     first, second = np.triu_indices(len(names), 1)
     known = ~np.isnan(p[first, second])
     pairs = [*zip(first[known].tolist(), second[known].tolist(), strict=True)]
@@ -110,7 +110,7 @@ def tie_groups(values: Mapping[str, BySeed], direction: Direction) -> dict[str, 
         beaten = [
             i
             for i in waiting
-            if corrected.get((leader, i), 1.0) < LEVEL and sign * apart[leader, i] > 0
+            if corrected.get((leader, i), 1.0) < LEVEL and sign * gaps[leader, i] > 0
         ]
         groups |= {names[i]: number for i in waiting if i not in beaten}
         waiting = beaten
@@ -118,25 +118,28 @@ def tie_groups(values: Mapping[str, BySeed], direction: Direction) -> dict[str, 
 
 
 def _pairs(values: Sequence[BySeed]) -> tuple[np.ndarray, np.ndarray]:
-    """Return for all pairs the mean difference over shared seeds, and its p-value, NaN where there is no test."""
+    """Return the mean difference over shared seeds and its p-value (or NaN), for all pairs."""
     seeds = sorted({seed for row in values for seed in row})
     table = np.array(
         [[row.get(seed, np.nan) for seed in seeds] for row in values]
     )  # [routers, seeds]
-    apart = table[:, None] - table[None]
-    shared = ~np.isnan(apart)
+    gaps = table[:, None] - table[None]
+    shared = ~np.isnan(gaps)
     n = shared.sum(axis=2)
     with np.errstate(divide="ignore", invalid="ignore"):
-        mean = np.where(shared, apart, 0).sum(axis=2) / n
+        mean = np.where(shared, gaps, 0).sum(axis=2) / n
         error = np.sqrt(
-            (np.where(shared, apart - mean[..., None], 0) ** 2).sum(axis=2) / (n - 1) / n
+            (np.where(shared, gaps - mean[..., None], 0) ** 2).sum(axis=2) / (n - 1) / n
         )
         t = np.abs(mean) / np.where(error > ROUNDING * np.abs(mean), error, np.nan)
     return mean, np.where(n >= ENOUGH, 2 * special.stdtr(np.maximum(n - 1, 1), -t), np.nan)
 
 
 def pareto(costs: Sequence[float], qualities: Sequence[float], direction: Direction) -> list[bool]:
-    """Return which points lie on the front: no other one is as cheap and as good, and better in one of both."""
+    """Return which points lie on the Pareto front.
+
+    No other point is as cheap and as good, and better in one of the two.
+    """
     sign = 1 if direction == "max" else -1
     points = [(cost, -sign * quality) for cost, quality in zip(costs, qualities, strict=True)]
     return [not any(o != p and o[0] <= p[0] and o[1] <= p[1] for o in points) for p in points]

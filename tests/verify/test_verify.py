@@ -17,7 +17,8 @@ from moesuite import compose, fit
 from moesuite.errors import UserError
 from moesuite.records.certificate import Verified, verified_path
 from moesuite.records.record import RunRecord, read_record, record_id, record_path, write_record
-from moesuite.records.verification import differing, is_seed_of, judge, tolerance
+from moesuite.records.verification import is_seed_of, judge
+from moesuite.statistics.tolerance import differing, tolerance
 from moesuite.verify.__main__ import main
 from moesuite.verify.replay import command_problem
 from tests.conftest import Command
@@ -66,7 +67,7 @@ def test_verdicts_by_hand() -> None:
     assert (
         few.verdict == "different"
         and few.seeds == 0
-        and "2 of 3 seeds tell no tolerance" in few.reason
+        and "2 of 3 seeds give no tolerance" in few.reason
     )
 
 
