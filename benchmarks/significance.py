@@ -26,7 +26,7 @@ from rich.progress import track
 from rich.table import Table
 
 from moesuite.benchmarks.speed.command import Values, parse
-from moesuite.config.cli import bad_input_exits
+from moesuite.config.cli import exits
 from moesuite.errors import UserError
 from moesuite.statistics.order import order
 from moesuite.statistics.significance import BySeed, tie_groups
@@ -180,5 +180,5 @@ if __name__ == "__main__":
     if {"--help", "-h"} & set(sys.argv[1:]):
         print(__doc__)
     else:
-        with bad_input_exits():
+        with exits():
             run(checked(sys.argv[1:]))

@@ -15,13 +15,14 @@ import json
 import sys
 from dataclasses import asdict
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+from pydantic import Field
 from rich import box
 from rich.console import Console
 from rich.table import Column, Table
 
-from moesuite.config.cli import FORMATS, bad_input_exits, take
+from moesuite.config.cli import Format, Options, Rest, run_command
 from moesuite.config.compose import compose
 from moesuite.config.schema import RunConfig
 
@@ -162,21 +163,31 @@ def as_json(model: Cost, dense: Cost) -> str:
     return json.dumps({"model": asdict(model), "dense": asdict(dense)}, indent=1, default=plain)
 
 
+class ProfileOptions(Options):
+    """Options of the command."""
+
+    format: Format = Field("table", description="how the cost is printed")
+    run: Annotated[list[str], Rest("option=value of python -m moesuite.run")] = Field(
+        [], description="the configuration; default: task=imagenet"
+    )
+
+
+def print_profile(options: ProfileOptions) -> None:
+    """Print what a configuration costs."""
+    words = options.run
+    if not any(word.startswith("task=") for word in words):
+        words = ["task=imagenet", *words]
+    config = compose(*words)
+    model, dense = profile(config)
+    if options.format == "json":
+        print(as_json(model, dense))
+    else:
+        show(config, model, dense, options.format)
+
+
 def main() -> None:
     """Run the command line; exits with 2 for bad input."""
-    if {"--help", "-h"} & set(sys.argv[1:]):
-        print(__doc__)
-        return
-    with bad_input_exits():
-        values, words = take(sys.argv[1:], {"format": FORMATS})
-        if not any(word.startswith("task=") for word in words):
-            words = ["task=imagenet", *words]
-        config = compose(*words)
-        model, dense = profile(config)
-        if values["format"] == "json":
-            print(as_json(model, dense))
-        else:
-            show(config, model, dense, values["format"])
+    run_command(print_profile, ProfileOptions, __doc__)
 
 
 if __name__ == "__main__":

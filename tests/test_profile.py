@@ -81,7 +81,7 @@ def test_a_model_without_moe_layers_is_accounted_and_says_so(
 @pytest.mark.parametrize(
     ("word", "says"),
     [
-        ("format=latex", "allowed are table, markdown, json"),
+        ("format=latex", "input should be 'table', 'markdown' or 'json'"),
         ("router=sfot", "nearest: soft"),
         ("num_experts=0", "greater than or equal to 1"),
         ("backbone=vit_b17", "nearest: "),

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Mapping
 
 from moesuite.benchmarks.speed.contestants import Size
-from moesuite.config.cli import bad_input_exits
+from moesuite.config.cli import exits
 from moesuite.errors import UserError, unknown
 
 Values = Mapping[str, str]
@@ -32,7 +32,7 @@ def command(text: str | None, run: Callable[[Values], None], **more: str) -> Non
     if {"--help", "-h"} & set(sys.argv[1:]):
         print(text)
         return
-    with bad_input_exits():
+    with exits():
         run(parse(sys.argv[1:], {**NUMBERS, **more}))
 
 

@@ -17,7 +17,7 @@ import time
 import torch
 from rich.console import Console
 
-from moesuite.config.cli import bad_input_exits
+from moesuite.config.cli import exits
 from moesuite.config.compose import compose
 from moesuite.models.forward import call
 from moesuite.nn.moe import aux_loss
@@ -76,7 +76,7 @@ def main() -> None:
         *sys.argv[1:],
     ]
     quiet()
-    with bad_input_exits():
+    with exits():
         samples = [
             (lightning_epochs(words, epochs=3), bare_epochs(words, epochs=3))
             for _ in range(ROUNDS + 1)

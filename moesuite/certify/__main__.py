@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from moesuite.certify.properties import AT_START, PROPERTIES, legend, verdict
-from moesuite.config.cli import BAD_INPUT, bad_input_exits
+from moesuite.config.cli import BAD_INPUT, exits
 from moesuite.config.discovery import router_defaults, router_names, source_of
 from moesuite.errors import UserError, unknown
 from moesuite.records.certificate import Certificate, Check
@@ -192,7 +192,7 @@ def main() -> None:
     if {"--help", "-h"} & set(sys.argv[1:]):
         print(f"{__doc__}\nColumns:\n{legend()}")
         return
-    with bad_input_exits():
+    with exits():
         values, options = parse(sys.argv[1:])
         names = router_names() if values["router"] == "all" else [str(values["router"])]
         for name in names:

@@ -9,17 +9,16 @@ FLOPs are of one image, 2 per multiply-add; what the paper prints stands beside.
 from __future__ import annotations
 
 import json
-import sys
-from typing import Any
+from typing import Any, Literal
 
 import torch
+from pydantic import Field
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from moesuite.compute.cost import cost
-from moesuite.config.cli import FORMATS, bad_input_exits, take
-from moesuite.errors import unknown
+from moesuite.config.cli import Format, Options, run_command
 
 
 def table_rows(name: str) -> list[dict[str, Any]]:
@@ -65,23 +64,26 @@ def _count(number: int | float | None) -> str:
     return f"{number / 1e9:.1f} B" if number >= 1e9 else f"{number / 1e6:.0f} M"
 
 
+class TableOptions(Options):
+    """Options of the command."""
+
+    table: Literal["soft_moe"] = Field("soft_moe", description="the paper's table")
+    format: Format = Field("table", description="how it is printed")
+
+
+def run(options: TableOptions) -> None:
+    """Print a table."""
+    rows = table_rows(options.table)
+    if options.format == "json":
+        keys = ("model", "params", "gflop_per_image")
+        print(json.dumps([{key: row[key] for key in keys} for row in rows], indent=1))
+    else:
+        show(rows, options.format)
+
+
 def main() -> None:
     """Run the command line; exits with 2 for bad input."""
-    from moesuite.compute.paper_models import TABLES
-
-    with bad_input_exits():
-        if {"--help", "-h"} & set(sys.argv[1:]):
-            print(__doc__)
-            return
-        values, rest = take(sys.argv[1:], {"table": list(TABLES), "format": FORMATS})
-        if rest:
-            raise unknown("option", rest[0], ["table", "format"], "table=soft_moe format=json")
-        rows = table_rows(values["table"])
-        if values["format"] == "json":
-            keys = ("model", "params", "gflop_per_image")
-            print(json.dumps([{key: row[key] for key in keys} for row in rows], indent=1))
-        else:
-            show(rows, values["format"])
+    run_command(run, TableOptions, __doc__)
 
 
 if __name__ == "__main__":

@@ -1,54 +1,263 @@
-"""What commands share: options with a few choices, errors in one line, and no garbage collection of imports."""
+"""The one parser of all commands: `option=value` words, `--help`, errors, exit codes, Ctrl-C.
+
+A command declares its options as fields of an `Options` model. Name, type, range, default and
+meaning stand there and nowhere else; parsing, `--help` and shell completion follow:
+
+    class ServeOptions(Options):
+        folder: str = Field("site", description="folder of the pages")
+        port: int = Field(8000, ge=1, le=65535, description="port of the server")
+        sizes: list[PositiveInt] = Field([8, 64], description="numbers of experts")       # sizes=8,64
+        check: Annotated[bool, Flag()] = Field(False, description="only read")            # --check
+        options: Annotated[dict[str, Any], Prefix("router.")] = Field({}, description=…)  # router.k=2
+        files: Annotated[list[Path], Words("record")] = Field([], description=…)          # no option=
+        others: Annotated[list[str], Rest("options of every run")] = Field([], …)         # what is left
+
+    def serve(options: ServeOptions) -> int | None: ...  # its exit code; None: 0
+
+    def main() -> None:
+        run_command(serve, ServeOptions, __doc__, codes={1: "a record cannot be shown"})
+
+What fields cannot say alone (two options that exclude each other) `serve` checks first, and raises
+`UserError`. Imports that are slow belong into `serve`, inside `with importing():`. Tests parse with
+`parse(ServeOptions, words)`. The help starts with the module's docstring: what the command does,
+one or two examples, and no list of options. A default of None needs `examples=[…]`, which errors
+suggest. No torch.
+"""
 
 from __future__ import annotations
 
 import atexit
 import gc
+import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
-from moesuite.errors import UserError
+import yaml
+from pydantic.fields import FieldInfo
 
-BAD_INPUT = 2
-FORMATS = ("table", "markdown", "json")
+from moesuite.config.options import Option, Section, checked, option_of, row, rows, word
+from moesuite.errors import RunFailed, UserError, nearest, unknown
+
+OptionsType = TypeVar("OptionsType", bound="Options")
+BAD_INPUT, INTERRUPTED = 2, 130  # exit codes
+CODES = {0: "success", BAD_INPUT: "bad input or a failure, in one line", INTERRUPTED: "Ctrl-C"}
+HELP = ("-h", "--help")
+Format = Literal["table", "markdown", "json"]  # of what a command prints
+FULL_ERROR = "HYDRA_FULL_ERROR"  # set to 1, errors come with their traceback
 
 
-def take(
-    words: Sequence[str], choices: Mapping[str, Sequence[str]]
-) -> tuple[dict[str, str], list[str]]:
-    """Take the options of `choices` out of key=value words; an option that is not given has its first choice.
+class Options(Section):
+    """Base of the options of a command."""
 
-    Raises:
-        UserError: for a value that is no choice.
+
+@dataclass(frozen=True)
+class Flag:
+    """Marks a bool that is typed as `--name`."""
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """Marks a dict that takes every `<prefix><key>=value`; values are YAML unless the dict is of str."""
+
+    prefix: str
+
+
+@dataclass(frozen=True)
+class Words:
+    """Marks a list that takes words without a value, such as files."""
+
+    noun: str
+
+
+@dataclass(frozen=True)
+class Rest:
+    """Marks a list that takes every word that belongs to no other field, as it is."""
+
+    noun: str
+
+
+def run_command(
+    run: Callable[[OptionsType], int | None],
+    options: type[OptionsType],
+    doc: str | None,
+    *,
+    codes: Mapping[int, str] = CODES,
+    notes: str = "",
+    interrupted: str = "interrupted",
+) -> None:
+    """Run a command on the words of the command line; exits with its code, 2 or 130.
+
+    Args:
+        run: the command; None is exit code 0, without an exit.
+        options: what it takes.
+        doc: start of the help.
+        codes: meaning of exit codes beside those of every command.
+        notes: end of the help.
+        interrupted: printed after Ctrl-C, for example how to resume.
     """
-    values, rest = {key: allowed[0] for key, allowed in choices.items()}, []
-    for word in words:
-        key, _, value = word.partition("=")
-        if key not in choices:
-            rest.append(word)
-        elif value not in choices[key]:
-            raise UserError(
-                f"{word}: allowed are {', '.join(choices[key])}; type for example {key}={choices[key][0]}"
-            )
-        else:
-            values[key] = value
-    return values, rest
+    words = sys.argv[1:]
+    with exits(interrupted):
+        if set(HELP) & set(words):
+            print(help_text(options, doc, codes, notes))
+            return
+        code = run(parse(options, words))
+        if code is not None:
+            sys.exit(code)
 
 
 @contextmanager
-def bad_input_exits() -> Iterator[None]:
-    """Turn bad input into one line and exit code 2."""
+def exits(interrupted: str = "interrupted") -> Iterator[None]:
+    """Turn bad input and failures into one line and exit code 2, and Ctrl-C into 130.
+
+    With HYDRA_FULL_ERROR=1, bad input comes with its traceback.
+    """
+    traceback = os.environ.get(FULL_ERROR) == "1"
     try:
         yield
-    except UserError as error:
+    except BrokenPipeError:  # the reader of a pipe has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except (UserError, RunFailed, OSError) as error:
+        if traceback:
+            raise
         print(f"error: {error}", file=sys.stderr)
         sys.exit(BAD_INPUT)
+    except KeyboardInterrupt:
+        print(interrupted, file=sys.stderr)
+        sys.exit(INTERRUPTED)
+
+
+def parse(options: type[OptionsType], words: Sequence[str]) -> OptionsType:
+    """Read the words of a command.
+
+    Raises:
+        UserError: for an unknown option, or a value of the wrong type or outside its range.
+    """
+    marked = {name: _mark(field) for name, field in options.model_fields.items()}
+    values = dict[str, Any]()
+    for text in words:
+        name, has_value, value = text.partition("=")
+        place = _place(text, marked)
+        mark = marked.get(place)
+        if mark is None and place in marked:
+            values[place] = _value(options.model_fields[place], value)
+            if not has_value:
+                raise UserError(
+                    f"{text}: expected a value; type for example {example(options, name)}"
+                )
+        elif isinstance(mark, Flag):
+            values[place] = True
+        elif isinstance(mark, Prefix):
+            as_text = get_args(options.model_fields[place].annotation)[1] is str
+            inner = value if as_text else yaml.safe_load(value)
+            values.setdefault(place, {})[name.removeprefix(mark.prefix)] = inner
+        elif isinstance(mark, Words | Rest):
+            values.setdefault(place, []).append(text)
+        else:
+            raise _unknown(options, text)
+    return checked(options, values, typed=_typed)
+
+
+def _mark(field: FieldInfo) -> Flag | Prefix | Words | Rest | None:
+    return next(
+        (mark for mark in field.metadata if isinstance(mark, Flag | Prefix | Words | Rest)), None
+    )
+
+
+def _place(text: str, marked: Mapping[str, Any]) -> str:
+    """Return the field that takes a word; empty if none does."""
+    name, has_value, _ = text.partition("=")
+    if name in marked and marked[name] is None:
+        return name
+    for field, mark in marked.items():
+        if isinstance(mark, Flag) and text == _flag(field):
+            return field
+        if isinstance(mark, Prefix) and has_value and name.startswith(mark.prefix):
+            return field
+    for field, mark in marked.items():
+        if isinstance(mark, Rest) or (
+            isinstance(mark, Words) and not has_value and not text.startswith("-")
+        ):
+            return field
+    return ""
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _value(field: FieldInfo, text: str) -> Any:
+    """Return what pydantic converts: parts of a list, None for null where None is allowed."""
+    kinds = [field.annotation, *get_args(field.annotation)]
+    if text == "null" and type(None) in kinds:
+        return None
+    if list in (get_origin(kind) for kind in kinds):
+        return [part for part in text.split(",") if part]
+    return text
+
+
+def _unknown(options: type[Options], text: str) -> UserError:
+    names = [option.name for option in declared(options) if not option.name.startswith("<")]
+    name = text.partition("=")[0]
+    return unknown("option", name, names, example(options, nearest(name, names)[0]))
+
+
+def example(options: type[Options], name: str) -> str:
+    """Return a word that sets an option, for errors: to its example or default."""
+    field = options.model_fields.get(name)
+    if field is None or _mark(field) is not None:
+        return name if name.startswith("--") else f"{name}=<value>"
+    default = field.examples[0] if field.examples else field.get_default(call_default_factory=True)
+    return f"{name}={_typed(default)}"
+
+
+def _typed(value: Any) -> str:
+    """Return a value as it is typed: the parts of a list with commas between."""
+    if isinstance(value, list):
+        return ",".join(map(str, value))
+    return word(value) if value is None or isinstance(value, bool) else str(value)
+
+
+def declared(options: type[Options]) -> list[Option]:
+    """Return the options of a command as they are typed."""
+    found = []
+    for name, field in options.model_fields.items():
+        mark, option = _mark(field), option_of(name, field)
+        if isinstance(mark, Flag):
+            option = Option(_flag(name), meaning=option.meaning)
+        elif isinstance(mark, Prefix):
+            option = Option(f"{mark.prefix}<name>=<value>", meaning=option.meaning)
+        elif isinstance(mark, Words | Rest):
+            option = Option(f"<{mark.noun}> ...", meaning=option.meaning)
+        elif option.default is not None:
+            default = _typed(field.get_default(call_default_factory=True))
+            option = replace(option, default=default)
+        found.append(option)
+    return found
+
+
+def help_text(
+    options: type[Options], doc: str | None, codes: Mapping[int, str] = CODES, notes: str = ""
+) -> str:
+    """Return the help of a command: what it does, its options, its exit codes."""
+    exit_codes = "\n".join(
+        row(str(code), text) for code, text in sorted({**CODES, **codes}.items())
+    )
+    parts = [
+        (doc or "").strip(),
+        f"Options:\n{rows(declared(options))}",
+        f"Exit codes:\n{exit_codes}",
+        notes.strip(),
+    ]
+    return "\n\n".join(part for part in parts if part)
 
 
 @contextmanager
 def importing() -> Iterator[None]:
-    """Import without collecting, and never look at what was imported again: 2 of 8 seconds of a short command."""
+    """Import without collecting garbage, now and later: it takes 2 of 8 seconds of a short command."""
     gc.disable()
     try:
         yield

@@ -29,7 +29,8 @@ from moesuite.config.discovery import (
     task_families,
     task_files,
 )
-from moesuite.config.schema import NAMED, RunConfig, checked
+from moesuite.config.options import checked
+from moesuite.config.schema import NAMED, RunConfig
 from moesuite.errors import UserError, nearest, unknown
 
 GROUPS = ("task", "router", "backbone", "optim", "logger")

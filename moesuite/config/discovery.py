@@ -203,7 +203,7 @@ def checked_options(
     """
     from pydantic import Field, create_model
 
-    from moesuite.config.schema import checked
+    from moesuite.config.options import checked
 
     hints = inspect.get_annotations(inspect.unwrap(function), eval_str=True)
     fields: dict[str, Any] = {

@@ -6,18 +6,13 @@ their last digit; commands are quoted for a POSIX shell.
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from moesuite.config.compose import compose, group_choices
+from moesuite.config.options import word
 from moesuite.config.schema import RunConfig
-
-PLAIN = re.compile(
-    r"(\.{0,2}/)?[A-Za-z_][\w./:-]*", re.ASCII
-)  # text that Hydra reads as text without quotes
-NO_TEXT = re.compile(r"null|true|false|[+-]?(inf|nan)", re.IGNORECASE)
 
 FOLLOWING = 2  # options that follow others, such as data.batch_size, are told in a second pass
 
@@ -30,30 +25,6 @@ def reproduce(words: Sequence[str]) -> str:
 def words_of(options: Mapping[str, Any]) -> list[str]:
     """Return options as words of the command line."""
     return [f"{name}={word(value)}" for name, value in options.items()]
-
-
-def word(value: Any) -> str:
-    """Return a value as the command line reads it.
-
-    Example:
-        >>> word([0.1, None, "a, b"])
-        "[0.1,null,'a, b']"
-    """
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    if isinstance(value, Mapping):
-        return f"{{{','.join(f'{key}:{word(inner)}' for key, inner in value.items())}}}"
-    if isinstance(value, list | tuple):
-        return f"[{','.join(map(word, value))}]"
-    text = str(value)
-    if not isinstance(value, str) or (PLAIN.fullmatch(text) and not NO_TEXT.fullmatch(text)):
-        return text
-    # backslashes count before an interpolation (OmegaConf), and before a quote (Hydra), only
-    literal = re.sub(r"(\\*)\$\{", r"\1\1\\${", text)
-    escaped = re.sub(
-        r"(\\*)('|$)", lambda found: 2 * found[1] + ("\\'" if found[2] else ""), literal
-    )
-    return f"'{escaped}'"
 
 
 def command_of(config: RunConfig) -> str:

@@ -9,23 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import cache
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 from pydantic.fields import FieldInfo
 
+from moesuite.config.options import Section
 from moesuite.config.roles import TASK, TRAINER, FreeOptions, Role
-from moesuite.errors import UserError, nearest
 
-Model = TypeVar("Model", bound=BaseModel)
 BalanceScope = Literal["global", "local", "sequence"]  # see moesuite.scope
 NAMED = ("timm:", "hf:")  # pretrained models by their library's name
-
-
-class Section(BaseModel):
-    """Base of all sections: a mistyped option is an error, never ignored."""
-
-    model_config = ConfigDict(extra="forbid")
 
 
 class Optim(Section):
@@ -165,30 +158,3 @@ def options_of(config: Mapping[str, Any]) -> Iterator[tuple[str, str, Any, Role]
         for option, inner in sections.items():
             if inner is not None:
                 yield name, option, inner, role_of(name, option)
-
-
-def checked(model: type[Model], values: dict[str, Any], prefix: str = "") -> Model:
-    """Validate `values`.
-
-    Raises:
-        UserError: one line for the first value that is wrong: given, allowed, and an example.
-    """
-    try:
-        return model.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        path = ".".join(str(part) for part in ([prefix] if prefix else []) + list(first["loc"]))
-        if first["type"] == "extra_forbidden":
-            options = list(model.model_fields)
-            raise UserError(
-                f"unknown option {path}; nearest: {', '.join(nearest(str(first['loc'][-1]), options))}"
-                if options
-                else f"unknown option {path}: {prefix} has no options of its own"
-            ) from None
-        field = model.model_fields.get(str(first["loc"][0])) if len(first["loc"]) == 1 else None
-        example = (
-            ""
-            if field is None or field.is_required()
-            else f"; type for example {path}={field.default}"
-        )
-        raise UserError(f"{path}={first['input']!r}: {first['msg'].lower()}{example}") from None

@@ -20,7 +20,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from moesuite.config.schema import checked
+from moesuite.config.options import checked
 from moesuite.errors import UserError
 from moesuite.models.backbones import from_recipe, recipe_of
 from moesuite.models.candidates import Adapter, candidates

@@ -17,7 +17,8 @@ from typing import Any
 
 from torch import nn
 
-from moesuite.config.schema import BalanceScope, Section
+from moesuite.config.options import Section
+from moesuite.config.schema import BalanceScope
 from moesuite.nn.experts import FusedExperts
 from moesuite.nn.moe import moe_layers
 from moesuite.routing.router import LayerSpec

@@ -25,7 +25,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from moesuite.config.cli import BAD_INPUT, importing
-from moesuite.config.schema import RunConfig, checked
+from moesuite.config.options import checked
+from moesuite.config.schema import RunConfig
 from moesuite.errors import RunFailed, UserError
 from moesuite.records.certificate import Verdict, Verified, verified_path
 from moesuite.records.protocol import protocol_words

@@ -311,7 +311,7 @@ def test_the_table_as_markdown(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("word", "says"), [("table=soft", "allowed are soft_moe"), ("tabel=x", "nearest: table")]
+    ("word", "says"), [("table=soft", "input should be 'soft_moe'"), ("tabel=x", "nearest: table")]
 )
 def test_bad_input_of_the_table(
     word: str, says: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from moesuite import compose, fit
-from moesuite.config.run_command import command_of, word
+from moesuite.config.options import word
+from moesuite.config.run_command import command_of
 from moesuite.config.schema import RunConfig
 from moesuite.errors import RunFailed
 from moesuite.records.record import read_record

@@ -21,7 +21,7 @@ from optuna.trial import TrialState
 from moesuite import compose, fit
 from moesuite.benchmarks.speed.tuning import hypervolume
 from moesuite.config.compose import composed, varied
-from moesuite.config.run_command import word
+from moesuite.config.options import word
 from moesuite.errors import Pruned, UserError
 from moesuite.leaderboard.site.build import build
 from moesuite.records.record import dropped_under_capacity, read_record
