@@ -31,7 +31,8 @@ from moesuite.benchmarks.speed.command import Values, command
 from moesuite.config.run_command import reproduce
 from moesuite.errors import UserError
 from moesuite.records.compute import Compute, Split
-from moesuite.records.record import RunRecord, read_record, record_id, record_path
+from moesuite.records.record import RunRecord, record_id
+from moesuite.records.store import read_record, record_path, record_paths
 
 TASKS, ROUTERS, SEEDS = 20, 20, 5
 
@@ -208,7 +209,7 @@ def template_of(path: str) -> RunRecord:
     Raises:
         UserError: if there is none.
     """
-    found = Path(path) if path else next(iter(sorted(Path("runs").glob("*/*/*.json"))), None)
+    found = Path(path) if path else next(iter(record_paths("runs")), None)
     if found is None or not found.exists():
         raise UserError(f"record={path}: no such record; first type python -m moesuite.run")
     record = read_record(found)

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from moesuite.errors import UserError
-from moesuite.records.certificate import ROUTING, VERIFIED
+from moesuite.records.store import CERTIFICATES, RECORD_DEPTH, ROUTING, STUDIES, VERIFIED
 
-CERTIFICATES, STUDIES = "certificates", "studies"
+LISTED_DEPTH = RECORD_DEPTH + 1  # files of a run lie in a folder beside its record
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def listing(places: Sequence[str]) -> Listing:
                 found.certificates.append(File(_join(place, name), stamp))
             elif len(parts) == 2 and parts[0] == STUDIES:
                 found.studies.append(File(_join(place, name), stamp))
-            elif len(parts) == 3:
+            elif len(parts) == RECORD_DEPTH:
                 beside = [f"{name.removesuffix('.json')}/{kind}" for kind in (ROUTING, VERIFIED)]
                 stamps = [stamp, *(known[other] for other in beside if other in known)]
                 places_of = [_join(place, other) if other in known else "" for other in beside]
@@ -99,7 +99,7 @@ def _local(place: str) -> dict[str, str]:
             f"records={place} does not exist; allowed: folders that runs wrote to, or addresses such as s3://… and "
             "https://…, with commas between; first type python -m moesuite.run"
         )
-    return dict(_walk(place, "", 4))
+    return dict(_walk(place, "", LISTED_DEPTH))
 
 
 def _walk(folder: str, below: str, depth: int) -> Iterator[tuple[str, str]]:
@@ -126,7 +126,7 @@ def _remote(place: str) -> dict[str, str]:
 
     try:
         system, root = fsspec.core.url_to_fs(place)
-        found: dict[str, Any] = system.find(root, maxdepth=4, detail=True)
+        found: dict[str, Any] = system.find(root, maxdepth=LISTED_DEPTH, detail=True)
     except ImportError as error:
         raise UserError(f"records={place}: {error}") from None
     except Exception as error:  # each system has its own

@@ -15,7 +15,6 @@ import os
 import sys
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -28,7 +27,7 @@ from moesuite.config.cli import BAD_INPUT, exits
 from moesuite.config.discovery import router_defaults, router_names, source_of
 from moesuite.errors import UserError, unknown
 from moesuite.records.certificate import Certificate, Check
-from moesuite.records.record import write_text
+from moesuite.records.store import certificate_folder, write_certificate
 
 if TYPE_CHECKING:
     from moesuite.certify.harness import Subject
@@ -211,7 +210,7 @@ def _certify_each(
     """Certify, write and print; a router that cannot be certified does not stop the others."""
     console = Console(width=None if sys.stdout.isatty() else 150)
     certificates, errors = list[Certificate](), list[UserError]()
-    folder = Path(str(values["records"])) / "certificates"
+    records = str(values["records"])
     with console.status("") as status:
         for name in names:
             status.update(f"certifying {name}")
@@ -225,16 +224,13 @@ def _certify_each(
             except UserError as error:
                 errors.append(error)
                 continue
-            write_text(
-                folder / f"{certificates[-1].stem}.json",
-                certificates[-1].model_dump_json(indent=1) + "\n",
-            )
+            write_certificate(records, certificates[-1])
     if certificates:
         console.print(table(certificates))
         console.print(
             legend(), words(certificates), sep="\n\n", soft_wrap=True, highlight=False, markup=False
         )
-        console.print(f"\ncertificates in {folder}/", soft_wrap=True)
+        console.print(f"\ncertificates in {certificate_folder(records)}/", soft_wrap=True)
     return certificates, errors
 
 

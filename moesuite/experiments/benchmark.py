@@ -25,6 +25,7 @@ from moesuite.config.schema import role_of
 from moesuite.errors import UserError, unknown
 from moesuite.experiments.launchers import Launcher
 from moesuite.experiments.sweep import Outcome, Progress, Run, compare, expand, run_many
+from moesuite.records.store import RunFiles
 
 if TYPE_CHECKING:
     from moesuite.records.record import RunRecord
@@ -173,7 +174,7 @@ def run_grid(words: Sequence[str], launcher: Launcher) -> list[str]:
                 failed.append(reproduce(one.words))
                 continue
             records.append(outcome.record)
-            checkpoints[run.part, run.seed] = outcome.path.with_suffix("") / "last.ckpt"
+            checkpoints[run.part, run.seed] = RunFiles(outcome.path).checkpoint
     compare(records, progress)
     return failed
 

@@ -23,6 +23,7 @@ from typing import Any, Generic, TypeVar
 import yaml
 
 from moesuite.errors import UserError, unknown
+from moesuite.records.store import job_logs
 
 HERE = "here"
 EXTRAS = {
@@ -163,7 +164,7 @@ def _submitit(
 
     options = {"name": "moesuite", **launcher.options}
     executor = submitit.AutoExecutor(
-        folder=f"{launcher.records}/.submitit", cluster=options.pop("cluster", None)
+        folder=str(job_logs(launcher.records)), cluster=options.pop("cluster", None)
     )
     with _reading_options(launcher):
         executor.update_parameters(**options)

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from moesuite.records.compute import Compute, Timing
 from moesuite.records.record import RunRecord, dropped_under_capacity
+from moesuite.records.store import RunFiles
 
 
 def show(record: RunRecord, path: Path) -> None:
@@ -24,10 +25,8 @@ def show(record: RunRecord, path: Path) -> None:
         table.add_row(name, value)
     console.print(table)
     console.print(f"record  {path}", soft_wrap=True, highlight=False)
-    folder = path.parents[2]
-    console.print(
-        f"page    python -m moesuite.leaderboard records={folder}", soft_wrap=True, highlight=False
-    )
+    page = f"page    python -m moesuite.leaderboard records={RunFiles(path).records}"
+    console.print(page, soft_wrap=True, highlight=False)
 
 
 def already(record: RunRecord) -> str:

@@ -11,12 +11,9 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 from moesuite.records.compute import StrictModel
-
-ROUTING, VERIFIED = "routing.json", "verified.json"
 
 
 class Check(StrictModel):
@@ -135,11 +132,6 @@ class Looked(StrictModel):
     examples: list[Example]
 
 
-def routing_path(record: Path) -> Path:
-    """Return the path of the routing examples of a run, in the folder of its files."""
-    return record.with_suffix("") / ROUTING
-
-
 class Rerun(StrictModel):
     """One metric of a record against that of its rerun.
 
@@ -183,8 +175,3 @@ class Verified(StrictModel):
     schema_version: int = 1
     id: str
     verdicts: list[Verdict]
-
-
-def verified_path(record: Path) -> Path:
-    """Return the path of the verdicts on a record, in the folder of the run's files."""
-    return record.with_suffix("") / VERIFIED

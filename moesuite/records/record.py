@@ -1,17 +1,13 @@
-"""RunRecord: one JSON file per run, written atomically, never overwritten silently.
+"""RunRecord: one JSON file per run, which `moesuite.records.store` writes and finds.
 
-`<records>/<task>/<router>/<id>.json`; the id is the hash of the options that change results, of the
-protocol versions and of the data, so that a run finds its own record. No torch: the leaderboard
-reads records without it.
+The id is the hash of the options that change results, of the protocol versions and of the data, so
+that a run finds its own record. No torch: the leaderboard reads records without it.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import ValidationError
@@ -190,54 +186,12 @@ class RunRecord(StrictModel):
     created: str
 
 
-def record_path(records: str | Path, task: str, router: str, identity: str) -> Path:
-    """Return the path of a record; a router outside the package is filed under its class name."""
-    return Path(records) / task / router.rpartition(":")[2] / f"{identity}.json"
-
-
-def write_record(path: Path, record: RunRecord, overwrite: bool = False) -> None:
-    """Write atomically: a temporary file in the same folder, fsync, rename.
-
-    Raises:
-        FileExistsError: if a finished record is there and `overwrite` is False.
-    """
-    if path.exists() and not overwrite and read_record(path).status == "ok":
-        raise FileExistsError(f"{path}: a finished record is never overwritten silently")
-    write_text(path, record.model_dump_json(indent=1) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file atomically; its folder is made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=".part")
-    try:
-        with os.fdopen(handle, "w") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
-def read_record(path: Path) -> RunRecord:
-    """Read one record.
+def parse_record(text: str) -> RunRecord:
+    """Return the record that a text holds.
 
     Raises:
         UserError: if it is not a record of this schema, and what to do with an older or newer one.
     """
-    try:
-        return parse_record(path.read_text())
-    except (UserError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"{path}: {error if isinstance(error, UserError) else 'is no text'}"
-        ) from None
-
-
-def parse_record(text: str) -> RunRecord:
-    """Return the record that a text holds; see `read_record`."""
     if not text.strip():
         raise UserError("is empty")
     try:

@@ -26,7 +26,7 @@ from moesuite.models.backbones import from_recipe, recipe_of
 from moesuite.models.candidates import Adapter, candidates
 from moesuite.models.hf_moe import OWN, OriginalRouter
 from moesuite.nn.moe import RoutingContext
-from moesuite.records.record import write_text
+from moesuite.records.store import write_text
 from moesuite.routers import build_router
 from moesuite.surgery.checkpoint_format import FORMAT, Description, describe
 from moesuite.surgery.moefy import attach, install, put

@@ -20,18 +20,11 @@ from moesuite.config.run_command import command_of
 from moesuite.config.schema import Data, RunConfig
 from moesuite.errors import Pruned, RunFailed, UserError
 from moesuite.models.forward import call, evaluating, first_tensor, placed
-from moesuite.records.certificate import Example, Looked, routing_path
+from moesuite.records.certificate import Example
 from moesuite.records.identity import identity
 from moesuite.records.provenance import environment, git_state, now
-from moesuite.records.record import (
-    Lookahead,
-    RunRecord,
-    Status,
-    read_record,
-    record_path,
-    write_record,
-    write_text,
-)
+from moesuite.records.record import Lookahead, RunRecord, Status
+from moesuite.records.store import RunFiles, finished_record, record_path, save_run
 from moesuite.routers import router_class
 from moesuite.train.build import build_models, shared_task
 from moesuite.train.callbacks import Curve, Interruption, Watch, Watched
@@ -51,11 +44,9 @@ class Run:
         self.config, self.command, self.watch = config.resolved(), command, watch
         self.task = shared_task(config.task)
         self.identity = identity(self.config, self.task)
-        self.path = record_path(
-            config.records, self.task.name, config.router["name"], self.identity.id
-        )
-        self.folder = self.path.with_suffix("")
-        self.checkpoint, self.start = self.folder / "last.ckpt", self.folder / "start.ckpt"
+        name = config.router["name"]
+        self.path = record_path(config.records, self.task.name, name, self.identity.id)
+        self.files = RunFiles(self.path)
 
     def build(self) -> None:
         """Build models, trainer and callbacks; every check of the configuration happens here."""
@@ -75,17 +66,17 @@ class Run:
         self.expected = combine(self.model, forward, self.step, self.task.size(self.example))
         self.meter = Meter(self.config.energy)
         self.curve = Curve(self.expected.training.executed.total * self.config.data.batch_size)
-        self.interruption = Interruption(self.checkpoint)
+        self.interruption = Interruption(self.files.checkpoint)
         watched = [] if self.watch is None else [Watched(self.watch)]
         self.trainer = build_trainer(
-            self.config, self.folder, [self.curve, self.interruption, *watched]
+            self.config, self.files, [self.curve, self.interruption, *watched]
         )
         self.data = self._data(forward.output)
         if self.task.dataset("train") is None and self.trainer.max_epochs != 0:
             raise UserError(
                 f"{self.task.name}: no training split; type trainer.max_epochs=0 to evaluate only"
             )
-        self.module = MoEModule(self.task, self.model, self.config, self.folder)
+        self.module = MoEModule(self.task, self.model, self.config, self.files.folder)
         self.planned = total_steps(self.trainer, self.task, self.config.data)
         check_schedule(self.config.optim, self.planned)
         self.handover = Handover(self.config, self.planned) if self.config.goes_on else None
@@ -133,9 +124,12 @@ class Run:
 
         batches = train_loader(self.task, self.data, finished, rank, world, pin)
         validation = eval_loader(self.task, self.data, "val", rank, world, pin)
-        resume = self.checkpoint if self.checkpoint.exists() and not self.config.force else None
+        checkpoint = self.files.checkpoint
+        resume = checkpoint if checkpoint.exists() and not self.config.force else None
         if resume is None and self.handover is not None:
-            resume = self.handover.write(self.start, self.dense, self.model, self.built.surgery)
+            resume = self.handover.write(
+                self.files.start_checkpoint, self.dense, self.model, self.built.surgery
+            )
         if resume is not None and isinstance(batches, ResumableLoader):
             batches.resume(resume)
         try:
@@ -144,25 +138,18 @@ class Run:
                 self.trainer.fit(
                     self.module, batches, validation, ckpt_path=resume, weights_only=unsafe
                 )
-            self.start.unlink(missing_ok=True)
+            self.files.start_checkpoint.unlink(missing_ok=True)
         except SystemExit:  # Lightning's answer to KeyboardInterrupt
             signal.signal(signal.SIGINT, signal.default_int_handler)
             raise KeyboardInterrupt from None
 
     def finished(self) -> RunRecord | None:
         """Return the record of this run if it is there and shall stay."""
-        there = self.path.exists() and not self.config.force
-        return found if there and (found := read_record(self.path)).status == "ok" else None
+        return None if self.config.force else finished_record(self.path)
 
     def save(self, record: RunRecord, examples: list[Example]) -> None:
         """Write the record, and before it what its router looked at; what a faster process wrote meanwhile stays."""
-        if self.trainer.is_global_zero and self.finished() is None:
-            if examples:
-                write_text(
-                    routing_path(self.path),
-                    Looked(id=record.id, examples=examples).model_dump_json() + "\n",
-                )
-            write_record(self.path, record, overwrite=self.config.force)
+        save_run(self.files, record, examples, self.config.force, self.trainer.global_rank)
 
     def evaluate(self) -> Evaluated:
         """Return quality and routing health on the test split."""

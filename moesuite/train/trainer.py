@@ -14,15 +14,16 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from moesuite.config.schema import RunConfig
 from moesuite.errors import UserError, unknown
+from moesuite.records.store import RunFiles
 from moesuite.train.callbacks import ProgressBar
 
 
-def build_trainer(config: RunConfig, folder: Path, callbacks: Sequence[L.Callback]) -> L.Trainer:
+def build_trainer(config: RunConfig, files: RunFiles, callbacks: Sequence[L.Callback]) -> L.Trainer:
     """Return the trainer; what `trainer.<option>` leaves open is as the task's recipe and the optimizer say.
 
     Args:
         config: of the run.
-        folder: of the run's files.
+        files: where those of the run are.
         callbacks: beside the progress bar and checkpoints.
 
     Raises:
@@ -38,8 +39,10 @@ def build_trainer(config: RunConfig, folder: Path, callbacks: Sequence[L.Callbac
     if options["enable_progress_bar"] is not False:
         more.append(ProgressBar())
     if options["enable_checkpointing"] is not False:
-        more.append(ModelCheckpoint(folder, "last", enable_version_counter=False))
-    options |= {"callbacks": more, "logger": build_loggers(config, folder)}
+        more.append(
+            ModelCheckpoint(files.folder, files.checkpoint.stem, enable_version_counter=False)
+        )
+    options |= {"callbacks": more, "logger": build_loggers(config, files.folder)}
     try:
         return L.Trainer(**options, use_distributed_sampler=False)
     except (MisconfigurationException, ValueError, TypeError) as error:

@@ -9,7 +9,6 @@ for language it starts anew.
 from __future__ import annotations
 
 import copy
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from moesuite.errors import UserError
 from moesuite.nn.moe import moe_layers
 from moesuite.records.identity import content_of
 from moesuite.records.record import Sunk
+from moesuite.records.store import atomic
 from moesuite.surgery.weights import OURS, SHOWN, misfits, read_checkpoint
 from moesuite.train.optim import build_optimizer, learning_rate, parameter_groups
 
@@ -127,18 +127,15 @@ class Handover:
             group["lr"] = optim.lr * learning_rate(self.sunk.steps, self.steps, optim)
         (schedule,) = self.loaded["lr_schedulers"]
         schedules = [{**schedule, "base_lrs": [optim.lr] * len(groups)}]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(
-            f".{os.getpid()}.part"
-        )  # each process of a multi-device run writes one
         optimizer = {"state": state, "param_groups": groups}
         start = {
             "state_dict": weights | others,
             "optimizer_states": [optimizer],
             "lr_schedulers": schedules,
         }
-        torch.save({**self.loaded, **start, "callbacks": self.curve}, part)
-        return part.replace(path)
+        with atomic(path) as part:  # each process of a multi-device run writes one
+            torch.save({**self.loaded, **start, "callbacks": self.curve}, part)
+        return path
 
 
 def _names(model: nn.Module) -> list[list[str]]:

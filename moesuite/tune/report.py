@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from functools import partial
-from pathlib import Path
 from statistics import fmean
 
 import optuna
@@ -14,7 +13,6 @@ from rich.console import Console
 from rich.table import Table
 
 from moesuite.config.schema import RunConfig
-from moesuite.records.record import write_text
 from moesuite.records.study import SETTINGS, FreshRun, StudyRecord, TrialRecord
 from moesuite.tune.study import BEYOND, FRESH, WINNER, Plan, best, feasible
 from moesuite.tune.trial import Search
@@ -110,13 +108,6 @@ def importances(study: optuna.Study, objectives: tuple[str, ...]) -> dict[str, d
 
 def _value(index: int, trial: FrozenTrial) -> float:
     return trial.values[index]
-
-
-def write_study(records: Path, record: StudyRecord) -> Path:
-    """Write the record of a study; return its path."""
-    path = records / "studies" / f"{record.name}.json"
-    write_text(path, record.model_dump_json(indent=1) + "\n")
-    return path
 
 
 def shown(value: object) -> str:

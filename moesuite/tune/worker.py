@@ -16,13 +16,14 @@ from moesuite.config.discovery import checked_options
 from moesuite.config.run_command import reproduce, words_of
 from moesuite.config.schema import RunConfig
 from moesuite.errors import RunFailed, UserError
+from moesuite.records.store import study_journal, write_study
 from moesuite.records.study import FreshRun, StudyRecord
 from moesuite.routers import router_class
 from moesuite.train.build import declare_task
 from moesuite.train.fit import fit
 from moesuite.tune.arguments import NO_WINNER, Asked, command_of, of_each_router, parse
 from moesuite.tune.heartbeat import alive, claims_winner, recover
-from moesuite.tune.report import shown, study_record, write_study
+from moesuite.tune.report import shown, study_record
 from moesuite.tune.search_space import read_space
 from moesuite.tune.study import (
     BEYOND,
@@ -51,7 +52,7 @@ def search(asked: Asked) -> StudyRecord:
     """
     console = Console(stderr=True)
     plan, found, config = planned(asked)
-    where = asked.values["storage"] or str(asked.records / "studies" / f"{plan.name}.journal")
+    where = asked.values["storage"] or str(study_journal(asked.records, plan.name))
     patiently = Patience(where, lambda line: console.print(line, soft_wrap=True, highlight=False))
     optuna.logging.set_verbosity(logging.WARNING)
     study = patiently(lambda: open_study(plan, open_storage(where), pruner(asked.values["pruner"])))

@@ -19,7 +19,6 @@ goes on from the last checkpoint.
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,13 +27,21 @@ from moesuite.config.cli import BAD_INPUT, importing
 from moesuite.config.options import checked
 from moesuite.config.schema import RunConfig
 from moesuite.errors import RunFailed, UserError
-from moesuite.records.certificate import Verdict, Verified, verified_path
+from moesuite.records.certificate import Verdict
 from moesuite.records.protocol import protocol_words
-from moesuite.records.record import RunRecord, read_record, record_id, write_text
+from moesuite.records.record import RunRecord, record_id
+from moesuite.records.store import (
+    RunFiles,
+    has_checkpoint,
+    neighbours,
+    read_record,
+    read_verdicts,
+    remove_reruns,
+    write_verdicts,
+)
 from moesuite.records.verification import is_seed_of, judge
 
 DIFFERENT, INTERRUPTED = 1, 130
-FOLDER = ".verify"  # of the runs, beside the files of the recorded one
 QUIET = {"force": False, "logger": {}, "measure": False, "energy": False}
 
 
@@ -157,14 +164,14 @@ def verify(path: Path, seeds: Sequence[int], source: str | None) -> Verdict:
         RunFailed: if the rerun fails.
     """
     record = finished_record(path)
-    verdicts = earlier(path, record)
-    folder = path.with_suffix("") / FOLDER
+    files = RunFiles(path)
+    verdicts = read_verdicts(files, record.id)
     with importing():
         from moesuite.records.provenance import code_version
         from moesuite.train.fit import fit
         from moesuite.verify.replay import command_problem
     code = code_version(record.router)  # other code does not go on where this one stopped
-    config = config_of(record, folder / code[:12], source)
+    config = config_of(record, files.reruns / code[:12], source)
     check_identity(record, config)
     problem = command_problem(record)
     again = fit(config, record.command)[0]
@@ -172,44 +179,14 @@ def verify(path: Path, seeds: Sequence[int], source: str | None) -> Verdict:
     for seed in seeds:
         if seed != record.seed and seed not in others:
             print(f"  seed {seed}", flush=True)
-            others[seed] = fit(config_of(record, folder / code[:12], source, seed))[0]
+            others[seed] = fit(config_of(record, files.reruns / code[:12], source, seed))[0]
     verdict = judge(record, again, list(others.values()))
     if problem:
         reason = f"{problem}; its configuration: {verdict.verdict}, {verdict.reason}"
         verdict = verdict.model_copy(update={"verdict": "different", "reason": reason})
-    verified = Verified(id=record.id, verdicts=[*verdicts, verdict])
-    write_text(verified_path(path), verified.model_dump_json(indent=1) + "\n")
-    shutil.rmtree(folder)
+    write_verdicts(files, record.id, [*verdicts, verdict])
+    remove_reruns(files)
     return verdict
-
-
-def neighbours(path: Path) -> list[RunRecord]:
-    """Return the records beside one, of the same task and router; what is none is left out."""
-    records = []
-    for other in sorted(path.parent.glob("*.json")):
-        try:
-            records.append(read_record(other))
-        except UserError:  # verified by itself, it is named
-            continue
-    return records
-
-
-def earlier(path: Path, record: RunRecord) -> list[Verdict]:
-    """Return the verdicts on a record so far.
-
-    Raises:
-        UserError: for a file that holds none, or those on another record.
-    """
-    where = verified_path(path)
-    if not where.exists():
-        return []
-    try:
-        verified = Verified.model_validate_json(where.read_text())
-    except ValueError:
-        raise UserError(f"{where} holds no verdicts; move it away") from None
-    if verified.id != record.id:
-        raise UserError(f"{where} is of the run {verified.id}; move it away")
-    return verified.verdicts
 
 
 def told(verdict: Verdict) -> list[str]:
@@ -260,7 +237,7 @@ def main() -> None:
 
 def _interrupted(path: Path, number: int) -> str:
     """Return what is left of a verification that was stopped, and what the same command does."""
-    begun = any((path.with_suffix("") / FOLDER).rglob("last.ckpt"))
+    begun = has_checkpoint(RunFiles(path).reruns)
     goes_on = "goes on from the last checkpoint" if begun else "begins anew"
     before = "; the records before it have their verdicts, leave them out" if number > 1 else ""
     return f"interrupted, without a verdict on {path}: the same command {goes_on}{before}"

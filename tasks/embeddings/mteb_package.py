@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from moesuite.records.store import atomic
 from moesuite.task import UserError, unknown
 from moesuite.tasks.embeddings.pairs import Example, Reading
 from moesuite.tasks.text.local_copies import local_copy
@@ -76,11 +77,11 @@ class Mteb:
         """
         import mteb
 
-        folder.mkdir(parents=True, exist_ok=True)
         encoder, each = _encoder(encode), {}
         for task in self._tasks:
             (result,) = mteb.evaluate(encoder, task, cache=None, co2_tracker=False).task_results
-            result.to_disk(folder / f"{task.metadata.name}.json")
+            with atomic(folder / f"{task.metadata.name}.json") as part:
+                result.to_disk(part)
             each[task.metadata.name] = float(result.get_score())
         return {"main_score": float(np.mean(list(each.values()))), **each}
 

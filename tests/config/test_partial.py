@@ -14,7 +14,7 @@ from moesuite.config.partial import WHOLE, partial_options, stopped_by_time
 from moesuite.errors import UserError
 from moesuite.experiments.run_report import rows
 from moesuite.leaderboard.site.build import build
-from moesuite.records.record import read_record
+from moesuite.records.store import read_record
 from tests.helpers import TINY_RUN, invoke
 
 

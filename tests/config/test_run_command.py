@@ -19,7 +19,7 @@ from moesuite.config.options import word
 from moesuite.config.run_command import command_of
 from moesuite.config.schema import RunConfig
 from moesuite.errors import RunFailed
-from moesuite.records.record import read_record
+from moesuite.records.store import read_record
 from moesuite.tune.arguments import parse
 from moesuite.tune.worker import search
 from tests.helpers import MY_ROUTER, TINY_RUN, invoke

@@ -12,7 +12,8 @@ from moesuite.errors import UserError
 from moesuite.experiments.benchmark import Grid, plan
 from moesuite.experiments.benchmark_report import show
 from moesuite.experiments.upcycling_report import at, label
-from moesuite.records.record import CurvePoint, Quality, RunRecord, Sunk, read_record
+from moesuite.records.record import CurvePoint, Quality, RunRecord, Sunk
+from moesuite.records.store import read_record
 from tests.experiments.grids import UPCYCLING
 
 GRID = """parts:

@@ -16,7 +16,7 @@ from moesuite.errors import UserError
 from moesuite.experiments.benchmark import Planned, batches
 from moesuite.experiments.launchers import Launcher, launch, parse_launcher
 from moesuite.experiments.sweep import expand, more_than_one
-from moesuite.records.record import read_record
+from moesuite.records.store import read_record
 from tests.experiments.grids import UPCYCLING
 from tests.helpers import SHORT, invoke, wait_for
 

@@ -14,8 +14,9 @@ from typing import Any
 from moesuite.leaderboard.ingest.entry import entry_of
 from moesuite.leaderboard.ranking.board import Board, boards
 from moesuite.leaderboard.site.build import build
-from moesuite.records.certificate import Certificate, routing_path
-from moesuite.records.record import RunRecord, record_path, write_record, write_text
+from moesuite.records.certificate import Certificate
+from moesuite.records.record import RunRecord
+from moesuite.records.store import RunFiles, record_path, write_record, write_text
 from tests.leaderboard.records import looked_of, record_of
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -52,7 +53,7 @@ def put(folder: Path, records: list[RunRecord], looked: bool = True) -> list[Pat
         write_record(path, record, overwrite=True)
         paths.append(path)
         if looked and record.router == "good" and record.seed == 0:
-            write_text(routing_path(path), looked_of(record).model_dump_json())
+            write_text(RunFiles(path).routing, looked_of(record).model_dump_json())
     return paths
 
 

@@ -26,8 +26,9 @@ from moesuite.leaderboard.ranking.board import slug
 from moesuite.leaderboard.ranking.overview import overview
 from moesuite.leaderboard.site import exports
 from moesuite.leaderboard.site.build import build, check
-from moesuite.records.certificate import Check, routing_path
+from moesuite.records.certificate import Check
 from moesuite.records.record import record_id
+from moesuite.records.store import RunFiles
 from tests.conftest import Command
 from tests.leaderboard.boards import GOLDEN, boards_of, contents, example, golden_files, put
 from tests.leaderboard.records import certificate_of, compute_of, config_of, record_of
@@ -485,7 +486,7 @@ BROKEN_LOOKS = {
 def test_what_a_router_looked_at_is_checked(name: str, tmp_path: Path) -> None:
     record = record_of("good", 0)
     (path,) = put(tmp_path / "runs", [record])
-    routing_path(path).write_text(BROKEN_LOOKS[name].replace("ID", record.id))
+    RunFiles(path).routing.write_text(BROKEN_LOOKS[name].replace("ID", record.id))
     built = build([str(tmp_path / "runs")], tmp_path / "site")
     assert built.shown == 1 and len(built.problems) == 1 and "routing.json: " in built.problems[0]
     assert "evil.example" not in (tmp_path / "site" / "runs" / f"{record.id}.html").read_text()

@@ -12,7 +12,7 @@ import pytest
 
 from moesuite.benchmarks.speed.board import copies, write
 from moesuite.leaderboard.site.build import build
-from moesuite.records.record import write_text
+from moesuite.records.store import write_text
 from moesuite.records.study import FreshRun, StudyRecord, TrialRecord
 from moesuite.statistics.significance import pareto
 from tests.conftest import ROOT, Command

@@ -12,9 +12,10 @@ from moesuite.config.discovery import router_names, task_families
 from moesuite.leaderboard.ingest.versions import known
 from moesuite.leaderboard.ranking.board import Board
 from moesuite.leaderboard.site.build import build
-from moesuite.records.certificate import Verified, verified_path
+from moesuite.records.certificate import Verified
 from moesuite.records.protocol import Protocol
 from moesuite.records.record import RunRecord
+from moesuite.records.store import RunFiles
 from moesuite.records.verification import judge
 from moesuite.routers import router_class
 from moesuite.task import task_class
@@ -115,8 +116,8 @@ def test_a_version_that_nobody_raised_makes_no_other_look_old(
 def verified(path: Path, record: RunRecord, *again: float) -> None:
     """Write verdicts of reruns with these values."""
     verdicts = [judge(record, record_of("good", record.seed, value), []) for value in again]
-    verified_path(path).parent.mkdir(exist_ok=True)
-    verified_path(path).write_text(Verified(id=record.id, verdicts=verdicts).model_dump_json())
+    RunFiles(path).verified.parent.mkdir(exist_ok=True)
+    RunFiles(path).verified.write_text(Verified(id=record.id, verdicts=verdicts).model_dump_json())
 
 
 def test_verdicts_are_on_the_page_of_the_run_and_in_its_row(tmp_path: Path) -> None:
@@ -163,14 +164,14 @@ def test_a_verdict_that_is_made_up_is_left_out_and_named(name: str, tmp_path: Pa
     record = record_of("good", 0, 0.9)
     (path,) = put(tmp_path / "runs", [record])
     verified(path, record, 0.9)
-    values = json.loads(verified_path(path).read_text())
+    values = json.loads(RunFiles(path).verified.read_text())
     verdict = values["verdicts"][0]
     values |= {key: value for key, value in changes.items() if key in values}
     verdict |= {key: value for key, value in changes.items() if key == "verdict"}
     verdict["metrics"]["top1"] |= {
         key: changes[key] for key in ("recorded", "again", "tolerance") if key in changes
     }
-    verified_path(path).write_text(json.dumps(values))
+    RunFiles(path).verified.write_text(json.dumps(values))
     built = build([str(tmp_path / "runs")], tmp_path / "site")
     assert built.shown == 1 and len(built.problems) == 1
-    assert says in built.problems[0] and str(verified_path(path)) in built.problems[0]
+    assert says in built.problems[0] and str(RunFiles(path).verified) in built.problems[0]

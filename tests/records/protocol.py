@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from moesuite.config.discovery import router_names, task_families
-from moesuite.records.record import write_text
+from moesuite.records.store import write_text
 from tests.records.end_states import PROJECTIONS, Recorded, Values, family_states, router_states
 
 GOLDEN = Path(__file__).parent / "end_states.json"

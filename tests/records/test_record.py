@@ -13,34 +13,11 @@ from hypothesis import strategies as st
 
 from moesuite.errors import UserError
 from moesuite.records.protocol import Protocol
-from moesuite.records.record import RunRecord, read_record, record_id, record_path, write_record
-
-MINIMAL = {
-    "id": "abc",
-    "status": "ok",
-    "task": "digits",
-    "data_fingerprint": "sha256:0",
-    "data_description": "d",
-    "router": "soft",
-    "backbone": "timm:x",
-    "seed": 0,
-    "config": {"num_experts": 8},
-    "contents": {},
-    "protocol": {"engine": 1, "router": 1, "family": 1},
-    "code": "c0de",
-    "command": "c",
-    "primary": "top1",
-    "environment": {},
-    "git_commit": None,
-    "git_dirty": None,
-    "created": "2026-01-01T00:00:00+00:00",
-}
+from moesuite.records.record import record_id
+from moesuite.records.store import read_record, record_path, write_record
+from tests.records.minimal import record
 
 PROTOCOL = Protocol(engine=1, router=1, family=1)
-
-
-def record(**changes: object) -> RunRecord:
-    return RunRecord.model_validate({**MINIMAL, **changes})
 
 
 def test_round_trip(tmp_path: Path) -> None:

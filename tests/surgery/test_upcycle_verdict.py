@@ -15,7 +15,8 @@ from moesuite.experiments.run_report import rows
 from moesuite.models.example_inputs import is_text
 from moesuite.nn.moe import moe_layers
 from moesuite.nn.stats import weight_sums
-from moesuite.records.record import UpcycledLayer, read_record
+from moesuite.records.record import UpcycledLayer
+from moesuite.records.store import read_record
 from moesuite.routers import build_router
 from moesuite.routing.router import LayerSpec
 from moesuite.surgery.upcycle_verdict import verdict

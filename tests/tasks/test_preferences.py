@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from moesuite import compose, fit
 from moesuite.errors import UserError
 from moesuite.models.perceptron import Perceptron
-from moesuite.records.record import read_record
+from moesuite.records.store import read_record
 from moesuite.task import Batch, Task
 from moesuite.tasks.preferences.backgammon.expert import expert_of
 from moesuite.tasks.preferences.choices import (

@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 
 from moesuite import compose, fit
-from moesuite.records.certificate import Looked, routing_path
+from moesuite.records.certificate import Looked
+from moesuite.records.store import RunFiles
 from moesuite.train.evaluate import _experts, _grid
 
 QUIET = ["measure=false", "logger=none", "trainer.enable_progress_bar=false"]
@@ -36,10 +37,10 @@ def test_the_grid_of_an_image_follows_its_prefix(tokens: int, grid: tuple[int, i
 @pytest.mark.parametrize("router", ["soft", "token_choice", "dense"])
 def test_a_run_keeps_what_its_router_did_with_images(router: str, tmp_path: Path) -> None:
     _, path = fit(compose(f"router={router}", "trainer.max_steps=3", f"records={tmp_path}", *QUIET))
-    assert routing_path(path).exists() is (router != "dense")
+    assert RunFiles(path).routing.exists() is (router != "dense")
     if router == "dense":
         return
-    looked = Looked.model_validate_json(routing_path(path).read_text())
+    looked = Looked.model_validate_json(RunFiles(path).routing.read_text())
     assert looked.id == path.stem and len(looked.examples) == 4
     layer = looked.examples[0].layers[0]
     assert (layer.prefix, layer.columns, len(layer.experts)) == (0, 4, 16)
@@ -55,7 +56,7 @@ def test_a_run_keeps_what_its_router_did_with_images(router: str, tmp_path: Path
 def test_a_run_keeps_what_its_router_did_with_text(tmp_path: Path) -> None:
     words = ["task=stdlib_search", "router=expert_choice", "trainer.max_steps=1", "task.length=32"]
     _, path = fit(compose(*words, f"records={tmp_path}", *QUIET))
-    examples = Looked.model_validate_json(routing_path(path).read_text()).examples
+    examples = Looked.model_validate_json(RunFiles(path).routing.read_text()).examples
     assert len(examples) == 4
     for example in examples:
         assert all(len(layer.experts) == len(example.words) <= 32 for layer in example.layers)

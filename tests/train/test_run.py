@@ -21,7 +21,7 @@ from moesuite.config.compose import trainer_options
 from moesuite.config.user_code import own_class
 from moesuite.errors import RunFailed, UserError
 from moesuite.experiments.run_report import rows
-from moesuite.records.record import read_record
+from moesuite.records.store import read_record
 from moesuite.train.build import Built
 from tests.conftest import Command
 from tests.helpers import MY_ROUTER, SHORT, invoke, run, wait_for

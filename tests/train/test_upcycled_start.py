@@ -18,7 +18,8 @@ from moesuite.config.schema import Optim
 from moesuite.models.depth_tiling import tile_depth
 from moesuite.nn.moe import moe_layers
 from moesuite.profile import profile
-from moesuite.records.record import RunRecord, read_record
+from moesuite.records.record import RunRecord
+from moesuite.records.store import read_record
 from moesuite.surgery.moefy import moefy
 from moesuite.train.build import build_models, build_task
 from moesuite.train.callbacks import Interruption

@@ -24,7 +24,8 @@ from moesuite.config.compose import composed, varied
 from moesuite.config.options import word
 from moesuite.errors import Pruned, UserError
 from moesuite.leaderboard.site.build import build
-from moesuite.records.record import dropped_under_capacity, read_record
+from moesuite.records.record import dropped_under_capacity
+from moesuite.records.store import read_record
 from moesuite.records.study import SETTINGS, StudyRecord
 from moesuite.tune import study as studies
 from moesuite.tune.__main__ import main

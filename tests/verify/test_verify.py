@@ -15,8 +15,9 @@ import pytest
 
 from moesuite import compose, fit
 from moesuite.errors import UserError
-from moesuite.records.certificate import Verified, verified_path
-from moesuite.records.record import RunRecord, read_record, record_id, record_path, write_record
+from moesuite.records.certificate import Verified
+from moesuite.records.record import RunRecord, record_id
+from moesuite.records.store import RunFiles, read_record, record_path, write_record
 from moesuite.records.verification import is_seed_of, judge
 from moesuite.statistics.tolerance import differing, tolerance
 from moesuite.verify.__main__ import main
@@ -179,7 +180,7 @@ def test_an_honest_record_is_equal_and_its_verdicts_are_kept(
     assert verified(monkeypatch, path) == 0
     assert "\nequal: all metrics agree" in capsys.readouterr().out
     assert verified(monkeypatch, path) == 0
-    kept = Verified.model_validate_json(verified_path(path).read_text())
+    kept = Verified.model_validate_json(RunFiles(path).verified.read_text())
     record = read_record(path)
     assert kept.id == record.id and [verdict.verdict for verdict in kept.verdicts] == [
         "equal",
@@ -229,7 +230,7 @@ def test_half_the_flops_are_different(
     assert verified(monkeypatch, path) == 1
     shown = capsys.readouterr().out
     assert "DIFFERENT: what the configuration alone decides differs: " in shown
-    (verdict,) = Verified.model_validate_json(verified_path(path).read_text()).verdicts
+    (verdict,) = Verified.model_validate_json(RunFiles(path).verified.read_text()).verdicts
     assert (
         verdict.verdict == "different"
         and "(recorded " in verdict.reason
@@ -358,7 +359,7 @@ def test_what_is_not_as_it_was_is_told(
         assert verified(monkeypatch, other) == 2, says
         line = capsys.readouterr().err
         assert line.count("\n") == 1 and f"error: {other}: {says}" in line, (says, line)
-        assert not verified_path(other).exists()
+        assert not RunFiles(other).verified.exists()
 
 
 def test_an_interrupted_verification_goes_on(
@@ -371,7 +372,8 @@ def test_an_interrupted_verification_goes_on(
         )
         assert verified(patch, path) == 130
     assert (
-        "the same command goes on" in capsys.readouterr().err and not verified_path(path).exists()
+        "the same command goes on" in capsys.readouterr().err
+        and not RunFiles(path).verified.exists()
     )
     (checkpoint,) = path.with_suffix("").glob(".verify/*/*/*/*/last.ckpt")
     written = checkpoint.stat().st_mtime_ns
@@ -394,7 +396,7 @@ def test_an_interruption_before_any_training_begins_anew(
         assert verified(patch, path) == 130
     error = capsys.readouterr().err
     assert error == f"interrupted, without a verdict on {path}: the same command begins anew\n"
-    assert not verified_path(path).exists()
+    assert not RunFiles(path).verified.exists()
 
 
 @pytest.mark.slow
@@ -416,7 +418,7 @@ def test_ctrl_c_in_a_process_of_its_own(tmp_path: Path) -> None:
     assert process.returncode == 130 and "Traceback" not in error
     assert (
         error.endswith("the same command goes on from the last checkpoint\n")
-        and not verified_path(path).exists()
+        and not RunFiles(path).verified.exists()
     )
     (stopped,) = (read_record(one) for one in folder.rglob("*.json") if one.name == path.name)
     assert stopped.status == "interrupted" and 0 < stopped.steps < 12 * 22
@@ -440,7 +442,7 @@ def test_the_command_in_processes_of_its_own(command: Command, tmp_path: Path) -
     assert (
         done.returncode == 1 and "DIFFERENT: curve and routing agree, but not top1" in done.stdout
     ), done.stderr
-    verdicts = Verified.model_validate_json(verified_path(path).read_text()).verdicts
+    verdicts = Verified.model_validate_json(RunFiles(path).verified.read_text()).verdicts
     assert [verdict.verdict for verdict in verdicts] == ["equal", "different"]
     (tmp_path / "mine.py").write_text(MY_ROUTER + "\n# edited\n")
     done = command("moesuite.verify", str(path))
