@@ -51,7 +51,10 @@ def words(folder: Path, steps: int) -> list[str]:
 
 def space() -> list[str]:
     """Return the lines of the space."""
-    return [f"tune.space.{name}=log({low:g},{high:g})" for name, (low, high) in SPACE.items()]
+    return [
+        f"tune.space.{name}=tag(log,interval({low:g},{high:g}))"
+        for name, (low, high) in SPACE.items()
+    ]
 
 
 def overhead(folder: Path, count: int) -> float:

@@ -3,7 +3,8 @@
     python -m moesuite.tune task=<name> router=<name|all> tune=<space> [option=value ...]
 
 tune        a space: {spaces}, or the path of a YAML file; see moesuite/tune/search_space.py
-tune.space.<option>=   log(a,b), float(a,b), int(a,b), choice(a,b,...) or auto: one parameter more, or instead
+tune.space.<option>=   interval(a,b), range(a,b), choice(a,b,...), tag(log,interval(a,b)), glob(*) or auto:
+            one parameter more, or instead
 trials      of each router [30]
 objective   quality | quality,flops | quality,latency [quality]
 max_gflop, max_ms, max_dropped   largest allowed GFLOP executed, ms of a batch, share of tokens

@@ -24,6 +24,7 @@ from moesuite.errors import UserError
 from moesuite.statistics.significance import Direction, pareto
 from moesuite.tune.heartbeat import LOST
 from moesuite.tune.search_space import Space
+from moesuite.tune.sweep_grammar import canonical
 
 TRIES, WAIT = 4, 1.0  # to reach a storage; seconds before the second try, doubled each time
 # share of trials that a front is searched near: Optuna's own, a tenth of 30, are too few to span
@@ -145,7 +146,7 @@ def open_study(plan: Plan, storage: BaseStorage, pruner: optuna.pruners.BasePrun
     kept = study.user_attrs.get("plan")
     if kept is None:
         study.set_user_attr("plan", plan.described)
-    elif difference := apart(kept, plan.described):
+    elif difference := plan_difference(kept, plan.described):
         raise UserError(
             f"study={plan.name} is there already with {difference}; allowed: the same plan, to go on with it; type "
             f"another name, for example study={plan.name}_2"
@@ -172,16 +173,21 @@ def _has(storage: BaseStorage, name: str) -> bool:
     return any(study.study_name == name for study in storage.get_all_studies())
 
 
-def apart(kept: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
-    """Return in what two plans differ; empty for nothing."""
-    spaces = kept["space"], asked["space"]
-    for name in sorted(spaces[0].keys() | spaces[1].keys()):
-        ours, theirs = (space.get(name, "nothing") for space in spaces)
-        if ours != theirs:
-            return f"{name}={ours} in its space, where this one has {theirs}"
+def plan_difference(recorded: Mapping[str, Any], planned: Mapping[str, Any]) -> str:
+    """Return how two plans differ, in words; empty if they do not.
+
+    A space recorded in the old form of `moesuite.tune.sweep_grammar` equals the same one in the new.
+    """
+    before, now = recorded["space"], planned["space"]
+    for name in sorted(before.keys() | now.keys()):
+        old, new = (
+            canonical(name, space[name]) if name in space else "nothing" for space in (before, now)
+        )
+        if old != new:
+            return f"{name}={old} in its space, where this one has {new}"
     for key in ("objectives", "words"):
-        if kept[key] != asked[key]:
-            return f"{key} {' '.join(kept[key])}, where this one has {' '.join(asked[key])}"
+        if recorded[key] != planned[key]:
+            return f"{key} {' '.join(recorded[key])}, where this one has {' '.join(planned[key])}"
     return ""
 
 

@@ -46,7 +46,7 @@ addEventListener("DOMContentLoaded", () => {
   function axisOf(name) {
     const values = done.filter((trial) => name in trial.params).map((trial) => trial.params[name]), numeric = values.every((value) => typeof value === "number");
     if (!numeric) { const known = [...new Set(values.map(String))].sort(); return { at: (value) => known.length < 2 ? 0.5 : known.indexOf(String(value)) / (known.length - 1), ends: [known[0], known.at(-1)] }; }
-    const f = study.space[name].startsWith("log") ? Math.log : (value) => value, [a, b] = [Math.min(...values), Math.max(...values)];
+    const f = /^(tag\()?log\b/.test(study.space[name]) ? Math.log : (value) => value, [a, b] = [Math.min(...values), Math.max(...values)];
     return { at: (value) => a === b ? 0.5 : (f(value) - f(a)) / (f(b) - f(a)), ends: [figure(a), figure(b)] };
   }
   function parallel() {
