@@ -18,11 +18,11 @@ from torch import Tensor, nn
 
 from moesuite.compute.timing import CPU
 from moesuite.config.discovery import router_names
+from moesuite.nn.dispatch import dispatchers
 from moesuite.nn.experts import DenseMLP, Experts
 from moesuite.nn.moe import MoE, aux_loss
-from moesuite.nn.stats import work
 from moesuite.routers import build_router
-from moesuite.routing.router import LayerSpec
+from moesuite.routing.router import LayerSpec, Router
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,9 @@ def contestants(
 ) -> dict[str, Contestant]:
     """Return dense, bare and the layers called `names`; None: every router and every peer.
 
-    Routers share one set of experts: they are called in turns, and 128 experts are 600 MB.
+    Routers share one set of experts: they are called in turns, and 128 experts are 600 MB. A router
+    whose routing several dispatchers can run has a contestant for each: "switch", by the default
+    one, and "switch (<dispatcher>)".
     """
     torch.manual_seed(0)
     dense = Dense(size)
@@ -101,7 +103,9 @@ def contestants(
         if name in PEERS:
             layers[name] = PEERS[name](size, x)
         elif name != "dense":
-            layers[name] = Contestant(MoE(build_router(name, spec, {}), experts), x, size.hidden)
+            router = build_router(name, spec, {})
+            for label, layer in _by_dispatcher(name, router, experts, x, device).items():
+                layers[label] = Contestant(layer, x, size.hidden)
     fair = {name: c for name, c in layers.items() if rows(c) <= 2 * size.rows}
     return {
         name: replace(c, layer=c.layer.to(device), x=c.x.to(device)) for name, c in fair.items()
@@ -113,7 +117,21 @@ def rows(contestant: Contestant) -> int:
     """Return the rows that a router of ours sends to experts before training; ReLU gates start with half of all."""
     if not isinstance(contestant.layer, MoE):
         return 0
-    return work(contestant.layer.router(contestant.x)).slots
+    layer, x = contestant.layer, contestant.x
+    return layer.work(layer.router(x), x.device).slots
+
+
+@torch.no_grad()
+def _by_dispatcher(
+    name: str, router: Router, experts: Experts, x: Tensor, device: torch.device
+) -> dict[str, MoE]:
+    """Return a layer for each dispatcher that can run the routing of `router` on `device`."""
+    with torch.random.fork_rng(devices=[]):
+        _, *others = dispatchers(router(x), experts, device)
+    return {
+        name: MoE(router, experts),
+        **{f"{name} ({each.name})": MoE(router, experts, dispatcher=each) for each in others},
+    }
 
 
 def forward(contestant: Contestant) -> Callable[[], object]:

@@ -16,10 +16,9 @@ from torch import Tensor
 
 from moesuite.certify.harness import KINDS, Subject, seeded
 from moesuite.nn.moe import MoE
-from moesuite.nn.stats import work
 from moesuite.records.certificate import Check
 from moesuite.routing.capacity import expert_capacity
-from moesuite.routing.forms import RaggedRouting, Routing, SoftRouting
+from moesuite.routing.forms import Routing, SoftRouting
 from moesuite.routing.router import LayerSpec, Router
 from moesuite.routing.validation import check_form, check_values, name_of
 
@@ -89,14 +88,6 @@ def allowed_rows(spec: LayerSpec, budget: float | None, tokens: int) -> float:
     return float(spec.num_experts * expert_capacity(budget, tokens, spec.num_experts))
 
 
-def rows(routing: Routing) -> float:
-    """Return the rows that experts compute for the group that costs most."""
-    if isinstance(routing, RaggedRouting):
-        return float(routing.load().sum(dim=1).max())
-    total = work(routing)
-    return total.slots / (total.tokens / routing.num_tokens)  # slots are as many in every group
-
-
 @lru_cache(maxsize=2)
 def tour(subject: Subject) -> tuple[Observation, ...]:
     """Return what was observed of a router, once for all checks that read it."""
@@ -143,7 +134,7 @@ def _observe(subject: Subject, spec: LayerSpec, layer: MoE, mode: Mode, kind: st
     limit = "no limit" if budget is None else f"{budget:g} slots per token"
     return Observation(
         where=f"{mode.label} ({limit}, groups of {x.shape[1]}, {kind} tokens)",
-        excess=rows(routing) / allowed,
+        excess=layer.work(routing, x.device).fullest_group / allowed,
         padded_excess=_carrying(padded) / allowed_rows(spec, budget, x.shape[1] // 2),
         refused=1 - float(routing.load().sum()) / demand if demand else 0.0,
         limited=allowed < math.inf,

@@ -58,6 +58,7 @@ def shadow(
         decoder = layer.in_decoder and is_encoder_decoder(model)
         mask = inputs.get("decoder_attention_mask" if decoder else "attention_mask")
         layer.set_submodule("router", Probe(original.router, mask, given))
+        layer.stands_for = next(original.parameters()).device
     return twin.train(training)
 
 

@@ -18,26 +18,13 @@ from moesuite.compute.meta_twin import META, Probe, shadow
 from moesuite.errors import UserError
 from moesuite.models.forward import call, first_tensor
 from moesuite.models.meta_device import KernelsOfRealDevices
+from moesuite.nn.dispatcher import BACKWARD, Work
 from moesuite.nn.moe import MoE, moe_layers
-from moesuite.nn.stats import Work, work
 from moesuite.records.compute import Split
-from moesuite.routing.forms import Routing, SoftRouting
+from moesuite.routing.forms import Routing
 
-TRAINING = 3  # a product's gradient takes two more of its size: by the input, and by the weight
 REFUSALS = (RuntimeError, AssertionError, ValueError, TypeError)  # of models and of torch
 Inputs = Tensor | dict[str, Tensor]
-
-
-def moving_flops(routing: Routing, dim: int, training: bool) -> int:
-    """Return the FLOPs of moving tokens: two products with [T, S] tensors (soft), else one multiply-add a row."""
-    if not isinstance(routing, SoftRouting):
-        return (TRAINING if training else 1) * 2 * work(routing).computed * dim
-    product = 2 * routing.dispatch.numel() * dim
-    if not training:
-        return 2 * product
-    return sum(
-        (2 + weights.requires_grad) * product for weights in (routing.dispatch, routing.combine)
-    )
 
 
 @dataclass(frozen=True)
@@ -146,20 +133,19 @@ def _layer(twin: nn.Module, name: str, layer: MoE, counted: Counted, saved: Save
     for here, there in probe.twins:
         saved.same(here, there)
     path = ".".join(part for part in (type(twin).__name__, name, "router") if part)
-    found, experts, router = work(probe.routing), layer.experts, counted.within(path)
-    row = (TRAINING if twin.training else 1) * experts.flops_per_row
-    moving = moving_flops(probe.routing, experts.dim, twin.training)
-    products = (
-        moving if isinstance(probe.routing, SoftRouting) else 0
-    )  # gathers are no matrix products
-    parts = {"backbone": 0.0, "router": router, "experts": found.filled * row}
+    dispatcher = layer.dispatcher_for(probe.routing, META)
+    work, experts, router = dispatcher.work(probe.routing), layer.experts, counted.within(path)
+    row = (BACKWARD if twin.training else 1) * experts.flops_per_row
+    moving = dispatcher.moving_flops(probe.routing, experts.dim, twin.training)
+    products = moving if dispatcher.moves_by_matmul else 0
+    parts = {"backbone": 0.0, "router": router, "experts": work.filled * row}
     return LayerPass(
-        work=found,
+        work=work,
         activated=Split(
-            **parts, dispatch_combine=moving * found.filled / max(1, found.computed), padding=0.0
+            **parts, dispatch_combine=moving * work.filled / max(1, work.computed), padding=0.0
         ),
         executed=Split(
-            **parts, dispatch_combine=moving, padding=(found.computed - found.filled) * row
+            **parts, dispatch_combine=moving, padding=(work.computed - work.filled) * row
         ),
-        counted=router + found.computed * row + products,
+        counted=router + work.computed * row + products,
     )

@@ -1,6 +1,6 @@
-"""Experts: E copies of a dense MLP as stacked weights [E, in, out], or the fused weights of a Hugging Face model.
+"""Experts: E copies of a dense MLP as stacked weights, or the fused weights of a Hugging Face model.
 
-One batched matmul serves all experts.
+Stacked weights are [E, in, out]; one batched matmul serves all experts.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from moesuite.nn.grouped_linear import Layout, grouped_linear
 
 @dataclass(frozen=True)
 class DenseMLP:
-    """An MLP taken apart. Weights are [out, in], as in `nn.Linear`."""
+    """The parts of an MLP. Weights are [out, in], as in `nn.Linear`."""
 
     up: nn.Linear
     gate: nn.Linear | None
@@ -28,7 +28,7 @@ class DenseMLP:
     drop1: nn.Module
     norm: nn.LayerNorm | None
     drop2: nn.Module
-    channels_first: bool = False  # tokens come as [G, D, height, width]
+    channels_first: bool = False  # tokens are [G, D, height, width]
 
 
 class StackedLinear(nn.Module):
@@ -36,11 +36,11 @@ class StackedLinear(nn.Module):
 
     def __init__(self, dense: nn.Linear, num_experts: int) -> None:
         super().__init__()
-        old = dense.weight.detach().t()  # [in, out]
-        weight = old.new_empty(num_experts, *old.shape)
-        # transposed once, then copied in order: `repeat` of the transposed view takes twice to
-        # three times as long
-        weight[0] = old
+        transposed = dense.weight.detach().t()  # [in, out]
+        weight = transposed.new_empty(num_experts, *transposed.shape)
+        # transpose once, then copy in order: `repeat` of the transposed view takes two to three
+        # times as long
+        weight[0] = transposed
         weight[1:] = weight[0]
         self.weight = nn.Parameter(weight)  # [E, in, out]
         self.bias = None
@@ -54,7 +54,7 @@ class StackedLinear(nn.Module):
         return torch.baddbmm(self.bias[:, None], x, self.weight)
 
     def ragged(self, x: Float[Tensor, "N in"], where: Layout) -> Float[Tensor, "N out"]:
-        """Apply layer e to the rows of x that `where` gives it."""
+        """Apply layer e to its rows of x, given by `where`."""
         return grouped_linear(x, self.weight, self.bias, where)
 
 
@@ -63,7 +63,8 @@ class StackedLayerNorm(nn.Module):
 
     def __init__(self, dense: nn.LayerNorm, num_experts: int) -> None:
         super().__init__()
-        self.shape, self.eps = dense.normalized_shape, dense.eps
+        self.shape = dense.normalized_shape
+        self.eps = dense.eps
         self.weight = self.bias = None
         if dense.weight is not None:
             self.weight = nn.Parameter(dense.weight.detach().repeat(num_experts, 1))
@@ -77,7 +78,7 @@ class StackedLayerNorm(nn.Module):
         return x if self.bias is None else x + self.bias[:, None]
 
     def ragged(self, x: Float[Tensor, "N D"], where: Layout) -> Float[Tensor, "N D"]:
-        """Apply norm e to the rows of x that `where` gives it."""
+        """Apply norm e to its rows of x, given by `where`."""
         expert = where.experts(x.device)
         x = F.layer_norm(x, self.shape, eps=self.eps)
         x = x if self.weight is None else x * self.weight[expert]
@@ -85,25 +86,28 @@ class StackedLayerNorm(nn.Module):
 
 
 class Experts(nn.Module):
-    """E experts, each starting as an exact copy of `mlp`.
+    """E experts, initialised as exact copies of `mlp`.
 
     Args:
-        mlp: the dense MLP; activation and dropouts are kept.
+        mlp: the dense MLP; its activation and dropouts are shared, not copied.
         num_experts: E, >= 1.
     """
 
     def __init__(self, mlp: DenseMLP, num_experts: int) -> None:
         super().__init__()
-        self.num_experts, self.dim = num_experts, mlp.up.in_features
+        self.num_experts = num_experts
+        self.dim = mlp.up.in_features
         self.up = StackedLinear(mlp.up, num_experts)
         self.gate = None if mlp.gate is None else StackedLinear(mlp.gate, num_experts)
         self.norm = None if mlp.norm is None else StackedLayerNorm(mlp.norm, num_experts)
         self.down = StackedLinear(mlp.down, num_experts)
-        self.act, self.drop1, self.drop2 = mlp.act, mlp.drop1, mlp.drop2
+        self.act = mlp.act
+        self.drop1 = mlp.drop1
+        self.drop2 = mlp.drop2
 
     @property
     def flops_per_row(self) -> int:
-        """Multiply-adds of one expert on one token, times 2; biases and activations are not counted."""
+        """FLOPs of one expert on one token: 2 per multiply-add; no biases, no activations."""
         layers = [layer for layer in (self.up, self.gate, self.down) if layer is not None]
         return sum(2 * layer.weight[0].numel() for layer in layers)
 
@@ -112,7 +116,7 @@ class Experts(nn.Module):
         return self._mlp(x, lambda layer, value: layer(value))
 
     def ragged(self, x: Float[Tensor, "N D"], where: Layout) -> Float[Tensor, "N D"]:
-        """Apply expert e to the rows of x that `where` gives it."""
+        """Apply expert e to its rows of x, given by `where`."""
         return self._mlp(x, lambda layer, value: layer.ragged(value, where))
 
     def _mlp(
@@ -130,19 +134,21 @@ class FusedExperts(nn.Module):
 
     Args:
         experts: has `gate_up_proj`, `down_proj` and `act_fn`.
-        scale: of the answers, where the model scales its combine weights.
+        scale: factor of the outputs, where the model scales its combine weights.
     """
 
     def __init__(self, experts: Any, scale: float = 1.0) -> None:
         super().__init__()
         self.gate_up_proj: Tensor = experts.gate_up_proj  # [E, 2H, D]
         self.down_proj: Tensor = experts.down_proj  # [E, D, H]
-        self.act, self.scale = experts.act_fn, scale
-        self.num_experts, self.dim = len(self.down_proj), self.down_proj.shape[1]
+        self.act = experts.act_fn
+        self.scale = scale
+        self.num_experts = len(self.down_proj)
+        self.dim = self.down_proj.shape[1]
 
     @property
     def flops_per_row(self) -> int:
-        """Multiply-adds of one expert on one token, times 2."""
+        """FLOPs of one expert on one token: 2 per multiply-add."""
         return 2 * (self.gate_up_proj[0].numel() + self.down_proj[0].numel())
 
     def forward(self, x: Float[Tensor, "E N D"]) -> Float[Tensor, "E N D"]:
@@ -150,7 +156,7 @@ class FusedExperts(nn.Module):
         return torch.bmm(self._hidden(torch.bmm(x, self.gate_up_proj.mT)), self.down_proj.mT)
 
     def ragged(self, x: Float[Tensor, "N D"], where: Layout) -> Float[Tensor, "N D"]:
-        """Apply expert e to the rows of x that `where` gives it."""
+        """Apply expert e to its rows of x, given by `where`."""
         hidden = self._hidden(grouped_linear(x, self.gate_up_proj.mT, None, where))
         return grouped_linear(hidden, self.down_proj.mT, None, where)
 
@@ -158,3 +164,6 @@ class FusedExperts(nn.Module):
         gate, up = both.chunk(2, dim=-1)
         hidden = self.act(gate) * up
         return hidden if self.scale == 1 else hidden * self.scale
+
+
+AnyExperts = Experts | FusedExperts

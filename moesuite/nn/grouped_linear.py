@@ -1,14 +1,14 @@
-"""Linear layers of experts that have different numbers of rows each.
+"""Linear layers of experts with different numbers of rows.
 
-Two experts of similar load run in one batched matmul, so that two threads have one each: any two
-weights of a stack are a strided view, `weight[i :: j - i][:2]`, which costs no copy. Rows are laid
-out for that by `layout`, which fills an expert up to the height of its partner. One matmul per
-expert, and `torch.nn.functional.grouped_mm`, are up to a fifth slower on a CPU (`python -m
+Two experts of similar load run in one batched matmul, so that each of two threads has one: any two
+weights of a stack are a strided view, `weight[i :: j - i][:2]`, which costs no copy. `layout` places
+the rows for that and pads an expert to the height of its partner. One matmul per expert, and
+`torch.nn.functional.grouped_mm`, are up to a fifth slower on a CPU (`python -m
 moesuite.benchmarks.speed.layouts`); one batched matmul as high as the fullest expert is slower than
 either.
 
-Indexing `weight[e]` under autograd would cost a full-size zero gradient per expert, and
-`weight.unbind(0)` a copy of all gradients; here each expert's gradient is written where it belongs.
+Indexing `weight[e]` under autograd would allocate a full-size zero gradient per expert, and
+`weight.unbind(0)` would copy all gradients; here each expert's gradient is written in place.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-SIMILAR = 0.75  # an expert joins one with more rows if it has at least this part of them
+SIMILAR = 0.75  # an expert joins one with more rows if it has at least this share of them
 
 
 class Tile(NamedTuple):
-    """One expert or two, with `height` rows each; `experts` picks them, in order, from a stack."""
+    """One or two experts with `height` rows each; `experts` selects them, in order, from a stack."""
 
     experts: slice
     size: int
@@ -35,12 +35,12 @@ class Tile(NamedTuple):
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the rows of each expert lie.
+    """Placement of the rows of each expert.
 
     Attributes:
-        tiles: one after the other.
+        tiles: in the order of their rows.
         begins: first row of each expert, [E].
-        rows: N, rows of all tiles together, at most 8/7 of those that experts were given.
+        rows: N, rows of all tiles together, at most 8/7 of those of the experts.
     """
 
     tiles: list[Tile]
@@ -50,7 +50,7 @@ class Layout:
     def split(
         self, rows: Float[Tensor, "N D"]
     ) -> Iterator[tuple[slice, Float[Tensor, "size height D"]]]:
-        """Iterate over (experts, their rows)."""
+        """Yield (experts, their rows) of each tile."""
         parts = rows.split([tile.size * tile.height for tile in self.tiles])
         for tile, part in zip(self.tiles, parts, strict=True):
             yield tile.experts, part.unflatten(0, (tile.size, tile.height))
@@ -64,10 +64,11 @@ class Layout:
 
 
 def layout(counts: Sequence[int]) -> Layout:
-    """Lay out `counts[e]` rows for each expert, experts of similar counts side by side."""
+    """Place `counts[e]` rows for each expert, experts of similar counts side by side."""
     waiting = sorted(range(len(counts)), key=lambda expert: -counts[expert])
     tiles: list[Tile] = []
-    begins, rows = [0] * len(counts), 0
+    begins = [0] * len(counts)
+    rows = 0
     while waiting:
         chosen = [waiting.pop(0)]
         height = counts[chosen[0]]
@@ -88,7 +89,7 @@ def grouped_linear(
     bias: Float[Tensor, "E H"] | None,
     where: Layout,
 ) -> Float[Tensor, "N H"]:
-    """Apply layer e to the rows that `where` gives it. Under autocast in its precision."""
+    """Apply layer e to its rows of x, given by `where`; under autocast in its precision."""
     if not x.is_meta and torch.is_autocast_enabled(x.device.type):
         dtype = torch.get_autocast_dtype(x.device.type)
         x, weight, bias = x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)

@@ -1,4 +1,4 @@
-"""MoE = router + dispatch + experts + combine, and the small state that the layers of one model share."""
+"""The MoE layer = router + dispatcher + experts, and the state that a model's layers share."""
 
 from __future__ import annotations
 
@@ -11,21 +11,23 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from moesuite.errors import UserError
-from moesuite.nn.dispatch import AnyExperts, apply_experts
+from moesuite.nn.dispatch import default_dispatcher
+from moesuite.nn.dispatcher import Dispatcher, Work
+from moesuite.nn.experts import AnyExperts
 from moesuite.routing.forms import Routing
 from moesuite.routing.router import Router
 from moesuite.routing.validation import Inspector
 
-UNREAD_LIMIT = 8  # training forwards whose losses may wait; more means that nobody reads them
+UNREAD_LIMIT = 8  # training forwards with unread losses; more means that nobody reads them
 
 
 @dataclass(frozen=True)
 class Side:
-    """What is known of the tokens that a model was called with.
+    """Padding mask and ids of the tokens of one forward.
 
     Attributes:
-        mask: [G, T], True for real tokens; None: all are.
-        ids: [G, T], token ids where the model is called with them; else None.
+        mask: [G, T], True for real tokens; None if all are.
+        ids: [G, T], token ids if the model is called with them, else None.
     """
 
     mask: Tensor | None = None
@@ -34,15 +36,15 @@ class Side:
 
 @dataclass
 class RoutingContext:
-    """What passes between a model and its MoE layers beside its own arguments.
+    """What passes between a model and its MoE layers besides the layers' own arguments.
 
     A hook on the host model opens the context with the padding mask at each forward and closes it
-    after. Layers that run again while it is closed (activation checkpointing recomputes them in
-    backward) read the same mask and add no loss a second time.
+    afterwards. Layers that run again while it is closed (activation checkpointing recomputes them
+    in backward) read the same mask and do not add their losses twice.
 
     Attributes:
-        side: of the model's tokens; of the encoder's where there is a decoder beside it.
-        decoder: of the decoder's tokens, in an encoder-decoder.
+        side: the model's tokens; those of the encoder in an encoder-decoder.
+        decoder: the decoder's tokens in an encoder-decoder.
         losses: auxiliary losses of the training forwards that `aux_loss` has not read yet.
     """
 
@@ -54,7 +56,7 @@ class RoutingContext:
     with_grad: bool = False
 
     def __getstate__(self) -> dict[str, object]:
-        """Copies and pickles start fresh: tensors of a running forward do not belong to them."""
+        """Copies and pickles start fresh, without the tensors of a running forward."""
         return RoutingContext().__dict__
 
     def begin(self, side: Side, training: bool, decoder: Side | None = None) -> None:
@@ -62,20 +64,18 @@ class RoutingContext:
 
         Raises:
             RuntimeError: if the losses of many training forwards were never read: training would
-                silently go without.
+                silently ignore them.
         """
-        self.side, self.decoder, self.is_open, self.with_grad = (
-            side,
-            decoder,
-            True,
-            torch.is_grad_enabled(),
-        )
+        self.side = side
+        self.decoder = decoder
+        self.is_open = True
+        self.with_grad = torch.is_grad_enabled()
         if self.losses and training and self.with_grad:
             self.unread += 1
             if self.unread > UNREAD_LIMIT:
                 raise RuntimeError(
-                    f"the auxiliary losses of {self.unread} training forwards were never read: add "
-                    "`loss = loss + moesuite.aux_loss(model)` before `loss.backward()`"
+                    f"the auxiliary losses of {self.unread} training forwards were never read: "
+                    "add `loss = loss + moesuite.aux_loss(model)` before `loss.backward()`"
                 )
 
     def end(self) -> None:
@@ -84,19 +84,23 @@ class RoutingContext:
 
 
 class MoE(nn.Module):
-    """A drop-in for an MLP: [G, ..., D] -> [G, ..., D], the first axis being groups and those between tokens.
+    """Drop-in replacement of an MLP: [G, ..., D] -> [G, ..., D].
+
+    The first axis holds groups, those between are tokens.
 
     Args:
-        router: decides; sees tokens in float32.
-        experts: compute.
-        channels_first: tokens come as [G, D, ...], as in convolutional models.
-        in_decoder: stands in the decoder of an encoder-decoder.
+        router: sees tokens in float32.
+        experts: apply the MLPs.
+        channels_first: tokens are [G, D, ...], as in convolutional models.
+        in_decoder: whether the layer is in the decoder of an encoder-decoder.
         renormalise: divide the combine weights of each token by their sum.
-        shared: what every token passes beside the routed experts, [..., D] -> [..., D]; None:
-            nothing.
+        shared: applied to every token besides the routed experts, [..., D] -> [..., D]; or None.
+        dispatcher: None for the default one (`moesuite.nn.dispatch`).
 
     Attributes:
-        routing: the last decision, for statistics; replaced at every forward.
+        routing: of the last forward, for statistics; replaced at every forward.
+        stands_for: device whose default dispatcher runs, for a twin on the meta device; None for
+            the device of the tokens.
     """
 
     def __init__(
@@ -107,15 +111,17 @@ class MoE(nn.Module):
         in_decoder: bool = False,
         renormalise: bool = False,
         shared: nn.Module | None = None,
+        dispatcher: Dispatcher | None = None,
     ) -> None:
         super().__init__()
-        self.router, self.experts = router, experts
-        self.channels_first, self.in_decoder, self.renormalise = (
-            channels_first,
-            in_decoder,
-            renormalise,
-        )
+        self.router = router
+        self.experts = experts
+        self.channels_first = channels_first
+        self.in_decoder = in_decoder
+        self.renormalise = renormalise
         self.shared = shared
+        self.dispatcher = dispatcher
+        self.stands_for: torch.device | None = None
         self.context = RoutingContext()
         self.routing: Routing | None = None
         self._inspect = Inspector()
@@ -128,47 +134,61 @@ class MoE(nn.Module):
 
     @property
     def side(self) -> Side:
-        """What is known of the tokens of this forward."""
+        """Padding mask and ids of this layer's tokens."""
         decoder = self.context.decoder
         return decoder if self.in_decoder and decoder is not None else self.context.side
+
+    def dispatcher_for(self, routing: Routing, device: torch.device) -> Dispatcher:
+        """Return the dispatcher that runs a routing of tokens on `device`."""
+        if self.dispatcher is not None:
+            return self.dispatcher
+        device = device if self.stands_for is None else self.stands_for
+        return default_dispatcher(routing, self.experts, device)
+
+    def work(self, routing: Routing, device: torch.device) -> Work:
+        """Count the rows that experts compute for a routing of tokens on `device`."""
+        return self.dispatcher_for(routing, device).work(routing)
 
     def _tokens_last(self, x: Tensor) -> Tensor:
         mask = self.side.mask
         if x.ndim == 2 and mask is not None:  # some hosts flatten their sequences before the MLP
             tokens = x.unflatten(0, mask.shape)
+        elif x.ndim == 2:
+            tokens = x.unsqueeze(0)
         else:
-            tokens = x.unsqueeze(0) if x.ndim == 2 else x.flatten(1, -2)
+            tokens = x.flatten(1, -2)
         if mask is not None and mask.shape != tokens.shape[:2]:
             raise UserError(
-                f"padding mask of shape {tuple(mask.shape)} for tokens of shape {tuple(tokens.shape)}: "
-                "allowed is one value per token, [groups, tokens]"
+                f"padding mask of shape {tuple(mask.shape)} for tokens of shape "
+                f"{tuple(tokens.shape)}: expected one value per token, [groups, tokens]"
             )
         if self.training and self.context.is_open:
             self.router.advance()
         self.router.ids = self.side.ids
-        # the meta device knows no autocast
+        # the meta device has no autocast
         with nullcontext() if x.is_meta else torch.autocast(x.device.type, enabled=False):
             routing = self.router(tokens.float(), mask)
             self._inspect(routing, tokens.shape, self.experts.num_experts, self.router)
             routing = routing.renormalised() if self.renormalise else routing
-        self._keep(routing)
-        y = apply_experts(tokens, routing, self.experts).reshape(x.shape)
+        self._record(routing)
+        dispatcher = self.dispatcher_for(routing, tokens.device)
+        y = dispatcher.forward(tokens, routing, self.experts).reshape(x.shape)
         return y if self.shared is None else y + self.shared(x)
 
-    def _keep(self, routing: Routing) -> None:
+    def _record(self, routing: Routing) -> None:
         if not self.context.is_open:
             return
         self.routing = routing
         if self.training and routing.losses:
             if self.context.with_grad and not torch.is_grad_enabled():
                 raise RuntimeError(
-                    "auxiliary losses would get no gradient under re-entrant activation checkpointing: "
-                    "checkpoint with use_reentrant=False"
+                    "auxiliary losses would get no gradient under re-entrant activation "
+                    "checkpointing: checkpoint with use_reentrant=False"
                 )
             self.context.losses.extend(routing.losses.items())
 
     def __getstate__(self) -> dict[str, object]:
-        """Copies and pickles leave the last decision behind: it may hang on an autograd graph."""
+        """Copies and pickles drop the last routing, which may hold an autograd graph."""
         return {**self.__dict__, "routing": None}
 
 
@@ -179,13 +199,13 @@ def moe_layers(model: nn.Module) -> Iterator[tuple[str, MoE]]:
 
 @dataclass(frozen=True)
 class RoutingWeights:
-    """What stands in the place of a model's output where its routing is the representation: [G, T, layers · E]."""
+    """Output of a model whose routing is its representation: [G, T, layers · E]."""
 
     last_hidden_state: Tensor
 
 
 def routing_weights(model: nn.Module) -> Tensor:
-    """Return the weight of each expert for each token in the last forward, layers side by side: [G, T, layers · E].
+    """Return each token's weight of each expert in the last forward: [G, T, layers · E].
 
     Raises:
         UserError: for a model without MoE layers.
@@ -203,12 +223,12 @@ def routing_weights(model: nn.Module) -> Tensor:
 
 
 def contexts(model: nn.Module) -> list[RoutingContext]:
-    """Return the contexts of the MoE layers of `model`: one for each `moefy`."""
+    """Return the contexts of the MoE layers of `model`: one for each call of `moefy`."""
     return list({id(layer.context): layer.context for _, layer in moe_layers(model)}.values())
 
 
 def unread_losses(contexts: Iterable[RoutingContext]) -> dict[str, Tensor]:
-    """Return the unread auxiliary losses by name, weighted and summed over layers, and mark them as read."""
+    """Return the unread auxiliary losses by name, weighted, summed over layers; mark them read."""
     sums: dict[str, Tensor] = {}
     for context in contexts:
         for name, loss in context.losses:
@@ -219,6 +239,9 @@ def unread_losses(contexts: Iterable[RoutingContext]) -> dict[str, Tensor]:
 
 
 def aux_loss(model: nn.Module) -> Tensor:
-    """Return the auxiliary losses of all MoE layers since the last call, to be added to the task's loss; 0 if none."""
+    """Return the sum of all MoE layers' auxiliary losses since the last call; 0 if there are none.
+
+    Add it to the task's loss.
+    """
     losses = unread_losses(contexts(model)).values()
     return torch.stack(list(losses)).sum() if losses else torch.zeros(())

@@ -1,11 +1,11 @@
-"""Routing health: pure functions of routings. Counts of batches add up; health is read from their sum.
+"""Routing health, from routings alone: counts of batches add up, shares follow from their sum.
 
 Definitions:
     load      pairs that an expert processed (soft routing: the combine mass that it received)
-    unserved  a real token that no expert processed
-    refused   share of the pairs that routers asked for and capacities refused
-    dead      an expert with less than 1 % of the uniform load over everything that was counted
-    entropy   of the load's distribution over experts, over ln E: 1 is uniform, 0 is one expert
+    unserved  real tokens that no expert processed
+    refused   share of the pairs that the router requested and the capacity refused
+    dead      experts with less than 1 % of the uniform load over everything counted
+    entropy   of the load over experts, divided by ln E: 1 is uniform, 0 is a single expert
 """
 
 from __future__ import annotations
@@ -16,9 +16,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from moesuite.nn.grouped_linear import layout
 from moesuite.records.record import LayerHealth
-from moesuite.routing.forms import EMPTY, RaggedRouting, Routing, SlotRouting, SoftRouting
+from moesuite.routing.forms import Routing, SlotRouting, SoftRouting
 
 DEAD_BELOW = 0.01
 
@@ -50,7 +49,7 @@ def count(routing: Routing, mask: Tensor | None = None) -> Counts:
 
 
 def is_finite(routing: Routing) -> bool:
-    """Return whether every weight of a routing is a finite number: logits that are not give weights that are not."""
+    """Return whether every weight of a routing is finite; logits that are not give weights that are not."""
     weights = (
         (routing.dispatch, routing.combine)
         if isinstance(routing, SoftRouting)
@@ -61,7 +60,7 @@ def is_finite(routing: Routing) -> bool:
 
 @dataclass(frozen=True)
 class Health:
-    """What a layer's routing looked like; shares are in [0, 1]."""
+    """Routing health of one layer; shares are in [0, 1]."""
 
     load: list[float]  # share of each expert
     unserved: float
@@ -72,7 +71,7 @@ class Health:
 
 
 def health(counts: Counts) -> Health:
-    """Turn sums into shares."""
+    """Compute shares from sums."""
     load = counts.load.double().cpu()
     total = load.sum().clamp(min=1e-12)
     share = load / total
@@ -99,11 +98,11 @@ def layer_health(name: str, ranked: Counts, under_capacity: Counts | None) -> La
 
     Args:
         name: of the layer.
-        ranked: counts of the evaluation that ranks, without capacity limit.
-        under_capacity: counts of the evaluation under the training capacity; None: there was none.
+        ranked: counts of the evaluation that ranks, without a capacity limit.
+        under_capacity: counts of the evaluation under the training capacity, or None.
     """
     shares = vars(health(ranked))
-    del shares["refused"]  # nothing is, without a limit
+    del shares["refused"]  # always 0 without a limit
     if under_capacity is not None:
         limited = health(under_capacity)
         shares |= {
@@ -114,7 +113,7 @@ def layer_health(name: str, ranked: Counts, under_capacity: Counts | None) -> La
 
 
 def weight_sums(routing: Routing) -> Float[Tensor, "G T"]:
-    """Return what the combine weights of each token sum to; 0 where no expert serves it."""
+    """Return the sum of each token's combine weights; 0 where no expert serves it."""
     if isinstance(routing, SoftRouting):
         return routing.combine.sum(dim=(2, 3))
     if isinstance(routing, SlotRouting):
@@ -125,42 +124,3 @@ def weight_sums(routing: Routing) -> Float[Tensor, "G T"]:
     return sums.index_add(0, routing.tokens, routing.weights).unflatten(
         0, (routing.num_groups, routing.num_tokens)
     )
-
-
-@dataclass(frozen=True)
-class Work:
-    """Rows of expert work of one layer in one forward, over all groups.
-
-    Attributes:
-        slots: that the routing has: G·E·C, or its pairs.
-        filled: slots that carry a token.
-        computed: rows that run, with the fill-up of pairs of experts
-            (`moesuite.nn.grouped_linear`).
-        tokens: G·T.
-    """
-
-    slots: int
-    filled: int
-    computed: int
-    tokens: int
-
-    @property
-    def slots_per_token(self) -> float:
-        """Expert work per token relative to the dense MLP."""
-        return self.slots / self.tokens
-
-
-def work(routing: Routing) -> Work:
-    """Count the rows of a routing."""
-    match routing:
-        case SoftRouting():
-            groups, length, num_experts, capacity = routing.dispatch.shape
-            slots = groups * num_experts * capacity
-            return Work(slots, slots, slots, groups * length)
-        case SlotRouting():
-            filled, slots = int((routing.tokens != EMPTY).sum()), routing.tokens.numel()
-            return Work(slots, filled, slots, len(routing.tokens) * routing.num_tokens)
-        case RaggedRouting():
-            pairs = len(routing.tokens)
-            counts = torch.bincount(routing.experts, minlength=routing.num_experts).tolist()
-            return Work(pairs, pairs, layout(counts).rows, routing.num_groups * routing.num_tokens)
