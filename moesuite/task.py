@@ -13,12 +13,14 @@ from torch.utils.data import Dataset
 from torchmetrics import MetricCollection
 
 from moesuite.config.discovery import load_family
+from moesuite.config.signature import call_arguments
 from moesuite.config.user_code import own_class as own_class
 from moesuite.config.user_code import own_file as own_file
 from moesuite.data.cache import cache_folder as cache_folder
 from moesuite.data.cache import cached as cached
 from moesuite.data.cache import changed as changed
 from moesuite.data.cache import load_rows as load_rows
+from moesuite.data.source import HubSource as HubSource
 from moesuite.data.source import Source as Source
 from moesuite.data.source import load_source as load_source
 from moesuite.errors import UserError as UserError
@@ -64,6 +66,11 @@ class Task(ABC):
     description: str
     own_files: Mapping[str, Path] = {}
     unreadable: list[str]
+
+    @classmethod
+    def from_options(cls, **options: Any) -> Task:
+        """Build a task from flat options, as they stand in its YAML; types and ranges are not checked."""
+        return cls(**call_arguments(cls.__init__, options))
 
     def spec(self, metric: str) -> MetricSpec:
         """Return the declaration of a metric: direction and range."""

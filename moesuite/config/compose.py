@@ -25,12 +25,12 @@ from moesuite.config.discovery import (
     family_defaults,
     router_defaults,
     router_names,
-    signature_defaults,
     task_families,
     task_files,
 )
 from moesuite.config.options import checked
 from moesuite.config.schema import NAMED, RunConfig
+from moesuite.config.signature import signature_defaults
 from moesuite.errors import UserError, nearest, unknown
 
 GROUPS = ("task", "router", "backbone", "optim", "logger")

@@ -9,12 +9,12 @@ from __future__ import annotations
 import ast
 import importlib
 import importlib.util
-import inspect
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from moesuite.config.user_code import broken, own_class, own_file
+from moesuite.config.signature import option_fields, signature_defaults, source_classes
+from moesuite.config.user_code import own_class, own_file
 from moesuite.errors import UserError, unknown
 
 PACKAGE = Path(__file__).parents[1]
@@ -81,52 +81,6 @@ def source_of(name: str) -> tuple[Path, str | None]:
     return own_file("router", name, "my_file:MyRouter")
 
 
-def signature_defaults(path: Path, cls: str, skip: int) -> dict[str, Any]:
-    """Read the parameters of a class's `__init__` and their defaults from its source, without importing it.
-
-    Args:
-        path: the source file.
-        cls: name of the class.
-        skip: positional parameters to leave out (self, spec).
-
-    Raises:
-        UserError: if the file is no Python or has no such class, or a default is not a literal.
-    """
-    classes = _classes(path)
-    if cls not in classes:
-        raise unknown("class", cls, classes, f"{path.stem}:{next(iter(classes), 'MyRouter')}")
-    node = classes[cls]
-    init = next(
-        (
-            item
-            for item in node.body
-            if isinstance(item, ast.FunctionDef) and item.name == "__init__"
-        ),
-        None,
-    )
-    if init is None:
-        return {}
-    positional = init.args.args[len(init.args.args) - len(init.args.defaults) :]
-    required = init.args.args[skip : len(init.args.args) - len(init.args.defaults)]
-    if required:
-        names = ", ".join(argument.arg for argument in required)
-        raise UserError(
-            f"{path.name}: {node.name}.__init__: every parameter after the spec needs a default: {names}"
-        )
-    pairs = list(zip(positional, init.args.defaults, strict=True))
-    pairs += [
-        (arg, default)
-        for arg, default in zip(init.args.kwonlyargs, init.args.kw_defaults, strict=True)
-        if default
-    ]
-    try:
-        return {argument.arg: ast.literal_eval(default) for argument, default in pairs}
-    except ValueError as error:
-        raise UserError(
-            f"{path.name}: {node.name}.__init__: defaults have to be plain values ({error})"
-        ) from None
-
-
 def router_defaults(name: str) -> dict[str, Any]:
     """Return the options of a router and their defaults."""
     path, cls = source_of(name)
@@ -173,7 +127,7 @@ def contract_class(path: Path, contract: str) -> ast.ClassDef:
     """
     classes = [
         node
-        for node in _classes(path).values()
+        for node in source_classes(path).values()
         if any(getattr(base, "id", getattr(base, "attr", None)) == contract for base in node.bases)
     ]
     if len(classes) != 1:
@@ -185,18 +139,10 @@ def contract_class(path: Path, contract: str) -> ast.ClassDef:
     return classes[0]
 
 
-def _classes(path: Path) -> dict[str, ast.ClassDef]:
-    try:
-        tree = ast.parse(path.read_text(), path.name)
-    except (SyntaxError, ValueError) as error:
-        raise broken(path, error) from error
-    return {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
-
-
 def checked_options(
     function: Callable[..., Any], options: Mapping[str, Any], prefix: str
 ) -> dict[str, Any]:
-    """Check `options` against the annotated parameters of `function` and return them converted.
+    """Check `options` against the options of an `__init__` and return them converted, flat.
 
     Raises:
         UserError: one line for the first option that is unknown or outside its type or range.
@@ -205,11 +151,9 @@ def checked_options(
 
     from moesuite.config.options import checked
 
-    hints = inspect.get_annotations(inspect.unwrap(function), eval_str=True)
     fields: dict[str, Any] = {
-        key: (hints.get(key, Any), Field(default=parameter.default))
-        for key, parameter in inspect.signature(function).parameters.items()
-        if parameter.default is not inspect.Parameter.empty
+        name: (type_, Field(default=default))
+        for name, (type_, default) in option_fields(function).items()
     }
     model = create_model(
         "Options", __config__={"extra": "forbid", "arbitrary_types_allowed": True}, **fields

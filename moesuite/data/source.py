@@ -35,6 +35,27 @@ class Source:
     description: str
 
 
+@dataclass(frozen=True)
+class HubSource:
+    """A data set of the Hugging Face hub, or a copy of it.
+
+    Attributes:
+        hub: id of the data set on the Hugging Face hub, owner/name.
+        revision: commit of the hub id; null: the newest, whose commit is recorded.
+        source: folder, file or hub id to read instead.
+    """
+
+    hub: str | None = None
+    revision: str | None = None
+    source: str | None = None
+
+    def load(
+        self, splits: Mapping[str, str], config: str | None = None, streaming: bool = False
+    ) -> Source:
+        """Load the data; see `load_source`."""
+        return load_source(self.source, self.hub, self.revision, config, splits, streaming)
+
+
 def load_source(
     source: str | None,
     hub: str | None,

@@ -38,7 +38,7 @@ def declare_task(options: dict[str, Any]) -> Task:
     """Build a task from its resolved options, without its data."""
     cls = task_class(options["family"])
     own = {key: value for key, value in options.items() if key not in ("family", "recipe")}
-    return cls(**checked_options(cls.__init__, own, "task"))
+    return cls.from_options(**checked_options(cls.__init__, own, "task"))
 
 
 def build_task(options: dict[str, Any]) -> Task:

@@ -4,25 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
+from annotated_types import Ge, Gt, Le
 from torch import Tensor
 
 from moesuite.tasks.vision.images import Transform, seeded
 
+Share = Annotated[float, Ge(0), Le(1)]
+Area = Annotated[float, Gt(0), Le(1)]
+
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What is done to training images; see `Vision` for each option."""
+    """Changes of training images.
 
-    crop: float | None
-    crop_pct: float
-    hflip: float
-    auto_augment: str | None
-    erase: float
-    mixup: float
-    cutmix: float
-    smoothing: float
+    Attributes:
+        crop: smallest share of the area of a random resized crop, in (0, 1]; null: no random crop.
+        crop_pct: share of the image that the central crop of evaluation keeps, in (0, 1].
+        hflip: probability of a horizontal flip, in [0, 1].
+        auto_augment: policy of timm, e.g. rand-m9-mstd0.5-inc1; null: none.
+        erase: probability of random erasing, in [0, 1].
+        mixup: alpha of timm's Mixup, >= 0; 0: off.
+        cutmix: alpha of timm's CutMix, >= 0; 0: off.
+        smoothing: label smoothing, in [0, 1].
+    """
+
+    crop: Area | None = None
+    crop_pct: Area = 0.9
+    hflip: Share = 0.0
+    auto_augment: str | None = None
+    erase: Share = 0.0
+    mixup: Annotated[float, Ge(0)] = 0.0
+    cutmix: Annotated[float, Ge(0)] = 0.0
+    smoothing: Share = 0.0
 
     @property
     def by_image(self) -> bool:
@@ -59,7 +74,7 @@ class Augmentation:
     def mix(
         self, images: Tensor, labels: Tensor, num_classes: int, seed: int
     ) -> tuple[Tensor, Tensor]:
-        """Return Mixup or CutMix of at least two normalised images, and their labels as shares of classes."""
+        """Return Mixup or CutMix of at least two normalised images, and their soft labels."""
         from timm.data import Mixup
 
         mix = Mixup(

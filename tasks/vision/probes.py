@@ -1,41 +1,58 @@
-"""What a trained image model knows and withstands: probes on its frozen features, and attacks on its inputs."""
+"""Probes of the frozen features of an image model, and adversarial attacks on its inputs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
+from annotated_types import Gt, Le
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 Images = Float[Tensor, "B channels height width"]
 Labels = Int[Tensor, "B"]
-SHOTS, DRAWS = (
-    10,
-    5,
-)  # as reported by V-MoE (Riquelme et al. 2021) and after: 10 images a class, the mean of 5 draws
+# as reported since V-MoE (Riquelme et al. 2021): 10 images a class, the mean of 5 draws
+SHOTS = 10
+DRAWS = 5
 PROBE_STEPS = 1000  # of L-BFGS at most
 PGD_STEPS = 10
 PGD_STEP = 0.25  # of the radius, in each step
+
+
+@dataclass(frozen=True)
+class Probing:
+    """Probes of frozen features, and adversarial attacks.
+
+    Attributes:
+        probes: probes of frozen features: linear (whole training split), ten_shot (10 images a class).
+        attacks: adversarial attacks on the test images: fgsm, pgd.
+        attack_radius: largest change of a pixel of 0..255 by an attack, in (0, 255].
+    """
+
+    probes: list[Literal["linear", "ten_shot"]] = field(default_factory=lambda: [])
+    attacks: list[Literal["fgsm", "pgd"]] = field(default_factory=lambda: [])
+    attack_radius: Annotated[float, Gt(0), Le(255)] = 4.0
 
 
 @torch.no_grad()
 def features(
     model: nn.Module, batches: Iterable[tuple[Images, Labels]]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return what goes into the head of a timm model [N, D], and the labels [N]."""
+    """Return the inputs of the head of a timm model [N, D], and the labels [N]."""
     timm: Any = model
-    found = [(timm.forward_head(timm.forward_features(x), pre_logits=True), y) for x, y in batches]
-    return tuple(torch.cat(part).double().cpu().numpy() for part in zip(*found, strict=True))  # type: ignore[return-value]
+    pairs = [(timm.forward_head(timm.forward_features(x), pre_logits=True), y) for x, y in batches]
+    inputs, labels = (torch.cat(part).double().cpu().numpy() for part in zip(*pairs, strict=True))
+    return inputs, labels
 
 
 def linear_probe(
     train: tuple[np.ndarray, np.ndarray], test: tuple[np.ndarray, np.ndarray]
 ) -> float:
-    """Return the accuracy of logistic regression on standardised features of the whole training split."""
+    """Return the accuracy of logistic regression on standardised features of the training split."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -45,7 +62,7 @@ def linear_probe(
 
 
 def ten_shot(train: tuple[np.ndarray, np.ndarray], test: tuple[np.ndarray, np.ndarray]) -> float:
-    """Return the mean accuracy of regularised least squares from features to classes, on draws of 10 images a class."""
+    """Return the mean accuracy of a ridge classifier fitted on draws of 10 images a class."""
     from sklearn.linear_model import RidgeClassifier
 
     x, y = train
@@ -63,7 +80,7 @@ PROBES = {"linear": linear_probe, "ten_shot": ten_shot}
 
 
 class Attack:
-    """Images that a model gets wrong, within `radius` of the given ones in each pixel (L-infinity).
+    """Adversarial images within `radius` of the original ones in each pixel (L-infinity).
 
     fgsm: one step of the whole radius along the sign of the gradient (Goodfellow et al. 2015,
     https://arxiv.org/abs/1412.6572); pgd: 10 steps of a quarter, projected, from a random start
@@ -84,7 +101,7 @@ class Attack:
         self.low, self.high = -mean / std, (1 - mean) / std
 
     def __call__(self, model: Callable[[Tensor], Tensor], images: Images, labels: Labels) -> Images:
-        """Return attacked images, normalised like the given ones."""
+        """Return attacked images, normalised like the original ones."""
         radius = self.radius.to(images)
         if self.kind == "fgsm":
             return self._clip(images + radius * self._direction(model, images, labels), images)
@@ -125,13 +142,13 @@ def frozen(
         probes: names among `PROBES`.
         attacks: on the test images.
     """
-    found: dict[str, float] = {}
+    accuracy: dict[str, float] = {}
     if probes:
         train, test = features(model, batches("train")), features(model, batches("test"))
-        found |= {probe: PROBES[probe](train, test) for probe in probes}
+        accuracy |= {probe: PROBES[probe](train, test) for probe in probes}
     for attack in attacks:
-        right = [
+        correct = [
             (model(attack(model, x, y)).argmax(dim=1) == y).float() for x, y in batches("test")
         ]
-        found[attack.kind] = torch.cat(right).mean().item()
-    return found
+        accuracy[attack.kind] = torch.cat(correct).mean().item()
+    return accuracy

@@ -14,7 +14,7 @@ from moesuite.data.cache import SEAL, cached, changed, load_rows
 from moesuite.tasks.preferences.backgammon.selfplay import Recipe, made
 from moesuite.tasks.text.corpus import Text
 from moesuite.tasks.text.tokenizer import tokens_of
-from moesuite.tasks.vision.images import decode_all
+from moesuite.tasks.vision.splits import decode_all
 
 Cached = tuple[Callable[[], Any], str]  # reads through the cache; the files that it reads
 

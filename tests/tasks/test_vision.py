@@ -16,8 +16,8 @@ from sklearn.metrics import accuracy_score
 from moesuite import UserError, compose
 from moesuite.config.schema import Data
 from moesuite.task import Task, task_class
-from moesuite.tasks.vision.images import Arrays
 from moesuite.tasks.vision.probes import PROBES, Attack
+from moesuite.tasks.vision.splits import Arrays
 from moesuite.train.build import build_task
 from moesuite.train.dataloaders import EpochSampler, eval_loader, train_loader
 from moesuite.train.fit import fit
@@ -61,7 +61,7 @@ def vision(**options: Any) -> Task:
     values = {
         key: str(value) if isinstance(value, Path) else value for key, value in values.items()
     }
-    task = task_class("vision")(**values)
+    task = task_class("vision").from_options(**values)
     task.prepare()
     return task
 
@@ -131,7 +131,7 @@ def test_cached_images_are_decoded_once_and_mapped(
 ) -> None:
     first = vision(source=parquet, cache=True)
     monkeypatch.setattr(
-        "moesuite.tasks.vision.images.decode", lambda *_: pytest.fail("decoded again")
+        "moesuite.tasks.vision.splits.decode", lambda *_: pytest.fail("decoded again")
     )
     second = vision(source=parquet, cache=True)
     assert isinstance(second.dataset("train").images, np.memmap)  # type: ignore[union-attr]
