@@ -1,6 +1,6 @@
 """What pages carry for their scripts: columns by name, and repeated text once, to stay small.
 
-Scripts read every figure by the name that it has here; `tests/leaderboard/test_names.py` holds both
+Scripts read every figure by the name that it has here; `tests/leaderboard/site/test_names.py` holds both
 sides to it.
 """
 

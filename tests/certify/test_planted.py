@@ -14,7 +14,10 @@ from moesuite.certify.harness import Subject
 from moesuite.certify.properties import PROPERTIES
 from moesuite.routing.router import Router
 from moesuite.testing import RouterContract
-from tests.certify import malformed, planted
+from tests.certify.faults import malformed, planted
+from tests.certify.faults.base import Good
+from tests.certify.faults.groups import NegativeAndSaysSo, Real
+from tests.certify.faults.leaks import LeakInTraining
 from tests.conftest import ROOT, Command
 
 BY_NAME = {prop.name: prop for prop in PROPERTIES}
@@ -37,7 +40,7 @@ def test_a_planted_fault_is_found_by_what_it_breaks(
         assert word in sentence
 
 
-@pytest.mark.parametrize("router", [planted.Good, planted.Real], ids=lambda router: router.__name__)
+@pytest.mark.parametrize("router", [Good, Real], ids=lambda router: router.__name__)
 @pytest.mark.parametrize("prop", PROPERTIES, ids=lambda prop: prop.name)
 def test_a_router_without_a_fault_keeps_what_it_claims(router: type[Router], prop: object) -> None:
     check = measure(prop, Subject(router))
@@ -45,7 +48,7 @@ def test_a_router_without_a_fault_keeps_what_it_claims(router: type[Router], pro
 
 
 def test_what_is_not_claimed_is_no_false_claim() -> None:
-    check = measure(BY_NAME["weights_not_negative"], Subject(planted.NegativeAndSaysSo))
+    check = measure(BY_NAME["weights_not_negative"], Subject(NegativeAndSaysSo))
     assert check.holds is False and not check.false
     assert (
         BY_NAME["weights_not_negative"]
@@ -56,9 +59,9 @@ def test_what_is_not_claimed_is_no_false_claim() -> None:
 
 def test_contract_and_certificate_are_the_same_checks() -> None:
     """The contract of a third party fails exactly where the certificate has a false claim, with its sentence."""
-    router = planted.LeakInTraining
+    router = LeakInTraining
     case = type("Case", (RouterContract,), {"router": router})()
-    found = certify(f"{ROOT}/tests/certify/planted.py:LeakInTraining", {}, num_experts=4)
+    found = certify(f"{ROOT}/tests/certify/faults/leaks.py:LeakInTraining", {}, num_experts=4)
     assert (
         found.checks["causal"].false
         and "claims causal, leaks in training at length 24" in found.verdict
@@ -110,7 +113,7 @@ def test_a_routing_of_the_wrong_form_is_one_line_everywhere(
 ) -> None:
     """In certificate, contract and run; in a process without beartype, which would find some of them first."""
     (tmp_path / "forms.py").write_text(ONE_PROCESS)
-    done = command("forms", f"{ROOT}/tests/certify/malformed.py", *malformed.FORMS)
+    done = command("forms", f"{ROOT}/tests/certify/faults/malformed.py", *malformed.FORMS)
     assert done.returncode == 0, done.stderr[-3000:]
     lines = json.loads(done.stdout.splitlines()[-1])
     for name, words in malformed.FORMS.items():

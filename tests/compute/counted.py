@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 
 import pytest
+import timm
 import torch
 from torch import nn
 
@@ -60,3 +61,31 @@ def assert_as_counted(model: nn.Module, x: Inputs, tolerance: float = 0) -> None
             >= layer.executed.total - layer.executed.dispatch_combine
         )
         assert layer.activated.total <= layer.executed.total
+
+
+# ViT: 16 tokens, width 16, hidden 64, 2 heads, 4 blocks, 10 classes, no class token
+TOKENS, WIDTH, HIDDEN, BLOCKS = 16, 16, 64, 4
+PATCH = 2 * TOKENS * 4 * WIDTH
+ATTENTION = 2 * TOKENS * WIDTH * 4 * WIDTH + 2 * 2 * TOKENS * TOKENS * WIDTH
+MLP = 2 * TOKENS * 2 * WIDTH * HIDDEN
+HEAD = 2 * WIDTH * 10
+
+
+def vit() -> nn.Module:
+    torch.manual_seed(0)
+    return timm.create_model(
+        "vit_tiny_patch16_224",
+        img_size=8,
+        patch_size=2,
+        in_chans=1,
+        num_classes=10,
+        embed_dim=16,
+        depth=4,
+        num_heads=2,
+        class_token=False,
+        global_pool="avg",
+    )
+
+
+def images(batch: int = 3) -> torch.Tensor:
+    return torch.randn(batch, 1, 8, 8, generator=torch.Generator().manual_seed(0))

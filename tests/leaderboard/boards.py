@@ -11,6 +11,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from moesuite.leaderboard.__main__ import main
 from moesuite.leaderboard.ingest.entry import entry_of
 from moesuite.leaderboard.ranking.board import Board, boards
 from moesuite.leaderboard.site.build import build
@@ -108,3 +111,10 @@ def contents(site: Path) -> dict[str, bytes]:
 if __name__ == "__main__":
     write_golden()
     print(f"golden files in {GOLDEN}", file=sys.stderr)
+
+
+def invoke(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
+    monkeypatch.setattr("sys.argv", ["leaderboard", *words])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    return int(stop.value.code or 0)

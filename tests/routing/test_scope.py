@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from contextlib import nullcontext
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,144 +9,18 @@ import pytest
 import timm
 import torch
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
-from torch.overrides import TorchFunctionMode
 from transformers import OlmoeConfig, OlmoeForCausalLM
 
 from moesuite import load_moe, moefy, reroute, save_moe, upcycle
-from moesuite.certify.harness import small_mlp
 from moesuite.config.compose import compose
-from moesuite.config.discovery import router_names
 from moesuite.errors import UserError
-from moesuite.nn.experts import Experts
-from moesuite.nn.moe import MoE, Side, moe_layers, unread_losses
+from moesuite.nn.moe import moe_layers, unread_losses
 from moesuite.records.identity import identity
-from moesuite.routers import build_router
 from moesuite.routing.losses import balance_loss, importance_loss, z_loss
-from moesuite.routing.router import LayerSpec
-from moesuite.routing.scope import Scope, alone
+from moesuite.routing.scope import Scope
 from moesuite.train.build import build_models, build_task
 from tests.conftest import Command
-
-GROUPS, TOKENS, DIM, EXPERTS, WORLD, STEPS = 4, 12, 8, 4, 2, 3
-LENGTHS = torch.tensor(
-    [12, 9, 5, 0]
-)  # real tokens: 21 on the first process, 5 on the second, one group of padding
-Case = tuple[str, dict[str, Any], str]
-POPULATION = ("expert_choice_causal", {"threshold": "population"})
-BALANCED: list[tuple[str, dict[str, Any]]] = [
-    *(
-        (name, {})
-        for name in ("token_choice", "noisy_topk", "top_p", "loss_free", "expert_choice_causal")
-    ),
-    ("relu", {"start": 1.0}),  # a penalty that is felt
-    ("comparison", {"share": 0.5}),
-    POPULATION,
-]
-CASES: list[Case] = [
-    *((name, {}, "global") for name in router_names()),
-    ("token_choice", {"k": 2, "noise": 1.0, "balance_weight": 1.0, "z_weight": 1.0}, "global"),
-    ("loss_free", {"k": 2}, "global"),
-    ("relu", {"start": 1.0}, "global"),
-    ("comparison", {"share": 0.5}, "global"),
-    (*POPULATION, "global"),
-    *((name, options, "sequence") for name, options in BALANCED),
-]
-# the second process has no comparison, and so no mean of them
-LOCAL: list[Case] = [(name, options, "local") for name, options in BALANCED if name != "comparison"]
-
-
-class WholeDraws(TorchFunctionMode):
-    """Lets each process draw for the whole batch and take its own share: draws are what is not made equal."""
-
-    def __init__(self, rank: int, world: int) -> None:
-        super().__init__()
-        self.rank, self.world = rank, world
-
-    def share(self, draw: Any, shape: Iterable[int]) -> Tensor:
-        first, *rest = shape
-        return draw((first * self.world, *rest)).chunk(self.world)[self.rank]
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func is torch.randn_like:
-            return self.share(torch.randn, args[0].shape)
-        if func is torch.rand:
-            return self.share(torch.rand, args[0] if isinstance(args[0], tuple) else args)
-        if func is torch.randint:
-            return self.share(lambda shape: torch.randint(*args[:2], shape), args[2])
-        if func is Tensor.uniform_:
-            return self.share(lambda shape: torch.empty(shape).uniform_(*args[1:]), args[0].shape)
-        return func(*args, **(kwargs or {}))
-
-
-def build(case: Case) -> MoE:
-    name, options, scope = case
-    torch.manual_seed(0)
-    spec = LayerSpec(DIM, EXPERTS, 1.0, tokens=TOKENS, balance_scope=scope)  # type: ignore[arg-type]
-    layer = MoE(build_router(name, spec, options), Experts(small_mlp(DIM, 10), EXPERTS)).train()
-    for parameter in layer.parameters():
-        if parameter.ndim >= 2:
-            nn.init.normal_(parameter)
-    return layer
-
-
-def share(values: Tensor, rank: int, world: int) -> Tensor:
-    return values.chunk(world)[rank]
-
-
-def train(
-    case: Case, rank: int = 0, world: int = 1, steps: int = STEPS, part: int | None = None
-) -> list[Tensor]:
-    """Return losses, gradients, state and weights of each step of SGD; `part`: train on this half of the batch."""
-    layer = build(case)
-    model = DistributedDataParallel(layer) if world > 1 else layer
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
-    batches = torch.randn(steps, GROUPS, TOKENS, DIM, generator=torch.Generator().manual_seed(1))
-    mask = torch.arange(TOKENS) < LENGTHS[:, None]
-    rank, split = (rank, world) if part is None else (part, WORLD)
-    seen: list[Tensor] = []
-    for step in range(steps):
-        torch.manual_seed(step)
-        layer.context.side = Side(share(mask, rank, split))
-        optimizer.zero_grad()
-        with WholeDraws(rank, split):
-            y = model(share(batches[step], rank, split))
-        losses = unread_losses([layer.context])
-        (y.square().mean() + sum(losses.values())).backward()
-        named = [(name, p) for name, p in layer.named_parameters()]
-        if case[0] != "comparison":  # whose value is each process's own
-            seen += [loss.detach() for loss in losses.values()]
-        seen += [torch.zeros_like(p) if p.grad is None else p.grad.clone() for _, p in named]
-        optimizer.step()
-        seen += [p.detach().clone() for _, p in named]
-        seen += [b.clone() for name, b in layer.named_buffers() if name != "router.last"]
-    return seen
-
-
-def work(rank: int, folder: str) -> None:
-    """What each of two processes does."""
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group(
-        "gloo", f"file://{folder}/meet", rank=rank, world_size=WORLD, timeout=timedelta(seconds=60)
-    )
-    found = {str(case): train(case, rank, WORLD) for case in CASES}
-    found |= {str(case): train(case, rank, WORLD, steps=1) for case in LOCAL}
-    # one process evaluates and measures more than the other: whoever waited for it would add to the
-    # sum, or hang
-    for name in ("token_choice", "loss_free", "expert_choice_causal") if rank == 0 else ():
-        layer = build((name, {}, "global"))
-        for training in (False, True):
-            with alone() if training else nullcontext():
-                layer.train(training)(torch.randn(GROUPS, TOKENS, DIM))
-    together = torch.ones(())
-    torch.distributed.all_reduce(together)
-    try:  # here: in tests beartype would be first
-        LayerSpec(4, 2, balance_scope="glabal")  # type: ignore[arg-type]
-        told = ""
-    except UserError as error:
-        told = str(error)
-    torch.save({"found": found, "together": together, "told": told}, f"{folder}/{rank}.pt")
-    torch.distributed.destroy_process_group()
+from tests.routing.processes import CASES, LOCAL, WORLD, Case, train, work
 
 
 @pytest.fixture(scope="module")

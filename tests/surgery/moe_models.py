@@ -6,7 +6,9 @@ from typing import Any
 
 import torch
 import transformers
-from torch import nn
+from torch import Tensor, nn
+
+from moesuite.nn.moe import moe_layers
 
 SMALL: dict[str, Any] = {
     "vocab_size": 50,
@@ -62,3 +64,28 @@ def build(name: str) -> Any:
             if hasattr(module, "e_score_correction_bias"):
                 module.e_score_correction_bias.normal_(std=0.3)
     return model
+
+
+def batch(padding: int = 3, left: bool = False) -> dict[str, Tensor]:
+    ids = torch.randint(50, (2, 12), generator=torch.Generator().manual_seed(0))
+    mask, fill = torch.ones_like(ids), ids.new_zeros(2, padding)
+    sides = (fill, ids) if left else (ids, fill)
+    masks = (fill, mask) if left else (mask, fill)
+    return {"input_ids": torch.cat(sides, dim=1), "attention_mask": torch.cat(masks, dim=1)}
+
+
+def observed(model: Any) -> list[tuple[Tensor, Tensor]]:
+    """Return what the MoE layers of a model read for the batch, [2, 12, 32], and their combine weights, [2, 12, 8]."""
+    seen: dict[str, Tensor] = {}
+    handles = [
+        layer.register_forward_pre_hook(
+            lambda _, args, name=name: seen.update({name: args[0].detach()})
+        )
+        for name, layer in moe_layers(model)
+    ]
+    model(**batch(padding=0))
+    for handle in handles:
+        handle.remove()
+    return [
+        (seen[name], layer.routing.dense()[1].sum(-1).detach()) for name, layer in moe_layers(model)
+    ]

@@ -9,15 +9,15 @@ import pytest
 import timm
 import torch
 from torch import nn
-from torch.utils.checkpoint import checkpoint
 
-from moesuite import UserError, aux_loss, moefy
+from moesuite import UserError, moefy
 from moesuite.models.candidates import candidates
 from moesuite.models.mlps import read_mlp
 from moesuite.nn.experts import Experts
 from moesuite.nn.grouped_linear import layout
-from moesuite.nn.moe import UNREAD_LIMIT, MoE, Side, contexts, moe_layers, unread_losses
+from moesuite.nn.moe import MoE, moe_layers
 from moesuite.surgery.moefy import limited_evaluation
+from tests.surgery.small_vit import images, small_vit
 
 ARCHITECTURES = {
     "vit_tiny_patch16_224": 12,
@@ -29,24 +29,6 @@ ARCHITECTURES = {
     "eva02_tiny_patch14_224": 12,
     "eva02_base_patch14_224": 12,
 }
-
-
-def small_vit(**options: object) -> nn.Module:
-    torch.manual_seed(0)
-    size = {
-        "img_size": 8,
-        "patch_size": 2,
-        "in_chans": 1,
-        "num_classes": 10,
-        "embed_dim": 16,
-        "depth": 4,
-        "num_heads": 2,
-    }
-    return timm.create_model("vit_tiny_patch16_224", **{**size, **options})
-
-
-def images() -> torch.Tensor:
-    return torch.randn(3, 1, 8, 8, generator=torch.Generator().manual_seed(0))
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
@@ -165,53 +147,6 @@ def test_the_rest_of_the_model_is_untouched() -> None:
     for expert in range(3):
         weight = moe.state_dict()["blocks.3.mlp.experts.up.weight"][expert]
         assert torch.equal(weight.t(), dense.state_dict()["blocks.3.mlp.fc1.weight"])
-
-
-def test_auxiliary_losses_reach_the_objective_of_any_loop() -> None:
-    model = moefy(small_vit(), num_experts=4, balance_weight=1.0, z_weight=0.0).train()
-    model(images())
-    losses = unread_losses(contexts(model))
-    # two layers, each close to balanced at initialisation: 1 each
-    assert losses["balance"].item() == pytest.approx(2.0, abs=0.3)
-    model(images())
-    aux_loss(model).backward()
-    assert model.blocks[3].mlp.router.gate.weight.grad.abs().sum() > 0
-    assert aux_loss(model).item() == 0  # read once
-
-
-def test_unread_losses_are_an_error_not_a_silence() -> None:
-    model = moefy(small_vit(), num_experts=4).train()
-    with pytest.raises(RuntimeError, match="never read"):
-        for _ in range(UNREAD_LIMIT + 2):
-            model(images())
-
-
-def test_activation_checkpointing_counts_losses_once() -> None:
-    plain = moefy(small_vit(), num_experts=4).train()
-    saved = copy.deepcopy(plain)
-    saved.set_grad_checkpointing()
-    gradients = []
-    for model in (plain, saved):
-        model.zero_grad()
-        (model(images()).square().sum() + aux_loss(model)).backward()
-        assert aux_loss(model).item() == 0  # the second pass in backward adds nothing
-        gradients.append(model.blocks[3].mlp.router.gate.weight.grad)
-    torch.testing.assert_close(*gradients)
-
-
-def test_reentrant_checkpointing_is_an_error() -> None:
-    class Host(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.model = moefy(small_vit(), num_experts=4, layers=[-1]).train()
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            block = self.model.blocks[3]
-            block.mlp.context.begin(Side(), True)
-            return checkpoint(block, x, use_reentrant=True)
-
-    with pytest.raises(RuntimeError, match="use_reentrant=False"):
-        Host()(torch.randn(1, 17, 16, requires_grad=True))
 
 
 def test_the_padding_mask_reaches_the_layers() -> None:

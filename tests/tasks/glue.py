@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from moesuite import compose
+from moesuite.train.build import build_task
 from tests.tasks.local_data import parquet
 
 # one row of each form, by column, with a place for a number that makes rows differ
@@ -75,3 +77,26 @@ def understanding_folder(root: Path, suite: str, name: str, count: int = 12) -> 
     splits = {split: rows(suite, name, 100 + 20 * number, 6) for number, split in enumerate(tests)}
     parquet(root / name, train=rows(suite, name, 0, count), **splits)
     return root
+
+
+BYTES = ("task.tokenizer=byte", "task.length=64")
+T5 = tuple(
+    f"backbone.kwargs.{key}"
+    for key in ("d_model=32", "d_ff=64", "num_layers=2", "num_heads=2", "d_kv=16")
+)
+QUICK = (
+    "trainer.max_steps=2",
+    "data.batch_size=4",
+    "measure=false",
+    "logger=none",
+    "trainer.enable_progress_bar=false",
+)
+
+
+def build(root: Path, suite: str, name: str, *words: str) -> Any:
+    source = understanding_folder(root, suite, name)
+    return build_task(
+        compose(
+            f"task={suite}", f"task.subset={name}", f"task.source={source}", *BYTES, *words
+        ).task
+    )

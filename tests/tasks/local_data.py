@@ -65,3 +65,7 @@ def dialogue(folder: Path, schema: str) -> Path:
         name = f"{split}_prefs.jsonl" if schema == "ultrafeedback" else f"{split}.jsonl"
         (folder / name).write_text("".join(json.dumps(line) + "\n" for line in lines))
     return folder
+
+
+FEW = ("expert_choice", "soft", "switch")
+TINY_VIT = tuple(f"backbone.kwargs.{key}" for key in ("embed_dim=16", "depth=2", "num_heads=2"))

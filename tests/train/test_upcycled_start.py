@@ -3,50 +3,25 @@
 from __future__ import annotations
 
 import copy
-import re
 from pathlib import Path
 from typing import Any
 
 import pytest
-import timm
 import torch
 from torch import nn
 
 from moesuite import UserError, compose, fit, load_moe, upcycle
 from moesuite.config.compose import understood
 from moesuite.config.schema import Optim
-from moesuite.models.depth_tiling import tile_depth
 from moesuite.nn.moe import moe_layers
 from moesuite.profile import profile
-from moesuite.records.record import RunRecord
 from moesuite.records.store import read_record
 from moesuite.surgery.moefy import moefy
-from moesuite.train.build import build_models, build_task
 from moesuite.train.callbacks import Interruption
 from moesuite.train.optim import build_optimizer, learning_rate
 from moesuite.train.upcycled_start import moments
-from tests.helpers import invoke
-from tests.surgery.dense_models import VIT, build
-
-EPOCH = 22  # steps
-QUIET = ["measure=false", "logger=none", "trainer.enable_progress_bar=false"]
-WORDS = ["optim.schedule=rsqrt", "optim.warmup=5", *QUIET]
-
-
-def run(folder: Path, *words: str) -> tuple[RunRecord, Path]:
-    """Return the record and the checkpoint of a run."""
-    record, path = fit(compose(*WORDS, f"records={folder}", *words))
-    return record, path.with_suffix("") / "last.ckpt"
-
-
-@pytest.fixture(scope="module")
-def dense(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the checkpoint of a dense run of one epoch."""
-    return run(tmp_path_factory.mktemp("dense"), "router=dense", "trainer.max_epochs=1")[1]
-
-
-def weights(checkpoint: Path) -> dict[str, torch.Tensor]:
-    return torch.load(checkpoint, weights_only=True)["state_dict"]
+from tests.surgery.dense_models import build
+from tests.train.dense_runs import EPOCH, QUIET, WORDS, run, weights
 
 
 def test_the_dense_run_itself_goes_on_as_if_it_had_never_stopped(
@@ -252,59 +227,6 @@ def test_only_evaluated(dense: Path, tmp_path: Path) -> None:
     assert record.status == "ok" and record.steps == 0 and len(record.upcycled) == 1
 
 
-@pytest.mark.slow
-def test_a_run_limited_by_time_needs_a_schedule_without_end(tmp_path: Path) -> None:
-    with pytest.raises(
-        UserError,
-        match="optim.schedule=cosine with optim.warmup=0.05 depends on the number of steps",
-    ):
-        fit(compose("trainer.max_time=00:00:00:01", f"records={tmp_path}", *QUIET))
-    record, _ = run(tmp_path, "router=dense", "trainer.max_time=00:00:00:01")
-    assert record.status == "ok" and record.steps > 0
-
-
-@pytest.mark.parametrize(
-    ("words", "says"),
-    [
-        (["trainer.max_steps=22"], "the dense run stands at step 22, and this one ends at step 22"),
-        (
-            ["trainer.max_steps=40", "optim.schedule=cosine"],
-            "the learning rate would jump from .* at step 22; allowed",
-        ),
-        (["trainer.max_steps=40", "optim.lr=1e-4"], "the learning rate would jump"),
-        (
-            ["trainer.max_steps=40", "backbone.kwargs.embed_dim=128"],
-            r"weights that do not fit: pos_embed: .*; .*; .*; .*; .* and \d+ more; allowed: a run of router=dense",
-        ),
-        (
-            ["trainer.max_steps=40", "upcycle=nowhere.ckpt"],
-            "upcycle=nowhere.ckpt: no such file; allowed",
-        ),
-        (["trainer.max_steps=40", "decoder={k:2}"], r"decoder=\{'k': 2\}: its name is missing"),
-        (
-            ["trainer.max_steps=40", "decoder={name:switch}"],
-            "no chosen layer stands in a decoder; allowed",
-        ),
-        (["trainer.max_steps=40", "layers=[3]"], "layers: 3 matched nothing"),
-    ],
-)
-def test_what_cannot_go_on(
-    words: list[str],
-    says: str,
-    dense: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: Any,
-) -> None:
-    """Exit code 2, one line, and nothing is written."""
-    monkeypatch.chdir(tmp_path)
-    given = [f"upcycle={dense}"] if not any(word.startswith("upcycle=") for word in words) else []
-    assert invoke(monkeypatch, *WORDS, "router=switch", *given, *words) == 2
-    error = capsys.readouterr().err
-    assert re.search(says, error), error
-    assert error.count("\n") == 1 and not any((tmp_path / "runs").rglob("*"))
-
-
 def test_a_checkpoint_in_python(dense: Path) -> None:
     model, receipt = upcycle(str(dense), "switch", num_experts=4, layers=[0])
     state = weights(dense)
@@ -312,60 +234,6 @@ def test_a_checkpoint_in_python(dense: Path) -> None:
     ((_, layer),) = moe_layers(model)
     assert torch.equal(layer.experts.down.weight[3].t(), state["model.blocks.0.mlp.fc2.weight"])
     assert len(receipt.layers) == 1 and list(receipt.skipped) == ["blocks.1.mlp"]
-
-
-def test_a_model_with_moe_layers_is_not_upcycled_again(dense: Path, tmp_path: Path) -> None:
-    _, moe = run(tmp_path, "router=switch", "trainer.max_steps=2")
-    with pytest.raises(
-        UserError,
-        match="this model has MoE layers; allowed: the checkpoint of a run of router=dense",
-    ):
-        run(tmp_path, "router=switch", "trainer.max_steps=4", f"upcycle={moe}")
-    with pytest.raises(UserError, match="this model has MoE layers; allowed: a dense one"):
-        upcycle(str(moe))
-
-
-def test_depth_tiling_repeats_the_stack() -> None:
-    model = build("vit")
-    deep: Any = tile_depth(copy.deepcopy(model), 3)
-    assert len(deep.blocks) == 6 and deep(torch.randn(1, 3, 16, 16)).shape == (1, 5)
-    for index, block in enumerate(deep.blocks):
-        original = model.blocks[index % 2]
-        assert all(
-            torch.equal(a, b)
-            for a, b in zip(block.parameters(), original.parameters(), strict=True)
-        )
-    assert len({id(parameter) for parameter in deep.parameters()}) == len(list(deep.parameters()))
-
-
-@pytest.mark.parametrize("name", ["gpt2", "llama", "bert", "qwen2"])
-def test_depth_tiling_of_text_models(name: str) -> None:
-    deep: Any = tile_depth(build(name), 2)
-    assert deep.config.num_hidden_layers == 4
-    ids = torch.arange(12).view(2, 6)
-    hidden = deep(input_ids=ids, output_hidden_states=True).hidden_states
-    assert len(hidden) == 5
-
-
-def test_depth_tiling_needs_one_stack() -> None:
-    swin = timm.create_model(
-        "swin_tiny_patch4_window7_224", embed_dim=24, depths=(1, 1), num_heads=(1, 1)
-    )
-    with pytest.raises(
-        UserError, match="tile_depth=2: SwinTransformer has no single stack of blocks"
-    ):
-        tile_depth(swin, 2)
-    assert tile_depth(timm.create_model("vit_tiny_patch16_224", **VIT), 1) is not None
-    with pytest.raises(UserError, match="tile_depth=2 repeats trained blocks; type upcycle="):
-        fit(compose("tile_depth=2", *QUIET))
-    with pytest.raises(
-        UserError, match="init=a.ckpt beside upcycle=timm:vit_tiny_patch16_224: both name weights"
-    ):
-        build_models(
-            compose("init=a.ckpt", "upcycle=timm:vit_tiny_patch16_224"),
-            build_task(compose().task),
-            None,
-        )
 
 
 @pytest.mark.slow

@@ -1,0 +1,55 @@
+"""Models and routers that cannot be rerouted."""
+
+from __future__ import annotations
+
+import pytest
+from torch import nn
+
+from moesuite import UserError, reroute
+from moesuite.nn.moe import moe_layers
+from tests.models.backbones import build as build_dense
+from tests.surgery.moe_models import build
+
+
+@pytest.mark.parametrize("router", ["soft", "cosine", "noisy_topk", "dense"])
+def test_routers_that_need_weights_that_the_model_lacks(router: str) -> None:
+    model = build("olmoe")
+    with pytest.raises(UserError, match=rf"router={router}.*type for example"):
+        reroute(model, router)
+    assert not list(moe_layers(model))
+
+
+def test_a_dense_model_is_refused() -> None:
+    with pytest.raises(
+        UserError, match=r"GPT2LMHeadModel has no MoE layers .*it is dense; type moesuite.upcycle"
+    ):
+        reroute(build_dense("gpt2"))
+
+
+def test_a_block_without_adapter_is_named() -> None:
+    class OddMoeBlock(nn.Module):
+        pass
+
+    with pytest.raises(
+        UserError, match="modules that have no adapter: OddMoeBlock; allowed: OLMoE"
+    ):
+        reroute(nn.Sequential(OddMoeBlock()))
+
+
+def test_a_layer_that_does_not_exist() -> None:
+    with pytest.raises(
+        UserError, match="unknown MoE layer 'model.layers.7.mlp'; nearest: model.layers"
+    ):
+        reroute(build("olmoe"), layers=["model.layers.7.mlp"])
+
+
+def test_a_model_that_routes_by_another_rule_is_refused() -> None:
+    model = build("olmoe")
+    block = model.model.layers[1].mlp
+    forward = block.forward
+    block.forward = lambda x: 2 * forward(x)
+    with pytest.raises(
+        UserError, match=r"model.layers.1.mlp: rebuilt with its own rule it answers"
+    ):
+        reroute(model)
+    assert not list(moe_layers(model))

@@ -1,0 +1,63 @@
+"""The command line of a study: bad input is one clear line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from moesuite.tune.__main__ import main
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["tune=capacty"], "nearest: capacity"),
+        (
+            ["tune.space.router.kk=range(1,3)", "router=token_choice"],
+            "unknown option of router=token_choice 'kk'",
+        ),
+        (["tune.space.optim.lrr=interval(1,2)"], "unknown option 'optim.lrr'; nearest: optim.lr"),
+        (["tune.space.num_experts=range(0,5)"], "num_experts=0"),
+        (["tune.space.num_experts=range(4,1000000001)"], "num_experts=1000000000"),
+        (["tune.space.router.jitter=interval(0.1,5)", "router=switch"], "router.jitter=5.0"),
+        (
+            ["tune=experts", "objective=quality,latency", "measure=false"],
+            "latency with measure=false: no run is timed",
+        ),
+        (
+            ["tune=experts", "max_ms=3", "measure=false"],
+            "max_ms with measure=false: no run is timed; type measure=true",
+        ),
+        (
+            ["tune=slots", "router=hash", "tune.space.router.slots_per_expert=range(1,3)"],
+            "unknown option of router=hash",
+        ),
+        (["tune=router", "router=hash"], "nothing to search for router=hash"),
+        (
+            ["tune=experts", "objective=speed"],
+            "allowed are quality, quality,flops and quality,latency",
+        ),
+        (["tune=experts", "objective=quality,flops", "pruner=median"], "these are not pruned"),
+        (["tune=experts", "pruner=best"], "nearest: "),
+        (["tune=experts", "trials=0"], "trials=0: allowed are whole numbers"),
+        (["tune=experts", "max_gflop=much"], "max_gflop=much: allowed are numbers from 0 on"),
+        (["tune=experts", "seed=1"], "a study sets it itself"),
+        (["tune=experts", "storage=nosuch://here"], "storage=nosuch://here"),
+        (["tune=experts", "task=digitts"], "nearest: digits"),
+    ],
+)
+def test_what_is_mistyped_is_told_in_one_line(
+    words: list[str],
+    says: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["tune", *words])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    error = capsys.readouterr().err
+    assert stop.value.code == 2 and says in error and error.count("\n") == 1
+    assert not list(tmp_path.glob("runs/*/*/*.json"))
