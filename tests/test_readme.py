@@ -16,9 +16,8 @@ from moesuite.experiments.launchers import parse_launcher
 from moesuite.leaderboard.__main__ import parse as options
 from moesuite.routers import router_class
 from moesuite.testing import RouterContract
-from moesuite.tune.arguments import of_each_router
-from moesuite.tune.arguments import parse as asked
-from moesuite.tune.worker import planned
+from moesuite.tune.arguments import commands_by_router, parse_command
+from moesuite.tune.worker import plan_study
 from moesuite.verify.__main__ import read_words
 from tests.conftest import ROOT
 from tests.helpers import SHORT, invoke
@@ -78,7 +77,7 @@ def test_every_command_has_options_that_exist(
         elif "-m" not in words:  # a sweep is run by tests/train/test_run.py
             assert compose(*[word for word in words if not word.startswith("-")]).router["name"]
     for words in (words[3:] for words in lines if words[:3] == ["python", "-m", "moesuite.tune"]):
-        assert planned(of_each_router(asked(words))[0])[0].space
+        assert plan_study(commands_by_router(parse_command(words))[0])[0].space
     for words in (
         words[3:] for words in lines if words[:3] == ["python", "-m", "moesuite.leaderboard"]
     ):

@@ -29,8 +29,8 @@ from moesuite.benchmarks.speed.command import Values, command
 from moesuite.config.compose import composed, varied
 from moesuite.train.fit import fit
 from moesuite.tune import trial as trials
-from moesuite.tune.arguments import parse
-from moesuite.tune.trial import objective
+from moesuite.tune.arguments import parse_command
+from moesuite.tune.trial import objective_value
 from moesuite.tune.worker import search
 
 SPACE = {"slots_per_token": (0.25, 4.0), "optim.lr": (3e-4, 1e-2)}
@@ -69,10 +69,12 @@ def overhead(folder: Path, count: int) -> float:
             spent.append(time.perf_counter() - begun)
 
     with mock.patch.object(trials, "fit", timed):
-        search(parse([*words(folder, 1), *space(), "trials=1", "study=overhead"]))
+        search(parse_command([*words(folder, 1), *space(), "trials=1", "study=overhead"]))
         spent.clear()
         begun = time.perf_counter()
-        search(parse([*words(folder, 1), *space(), f"trials={count + 1}", "study=overhead"]))
+        search(
+            parse_command([*words(folder, 1), *space(), f"trials={count + 1}", "study=overhead"])
+        )
         return (time.perf_counter() - begun - sum(spent)) / count
 
 
@@ -107,7 +109,9 @@ def front(folder: Path, steps: int, count: int, seed: int) -> list[POINT]:
     asked = [*words(folder, steps), f"data.seed={seed}", *space(), f"trials={count}"]
     asked += ["objective=quality,flops", f"study=front{seed}"]
     return [
-        (trial.values[0], trial.values[1]) for trial in search(parse(asked)).trials if trial.values
+        (trial.values[0], trial.values[1])
+        for trial in search(parse_command(asked)).trials
+        if trial.values
     ]
 
 
@@ -121,7 +125,7 @@ def grid(folder: Path, steps: int, side: int, seed: int) -> Iterator[POINT]:
     ]
     for values in itertools.product(*axes):
         record, _ = fit(varied(base, dict(zip(SPACE, values, strict=True))))
-        yield objective(record, "quality"), objective(record, "flops")
+        yield objective_value(record, "quality"), objective_value(record, "flops")
 
 
 def hypervolume(points: Sequence[POINT], largest: float) -> float:

@@ -1,4 +1,4 @@
-"""What a tuning command asks for. Imports no torch, so that a mistyped word is told at once."""
+"""The options of `python -m moesuite.tune`. No torch: typos fail before the slow imports."""
 
 from __future__ import annotations
 
@@ -6,42 +6,103 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated, Any, Literal
 
+from pydantic import Field
+
+from moesuite.config.cli import Options, Prefix, Rest, parse
 from moesuite.config.discovery import router_names
-from moesuite.errors import UserError, unknown
+from moesuite.errors import UserError
 from moesuite.experiments.launchers import Launcher, parse_launcher
-from moesuite.tune.search_space import read_space
+from moesuite.tune.search_space import read_space, tune_files
 
-DEFAULTS = {
-    "tune": "",
-    "trials": "30",
-    "objective": "quality",
-    "max_gflop": "",
-    "max_ms": "",
-    "max_dropped": "",
-    "pruner": "none",
-    "winner": "3",
-    "study": "",
-    "storage": "",
-    "workers": "1",
-}
 NO_WINNER = (
-    "a front has no single best trial to run on fresh seeds; type objective=quality max_gflop=<largest GFLOP allowed> "
-    "or max_ms=<ms>, or winner=0"
+    "a front has no single best trial to run on fresh seeds; type objective=quality "
+    "max_gflop=<largest GFLOP> or max_ms=<ms>, or winner=0"
 )
-PRUNERS = ("none", "median", "hyperband")
-QUIET = ("trainer.enable_progress_bar=false", "logger=none")  # unless asked for
+QUIET = ("trainer.enable_progress_bar=false", "logger=none")  # unless typed otherwise
+
+
+class TuneOptions(Options):
+    """Options of a study; every other one is of its runs."""
+
+    router: str = Field("token_choice", description="router to tune; all: each one in turn")
+    tune: str | None = Field(
+        None,
+        examples=["capacity"],
+        description=f"search space: {', '.join(tune_files())}, or the path of a YAML file",
+    )
+    space: Annotated[dict[str, str], Prefix("tune.space.")] = Field(
+        {},
+        description="one more option to search, or another range for it, in Hydra's sweep grammar: "
+        "interval(a,b) | range(a,b[,step]) | choice(a,b,...) | tag(log,interval(a,b)) | glob(*) of "
+        "named values; auto for router.<option> and router.*: the range that is declared",
+    )
+    trials: int = Field(30, ge=1, description="trials of each router")
+    objective: Literal["quality", "quality,flops", "quality,latency"] = Field(
+        "quality", description="what is optimised; of two, their front"
+    )
+    max_gflop: float | None = Field(
+        None, ge=0, allow_inf_nan=False, examples=[1], description="most GFLOP executed"
+    )
+    max_ms: float | None = Field(
+        None, ge=0, allow_inf_nan=False, examples=[10], description="most milliseconds of a batch"
+    )
+    max_dropped: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        examples=[0.1],
+        description="largest share of tokens dropped under the training capacity",
+    )
+    pruner: Literal["none", "median", "hyperband"] = Field(
+        "none",
+        description="stops trials early by their quality on the validation split; one objective",
+    )
+    winner: int = Field(
+        3,
+        ge=0,
+        description="fresh seeds, apart from the search, on which the best trial's options are run "
+        "at the end; one objective",
+    )
+    study: str | None = Field(
+        None,
+        examples=["my_study"],
+        description="name; null: <task>_<router>_<tune>. The same command resumes it, in any "
+        "number of processes",
+    )
+    storage: str | None = Field(
+        None,
+        examples=["postgresql://user:password@host/database"],
+        description="journal file, or address of a database; null: "
+        "<records>/studies/<study>.journal",
+    )
+    workers: int = Field(
+        1, ge=1, description="processes on this machine that share its cores, or jobs of a launcher"
+    )
+    launcher: str = Field("here", description="where workers run: here | joblib | submitit | ray")
+    launcher_options: Annotated[dict[str, Any], Prefix("launcher.")] = Field(
+        {}, description="options of that library, see moesuite/experiments/launchers.py"
+    )
+    words: Annotated[list[str], Rest("options of every run")] = Field(
+        [], description="see python -m moesuite.run --help"
+    )
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A command: its own values, lines of the space, router, the words of every run, and where workers run."""
+class TuneCommand:
+    """A tuning command.
 
-    values: dict[str, str]
-    own: dict[str, str]
-    router: str
+    Attributes:
+        options: of the study.
+        words: overrides of every run.
+        typed: the command line, without the words of a launcher.
+        launcher: where workers run.
+    """
+
+    options: TuneOptions
     words: tuple[str, ...]
-    given: tuple[str, ...]
+    typed: tuple[str, ...]
     launcher: Launcher
 
     @property
@@ -49,76 +110,72 @@ class Asked:
         """Folder of run records."""
         return Path(self.launcher.records)
 
+    @property
+    def line(self) -> str:
+        """The command line that resumes the study."""
+        return shlex.join(["python", "-m", "moesuite.tune", *self.typed])
 
-def parse(words: Sequence[str]) -> Asked:
+
+def parse_command(typed: Sequence[str]) -> TuneCommand:
     """Read the command line.
 
     Raises:
-        UserError: for a value that is not allowed.
+        UserError: for an option that is not allowed, or two that exclude each other.
     """
-    values, own, rest, router = dict(DEFAULTS), dict[str, str](), [], "token_choice"
-    launcher, words = parse_launcher(words)
-    for word in words:
-        key, _, value = word.partition("=")
-        if key in DEFAULTS:
-            values[key] = value
-        elif key.startswith("tune.space."):
-            own[key.removeprefix("tune.space.")] = value
-        elif key == "router":
-            router = value
-        elif key in ("seed", "trial") or word == "-m":
-            raise UserError(
-                f"{word}: a study sets it itself; type winner=<number of fresh seeds> for the seeds of its end"
-            )
-        else:
-            rest.append(word)
-    for key in ("trials", "winner", "workers"):
-        if not values[key].isdecimal() or (key != "winner" and int(values[key]) < 1):
-            raise UserError(
-                f"{key}={values[key]}: allowed are whole numbers; type for example {key}={DEFAULTS[key]}"
-            )
-    if values["pruner"] not in PRUNERS:
-        raise unknown("pruner", values["pruner"], PRUNERS, "pruner=median")
-    if values["pruner"] != "none" and "," in values["objective"]:
-        raise UserError(
-            f"pruner={values['pruner']} with objective={values['objective']}: a trial that is behind in one "
-            "objective may be on the front by the other, so these are not pruned; type pruner=none"
-        )
-    if (
-        values["winner"] != "0"
-        and "," in values["objective"]
-        and any(word.startswith("winner=") for word in words)
-    ):
-        raise UserError(
-            f"winner={values['winner']} with objective={values['objective']}: {NO_WINNER}"
-        )
-    quiet = [
-        word
-        for word in QUIET
-        if not any(own_word.startswith(word.partition("=")[0]) for own_word in rest)
-    ]
-    return Asked(values, own, router, (*rest, *quiet), tuple(words), launcher)
+    return command_of(parse(TuneOptions, typed), typed)
 
 
-def of_each_router(asked: Asked) -> list[Asked]:
-    """Return the command of each router: for router=all of all that have something to search, with equal budgets."""
-    if asked.router != "all":
-        return [asked]
-    found = []
+def command_of(options: TuneOptions, typed: Sequence[str]) -> TuneCommand:
+    """Return the command of parsed options.
+
+    Raises:
+        UserError: for options that exclude each other or that a study sets itself.
+    """
+    launcher, rest = parse_launcher(typed)
+    for word in options.words:
+        if word == "-m" or word.startswith(("seed=", "trial=")):
+            raise UserError(
+                f"{word}: a study sets it itself; type winner=<number of fresh seeds> for the "
+                "seeds at its end"
+            )
+    if "," in options.objective:
+        if options.pruner != "none":
+            raise UserError(
+                f"pruner={options.pruner} with objective={options.objective}: a trial that is "
+                "behind in one objective may be on the front by the other, so these are not "
+                "pruned; type pruner=none"
+            )
+        if options.winner and "winner" in options.model_fields_set:
+            raise UserError(
+                f"winner={options.winner} with objective={options.objective}: {NO_WINNER}"
+            )
+    typed_names = {word.partition("=")[0] for word in options.words}
+    quiet = [word for word in QUIET if word.partition("=")[0] not in typed_names]
+    return TuneCommand(options, (*options.words, *quiet), tuple(rest), launcher)
+
+
+def commands_by_router(command: TuneCommand) -> list[TuneCommand]:
+    """Return the command of each router, all with equal budgets.
+
+    router=all is every router with something to search.
+
+    Raises:
+        UserError: if no router has anything to search.
+    """
+    options = command.options
+    if options.router != "all":
+        return [command]
+    commands = []
     for router in router_names():
         try:
-            read_space(asked.values["tune"] or None, asked.own, router)
+            read_space(options.tune, options.space, router)
         except UserError:
             continue
-        study = asked.values["study"] and f"{asked.values['study']}_{router}"
-        found.append(replace(asked, router=router, values={**asked.values, "study": study}))
-    if not found:
+        study = options.study and f"{options.study}_{router}"
+        router_options = options.model_copy(update={"router": router, "study": study})
+        commands.append(replace(command, options=router_options))
+    if not commands:
         raise UserError(
-            f"tune={asked.values['tune']}: no router has anything to search there; type tune=capacity"
+            f"tune={options.tune}: no router has anything to search there, e.g. tune=capacity"
         )
-    return found
-
-
-def command_of(asked: Asked) -> str:
-    """Return the command of a study."""
-    return shlex.join(["python", "-m", "moesuite.tune", *asked.given])
+    return commands

@@ -1,4 +1,4 @@
-"""Workers of a study: which are alive, and what becomes of the trials of those that are not."""
+"""Heartbeats of the workers of a study: which are alive, and who takes over from dead ones."""
 
 from __future__ import annotations
 
@@ -16,82 +16,98 @@ from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
-BEAT, GRACE = (
-    10.0,
-    60.0,
-)  # seconds between signs of life, and without one until a trial counts as lost
+BEAT = 10.0  # seconds between two heartbeats
+GRACE = 60.0  # seconds without a heartbeat after which a worker counts as dead
 SETTLED = 0.5  # seconds until all workers have seen what one wrote
-WORKER, ALIVE, LOST = (
-    "worker",
-    "alive",
-    "lost",
-)  # of a trial; the first two also of a study, by who runs its winner
+# user attributes: name of a worker and its last heartbeat, of a trial, and of a study by the worker
+# that runs its winner
+WORKER = "worker"
+ALIVE = "alive"
+LOST = "lost"  # of a study, `lost:<number>`: a trial whose worker died
 
 
 def recover(study: optuna.Study) -> int:
-    """Give trials of workers that died to others; return how many. Called between trials: this worker has none."""
-    found = 0
+    """Fail the trials of workers that died and enqueue them again; return how many.
+
+    Called between trials: this worker has none running.
+    """
+    count = 0
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        if not _is_lost(trial):
+        if not _is_orphaned(trial):
             continue
+        study.set_user_attr(f"{LOST}:{trial.number}", True)
         try:
-            study._storage.set_trial_user_attr(trial._trial_id, LOST, True)
-            study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
-        except UpdateFinishedTrialError:  # another worker was faster
+            study.tell(trial.number, state=TrialState.FAIL)
+        except (ValueError, UpdateFinishedTrialError):  # another worker was faster
             continue
         study.enqueue_trial(trial.params, user_attrs={"retry_of": trial.number})
-        found += 1
-    return found
+        count += 1
+    return count
 
 
-def _is_lost(trial: FrozenTrial) -> bool:
+def lost_trials(study: optuna.Study) -> set[int]:
+    """Return the numbers of the trials whose worker died."""
+    attributes = study.user_attrs
+    return {
+        trial.number
+        for trial in study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
+        # of the trial itself in studies of earlier versions
+        if f"{LOST}:{trial.number}" in attributes or trial.user_attrs.get(LOST)
+    }
+
+
+def _is_orphaned(trial: FrozenTrial) -> bool:
     if trial.user_attrs.get(WORKER) == this_worker():
-        return True  # begun before the storage was gone for a while
-    return _is_gone(
-        trial.user_attrs, trial.datetime_start.timestamp() if trial.datetime_start else 0.0
-    )
+        return True  # begun before the storage was unreachable for a while
+    start = trial.datetime_start.timestamp() if trial.datetime_start else 0.0
+    return _is_dead(trial.user_attrs, start)
 
 
-def _is_gone(kept: Mapping[str, Any], begun: float) -> bool:
-    """Return whether the worker that attributes name has died; of another machine, by its last sign of life."""
-    if (running := _runs_here(kept.get(WORKER, ""))) is not None:
+def _is_dead(attributes: Mapping[str, Any], start: float) -> bool:
+    """Return whether the worker named in `attributes` died; on another machine, by its heartbeat.
+
+    Args:
+        attributes: of a trial or study.
+        start: time that counts as the first heartbeat, in seconds.
+    """
+    running = _runs_here(attributes.get(WORKER, ""))
+    if running is not None:
         return not running
-    return time.time() - kept.get(ALIVE, begun) > GRACE
+    return time.time() - attributes.get(ALIVE, start) > GRACE
 
 
 def this_worker() -> str:
-    """Return the name of this process among workers."""
+    """Return the name of this process among the workers: host and process id."""
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
 def _runs_here(worker: str) -> bool | None:
-    """Return whether a worker of this machine is running; None for one of another, or where that cannot be seen."""
+    """Return whether a worker runs on this machine, or None if it is of another or unseen."""
     host, _, process = worker.rpartition(":")
-    return (
-        Path(f"/proc/{process}").exists()
-        if host == socket.gethostname() and Path("/proc").is_dir()
-        else None
-    )
+    if host != socket.gethostname() or not Path("/proc").is_dir():
+        return None
+    return Path(f"/proc/{process}").exists()
 
 
 def claims_winner(study: optuna.Study) -> bool:
-    """Return whether this worker is the one that runs the winner; another one that died before the end is followed."""
-    kept = study.user_attrs
-    if kept.get(WORKER, this_worker()) != this_worker() and not _is_gone(kept, 0.0):
+    """Return whether this worker runs the winner: nobody does yet, or the one that did died."""
+    attributes = study.user_attrs
+    claimed_by = attributes.get(WORKER, this_worker())
+    if claimed_by != this_worker() and not _is_dead(attributes, 0.0):
         return False
     study.set_user_attr(ALIVE, time.time())
     study.set_user_attr(WORKER, this_worker())
-    time.sleep(SETTLED)  # of several that ask at once the last one stays
+    time.sleep(SETTLED)  # of several workers that claim it at once, the last one to write wins
     return bool(study.user_attrs[WORKER] == this_worker())
 
 
 @contextmanager
 def alive(owner: Trial | optuna.Study) -> Iterator[None]:
-    """Give signs of life while a trial, or the winner of a study, runs."""
-    over = threading.Event()
+    """Write heartbeats while a trial, or the winner of a study, runs."""
+    stopped = threading.Event()
 
     def beat() -> None:
-        while not over.wait(BEAT):
+        while not stopped.wait(BEAT):
             try:
                 owner.set_user_attr(ALIVE, time.time())
             except (StorageInternalError, SQLAlchemyError):  # it may be back at the next beat
@@ -102,5 +118,5 @@ def alive(owner: Trial | optuna.Study) -> Iterator[None]:
     try:
         yield
     finally:
-        over.set()
+        stopped.set()
         thread.join()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from moesuite.config.run_command import word
+from moesuite.config.options import word
 
 if TYPE_CHECKING:
     from optuna.trial import Trial

@@ -1,4 +1,4 @@
-"""The record of a study, for the leaderboard, and its end on the console."""
+"""The record of a study, and its summary on the console."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ from rich.table import Table
 
 from moesuite.config.schema import RunConfig
 from moesuite.records.study import SETTINGS, FreshRun, StudyRecord, TrialRecord
-from moesuite.tune.study import BEYOND, FRESH, WINNER, Plan, best, feasible
+from moesuite.tune.study import BEYOND, FRESH, WINNER, Plan, best_trials, is_feasible
 from moesuite.tune.trial import Search
 
 
 def study_record(
-    plan: Plan, found: Search, study: optuna.Study, config: RunConfig, command: str, budget: int
+    plan: Plan, search: Search, study: optuna.Study, config: RunConfig, command: str, budget: int
 ) -> StudyRecord:
-    """Return the record of a study as it stands; its winner is empty before the end."""
+    """Return the record of a study so far; its winner is empty until the search is over."""
     trials = [
         trial for trial in study.get_trials(deepcopy=False) if not trial.user_attrs.get(BEYOND)
     ]
-    over = not any(trial.state in (TrialState.RUNNING, TrialState.WAITING) for trial in trials)
+    unfinished = (TrialState.RUNNING, TrialState.WAITING)
+    is_over = len(trials) >= budget and all(trial.state not in unfinished for trial in trials)
     return StudyRecord(
         name=plan.name,
         task=config.task["name"],
@@ -35,63 +36,64 @@ def study_record(
         space=plan.described["space"],
         objectives=list(plan.objectives),
         directions=list(plan.directions),
-        constraints=found.limits,
+        constraints=search.limits,
         trials=[_trial(trial) for trial in trials],
-        best=[trial.number for trial in best(study)],
+        best=[trial.number for trial in best_trials(study)],
         ties=ties(study),
-        settings=len(distinct(study)),
-        importances=importances(study, plan.objectives) if over and len(trials) >= budget else {},
+        settings=len(distinct_settings(study)),
+        importances=importances(study, plan.objectives) if is_over else {},
         winner=study.user_attrs.get(WINNER, []),
         fresh=[FreshRun.model_validate(run) for run in study.user_attrs.get(FRESH, [])],
     )
 
 
 def ties(study: optuna.Study) -> list[list[int]]:
-    """Return the trials within the constraints that reached the very same as a best one, by groups of at least two."""
-    groups: dict[tuple[float, ...], list[int]] = {tuple(trial.values): [] for trial in best(study)}
+    """Return the feasible trials with exactly the values of a best one, in groups of two on."""
+    groups: dict[tuple[float, ...], list[int]] = {
+        tuple(trial.values): [] for trial in best_trials(study)
+    }
     for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
-        if feasible(trial) and (reached := tuple(trial.values)) in groups:
-            groups[reached].append(trial.number)
+        values = tuple(trial.values)
+        if is_feasible(trial) and values in groups:
+            groups[values].append(trial.number)
     return [group for group in groups.values() if len(group) > 1]
 
 
-def distinct(study: optuna.Study) -> set[str]:
-    """Return the different options of the trials that finished."""
-    done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    return {repr(sorted(trial.params.items())) for trial in done}
+def distinct_settings(study: optuna.Study) -> set[str]:
+    """Return the different options of the complete trials."""
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    return {repr(sorted(trial.params.items())) for trial in complete}
 
 
 def _trial(trial: FrozenTrial) -> TrialRecord:
-    kept = trial.user_attrs
+    attributes = trial.user_attrs
+    points = [tuple(point) for point in attributes.get("points", [])]
     return TrialRecord(
         number=trial.number,
         state=trial.state.name.lower(),
         params=trial.params,
         values=list(trial.values) if trial.values else None,
-        violated=[name for name, over in trial.constraints.items() if over > 0],
-        steps=list(trial.intermediate_values.items())
-        or [tuple(point) for point in kept.get("points", [])],
-        run=kept.get("run", ""),
-        command=kept.get("command", ""),
-        reason=kept.get("reason", ""),
+        violated=[name for name, excess in trial.constraints.items() if excess > 0],
+        steps=list(trial.intermediate_values.items()) or points,
+        run=attributes.get("run", ""),
+        command=attributes.get("command", ""),
+        reason=attributes.get("reason", ""),
         seconds=trial.duration.total_seconds() if trial.duration else None,
-        retry_of=kept.get("retry_of"),
+        retry_of=attributes.get("retry_of"),
     )
 
 
 def importances(study: optuna.Study, objectives: tuple[str, ...]) -> dict[str, dict[str, float]]:
-    """Return how much of each objective's variance the parameters explain (fANOVA).
+    """Return the share of each objective's variance that each parameter explains (fANOVA).
 
-    Empty for fewer than `SETTINGS` different options of finished trials, and for one parameter.
+    Empty for fewer than `SETTINGS` different options of complete trials, and for one parameter.
     """
-    done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    if (
-        len(distinct(study)) < SETTINGS
-        or len({name for trial in done for name in trial.params}) < 2
-    ):
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    names = set[str]().union(*(trial.params for trial in complete))
+    if len(distinct_settings(study)) < SETTINGS or len(names) < 2:
         return {}
-    found = {}
-    for index, name in enumerate(objectives):
+    shares_of = dict[str, dict[str, float]]()
+    for index, objective in enumerate(objectives):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
@@ -102,60 +104,59 @@ def importances(study: optuna.Study, objectives: tuple[str, ...]) -> dict[str, d
                 )
             except (RuntimeError, ValueError):  # all values are the same
                 continue
-        found[name] = {parameter: round(share, 4) for parameter, share in shares.items()}
-    return found
+        shares_of[objective] = {name: round(share, 4) for name, share in shares.items()}
+    return shares_of
 
 
 def _value(index: int, trial: FrozenTrial) -> float:
     return trial.values[index]
 
 
-def shown(value: object) -> str:
-    """Return a parameter as a reader needs it; commands have all digits."""
+def format_value(value: object) -> str:
+    """Return a parameter's value to four digits; commands have all of them."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def show(record: StudyRecord) -> None:
+def print_study(record: StudyRecord) -> None:
     """Print the best trials of a study."""
     console = Console()
     table = Table(title=f"{record.name}: {len(record.trials)} trials", title_justify="left")
     for heading in ("trial", *record.objectives, *record.space):
         table.add_column(heading)
-    chosen = {trial.number: trial for trial in record.trials}
+    trials = {trial.number: trial for trial in record.trials}
     for number in record.best:
-        trial = chosen[number]
+        trial = trials[number]
         values = [f"{value:.4g}" for value in trial.values or []]
-        table.add_row(
-            str(number), *values, *(shown(trial.params.get(name, "–")) for name in record.space)
-        )
+        options = [format_value(trial.params.get(name, "–")) for name in record.space]
+        table.add_row(str(number), *values, *options)
     console.print(table)
     for line in remarks(record):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
     if not record.best:
-        console.print("no trial finished within the constraints")
-    states = {
+        console.print("no trial completed within the constraints")
+    counts = {
         state: sum(trial.state == state for trial in record.trials) for state in ("pruned", "fail")
     }
-    console.print(
-        ", ".join(f"{count} {state}" for state, count in states.items() if count)
-        or "all trials finished"
-    )
+    stopped = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+    console.print(stopped or "all trials completed")
 
 
 def remarks(record: StudyRecord) -> list[str]:
-    """Return what a reader of the best trials has to know: ties, and what fresh seeds say."""
+    """Return the lines that qualify the best trials: ties, and what fresh seeds reached."""
     lines = [
-        f"tied, with the very same values: trials {', '.join(map(str, group))}"
+        f"tied, with exactly the same values: trials {', '.join(map(str, group))}"
         for group in record.ties
     ]
-    chosen = {trial.number: trial for trial in record.trials}
-    if record.fresh and len(record.best) == 1 and (values := chosen[record.best[0]].values):
-        search, test = (
-            fmean(getattr(run, split) for run in record.fresh) for split in ("search", "test")
-        )
+    if not record.fresh or len(record.best) != 1:
+        return lines
+    number = record.best[0]
+    values = next(trial.values for trial in record.trials if trial.number == number)
+    if values:
+        search = fmean(run.search for run in record.fresh)
+        test = fmean(run.test for run in record.fresh)
         seeds = f"{len(record.fresh)} fresh seed{'s' * (len(record.fresh) > 1)}"
         lines.append(
-            f"trial {record.best[0]}: {values[0]:.4g} in the search, the best of {len(record.trials)}; on {seeds} "
-            f"{search:.4g}, and {test:.4g} on the test split"
+            f"trial {number}: {values[0]:.4g} in the search, the best of {len(record.trials)}; "
+            f"on {seeds} {search:.4g}, and {test:.4g} on the test split"
         )
     return lines

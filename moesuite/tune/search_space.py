@@ -94,7 +94,8 @@ def _parameters(name: str, line: str, router: str) -> Iterator[Parameter]:
 def _hint(name: str, line: str) -> None:
     """Show the new form of a line in the old one, once."""
     print(
-        f"tune.space.{name}={line} is the old form, still read; type tune.space.{name}='{modern(line)}'",
+        f"tune.space.{name}={line} is the old form, still read; "
+        f"type tune.space.{name}='{modern(line)}'",
         file=sys.stderr,
     )
 

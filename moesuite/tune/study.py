@@ -1,4 +1,7 @@
-"""A study: trials in a storage that outlives its workers; any number may share it, and each may die at any time."""
+"""A study: trials in a storage that outlives its workers.
+
+Any number of workers may share one, and each may die at any time.
+"""
 
 from __future__ import annotations
 
@@ -21,33 +24,35 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import NoSuchModuleError, SQLAlchemyError
 
 from moesuite.errors import UserError
-from moesuite.statistics.significance import Direction, pareto
-from moesuite.tune.heartbeat import LOST
+from moesuite.statistics.significance import pareto
+from moesuite.tune.heartbeat import lost_trials
 from moesuite.tune.search_space import Space
 from moesuite.tune.sweep_grammar import canonical
 
-TRIES, WAIT = 4, 1.0  # to reach a storage; seconds before the second try, doubled each time
-# share of trials that a front is searched near: Optuna's own, a tenth of 30, are too few to span
-# one
+TRIES = 4  # to reach a storage
+WAIT = 1.0  # seconds before the second try, doubled for each one after it
+# Share of trials that count as good when a front is searched: Optuna's default, a tenth, leaves 3
+# of 30, too few to span a front.
 GOOD = 0.25
-BEYOND = "beyond"  # of a trial that nobody asked for
-WINNER, WINNER_OF = (
-    "winner",
-    "winner_of",
-)  # ids of the winner's runs; of which trials, and how many seeds
-FRESH = "winner_fresh"  # what these runs reached
+# user attributes
+BEYOND = "beyond"  # of a trial beyond the budget
+WINNER = "winner"  # of a study: ids of the runs of its winner
+WINNER_OF = "winner_of"  # of a study: the trials that these runs repeat, and on how many seeds
+FRESH = "winner_fresh"  # of a study: what these runs reached
+STORAGES = "a file, or an address such as postgresql://user:password@host/database"
 Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What makes two commands work on the same study.
+    """What two commands must share to work on the same study.
 
     Attributes:
         name: of the study.
         space: what is searched.
-        objectives: quality, flops, latency; directions: maximize or minimize, of each.
-        words: of every run.
+        objectives: quality, then maybe flops or latency.
+        directions: maximize or minimize, of each objective.
+        words: overrides of every run.
     """
 
     name: str
@@ -58,7 +63,7 @@ class Plan:
 
     @property
     def described(self) -> dict[str, Any]:
-        """The plan as the storage keeps it."""
+        """The plan as it is stored with the study."""
         return {
             "space": {parameter.name: parameter.text for parameter in self.space},
             "objectives": list(self.objectives),
@@ -67,18 +72,20 @@ class Plan:
 
 
 class Patience:
-    """Tries again what a storage refuses, with more time between each try; counts anew after a success.
+    """Retries what a storage refuses, with exponential backoff; a success resets it.
 
     Args:
-        where: storage, for messages.
-        say: shows a line.
+        storage: file or address, for messages.
+        print_line: shows a line.
     """
 
-    def __init__(self, where: str, say: Callable[[str], None]) -> None:
-        self.where, self.say, self.failures = where, say, 0
+    def __init__(self, storage: str, print_line: Callable[[str], None]) -> None:
+        self.storage = storage
+        self.print_line = print_line
+        self.failures = 0
 
     def __call__(self, action: Callable[[], Result]) -> Result:
-        """Return what an action returns.
+        """Return the result of an action.
 
         Raises:
             UserError: if it failed `TRIES` times in a row.
@@ -96,45 +103,46 @@ class Patience:
         self.failures += 1
         if self.failures == TRIES:
             raise UserError(
-                f"storage={self.where} cannot be reached: {reason}; the study is as it was, and the same command goes "
-                "on with it; allowed: a file, or an address such as postgresql://user:password@host/database"
+                f"storage={self.storage} cannot be reached: {reason}; the study is unchanged, and "
+                f"the same command resumes it; expected {STORAGES}"
             )
         seconds = WAIT * 2 ** (self.failures - 1)
-        self.say(
-            f"storage={self.where} cannot be reached ({reason}); trying again in {seconds:g} s"
+        self.print_line(
+            f"storage={self.storage} cannot be reached ({reason}); trying again in {seconds:g} s"
         )
         time.sleep(seconds)
 
 
-def open_storage(where: str) -> BaseStorage:
+def open_storage(storage: str) -> BaseStorage:
     """Open a journal file, or a database by its address.
 
     Raises:
-        UserError: for a kind of database that is not known, or whose driver is not installed.
+        UserError: for an unknown kind of database, or one whose driver is not installed.
     """
-    if "://" not in where:
-        Path(where).parent.mkdir(parents=True, exist_ok=True)
-        return JournalStorage(JournalFileBackend(where))
-    # of its two drivers, the one of our extra "postgresql"
-    address = re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", where)
+    if "://" not in storage:
+        Path(storage).parent.mkdir(parents=True, exist_ok=True)
+        return JournalStorage(JournalFileBackend(storage))
+    # of PostgreSQL's two drivers, the one of our extra "postgresql"
+    address = re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", storage)
     try:
         return RDBStorage(address, {"pool_pre_ping": True})
     except (ImportError, NoSuchModuleError, ValueError) as error:
         raise UserError(
-            f"storage={where}: {str(error).splitlines()[0]}; allowed: a file, or an address such as "
-            'postgresql://user:password@host/database (pip install -e ".[postgresql]")'
+            f"storage={storage}: {str(error).splitlines()[0]}; expected {STORAGES} "
+            '(pip install -e ".[postgresql]")'
         ) from None
 
 
 def open_study(plan: Plan, storage: BaseStorage, pruner: optuna.pruners.BasePruner) -> optuna.Study:
-    """Return the study of a plan, a new one or the one that is there.
+    """Return the study of a plan: the stored one, or a new one.
 
     Raises:
-        UserError: if another plan has a study of that name, with the difference.
+        UserError: if a study of that name has another plan; it names the difference.
     """
-    # by the name, so that the same study draws the same; further workers must not draw what the
-    # first one does
-    seed = crc32(plan.name.encode()) ^ (os.getpid() if _has(storage, plan.name) else 0)
+    exists = plan.name in optuna.get_all_study_names(storage)
+    # from the name, so that the same study draws the same values; further workers must not draw
+    # those of the first one
+    seed = crc32(plan.name.encode()) ^ (os.getpid() if exists else 0)
     study = optuna.create_study(
         storage=storage,
         study_name=plan.name,
@@ -143,13 +151,13 @@ def open_study(plan: Plan, storage: BaseStorage, pruner: optuna.pruners.BasePrun
         directions=list(plan.directions),
         load_if_exists=True,
     )
-    kept = study.user_attrs.get("plan")
-    if kept is None:
+    recorded = study.user_attrs.get("plan")
+    if recorded is None:
         study.set_user_attr("plan", plan.described)
-    elif difference := plan_difference(kept, plan.described):
+    elif difference := plan_difference(recorded, plan.described):
         raise UserError(
-            f"study={plan.name} is there already with {difference}; allowed: the same plan, to go on with it; type "
-            f"another name, for example study={plan.name}_2"
+            f"study={plan.name} exists already with {difference}; expected the same plan, to "
+            f"resume it, or another name, e.g. study={plan.name}_2"
         )
     return study
 
@@ -158,9 +166,8 @@ def _sampler(seed: int, for_front: bool) -> optuna.samplers.BaseSampler:
     if not for_front:
         return optuna.samplers.TPESampler(seed=seed, multivariate=True)
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", FutureWarning
-        )  # `gamma` goes with Optuna 6; pyproject.toml asks for less
+        # `gamma` will be removed in Optuna 6; pyproject.toml requires an earlier one
+        warnings.simplefilter("ignore", FutureWarning)
         return optuna.samplers.TPESampler(
             seed=seed,
             multivariate=True,
@@ -169,14 +176,10 @@ def _sampler(seed: int, for_front: bool) -> optuna.samplers.BaseSampler:
         )
 
 
-def _has(storage: BaseStorage, name: str) -> bool:
-    return any(study.study_name == name for study in storage.get_all_studies())
-
-
 def plan_difference(recorded: Mapping[str, Any], planned: Mapping[str, Any]) -> str:
     """Return how two plans differ, in words; empty if they do not.
 
-    A space recorded in the old form of `moesuite.tune.sweep_grammar` equals the same one in the new.
+    A space recorded in the old form of `moesuite.tune.sweep_grammar` equals the same in the new.
     """
     before, now = recorded["space"], planned["space"]
     for name in sorted(before.keys() | now.keys()):
@@ -191,32 +194,34 @@ def plan_difference(recorded: Mapping[str, Any], planned: Mapping[str, Any]) -> 
     return ""
 
 
-def allowed(study: optuna.Study, budget: int) -> int:
-    """Return the number from which on a trial is beyond the budget: lost ones, and others beyond it, do not count."""
+def trial_limit(study: optuna.Study, budget: int) -> int:
+    """Return the first trial number beyond the budget; lost trials do not count."""
     trials = study.get_trials(deepcopy=False)
-    return budget + sum(
-        bool(trial.user_attrs.get(LOST) or trial.user_attrs.get(BEYOND)) for trial in trials
-    )
+    beyond = {trial.number for trial in trials if trial.user_attrs.get(BEYOND)}
+    return budget + len(beyond | lost_trials(study))
 
 
 def is_open(study: optuna.Study, budget: int) -> bool:
     """Return whether there are trials left to start."""
     trials = study.get_trials(deepcopy=False)
     waiting = any(trial.state == TrialState.WAITING for trial in trials)
-    return waiting or len(trials) < allowed(study, budget)
+    return waiting or len(trials) < trial_limit(study, budget)
 
 
-def feasible(trial: FrozenTrial) -> bool:
-    """Return whether a trial keeps all constraints."""
+def is_feasible(trial: FrozenTrial) -> bool:
+    """Return whether a trial satisfies all constraints."""
     return all(value <= 0 for value in trial.constraints.values())
 
 
-def best(study: optuna.Study) -> list[FrozenTrial]:
+def best_trials(study: optuna.Study) -> list[FrozenTrial]:
     """Return the best feasible trial, or the front of quality and cost; empty if there is none."""
-    done = [trial for trial in study.get_trials(states=(TrialState.COMPLETE,)) if feasible(trial)]
-    way: Direction = "max" if study.directions[0] == optuna.study.StudyDirection.MAXIMIZE else "min"
+    complete = study.get_trials(states=(TrialState.COMPLETE,))
+    feasible = [trial for trial in complete if is_feasible(trial)]
+    maximize = study.directions[0] == optuna.study.StudyDirection.MAXIMIZE
     if len(study.directions) == 1:
-        sign = -1 if way == "max" else 1
-        return sorted(done, key=lambda trial: (sign * trial.values[0], trial.number))[:1]
-    front = pareto([trial.values[1] for trial in done], [trial.values[0] for trial in done], way)
-    return [trial for trial, on in zip(done, front, strict=True) if on]
+        sign = -1 if maximize else 1
+        return sorted(feasible, key=lambda trial: (sign * trial.values[0], trial.number))[:1]
+    costs = [trial.values[1] for trial in feasible]
+    qualities = [trial.values[0] for trial in feasible]
+    on_front = pareto(costs, qualities, "max" if maximize else "min")
+    return [trial for trial, on in zip(feasible, on_front, strict=True) if on]

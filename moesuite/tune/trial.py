@@ -1,4 +1,4 @@
-"""One trial: a normal run with a normal record, its objectives, its constraints, and when it is stopped early."""
+"""One trial: a normal run with a normal record, its objectives, constraints and pruning."""
 
 from __future__ import annotations
 
@@ -20,24 +20,22 @@ from moesuite.train.fit import fit
 from moesuite.tune.heartbeat import WORKER, alive, this_worker
 from moesuite.tune.search_space import Space
 
-OBJECTIVES = {
-    "quality": "of the last evaluation on the validation split",
-    "flops": "GFLOP executed",
-    "latency": "ms",
-}
+# names of `measured_cost` by the options that limit them
 LIMITS = {"max_gflop": "gflop", "max_ms": "ms", "max_dropped": "dropped_under_capacity"}
 
 
 @dataclass(frozen=True)
 class Search:
-    """What every trial of a study shares.
+    """What all trials of a study share.
 
     Attributes:
-        study: its name; words: of every run; base: what they compose to.
+        study: its name.
+        words: overrides of every run.
+        base: the configuration that they compose.
         space: what is searched.
         objectives: quality, then maybe flops or latency.
-        limits: largest allowed GFLOP, ms and share of tokens dropped under the training capacity,
-            by option.
+        limits: largest GFLOP, ms and share of tokens dropped under the training capacity, by
+            option.
     """
 
     study: str
@@ -49,7 +47,10 @@ class Search:
 
 
 def run_trial(search: Search, study: optuna.Study, trial: Trial) -> None:
-    """Run one trial and tell the study how it ended; a run that fails, or options that do not fit, fail the trial."""
+    """Run one trial and tell the study how it ended.
+
+    A run that fails, or options that do not fit together, fail the trial and nothing else.
+    """
     options = {parameter.name: parameter.suggest(trial) for parameter in search.space}
     options |= {"study": search.study, "trial": trial.number}
     command = reproduce([*search.words, *words_of(options)])
@@ -58,12 +59,12 @@ def run_trial(search: Search, study: optuna.Study, trial: Trial) -> None:
 
     def watch(step: int, quality: float) -> None:
         points.append((step, quality))
-        if len(search.objectives) > 1:  # Optuna prunes single objectives only
+        if len(search.objectives) > 1:  # Optuna does not prune these
             return
         trial.report(quality, step)
         if trial.should_prune():
             raise Pruned(
-                f"pruned at step {step}: {quality:.4g} is no better than earlier trials were there"
+                f"pruned at step {step}: {quality:.4g} is no better than earlier trials there"
             )
 
     trial.set_user_attr(WORKER, this_worker())
@@ -83,56 +84,58 @@ def run_trial(search: Search, study: optuna.Study, trial: Trial) -> None:
             return
         trial.set_user_attr("points", points)
         for key, limit in search.limits.items():
-            trial.set_constraint(key, measured(record, LIMITS[key]) - limit)
+            trial.set_constraint(key, measured_cost(record, LIMITS[key]) - limit)
         study.tell(
-            trial, [objective(record, name) for name in search.objectives], skip_if_finished=True
+            trial,
+            [objective_value(record, name) for name in search.objectives],
+            skip_if_finished=True,
         )
 
 
-def objective(record: RunRecord, name: str) -> float:
-    """Return what an objective is of a finished run.
+def objective_value(record: RunRecord, name: str) -> float:
+    """Return the value of an objective: quality, flops or latency of a finished run.
+
+    Quality is of the last evaluation on the validation split, never of the test split unless the
+    task has no other.
 
     Raises:
-        UserError: for latency of a run that was not measured.
+        UserError: for the latency of a run that was not measured.
     """
-    if name == "quality":  # never of the test split, where there is another one
+    if name == "quality":
         return record.curve[-1].quality if record.curve else record.quality[record.primary].value
-    return measured(record, {"flops": "gflop", "latency": "ms"}[name])
+    return measured_cost(record, {"flops": "gflop", "latency": "ms"}[name])
 
 
-def measured(record: RunRecord, name: str) -> float:
-    """Return GFLOP executed, ms of a batch, or the mean share of tokens dropped under the training capacity.
+def measured_cost(record: RunRecord, name: str) -> float:
+    """Return GFLOP executed, ms of a batch, or the mean share of tokens dropped in training.
 
-    A router without such a capacity leaves as many tokens without an expert in every evaluation.
+    A router without a training capacity leaves the same share of tokens without an expert in every
+    evaluation; that share counts instead.
+
+    Args:
+        record: of a finished run.
+        name: gflop, ms or dropped_under_capacity.
+
+    Raises:
+        UserError: for a run that was not measured.
     """
-    compute = record.compute
     if name == "dropped_under_capacity":
-        unserved = sum(layer.unserved for layer in record.health) / max(1, len(record.health))
         dropped = dropped_under_capacity(record.health)
-        return unserved if dropped is None else dropped
+        if dropped is None:
+            return sum(layer.unserved for layer in record.health) / max(1, len(record.health))
+        return dropped
+    compute = record.compute
     if compute is None or (name == "ms" and compute.latency is None):
         raise UserError(f"{name} of a run that was not measured; type measure=true")
-    return compute.executed.total / 1e9 if name == "gflop" else 1000 * compute.latency.median  # type: ignore[union-attr]
-
-
-def parse_objectives(text: str) -> tuple[str, ...]:
-    """Return the objectives that are asked for.
-
-    Raises:
-        UserError: for an unknown one, or a combination that is not allowed.
-    """
-    names = tuple(text.split(","))
-    if names not in (("quality",), ("quality", "flops"), ("quality", "latency")):
-        raise UserError(
-            f"objective={text}: allowed are quality, quality,flops and quality,latency; type for example "
-            "objective=quality,flops"
-        )
-    return names
+    if name == "gflop":
+        return compute.executed.total / 1e9
+    assert compute.latency is not None
+    return 1000 * compute.latency.median
 
 
 def directions(
     names: Sequence[str], larger_is_better: bool
 ) -> tuple[Literal["maximize", "minimize"], ...]:
-    """Return the direction of each objective; costs are to be small."""
+    """Return the direction of each objective; costs are minimized."""
     quality: Literal["maximize", "minimize"] = "maximize" if larger_is_better else "minimize"
     return tuple(quality if name == "quality" else "minimize" for name in names)

@@ -1,10 +1,11 @@
-"""The work of one worker on one study: trials until the budget is spent, then the winner on fresh seeds."""
+"""One worker of a study: trials until the budget is spent, then the winner on fresh seeds."""
 
 from __future__ import annotations
 
 import logging
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import optuna
@@ -21,9 +22,9 @@ from moesuite.records.study import FreshRun, StudyRecord
 from moesuite.routers import router_class
 from moesuite.train.build import declare_task
 from moesuite.train.fit import fit
-from moesuite.tune.arguments import NO_WINNER, Asked, command_of, of_each_router, parse
+from moesuite.tune.arguments import NO_WINNER, TuneCommand, commands_by_router, parse_command
 from moesuite.tune.heartbeat import alive, claims_winner, recover
-from moesuite.tune.report import shown, study_record
+from moesuite.tune.report import format_value, study_record
 from moesuite.tune.search_space import read_space
 from moesuite.tune.study import (
     BEYOND,
@@ -32,194 +33,216 @@ from moesuite.tune.study import (
     WINNER_OF,
     Patience,
     Plan,
-    allowed,
-    best,
+    best_trials,
     is_open,
     open_storage,
     open_study,
+    trial_limit,
 )
-from moesuite.tune.trial import LIMITS, Search, directions, objective, parse_objectives, run_trial
+from moesuite.tune.trial import LIMITS, Search, directions, objective_value, run_trial
 
 WINNER_SEED = 1000  # first of the fresh seeds
-POLL = 1.0  # seconds between looks at trials of other workers
+POLL = 1.0  # seconds between two looks at the trials of other workers
 
 
-def search(asked: Asked) -> StudyRecord:
+@dataclass(frozen=True)
+class Worker:
+    """One worker: what it searches, the study it shares with others, and how it reaches it.
+
+    Attributes:
+        search: what every trial shares.
+        study: in its storage.
+        budget: trials of all workers.
+        seeds: fresh ones for the winner; 0: no winner.
+        patiently: calls what needs the storage.
+        console: for progress.
+    """
+
+    search: Search
+    study: optuna.Study
+    budget: int
+    seeds: int
+    patiently: Patience
+    console: Console
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there are trials left to start."""
+        return self.patiently(partial(is_open, self.study, self.budget))
+
+    @property
+    def has_winner(self) -> bool:
+        """Whether the winner is not wanted, or was run already on so many fresh seeds."""
+        return not self.seeds or self.patiently(partial(has_winner, self.study, self.seeds))
+
+    def next_trial(self) -> None:
+        """Run the next trial, if one is left: one of a dead worker before a new one."""
+        if lost := recover(self.study):
+            self.console.print(f"{lost} trial{'s' * (lost > 1)} of workers that died: run again")
+        trial = self.study.ask()
+        if trial.number >= trial_limit(self.study, self.budget):  # another worker took the last one
+            trial.set_user_attr(BEYOND, True)
+            self.study.tell(trial, state=TrialState.FAIL)
+            return
+        run_trial(self.search, self.study, trial)
+        print_trial(self.console, self.study, trial.number, self.budget)
+
+    def run_winner(self) -> None:
+        """Run the winner, unless another worker does."""
+        if not self.patiently(partial(claims_winner, self.study)):
+            time.sleep(POLL)
+            return
+        winners = self.patiently(partial(best_trials, self.study))
+        with alive(self.study):
+            runs = rerun(self.search, winners, self.seeds, self.console)
+        self.patiently(partial(store_winner, self.study, winners, self.seeds, runs))
+
+
+def search(command: TuneCommand) -> StudyRecord:
     """Work on a study until its budget is spent; the worker that ends last runs the winner.
 
     Raises:
         UserError: for bad input, before a trial begins, or a storage that cannot be reached.
     """
-    console = Console(stderr=True)
-    plan, found, config = planned(asked)
-    where = asked.values["storage"] or str(study_journal(asked.records, plan.name))
-    patiently = Patience(where, lambda line: console.print(line, soft_wrap=True, highlight=False))
+    console, options = Console(stderr=True), command.options
+    print_line = partial(console.print, soft_wrap=True, highlight=False, markup=False)
+    plan, shared, config = plan_study(command)
+    storage = options.storage or str(study_journal(command.records, plan.name))
+    patiently = Patience(storage, print_line)
     optuna.logging.set_verbosity(logging.WARNING)
-    study = patiently(lambda: open_study(plan, open_storage(where), pruner(asked.values["pruner"])))
-    budget, seeds = int(asked.values["trials"]), int(asked.values["winner"])
-    write = partial(_write, asked, plan, found, config, study)
-    ends = seeds > 0 and len(plan.objectives) == 1  # with the winner, once nobody has a trial
-    if seeds > 0 and not ends:
-        console.print(f"no winner: {NO_WINNER}", soft_wrap=True, highlight=False, markup=False)
-    if not patiently(lambda: is_open(study, budget)) and (
-        not ends or patiently(lambda: has_winner(study, seeds))
-    ):
-        line = (
-            f"study {plan.name}: its {budget} trials are recorded already; "
+    study = patiently(lambda: open_study(plan, open_storage(storage), pruner(options.pruner)))
+    if options.winner and len(plan.objectives) > 1:
+        print_line(f"no winner: {NO_WINNER}")
+    seeds = options.winner if len(plan.objectives) == 1 else 0
+    worker = Worker(shared, study, options.trials, seeds, patiently, console)
+
+    def write() -> StudyRecord:
+        record = study_record(plan, shared, study, config, command.line, options.trials)
+        write_study(command.records, record)
+        return record
+
+    if not worker.is_open and worker.has_winner:
+        print_line(
+            f"study {plan.name}: its {options.trials} trials are recorded already; "
             "type trials=<more>, or study=<another name>"
         )
-        console.print(line, soft_wrap=True, highlight=False, markup=False)
-    while patiently(lambda: is_open(study, budget)) or (
-        ends and patiently(lambda: others_work(study))
-    ):
-        if patiently(lambda: is_open(study, budget)):
-            patiently(lambda: one_trial(found, study, budget, console))
+    while worker.is_open or (seeds and patiently(partial(others_work, study))):
+        if worker.is_open:
+            patiently(worker.next_trial)
             patiently(write)
-        else:
+        else:  # the winner is known once nobody has a trial
             time.sleep(POLL)
-    while ends and not patiently(lambda: has_winner(study, seeds)):
-        if patiently(lambda: claims_winner(study)):
-            winners = patiently(lambda: best(study))
-            with alive(study):
-                runs = rerun(found, winners, seeds, console)
-            patiently(partial(keep_winner, study, winners, seeds, runs))
-        else:
-            time.sleep(POLL)
+    while not worker.has_winner:
+        worker.run_winner()
     return patiently(write)
 
 
-def work(words: Sequence[str]) -> None:
-    """Be one of the workers that a command asks for."""
-    for one in of_each_router(parse(words)):
-        search(one)
+def work(typed: Sequence[str]) -> None:
+    """Run one worker process.
+
+    Args:
+        typed: the command line.
+    """
+    for command in commands_by_router(parse_command(typed)):
+        search(command)
 
 
-def one_trial(found: Search, study: optuna.Study, budget: int, console: Console) -> None:
-    """Run the next trial, if there is one left: one that another worker lost before a new one."""
-    if lost := recover(study):
-        console.print(f"{lost} trial{'s' * (lost > 1)} of workers that died: run again")
-    trial = study.ask()
-    if trial.number >= allowed(study, budget):  # another worker took the last one
-        trial.set_user_attr(BEYOND, True)
-        study.tell(trial, state=TrialState.FAIL)
-        return
-    run_trial(found, study, trial)
-    tell(console, study, trial.number, budget)
+def plan_study(command: TuneCommand) -> tuple[Plan, Search, RunConfig]:
+    """Return the plan of a study, what its trials share, and their configuration.
 
-
-def planned(asked: Asked) -> tuple[Plan, Search, RunConfig]:
-    """Return what is to be done; every check of the command happens here."""
-    objectives = parse_objectives(asked.values["objective"])
-    limits = {key: limit(key, asked.values[key]) for key in LIMITS if asked.values[key]}
-    words = (f"router={asked.router}", *asked.words)
-    if (
-        "latency" not in objectives
-        and "max_ms" not in limits
-        and not any(w.startswith("measure=") for w in words)
-    ):
+    Raises:
+        UserError: for an option that does not exist, or a value out of its range.
+    """
+    options = command.options
+    objectives = tuple(options.objective.split(","))
+    limits = {name: getattr(options, name) for name in LIMITS}
+    limits = {name: limit for name, limit in limits.items() if limit is not None}
+    words = (f"router={options.router}", *command.words)
+    timed = [name for name in ("latency", "max_ms") if name in (*objectives, *limits)]
+    if not timed and not any(word.startswith("measure=") for word in words):
         words += ("measure=false",)
     base = composed(*words)
     config = to_config(base)
-    space = read_space(asked.values["tune"] or None, asked.own, asked.router)
-    for parameter in (
-        space
-    ):  # an option that does not exist, or a value out of its range, is told before any trial
-        for value in parameter.values:
+    space = read_space(options.tune, options.space, options.router)
+    for parameter in space:
+        for value in parameter.values:  # both ends of a range
             check_router(varied(base, {parameter.name: value}))
-    if not config.measure and (
-        timed := [name for name in ("latency", "max_ms") if name in (*objectives, *limits)]
-    ):
+    if timed and not config.measure:
         raise UserError(f"{timed[0]} with measure=false: no run is timed; type measure=true")
-    name = asked.values["study"] or "_".join(
-        filter(None, (config.task["name"], asked.router, asked.values["tune"]))
+    names = (config.task["name"], options.router, options.tune)
+    name = options.study or "_".join(part for part in names if part)
+    larger_is_better = declare_task(config.task).primary.direction == "max"
+    plan = Plan(
+        name,
+        space,
+        objectives,
+        directions(objectives, larger_is_better),
+        tuple(word for word in words if not word.startswith("records=")),
     )
-    larger = declare_task(config.task).primary.direction == "max"
-    kept = tuple(word for word in words if not word.startswith("records="))
-    plan = Plan(name, space, objectives, directions(objectives, larger), kept)
     return plan, Search(name, words, base, space, objectives, limits), config
 
 
 def check_router(config: RunConfig) -> None:
-    """Refuse options that a router does not have, or values that it does not take."""
+    """Refuse options that the router does not have, and values that it does not take."""
     checked_options(router_class(config.router["name"]).__init__, config.router_options, "router")
 
 
-def limit(key: str, text: str) -> float:
-    """Return a limit; raises `UserError` for what is no positive number."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < float("inf"):
-        raise UserError(f"{key}={text}: allowed are numbers from 0 on; type for example {key}=1")
-    return value
-
-
 def pruner(name: str) -> optuna.pruners.BasePruner:
-    """Return what stops trials early."""
+    """Return the pruner of trials."""
     if name == "median":
         return optuna.pruners.MedianPruner(n_startup_trials=5)
-    return optuna.pruners.HyperbandPruner() if name == "hyperband" else optuna.pruners.NopPruner()
+    if name == "hyperband":
+        return optuna.pruners.HyperbandPruner()
+    return optuna.pruners.NopPruner()
 
 
-def tell(console: Console, study: optuna.Study, number: int, budget: int) -> None:
-    """Say how a trial ended."""
+def print_trial(console: Console, study: optuna.Study, number: int, budget: int) -> None:
+    """Print how a trial ended."""
     trial = study.get_trials(deepcopy=False)[number]
-    values = ", ".join(f"{value:.4g}" for value in trial.values or []) or trial.user_attrs.get(
-        "reason", ""
-    )
-    options = ", ".join(f"{name}={shown(value)}" for name, value in trial.params.items())
-    line = f"[{number + 1}/{budget}] {trial.state.name.lower()}  {values}  {options}"
+    values = ", ".join(f"{value:.4g}" for value in trial.values or [])
+    options = ", ".join(f"{name}={format_value(value)}" for name, value in trial.params.items())
+    result = values or trial.user_attrs.get("reason", "")
+    line = f"[{number + 1}/{budget}] {trial.state.name.lower()}  {result}  {options}"
     console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def others_work(study: optuna.Study) -> bool:
-    """Return whether other workers have trials; those of workers that died are there to be run again."""
+    """Return whether other workers have trials; those of dead workers are enqueued again."""
     recover(study)
     return any(trial.state == TrialState.RUNNING for trial in study.get_trials(deepcopy=False))
 
 
 def has_winner(study: optuna.Study, seeds: int) -> bool:
-    """Return whether what is best now was run on so many fresh seeds."""
-    return bool(study.user_attrs.get(WINNER_OF) == [[trial.number for trial in best(study)], seeds])
+    """Return whether the present best trial was run on so many fresh seeds."""
+    numbers = [trial.number for trial in best_trials(study)]
+    return bool(study.user_attrs.get(WINNER_OF) == [numbers, seeds])
 
 
-def keep_winner(
+def store_winner(
     study: optuna.Study, winners: Sequence[FrozenTrial], seeds: int, runs: Sequence[FreshRun]
 ) -> None:
-    """Keep the runs of what was best when they began."""
+    """Store the runs of the trials that were best when these runs began."""
     study.set_user_attr(WINNER, [run.run for run in runs])
     study.set_user_attr(FRESH, [run.model_dump() for run in runs])
     study.set_user_attr(WINNER_OF, [[trial.number for trial in winners], seeds])
 
 
 def rerun(
-    found: Search, winners: Sequence[FrozenTrial], seeds: int, console: Console
+    search: Search, winners: Sequence[FrozenTrial], seeds: int, console: Console
 ) -> list[FreshRun]:
-    """Run the best options on fresh seeds, for what is best of many is too good by luck."""
+    """Run the best options on fresh seeds: the best of many trials is optimistically biased."""
     runs = []
     for winner in winners:
         for seed in range(WINNER_SEED, WINNER_SEED + seeds):
-            options = {**winner.params, "study": found.study, "seed": seed}
-            command = reproduce([*found.words, *words_of(options)])
+            options = {**winner.params, "study": search.study, "seed": seed}
+            command = reproduce([*search.words, *words_of(options)])
             try:
-                record, path = fit(varied(found.base, options), command)
+                record, path = fit(varied(search.base, options), command)
             except (RunFailed, UserError) as error:
                 console.print(f"seed {seed} of the winner failed: {error}")
                 continue
             test = record.quality[record.primary].value
             console.print(f"winner, seed {seed}: {record.primary} {test:.4g}")
-            runs.append(
-                FreshRun(run=path.stem, seed=seed, search=objective(record, "quality"), test=test)
-            )
+            quality = objective_value(record, "quality")
+            runs.append(FreshRun(run=path.stem, seed=seed, search=quality, test=test))
     return runs
-
-
-def _write(
-    asked: Asked, plan: Plan, found: Search, config: RunConfig, study: optuna.Study
-) -> StudyRecord:
-    record = study_record(
-        plan, found, study, config, command_of(asked), int(asked.values["trials"])
-    )
-    write_study(asked.records, record)
-    return record

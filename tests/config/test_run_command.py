@@ -20,7 +20,7 @@ from moesuite.config.run_command import command_of
 from moesuite.config.schema import RunConfig
 from moesuite.errors import RunFailed
 from moesuite.records.store import read_record
-from moesuite.tune.arguments import parse
+from moesuite.tune.arguments import parse_command
 from moesuite.tune.worker import search
 from tests.helpers import MY_ROUTER, TINY_RUN, invoke
 
@@ -171,7 +171,9 @@ def test_commands_of_a_study(
     """Its trials, and its winner on a fresh seed."""
     monkeypatch.chdir(tmp_path)
     search(
-        parse([*TINY_RUN, "router=soft", "tune=slots", "study=of mine, 1", "trials=2", "winner=1"])
+        parse_command(
+            [*TINY_RUN, "router=soft", "tune=slots", "study=of mine, 1", "trials=2", "winner=1"]
+        )
     )
     assert len(_again(tmp_path, monkeypatch, capsys)) == 3
 

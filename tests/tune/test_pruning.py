@@ -10,14 +10,14 @@ import pytest
 from moesuite import compose, fit
 from moesuite.errors import Pruned
 from moesuite.records.store import read_record
-from moesuite.tune.arguments import of_each_router, parse
+from moesuite.tune.arguments import commands_by_router, parse_command
 from tests.tune.studies import tuned
 
 
 def test_every_router_has_the_same_budget() -> None:
-    asked = of_each_router(parse(["tune=router", "router=all", "trials=7", "study=s"]))
-    assert {one.values["trials"] for one in asked} == {"7"} and len(asked) > 5
-    assert {one.values["study"] for one in asked} == {f"s_{one.router}" for one in asked}
+    asked = commands_by_router(parse_command(["tune=router", "router=all", "trials=7", "study=s"]))
+    assert {one.options.trials for one in asked} == {7} and len(asked) > 5
+    assert {one.options.study for one in asked} == {f"s_{one.options.router}" for one in asked}
 
 
 def test_a_trial_that_is_behind_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

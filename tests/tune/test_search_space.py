@@ -8,12 +8,12 @@ import optuna
 import pytest
 
 from moesuite.errors import UserError
-from moesuite.tune.arguments import parse
+from moesuite.tune.arguments import parse_command
 from moesuite.tune.parameter import Parameter
 from moesuite.tune.search_space import read_space
 from moesuite.tune.study import open_storage, open_study
 from moesuite.tune.sweep_grammar import canonical, modern, parse_parameter
-from moesuite.tune.worker import planned, search
+from moesuite.tune.worker import plan_study, search
 
 NAME = "optim.lr"
 
@@ -137,7 +137,7 @@ def test_a_study_begun_in_the_old_form_goes_on_in_the_new(tmp_path: Path) -> Non
     """Its space was recorded as old text, and its trial with Optuna's distributions of the time."""
     words = ["task=digits", "trainer.max_steps=3", "data.batch_size=256", "winner=0", "study=s"]
     words += ["router=soft", "tune=slots", "trials=2", f"records={tmp_path}"]
-    plan, _, _ = planned(parse(words))
+    plan, _, _ = plan_study(parse_command(words))
     storage = open_storage(str(tmp_path / "studies" / "s.journal"))
     study = open_study(plan, storage, optuna.pruners.NopPruner())
     assert plan.described["space"]["router.slots_per_expert"] == "range(1, 5)"
@@ -147,10 +147,10 @@ def test_a_study_begun_in_the_old_form_goes_on_in_the_new(tmp_path: Path) -> Non
     trial.suggest_categorical("num_experts", (4, 8, 16, 32))
     trial.suggest_int("router.slots_per_expert", 1, 4)
     study.tell(trial, 0.5)
-    record = search(parse(words))
+    record = search(parse_command(words))
     assert [trial.state for trial in record.trials] == ["complete", "complete"]
     assert record.trials[0].params == trial.params
     with pytest.raises(
         UserError, match=r"range\(1, 5\) in its space, where this one has range\(1, 4\)"
     ):
-        search(parse([*words, "tune.space.router.slots_per_expert=range(1,4)"]))
+        search(parse_command([*words, "tune.space.router.slots_per_expert=range(1,4)"]))

@@ -11,7 +11,7 @@ from moesuite import compose
 from moesuite.config.compose import composed, varied
 from moesuite.config.options import word
 from moesuite.errors import UserError
-from moesuite.tune.arguments import of_each_router, parse
+from moesuite.tune.arguments import commands_by_router, parse_command
 from moesuite.tune.search_space import read_space, tune_files
 from tests.tune.studies import tuned
 
@@ -42,7 +42,7 @@ def test_a_space_is_one_line_for_each_parameter(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", tune_files())
 def test_every_space_has_something_for_some_router(name: str) -> None:
-    assert of_each_router(parse([f"tune={name}", "router=all"]))
+    assert commands_by_router(parse_command([f"tune={name}", "router=all"]))
 
 
 def test_a_router_s_space_follows_from_its_annotations() -> None:

@@ -14,7 +14,7 @@ from moesuite.leaderboard.site.build import build
 from moesuite.records.record import dropped_under_capacity
 from moesuite.records.store import read_record
 from moesuite.records.study import SETTINGS
-from moesuite.tune.arguments import parse
+from moesuite.tune.arguments import parse_command
 from moesuite.tune.report import importances, ties
 from moesuite.tune.worker import search
 from tests.conftest import Command
@@ -132,10 +132,10 @@ def test_a_front_is_asked_for_no_winner_in_silence(
         UserError,
         match=r"winner=1 with objective=quality,flops: .*type objective=quality max_gflop=",
     ):
-        parse([*words, "winner=1"])
-    assert parse([*words, "winner=0"]).values["winner"] == "0"
+        parse_command([*words, "winner=1"])
+    assert parse_command([*words, "winner=0"]).options.winner == 0
     monkeypatch.setattr("moesuite.tune.worker.is_open", lambda *_: False)
-    search(parse([*words, f"records={tmp_path}"]))  # by default three seeds of a winner
+    search(parse_command([*words, f"records={tmp_path}"]))  # by default three seeds of a winner
     assert "no winner: a front has no single best trial" in capsys.readouterr().err
 
 

@@ -145,9 +145,7 @@ def test_a_storage_that_cannot_be_reached_is_tried_again(
 ) -> None:
     monkeypatch.setattr(studies, "WAIT", 0.01)
     words = ["router=soft", "tune=slots", "storage=postgresql://nobody@127.0.0.1:9/none"]
-    with pytest.raises(
-        UserError, match="the study is as it was, and the same command goes on with it"
-    ):
+    with pytest.raises(UserError, match="the study is unchanged, and the same command resumes it"):
         tuned(tmp_path, *words)
     assert capsys.readouterr().err.count("trying again in") == studies.TRIES - 1
 
