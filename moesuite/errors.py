@@ -1,37 +1,43 @@
-"""The one error that a user sees: what was given, what is allowed, what to type instead."""
+"""Errors with a message for the user: given, expected, and what to type instead."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
 
-LISTED = 100  # names that are listed as a whole
+LISTED = 100  # more names than these are not listed in an error
 
 
 class UserError(ValueError):
-    """Bad input, told in one clear line. On the command line: exit code 2 and no traceback."""
+    """Invalid user input, reported as one line. On the command line: exit code 2, no traceback."""
 
 
 class RunFailed(RuntimeError):
-    """A run that could not be finished (for example a loss that is not finite); its record says why."""
+    """A run that did not finish, for example for a loss that is not finite; its record says why."""
 
 
 class Pruned(RunFailed):
-    """A trial that was stopped because others of its study were better by then; its record says so."""
+    """A trial stopped early because others of its study were better by then; its record says so."""
 
 
 def nearest(name: str, options: Iterable[str], count: int = 3) -> list[str]:
-    """Return up to `count` of `options` that look most like `name`, best first; all of them if few look alike."""
+    """Return the `count` options most similar to `name`, best first; all options if none is similar."""
     options = sorted(options)
     close = difflib.get_close_matches(name, options, n=count, cutoff=0.4)
     return close or options
 
 
 def unknown(kind: str, name: str, options: Iterable[str], hint: str) -> UserError:
-    """Build the error for a name that does not exist, for example `unknown("router", "sfot", names, "router=soft")`."""
+    """Build the error for a name that does not exist.
+
+    Example:
+        >>> print(unknown("router", "sfot", ["dense", "soft"], "router=soft"))
+        unknown router 'sfot'; nearest: soft; all: dense, soft; type for example router=soft
+    """
     options = sorted(options)
-    best = nearest(name, options)
-    everything = f"all: {', '.join(options)}; " if len(options) <= LISTED else ""
-    return UserError(
-        f"unknown {kind} {name!r}; nearest: {', '.join(best)}; {everything}type for example {hint}"
-    )
+    close = nearest(name, options)
+    all_names = f"all: {', '.join(options)}; " if len(options) <= LISTED else ""
+    nearest_names = f"nearest: {', '.join(close)}; "
+    if len(close) > 3:  # nothing looks like it
+        nearest_names = ""
+    return UserError(f"unknown {kind} {name!r}; {nearest_names}{all_names}type for example {hint}")

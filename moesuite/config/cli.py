@@ -32,13 +32,17 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic.fields import FieldInfo
 
-from moesuite.config.options import Option, Section, checked, option_of, row, rows, word
+from moesuite.config.option_help import Flag as Flag
+from moesuite.config.option_help import Prefix as Prefix
+from moesuite.config.option_help import Rest as Rest
+from moesuite.config.option_help import Words as Words
+from moesuite.config.option_help import declared, flag_of, mark_of, row, rows, typed
+from moesuite.config.options import Section, checked, example_of
 from moesuite.errors import RunFailed, UserError, nearest, unknown
 
 OptionsType = TypeVar("OptionsType", bound="Options")
@@ -51,32 +55,6 @@ FULL_ERROR = "HYDRA_FULL_ERROR"  # set to 1, errors come with their traceback
 
 class Options(Section):
     """Base of the options of a command."""
-
-
-@dataclass(frozen=True)
-class Flag:
-    """Marks a bool that is typed as `--name`."""
-
-
-@dataclass(frozen=True)
-class Prefix:
-    """Marks a dict that takes every `<prefix><key>=value`; values are YAML unless the dict is of str."""
-
-    prefix: str
-
-
-@dataclass(frozen=True)
-class Words:
-    """Marks a list that takes words without a value, such as files."""
-
-    noun: str
-
-
-@dataclass(frozen=True)
-class Rest:
-    """Marks a list that takes every word that belongs to no other field, as it is."""
-
-    noun: str
 
 
 def run_command(
@@ -136,7 +114,7 @@ def parse(options: type[OptionsType], words: Sequence[str]) -> OptionsType:
     Raises:
         UserError: for an unknown option, or a value of the wrong type or outside its range.
     """
-    marked = {name: _mark(field) for name, field in options.model_fields.items()}
+    marked = {name: mark_of(field) for name, field in options.model_fields.items()}
     values = dict[str, Any]()
     for text in words:
         name, has_value, value = text.partition("=")
@@ -158,13 +136,7 @@ def parse(options: type[OptionsType], words: Sequence[str]) -> OptionsType:
             values.setdefault(place, []).append(text)
         else:
             raise _unknown(options, text)
-    return checked(options, values, typed=_typed)
-
-
-def _mark(field: FieldInfo) -> Flag | Prefix | Words | Rest | None:
-    return next(
-        (mark for mark in field.metadata if isinstance(mark, Flag | Prefix | Words | Rest)), None
-    )
+    return checked(options, values, typed=typed)
 
 
 def _place(text: str, marked: Mapping[str, Any]) -> str:
@@ -173,7 +145,7 @@ def _place(text: str, marked: Mapping[str, Any]) -> str:
     if name in marked and marked[name] is None:
         return name
     for field, mark in marked.items():
-        if isinstance(mark, Flag) and text == _flag(field):
+        if isinstance(mark, Flag) and text == flag_of(field):
             return field
         if isinstance(mark, Prefix) and has_value and name.startswith(mark.prefix):
             return field
@@ -183,10 +155,6 @@ def _place(text: str, marked: Mapping[str, Any]) -> str:
         ):
             return field
     return ""
-
-
-def _flag(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
 
 
 def _value(field: FieldInfo, text: str) -> Any:
@@ -208,35 +176,9 @@ def _unknown(options: type[Options], text: str) -> UserError:
 def example(options: type[Options], name: str) -> str:
     """Return a word that sets an option, for errors: to its example or default."""
     field = options.model_fields.get(name)
-    if field is None or _mark(field) is not None:
+    if field is None or mark_of(field) is not None:
         return name if name.startswith("--") else f"{name}=<value>"
-    default = field.examples[0] if field.examples else field.get_default(call_default_factory=True)
-    return f"{name}={_typed(default)}"
-
-
-def _typed(value: Any) -> str:
-    """Return a value as it is typed: the parts of a list with commas between."""
-    if isinstance(value, list):
-        return ",".join(map(str, value))
-    return word(value) if value is None or isinstance(value, bool) else str(value)
-
-
-def declared(options: type[Options]) -> list[Option]:
-    """Return the options of a command as they are typed."""
-    found = []
-    for name, field in options.model_fields.items():
-        mark, option = _mark(field), option_of(name, field)
-        if isinstance(mark, Flag):
-            option = Option(_flag(name), meaning=option.meaning)
-        elif isinstance(mark, Prefix):
-            option = Option(f"{mark.prefix}<name>=<value>", meaning=option.meaning)
-        elif isinstance(mark, Words | Rest):
-            option = Option(f"<{mark.noun}> ...", meaning=option.meaning)
-        elif option.default is not None:
-            default = _typed(field.get_default(call_default_factory=True))
-            option = replace(option, default=default)
-        found.append(option)
-    return found
+    return f"{name}={typed(example_of(field))}"
 
 
 def help_text(

@@ -34,6 +34,7 @@ from moesuite.config.signature import signature_defaults
 from moesuite.errors import UserError, nearest, unknown
 
 GROUPS = ("task", "router", "backbone", "optim", "logger")
+OPEN = ("backbone.kwargs", "task.recipe", "logger.csv")  # take other keys: +option.key=
 BUILT_HERE = ("callbacks", "logger", "plugins", "use_distributed_sampler")  # set by `train`
 
 
@@ -118,13 +119,20 @@ def _composed(overrides: Sequence[str]) -> DictConfig:
     try:
         with initialize_config_module("moesuite.config.conf", version_base=None):
             return hydra_compose("config", words)
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise explain(error) from None
 
 
 def to_config(composed: DictConfig) -> RunConfig:
-    """Check a composed configuration."""
-    values = OmegaConf.to_container(composed, resolve=True)
+    """Check a composed configuration.
+
+    Raises:
+        UserError: for a value outside its range, or an option that another one refers to.
+    """
+    try:
+        values = OmegaConf.to_container(composed, resolve=True)
+    except OmegaConfBaseException as error:
+        raise explain(error) from None
     assert isinstance(values, dict)
     return checked(RunConfig, {str(key): value for key, value in values.items() if key != "hydra"})
 
@@ -229,6 +237,11 @@ def _config_folders(arguments: Sequence[str]) -> list[Path]:
 def _choices(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Yield (group, choice) for every group that the words choose, each value of a sweep by itself."""
     for override in _overrides(arguments):
+        if override.key_or_group == "trainer":  # its options are one by one
+            raise UserError(
+                f"{override.input_line}: expected one option of Lightning's Trainer;"
+                " type for example trainer.max_steps=10"
+            )
         if override.key_or_group in GROUPS:
             value = override.value()
             values = getattr(value, "list", None) or (value if isinstance(value, list) else [value])
@@ -249,18 +262,32 @@ def _overrides(arguments: Sequence[str]) -> list[Override]:
 def explain(error: Exception) -> UserError:
     """Turn an error of Hydra's into one line with the nearest options."""
     text = f"{error}\n{error.__cause__ or ''}"
-    found = re.search(r"Could not override '([^']+)'", text) or re.search(
-        r"Key '([^']+)' is not in struct", text
-    )
-    if found is None:
-        return UserError(" ".join(line.strip() for line in str(error).splitlines() if line.strip()))
-    return unknown_option(found[1])
+    option = re.search(r"Could not override '([^']+)'", text)
+    key = re.search(r"Key '([^']+)' is not in struct\n\s+full_key: (\S+)", text)
+    if option is not None and key is not None and key[2].startswith(f"{option[1]}."):
+        return unknown_option(key[2])  # a key of a mapping: option={key: ...}
+    if match := option or key:
+        return unknown_option(match[1])
+    if merged := re.match(r"Error merging override ([\w.]+)=(.*)", text):
+        return UserError(
+            f"{merged[1]}={merged[2]}: expected a mapping; type for example +{merged[1]}.<name>=1"
+        )
+    if several := re.match(r"Ambiguous value for argument '([^=]+)=([^']+)'", text):
+        return UserError(
+            f"{several[1]}={several[2]}: several values; type -m for a sweep over them,"
+            f" or {several[1]}=[{several[2]}] for a list"
+        )
+    return UserError(" ".join(line.strip() for line in str(error).splitlines() if line.strip()))
 
 
 def unknown_option(name: str) -> UserError:
-    """Return the error for a dotted option that is not there."""
+    """Return the error for a dotted option that does not exist."""
+    options = all_options()
+    section = name.rpartition(".")[0]
+    new = f"; to add it type for example +{name}=<value>" if section in OPEN else ""
     return UserError(
-        f"unknown option {name!r}; nearest: {', '.join(nearest(name, all_options()))}; all options: --help"
+        f"unknown option {name!r}; nearest: {', '.join(nearest(name, options)[:3])}{new};"
+        " all options: --help"
     )
 
 

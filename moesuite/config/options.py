@@ -1,17 +1,12 @@
-"""Options as they are declared: a value's type and range in words, its check, and its row in `--help`.
-
-A declaration is a pydantic field or an annotated parameter; name, type, range, default and meaning
-stand there and nowhere else. No torch, no Hydra.
-"""
+"""Sections of options: their check, and values as the command line reads them. No torch, no Hydra."""
 
 from __future__ import annotations
 
 import re
-import textwrap
+import shlex
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeGuard, TypeVar, Union, get_args, get_origin
 
 import annotated_types as at
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -19,36 +14,16 @@ from pydantic.fields import FieldInfo
 
 from moesuite.errors import UserError, nearest
 
+NOUNS = {int: "integer", float: "number", str: "text", bool: "true | false", dict: "mapping"}
 Model = TypeVar("Model", bound=BaseModel)
 PLAIN = re.compile(r"(\.{0,2}/)?[A-Za-z_][\w./:-]*", re.ASCII)  # Hydra reads it as text unquoted
 NO_TEXT = re.compile(r"null|true|false|[+-]?(inf|nan)", re.IGNORECASE)
-NOUNS = {int: "integer", float: "number", str: "text", bool: "true | false", dict: "mapping"}
-WIDTH, COLUMN = 100, 34  # of a line of help, and of its first column
 
 
 class Section(BaseModel):
     """Base of all sections of options: an unknown option is an error, never ignored."""
 
     model_config = ConfigDict(extra="forbid")
-
-
-@dataclass(frozen=True)
-class Option:
-    """One option as `--help` and shell completion show it.
-
-    Attributes:
-        name: dotted, as typed.
-        values: its type and range in words; empty if not declared.
-        default: as typed; None if there is none.
-        meaning: what it does, one line.
-        choices: its values, where these are few names.
-    """
-
-    name: str
-    values: str = ""
-    default: str | None = None
-    meaning: str = ""
-    choices: tuple[str, ...] = ()
 
 
 def word(value: Any) -> str:
@@ -135,48 +110,6 @@ def choices_of(annotation: Any) -> tuple[str, ...]:
     return ()
 
 
-def options_of(model: type[BaseModel], prefix: str = "") -> list[Option]:
-    """Return the options that the fields of a model declare; a field that is a model has inner ones."""
-    options = []
-    for name, field in model.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            options += options_of(field.annotation, f"{prefix}{name}.")
-        else:
-            options.append(option_of(f"{prefix}{name}", field))
-    return options
-
-
-def option_of(name: str, field: FieldInfo) -> Option:
-    """Return the option that a field declares."""
-    default = field.get_default(call_default_factory=True) if not field.is_required() else None
-    return Option(
-        name,
-        values_of(field.annotation, field.metadata),
-        None if field.is_required() else word(default),
-        field.description or "",
-        choices_of(field.annotation),
-    )
-
-
-def rows(options: Iterable[Option]) -> str:
-    """Return lines of help: name and default, then the meaning with type and range."""
-    return "\n".join(
-        row(
-            option.name if option.default is None else f"{option.name}={option.default}",
-            f"{option.meaning} ({option.values})" if option.values else option.meaning,
-        )
-        for option in options
-    )
-
-
-def row(left: str, text: str) -> str:
-    """Return a line of two columns; what is longer goes on below."""
-    lines = textwrap.wrap(text, WIDTH - COLUMN, break_long_words=False) or [""]
-    first = f"  {left}"
-    start = [f"{first:{COLUMN}}{lines.pop(0)}"] if len(first) < COLUMN else [first]
-    return "\n".join([*start, *(" " * COLUMN + line for line in lines)]).rstrip()
-
-
 def checked(
     model: type[Model],
     values: Mapping[str, Any],
@@ -207,8 +140,9 @@ def _explained(
     prefix: str,
     typed: Callable[[Any], str] | None,
 ) -> UserError:
-    first = error.errors()[0]
-    place, given = _place(first["loc"], values)
+    first, several = error.errors()[0], len(error.errors()) > 1
+    location = first["loc"][:1] if typed else first["loc"]  # words of a command are flat
+    place, given = _place(location, values)
     path = ".".join([*([prefix] if prefix else []), *place])
     section, field = _field(model, place)
     if first["type"] == "extra_forbidden":
@@ -218,40 +152,59 @@ def _explained(
         return UserError(
             f"unknown option {path}; nearest: {', '.join(nearest(place[-1], options))}"
         )
-    if first["type"] == "missing" or field is None:
-        return UserError(f"{path}: {first['msg'].lower()}")
-    example = field.examples[0] if field.examples else field.get_default(call_default_factory=True)
-    hint = f"; type for example {path}={(typed or word)(example)}"
-    if field.is_required() and not field.examples:
-        hint = ""
-    several = len(error.errors()) > 1 and len(place) < len(first["loc"])  # of a union
-    expected = values_of(field.annotation, field.metadata)
-    message = f"expected {expected}" if several else first["msg"].lower()
+    message, hint = first["msg"].lower(), ""
+    if first["type"] == "missing":
+        return UserError(f"{path}: {message}")
+    if field is not None and several and len(place) < len(first["loc"]):  # of a union
+        message = f"expected {values_of(field.annotation, field.metadata)}"
+    elif field is not None and is_section(field.annotation):
+        name, field = next(iter(field.annotation.model_fields.items()))
+        message, hint = f"expected options of {path}", f"{path}.{name}"
+    if field is not None and has_example(field):
+        example = f"{hint or path}={(typed or word)(example_of(field))}"
+        hint = f"; type for example {shlex.quote(example)}"
     return UserError(f"{path}={(typed or repr)(given)}: {message}{hint}")
 
 
 def _place(location: Sequence[int | str], values: Any) -> tuple[list[str], Any]:
-    """Return the part of pydantic's location that names an option, and its value: unions add to it."""
+    """Return the part of pydantic's location that leads to a value, and it: unions name a type behind."""
     place = list[str]()
     for part in location:
-        if not isinstance(values, Mapping) or (place and part not in values):
-            break
+        try:
+            inner = values[part]
+        except (TypeError, KeyError, IndexError):
+            if place:
+                break
+            inner = None  # an option that is missing
         place.append(str(part))
-        values = values.get(part)
+        values = inner
     return place, values
 
 
 def _field(
     model: type[BaseModel], place: Sequence[str]
 ) -> tuple[type[BaseModel], FieldInfo | None]:
-    """Return the innermost section of an option, and its field if there is one."""
+    """Return the innermost section of an option, and the field that `place` ends at, if any."""
     field = None
-    for part in place:
-        if field is not None:
-            if not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
-                break
-            model = field.annotation
+    for number, part in enumerate(place, start=1):
         field = model.model_fields.get(part)
-        if field is None:
-            break
+        if field is None or (not is_section(field.annotation) and number < len(place)):
+            return model, None
+        if is_section(field.annotation) and number < len(place):
+            model = field.annotation
     return model, field
+
+
+def is_section(annotation: Any) -> TypeGuard[type[BaseModel]]:
+    """Whether a field holds options of its own."""
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+def has_example(field: FieldInfo) -> bool:
+    """Whether a field says what may be typed."""
+    return bool(field.examples) or not field.is_required()
+
+
+def example_of(field: FieldInfo) -> Any:
+    """Return a value that a field takes: its example or default."""
+    return field.examples[0] if field.examples else field.get_default(call_default_factory=True)

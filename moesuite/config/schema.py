@@ -1,8 +1,9 @@
-"""The configuration of a run, typed and with ranges: the one place where a value is judged.
+"""The options of a run: type, range, default, meaning and role of each, on its field.
 
 Hydra composes a plain mapping from the YAML of `conf/`, the tasks and the command line; `RunConfig`
-checks it. The annotation of each field says what it does (`moesuite.config.roles`): change what
-comes out, or only how it is shown.
+checks it. Options of a router, a task or Lightning's Trainer are declared by their signatures
+(`moesuite.config.signature`). The role of an option (`moesuite.config.roles`) says whether it
+changes the results, or only how they are shown.
 """
 
 from __future__ import annotations
@@ -16,83 +17,119 @@ from pydantic.fields import FieldInfo
 
 from moesuite.config.options import Section
 from moesuite.config.roles import TASK, TRAINER, FreeOptions, Role
+from moesuite.config.sections import Backbone, Data, Optim
 
-BalanceScope = Literal["global", "local", "sequence"]  # see moesuite.scope
+BalanceScope = Literal["global", "local", "sequence"]  # see moesuite.routing.scope
 NAMED = ("timm:", "hf:")  # pretrained models by their library's name
-
-
-class Optim(Section):
-    """AdamW and its schedule. `warmup` is in steps, or, below 1, a share of all steps."""
-
-    lr: Annotated[float, Role.OUTCOME] = Field(1e-3, gt=0, le=10)
-    weight_decay: Annotated[float, Role.OUTCOME] = Field(0.05, ge=0, le=10)
-    beta1: Annotated[float, Role.OUTCOME] = Field(0.9, ge=0, lt=1)
-    beta2: Annotated[float, Role.OUTCOME] = Field(0.999, ge=0, lt=1)
-    eps: Annotated[float, Role.OUTCOME] = Field(1e-8, gt=0, le=1)
-    schedule: Annotated[Literal["cosine", "rsqrt", "constant"], Role.OUTCOME] = "cosine"
-    warmup: Annotated[float, Role.OUTCOME] = Field(0.05, ge=0)
-    min_lr: Annotated[float, Role.OUTCOME] = Field(0.0, ge=0)
-    clip: Annotated[float, Role.OUTCOME] = Field(1.0, ge=0)
-
-
-class Data(Section):
-    """How data reaches the model. `workers` None: none for data in memory, else one per core; of a stream always one.
-
-    `eval_batch_size` is the most at once; where memory does not hold as many, a run takes fewer.
-    """
-
-    batch_size: Annotated[int, Role.OUTCOME] = Field(32, ge=1)
-    eval_batch_size: Annotated[int, Role.DETAIL] = Field(256, ge=1)
-    workers: Annotated[int | None, Role.PRESENTATION] = Field(None, ge=0)
-    seed: Annotated[int, Role.SEED] = Field(0, ge=0)
-
-
-class Backbone(Section):
-    """A name for the record, and a model, `timm:<name>` or `hf:<name>`, with the keyword arguments of its constructor.
-
-    `tokenizer` is the one that a pretrained model of text knows: a folder or hub id.
-    """
-
-    name: Annotated[str, Role.OUTCOME]
-    model: Annotated[str, Role.OUTCOME]
-    pretrained: Annotated[bool, Role.OUTCOME] = False
-    tokenizer: Annotated[str, Role.OUTCOME] = "byte"
-    seed: Annotated[int, Role.SEED] = Field(0, ge=0)
-    kwargs: Annotated[dict[str, Any], Role.OUTCOME] = Field(default_factory=dict)
+SLOTS = "expert work per token relative to the dense MLP"
 
 
 class RunConfig(Section):
     """Everything that a run depends on; see `python -m moesuite.run --help`."""
 
-    seed: Annotated[int, Role.SEED] = Field(0, ge=0)
-    router_seed: Annotated[int, Role.SEED] = Field(0, ge=0)
-    num_experts: Annotated[int, Role.CONTESTANT] = Field(8, ge=1, le=65536)
-    slots_per_token: Annotated[float | None, Role.CONTESTANT] = Field(None, gt=0)
-    eval_slots_per_token: Annotated[float | None, Role.CONTESTANT] = Field(None, gt=0)
-    balance_scope: Annotated[BalanceScope, Role.CONTESTANT] = "global"
-    allow_noncausal: Annotated[bool, Role.LABEL] = False
-    layers: Annotated[str | list[int | str], Role.CONTESTANT] = "last_half"
-    renormalise: Annotated[bool | None, Role.CONTESTANT] = None
-    decoder: Annotated[dict[str, Any] | None, Role.CONTESTANT] = None
-    init: Annotated[str | None, Role.CONTESTANT] = None
-    upcycle: Annotated[str | None, Role.CONTESTANT] = None
+    seed: Annotated[int, Role.SEED] = Field(
+        0, ge=0, description="of everything: data order, backbone, router and training follow it"
+    )
+    router_seed: Annotated[int, Role.SEED] = Field(
+        0, ge=0, description="seed of the router's initialisation alone"
+    )
+    num_experts: Annotated[int, Role.CONTESTANT] = Field(
+        8, ge=1, le=65536, description="experts of an MoE layer"
+    )
+    slots_per_token: Annotated[float | None, Role.CONTESTANT] = Field(
+        None,
+        gt=0,
+        description=f"{SLOTS}; null: 1, or what an MoE backbone has",
+        examples=[1.0],
+    )
+    eval_slots_per_token: Annotated[float | None, Role.CONTESTANT] = Field(
+        None,
+        gt=0,
+        description="the same in evaluation; null: as in training, no limit for routers that drop",
+        examples=[2.0],
+    )
+    balance_scope: Annotated[BalanceScope, Role.CONTESTANT] = Field(
+        "global",
+        description="tokens of balance losses and running statistics: of all processes,"
+        " of each process, or of each sequence",
+    )
+    allow_noncausal: Annotated[bool, Role.LABEL] = Field(
+        False, description="let a router that looks ahead run on a causal task; the record says so"
+    )
+    layers: Annotated[str | list[int | str], Role.CONTESTANT] = Field(
+        "last_half",
+        description="MLPs that become MoE layers: last_half, every_other, last_two, all,"
+        " or a list of indices or module names",
+        examples=["last_half", [-1]],
+    )
+    renormalise: Annotated[bool | None, Role.CONTESTANT] = Field(
+        None,
+        description="divide the combine weights of each token by their sum;"
+        " null: in upcycled image models",
+        examples=[True],
+    )
+    decoder: Annotated[dict[str, Any] | None, Role.CONTESTANT] = Field(
+        None,
+        description="another router for a decoder beside an encoder",
+        examples=[{"name": "token_choice", "k": 2}],
+    )
+    init: Annotated[str | None, Role.CONTESTANT] = Field(
+        None,
+        description="last.ckpt of a run whose weights are the start; positions are interpolated",
+        examples=["runs/digits/soft/0123456789ab/last.ckpt"],
+    )
+    upcycle: Annotated[str | None, Role.CONTESTANT] = Field(
+        None,
+        description="last.ckpt of a dense run to start from with its step and schedule, or a"
+        " pretrained model: timm:<name>, hf:<name>",
+        examples=["timm:vit_tiny_patch16_224"],
+    )
     upcycle_state: Annotated[
         Literal["resume", "fresh_optimizer", "weights"] | None, Role.CONTESTANT
-    ] = None
-    tile_depth: Annotated[int, Role.CONTESTANT] = Field(1, ge=1, le=64)
-    study: Annotated[str | None, Role.LABEL] = None
-    trial: Annotated[int | None, Role.LABEL] = Field(None, ge=0)
-    records: Annotated[str, Role.PRESENTATION] = "runs"
-    force: Annotated[bool, Role.PRESENTATION] = False
-    measure: Annotated[bool, Role.PRESENTATION] = True
-    energy: Annotated[bool, Role.PRESENTATION] = False
-    task: Annotated[dict[str, Any], FreeOptions(TASK)]
-    router: Annotated[dict[str, Any], Role.CONTESTANT]
+    ] = Field(
+        None,
+        description="what is taken from upcycle=<last.ckpt>: all, all but the optimizer's state, or"
+        " only weights (step 0); null: resume for images, else fresh_optimizer",
+        examples=["weights"],
+    )
+    tile_depth: Annotated[int, Role.CONTESTANT] = Field(
+        1, ge=1, le=64, description="repeat the blocks of the upcycled dense model: a control"
+    )
+    study: Annotated[str | None, Role.LABEL] = Field(
+        None,
+        description="name of the study that tuned the options, or searches them",
+        examples=["digits_soft_capacity"],
+    )
+    trial: Annotated[int | None, Role.LABEL] = Field(
+        None, ge=0, description="number of the trial in its study; null: of no search", examples=[0]
+    )
+    records: Annotated[str, Role.PRESENTATION] = Field("runs", description="folder of run records")
+    force: Annotated[bool, Role.PRESENTATION] = Field(
+        False, description="run again although the same run is recorded"
+    )
+    measure: Annotated[bool, Role.PRESENTATION] = Field(
+        True, description="measure latency and step time against the matched dense model"
+    )
+    energy: Annotated[bool, Role.PRESENTATION] = Field(
+        False, description='estimate the energy of training; needs the extra "energy"'
+    )
+    task: Annotated[dict[str, Any], FreeOptions(TASK)] = Field(
+        description="name and options of the task"
+    )
+    router: Annotated[dict[str, Any], Role.CONTESTANT] = Field(
+        description="name and options of the router"
+    )
     backbone: Backbone
     optim: Optim
     data: Data
-    trainer: Annotated[dict[str, Any], FreeOptions(TRAINER)]
-    logger: Annotated[dict[str, dict[str, Any]], Role.PRESENTATION] = Field(default_factory=dict)
+    trainer: Annotated[dict[str, Any], FreeOptions(TRAINER)] = Field(
+        description="options of Lightning's Trainer"
+    )
+    logger: Annotated[dict[str, dict[str, Any]], Role.PRESENTATION] = Field(
+        default_factory=dict,
+        description="loggers, each with the arguments of Lightning's class of that name",
+        examples=[{"csv": {}}],
+    )
 
     @property
     def router_options(self) -> dict[str, Any]:

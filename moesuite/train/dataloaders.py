@@ -12,7 +12,7 @@ from typing import Any, Literal
 import torch
 from torch.utils.data import DataLoader, IterableDataset, Sampler
 
-from moesuite.config.schema import Data
+from moesuite.config.sections import Data
 from moesuite.errors import UserError
 from moesuite.task import Task
 

@@ -17,7 +17,8 @@ from moesuite.compute.memory import examples_that_fit, keep_freed_memory
 from moesuite.compute.passes import account
 from moesuite.config.partial import partial_options, refuse_nothing, stopped_by_time
 from moesuite.config.run_command import command_of
-from moesuite.config.schema import Data, RunConfig
+from moesuite.config.schema import RunConfig
+from moesuite.config.sections import Data
 from moesuite.errors import Pruned, RunFailed, UserError
 from moesuite.models.forward import call, evaluating, first_tensor, placed
 from moesuite.records.certificate import Example

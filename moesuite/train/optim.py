@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from moesuite.config.schema import Optim
+from moesuite.config.sections import Optim
 from moesuite.errors import UserError
 from moesuite.nn.moe import moe_layers
 

@@ -6,7 +6,7 @@ import pytest
 import timm
 
 from moesuite import moefy
-from moesuite.config.schema import Optim
+from moesuite.config.sections import Optim
 from moesuite.train.optim import learning_rate, parameter_groups
 
 

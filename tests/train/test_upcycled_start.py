@@ -12,7 +12,7 @@ from torch import nn
 
 from moesuite import UserError, compose, fit, load_moe, upcycle
 from moesuite.config.compose import understood
-from moesuite.config.schema import Optim
+from moesuite.config.sections import Optim
 from moesuite.nn.moe import moe_layers
 from moesuite.profile import profile
 from moesuite.records.store import read_record

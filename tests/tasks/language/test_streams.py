@@ -9,7 +9,7 @@ import datasets
 import pytest
 
 from moesuite import compose
-from moesuite.config.schema import Data
+from moesuite.config.sections import Data
 from moesuite.errors import UserError
 from moesuite.tasks.language.stream import StreamedTokens, first_documents
 from moesuite.tasks.text.tokenizer import build_tokenizer

@@ -9,7 +9,7 @@ import datasets
 import pytest
 
 from moesuite import UserError
-from moesuite.config.schema import Data
+from moesuite.config.sections import Data
 from moesuite.train.dataloaders import eval_loader
 from tests.tasks.vision.pictures import CLASSES, rows_of, vision
 

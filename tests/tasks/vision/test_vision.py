@@ -12,7 +12,7 @@ import torch
 from sklearn.metrics import accuracy_score
 
 from moesuite import compose
-from moesuite.config.schema import Data
+from moesuite.config.sections import Data
 from moesuite.tasks.vision.probes import PROBES, Attack
 from moesuite.tasks.vision.splits import Arrays
 from moesuite.train.build import build_task
