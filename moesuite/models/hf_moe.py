@@ -15,6 +15,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from moesuite.errors import UserError, unknown
+from moesuite.models.candidates import looks_like_mlp
 from moesuite.routing.assignment import dropless
 from moesuite.routing.router import LayerSpec, RaggedRouting, Router
 
@@ -105,3 +107,32 @@ def normalises(block: Block) -> bool:
     weight = block.gate.weight
     _, weights, _ = block.gate(weight.new_zeros(1, weight.shape[1]))
     return block.k < len(weight) and abs(weights.float().sum().item() / block.scale - 1) < 0.01
+
+
+def chosen_blocks(model: nn.Module, layers: list[str] | None = None) -> list[Block]:
+    """Return the MoE layers to reroute.
+
+    Raises:
+        UserError: if there is none, or none of a given name.
+    """
+    by_name = {block.name: block for block in blocks(model)}
+    if not by_name:
+        raise _no_blocks(model)
+    for name in layers or ():
+        if name not in by_name:
+            raise unknown("MoE layer", name, by_name, f"layers=[{next(iter(by_name))!r}]")
+    return [block for name, block in by_name.items() if layers is None or name in layers]
+
+
+def _no_blocks(model: nn.Module) -> UserError:
+    kinds = {type(module).__name__ for module in model.modules()}
+    unreadable = sorted(kind for kind in kinds if "moe" in kind.lower())
+    hint = ""
+    if unreadable:
+        hint = f"; modules that have no adapter: {', '.join(unreadable)}"
+    elif any(looks_like_mlp(module) for module in model.modules()):
+        hint = ": it is dense; type moesuite.upcycle(model) to make a mixture of experts of it"
+    return UserError(
+        f"{type(model).__name__} has no MoE layers that can be rerouted{hint}; allowed: OLMoE, "
+        "Mixtral, Qwen2-MoE, Qwen3-MoE, DeepSeek V2 and V3 of transformers"
+    )

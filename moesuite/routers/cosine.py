@@ -25,6 +25,7 @@ class Cosine(Router):
 
     paper = "Chi et al. 2022, https://arxiv.org/abs/2204.09179"
     drops = True
+    fits_trained_gate = False  # its gate is not linear
 
     def __init__(
         self,

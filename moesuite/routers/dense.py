@@ -19,6 +19,7 @@ class Dense(Router):
     paper = "Control: the dense MLP"
     causal = True
     bounded = False
+    fits_trained_gate = False  # chooses no experts
 
     def forward(
         self, x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None

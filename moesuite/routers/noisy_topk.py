@@ -28,6 +28,7 @@ class NoisyTopK(Router):
 
     paper = "Shazeer et al. 2017, https://arxiv.org/abs/1701.06538"
     drops = True
+    fits_trained_gate = False  # a second gate for the noise
 
     def __init__(
         self,

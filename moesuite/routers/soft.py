@@ -32,6 +32,7 @@ class Soft(Router):
 
     paper = "Puigcerver et al. 2023, https://arxiv.org/abs/2308.00951"
     sized = True
+    fits_trained_gate = False  # slots have parameters of their own
 
     def __init__(
         self,

@@ -123,6 +123,8 @@ class Router(nn.Module, ABC):
         bounded: claims that experts never do more work than the budget.
         batch_coupled: says that in training a group's routing depends on the groups beside it.
         negative_weights: says that combine weights may be below 0.
+        fits_trained_gate: claims that a linear gate is its only weight, or that it has none, so
+            that it can replace the router of a trained model (`moesuite.reroute`).
         limited: whether a router that drops keeps its training capacity in evaluation (the board's
             second figure).
         name, options: by which `build_router` made it, so that it can be built anew.
@@ -135,6 +137,7 @@ class Router(nn.Module, ABC):
     adaptive: ClassVar[bool] = False
     batch_coupled: ClassVar[bool] = False
     negative_weights: ClassVar[bool] = False
+    fits_trained_gate: ClassVar[bool] = True
     causal: bool = False
     drops: bool = False
     bounded: bool = True

@@ -1,13 +1,13 @@
-"""What is needed beside its weights to build a model's MoE layers anew: a small JSON, of a versioned form.
+"""The description that a model's MoE layers are rebuilt from: a small JSON of a versioned format.
 
-Names of weights are part of the form, and stay: of a layer at `<layer>`, in the place of an MLP,
+Names of weights are part of the format, and stable. Of a layer at `<layer>` in place of an MLP:
     <layer>.experts.up.weight [E, D, H], <layer>.experts.up.bias [E, H]; the same of `gate` in gated
-    MLPs and `down`; <layer>.experts.norm.weight, .bias [E, H] where the MLP has a norm;
-    <layer>.router.<name of the router's own>, for most of them <layer>.router.gate.weight [E, D];
-of a rerouted layer of a Hugging Face model
+    MLPs and of `down`; <layer>.experts.norm.weight, .bias [E, H] if the MLP has a norm;
+    <layer>.router.<the router's own names>, usually <layer>.router.gate.weight [E, D].
+Of a rerouted layer of a Hugging Face model:
     <layer>.experts.gate_up_proj [E, 2H, D], <layer>.experts.down_proj [E, D, H], as there;
-    <layer>.router.gate.weight [E, D]; <layer>.shared.mlp.<...> and <layer>.shared.gate.weight [1,
-    D].
+    <layer>.router.gate.weight [E, D]; <layer>.shared.mlp.<...> and
+    <layer>.shared.gate.weight [1, D].
 All others keep the names that they have in the dense model.
 """
 
@@ -27,27 +27,33 @@ FORMAT = 1
 
 
 class LayerDescription(Section):
-    """One MoE layer: its router by name and options, what the router knows of the layer, and how answers are combined.
+    """One MoE layer: its router by name and options, its `LayerSpec`, and how outputs are combined.
 
-    `rerouted` is true of layers that the model had before, whose experts are read in place.
+    `rerouted` is true for layers that the model had before, whose experts are used in place.
     """
 
     router: str
     options: dict[str, Any] = {}
     dim: int
     num_experts: int
-    slots_per_token: float = 1.0
-    eval_slots_per_token: float | None = None
-    tokens: int | None = None
-    balance_scope: BalanceScope = "global"
+    slots_per_token: float = LayerSpec.slots_per_token
+    eval_slots_per_token: float | None = LayerSpec.eval_slots_per_token
+    tokens: int | None = LayerSpec.tokens
+    balance_scope: BalanceScope = LayerSpec.balance_scope
     renormalise: bool = False
     rerouted: bool = False
 
     @property
     def spec(self) -> LayerSpec:
-        """What the router knows of the layer."""
-        budget = self.slots_per_token, self.eval_slots_per_token
-        return LayerSpec(self.dim, self.num_experts, *budget, self.tokens, self.balance_scope)
+        """What the router knows about the layer."""
+        return LayerSpec(
+            dim=self.dim,
+            num_experts=self.num_experts,
+            slots_per_token=self.slots_per_token,
+            eval_slots_per_token=self.eval_slots_per_token,
+            tokens=self.tokens,
+            balance_scope=self.balance_scope,
+        )
 
 
 class Description(Section):
@@ -58,7 +64,7 @@ class Description(Section):
 
 
 def describe(model: nn.Module) -> Description:
-    """Return what builds the MoE layers of `model` anew."""
+    """Return the description of the MoE layers of `model`."""
     layers = {
         name: LayerDescription(
             router=layer.router.name,

@@ -1,14 +1,15 @@
-"""Rerouting: another router in a trained mixture of experts, without training and without copying a weight.
+"""Rerouting: another router in a trained mixture of experts; no training, and no weight is copied.
 
 Do, Le and Tran, "Sparse Mixture of Experts as Unified Competitive Learning" (2025),
 https://arxiv.org/abs/2503.22996: the trained gate gives the logits, another rule decides; experts,
 shared ones included, stay as they are. Not in the paper: the identity check. Each layer is rebuilt
-with the model's own rule first and has to answer as before.
+with the model's own rule first and has to give its outputs.
 """
 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,29 +18,29 @@ from torch import Tensor, nn
 
 from moesuite.config.discovery import router_names
 from moesuite.config.schema import BalanceScope
-from moesuite.errors import UserError, unknown
-from moesuite.models.candidates import looks_like_mlp
+from moesuite.errors import UserError
 from moesuite.models.example_inputs import random_example
 from moesuite.models.forward import run_once
-from moesuite.models.hf_moe import OWN, Block, OriginalRouter, blocks, normalises
+from moesuite.models.hf_moe import OWN, Block, OriginalRouter, chosen_blocks, normalises
 from moesuite.nn.experts import FusedExperts
 from moesuite.nn.moe import MoE, RoutingContext
 from moesuite.routers import build_router, router_class
-from moesuite.routing.router import Gate, LayerSpec, Router
-from moesuite.surgery.moefy import attach, begin_routing, put
+from moesuite.routing.router import Gate, Router
+from moesuite.surgery.hooks import attach, begin_routing
+from moesuite.surgery.moe_config import MoEConfig
+from moesuite.surgery.moefy import put
 
-TOLERANCE = (
-    0.02  # of the identity check, relative to the largest answer: room for weights in bfloat16
-)
+# of the identity check, relative to the largest output: room for weights in bfloat16
+TOLERANCE = 0.02
 
 
 @dataclass(frozen=True)
 class ReroutedLayer:
-    """One layer on the example, in evaluation; differences are the largest absolute ones of an output.
+    """One layer on the example, in evaluation; differences are the largest absolute ones.
 
     Attributes:
         layer: name of the module.
-        identity: difference of the rebuilt layer with the model's own rule: 0 but for rounding.
+        identity: difference of the layer rebuilt with the model's own rule: 0 but for rounding.
         difference: of the layer with the new router.
         scale: largest absolute output of the model's own layer.
         kept: share of the (token, expert) pairs of the own rule that the new router serves too, in
@@ -57,181 +58,172 @@ class ReroutedLayer:
     def __str__(self) -> str:
         """Return one line."""
         return (
-            f"{self.layer}  own rule {self.identity:.2e} apart, new router {self.difference:.2e} (|own| "
-            f"{self.scale:.2e}); keeps {self.kept:.1%} of the pairs, {self.pairs_per_token:.2f} experts per token"
+            f"{self.layer}  own rule {self.identity:.2e} apart, new router {self.difference:.2e} "
+            f"(|own| {self.scale:.2e}); keeps {self.kept:.1%} of the pairs, "
+            f"{self.pairs_per_token:.2f} experts per token"
         )
 
 
 def reroute(
     model: nn.Module,
     router: str = "usmoe",
-    slots_per_token: float | None = None,
-    eval_slots_per_token: float | None = None,
+    slots_per_token: float | None = MoEConfig.slots_per_token,
+    eval_slots_per_token: float | None = MoEConfig.eval_slots_per_token,
     layers: list[str] | None = None,
     example: Any = None,
-    balance_scope: BalanceScope = "global",
+    balance_scope: BalanceScope = MoEConfig.balance_scope,
     **router_options: Any,
 ) -> tuple[nn.Module, list[ReroutedLayer]]:
-    """Replace the routers of a trained MoE model of Hugging Face, in place. No weight is copied or changed.
+    """Replace the routers of a trained Hugging Face MoE model, in place; no weight is changed.
 
     Args:
         model: OLMoE, Mixtral, Qwen2-MoE, Qwen3-MoE, DeepSeek V2 or V3.
         router: name of a router whose only weights are a linear gate, or that has none; "own": the
             model's rule.
-        slots_per_token: expert work per token, in (0, E]; None: as many experts per token as the
-            model has.
-        eval_slots_per_token: the same in evaluation; see `moesuite.moefy`.
+        slots_per_token, eval_slots_per_token, balance_scope: see
+            `moesuite.surgery.moe_config.MoEConfig`.
         layers: names of modules; None: all MoE layers.
         example: keyword arguments of the model, for the check; None: random tokens, always the
             same.
-        balance_scope: see `moesuite.moefy`.
-        router_options: the router's own parameters; `k` is the model's own unless it is given.
+        router_options: the router's own parameters; `k` defaults to the model's own.
 
     Returns:
-        The model, and what each layer says on the example.
+        The model, and how each layer compares on the example.
 
     Raises:
         UserError: for a model without MoE layers that can be read, a router that needs weights that
-            the model lacks, or layers that do not answer as before under their own rule.
+            the model lacks, or layers that give other outputs under their own rule.
     """
-    found = chosen_blocks(model, layers)
-    specs = [_spec(block, slots_per_token, eval_slots_per_token, balance_scope) for block in found]
-    routers = [
-        _router(router, block, spec, router_options)
-        for block, spec in zip(found, specs, strict=True)
-    ]
+    config = MoEConfig(
+        router=router,
+        slots_per_token=slots_per_token,
+        eval_slots_per_token=eval_slots_per_token,
+        balance_scope=balance_scope,
+        options=router_options,
+    )
+    return replace_routers(model, config, layers, example)
+
+
+def replace_routers(
+    model: nn.Module, config: MoEConfig, layers: list[str] | None = None, example: Any = None
+) -> tuple[nn.Module, list[ReroutedLayer]]:
+    """Do what `reroute` does, with the router of `config`."""
+    chosen = chosen_blocks(model, layers)
+    routers = [_build_router(config, block) for block in chosen]
     example = random_example(model) if example is None else example
-    seen = _observe(model, found, example)
+    observed = _observe(model, chosen, example)
     context = RoutingContext()
     begin_routing(context, model, example if isinstance(example, dict) else {})
-    rows, new = [], dict[str, MoE]()
-    for block, chosen in zip(found, routers, strict=True):
-        own = rerouted(block, OriginalRouter(chosen.spec, block.gate))
-        renormalise = normalises(block) and chosen.name != OWN and "normalise" not in chosen.options
-        new[block.name] = rerouted(block, chosen, renormalise)
-        rows.append(_compare(block.name, own, new[block.name], context, *seen.pop(block.name)))
-    for (
-        name,
-        layer,
-    ) in (
-        new.items()
-    ):  # none before all of them have answered as they did: an error leaves the model whole
+    rows: list[ReroutedLayer] = []
+    replacements: dict[str, MoE] = {}
+    for block, router in zip(chosen, routers, strict=True):
+        original = rerouted(block, OriginalRouter(router.spec, block.gate))
+        layer = rerouted(block, router, _needs_normalising(block, router))
+        rows.append(_compare(block.name, original, layer, context, *observed.pop(block.name)))
+        replacements[block.name] = layer
+    # only when all have passed the check: an error leaves the model whole
+    for name, layer in replacements.items():
         put(model, name, layer, context)
     context.end()
-    config: Any = getattr(model, "config", None)
-    if getattr(config, "output_router_logits", False):
-        config.output_router_logits = False  # the loss on them reads gates that are no longer there
+    hf_config: Any = getattr(model, "config", None)
+    if getattr(hf_config, "output_router_logits", False):
+        hf_config.output_router_logits = False  # the loss on them reads gates that are gone
     return attach(model, context), rows
 
 
-def chosen_blocks(model: nn.Module, layers: list[str] | None = None) -> list[Block]:
-    """Return the MoE layers to reroute.
+def _needs_normalising(block: Block, router: Router) -> bool:
+    """Return whether a block normalises weights, and its new router has no option to."""
+    return normalises(block) and router.name != OWN and "normalise" not in router.options
+
+
+def _build_router(config: MoEConfig, block: Block) -> Router:
+    """Build the new router on the model's gate, whose weight it shares.
 
     Raises:
-        UserError: if there is none, or none of a given name.
+        UserError: for a router that needs other weights.
     """
-    found = {block.name: block for block in blocks(model)}
-    if not found:
-        alike = sorted(
-            {type(m).__name__ for m in model.modules() if "moe" in type(m).__name__.lower()}
-        )
-        dense = any(looks_like_mlp(module) for module in model.modules()) and not alike
-        raise UserError(
-            f"{type(model).__name__} has no MoE layers that can be rerouted"
-            + (
-                ": it is dense; type moesuite.upcycle(model) to make a mixture of experts of it"
-                if dense
-                else ""
-            )
-            + (f"; modules that have no adapter: {', '.join(alike)}" if alike else "")
-            + "; allowed: OLMoE, Mixtral, Qwen2-MoE, Qwen3-MoE, DeepSeek V2 and V3 of transformers"
-        )
-    for name in layers or ():
-        if name not in found:
-            raise unknown("MoE layer", name, found, f"layers=[{next(iter(found))!r}]")
-    return [block for name, block in found.items() if layers is None or name in layers]
-
-
-def _spec(
-    block: Block,
-    slots_per_token: float | None,
-    eval_slots_per_token: float | None,
-    balance_scope: BalanceScope,
-) -> LayerSpec:
     num_experts, _, dim = block.experts.gate_up_proj.shape
-    budget = float(block.k) if slots_per_token is None else slots_per_token
-    return LayerSpec(dim, num_experts, budget, eval_slots_per_token, balance_scope=balance_scope)
-
-
-def _router(name: str, block: Block, spec: LayerSpec, options: dict[str, Any]) -> Router:
-    """Build the new router around the model's gate, whose weight it shares."""
-    if name == OWN:
+    spec = config.layer_spec(dim, num_experts=num_experts, default_slots=float(block.k))
+    if config.router == OWN:
         return OriginalRouter(spec, block.gate)
-    parameters = inspect.signature(router_class(name).__init__).parameters
-    own = {"k": block.k, "normalise": normalises(block)}
-    router = build_router(name, spec, {key: own[key] for key in own if key in parameters} | options)
+    cls = router_class(config.router)
+    router = build_router(config.router, spec, {**_defaults(cls, block), **config.options})
     gate = getattr(router, "gate", None)
     if isinstance(gate, Gate):
         gate.weight = block.gate.weight
-    if name == "dense" or any(
-        parameter is not block.gate.weight for parameter in router.parameters()
-    ):
-        unfit = ("soft", "cosine", "dense", "noisy_topk")
+    has_other_weights = any(p is not block.gate.weight for p in router.parameters())
+    if has_other_weights or not cls.fits_trained_gate:
+        fitting = [name for name in router_names() if router_class(name).fits_trained_gate]
         raise UserError(
-            f"router={name}: it needs weights of its own beside a trained gate [E, D], or has no experts to choose; "
-            f"allowed: {OWN}, {', '.join(n for n in router_names() if n not in unfit)}; type for example router=usmoe"
+            f"router={config.router}: it needs weights of its own beside a trained gate [E, D], or "
+            f"has no experts to choose; allowed: {OWN}, {', '.join(fitting)}; type for example "
+            "router=usmoe"
         )
     if hasattr(router, "bias") and hasattr(block.gate, "e_score_correction_bias"):
         router.bias = block.gate.e_score_correction_bias
     return router
 
 
+def _defaults(cls: type[Router], block: Block) -> Mapping[str, Any]:
+    """Return the options of a router that the model decides."""
+    parameters = inspect.signature(cls.__init__).parameters
+    of_model = {"k": block.k, "normalise": normalises(block)}
+    return {name: value for name, value in of_model.items() if name in parameters}
+
+
 def rerouted(block: Block, router: Router, renormalise: bool = False) -> MoE:
-    """Return the layer that stands in the place of a block. The own rule scales its weights itself."""
+    """Return the layer that replaces a block. The model's own rule scales its weights itself."""
     experts = FusedExperts(block.experts, 1.0 if router.name == OWN else block.scale)
     layer = MoE(router, experts, renormalise=renormalise, shared=block.shared)
     return layer.to(block.experts.down_proj.device)
 
 
 def _observe(
-    model: nn.Module, found: list[Block], example: Any
+    model: nn.Module, chosen: list[Block], example: Any
 ) -> dict[str, tuple[Tensor, Tensor]]:
-    """Run the model as it is once, and keep what each MoE layer was given and answered."""
-    seen: dict[str, tuple[Tensor, Tensor]] = {}
+    """Run the model once as it is, and return the input and output of each MoE layer."""
+    observed: dict[str, tuple[Tensor, Tensor]] = {}
     handles = []
-    for block in found:
+    for block in chosen:
 
-        def keep(_: nn.Module, args: tuple[Tensor, ...], y: Tensor, name: str = block.name) -> None:
-            seen[name] = args[0], y
+        def store(
+            _: nn.Module, args: tuple[Tensor, ...], y: Tensor, name: str = block.name
+        ) -> None:
+            observed[name] = args[0], y
 
-        handles.append(model.get_submodule(block.name).register_forward_hook(keep))
+        handles.append(model.get_submodule(block.name).register_forward_hook(store))
     run_once(model, example, handles)
-    return seen
+    return observed
 
 
 @torch.no_grad()
 def _compare(
-    name: str, own: MoE, new: MoE, context: RoutingContext, x: Tensor, y: Tensor
+    name: str, original: MoE, new: MoE, context: RoutingContext, x: Tensor, y: Tensor
 ) -> ReroutedLayer:
-    """Give both layers what the model's own was given.
+    """Run both layers on the input of the model's own, and compare the outputs.
 
     Raises:
-        UserError: where the own rule does not answer as the model did.
+        UserError: if the model's own rule gives another output than the model did.
     """
-    served, apart = [], []
-    for layer in (own, new):
-        layer.context = context
-        apart.append((layer.eval()(x) - y).float().abs().max().item())
-        assert layer.routing is not None
-        served.append(layer.routing.dense()[0].sum(dim=-1) > 0)  # [G, T, E]
-        layer.routing = None
-    scale, tokens = y.float().abs().max().item(), served[0].any(dim=-1).sum().item()
-    if not apart[0] <= TOLERANCE * scale:  # not a number is not the same
+    identity, own_pairs = _run(original, context, x, y)
+    difference, new_pairs = _run(new, context, x, y)
+    scale = y.float().abs().max().item()
+    if not identity <= TOLERANCE * scale:  # also true for NaN
         raise UserError(
-            f"{name}: rebuilt with its own rule it answers {apart[0]:.2e} apart (largest answer {scale:.2e}), so this "
-            "model routes in a way that is not known here; allowed: layers without jitter or rules beside the gate"
+            f"{name}: rebuilt with its own rule it answers {identity:.2e} apart (largest answer "
+            f"{scale:.2e}), so this model routes in a way that is not known here; allowed: layers "
+            "without jitter or rules beside the gate"
         )
-    kept = (served[0] & served[1]).sum() / served[0].sum().clamp(min=1)
-    return ReroutedLayer(
-        name, apart[0], apart[1], scale, kept.item(), served[1].sum().item() / max(1, tokens)
-    )
+    num_tokens = own_pairs.any(dim=-1).sum().item()
+    kept = (own_pairs & new_pairs).sum() / own_pairs.sum().clamp(min=1)
+    pairs_per_token = new_pairs.sum().item() / max(1, num_tokens)
+    return ReroutedLayer(name, identity, difference, scale, kept.item(), pairs_per_token)
+
+
+def _run(layer: MoE, context: RoutingContext, x: Tensor, y: Tensor) -> tuple[float, Tensor]:
+    """Return the largest difference of a layer's output from `y`, and its pairs, [G, T, E]."""
+    layer.context = context
+    difference = (layer.eval()(x) - y).float().abs().max().item()
+    routing, layer.routing = layer.routing, None
+    assert routing is not None
+    return difference, routing.dense()[0].sum(dim=-1) > 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import chain
 from typing import Any
@@ -26,9 +26,10 @@ from moesuite.nn.moe import MoE, moe_layers
 from moesuite.records.certificate import Check
 from moesuite.records.record import UpcycledLayer
 from moesuite.routing.router import LayerSpec, Router
-from moesuite.surgery.moefy import moefy
-from moesuite.surgery.reroute import reroute
-from moesuite.surgery.upcycle import upcycle
+from moesuite.surgery.moe_config import MoEConfig
+from moesuite.surgery.moefy import replace_mlps
+from moesuite.surgery.reroute import replace_routers
+from moesuite.surgery.upcycle import upcycle_mlps
 from moesuite.surgery.weights import start_from
 from moesuite.task import Task, task_class
 from moesuite.train.upcycled_start import take_weights
@@ -154,26 +155,14 @@ def _upcycle_weights(config: RunConfig, dense: nn.Module) -> None:
 
 def _with_layers(config: RunConfig, dense: nn.Module, example: Any) -> Built:
     """Make MoE layers of the MLPs of a copy of `dense`."""
-    config = config.resolved()
-    choices: dict[str, Any] = {
-        "router": config.router["name"],
-        "num_experts": config.num_experts,
-        "layers": config.layers,
-        "slots_per_token": config.slots_per_token or 1.0,
-        "eval_slots_per_token": config.eval_slots_per_token,
-        "example": example,
-        "renormalise": config.renormalise,
-        "decoder": config.decoder,
-        "balance_scope": config.balance_scope,
-        **config.router_options,
-    }
+    moe = MoEConfig.of_run(config.resolved())
 
     def surgery(model: nn.Module) -> nn.Module:
-        return moefy(tile_depth(model, config.tile_depth), **choices)
+        return replace_mlps(tile_depth(model, config.tile_depth), moe, example)
 
     if config.upcycle is None or next(dense.parameters()).is_meta:
         return Built(surgery(copy.deepcopy(dense)), dense, surgery)
-    model, receipt = upcycle(tile_depth(copy.deepcopy(dense), config.tile_depth), **choices)
+    model, receipt = upcycle_mlps(tile_depth(copy.deepcopy(dense), config.tile_depth), moe, example)
     return Built(model, dense, surgery, receipt.layers, receipt.verdict)
 
 
@@ -205,10 +194,10 @@ def _rerouted(config: RunConfig, dense: nn.Module) -> Built:
     model = copy.deepcopy(dense, dict(shared))
     if name == "dense":
         name, options = OWN, {}
-    budget = config.slots_per_token, config.eval_slots_per_token
+    moe = replace(MoEConfig.of_run(config), router=name, options=options)
     return Built(
-        reroute(model, name, *budget, balance_scope=config.balance_scope, **options)[0],
-        reroute(dense, OWN)[0],
+        replace_routers(model, moe)[0],
+        replace_routers(dense, MoEConfig(router=OWN))[0],
     )
 
 

@@ -44,7 +44,7 @@ def test_a_run_limited_by_time_needs_a_schedule_without_end(tmp_path: Path) -> N
         (["trainer.max_steps=40", "decoder={k:2}"], r"decoder=\{'k': 2\}: its name is missing"),
         (
             ["trainer.max_steps=40", "decoder={name:switch}"],
-            "no chosen layer stands in a decoder; allowed",
+            "no chosen layer is in a decoder; allowed",
         ),
         (["trainer.max_steps=40", "layers=[3]"], "layers: 3 matched nothing"),
     ],

@@ -1,26 +1,23 @@
-"""Where an upcycled model starts: in words, on the console, in the record; and the same defaults everywhere."""
+"""Where an upcycled model starts: in words, on the console, in the record."""
 
 from __future__ import annotations
 
-import inspect
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from moesuite import compose, fit, moefy, upcycle
+from moesuite import compose, fit, upcycle
 from moesuite.config.discovery import router_names
 from moesuite.experiments.run_report import rows
-from moesuite.models.example_inputs import is_text
 from moesuite.nn.moe import moe_layers
 from moesuite.nn.stats import weight_sums
 from moesuite.records.record import UpcycledLayer
 from moesuite.records.store import read_record
 from moesuite.routers import build_router
 from moesuite.routing.router import LayerSpec
-from moesuite.surgery.upcycle_verdict import verdict
-from moesuite.train.build import build_models, shared_task
+from moesuite.surgery.upcycle_receipt import verdict
 from tests.helpers import TINY_RUN
 from tests.surgery.dense_models import build
 
@@ -123,44 +120,6 @@ def test_sums_of_weights_are_those_of_the_dense_form(router: str) -> None:
         with torch.no_grad():
             routing = built(torch.randn(2, 12, 8), None)
         torch.testing.assert_close(weight_sums(routing), routing.dense()[1].sum(dim=(2, 3)))
-
-
-def test_defaults_are_the_same_in_python_and_on_the_command_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What a run with nothing but `upcycle=` hands to `upcycle` is what `upcycle` takes by itself, and `moefy`."""
-    monkeypatch.chdir(tmp_path)
-    _, dense = fit(compose("router=dense", *TINY_RUN))
-    config = compose(
-        f"upcycle={dense.with_suffix('')}/last.ckpt", "upcycle_state=weights", *TINY_RUN
-    )
-    handed: dict[str, Any] = {}
-
-    def instead(model: Any, **options: Any) -> Any:
-        handed.update(options)
-        handed["renormalise"] = (
-            None if options["renormalise"] is (not is_text(model)) else options["renormalise"]
-        )
-        return upcycle(model, **options)
-
-    monkeypatch.setattr("moesuite.train.build.upcycle", instead)
-    task = shared_task(config.task)
-    build_models(config, task, torch.randn(2, 1, 8, 8))
-    own = inspect.signature(upcycle).parameters
-    shared = [name for name in own if name in handed and name != "example"]
-    assert {
-        "router",
-        "num_experts",
-        "layers",
-        "slots_per_token",
-        "eval_slots_per_token",
-        "renormalise",
-    } <= {*shared}
-    assert {name: handed[name] for name in shared} == {name: own[name].default for name in shared}
-    others = inspect.signature(moefy).parameters
-    assert {name: others[name].default for name in shared if name != "renormalise"} == {
-        name: own[name].default for name in shared if name != "renormalise"
-    }
 
 
 def test_the_verdict_of_a_run_is_on_its_console_and_in_its_record(

@@ -1,0 +1,94 @@
+"""`MoEConfig`: everything about the MoE layers of a model, passed whole from the user to the layers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from moesuite.config.schema import BalanceScope, RunConfig
+from moesuite.models.candidates import Layers
+from moesuite.routing.router import LayerSpec
+
+
+@dataclass(frozen=True)
+class MoEConfig:
+    """The MoE layers of a model. The only place of their defaults in Python.
+
+    `moefy`, `upcycle` and `reroute` take these fields as keyword arguments; `of_run` reads them
+    from the command line, whose defaults are the same.
+
+    Attributes:
+        router: name of a router, or `module.or.file:Class` outside the package; "dense" changes
+            nothing.
+        num_experts: experts E of each layer, >= 1; ignored when rerouting.
+        layers: "last_half" (Soft MoE), "every_other" (V-MoE: second, fourth, ...), "all",
+            "last_two", indices among the candidates (negative from the end), or names of modules;
+            ignored when rerouting.
+        slots_per_token: expert work per token relative to the MLP, E·C/T, in (0, E]. Token choice:
+            K times the capacity factor; expert choice: the capacity factor; Soft MoE: slots over
+            tokens. None: 1, the work of the MLP; when rerouting, the model's own number of experts
+            per token.
+        eval_slots_per_token: the same in evaluation; None: as in training, and without limit for
+            routers that drop.
+        renormalise: divide the combine weights of each token by their sum. None: only when
+            upcycling a model of images, as it hurts language in the paper of `moesuite.upcycle`.
+        decoder: another router for the decoder layers of an encoder-decoder: its `name` and its
+            options.
+        balance_scope: tokens over which balance losses and running statistics are taken in
+            training: "global", the batch on all processes; "local", this process's share;
+            "sequence", each group; see `moesuite.routing.scope`.
+        options: the router's own parameters.
+    """
+
+    router: str = "token_choice"
+    num_experts: int = 8
+    layers: Layers = "last_half"
+    slots_per_token: float | None = None
+    eval_slots_per_token: float | None = None
+    renormalise: bool | None = None
+    decoder: Mapping[str, Any] | None = None
+    balance_scope: BalanceScope = "global"
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of_run(cls, run: RunConfig) -> MoEConfig:
+        """Return the MoE layers that a run asks for."""
+        return cls(
+            router=run.router["name"],
+            num_experts=run.num_experts,
+            layers=run.layers,
+            slots_per_token=run.slots_per_token,
+            eval_slots_per_token=run.eval_slots_per_token,
+            renormalise=run.renormalise,
+            decoder=run.decoder,
+            balance_scope=run.balance_scope,
+            options=run.router_options,
+        )
+
+    def layer_spec(
+        self,
+        dim: int,
+        tokens: int | None = None,
+        num_experts: int | None = None,
+        default_slots: float = LayerSpec.slots_per_token,
+    ) -> LayerSpec:
+        """Return what a router has to know about one layer.
+
+        Args:
+            dim: width D of a token.
+            tokens: tokens T of a group where every input has as many, else None.
+            num_experts: None for the configured number.
+            default_slots: slots per token where `slots_per_token` is None.
+
+        Raises:
+            UserError: for a value out of range.
+        """
+        return LayerSpec(
+            dim=dim,
+            num_experts=self.num_experts if num_experts is None else num_experts,
+            slots_per_token=default_slots if self.slots_per_token is None else self.slots_per_token,
+            eval_slots_per_token=self.eval_slots_per_token,
+            tokens=tokens,
+            balance_scope=self.balance_scope,
+        )

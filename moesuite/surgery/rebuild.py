@@ -1,0 +1,66 @@
+"""Rebuild the MoE layers that a description names, in a dense or a Hugging Face MoE model."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from moesuite.errors import UserError
+from moesuite.models.candidates import Adapter, candidates
+from moesuite.models.hf_moe import OWN, Block, OriginalRouter, chosen_blocks
+from moesuite.nn.moe import RoutingContext
+from moesuite.routers import build_router
+from moesuite.routing.router import Router
+from moesuite.surgery.checkpoint_format import Description, LayerDescription
+from moesuite.surgery.hooks import attach
+from moesuite.surgery.moefy import install, put
+from moesuite.surgery.reroute import rerouted
+
+
+def rebuild(
+    model: nn.Module, description: Description, adapter: Adapter | None = None
+) -> nn.Module:
+    """Put the described MoE layers into `model`, in place and without their weights; return it.
+
+    Raises:
+        UserError: if a layer has no MLP in this model.
+    """
+    replaced = {n: layer for n, layer in description.layers.items() if not layer.rerouted}
+    _rebuild_replaced(model, replaced, adapter)
+    rerouted = {n: layer for n, layer in description.layers.items() if layer.rerouted}
+    if rerouted:
+        _rebuild_rerouted(model, rerouted)
+    return model
+
+
+def _rebuild_replaced(
+    model: nn.Module, layers: dict[str, LayerDescription], adapter: Adapter | None
+) -> None:
+    """Rebuild layers that replaced MLPs."""
+    by_name = {candidate.name: candidate for candidate in candidates(model, adapter)}
+    if missing := [name for name in layers if name not in by_name]:
+        raise UserError(
+            f"no MLP at {', '.join(missing)}; allowed: a model of the saved architecture"
+        )
+    for renormalise in (False, True):
+        names = [name for name, layer in layers.items() if layer.renormalise is renormalise]
+        routers = [
+            build_router(layers[name].router, layers[name].spec, layers[name].options)
+            for name in names
+        ]
+        if names:
+            install(model, [by_name.pop(name) for name in names], routers, renormalise)
+
+
+def _rebuild_rerouted(model: nn.Module, layers: dict[str, LayerDescription]) -> None:
+    """Rebuild layers that replaced MoE layers of Hugging Face, around their experts."""
+    context = RoutingContext()
+    for block in chosen_blocks(model, list(layers)):
+        layer = layers[block.name]
+        put(model, block.name, rerouted(block, _router(layer, block), layer.renormalise), context)
+    attach(model, context)
+
+
+def _router(layer: LayerDescription, block: Block) -> Router:
+    if layer.router == OWN:
+        return OriginalRouter(layer.spec, block.gate)
+    return build_router(layer.router, layer.spec, layer.options)
