@@ -6,7 +6,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from moesuite.leaderboard.ingest.entry import Entry, Facts, digest, short
+from moesuite.leaderboard.columns.column import short
+from moesuite.leaderboard.ingest.entry import Entry
+from moesuite.leaderboard.ingest.facts import Facts, digest
 from moesuite.records.metrics import FAMILIES
 from moesuite.records.record import RunRecord
 

@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
+from moesuite.leaderboard import columns
+from moesuite.leaderboard.columns.column import Value, short
 from moesuite.leaderboard.ingest.agreement import contradictions
-from moesuite.leaderboard.ingest.entry import Entry, Timings, short
+from moesuite.leaderboard.ingest.entry import Entry
 from moesuite.leaderboard.ingest.intake import same_content
 from moesuite.leaderboard.ingest.store import File
 
@@ -119,15 +121,20 @@ def merged(entries: Sequence[Entry]) -> list[Entry]:
 def _merged(runs: Sequence[Entry]) -> Entry:
     first = min(runs, key=lambda run: _when(run.created))
     alike = [run for run in runs if run.hardware == first.hardware]
-    times = {
-        key: _median([getattr(run.timings, key) for run in alike]) for key in Timings.model_fields
+    durations = {
+        column.name: _median([run.figures[column.name] for run in alike])
+        for column in columns.figures()
+        if column.duration
     }
-    seconds = _median([run.seconds for run in alike]) or 0.0
-    changes = {"timings": Timings(**times), "seconds": seconds, "reproductions": len(runs)}
-    changes |= {name: sum(getattr(run, name) for run in runs) for name in ("verified", "refuted")}
+    changes = {
+        "figures": first.figures | durations,
+        "reproductions": len(runs),
+        "verified": sum(run.verified for run in runs),
+        "refuted": sum(run.refuted for run in runs),
+    }
     return first.model_copy(update=changes)
 
 
-def _median(values: Sequence[float | None]) -> float | None:
+def _median(values: Sequence[Value]) -> Value:
     measured = [value for value in values if value is not None]
     return short(median(measured)) if measured else None

@@ -8,7 +8,7 @@ from functools import cache
 from typing import Literal
 
 from moesuite.config.discovery import packaged
-from moesuite.leaderboard.ingest.entry import PROTOCOL, Facts
+from moesuite.leaderboard.ingest.facts import PROTOCOL, Facts
 from moesuite.records.protocol import ENGINE
 from moesuite.records.record import RunRecord
 

@@ -9,12 +9,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Literal
 
-from moesuite.leaderboard.ingest.entry import Entry, Facts, digest
+from moesuite.leaderboard.ingest.entry import Entry
+from moesuite.leaderboard.ingest.facts import Facts, digest
 from moesuite.leaderboard.ingest.versions import latest_of, on_page, outdated
 from moesuite.leaderboard.ranking.comparisons import compare_rows
 from moesuite.leaderboard.ranking.contestants import CONTROLS, Row, row_of
 from moesuite.leaderboard.ranking.naming import setting_names
-from moesuite.leaderboard.ranking.noise import Noise, noise_of
+from moesuite.leaderboard.ranking.noise import Spread, noise_of
 from moesuite.records.certificate import Certificates
 from moesuite.records.compute import StrictModel
 
@@ -33,14 +34,15 @@ class Board(StrictModel):
         settings: names by key; `main`: key of the setting in which most routers are ranked.
         outdated: of settings of an older protocol, by key, what is newer.
         rows: in the order of `SECTIONS`; ranked ones first, by quality.
-        noise: of times, by machine: a dense model over the one measured beside it.
+        noise: spread of the ratios of dense models to the dense model measured beside them, by
+            machine and column.
         failed: (id, router, seed, status, reason) of runs without a result.
     """
 
     slug: str
     task: str
     family: str
-    data: str
+    data_fingerprint: str
     metric: str
     direction: Literal["max", "min"]
     causal: bool
@@ -51,7 +53,7 @@ class Board(StrictModel):
     outdated: dict[str, str] = {}
     main: str
     rows: list[Row]
-    noise: dict[str, Noise]
+    noise: dict[str, dict[str, Spread]]
     failed: list[tuple[str, str, int, str, str]]
 
     def section(self, row: Row) -> str:
@@ -77,9 +79,21 @@ def boards(
     """
     shown = [entry for entry in entries if entry.trial is None]
     ordered = sorted(
-        shown, key=lambda e: (e.data, e.primary, e.router, e.contestant, e.seed, e.created, e.id)
+        shown,
+        key=lambda e: (
+            e.data_fingerprint,
+            e.primary,
+            e.router,
+            e.contestant,
+            e.seed,
+            e.created,
+            e.id,
+        ),
     )
-    parts = {key: list(group) for key, group in groupby(ordered, key=lambda e: (e.data, e.primary))}
+    parts = {
+        key: list(group)
+        for key, group in groupby(ordered, key=lambda e: (e.data_fingerprint, e.primary))
+    }
     finished = {key: sum(entry.status == "ok" for entry in parts[key]) for key in parts}
     main = min(parts, key=lambda key: (-finished[key], key), default=None)
     return [_board(parts[key], facts, certificates, main=key == main) for key in parts]
@@ -103,10 +117,10 @@ def _board(
     board = Board(
         slug=slug(first.task)
         if main
-        else f"{slug(first.task)}~{digest([first.data, first.primary])}",
+        else f"{slug(first.task)}~{digest([first.data_fingerprint, first.primary])}",
         task=first.task,
         family=first.family,
-        data=first.data,
+        data_fingerprint=first.data_fingerprint,
         metric=first.primary,
         direction=direction,
         causal=any(entry.causal for entry in entries),

@@ -6,7 +6,8 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from moesuite.leaderboard.ingest.entry import OF_DENSE, Facts, short
+from moesuite.leaderboard.columns.column import short
+from moesuite.leaderboard.ingest.facts import DENSE_OPTIONS, Facts
 from moesuite.leaderboard.ingest.versions import newest, outdated
 from moesuite.leaderboard.ranking.contestants import CONTROLS, REFUTED, Difference, Row
 from moesuite.leaderboard.ranking.naming import plain_setting
@@ -51,7 +52,9 @@ def compare_rows(
 
 
 def _begun(row: Row, facts: Mapping[str, Facts]) -> tuple[str, str]:
-    return plain_setting(facts[row.setting]), repr([facts[row.key].get(key) for key in OF_DENSE])
+    return plain_setting(facts[row.setting]), repr(
+        [facts[row.key].get(key) for key in DENSE_OPTIONS]
+    )
 
 
 def _unranked(row: Row, has_dense: bool, facts: Mapping[str, Facts]) -> str:
@@ -59,7 +62,7 @@ def _unranked(row: Row, has_dense: bool, facts: Mapping[str, Facts]) -> str:
         return f"control: {REFUTED}" if row.refuted else "control"
     if row.refuted:
         return REFUTED
-    if row.lookahead:
+    if row.figures["lookahead"]:
         return "not applicable: outputs depend on later tokens"
     if "study" in facts[row.setting]:
         return "tuned"

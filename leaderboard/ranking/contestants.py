@@ -3,37 +3,47 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from moesuite.leaderboard.ingest.entry import Entry, Facts, Timings, short
+from moesuite.leaderboard import columns
+from moesuite.leaderboard.columns.column import Figures, short
+from moesuite.leaderboard.ingest.entry import Entry
+from moesuite.leaderboard.ingest.facts import Facts
 from moesuite.leaderboard.ranking.naming import options_text
 from moesuite.records.certificate import Certificates
 from moesuite.records.compute import StrictModel
 from moesuite.statistics.significance import estimate
 
-CHECKS = ("deterministic", "causal", "batch_independent", "padding_invariant")
-CONTROLS = ("dense", "random")  # what routers are measured by: never ranked among them
+# of a certificate: name -> letter on the page, and what it says
+CHECKS = {
+    "deterministic": ("D", "deterministic"),
+    "causal": ("C", "causal"),
+    "batch_independent": ("B", "independent of the batch"),
+    "padding_invariant": ("P", "invariant to padding"),
+}
+CONTROLS = ("dense", "random")  # baselines of the routers, never ranked among them
+LOOKAHEAD = "sees later tokens"
 REFUTED = "a rerun gave another result"
-FEW = 3  # seeds of a published row
+# labels that qualify the result itself -> figure that says by how much
+WARNINGS = {LOOKAHEAD: "lookahead", REFUTED: ""}
+MIN_SEEDS = 3  # of a published row; fewer are labelled
 BUDGET = ("num_experts", "slots_per_token", "layers")
-SAME = ("setting", "router", "paper", "backbone", "hub", "version", "experts")
-MEANS = (
-    *("limited", "activated", "executed", "parameters_active", "parameters_total", "slots"),
-    *("unserved", "dropped_under_capacity", "dead", "entropy", "seconds", "steps"),
-)
+# fields that the runs of a contestant have in common
+SAME = ("setting", "router", "router_paper", "backbone", "hub", "version")
 
 
 class Difference(StrictModel):
-    """A contestant's quality less another's.
+    """Quality of a contestant minus that of another, over the seeds that both have.
 
     Attributes:
-        mean: over the seeds that both have.
-        half: of its 95 % interval; None for too few seeds, like `detectable` and `equal`.
-        seeds: that both have.
-        detectable: smallest true difference that would be shown with a chance of 80 %, corrected
-            for all comparisons.
+        mean: of the differences within a seed.
+        half: half the width of its 95 % interval; None for too few seeds, like `detectable` and
+            `equal`.
+        seeds: number of shared seeds.
+        detectable: smallest true difference that the test shows with a power of 80 %, corrected for
+            all comparisons.
         equal: corrected p-value of equality within the metric's margin; None also for a metric
             without one.
         verdict: better, worse, equal within the margin, a difference within it ("better yet
@@ -49,58 +59,51 @@ class Difference(StrictModel):
 
 
 class Row(StrictModel):
-    """One contestant: a router with its options, in a setting, over all its seeds.
+    """One contestant over all its seeds.
 
     Attributes:
-        key: of the contestant; `setting`: of what it shares with those that it is compared with.
-        variant: its options, as they are typed.
-        values: quality by seed; half: half of the 95 % interval of their mean, from five seeds on.
-        to_dense, to_best: against the matched dense model, and the best of its tie groups; None for
-            these themselves.
-        group: tie group in its setting; None: not ranked, for the reason `unranked`.
-        timings: by hardware, means over seeds.
+        key: hash of the contestant.
+        setting: hash of what it shares with those that it is compared with.
+        variant: its options, as typed on the command line.
+        values: quality by seed.
+        mean, half: of `values`, and half the width of the 95 % interval, from five seeds on.
+        to_dense, to_best: against the matched dense model, and against the best of the tie groups;
+            None for these themselves.
+        group: tie group in its setting; None if it is not ranked, for the reason `unranked`.
+        figures: means over seeds by name of their column.
+        timings: the same of the columns that differ by machine, by machine.
+        budget: options that decide how much expert work there is.
         checks: of the certificate; None: does not arise; missing: not certified with these options.
         causal: whether no output depends on a later token: as certified, as a run showed, or as the
             router claims.
+        stale: whether the certificate is of another protocol version.
         labels: what a reader has to know before comparing.
-        verified, refuted: reruns of the runs that count that agree, and that differ after the last
-            that agrees; with one of the latter a row is shown, and neither ranked nor compared.
+        metrics: (mean, whether smaller is better, examples) by name.
         runs: (seed, id) of the runs that count, then of the others.
-        curve: (step, seconds, FLOPs, quality), health: (step, entropy, unserved, dead), means over
-            seeds.
+        newest: when the last of the runs ended.
+        verified, refuted: number of reruns of the runs that count that agree, and of those since
+            the last that agrees. A row with `refuted` is shown, but neither ranked nor compared.
+        curve, health: means over seeds at the steps that all seeds have.
     """
 
     key: str
     setting: str
     router: str
     variant: str = ""
-    paper: str
+    router_paper: str
     backbone: str
     values: dict[int, float]
     mean: float
     half: float | None
-    limited: float | None
     to_dense: Difference | None = None
     to_best: Difference | None = None
     group: int | None = None
     unranked: str = ""
-    activated: float | None
-    executed: float | None
-    uncounted: bool
-    parameters_active: float | None
-    parameters_total: float | None
-    slots: float | None
+    figures: Figures
+    timings: dict[str, Figures]
     budget: str
-    timings: dict[str, Timings]
-    unserved: float | None
-    dropped_under_capacity: float | None
-    dead: float | None
-    experts: int | None
-    entropy: float | None
-    lookahead: float
-    causal: bool | None
-    seconds: float
     steps: float
+    causal: bool | None
     checks: dict[str, bool | None]
     stale: bool
     labels: list[str]
@@ -119,126 +122,131 @@ def row_of(runs: Sequence[Entry], certificates: Certificates, facts: Mapping[str
     """Return one contestant; of several runs of a seed the newest counts.
 
     Args:
-        runs: finished ones of one contestant.
+        runs: finished runs of one contestant.
         certificates: by router.
         facts: settings and contestants by hash.
     """
-    counted = {entry.seed: entry for entry in sorted(runs, key=lambda e: (e.created, e.id))}
-    newest = [counted[seed] for seed in sorted(counted)]
-    others = [entry for entry in runs if counted[entry.seed] is not entry]
-    first, own = newest[0], facts[newest[0].contestant]
-    certified = _certified(first, own, certificates)
+    by_seed = {entry.seed: entry for entry in sorted(runs, key=lambda e: (e.created, e.id))}
+    newest = [by_seed[seed] for seed in sorted(by_seed)]
+    others = [entry for entry in runs if by_seed[entry.seed] is not entry]
+    first = newest[0]
+    options = facts[first.contestant]
+    certified = _certified(first, options, certificates)
     values = {entry.seed: entry.value for entry in newest if entry.value is not None}
     quality = estimate(list(values.values()))
-    found: dict[str, Any] = {
-        **{key: getattr(first, key) for key in SAME},
-        **{key: mean(getattr(entry, key) for entry in newest) for key in MEANS},
-        "key": first.contestant,
-        "variant": options_text(own),
-        "values": values,
-        "mean": short(quality.mean),
-        "half": None if quality.half is None else short(quality.half),
-        "uncounted": any(entry.uncounted for entry in newest),
-        "budget": ", ".join(f"{key}={own[key]}" for key in BUDGET if key in own),
-        "timings": _timings(newest),
-        "lookahead": max(entry.lookahead or 0.0 for entry in newest),
+    return Row(
+        **{name: getattr(first, name) for name in SAME},
         **certified,
-        "causal": _causal(newest, certified["checks"]),
-        "labels": _labels(newest),
-        "metrics": {
+        key=first.contestant,
+        variant=options_text(options),
+        values=values,
+        mean=short(quality.mean),
+        half=None if quality.half is None else short(quality.half),
+        figures=averaged(newest, per_machine=False),
+        timings=_timings(newest),
+        budget=", ".join(f"{name}={options[name]}" for name in BUDGET if name in options),
+        steps=fmean(entry.steps for entry in newest),
+        causal=_causal(newest, certified["checks"]),
+        labels=[*_labels(newest), *_labels_of_reruns(newest)],
+        metrics={
             name: (_mean_of(newest, name), *first.metrics[name][1:]) for name in first.metrics
         },
-        "runs": [(entry.seed, entry.id) for entry in [*newest, *others]],
-        "verified": sum(entry.verified for entry in newest),
-        "refuted": sum(entry.refuted for entry in newest),
-        "newest": max(entry.created for entry in newest),
-        "curve": _mean_curve([entry.curve for entry in newest]),
-        "health": _mean_curve([entry.health for entry in newest]),
+        runs=[(entry.seed, entry.id) for entry in [*newest, *others]],
+        newest=max(entry.created for entry in newest),
+        verified=sum(entry.verified for entry in newest),
+        refuted=sum(entry.refuted for entry in newest),
+        curve=_mean_curve([entry.curve for entry in newest]),
+        health=_mean_curve([entry.health for entry in newest]),
+    )
+
+
+def averaged(runs: Sequence[Entry], per_machine: bool) -> Figures:
+    """Return the figures of a contestant.
+
+    Args:
+        runs: of its seeds; for `per_machine`, of those on one machine.
+        per_machine: whether to average the columns that differ by machine, or the others.
+    """
+    return {
+        column.name: column.average(run.figures[column.name] for run in runs)
+        for column in columns.figures()
+        if column.per_machine == per_machine
     }
-    return Row(**found)
+
+
+def _timings(runs: Sequence[Entry]) -> dict[str, Figures]:
+    by_machine: dict[str, list[Entry]] = defaultdict(list)
+    for entry in runs:
+        by_machine[entry.hardware].append(entry)
+    return {
+        machine: averaged(entries, per_machine=True)
+        for machine, entries in sorted(by_machine.items())
+    }
 
 
 def _mean_of(runs: Sequence[Entry], metric: str) -> float:
     return short(fmean(entry.metrics[metric][0] for entry in runs if metric in entry.metrics))
 
 
-def _certified(entry: Entry, own: Facts, certificates: Certificates) -> dict[str, Any]:
-    """Return the checks of the router's certificate, if it was certified with these very options."""
-    options = {
+def _certified(entry: Entry, options: Facts, certificates: Certificates) -> dict[str, Any]:
+    """Return the checks of the router's certificate, if it was certified with these options."""
+    router_options = {
         key.removeprefix("router."): value
-        for key, value in own.items()
+        for key, value in options.items()
         if key.startswith("router.")
     }
-    known = next((one for one in certificates.get(entry.router, []) if one.given == options), None)
-    if known is None:
-        return {"checks": {}, "stale": False}
-    return {
-        "checks": {name: known.checks[name].holds for name in CHECKS if name in known.checks},
-        "stale": known.protocol != entry.protocol,
-    }
+    for certificate in certificates.get(entry.router, []):
+        if certificate.given == router_options:
+            checks = {
+                name: certificate.checks[name].holds
+                for name in CHECKS
+                if name in certificate.checks
+            }
+            return {"checks": checks, "stale": certificate.protocol != entry.protocol}
+    return {"checks": {}, "stale": False}
+
+
+def _looks_ahead(entry: Entry) -> bool:
+    return bool(entry.figures["lookahead"])
 
 
 def _causal(runs: Sequence[Entry], checks: Mapping[str, bool | None]) -> bool | None:
-    if any(entry.lookahead for entry in runs):
+    if any(map(_looks_ahead, runs)):
         return False
     measured = checks.get("causal")
     return runs[0].router_causal if measured is None else measured
 
 
-def _labels(runs: Sequence[Entry]) -> list[str]:
-    found = []
-    if any(entry.lookahead for entry in runs):
-        found.append("sees later tokens")
-    if any(entry.dirty for entry in runs):
-        found.append("uncommitted code")
-    if any(entry.commit is None for entry in runs):
-        found.append("code of no commit")
-    found += [
-        f"tuned by {study}" for study in sorted({entry.study for entry in runs if entry.study})
-    ]
+def _labels(runs: Sequence[Entry]) -> Iterator[str]:
+    if any(map(_looks_ahead, runs)):
+        yield LOOKAHEAD
+    if any(entry.git_dirty for entry in runs):
+        yield "uncommitted code"
+    if any(entry.git_commit is None for entry in runs):
+        yield "unknown commit"
+    for study in sorted({entry.study for entry in runs if entry.study}):
+        yield f"tuned by {study}"
+
+
+def _labels_of_reruns(runs: Sequence[Entry]) -> Iterator[str]:
     reproductions = [entry.reproductions for entry in runs]
     if min(reproductions) > 1:
-        found.append(f"reproduced {min(reproductions)}x")
+        yield f"reproduced {min(reproductions)}x"
     elif max(reproductions) > 1:
-        found.append(f"{sum(count > 1 for count in reproductions)} of {len(runs)} seeds reproduced")
+        yield f"{sum(count > 1 for count in reproductions)} of {len(runs)} seeds reproduced"
     if verified := sum(entry.verified for entry in runs):
-        found.append(f"verified {verified}x")
+        yield f"verified {verified}x"
     if any(entry.refuted for entry in runs):
-        found.append(REFUTED)
-    if len(runs) < FEW:
-        found.append(f"{len(runs)} seed{'s' * (len(runs) > 1)}")
-    return found
+        yield REFUTED
+    if len(runs) < MIN_SEEDS:
+        yield f"{len(runs)} seed{'s' * (len(runs) > 1)}"
 
 
-def _timings(runs: Sequence[Entry]) -> dict[str, Timings]:
-    """Return the mean times by hardware."""
-    by_machine: dict[str, list[Timings]] = defaultdict(list)
-    for entry in runs:
-        by_machine[entry.hardware].append(entry.timings)
-    return {
-        machine: Timings(
-            **{key: mean(getattr(timing, key) for timing in found) for key in Timings.model_fields}
-        )
-        for machine, found in sorted(by_machine.items())
-    }
-
-
-def mean(values: Iterable[float | None]) -> float | None:
-    """Return the mean of what is known; None of nothing."""
-    known = [value for value in values if value is not None]
-    return short(fmean(known)) if known else None
-
-
-def _mean_curve(curves: Sequence[Sequence[tuple[Any, ...]]]) -> list[tuple[Any, ...]]:
+def _mean_curve(curves: Sequence[Sequence[tuple[float, ...]]]) -> list[Any]:
     """Return the mean over seeds at the steps that all of them have."""
     by_step = [{point[0]: point for point in curve} for curve in curves if curve]
     if not by_step:
         return []
     shared = sorted(set.intersection(*(set(points) for points in by_step)))
-    return [
-        tuple(
-            short(fmean(values))
-            for values in zip(*(points[step] for points in by_step), strict=True)
-        )
-        for step in shared
-    ]
+    points_at = [[points[step] for points in by_step] for step in shared]
+    return [tuple(short(fmean(values)) for values in zip(*at, strict=True)) for at in points_at]

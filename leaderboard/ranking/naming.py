@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from moesuite.leaderboard.ingest.entry import PROTOCOL, Facts
+from moesuite.leaderboard.ingest.facts import PROTOCOL, Facts
 from moesuite.leaderboard.ingest.versions import in_words
 
 # options that do nothing at this value, and first versions

@@ -1,4 +1,4 @@
-"""The noise of times: what a dense model takes over the matched dense model that was measured beside it."""
+"""Noise of times: ratios of dense models to the matched dense model that was measured beside them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from statistics import median
 
+from moesuite.leaderboard import columns
+from moesuite.leaderboard.columns.column import Value
 from moesuite.leaderboard.ingest.entry import Entry
 from moesuite.records.compute import StrictModel
 
@@ -19,32 +21,26 @@ class Spread(StrictModel):
     runs: int
 
 
-class Noise(StrictModel):
-    """Of the times of one machine; None: not measured."""
-
-    latency: Spread | None
-    step: Spread | None
-
-
-def noise_of(entries: Iterable[Entry]) -> dict[str, Noise]:
-    """Return the noise of times by machine, from the finished runs of dense models."""
+def noise_of(entries: Iterable[Entry]) -> dict[str, dict[str, Spread]]:
+    """Return the noise of times by machine and column, from the finished runs of dense models."""
     by_machine: dict[str, list[Entry]] = defaultdict(list)
     for entry in entries:
         if entry.router == "dense":
             by_machine[entry.hardware].append(entry)
-    return {
-        machine: Noise(
-            latency=_spread([run.timings.latency_ratio for run in runs]),
-            step=_spread([run.timings.step_ratio for run in runs]),
-        )
-        for machine, runs in sorted(by_machine.items())
+    return {machine: _spreads(runs) for machine, runs in sorted(by_machine.items())}
+
+
+def _spreads(runs: Sequence[Entry]) -> dict[str, Spread]:
+    spreads = {
+        column.name: _spread([run.figures[column.name] for run in runs])
+        for column in columns.figures()
+        if column.spread
     }
+    return {name: spread for name, spread in spreads.items() if spread is not None}
 
 
-def _spread(ratios: Sequence[float | None]) -> Spread | None:
+def _spread(ratios: Sequence[Value]) -> Spread | None:
     known = [ratio for ratio in ratios if ratio is not None]
-    return (
-        Spread(least=min(known), median=median(known), most=max(known), runs=len(known))
-        if known
-        else None
-    )
+    if not known:
+        return None
+    return Spread(least=min(known), median=median(known), most=max(known), runs=len(known))

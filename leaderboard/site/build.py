@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
 
-from moesuite.leaderboard.ingest.entry import Entry, Facts, digest
+from moesuite.leaderboard.ingest.entry import Entry
+from moesuite.leaderboard.ingest.facts import Facts, digest
 from moesuite.leaderboard.ingest.selection import Known, Selection, merged, selected
 from moesuite.leaderboard.ingest.store import File, listing
 from moesuite.leaderboard.ranking.board import Board, boards

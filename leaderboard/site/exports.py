@@ -11,6 +11,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from moesuite.leaderboard import columns
+from moesuite.leaderboard.columns.column import Value
 from moesuite.leaderboard.ranking.board import Board
 from moesuite.leaderboard.ranking.contestants import REFUTED, Difference, Row
 from moesuite.records.record import RunRecord
@@ -23,29 +25,7 @@ HUB_TASKS = {
     "language": "text-generation",
     "embeddings": "sentence-similarity",
 }
-PLAIN = (
-    "variant",
-    "backbone",
-    "mean",
-    "half",
-    "group",
-    "unranked",
-    "limited",
-    "activated",
-    "executed",
-)
-COSTS = (
-    "parameters_active",
-    "parameters_total",
-    "slots",
-    "unserved",
-    "dropped_under_capacity",
-    "dead",
-    "experts",
-    "entropy",
-    "lookahead",
-    "seconds",
-)
+IDENTITY = ("variant", "backbone", "mean", "half", "group", "unranked")
 
 
 def csv_of(board: Board) -> str:
@@ -60,40 +40,39 @@ def csv_of(board: Board) -> str:
 
 
 def _cells(board: Board, row: Row, machines: Sequence[str]) -> dict[str, Any]:
-    found: dict[str, Any] = {
+    cells: dict[str, Any] = {
         "task": board.task,
         "metric": board.metric,
         "setting": board.settings[row.setting],
         "section": board.section(row),
         "router": row.router,
     }
-    found |= {key: getattr(row, key) for key in PLAIN} | {"seeds": len(row.values)}
-    for to, one in (("to_dense", row.to_dense), ("to_best", row.to_best)):
-        found |= {
-            f"{to}_{key}": None if one is None else getattr(one, key)
-            for key in Difference.model_fields
-        }
-    found |= {"margin": board.margin}
-    found |= {key: getattr(row, key) for key in COSTS}
+    cells |= {name: getattr(row, name) for name in IDENTITY} | {"seeds": len(row.values)}
+    cells |= _difference("to_dense", row.to_dense) | _difference("to_best", row.to_best)
+    cells |= {"margin": board.margin} | row.figures
     for machine in machines:
-        for key in ("latency_ratio", "step_ratio"):
-            found[f"{key} on {machine}"] = getattr(row.timings.get(machine), key, None)
-        found |= _noise(board, machine)
+        cells |= _timings(board, row, machine)
     runs = " ".join(identity for _, identity in row.runs)
-    return found | {"labels": "; ".join(row.labels), "runs": runs}
+    return cells | {"labels": "; ".join(row.labels), "runs": runs}
 
 
-def _noise(board: Board, machine: str) -> dict[str, float | None]:
-    """Return between what bounds a dense model's times lie, over those of the dense model beside it."""
-    noise = board.noise.get(machine)
-    found: dict[str, float | None] = {}
-    for kind, spread in (
-        ("latency", noise.latency if noise else None),
-        ("step", noise.step if noise else None),
-    ):
-        found[f"least dense {kind}_ratio on {machine}"] = spread.least if spread else None
-        found[f"most dense {kind}_ratio on {machine}"] = spread.most if spread else None
-    return found
+def _difference(to: str, difference: Difference | None) -> dict[str, Any]:
+    return {
+        f"{to}_{name}": None if difference is None else getattr(difference, name)
+        for name in Difference.model_fields
+    }
+
+
+def _timings(board: Board, row: Row, machine: str) -> dict[str, Value]:
+    """Return the times on one machine, and the bounds of the ratios of dense models there."""
+    times, noise = row.timings.get(machine, {}), board.noise.get(machine, {})
+    of_machine = [column for column in columns.figures() if column.per_machine]
+    cells: dict[str, Value] = {f"{c.name} on {machine}": times.get(c.name) for c in of_machine}
+    for name in (column.name for column in of_machine if column.spread):
+        spread = noise.get(name)
+        cells[f"least dense {name} on {machine}"] = spread.least if spread else None
+        cells[f"most dense {name} on {machine}"] = spread.most if spread else None
+    return cells
 
 
 def harmless(value: Any) -> Any:
@@ -108,7 +87,7 @@ def every_eval_ever(board: Board, row: Row) -> dict[str, Any]:
     source = {
         "dataset_name": board.task,
         "source_type": "other",
-        "additional_details": {"fingerprint": board.data},
+        "additional_details": {"fingerprint": board.data_fingerprint},
     }
     if row.hub:
         source |= {"source_type": "hf_dataset", "hf_repo": row.hub, "hf_split": "test"}
@@ -132,7 +111,7 @@ def every_eval_ever(board: Board, row: Row) -> dict[str, Any]:
                 "model_availability": "unknown",
                 "router": row.router,
                 "options": row.variant,
-                "paper": row.paper,
+                "paper": row.router_paper,
                 "runs": " ".join(identity for _, identity in row.runs),
                 **({"verification": REFUTED} if row.refuted else {}),
             },

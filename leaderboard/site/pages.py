@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from moesuite.config.discovery import packaged
+from moesuite.leaderboard import columns
 from moesuite.leaderboard.ranking.board import Board, slug
 from moesuite.leaderboard.ranking.claims import compared
 from moesuite.leaderboard.ranking.overview import Overview, overview
@@ -125,7 +126,13 @@ def shared_pages(
             studies=sorted(studies.values(), key=lambda study: (study.task, study.name)),
             others=[b for b in made if b not in view.boards],
         ),
-        "method.html": render("method.html", root="", title="Method", families=FAMILIES),
+        "method.html": render(
+            "method.html",
+            root="",
+            title="Method",
+            families=FAMILIES,
+            columns=[column for column in columns.figures() if column.label],
+        ),
         "apart.html": render(
             "apart.html", root="", title="Left out", problems=sorted(problems), boards=made
         ),
@@ -163,10 +170,11 @@ def router_page(
         title=router,
         router=router,
         paper=next(
-            (row.paper for _, row in rows if row.paper),
+            (row.router_paper for _, row in rows if row.router_paper),
             next((one.paper for one in certificates), ""),
         ),
         rows=rows,
+        columns=[column for column in columns.figures() if column.on_router_page],
         code=code,
         lines=len(code.splitlines()),
         certificates=certificates,

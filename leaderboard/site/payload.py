@@ -1,6 +1,6 @@
 """What pages carry for their scripts: columns by name, and repeated text once, to stay small.
 
-Scripts read every figure by the name that it has here; `tests/leaderboard/site/test_names.py` holds both
+Scripts read every value by the name that it has here; `tests/leaderboard/site/test_names.py` holds both
 sides to it.
 """
 
@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from moesuite.leaderboard.ingest.entry import Timings, short
+from moesuite.leaderboard import columns
+from moesuite.leaderboard.columns.column import Column, short
+from moesuite.leaderboard.ingest.entry import CURVE, HEALTH_CURVE
 from moesuite.leaderboard.ranking.board import Board, slug
-from moesuite.leaderboard.ranking.contestants import CHECKS, Difference, Row
+from moesuite.leaderboard.ranking.contestants import CHECKS, WARNINGS, Difference, Row
 
+# values of a row that are texts, which travel as numbers
 TEXTS = (
     "router",
     "page",
@@ -24,22 +27,9 @@ TEXTS = (
     "dense_verdict",
     "best_verdict",
 )
-PLAIN = (
-    "mean",
-    "half",
-    "group",
-    "limited",
-    "activated",
-    "executed",
-    "slots",
-    "seconds",
-    "lookahead",
-)
-HEALTH = ("unserved", "dropped_under_capacity", "dead", "experts", "entropy")
 OF_DIFFERENCE = ("mean", "half", "seeds", "detectable", "equal")
-CURVE = ("step", "seconds", "flops", "quality")
-HEALTH_CURVE = ("step", "entropy", "unserved", "dead")
 MARKS = {True: "1", False: "0", None: "-"}
+NOT_CERTIFIED = "?"
 
 
 class Strings:
@@ -54,24 +44,51 @@ class Strings:
 
 
 def benchmark_payload(board: Board) -> dict[str, Any]:
-    """Return a benchmark for its page's script: `columns` by row, `constants` for columns of one value."""
+    """Return a benchmark for its page's script.
+
+    `headers` are the columns of the table and the axes of the plot; `columns` the values by row, and
+    `constants` those of columns that have one value only.
+    """
     strings = Strings()
     rows = [_row(board, row, strings) for row in board.rows]
-    columns = {name: [row[name] for row in rows] for name in (rows[0] if rows else ())}
-    same = {name for name, values in columns.items() if all(value == values[0] for value in values)}
+    values = {name: [row[name] for row in rows] for name in (rows[0] if rows else ())}
+    constant = {name for name, column in values.items() if all(v == column[0] for v in column)}
     return {
         "slug": board.slug,
         "metric": board.metric,
         "max": board.direction == "max",
         "margin": board.margin,
         "sections": list(dict.fromkeys(board.section(row) for row in board.rows)),
-        "noise": {machine: noise.model_dump() for machine, noise in board.noise.items()},
+        "headers": [header(column) for column in columns.COLUMNS],
+        "checks": CHECKS,
+        "warnings": WARNINGS,
+        "noise": {
+            machine: {name: spread.model_dump() for name, spread in spreads.items()}
+            for machine, spreads in board.noise.items()
+        },
         "timings": timings(board.rows),
         "texts": list(strings.numbers),
         "text_columns": TEXTS,
         "count": len(rows),
-        "constants": {name: columns[name][0] for name in columns if name in same},
-        "columns": {name: columns[name] for name in columns if name not in same},
+        "constants": {name: values[name][0] for name in values if name in constant},
+        "columns": {name: values[name] for name in values if name not in constant},
+    }
+
+
+def header(column: Column) -> dict[str, Any]:
+    """Return what the page's script needs to know of a column."""
+    return {
+        "name": column.name,
+        "label": column.header,
+        "about": column.meaning,
+        "numeric": column.read is not None,
+        "format": column.format,
+        "shown": column.shown,
+        "axis": column.axis,
+        "over": column.over,
+        "bounded_by": column.bounded_by,
+        "per_machine": column.per_machine,
+        "former": column.former,
     }
 
 
@@ -92,35 +109,42 @@ def _row(board: Board, row: Row, strings: Strings) -> dict[str, Any]:
         **{name: strings.number(text[name]) for name in TEXTS},
         "seeds": list(row.values),
         "values": [short(value) for value in row.values.values()],
-        **{name: getattr(row, name) for name in (*PLAIN, *HEALTH)},
+        "mean": row.mean,
+        "half": row.half,
+        "group": row.group,
+        **row.figures,
         **_difference("dense", row.to_dense),
         **_difference("best", row.to_best),
-        "uncounted": int(row.uncounted),
-        "parameters_active": row.parameters_active,
-        "parameters_total": row.parameters_total,
-        **{name: MARKS[row.checks[name]] if name in row.checks else "?" for name in CHECKS},
+        **{
+            name: MARKS[row.checks[name]] if name in row.checks else NOT_CERTIFIED
+            for name in CHECKS
+        },
         "stale": int(row.stale),
         "labels": [strings.number(label) for label in row.labels],
         "runs": [identity for _, identity in row.runs[: len(row.values)]],
     }
 
 
-def _difference(to: str, one: Difference | None) -> dict[str, Any]:
-    return {f"{to}_{name}": None if one is None else getattr(one, name) for name in OF_DIFFERENCE}
+def _difference(to: str, difference: Difference | None) -> dict[str, Any]:
+    return {
+        f"{to}_{name}": None if difference is None else getattr(difference, name)
+        for name in OF_DIFFERENCE
+    }
 
 
 def timings(rows: Sequence[Row]) -> dict[str, dict[str, list[Any]]]:
-    """Return times by machine: numbers of the `rows` that ran on it, and a column for each figure."""
-    found: dict[str, dict[str, list[Any]]] = {}
+    """Return times by machine: the numbers of the `rows` that ran on it, and each column's values."""
+    names = [column.name for column in columns.figures() if column.per_machine]
+    by_machine: dict[str, dict[str, list[Any]]] = {}
     for number, row in enumerate(rows):
-        for machine, one in row.timings.items():
-            columns = found.setdefault(
-                machine, {"rows": [], **{name: [] for name in Timings.model_fields}}
+        for machine, figures in row.timings.items():
+            values = by_machine.setdefault(
+                machine, {"rows": [], **{name: list[Any]() for name in names}}
             )
-            columns["rows"].append(number)
-            for name in Timings.model_fields:
-                columns[name].append(getattr(one, name))
-    return found
+            values["rows"].append(number)
+            for name in names:
+                values[name].append(figures[name])
+    return by_machine
 
 
 def curves(board: Board) -> dict[str, dict[str, list[float]]]:

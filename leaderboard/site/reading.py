@@ -11,7 +11,8 @@ from typing import TypeVar
 
 from moesuite.errors import UserError
 from moesuite.leaderboard.ingest.agreement import claims_of
-from moesuite.leaderboard.ingest.entry import Facts, entry_of
+from moesuite.leaderboard.ingest.entry import entry_of
+from moesuite.leaderboard.ingest.facts import Facts
 from moesuite.leaderboard.ingest.intake import beside, looked_at, take, verdicts_on
 from moesuite.leaderboard.ingest.selection import Known
 from moesuite.leaderboard.ingest.store import File, Listing

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
+
+from moesuite.leaderboard.columns.column import Column, Figures, Format
+from moesuite.leaderboard.ranking.contestants import WARNINGS
 
 RUN = '<a href="../runs/{id}.html" aria-label="run of seed {seed}: {id}">{seed}</a>'
 LINK = re.compile(r"https?://[^\s<>\"']+[^\s<>\"'.,;)]")
@@ -18,17 +21,18 @@ LINK = re.compile(r"https?://[^\s<>\"']+[^\s<>\"'.,;)]")
 @cache
 def environment() -> Environment:
     """Return the environment of the templates; everything is escaped."""
-    made = Environment(
+    templates = Environment(
         loader=PackageLoader("moesuite.leaderboard.site"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters.update(
-        figure=figure, signed=signed, giga=giga, percent=percent, linked=linked, links=links
+    templates.filters.update(
+        cell=cell, figure=figure, signed=signed, percent=percent, linked=linked, links=links
     )
-    return made
+    templates.globals["warnings"] = WARNINGS
+    return templates
 
 
 def render(template: str, **values: Any) -> str:
@@ -61,9 +65,48 @@ def giga(value: float | None) -> str:
     return "–" if value is None else f"{value / 1e9:.4g}"
 
 
+def milliseconds(value: float | None) -> str:
+    """Return seconds as milliseconds with four significant digits."""
+    return "–" if value is None else f"{1000 * value:.4g}"
+
+
+def ratio(value: float | None) -> str:
+    """Return a ratio with three significant digits."""
+    return figure(value, 3)
+
+
+def count(value: float | None) -> str:
+    """Return a number of parameters, in thousands, millions or billions."""
+    for size, sign in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if value is not None and value >= size:
+            return f"{figure(value / size, 3)} {sign}"
+    return figure(value)
+
+
 def percent(share: float | None) -> str:
     """Return a share as a percentage with one digit."""
     return "–" if share is None else f"{100 * share:.1f} %"
+
+
+# how a column's values are written; `static/formats.js` has the same names
+FORMATS: dict[Format, Callable[[float | None], str]] = {
+    "figure": figure,
+    "ratio": ratio,
+    "gflop": giga,
+    "share": percent,
+    "count": count,
+    "milliseconds": milliseconds,
+}
+
+
+def cell(column: Column, figures: Figures) -> str:
+    """Return a figure of a row as text; a dash for None."""
+    value = figures[column.name]
+    if column.over:
+        whole = figures[column.over]
+        return f"{figure(value)}/{whole}" if whole else "–"
+    bound = "≥ " if column.bounded_by and figures[column.bounded_by] and value is not None else ""
+    return bound + FORMATS[column.format](value)
 
 
 def links(runs: Iterable[tuple[int, str]]) -> Markup:

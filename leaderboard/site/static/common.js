@@ -1,73 +1,143 @@
-// What all pages share: elements, figures, copying, dark and light, the list of tasks.
+// What all pages share: elements, numbers as text, copying, dark and light, the list of tasks.
 "use strict";
 var moesuite = (() => {
-  const tell = (text) => { document.getElementById("said").textContent = text; };
+  const SVG = "http://www.w3.org/2000/svg";
+  const SVG_ELEMENTS = new Set([
+    ...["svg", "g", "path", "line", "rect", "circle", "text"],
+    ...["polyline", "image", "title", "polygon"],
+  ]);
 
-  // Make an element: attributes by name, functions as listeners, children as text or nodes. Never markup.
-  function el(name, attributes = {}, ...children) {
-    const svg = ["svg", "g", "path", "line", "rect", "circle", "text", "polyline", "image", "title", "polygon"].includes(name) || attributes.svg;
-    const made = svg ? document.createElementNS("http://www.w3.org/2000/svg", name) : document.createElement(name);
+  // Announce something to screen readers.
+  const tell = (text) => {
+    document.getElementById("said").textContent = text;
+  };
+
+  // Make an element: attributes by name, functions as listeners, children as text or nodes.
+  // Never markup: what a record holds stays text. `svg` makes an element that HTML has too.
+  function el(name, { svg, ...attributes } = {}, ...children) {
+    const element =
+      svg || SVG_ELEMENTS.has(name)
+        ? document.createElementNS(SVG, name)
+        : document.createElement(name);
     for (const [key, value] of Object.entries(attributes)) {
-      if (typeof value === "function") made.addEventListener(key, value);
-      else if (value === true) made.setAttribute(key, "");
-      else if (value !== false && value !== null && value !== undefined && key !== "svg") made.setAttribute(key, value);
+      if (typeof value === "function") element.addEventListener(key, value);
+      else if (value === true) element.setAttribute(key, "");
+      else if (value !== false && value !== null && value !== undefined) {
+        element.setAttribute(key, value);
+      }
     }
-    made.append(...children.flat().filter((child) => child !== null && child !== undefined));
-    return made;
+    const present = children.flat().filter((child) => child !== null && child !== undefined);
+    element.append(...present);
+    return element;
   }
 
-  // Four significant digits, as on the pages that are made without a script.
+  // A region that scrolls by itself where it is too wide, also by keyboard.
+  const scrollable = (label, ...children) =>
+    el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": label }, children);
+
+  const missing = (value) => value === null || value === undefined;
+
+  // Significant digits, as on the pages that are made without a script.
   function figure(value, digits = 4) {
-    if (value === null || value === undefined) return "–";
+    if (missing(value)) return "–";
     const size = Math.abs(value);
-    return size !== 0 && (size < 1e-4 || size >= 1e15) ? value.toExponential(digits - 1) : String(Number(value.toPrecision(digits)));
+    const exponential = size !== 0 && (size < 1e-4 || size >= 1e15);
+    if (exponential) return value.toExponential(digits - 1);
+    return String(Number(value.toPrecision(digits)));
   }
-  const signed = (value) => value === null || value === undefined ? "–" : (value < 0 ? "−" : "+") + figure(Math.abs(value), 3);
-  const count = (value) => value === null ? "–" : value >= 1e9 ? figure(value / 1e9, 3) + " B" : value >= 1e6 ? figure(value / 1e6, 3) + " M" : value >= 1e3 ? figure(value / 1e3, 3) + " k" : String(value);
+  function signed(value) {
+    if (missing(value)) return "–";
+    return (value < 0 ? "−" : "+") + figure(Math.abs(value), 3);
+  }
+  function count(value) {
+    if (missing(value)) return "–";
+    const size = [1e9, 1e6, 1e3].find((one) => value >= one);
+    return size
+      ? `${figure(value / size, 3)} ${{ 1e9: "B", 1e6: "M", 1e3: "k" }[size]}`
+      : `${value}`;
+  }
+
+  // How the values of a column are written, by the names of `FORMATS` in site/render.py: the unit that
+  // is shown, in units of the record, and the text.
+  const scaled = (unit) => ({ unit, text: (value) => figure(value / unit) });
+  const formats = {
+    figure: { unit: 1, text: figure },
+    ratio: { unit: 1, text: (value) => figure(value, 3) },
+    gflop: scaled(1e9),
+    share: { unit: 1, text: (value) => `${figure(100 * value, 3)} %` },
+    count: { unit: 1, text: count },
+    milliseconds: scaled(1e-3),
+  };
+
   const json = (id) => JSON.parse(document.getElementById(id).textContent);
 
   async function copy(text, what) {
     try {
       await navigator.clipboard.writeText(text);
-    } catch {  // pages that open from a file have no clipboard of their own in some browsers
-      const area = el("textarea", { class: "hidden" });
-      area.value = text;
-      document.body.append(area);
-      area.select();
-      document.execCommand("copy");
-      area.remove();
+    } catch {
+      copyBySelection(text); // some browsers have no clipboard for pages opened from a file
     }
     tell(`${what} copied`);
   }
-
-  function theme(chosen) {
-    if (chosen) document.documentElement.dataset.theme = chosen;
+  function copyBySelection(text) {
+    const area = el("textarea", { class: "hidden" });
+    area.value = text;
+    document.body.append(area);
+    area.select();
+    document.execCommand("copy");
+    area.remove();
   }
-  const stored = { get() { try { return localStorage.getItem("theme"); } catch { return null; } }, set(value) { try { localStorage.setItem("theme", value); } catch { /* a private window */ } } };
-  theme(stored.get());
+
+  // The colours that the reader chose, if the browser lets pages remember anything.
+  const stored = {
+    get() {
+      try {
+        return localStorage.getItem("theme");
+      } catch {
+        return null;
+      }
+    },
+    set(value) {
+      try {
+        localStorage.setItem("theme", value);
+      } catch {
+        /* a private window */
+      }
+    },
+  };
+  function theme(name) {
+    if (name) document.documentElement.dataset.theme = name;
+  }
+  function toggleTheme() {
+    const preferred = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
+    const current = document.documentElement.dataset.theme || preferred;
+    const next = current === "dark" ? "light" : "dark";
+    theme(next);
+    stored.set(next);
+    tell(`${next} colours`);
+  }
+  theme(stored.get()); // before anything is drawn
 
   document.addEventListener("DOMContentLoaded", () => {
-    document.getElementById("theme").addEventListener("click", () => {
-      const dark = document.documentElement.dataset.theme || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
-      const chosen = dark === "dark" ? "light" : "dark";
-      theme(chosen);
-      stored.set(chosen);
-      tell(`${chosen} colours`);
-    });
+    document.getElementById("theme").addEventListener("click", toggleTheme);
     for (const button of document.querySelectorAll("button.copy")) {
-      button.addEventListener("click", () => copy(document.getElementById(button.dataset.copy).textContent, button.textContent));
+      const text = () => document.getElementById(button.dataset.copy).textContent;
+      button.addEventListener("click", () => copy(text(), button.textContent));
     }
   });
 
-  // The list of all tasks; another one keeps the view.
+  // Fill the list of all tasks; opening another task keeps the view.
   function tasks(list) {
     const select = document.getElementById("tasks");
     for (const { slug, task } of list) {
-      select.append(el("option", { value: slug, selected: location.pathname.endsWith(`/tasks/${slug}.html`) }, task));
+      const selected = location.pathname.endsWith(`/tasks/${slug}.html`);
+      select.append(el("option", { value: slug, selected }, task));
     }
     document.getElementById("open").addEventListener("click", () => {
-      if (select.value) location.href = `${select.dataset.root}tasks/${encodeURIComponent(select.value)}.html${location.hash}`;
+      if (!select.value) return;
+      const page = `tasks/${encodeURIComponent(select.value)}.html`;
+      location.href = select.dataset.root + page + location.hash;
     });
   }
-  return { el, figure, signed, count, json, copy, tell, tasks };
+  return { el, scrollable, missing, figure, signed, count, formats, json, copy, tell, tasks };
 })();

@@ -1,14 +1,29 @@
 // Routing health over training, of a router on every task.
 "use strict";
 addEventListener("DOMContentLoaded", () => {
-  const { el, lines, legend, json } = moesuite;
-  const { health } = json("payload"), place = document.getElementById("health");
-  const series = (name) => health.filter((one) => one.step.length > 1).map((one, i) => ({ name: one.name, kind: i, points: one.step.map((step, at) => [100 * step / one.step.at(-1), one[name][at]]) }));
-  if (!series("entropy").length) return;
-  place.hidden = false;
-  const charts = el("div", { class: "looks" });
-  for (const [label, name] of [["load entropy", "entropy"], ["share unserved", "unserved"], ["dead experts", "dead"]]) {
-    charts.append(el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": label }, lines(series(name), { xLabel: "share of the training, %", yLabel: label, label: `${label}, by share of the training`, small: true })));
+  const { el, scrollable, lines, legend, json } = moesuite;
+  const place = document.getElementById("health");
+  const health = json("payload").health.filter((task) => task.step.length > 1);
+  const CHARTS = { entropy: "load entropy", unserved: "share unserved", dead: "dead experts" };
+
+  function seriesOf(figure) {
+    return health.map((task, kind) => {
+      const share = (step) => (100 * step) / task.step.at(-1);
+      const points = task.step.map((step, at) => [share(step), task[figure][at]]);
+      return { name: task.name, kind, points };
+    });
   }
-  place.lastElementChild.append(charts, legend(series("entropy")));
+  function chart([figure, label]) {
+    const svg = lines(seriesOf(figure), {
+      xLabel: "share of the training, %",
+      yLabel: label,
+      label: `${label}, by share of the training`,
+      small: true,
+    });
+    return scrollable(label, svg);
+  }
+  if (!health.length) return;
+  place.hidden = false;
+  const charts = el("div", { class: "looks" }, Object.entries(CHARTS).map(chart));
+  place.lastElementChild.append(charts, legend(seriesOf("entropy")));
 });

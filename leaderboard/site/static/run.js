@@ -1,42 +1,186 @@
-// A run's page: figures, environment, curves, routing health, what the router looked at, and the whole record.
+// A run's page: figures, curves, routing health, routing of examples, environment, the whole record.
 "use strict";
 addEventListener("DOMContentLoaded", () => {
-  const { el, figure, count, lines, json, looked } = moesuite;
-  const record = json("record"), place = document.getElementById("run");
-  const table = (caption, heads, rows) => el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": caption }, el("table", {}, el("caption", {}, caption), el("thead", {}, el("tr", {}, heads.map((head) => el("th", { scope: "col" }, head)))), el("tbody", {}, rows.map((row) => el("tr", {}, row.map((cell, i) => el(i ? "td" : "th", { class: i && typeof cell === "number" ? "n" : null, scope: i ? null : "row" }, typeof cell === "number" ? figure(cell) : cell ?? "–")))))));
+  const { el, scrollable, figure, count, missing, lines, json, looked } = moesuite;
+  const record = json("record");
+  const place = document.getElementById("run");
   const section = (title, ...children) => place.append(el("h2", {}, title), ...children);
-  const limited = record.limited_quality || {};
 
-  if (Object.keys(record.quality).length) {
-    section("Quality", table("On the test split", ["metric", "value", "at training capacity", "better", "examples"], Object.entries(record.quality).map(([name, q]) => [name, q.value, limited[name] ? limited[name].value : "–", q.direction === "max" ? "larger" : "smaller", String(q.n)])));
+  function cellOf(cell, index) {
+    const isNumber = typeof cell === "number";
+    const attributes = { class: index && isNumber ? "n" : null, scope: index ? null : "row" };
+    return el(index ? "td" : "th", attributes, isNumber ? figure(cell) : (cell ?? "–"));
   }
-  const compute = record.compute;
-  if (compute) {
-    const parts = ["backbone", "router", "dispatch_combine", "experts", "padding"], columns = ["activated", "executed", "training"];
-    section("Cost", table("GFLOP of one example", ["part", ...columns], [...parts.map((part) => [part.replace("_", " and "), ...columns.map((name) => compute[name][part] / 1e9)]), ["total", ...columns.map((name) => parts.reduce((sum, part) => sum + compute[name][part], 0) / 1e9)]]),
-      el("p", {}, `${count(compute.parameters_total)} parameters, ${count(compute.parameters_active)} active; ${figure(compute.slots_per_token_effective)} slots per token; peak memory ${figure(compute.peak_memory_bytes / 2 ** 30, 3)} GiB; training ${figure(record.seconds)} s in ${record.steps} steps, ${figure(record.waited)} s of them waiting for data.`, compute.uncounted && compute.uncounted.length ? ` No formula counts ${compute.uncounted.join(", ")}: FLOPs are a lower bound.` : ""));
-    const timed = [["latency", compute.latency], ["training step", compute.training_step]].filter(([, timing]) => timing);
-    if (timed.length) place.append(table(`Times of a batch of ${compute.batch_size}, ${compute.threads} threads, ${compute.device}`, ["what", "median, ms", "interquartile range, ms", "repeats", "dense, ms", "ratio"], timed.map(([name, t]) => [name, 1000 * t.median, 1000 * t.iqr, String(t.n), 1000 * t.dense_median, t.ratio_to_dense])));
+  function table(caption, heads, rows) {
+    const head = heads.map((text) => el("th", { scope: "col" }, text));
+    const body = rows.map((row) => el("tr", {}, row.map(cellOf)));
+    const parts = [el("thead", {}, el("tr", {}, head)), el("tbody", {}, body)];
+    return scrollable(caption, el("table", {}, el("caption", {}, caption), parts));
   }
-  if (record.curve && record.curve.length > 1) {
-    const axes = { step: ["step", (p) => p.step], seconds: ["training seconds", (p) => p.seconds], flops: ["PFLOP of training", (p) => p.flops / 1e15] }, shown = el("div");
-    const axis = el("select", { id: "axis", change: draw }, Object.entries(axes).map(([id, [label]]) => el("option", { value: id }, label)));
-    function draw() {
-      const [label, at] = axes[axis.value];
-      shown.replaceChildren(el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Learning curve" }, lines([{ name: record.primary, kind: 0, points: record.curve.map((p) => [at(p), p.quality]) }], { xLabel: label, yLabel: record.primary, label: `${record.primary} by ${label}, from ${figure(record.curve[0].quality)} to ${figure(record.curve.at(-1).quality)}` })));
+
+  function showQuality() {
+    if (!Object.keys(record.quality).length) return;
+    const heads = ["metric", "value", "at training capacity", "better", "examples"];
+    const rows = Object.entries(record.quality).map(([name, quality]) => {
+      const limited = record.limited_quality[name];
+      const better = quality.direction === "max" ? "larger" : "smaller";
+      return [name, quality.value, limited ? limited.value : "–", better, String(quality.n)];
+    });
+    section("Quality", table("On the test split", heads, rows));
+  }
+
+  const PARTS = ["backbone", "router", "dispatch_combine", "experts", "padding"];
+  const PASSES = ["activated", "executed", "training"];
+  function costTable(compute) {
+    const total = (pass) => PARTS.reduce((sum, part) => sum + compute[pass][part], 0);
+    const rows = PARTS.map((part) => [
+      part.replace("_", " and "),
+      ...PASSES.map((pass) => compute[pass][part] / 1e9),
+    ]);
+    const sums = ["total", ...PASSES.map((pass) => total(pass) / 1e9)];
+    return table("GFLOP of one example", ["part", ...PASSES], [...rows, sums]);
+  }
+  function costText(compute) {
+    const total = count(compute.parameters_total);
+    const active = count(compute.parameters_active);
+    const sentences = [
+      [
+        `${total} parameters, ${active} active`,
+        `${figure(compute.slots_per_token_effective)} slots per token`,
+        `peak memory ${figure(compute.peak_memory_bytes / 2 ** 30, 3)} GiB`,
+        `training ${figure(record.seconds)} s in ${record.steps} steps, ` +
+          `of which ${figure(record.waited)} s waiting for data`,
+      ].join("; "),
+    ];
+    if (compute.uncounted.length) {
+      const operations = compute.uncounted.join(", ");
+      sentences.push(`No formula counts ${operations}: FLOPs are a lower bound`);
     }
+    return `${sentences.join(". ")}.`;
+  }
+  function timeTable(compute) {
+    const measured = [
+      ["latency", compute.latency],
+      ["training step", compute.training_step],
+    ].filter(([, timing]) => timing);
+    if (!measured.length) return null;
+    const { batch_size: batch, threads, device } = compute;
+    const caption = `Times of a batch of ${batch}, ${threads} threads, ${device}`;
+    const heads = [
+      "what",
+      "median, ms",
+      "interquartile range, ms",
+      "repeats",
+      "dense, ms",
+      "ratio",
+    ];
+    const rows = measured.map(([name, timing]) => [
+      name,
+      1000 * timing.median,
+      1000 * timing.iqr,
+      String(timing.n),
+      1000 * timing.dense_median,
+      timing.ratio_to_dense,
+    ]);
+    return table(caption, heads, rows);
+  }
+  function showCost() {
+    const { compute } = record;
+    if (!compute) return;
+    section("Cost", costTable(compute), el("p", {}, costText(compute)));
+    const times = timeTable(compute);
+    if (times) place.append(times);
+  }
+
+  const AXES = {
+    step: ["step", (point) => point.step],
+    seconds: ["training seconds", (point) => point.seconds],
+    flops: ["PFLOP of training", (point) => point.flops / 1e15],
+  };
+  function learningCurve(label, at) {
+    const points = record.curve.map((point) => [at(point), point.quality]);
+    const ends = `from ${figure(points[0][1])} to ${figure(points.at(-1)[1])}`;
+    const about = { xLabel: label, yLabel: record.primary };
+    const svg = lines([{ name: record.primary, kind: 0, points }], {
+      ...about,
+      label: `${record.primary} by ${label}, ${ends}`,
+    });
+    return scrollable("Learning curve", svg);
+  }
+  function showCurve() {
+    if (record.curve.length < 2) return;
+    const shown = el("div");
+    const draw = () => shown.replaceChildren(learningCurve(...AXES[axis.value]));
+    const options = Object.entries(AXES).map(([id, [label]]) => el("option", { value: id }, label));
+    const axis = el("select", { id: "axis", change: draw }, options);
     section("Learning curve", el("p", {}, el("label", {}, "Against ", axis)), shown);
     draw();
-    const health = record.curve.filter((p) => p.entropy !== null && p.entropy !== undefined);
-    if (health.length > 1) section("Routing health over training", el("div", { class: "looks" }, [["load entropy", "entropy"], ["share unserved", "unserved"], ["dead experts", "dead"]].map(([label, key]) => el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": label }, lines([{ name: label, kind: 1, points: health.map((p) => [p.step, p[key]]) }], { xLabel: "step", yLabel: label, label: `${label} by step, from ${figure(health[0][key])} to ${figure(health.at(-1)[key])}`, small: true })))));
   }
-  if (record.health.length) {
-    const bars = (load) => { const most = Math.max(...load); return el("svg", { viewBox: `0 0 ${load.length * 8} 40`, width: Math.min(load.length * 8, 512), height: 40, role: "img", "aria-label": "load by expert, in percent: " + load.map((share) => figure(100 * share, 2)).join(", ") }, load.map((share, i) => el("rect", { x: i * 8, y: 40 - 38 * share / most, width: 7, height: Math.max(1, 38 * share / most), fill: "#3b82d6" }, el("title", {}, `expert ${i}: ${figure(100 * share, 3)} %`)))); };
-    section("Routing health by layer", table("On the test split", ["layer", "load by expert", "entropy", "unserved", "dead", "experts per token", "dropped under capacity", "refused under capacity"], record.health.map((layer) => [layer.layer, bars(layer.load), layer.entropy, layer.unserved, `${layer.dead} of ${layer.load.length}`, layer.pairs_per_token, layer.dropped_under_capacity, layer.refused_under_capacity])));
+
+  const HEALTH = { entropy: "load entropy", unserved: "share unserved", dead: "dead experts" };
+  function showHealthCurves() {
+    const known = record.curve.filter((point) => !missing(point.entropy));
+    if (known.length < 2) return;
+    const charts = Object.entries(HEALTH).map(([name, label]) => {
+      const points = known.map((point) => [point.step, point[name]]);
+      const ends = `from ${figure(points[0][1])} to ${figure(points.at(-1)[1])}`;
+      const about = { xLabel: "step", yLabel: label, label: `${label} by step, ${ends}` };
+      return scrollable(
+        label,
+        lines([{ name: label, kind: 1, points }], { ...about, small: true }),
+      );
+    });
+    section("Routing health over training", el("div", { class: "looks" }, charts));
   }
-  const found = json("looked"), shown = el("div");
-  place.append(shown);
-  section("Environment", table("Where it ran", ["what", "which"], Object.entries(record.environment)));
+
+  function loadBars(load) {
+    const HEIGHT = 40;
+    const most = Math.max(...load);
+    const bars = load.map((share, expert) => {
+      const height = (38 * share) / most;
+      const place = { x: expert * 8, y: HEIGHT - height, width: 7 };
+      const title = el("title", {}, `expert ${expert}: ${figure(100 * share, 3)} %`);
+      return el("rect", { ...place, height: Math.max(1, height), fill: "#3b82d6" }, title);
+    });
+    const percents = load.map((share) => figure(100 * share, 2)).join(", ");
+    const attributes = {
+      viewBox: `0 0 ${load.length * 8} ${HEIGHT}`,
+      width: Math.min(load.length * 8, 512),
+      height: HEIGHT,
+      role: "img",
+      "aria-label": `load by expert, in percent: ${percents}`,
+    };
+    return el("svg", attributes, bars);
+  }
+  function showHealth() {
+    if (!record.health.length) return;
+    const heads = [
+      ...["layer", "load by expert", "entropy", "unserved", "dead", "experts per token"],
+      ...["dropped under capacity", "refused under capacity"],
+    ];
+    const rows = record.health.map((layer) => [
+      layer.layer,
+      loadBars(layer.load),
+      layer.entropy,
+      layer.unserved,
+      `${layer.dead} of ${layer.load.length}`,
+      layer.pairs_per_token,
+      layer.dropped_under_capacity,
+      layer.refused_under_capacity,
+    ]);
+    section("Routing health by layer", table("On the test split", heads, rows));
+  }
+
+  showQuality();
+  showCost();
+  showCurve();
+  showHealthCurves();
+  showHealth();
+  const routing = el("div");
+  place.append(routing);
+  const environment = Object.entries(record.environment);
+  section("Environment", table("Where it ran", ["what", "which"], environment));
   document.getElementById("json").textContent = JSON.stringify(record, null, 1);
-  if (found) looked(shown, found);
+  const found = json("looked");
+  if (found) looked(routing, found);
 });

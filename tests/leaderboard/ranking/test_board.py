@@ -105,7 +105,9 @@ def test_times_of_two_machines_are_never_mixed() -> None:
         ]
     )
     timings = board.rows[0].timings
-    assert {name.split(",")[0]: one.latency_ratio for name, one in timings.items()} == {
+    assert {
+        name.split(",")[0]: times["latency_ratio_to_dense"] for name, times in timings.items()
+    } == {
         "CPU": 1.25,
         "GPU": 3.0,
     }
@@ -115,7 +117,7 @@ def test_labels_of_what_a_reader_has_to_know() -> None:
     dirty = record_of("good", 0, git_dirty=True)
     other = record_of("good", 1, code="d" * 64, git_commit=None, git_dirty=None)
     (board,) = boards_of([dirty, other])
-    assert board.rows[0].labels == ["uncommitted code", "code of no commit", "2 seeds"]
+    assert board.rows[0].labels == ["uncommitted code", "unknown commit", "2 seeds"]
 
 
 def test_marks_are_those_of_a_certificate_with_the_same_options(runs: Path, tmp_path: Path) -> None:

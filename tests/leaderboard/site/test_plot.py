@@ -36,9 +36,15 @@ def test_the_plot_answers_and_leads_on(page: Any, site: Path) -> None:
         page.locator("#plot a").count() == 4 and page.locator("#plot a line").count() == 3
     )  # no interval of one seed
     page.hover("#plot a[href='../routers/good.html'] .mark")
-    assert "good: top1 0.9306 ± 0.002256, GFLOP executed 2.003" in page.text_content(".tip")
+    assert "good: top1 0.9306 ± 0.002256, executed (GFLOP) 2.003" in page.text_content(".tip")
     assert page.locator("tr.lit th a").text_content() == "good"
-    for axis in ("activated", "latency", "step", "total", "active", "reach"):
+    for axis in (
+        "activated",
+        "latency_median",
+        "training_step_median",
+        "parameters_total",
+        "reach",
+    ):
         page.select_option("#axis", axis)
         assert page.locator("#plot .scroll svg").count() == 1, axis
     page.fill("#target", "0.75")

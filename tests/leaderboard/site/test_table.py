@@ -58,21 +58,24 @@ def test_filters_and_the_number_that_is_left(page: Any, site: Path) -> None:
 def test_times_are_those_of_one_machine(page: Any, mixed: Path) -> None:
     visit(page, mixed, "tasks/mine.html")
     shown = cells(page)
-    assert (shown["dense"]["latency"], shown["far"]["latency"], shown["far"]["step"]) == (
+    assert [
+        *(shown[router]["latency_ratio_to_dense"] for router in ("dense", "far")),
+        shown["far"]["training_step_ratio_to_dense"],
+    ] == [
         "1",
         "–",
         "–",
-    )
+    ]
     assert (
         "other hardware" in shown["far"]["labels"]
         and "other hardware" not in shown["dense"]["labels"]
     )
     page.select_option("#machine", "GPU, cpu, 8 CPUs, 2 threads")
     shown = cells(page)
-    assert (shown["dense"]["latency"], shown["far"]["latency"]) == ("–", "3")
+    assert [shown[router]["latency_ratio_to_dense"] for router in ("dense", "far")] == ["–", "3"]
     page.check("#only")
     assert names(page) == ["far"]
-    page.select_option("#axis", "latency")
+    page.select_option("#axis", "latency_median")
     assert page.locator("#plot a").count() == 1
 
 
@@ -82,7 +85,7 @@ def test_a_link_restores_the_view(page: Any, site: Path, browser: Any) -> None:
     page.click("summary:has-text('Columns')")
     page.uncheck("details input[value=backbone]")
     page.check("#table tr:has(a[href='../routers/dense.html']) input")
-    page.select_option("#axis", "latency")
+    page.select_option("#axis", "latency_median")
     page.select_option("#curve-axis", "seconds")
     page.fill("#search", "soft")
     state = page.evaluate("location.hash")
@@ -91,11 +94,15 @@ def test_a_link_restores_the_view(page: Any, site: Path, browser: Any) -> None:
     assert names(again) == names(page) == ["soft_one"]
     for look in ("[data-column=backbone]", "#compare", "#axis", "#curve-axis", "#search"):
         assert again.locator(look).count() == page.locator(look).count()
-    assert again.input_value("#axis") == "latency" and again.input_value("#curve-axis") == "seconds"
+    assert (
+        again.input_value("#axis") == "latency_median"
+        and again.input_value("#curve-axis") == "seconds"
+    )
     assert again.text_content("#compare") == page.text_content(
         "#compare"
     ) and "dense" in again.text_content("#compare")
     again.click("text=Reset the view")
+    again.wait_for_selector("#table a[href='../routers/good.html']")
     assert names(again) == ["good", "bad", "dense", "soft_one"] and again.evaluate(
         "location.hash"
     ) in ("", "#")
@@ -133,7 +140,7 @@ def test_the_table_shows_intervals_differences_groups_and_marks(page: Any, site:
     assert (
         title == "over 5 seeds of both; a difference of 0.0025 would show; equal within 0.01: p = 1"
     )
-    assert "latency 1 to 1 times (5 runs, median 1)" in page.text_content("#noise")
+    assert "latency / dense between 1 and 1 (5 runs, median 1)" in page.text_content("#noise")
     assert good["checks"] == "D? C? B? P?" and good["runs"] == "0 1 2 3 4"
     assert (
         page.text_content("tr:has(a[href='../routers/soft_one.html']) .warn") == "sees later tokens"
