@@ -1,0 +1,65 @@
+"""README and CONTRIBUTING name the tree as it is."""
+
+from __future__ import annotations
+
+import importlib
+import re
+
+import pytest
+
+from tests.conftest import ROOT
+
+DOCS = ("README.md",)
+TREE = re.search(r"## Layout\n.*?```\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+
+
+def rooms_in_the_readme() -> dict[str, str]:
+    """Return the clause of each folder in README's tree, by its path."""
+    assert TREE is not None
+    rooms, parent = {}, ""
+    for line in TREE[1].splitlines():
+        indent, name, clause = re.fullmatch(r"( *)(\w+)/ +(.+)", line).groups()  # type: ignore[union-attr]
+        parent = parent if indent else name
+        rooms[f"{parent}/{name}" if indent else name] = clause
+    return rooms
+
+
+def rooms_in_the_tree() -> set[str]:
+    tops = ("moesuite", "tasks", "leaderboard", "benchmarks")
+    inner = {path.parent for top in tops for path in (ROOT / top).glob("*/__init__.py")}
+    return {*tops, "tests"} | {path.relative_to(ROOT).as_posix() for path in inner}
+
+
+def test_the_readme_prints_the_tree_with_a_clause_for_each_room() -> None:
+    rooms = rooms_in_the_readme()
+    assert set(rooms) == rooms_in_the_tree()
+    assert all(len(clause) > 10 for clause in rooms.values())
+
+
+def words_of(document: str) -> list[str]:
+    """Return what a document prints as code, and what it links to."""
+    text = re.sub(r"```.*?```", "", (ROOT / document).read_text(), flags=re.DOTALL)
+    return re.findall(r"`([^`\n]+)`", text) + re.findall(r"\]\((?!http)([^)]+)\)", text)
+
+
+@pytest.mark.parametrize("document", DOCS)
+def test_every_path_exists(document: str) -> None:
+    folders = tuple(f"{room}/" for room in rooms_in_the_tree() | {".ci"})
+    paths = [part for word in words_of(document) for part in word.split()]
+    paths = [path for path in paths if path.startswith(folders) and "my_" not in path]
+    assert len(paths) >= 3
+    assert [path for path in paths if not list(ROOT.glob(path.rstrip("/")))] == []
+
+
+@pytest.mark.parametrize("document", DOCS)
+def test_every_dotted_name_exists(document: str) -> None:
+    """`moesuite.records.metrics` is a module, `moesuite.nn.dispatch.DISPATCHERS` an attribute of one."""
+    code = " ".join(re.findall(r"`([^`\n]+)`", (ROOT / document).read_text()))
+    names = re.findall(r"\b(?:moesuite|tests)(?:\.\w+)+", code)
+    assert len(names) >= 3
+    for name in names:
+        module, _, attribute = name.rpartition(".")
+        try:
+            importlib.import_module(name)
+        except ModuleNotFoundError:
+            assert hasattr(importlib.import_module(module), attribute), (document, name)
