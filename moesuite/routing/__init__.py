@@ -1,1 +1,1 @@
-"""What a router decides: its contract, the forms of a routing, and the pure functions that routers share."""
+"""Routing: the router contract, the forms of a decision, and functions that routers share."""

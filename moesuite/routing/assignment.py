@@ -1,7 +1,7 @@
-"""Who gets which slot: pure functions from scores to routings. Ties go to the lower index everywhere.
+"""Assignment: pure functions from scores to routings. Ties go to the lower index everywhere.
 
-`torch.topk` does not promise an order of ties and a stable sort of all scores costs up to five
-times as much, so `top` takes the top of integer keys that hold score and index at once.
+`torch.topk` does not promise an order of ties, and a stable sort of all scores costs up to five
+times as much, so `top` takes the top of integer keys that combine score and index.
 """
 
 from __future__ import annotations
@@ -19,20 +19,22 @@ from moesuite.routing.forms import EMPTY, RaggedRouting, SlotRouting
 def top(
     scores: Float[Tensor, "*batch N"], k: int
 ) -> tuple[Float[Tensor, "*batch K"], Int[Tensor, "*batch K"]]:
-    """Return the `k` largest scores of each row in descending order, and their indices; ties by the lower index.
+    """Return the `k` largest scores of each row in descending order, and their indices.
+
+    Ties go to the lower index.
 
     Args:
-        scores: any numbers; gradient flows to those that are taken. NaN comes first, lest it goes
-            unseen.
+        scores: any numbers; gradient flows to the selected ones. NaN ranks first, so that it does
+            not go unnoticed.
         k: 1 to N.
     """
-    if k == 1:  # documented to return the first of equal maxima
+    if k == 1:  # max is documented to return the first of equal maxima
         values, indices = scores.max(dim=-1, keepdim=True)
         return values, indices
     length = scores.shape[-1]
     numbers = scores.detach().float() + 0.0  # makes -0.0 equal to 0.0
     bits = numbers.view(torch.int32).masked_fill(numbers.isnan(), 0x7FFFFFFF)
-    ordered = (bits ^ ((bits >> 31) & 0x7FFFFFFF)).long()  # integers in the order of the numbers
+    ordered = (bits ^ ((bits >> 31) & 0x7FFFFFFF)).long()  # ordered as the numbers are
     last = torch.arange(length - 1, -1, -1, device=scores.device)
     keys = (ordered * length + last).topk(k, dim=-1).values
     indices = length - 1 - keys % length
@@ -46,18 +48,18 @@ def experts_take(
     mask: Bool[Tensor, "G T"] | None = None,
     losses: Mapping[str, Tensor] | None = None,
 ) -> SlotRouting:
-    """Let each expert take its best tokens; slot = rank; the combine weight is the score.
+    """Let each expert take its top-C tokens; slot = rank; the combine weight is the score.
 
     Args:
-        scores: >= 0; below 0: never taken.
-        capacity: slots C of an expert; more than T are cut to T.
+        scores: >= 0; tokens with a negative score are never taken.
+        capacity: slots C of an expert, clipped to T.
         limits: slots that an expert may fill in each group, where padding makes them differ.
         mask: True for real tokens; padding is never taken.
         losses: auxiliary losses.
     """
     length = scores.shape[-1]
     if mask is not None:
-        scores = scores.masked_fill(~mask[:, None], -1.0)  # padding comes last
+        scores = scores.masked_fill(~mask[:, None], -1.0)  # padding ranks last
     weights, tokens = top(scores, min(capacity, length))  # [G, E, C]
     empty = weights.detach() < 0
     if limits is not None:
@@ -72,17 +74,18 @@ def experts_take(
 def score_that_a_share_exceeds(
     scores: Float[Tensor, "U N E"], real: Bool[Tensor, "U N"], share: float
 ) -> Float[Tensor, "U E"]:
-    """Return, for each expert, the score that exactly floor(share · real tokens) tokens exceed, ties apart.
+    """Return each expert's (1 - share) quantile of scores.
 
-    It is the next best one: the (1 - share) quantile. Not a number, where no token is real.
+    It is the score that exactly floor(share · real tokens) tokens exceed, barring ties. NaN where
+    no token is real.
 
     Args:
         scores: >= 0.
         real: True for real tokens.
-        share: in [0, 1]; where all tokens are to exceed it, it is 0.
+        share: in [0, 1]; the result is 0 where all tokens are to exceed it.
     """
     most = min(scores.shape[1], math.floor(share * scores.shape[1] + 1e-9) + 1)
-    best = scores.masked_fill(~real[..., None], 0.0).topk(most, dim=1).values  # padding comes last
+    best = scores.masked_fill(~real[..., None], 0.0).topk(most, dim=1).values  # padding ranks last
     best = torch.cat([best, torch.zeros_like(best[:, :1])], dim=1)
     counts = real.sum(dim=1).double()
     index = (share * counts + 1e-9).floor().long()[:, None, None].expand(-1, 1, best.shape[-1])
@@ -98,11 +101,13 @@ def tokens_take(
     batch_priority: bool = False,
     losses: Mapping[str, Tensor] | None = None,
 ) -> SlotRouting:
-    """Give slots to all first choices, then to all second choices, ...; those beyond an expert's capacity are refused.
+    """Assign slots to all first choices, then to all second choices, and so on.
+
+    Pairs beyond the capacity of their expert are refused.
 
     Args:
         gates: combine weights.
-        experts: choices in [0, E); E itself stands for no choice.
+        experts: choices in [0, E); E means no choice.
         num_experts, capacity: E and C.
         limits: slots that an expert may fill in each group, where padding makes them differ.
         batch_priority: serve tokens by their top gate instead of by their order.
@@ -116,7 +121,7 @@ def tokens_take(
     queue, queue_gates = (
         values.gather(1, pick).transpose(1, 2).flatten(1) for values in (experts, gates)
     )  # [G, K·T]
-    # the rank of each pair in its expert's own queue
+    # rank of each pair in the queue of its expert
     expert, order = queue.sort(dim=1, stable=True)
     demand = queue.new_zeros(groups, num_experts + 1).scatter_add_(1, queue, torch.ones_like(queue))
     rank = torch.arange(k * length, device=gates.device) - (demand.cumsum(1) - demand).gather(
@@ -133,11 +138,13 @@ def tokens_take_in_order(
     capacity: int,
     limits: Int[Tensor, " G"] | None = None,
 ) -> SlotRouting:
-    """Give each expert's slots to the tokens that want them, earlier ones first, so that no later token matters.
+    """Assign each expert's slots to the tokens that request them, earlier tokens first.
+
+    No assignment depends on a later token.
 
     Args:
         gates: combine weights.
-        wanted: which pairs ask for a slot.
+        wanted: which pairs request a slot.
         capacity: slots C of an expert.
         limits: slots that an expert may fill in each group, where padding makes them differ.
     """
@@ -164,7 +171,10 @@ def _fill(
     capacity: int,
     limits: Int[Tensor, " G"] | None,
 ) -> tuple[Int[Tensor, "G E C"], Float[Tensor, "G E C"]]:
-    """Put each pair into the slot of its rank; the refused, and those with expert E, share one slot that is cut off."""
+    """Put each pair into the slot of its rank.
+
+    Refused pairs, and those without a choice (expert E), share one extra slot that is cut off.
+    """
     groups = len(rank)
     limit = capacity if limits is None else limits.clamp(max=capacity)[:, None]
     served = (rank < limit) & (expert < num_experts)
@@ -187,8 +197,8 @@ def dropless(
     groups, length, k = experts.shape
     chosen = (experts < num_experts).flatten()
     tokens = torch.arange(groups * length, device=gates.device).repeat_interleave(k)
-    kept = (tokens[chosen], experts.flatten()[chosen], gates.flatten()[chosen])
-    return RaggedRouting(*kept, groups, length, num_experts, losses or {})
+    served = (tokens[chosen], experts.flatten()[chosen], gates.flatten()[chosen])
+    return RaggedRouting(*served, groups, length, num_experts, losses or {})
 
 
 def pairs(
@@ -196,7 +206,7 @@ def pairs(
     kept: Bool[Tensor, "G T E"],
     losses: Mapping[str, Tensor] | None = None,
 ) -> RaggedRouting:
-    """Serve the pairs that are `kept`, with their combine weights."""
+    """Serve the selected pairs, `kept`, with their combine weights."""
     groups, length, num_experts = weights.shape
     group, token, expert = kept.nonzero(as_tuple=True)
     chosen = (group * length + token, expert, weights[kept])
@@ -206,7 +216,10 @@ def pairs(
 def real_positions(
     x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None
 ) -> Int[Tensor, "G T"]:
-    """Return each token's position among the real ones of its group, so that padding before it moves nothing."""
+    """Return each token's position among the real tokens of its group.
+
+    Padding in front of a token does not move it.
+    """
     if mask is None:
         return torch.arange(x.shape[1], device=x.device).expand(x.shape[:2])
     return (mask.cumsum(dim=1) - 1).clamp(min=0)

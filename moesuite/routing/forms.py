@@ -13,13 +13,13 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-EMPTY = -1  # the token index of a slot that nobody took
-TINY = 1e-20  # a sum of combine weights below it is taken for none
+EMPTY = -1  # token index of an empty slot
+TINY = 1e-20  # a sum of combine weights below this counts as zero
 
 
 @dataclass(frozen=True)
 class SoftRouting:
-    """Real-valued routing: every slot reads a mixture of tokens, every token a mixture of slots (Soft MoE)."""
+    """Real-valued routing (Soft MoE): slots mix all tokens, and tokens mix all slots."""
 
     dispatch: Float[Tensor, "G T E C"]
     combine: Float[Tensor, "G T E C"]
@@ -30,7 +30,11 @@ class SoftRouting:
         return self.dispatch, self.combine
 
     def renormalised(self) -> SoftRouting:
-        """Return the same routing; a token's combine weights sum to 1 by definition, or to what an ablation means."""
+        """Return the same routing.
+
+        Combine weights of a token sum to 1 by definition; where an ablation makes them sum to
+        something else, that is intended.
+        """
         return self
 
     @property
@@ -39,28 +43,28 @@ class SoftRouting:
         return self.dispatch.shape[1]
 
     def load(self) -> Float[Tensor, "G E"]:
-        """Combine mass that each expert received: Σ over tokens and slots; sums to T in a group."""
+        """Combine mass of each expert: Σ over tokens and slots; sums to T in a group."""
         return self.combine.detach().float().sum(dim=(1, 3))
 
     def demand(self) -> Float[Tensor, "G E"]:
-        """What each expert was asked for; nothing is ever refused, so the load."""
+        """Demand on each expert: the load, as nothing is ever refused."""
         return self.load()
 
     def experts_per_token(self) -> Float[Tensor, "G T"]:
-        """Number of experts that serve each token: all of them, where the token is not padding."""
+        """Number of experts that serve each token: all, unless the token is padding."""
         return (self.combine.detach() > 0).any(dim=3).sum(dim=2).float()
 
 
 @dataclass(frozen=True)
 class SlotRouting:
-    """Each slot reads one token, or is empty: capacity-limited token choice, expert choice.
+    """Each slot reads one token or is empty: capacity-limited token choice, expert choice.
 
     Args:
         tokens: index of the token that each slot reads, in [0, T), or EMPTY.
         weights: combine weight of each slot; 0 where it is empty.
         num_tokens: T.
         losses: auxiliary losses by name, weighted, scalar.
-        demanded: pairs that each expert was asked for before the capacity; None: as many as it got.
+        demanded: pairs requested of each expert before its capacity; None: as many as it got.
     """
 
     tokens: Int[Tensor, "G E C"]
@@ -71,39 +75,35 @@ class SlotRouting:
 
     def dense(self) -> tuple[Float[Tensor, "G T E C"], Float[Tensor, "G T E C"]]:
         """Return (dispatch, combine); the dispatch is binary."""
-        one_hot = F.one_hot(self.tokens + 1, self.num_tokens + 1)[
-            ..., 1:
-        ]  # [G, E, C, T]; empty slots are all zero
+        # [G, E, C, T]; empty slots are all zero
+        one_hot = F.one_hot(self.tokens + 1, self.num_tokens + 1)[..., 1:]
         dispatch = one_hot.permute(0, 3, 1, 2).to(self.weights)
         return dispatch, dispatch * self.weights[:, None]
 
     def reweighed(self, gates: Float[Tensor, "G T E"]) -> SlotRouting:
-        """Return the same slots with the gates of their pairs as combine weights."""
+        """Return the same slots, with the gates of their pairs as combine weights."""
         weights = gates.transpose(1, 2).gather(2, self.tokens.clamp(min=0)) * (self.tokens != EMPTY)
         return replace(self, weights=weights)
 
     def renormalised(self) -> SlotRouting:
-        """Return the same slots, the combine weights of each token divided by their sum."""
+        """Return the same slots, with the combine weights of each token divided by their sum."""
         groups = self.tokens.shape[0]
-        index, weights = (
-            self.tokens.clamp(min=0).flatten(1),
-            self.weights.flatten(1),
-        )  # an empty slot adds 0
+        index = self.tokens.clamp(min=0).flatten(1)
+        weights = self.weights.flatten(1)  # an empty slot adds 0
         sums = weights.new_zeros(groups, self.num_tokens).scatter_add(1, index, weights)
-        return replace(
-            self, weights=self.weights / sums.gather(1, index).clamp(min=TINY).view_as(self.weights)
-        )
+        of_slots = sums.gather(1, index).clamp(min=TINY).view_as(self.weights)
+        return replace(self, weights=self.weights / of_slots)
 
     def load(self) -> Float[Tensor, "G E"]:
         """Filled slots of each expert."""
         return (self.tokens != EMPTY).sum(dim=2).float()
 
     def demand(self) -> Float[Tensor, "G E"]:
-        """Pairs that each expert was asked for, before its capacity."""
+        """Pairs requested of each expert, before its capacity."""
         return self.load() if self.demanded is None else self.demanded
 
     def experts_per_token(self) -> Float[Tensor, "G T"]:
-        """Number of slots that read each token; 0: the token is unserved."""
+        """Number of slots that read each token; 0 for an unserved token."""
         groups = self.tokens.shape[0]
         counts = self.tokens.new_zeros(groups, self.num_tokens + 1)
         index = (self.tokens + 1).reshape(groups, -1)
@@ -131,7 +131,10 @@ class RaggedRouting:
     losses: Mapping[str, Tensor] = field(default_factory=dict)
 
     def dense(self) -> tuple[Float[Tensor, "G T E C"], Float[Tensor, "G T E C"]]:
-        """Return (dispatch, combine) with as many slots as the fullest expert of any group needs (at least 1)."""
+        """Return (dispatch, combine).
+
+        C is the number of tokens of the fullest expert in any group, at least 1.
+        """
         shape = (self.num_groups, self.num_tokens, self.num_experts)
         cell = self._cell()  # [M] group-major index of (group, expert)
         order = cell.argsort(stable=True)
@@ -147,10 +150,9 @@ class RaggedRouting:
         return dispatch.unflatten(0, shape[:2]), combine.unflatten(0, shape[:2])
 
     def renormalised(self) -> RaggedRouting:
-        """Return the same pairs, the combine weights of each token divided by their sum."""
-        tokens = self.tokens.to(
-            self.weights.device
-        )  # decided off the meta device when costs are accounted
+        """Return the same pairs, with the combine weights of each token divided by their sum."""
+        # cost accounting decides off the meta device, where the weights are
+        tokens = self.tokens.to(self.weights.device)
         sums = self.weights.new_zeros(self.num_groups * self.num_tokens).index_add(
             0, tokens, self.weights
         )
@@ -162,11 +164,11 @@ class RaggedRouting:
         return counts.reshape(self.num_groups, self.num_experts).float()
 
     def demand(self) -> Float[Tensor, "G E"]:
-        """What each expert was asked for; nothing is ever refused, so the load."""
+        """Demand on each expert: the load, as nothing is ever refused."""
         return self.load()
 
     def experts_per_token(self) -> Float[Tensor, "G T"]:
-        """Number of experts that each token was sent to."""
+        """Number of experts that each token is sent to."""
         counts = torch.bincount(self.tokens, minlength=self.num_groups * self.num_tokens)
         return counts.reshape(self.num_groups, self.num_tokens).float()
 

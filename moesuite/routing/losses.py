@@ -8,10 +8,10 @@ Networks", 2017, https://arxiv.org/abs/1701.06538, equations 6 to 11); 0 when un
 the gates (Huang et al., 2024, https://arxiv.org/abs/2403.07652), in nats. z: mean of logsumexp²
 (Zoph et al., "ST-MoE", 2022, https://arxiv.org/abs/2202.08906, equation 5).
 
-Means and shares are pooled over the batch, on all processes by default: not averages of what single
-sequences or processes score. A router hands in its `scope`, which knows of `balance_scope` (see
-`moesuite.routing.scope`). Where a router adds noise to its logits, gates of the balance loss are
-those of the logits without it.
+Means and shares are pooled over the batch, by default on all processes; they are not averages of
+the losses of single sequences or processes. A router passes its `scope`, which knows
+`balance_scope` (see `moesuite.routing.scope`). Where a router adds noise to its logits, the balance
+loss takes the gates of the logits without noise.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def balance_loss(
     mask: Bool[Tensor, "G T"] | None = None,
     scope: Scope = ONE_BATCH,
 ) -> Float[Tensor, ""]:
-    """Return how unevenly tokens choose experts: 1 when uniform, E when all choose one with certainty.
+    """Return the imbalance of choices: 1 if uniform, E if all tokens choose one with certainty.
 
     Args:
         logits: raw router logits, not probabilities.
@@ -71,7 +71,7 @@ def entropy_loss(
 def mean_of_tokens(
     values: Float[Tensor, "G T"], mask: Bool[Tensor, "G T"] | None, scope: Scope
 ) -> Float[Tensor, ""]:
-    """Return the mean over the real tokens of each unit of `scope`, averaged over units; 0 without any."""
+    """Return the mean over the real tokens of each unit of `scope`, averaged over units; else 0."""
     real = _real(values, mask)
     sums, count = scope.join(scope.over_tokens(values * real), scope.over_tokens(real))
     return scope.mean(sums / count.clamp(min=1), count)
@@ -106,13 +106,13 @@ def load_loss(
     mask: Bool[Tensor, "G T"] | None = None,
     scope: Scope = ONE_BATCH,
 ) -> Float[Tensor, ""]:
-    """Return CV² of Σ_t P(e is among the top K of t if its own noise were drawn again).
+    """Return CV² of Σ_t P(e is among the top K of t, if its noise were drawn again).
 
     Args:
         logits: without noise.
         noisy: with noise.
         deviation: of the noise, > 0.
-        k: experts per token; k = E gives 0, every expert being certain.
+        k: experts per token; k = E gives 0, as every expert is certain.
         mask: True for real tokens; None: all are.
         scope: over which tokens; a router's own in training.
     """
@@ -120,9 +120,8 @@ def load_loss(
         return (logits * 0.0).sum()
     best = noisy.topk(k + 1, dim=-1).values
     inside = noisy > best[..., k:]
-    others = torch.where(
-        inside, best[..., k:], best[..., k - 1 : k]
-    )  # the K-th best of the other experts
+    # the K-th best of the other experts
+    others = torch.where(inside, best[..., k:], best[..., k - 1 : k])
     real = _real(logits[..., 0], mask)
     chance = torch.special.ndtr((logits - others) / deviation) * real[..., None]
     sums, count = scope.join(scope.over_tokens(chance), scope.over_tokens(real))

@@ -1,7 +1,7 @@
-"""The contract between a router and everything else: a router decides, and says so in one of three forms.
+"""The router contract: a router decides, and returns its decision in one of three forms.
 
 Axis legend, used everywhere:
-    G  groups: sequences or images; tokens of one group compete with each other, never with another group's
+    G  groups: sequences or images; tokens compete within their group, never across groups
     T  tokens per group
     D  width of a token
     E  experts
@@ -9,8 +9,8 @@ Axis legend, used everywhere:
     K  experts per token
     M  routed (token, expert) pairs of all groups together
 
-The two routing tensors, dispatch and combine, each [G, T, E, C], are those of the unified
-formulation of Liu et al., "Routers in Vision Mixture of Experts: An Empirical Study" (2024),
+The two routing tensors, dispatch and combine, each [G, T, E, C], follow the unified formulation
+of Liu et al., "Routers in Vision Mixture of Experts: An Empirical Study" (2024),
 https://arxiv.org/abs/2401.15969: expert e sees X̃_e = D_eᵀ X and the output is Y = Σ_e C_e
 f_e(X̃_e).
 """
@@ -42,17 +42,17 @@ from moesuite.routing.scope import Scope
 
 @dataclass(frozen=True)
 class LayerSpec:
-    """What a router has to know about the layer that it serves.
+    """What a router needs to know about its layer.
 
     Args:
         dim: width D of a token, >= 1.
         num_experts: number of experts E, >= 1.
         slots_per_token: expert work per token relative to the dense MLP, E·C/T, in (0, E].
-        eval_slots_per_token: the same in evaluation, in (0, E]; None: as in training, and without
-            any limit for a router that drops.
-        tokens: tokens T of a group where every input has as many (images); None where they differ.
-        balance_scope: over which tokens balance losses and running statistics are taken in
-            training: "global" (the batch on all processes), "local" (this process's share) or
+        eval_slots_per_token: the same in evaluation, in (0, E]; None: as in training, or without a
+            limit for a router that drops.
+        tokens: tokens T of a group, if all inputs have the same number (images); else None.
+        balance_scope: the tokens that balance losses and running statistics pool in training:
+            "global" (the batch on all processes), "local" (the share of this process) or
             "sequence" (each group by itself).
 
     Raises:
@@ -69,14 +69,14 @@ class LayerSpec:
     def __post_init__(self) -> None:
         if self.num_experts < 1:
             raise UserError(
-                f"num_experts={self.num_experts}: at least 1 expert is needed; type for example num_experts=8"
+                f"num_experts={self.num_experts}: expected at least 1, e.g. num_experts=8"
             )
         for name in ("slots_per_token", "eval_slots_per_token"):
             value = getattr(self, name)
             if value is not None and not 0 < value <= self.num_experts:
                 raise UserError(
-                    f"{name}={value}: allowed is more than 0 and at most num_experts={self.num_experts} (each expert "
-                    f"then has a slot for every token); type for example {name}=1.0"
+                    f"{name}={value}: expected more than 0 and at most num_experts="
+                    f"{self.num_experts} (a slot for every token in each expert), e.g. {name}=1.0"
                 )
         if self.balance_scope not in get_args(BalanceScope):
             raise unknown(
@@ -85,17 +85,17 @@ class LayerSpec:
 
 
 class Gate(nn.Linear):
-    """Router logits x W_g without bias, [..., D] -> [..., E], in float32 whatever the model's precision.
+    """Router logits x W_g without bias, [..., D] -> [..., E], always in float32.
 
-    Initialised normal with standard deviation 0.02 (Komatsuzaki et al., "Sparse Upcycling", 2022,
-    https://arxiv.org/abs/2212.05055, appendix A).
+    Weights are initialised normal with standard deviation 0.02 (Komatsuzaki et al., "Sparse
+    Upcycling", 2022, https://arxiv.org/abs/2212.05055, appendix A).
     """
 
     def __init__(self, dim: int, num_experts: int) -> None:
         super().__init__(dim, num_experts, bias=False)
 
     def reset_parameters(self) -> None:
-        """Initialise."""
+        """Initialise the weight."""
         nn.init.normal_(self.weight, std=0.02)
 
     def forward(self, x: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch E"]:
@@ -104,31 +104,31 @@ class Gate(nn.Linear):
 
 
 class Router(nn.Module, ABC):
-    """Decides which tokens each expert reads, and with what weight its answer comes back. Never touches an expert.
+    """Decide which tokens each expert reads, and the combine weights of its outputs.
 
-    A router is one file with one subclass. Its `__init__` takes the `LayerSpec` first; every
-    further parameter has a default and is an option of the command line, its range in its
-    annotation: `k: Annotated[int, Ge(1)] = 1`.
+    A router never touches an expert. It is one file with one subclass. Its `__init__` takes the
+    `LayerSpec` first; every further parameter has a default and is an option of the command line,
+    with its range in its annotation: `k: Annotated[int, Ge(1)] = 1`.
 
     Attributes:
         paper: author, year and link of the work that describes it.
-        protocol: version of what it computes, raised by whoever changes that.
-        causal: claims that no token's routing depends on a later token, in training too.
-        drops: claims that a token can be refused for lack of capacity, so that evaluation is also
-            done without limit.
-        sized: its parameters depend on the number of tokens of a group, which the layer then has to
-            know; its slots are parameters, so that evaluation keeps those of training.
-        adaptive: claims that the number of pairs depends on the values of tokens (ReLU gates), so
-            that accounting without data expects the budget.
+        protocol: version of its results, raised by any change of them.
+        causal: claims that no routing of a token depends on a later token, in training too.
+        drops: claims that tokens can be refused for lack of capacity, so that evaluation is also
+            run without a limit.
+        sized: parameters depend on the number of tokens of a group, which the layer then has to
+            know; slots are parameters, so that evaluation keeps those of training.
+        adaptive: claims that the number of pairs depends on token values (ReLU gates), so that
+            accounting without data assumes the budget.
         bounded: claims that experts never do more work than the budget.
-        batch_coupled: says that in training a group's routing depends on the groups beside it.
-        negative_weights: says that combine weights may be below 0.
-        fits_trained_gate: claims that a linear gate is its only weight, or that it has none, so
-            that it can replace the router of a trained model (`moesuite.reroute`).
+        batch_coupled: declares that in training the routing of a group depends on other groups.
+        negative_weights: declares that combine weights may be negative.
+        fits_trained_gate: claims that a linear gate is its only weight, or that it has no weights,
+            so that it can replace the router of a trained model (`moesuite.reroute`).
         limited: whether a router that drops keeps its training capacity in evaluation (the board's
             second figure).
-        name, options: by which `build_router` made it, so that it can be built anew.
-        ids: [G, T], the token ids of this forward where the model has them; else None.
+        name, options: arguments of `build_router`, so that the router can be rebuilt.
+        ids: token ids of this forward, [G, T], if the model has them; else None.
     """
 
     paper: ClassVar[str] = ""
@@ -146,12 +146,13 @@ class Router(nn.Module, ABC):
         super().__init__()
         self.spec = spec
         self.limited = False
-        self.name, self.options = "", dict[str, Any]()
+        self.name = ""
+        self.options: dict[str, Any] = {}
         self.ids: Tensor | None = None
 
     @property
     def slots_per_token(self) -> float | None:
-        """The budget now in force: training's or evaluation's; None: no limit."""
+        """Current budget, of training or of evaluation; None: no limit."""
         if self.training or (self.drops and self.limited):
             return self.spec.slots_per_token
         if self.spec.eval_slots_per_token is not None:
@@ -160,18 +161,18 @@ class Router(nn.Module, ABC):
 
     @property
     def scope(self) -> Scope:
-        """What takes statistics over tokens, for balance losses: of all processes in training, by default."""
+        """Scope of statistics over tokens; by default those of all processes in training."""
         return Scope(self.spec.balance_scope, self.training)
 
     def capacity(self, tokens: int) -> int:
         """Return the slots of an expert for a group of `tokens`, see `expert_capacity`.
 
         Raises:
-            RuntimeError: where no limit is in force.
+            RuntimeError: if there is no limit.
         """
         budget = self.slots_per_token
         if budget is None:
-            raise RuntimeError("no capacity is in force: check `slots_per_token` first")
+            raise RuntimeError("no capacity without a limit: check `slots_per_token` first")
         return expert_capacity(budget, tokens, self.spec.num_experts)
 
     def group_capacity(self, mask: Bool[Tensor, "G T"]) -> Int[Tensor, " G"]:
@@ -185,10 +186,11 @@ class Router(nn.Module, ABC):
         mask: Bool[Tensor, "G T"] | None = None,
         losses: Mapping[str, Tensor] | None = None,
     ) -> SlotRouting:
-        """Let each expert take its best tokens, up to its capacity; the combine weight is the score.
+        """Let each expert take its top-C tokens; the combine weight is the score.
 
         Args:
-            scores: >= 0; below 0: never taken. Ties go to the lower index; slot = rank.
+            scores: >= 0; tokens with a negative score are never taken. Ties go to the lower index;
+                slot = rank.
             mask: True for real tokens; padding is never taken and buys no capacity.
             losses: auxiliary losses by name, weighted.
         """
@@ -203,11 +205,11 @@ class Router(nn.Module, ABC):
         losses: Mapping[str, Tensor] | None = None,
         batch_priority: bool = False,
     ) -> SlotRouting | RaggedRouting:
-        """Send each token to the experts that it chose: within their capacity, or all where no limit is in force.
+        """Send each token to the experts it chose, within their capacity if there is a limit.
 
         Args:
             gates: combine weights.
-            experts: choices in [0, E), first choice first; E itself stands for no choice.
+            experts: choices in [0, E), first choice first; E means no choice.
             mask: True for real tokens; padding is never sent and buys no capacity.
             losses: auxiliary losses by name, weighted.
             batch_priority: serve tokens by their top gate instead of by their order.
@@ -222,22 +224,25 @@ class Router(nn.Module, ABC):
         return tokens_take(gates, experts, num_experts, capacity, limits, batch_priority, losses)
 
     def choices(self, k: int) -> int:
-        """Return `k`, the experts per token, if there are as many.
+        """Return `k`, the experts per token, after checking its range.
 
         Raises:
             UserError: if k > E.
         """
         if k > self.spec.num_experts:
             raise UserError(
-                f"router.k={k}: allowed is 1 to num_experts={self.spec.num_experts}; type for example router.k=1"
+                f"router.k={k}: expected 1 to num_experts={self.spec.num_experts}, e.g. router.k=1"
             )
         return k
 
     def advance(self) -> None:
-        """Take up what the last training forward taught; called once before each, never when one is recomputed."""
+        """Update running statistics from the previous training step.
+
+        Called once before each training forward, never when a forward is recomputed.
+        """
 
     @abstractmethod
     def forward(
         self, x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None
     ) -> Routing:
-        """Route the tokens `x` (float32); `mask` is True where a token is real, False where it is padding."""
+        """Route the tokens `x` (float32); `mask` is True for real tokens, False for padding."""

@@ -1,23 +1,23 @@
-"""Over which tokens statistics of routing are taken: all of a step's, one process's share of them, or each sequence's.
+"""The tokens that routing statistics pool: of a whole step, of one process, or of each sequence.
 
-Balance losses and running statistics are functions of sums over tokens, and not linear ones: the
-mean of the functions of two halves is not the function of the whole. So the sums are taken over
-units, of which `balance_scope` says what they are; the function is applied to each unit, and the
-results are averaged:
+Balance losses and running statistics are nonlinear functions of sums over tokens: the mean over two
+halves is not the value of the whole. Sums are therefore taken over units, which `balance_scope`
+defines; the function is applied to each unit, and the results are averaged:
 
-global: one unit, the real tokens of a step on all processes: what one process computes that sees
-the whole batch.
+global: one unit, the real tokens of a step on all processes; the same result as a single process
+that sees the whole batch.
     Qiu et al., "Demons in the Detail" (2025), https://arxiv.org/abs/2501.11873, show why: balance
     within small batches keeps experts from specialising.
-local: a unit is one process's share of the batch, as in most training code; its result depends on
-their number. sequence: a unit is a group (a sequence, an image).
+local: a unit is one process's share of the batch, as in most training code; the result depends on
+the number of processes.
+sequence: a unit is a group (a sequence, an image).
 
-Sums over processes, of counts as well, weigh every token alike, however many of them a process has.
-Their gradient is that of one process once data parallelism has averaged the gradients, as DDP and
-FSDP do. Processes talk in training only, so that in evaluation they may have different numbers of
-batches; each batch of gradient accumulation is a step. Not made equal: random draws (noise, jitter,
-dropout, mixup, sampled comparisons), which each process makes for its own share; and a task's loss,
-which is the mean of its means over processes, whose tokens may differ in number.
+Sums over processes, counts included, weigh every token equally, however many tokens a process has.
+Their gradient equals that of a single process once data parallelism has averaged gradients, as DDP
+and FSDP do. Processes communicate in training only, so that in evaluation they may have different
+numbers of batches; each batch of gradient accumulation is a step. Not equal to a single process:
+random draws (noise, jitter, dropout, mixup, sampled comparisons), which each process makes for its
+own share; and the task loss, a mean over processes of means over tokens whose number may differ.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _talking = True
 
 @contextmanager
 def alone() -> Iterator[None]:
-    """Within this, training passes of this process are its own, as for measurements that others do not make in step."""
+    """Keep training passes of this process to itself, for measurements that others do not join."""
     global _talking
     before, _talking = _talking, False
     try:
@@ -48,14 +48,14 @@ def alone() -> Iterator[None]:
 
 
 def processes() -> int:
-    """Return how many processes train together."""
+    """Return the number of processes that train together."""
     ready = _talking and torch.distributed.is_available() and torch.distributed.is_initialized()
     return torch.distributed.get_world_size() if ready else 1
 
 
 @dataclass(frozen=True)
 class Scope:
-    """Takes statistics over U units of the tokens of one forward pass.
+    """Statistics over the U units of the tokens of one forward pass.
 
     Args:
         balance: what a unit is.
@@ -67,7 +67,7 @@ class Scope:
 
     @property
     def world(self) -> int:
-        """Processes whose tokens count."""
+        """Number of processes whose tokens count."""
         return processes() if self.training else 1
 
     def over_tokens(self, values: Float[Tensor, "G T ..."]) -> Float[Tensor, "U ..."]:
@@ -81,16 +81,16 @@ class Scope:
     def over_pairs(
         self, experts: Int[Tensor, "G T K"], values: Float[Tensor, "G T K"], num_experts: int
     ) -> Float[Tensor, "U E"]:
-        """Sum the values of (token, expert) pairs by expert; `join` adds those of the other processes.
+        """Sum values of (token, expert) pairs by expert; `join` adds those of the other processes.
 
-        Token by token first: the sums of one scatter over all pairs do not repeat to the last bit
-        on a GPU.
+        Sums token by token first: one scatter over all pairs is not reproducible to the last bit on
+        a GPU.
         """
         by_token = values.new_zeros(*experts.shape[:2], num_experts).scatter_add(2, experts, values)
         return self.over_tokens(by_token)
 
     def join(self, *sums: Float[Tensor, "U ..."]) -> tuple[Tensor, ...]:
-        """Add the sums of all processes to units that span them: one message for all that are given."""
+        """Add up the sums of all processes, for units that span them, in one message."""
         if self.balance != "global" or self.world == 1:
             return sums
         total = _total(torch.cat([value.flatten() for value in sums]))
@@ -100,7 +100,9 @@ class Scope:
     def mean(
         self, values: Float[Tensor, "U ..."], tokens: Float[Tensor, " U"]
     ) -> Float[Tensor, " ..."]:
-        """Return the mean over the units that have tokens, of all processes; with none, what a unit says.
+        """Return the mean over all units, of all processes, that have tokens.
+
+        Without any, return the value of the first unit.
 
         Args:
             values: a function of the joined sums of each unit.
@@ -119,7 +121,7 @@ class Scope:
     def tokens(
         self, values: Float[Tensor, "G T ..."], real: Bool[Tensor, "G T"]
     ) -> tuple[Float[Tensor, "U N ..."], Bool[Tensor, "U N"]]:
-        """Return the values of all tokens of each unit, without gradient, and which of them are real."""
+        """Return all tokens' values in each unit, without gradient, and which tokens are real."""
         values = values.detach()
         if self.balance == "sequence":
             return values, real
@@ -129,18 +131,18 @@ class Scope:
         return flat[None], alive[None]
 
 
-ONE_BATCH = Scope()  # the tokens at hand, whatever other processes do
+ONE_BATCH = Scope()  # the tokens of this batch, whatever other processes do
 
 
 def _total(values: Tensor) -> Tensor:
-    """Add up over processes. The gradient is scaled by their number, which averaging gradients takes back."""
+    """Sum over processes. Scales the gradient by their number, which averaging gradients undoes."""
     total = values.detach().clone()
     torch.distributed.all_reduce(total)
     return total + processes() * (values - values.detach()) if values.requires_grad else total
 
 
 def _everywhere(rows: Tensor) -> Tensor:
-    """Return the rows [N, ...] of all processes, in their order; each may have another number of them."""
+    """Return the rows [N, ...] of all processes in order; N may differ between processes."""
     sizes = [torch.zeros(1, dtype=torch.long, device=rows.device) for _ in range(processes())]
     torch.distributed.all_gather(sizes, torch.tensor([len(rows)], device=rows.device))
     counts = [int(size) for size in sizes]

@@ -1,8 +1,8 @@
-"""Balanced assignment as optimal transport: plans that give every token its mass and every expert its share.
+"""Balanced assignment as optimal transport: plans with fixed masses of tokens and experts.
 
 Marginals of Liu et al., "Routers in Vision Mixture of Experts" (2024),
 https://arxiv.org/abs/2401.15969: 1 for each real token, (real tokens)/E for each expert, 0 for
-padding. Plans carry no gradient: they decide, gates weigh.
+padding. Plans carry no gradient: they decide the dispatch, and gates are the combine weights.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from torch import Tensor
 def sinkhorn(
     logits: Float[Tensor, "G T E"], mask: Bool[Tensor, "G T"] | None = None, iterations: int = 20
 ) -> Float[Tensor, "G T E"]:
-    """Return the entropic plan of cost -logits with ε = 1 after a fixed number of Sinkhorn's iterations.
+    """Return the entropic plan of cost -logits, ε = 1, after a fixed number of Sinkhorn iterations.
 
-    Cuturi (2013), https://arxiv.org/abs/1306.0895, in the log domain; experts are scaled first and
-    tokens last, so that each token's mass is exact whatever the number of iterations.
+    Cuturi (2013), https://arxiv.org/abs/1306.0895, in the log domain. Experts are scaled first and
+    tokens last, so that each token's mass is exact for any number of iterations.
 
     Args:
         logits: finite.
@@ -34,7 +34,7 @@ def sinkhorn(
     padding = torch.zeros_like(log_kernel[..., 0]).masked_fill(
         ~real, torch.finfo(torch.float32).min / 2
     )
-    tokens = padding  # the potentials: of tokens [G, T], of experts [G, E]
+    tokens = padding  # potentials: of tokens [G, T], below of experts [G, E]
     for _ in range(iterations):
         experts = log_share - (log_kernel + tokens[..., None]).logsumexp(dim=1)
         tokens = padding - (log_kernel + experts[:, None]).logsumexp(dim=2)
@@ -46,11 +46,11 @@ def sinkhorn(
 def sparse_simplex(
     points: Float[Tensor, "*batch N"], k: int, limits: Int[Tensor, "*sizes"] | None = None
 ) -> Float[Tensor, "*batch N"]:
-    """Project each row onto the probability simplex, keeping at most `k` entries: the exact Euclidean projection.
+    """Return the Euclidean projection of each row onto the k-sparse probability simplex.
 
-    Kyrillidis et al., "Sparse projections onto the simplex" (2013),
-    https://arxiv.org/abs/1206.1529: take the k largest, project those. `limits` allows some rows
-    fewer than `k`; its shape broadcasts to [*batch, 1].
+    Exact: take the `k` largest entries and project those (Kyrillidis et al., "Sparse projections
+    onto the simplex", 2013, https://arxiv.org/abs/1206.1529). `limits` allows some rows fewer than
+    `k` entries; its shape broadcasts to [*batch, 1].
     """
     values, indices = points.topk(k, dim=-1)  # descending
     ranks = torch.arange(1, k + 1, device=points.device)
@@ -58,8 +58,8 @@ def sparse_simplex(
         values = values.masked_fill(ranks > limits, -torch.inf)
     thresholds = (values.cumsum(dim=-1) - 1) / ranks
     support = (values > thresholds).sum(dim=-1, keepdim=True).clamp(min=1)
-    kept = (values - thresholds.gather(-1, support - 1)).clamp(min=0)
-    return torch.zeros_like(points).scatter(-1, indices, kept)
+    projected = (values - thresholds.gather(-1, support - 1)).clamp(min=0)
+    return torch.zeros_like(points).scatter(-1, indices, projected)
 
 
 @torch.no_grad()
@@ -119,7 +119,7 @@ def semi_dual(
     shares: Float[Tensor, "G J"],
     k: int,
 ) -> Float[Tensor, " G"]:
-    """Return the value that `sparse_transport` maximises: a lower bound of the regularised transport cost."""
+    """Return the objective of `sparse_transport`, a lower bound of the regularised cost."""
     plan = _best_plan(potential, costs, shares, k)
     conjugates = ((potential[:, None] - costs) * plan - 0.5 * plan**2).sum(dim=(1, 2))
     return (potential * mass).sum(dim=1) - conjugates
@@ -127,9 +127,9 @@ def semi_dual(
 
 @torch.no_grad()
 def assignment(scores: Float[Tensor, "T E"], capacity: int) -> Int[Tensor, " T"]:
-    """Return the expert of each token so that Σ score is largest and no expert has more than `capacity` tokens.
+    """Return the expert of each token that maximises Σ score, with at most `capacity` tokens each.
 
-    E stands for no expert, where there are more tokens than slots. Solved exactly by scipy's linear
+    E means no expert, where there are more tokens than slots. Solved exactly by scipy's linear
     assignment.
     """
     from scipy.optimize import linear_sum_assignment

@@ -1,8 +1,8 @@
-"""Is a routing of the form that dispatch and experts rely on? One line says what it is, and what is allowed.
+"""Validation of routings: the form that dispatch and experts rely on, reported as one line.
 
-`check_form` looks at types, shapes and dtypes: microseconds, at every forward. `check_values` reads
-values, which makes the host wait for a GPU: at the first forward of a layer in each mode, and in
-certificates.
+`check_form` checks types, shapes and dtypes, in microseconds, at every forward. `check_values`
+reads values, which makes the host wait for a GPU: at the first forward of a layer in each mode, and
+in certificates.
 """
 
 from __future__ import annotations
@@ -21,22 +21,27 @@ FORMS = "SoftRouting, SlotRouting or RaggedRouting"
 
 
 def name_of(router: nn.Module) -> str:
-    """Return the name by which a router was built, or that of its class."""
+    """Return the name that a router was built by, or the name of its class."""
     return getattr(router, "name", "") or type(router).__name__
 
 
 def check_form(routing: Any, shape: Sequence[int], num_experts: int, router: str) -> None:
-    """Check types, shapes and dtypes of a routing of tokens of `shape` [G, T, ...] to `num_experts` experts.
+    """Check types, shapes and dtypes of a routing.
+
+    Args:
+        routing: what a router returned.
+        shape: [G, T, ...] of the tokens.
+        num_experts: E.
+        router: its name, for the message.
 
     Raises:
-        UserError: for the first thing that is wrong, with the name of the `router` and what is
-            allowed.
+        UserError: for the first fault, with what is allowed.
     """
     for part, wrong, allowed in _faults(routing, shape[0], shape[1], num_experts):
         raise UserError(f"router={router} returns {part} {wrong}; allowed: {allowed}")
 
 
-Fault = tuple[str, str, str]  # the part, what is wrong with it, what is allowed
+Fault = tuple[str, str, str]  # part, what is wrong with it, what is allowed
 
 
 def _faults(routing: Any, groups: int, length: int, num_experts: int) -> Iterator[Fault]:
@@ -156,11 +161,14 @@ def _loss_faults(losses: Any) -> Iterator[Fault]:
 
 
 def check_values(routing: Any, router: str) -> None:
-    """Check that every index of a routing, whose form is right, is in its range, and that empty slots weigh nothing.
+    """Check that all indices of a valid form are in range, and that empty slots have weight 0.
+
+    Args:
+        routing: whose form `check_form` accepts.
+        router: its name, for the message.
 
     Raises:
-        UserError: for the first value that is wrong, with the name of the `router` and what is
-            allowed.
+        UserError: for the first fault, with what is allowed.
     """
     if isinstance(routing, SlotRouting):
         _check_range(
@@ -179,7 +187,7 @@ def check_values(routing: Any, router: str) -> None:
             routing.tokens,
             0,
             last,
-            "0 to G·T-1 (tokens of all groups count on)",
+            "0 to G·T-1 (tokens are numbered across groups)",
             router,
         )
         _check_range(
@@ -203,20 +211,17 @@ def _check_range(
 def _check_empty(routing: SlotRouting, router: str) -> None:
     if routing.tokens.is_meta or routing.weights.is_meta:
         return
-    weights = (
-        routing.weights.detach()
-        .abs()
-        .masked_fill(routing.tokens.to(routing.weights.device) != EMPTY, 0)
-    )
-    if (weights > 0).any():  # not a number: weights_finite says so
+    weights = routing.weights.detach().abs()
+    weights = weights.masked_fill(routing.tokens.to(weights.device) != EMPTY, 0)
+    if (weights > 0).any():  # NaN is left to the check `weights_finite`
         raise UserError(
-            f"router={router} returns a weight of {float(weights.nan_to_num().max()):.3g} in an empty slot (token -1); "
-            "allowed: 0, for example weights.masked_fill(tokens == EMPTY, 0.0)"
+            f"router={router} returns a weight of {float(weights.nan_to_num().max()):.3g} in an "
+            "empty slot (token -1); allowed: 0, e.g. weights.masked_fill(tokens == EMPTY, 0.0)"
         )
 
 
 class Inspector:
-    """Checks the routings of one layer: their form at every forward, their values at the first one of each mode."""
+    """Checks of one layer: the form at every forward, values at the first of each mode."""
 
     def __init__(self) -> None:
         self._seen = set[bool]()
@@ -224,10 +229,10 @@ class Inspector:
     def __call__(
         self, routing: Any, shape: Sequence[int], num_experts: int, router: nn.Module
     ) -> None:
-        """Check a routing of tokens of `shape` [G, T, ...]; not within a graph that is being compiled.
+        """Check a routing of tokens of `shape` [G, T, ...]; skipped while a graph is compiled.
 
         Raises:
-            UserError: for what is wrong.
+            UserError: for the first fault.
         """
         if torch.compiler.is_compiling():
             return

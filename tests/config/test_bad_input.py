@@ -29,7 +29,7 @@ BAD = [
         "num_experts=0: input should be greater than or equal to 1; type for example num_experts=8",
     ),
     (["num_experts=abc"], "num_experts='abc'"),
-    (["router.k=9"], "router.k=9: allowed is 1 to num_experts=8"),
+    (["router.k=9"], "router.k=9: expected 1 to num_experts=8"),
     (["slots_per_token=-1"], "slots_per_token=-1"),
     (["slots_per_token=1e9"], "at most num_experts=8"),
     (["optim.lr=0"], "optim.lr=0"),

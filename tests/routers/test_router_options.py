@@ -226,7 +226,7 @@ def test_identity_mixing_of_soft_moe() -> None:
     assert torch.equal(routing.dispatch.flatten(2)[0], torch.eye(6)) and torch.equal(
         routing.combine, routing.dispatch
     )
-    with pytest.raises(UserError, match="identity is allowed for both or neither"):
+    with pytest.raises(UserError, match="expected identity for both or neither"):
         build_router("soft", LayerSpec(4, 2, tokens=6), {"dispatch": "identity"})
 
 

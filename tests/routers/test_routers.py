@@ -135,7 +135,7 @@ def test_noise_is_drawn_in_training_only() -> None:
 
 
 def test_more_experts_per_token_than_experts() -> None:
-    with pytest.raises(UserError, match=r"router.k=3: allowed is 1 to num_experts=2"):
+    with pytest.raises(UserError, match=r"router.k=3: expected 1 to num_experts=2"):
         TokenChoice(LayerSpec(2, 2), k=3)
 
 

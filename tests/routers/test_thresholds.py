@@ -78,7 +78,7 @@ def test_the_threshold_of_the_population_knows_no_capacity() -> None:
     assert loads == {"group": [[4.0, 0.0]], "population": [[8.0, 0.0]]}
     with pytest.raises(
         UserError,
-        match=r"eval_slots_per_token=1.0 with router.threshold=population, which has no cap",
+        match=r"eval_slots_per_token=1.0: expected no limit with router.threshold=population",
     ):
         ExpertChoiceCausal(LayerSpec(2, 2, 1.0, eval_slots_per_token=1.0), threshold="population")
 

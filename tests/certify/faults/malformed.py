@@ -172,7 +172,7 @@ FORMS = {  # the first four are run too
     "NothingAtAll": "returns a NoneType; allowed: a SoftRouting",
     "TokenBelow": "returns a token index of -2; allowed: EMPTY (-1) or 0 to T-1",
     "ExpertBeyond": "returns an expert index of",
-    "PairBeyond": "allowed: 0 to G·T-1 (tokens of all groups count on)",
+    "PairBeyond": "allowed: 0 to G·T-1 (tokens are numbered across groups)",
     "WrongShape": "allowed: [G, E, C] with G=",
     "WeightsOfAnotherShape": "allowed: the shape of tokens",
     "SoftOfTwoAxes": "allowed: [G, T, E, C] with G=",

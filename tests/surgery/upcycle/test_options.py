@@ -38,7 +38,7 @@ def test_an_adapter_for_an_mlp_of_ones_own() -> None:
         ({"expert_noise": -0.1}, "expert_noise=-0.1: allowed is 0 or more"),
         (
             {"slots_per_token": 9.0, "num_experts": 4},
-            "slots_per_token=9.0: allowed is more than 0 and at most",
+            "slots_per_token=9.0: expected more than 0 and at most",
         ),
         ({"layers": "evry_other"}, "nearest: every_other"),
         ({"router": "token_choice", "num_experts": 2, "k": 3}, "router.k=3"),
@@ -54,7 +54,7 @@ def test_bad_options_leave_the_model_as_it_was(options: dict[str, Any], says: st
 def test_a_router_that_needs_a_size_that_text_does_not_have() -> None:
     with pytest.raises(
         UserError,
-        match=r"router=soft: its number of slots is a parameter.*router.slots_per_expert=1",
+        match=r"router=soft: expected a number of slots.*router.slots_per_expert=1",
     ):
         upcycle(build("gpt2"), "soft")
     _, receipt = upcycle(build("gpt2"), "soft", 4, slots_per_expert=2)
