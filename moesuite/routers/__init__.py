@@ -1,4 +1,4 @@
-"""The catalogue of routers: one router, one file. A router's name is its file's name."""
+"""The catalogue of routers: one router, one file; the file name is the name of the router."""
 
 from __future__ import annotations
 

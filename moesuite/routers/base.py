@@ -1,9 +1,9 @@
-"""BASE: in training the assignment of tokens to experts that is balanced and has the largest total score.
+"""BASE: balanced assignment of tokens to experts with maximal total score, in training.
 
 Lewis et al., "BASE Layers" (2021), https://arxiv.org/abs/2103.16716: maximise Σ_t x_t·w_{a(t)} with
-T/E tokens per expert; the combine weight is σ(x_t·w_a); in evaluation each token takes its best
+T/E tokens per expert; the combine weight is σ(x_t·w_a); in evaluation each token goes to its best
 expert. No auxiliary loss. Not in the paper: exact linear assignment per group (theirs is an auction
-over workers); the budget scales the slots.
+across workers); the budget scales the number of slots.
 """
 
 from __future__ import annotations
@@ -30,11 +30,12 @@ class Base(Router):
         self, x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None
     ) -> Routing:
         logits = self.gate(x)  # [G, T, E]
-        experts = (
-            top(logits, 1)[1] if self.slots_per_token is None else self._balanced(logits, mask)
-        )
-        none = logits.new_zeros(*logits.shape[:2], 1)
-        gates = torch.cat([logits.sigmoid(), none], dim=-1).gather(-1, experts)
+        if self.slots_per_token is None:
+            _, experts = top(logits, 1)
+        else:
+            experts = self._balanced(logits, mask)
+        no_expert = logits.new_zeros(*logits.shape[:2], 1)
+        gates = torch.cat([logits.sigmoid(), no_expert], dim=-1).gather(-1, experts)
         return self.choose_experts(gates, experts, mask)
 
     def _balanced(self, logits: Tensor, mask: Tensor | None) -> Tensor:

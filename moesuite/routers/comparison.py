@@ -1,21 +1,26 @@
-"""Comparison: a gate that learns, as Tesauro's networks did, which of two experts the task prefers.
+"""Comparison: a gate trained by comparing two experts, as Tesauro's networks compared two moves.
 
-Not in a paper: ours, after Tesauro, "Connectionist Learning of Expert Preferences by Comparison
-Training" (NIPS 1988): the network is shown two alternatives and trained on which is preferred, o =
-σ(s(a) - s(b)). Experts take their top tokens as in expert choice, with weight softmax(z). For a
-sampled share of training tokens two experts answer for certain, the gate's favourite and one drawn
-at random. To first order, a answers better than b if g·f_a < g·f_b, where g is the gradient of the
-task loss with respect to the layer's output; and g·f_a is exactly the gradient that the slot's
-combine weight receives. So the backward pass that happens anyway brings the preference, and the
-gate gets the gradient of -log σ(z_preferred - z_other), and no other. Nearest that we found: Yoon
-et al., "When Are Experts Misrouted?" (2026), https://arxiv.org/abs/2605.07260, compare for one
-token the route taken with sampled ones of equal cost, by the probability of the true next token, in
-trained models whose last router alone they then update; Pham et al., "CompeteSMoE" (2024),
-https://arxiv.org/abs/2402.02526, let experts compete by the strength of their answers, and a router
-learn who wins. Ours compares two experts on some tokens of every training step, by the loss to
-first order, with no further forward pass. What it costs: twice the sampled share of the slots goes
-to forced pairs; nothing in FLOPs. The loss is known in the backward pass only: the value that is
-logged is the last step's, on the first process where there are several.
+Not in a paper: moesuite's own, after Tesauro, "Connectionist Learning of Expert Preferences by
+Comparison Training" (NIPS 1988): the network sees two alternatives and is trained on which is
+preferred, o = σ(s(a) - s(b)).
+
+Experts take their top-C tokens as in expert choice, with combine weight softmax(z). For a sampled
+share of training tokens, two experts are sure to process the token: the gate's favourite and one
+drawn at random. To first order, a is better than b if g·f_a < g·f_b, where g is the gradient of the
+task loss with respect to the layer's output, and g·f_a is exactly the gradient of the combine
+weight of the slot. The backward pass thus yields the preference at no extra cost, and the gate
+receives the gradient of -log σ(z_preferred - z_other), and no other.
+
+Closest related work that we know: Yoon et al., "When Are Experts Misrouted?" (2026),
+https://arxiv.org/abs/2605.07260, compare the route of a token with sampled routes of equal cost, by
+the probability of the true next token, in trained models of which they then update the last router
+only; Pham et al., "CompeteSMoE" (2024), https://arxiv.org/abs/2402.02526, let experts compete by
+the norm of their outputs, and train a router to predict the winner. Ours compares two experts on
+some tokens of every training step, by the loss to first order, without another forward pass.
+
+Cost: forced pairs occupy twice the sampled share of the slots; no FLOPs. The loss is known in the
+backward pass only: the logged value is that of the previous step, on the first of several
+processes.
 """
 
 from __future__ import annotations
@@ -33,10 +38,10 @@ from moesuite.routing.router import EMPTY, Gate, LayerSpec, Router, SlotRouting
 
 
 class _Compare(torch.autograd.Function):
-    """Passes weights [N, 2] on, and turns their gradient into that of the comparisons' loss by logits [N, 2].
+    """Pass weights [N, 2] on; turn their gradient into the comparison loss's by logits [N, 2].
 
-    Beside the weights it returns the loss of each comparison, [N], of which only the gradient is
-    true: its value is the mean of the last step.
+    Also returns the loss of each comparison, [N], of which only the gradient is exact: its value is
+    the mean of the previous step.
     """
 
     @staticmethod
@@ -49,9 +54,8 @@ class _Compare(torch.autograd.Function):
     def backward(ctx: Any, by_weight: Tensor, by_loss: Tensor) -> tuple[Tensor, None, None]:
         (logits,) = ctx.saved_tensors
         margin = logits[:, 0] - logits[:, 1]
-        prefers_first = (by_weight[:, 0] < by_weight[:, 1]).to(
-            margin
-        )  # less loss by more of its answer
+        # preferred: a larger weight of its output lowers the loss more
+        prefers_first = (by_weight[:, 0] < by_weight[:, 1]).to(margin)
         if len(margin):
             ctx.value.copy_(F.binary_cross_entropy_with_logits(margin, prefers_first))
         slope = by_loss * (margin.sigmoid() - prefers_first)
@@ -74,11 +78,12 @@ class Comparison(Router):
 
         Args:
             spec: the layer.
-            share: of the training tokens that two experts are compared on, in (0, 0.5].
-            weight: of the comparison loss, >= 0.
+            share: share of the training tokens on which two experts are compared, in (0, 0.5].
+            weight: weight of the comparison loss, >= 0.
         """
         super().__init__(spec)
-        self.share, self.weight = share, weight
+        self.share = share
+        self.weight = weight
         self.gate = Gate(spec.dim, spec.num_experts)
         self.register_buffer("last", torch.zeros(()))
 
@@ -94,7 +99,7 @@ class Comparison(Router):
         return self._learn(routing, logits, compared)
 
     def _sample(self, gates: Tensor) -> Tensor:
-        """Draw tokens, and for each its best expert and a random other one."""
+        """Sample tokens, and for each its best expert and another one at random, [G, T, E]."""
         best = gates.argmax(dim=-1, keepdim=True)
         shift = torch.randint(1, self.spec.num_experts, best.shape, device=gates.device)
         both = torch.cat([best, (best + shift) % self.spec.num_experts], dim=-1)
@@ -104,19 +109,17 @@ class Comparison(Router):
         )
 
     def _learn(self, routing: SlotRouting, logits: Tensor, compared: Tensor) -> SlotRouting:
-        """Let the weights of each compared pair, where both got a slot, carry the preference back to the logits."""
+        """Let combine weights of compared pairs, if both have a slot, train the logits."""
         groups, num_experts, capacity = routing.tokens.shape
         group, expert, slot = (routing.tokens != EMPTY).nonzero(as_tuple=True)
         token = routing.tokens[group, expert, slot]
-        where = torch.full(
-            compared.shape, -1, device=logits.device
-        )  # [G, T, E], the slot of each pair
-        where[group, token, expert] = (group * num_experts + expert) * capacity + slot
-        found = where.masked_fill(~compared, -1)
-        both = (found >= 0).sum(dim=-1) == 2
-        slots, experts = found[both].topk(2, dim=-1)  # [N, 2]
+        slot_of_pair = torch.full(compared.shape, -1, device=logits.device)  # [G, T, E]
+        slot_of_pair[group, token, expert] = (group * num_experts + expert) * capacity + slot
+        compared_slots = slot_of_pair.masked_fill(~compared, -1)
+        both = (compared_slots >= 0).sum(dim=-1) == 2
+        slots, experts = compared_slots[both].topk(2, dim=-1)  # [N, 2]
         flat = routing.weights.flatten()
-        # without a comparison too: other processes may have some, and then wait for this one
+        # without comparisons too: other processes may have some, and then wait for this one
         weights, losses = _Compare.apply(logits[both].gather(1, experts), flat[slots], self.last)
         loss = mean_of_tokens(
             torch.zeros_like(logits[..., 0]).index_put((both,), losses), both, self.scope

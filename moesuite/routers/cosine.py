@@ -1,9 +1,9 @@
-"""Cosine: tokens and expert embeddings meet on a low-dimensional sphere, softened by a trained temperature.
+"""Cosine: top-K by cosine similarity on a low-dimensional sphere, with a trained temperature.
 
 Chi et al., "On the Representation Collapse of Sparse Mixture of Experts" (X-MoE, 2022),
-https://arxiv.org/abs/2204.09179: project x to d_e = E/2 dimensions, L2-normalise both sides, divide
-the cosine by a trained temperature τ, softmax, top-K. Not in the paper: at least 2 dimensions; τ >=
-0.01 always; the budget limits slots in training.
+https://arxiv.org/abs/2204.09179: project x to d_e = E/2 dimensions, L2-normalise tokens and expert
+embeddings, divide the cosine by a trained temperature τ, softmax, top-K. Not in the paper: at least
+2 dimensions; τ is clamped to >= 0.01; the budget limits slots in training.
 """
 
 from __future__ import annotations
@@ -39,15 +39,16 @@ class Cosine(Router):
         Args:
             spec: the layer.
             k: experts per token, in [1, E].
-            temperature: τ at the start of training, > 0.
+            temperature: initial τ, > 0.
             balance_weight: weight of the balance loss, >= 0.
 
         Raises:
             UserError: if k > E.
         """
         super().__init__(spec)
-        self.k, self.balance_weight = self.choices(k), balance_weight
-        self.causal = k == 1  # a later first choice takes the slot of an earlier second one
+        self.k = self.choices(k)
+        self.balance_weight = balance_weight
+        self.causal = k == 1  # else a later first choice takes the slot of an earlier second one
         width = max(2, spec.num_experts // 2)
         self.projection = nn.Parameter(torch.randn(width, spec.dim) * spec.dim**-0.5)
         self.embeddings = nn.Parameter(torch.randn(spec.num_experts, width))

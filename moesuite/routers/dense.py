@@ -1,7 +1,7 @@
-"""Control: no choice at all. Every expert reads every token and the answers are averaged.
+"""Control: no routing. Every expert processes every token, and the outputs are averaged.
 
-With one expert this is exactly the dense MLP, and that is what `moefy(model, router="dense")`
-leaves in place: the matched dense baseline that every comparison needs.
+With one expert this is exactly the dense MLP, which `moefy(model, router="dense")` leaves in place:
+the matched dense baseline of every comparison.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Expert choice: every expert picks its top-C tokens, so that all experts are equally loaded by construction.
+"""Expert choice: every expert takes its top-C tokens; loads are equal by construction.
 
 Zhou et al., "Mixture-of-Experts with Expert Choice Routing" (2022),
 https://arxiv.org/abs/2202.09368, equation 2: S = softmax over experts of x W_g; G, I = top-C of Sᵀ
-over tokens; the combine weight is G. Ties go to the lower index. A token may be chosen by 0 to E
-experts. Choosing among all tokens of a group looks at later ones: not causal.
+over tokens; the combine weight is G. Ties go to the lower index. A token is served by 0 to E
+experts. The choice among all tokens of a group depends on later ones: not causal.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from moesuite.routing.router import Gate, LayerSpec, Router, SlotRouting
 
 
 class ExpertChoice(Router):
-    """Softmax over experts, then top-C tokens per expert; `slots_per_token` is its capacity factor."""
+    """Softmax over experts, top-C tokens per expert; `slots_per_token` is the capacity factor."""
 
     paper = "Zhou et al. 2022, https://arxiv.org/abs/2202.09368"
 

@@ -1,25 +1,28 @@
-"""Causal expert choice: experts take tokens above a running threshold, so that no token waits for later ones.
+"""Causal expert choice: experts take the tokens whose score exceeds a running threshold.
 
-Expert choice (Zhou et al. 2022, https://arxiv.org/abs/2202.09368) ranks a batch's tokens against
-each other, which leaks the future into causal models. Sun et al., "Expert Threshold Routing for
-Autoregressive Language Modeling with Dynamic Computation Allocation and Load Balancing" (2026),
-https://arxiv.org/abs/2603.11535, and Su, "MoE 环游记：7、 动态激活极简解" (a minimal solution to dynamic
-activation, 2026), https://kexue.fm/archives/11626, put thresholds in the place of ranks: expert e
-keeps the moving average β_e of the score that a share k/E of all the tokens of a batch exceeds (1/E
-for one expert a token), and takes token t if s_te > β_e, in training and in inference, as many as
-there are. β moves only after the batch has been routed.
+Expert choice (Zhou et al. 2022, https://arxiv.org/abs/2202.09368) ranks the tokens of a batch
+against each other, which leaks the future into causal models. Sun et al., "Expert Threshold Routing
+for Autoregressive Language Modeling with Dynamic Computation Allocation and Load Balancing" (2026),
+https://arxiv.org/abs/2603.11535, and Su, "MoE 环游记：7、 动态激活极简解" (a minimal solution to
+dynamic activation, 2026), https://kexue.fm/archives/11626, replace ranks by thresholds: expert e
+keeps a moving average β_e of the score that a share k/E of all tokens of a batch exceeds (1/E for
+one expert per token), and takes every token t with s_te > β_e, in training and in inference. β is
+updated only after the batch has been routed.
 
-threshold="population": their rule, with the share slots_per_token/E. No capacity: what a step costs
-follows the scores. threshold="group": moesuite's variant. β_e is the mean, over groups, of the
-score of each group's C-th best token, the
-    one that non-causal expert choice would have taken last; and in training an expert has but C
-    slots in a group, which go to earlier tokens first. Training costs what the budget says; where
-    many tokens pass, late ones are refused.
-Both: a decision depends on the token (with slots: on earlier ones) and on past steps; loads are
-full on average only. Not in the papers: scores and weights are softmax(x W_g); Sun et al. compare
-logits and weigh by their sigmoid, beside a shared expert, after a warm-up by expert choice. Before
-the first step β is Su's estimate for normal logits (population), or 0, so that slots go to tokens
-in their order (group).
+threshold="population": their rule, with the share slots_per_token/E. No capacity: the cost of a
+    step depends on the scores.
+threshold="group": moesuite's variant. β_e is the mean over groups of the score of each group's C-th
+    best token, the last one that non-causal expert choice would take; in training an expert has
+    only C slots in a group, and earlier tokens come first. Training costs what the budget says;
+    where many tokens pass, late ones are refused.
+
+In both, a decision depends on the token (with slots, on earlier ones too) and on past steps; loads
+are full on average only.
+
+Not in the papers: scores and combine weights are softmax(x W_g); Sun et al. compare logits and
+weight by their sigmoid, beside a shared expert, after a warm-up by expert choice. Before the first
+step β is Su's estimate for normal logits (population), or 0, so that slots go to tokens in order
+(group).
 """
 
 from __future__ import annotations
@@ -39,9 +42,12 @@ from moesuite.routing.router import Gate, LayerSpec, Router, Routing
 
 
 class ExpertChoiceCausal(Router):
-    """Tokens above each expert's running threshold."""
+    """Tokens above the running threshold of each expert."""
 
-    paper = "After Sun et al. 2026, https://arxiv.org/abs/2603.11535, and Su 2026, https://kexue.fm/archives/11626"
+    paper = (
+        "After Sun et al. 2026, https://arxiv.org/abs/2603.11535, "
+        "and Su 2026, https://kexue.fm/archives/11626"
+    )
     drops = True
     adaptive = True
     causal = True
@@ -59,31 +65,32 @@ class ExpertChoiceCausal(Router):
 
         Args:
             spec: the layer.
-            momentum: of the running mean, corrected for its start at 0, in [0, 1).
-            threshold: group, with slots in training, or population, without: the papers' rule.
+            momentum: of the running mean, with bias correction, in [0, 1).
+            threshold: group (with slots in training) or population (without; the papers' rule).
 
         Raises:
-            UserError: for a limit in evaluation with threshold=population, which knows none.
+            UserError: for a limit in evaluation with threshold=population, which has none.
         """
         super().__init__(spec)
-        self.momentum, self.pooled = momentum, threshold == "population"
+        self.momentum = momentum
+        self.pooled = threshold == "population"
         self.gate = Gate(spec.dim, spec.num_experts)
         if self.pooled and spec.eval_slots_per_token is not None:
             raise UserError(
-                f"eval_slots_per_token={spec.eval_slots_per_token} with router.threshold=population, which has no "
-                "capacity: allowed is router.threshold=group; or leave eval_slots_per_token out"
+                f"eval_slots_per_token={spec.eval_slots_per_token}: expected no limit with "
+                "router.threshold=population, which has no capacity; leave it out, or set "
+                "router.threshold=group"
             )
         self.drops = self.bounded = not self.pooled
         start = _expected(spec) if self.pooled else 0.0
         self.register_buffer("threshold", torch.full((spec.num_experts,), start))
         self.register_buffer("steps", torch.zeros(()))
-        self.register_buffer(
-            "measured", torch.full((spec.num_experts,), torch.nan)
-        )  # by the last training forward
+        # scores at the threshold in the previous training forward
+        self.register_buffer("measured", torch.full((spec.num_experts,), torch.nan))
 
     def advance(self) -> None:
-        """Move the thresholds towards the scores that the last training batch ended at."""
-        known = self.measured.isfinite().all()  # no branch on it: that would break a compiled graph
+        """Move the thresholds towards those of the previous training batch."""
+        known = self.measured.isfinite().all()  # no branch: it would break a compiled graph
         self.steps += known
         share = (1 - self.momentum) / (1 - self.momentum**self.steps)  # 1 at the first step
         self.threshold = torch.where(
@@ -106,7 +113,7 @@ class ExpertChoiceCausal(Router):
         )
 
     def _of_population(self, scores: Tensor, real: Tensor) -> Tensor:
-        """Return the score of each expert that a share slots_per_token/E of the tokens exceeds, [E]."""
+        """Return each expert's score that a share slots_per_token/E of the tokens exceeds, [E]."""
         scores, real = self.scope.tokens(scores, real)
         ended = score_that_a_share_exceeds(
             scores, real, self.spec.slots_per_token / self.spec.num_experts
@@ -114,7 +121,7 @@ class ExpertChoiceCausal(Router):
         return self.scope.mean(ended, real.sum(dim=1).to(scores))
 
     def _of_groups(self, scores: Tensor, real: Tensor) -> Tensor:
-        """Return each expert's C-th best score, meaned over the groups that have a real token, [E]."""
+        """Return each expert's C-th best score, averaged over groups with real tokens, [E]."""
         by_expert = scores.transpose(1, 2).masked_fill(~real[:, None], 0.0)
         best, _ = top(by_expert, self.capacity(scores.shape[1]))  # [G, E, C]
         last = self.group_capacity(real).clamp(max=best.shape[-1])[:, None, None] - 1
@@ -124,11 +131,11 @@ class ExpertChoiceCausal(Router):
         sums, count = scope.join(
             scope.over_groups(ended * present[:, None]), scope.over_groups(present)
         )
-        return scope.mean(sums / count[:, None], count)  # not a number, where all is padding
+        return scope.mean(sums / count[:, None], count)  # NaN if all is padding
 
 
 def _expected(spec: LayerSpec) -> float:
-    """Return Su's estimate of the threshold, for logits of new gates on tokens of unit variance."""
+    """Return Su's estimate of the threshold, for initial gates on tokens of unit variance."""
     normal, spread = NormalDist(), 0.02 * math.sqrt(spec.dim)
     share = spec.slots_per_token / spec.num_experts
     if share >= 1:

@@ -1,10 +1,10 @@
-"""Hash: a token's expert is a fixed random function of its id; nothing is learned.
+"""Hash: the expert of a token is a fixed random function of its id; nothing is learned.
 
 Roller et al., "Hash Layers For Large Sparse Models" (2021), https://arxiv.org/abs/2106.04426,
 section 3.1, random hash. Not in the paper: the budget limits slots in training, and models without
-token ids (images) hash the position: every E neighbours go to E different experts, in an order that
-the hash of their block shifts. (Positions hashed one by one load experts unevenly, training then
-refuses the same tokens always, and evaluation meets experts that never saw them.)
+token ids (images) hash positions: E neighbours go to E different experts, in an order shifted by
+the hash of their block. (Hashing every position by itself loads experts unevenly; training would
+always refuse the same tokens, and in evaluation they would meet experts that never saw them.)
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Hash(Router):
 
         Args:
             spec: the layer.
-            salt: chooses one of the hash functions, >= 0.
+            salt: selects a hash function, >= 0.
         """
         super().__init__(spec)
         self.salt = salt
@@ -43,14 +43,12 @@ class Hash(Router):
             experts = self._mixed(self.ids) % self.spec.num_experts  # [G, T]
         else:
             positions = real_positions(x, mask)
-            experts = (
-                positions + self._mixed(positions // self.spec.num_experts)
-            ) % self.spec.num_experts
+            shift = self._mixed(positions // self.spec.num_experts)
+            experts = (positions + shift) % self.spec.num_experts
         return self.choose_experts(x.new_ones(groups, length, 1), experts[..., None], mask)
 
     def _mixed(self, ids: Tensor) -> Tensor:
-        mixed = (
-            ids + self.salt + 1
-        ) * 0x9E3779B1 & 0xFFFFFFFF  # multiply and fold twice: neighbours part ways
+        # multiply and fold twice, so that neighbours get unrelated values
+        mixed = (ids + self.salt + 1) * 0x9E3779B1 & 0xFFFFFFFF
         mixed = (mixed ^ (mixed >> 15)) * 0x85EBCA6B & 0xFFFFFFFF
         return mixed ^ (mixed >> 13)

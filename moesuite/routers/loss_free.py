@@ -1,10 +1,10 @@
-"""Loss-free balancing: a bias on each expert's score, moved against its load after every step, decides; gates do not.
+"""Loss-free balancing: top-K by biased scores; a bias moves against its expert's load every step.
 
 Wang et al., "Auxiliary-Loss-Free Load Balancing" (2024), https://arxiv.org/abs/2408.15664,
 algorithm 1: top-K of σ(x W_g) + b, b_e += u · sign(mean load - load_e), u = 0.001; DeepSeek-AI,
 "DeepSeek-V3" (2024), https://arxiv.org/abs/2412.19437, equations 12 to 16: gates are σ(x W_g),
 divided by their sum over the chosen experts. Not in the paper: for K = 1 gates are not divided,
-since that would leave 1 and no gradient; the budget limits slots.
+which would give exactly 1 and no gradient; the budget limits slots.
 """
 
 from __future__ import annotations
@@ -38,22 +38,23 @@ class LossFree(Router):
         Args:
             spec: the layer.
             k: experts per token, in [1, E].
-            update_rate: step u of the bias, in [0, 1].
+            update_rate: step size u of the bias, in [0, 1].
 
         Raises:
             UserError: if k > E.
         """
         super().__init__(spec)
-        self.k, self.update_rate = self.choices(k), update_rate
-        self.causal = k == 1  # a later first choice takes the slot of an earlier second one
+        self.k = self.choices(k)
+        self.update_rate = update_rate
+        self.causal = k == 1  # else a later first choice takes the slot of an earlier second one
         self.gate = Gate(spec.dim, spec.num_experts)
         self.register_buffer("bias", torch.zeros(spec.num_experts))
-        # sign(load_e - mean load) in the last training forward, averaged over units of
+        # sign(load_e - mean load) in the previous training forward, averaged over units of
         # `balance_scope`
         self.register_buffer("excess", torch.zeros(spec.num_experts))
 
     def advance(self) -> None:
-        """Move the bias towards experts below the mean load."""
+        """Raise the bias of experts below the mean load, lower that of experts above it."""
         self.bias -= self.update_rate * self.excess
 
     def forward(
@@ -65,15 +66,13 @@ class LossFree(Router):
         if self.k > 1:
             gates = gates / gates.sum(dim=-1, keepdim=True).clamp(min=1e-20)
         if self.training:
-            self.excess = self._excess(
-                experts, torch.ones_like(gates) if mask is None else mask.to(gates)[..., None]
-            )
+            real = torch.ones_like(gates) if mask is None else mask.to(gates)[..., None]
+            self.excess = self._excess(experts, real)
         return self.choose_experts(gates, experts, mask)
 
     @torch.no_grad()
     def _excess(self, experts: Tensor, real: Tensor) -> Tensor:
         pairs = real.expand(experts.shape)
-        (load,) = self.scope.join(
-            self.scope.over_pairs(experts, pairs, self.spec.num_experts)
-        )  # [U, E]
+        sums = self.scope.over_pairs(experts, pairs, self.spec.num_experts)
+        (load,) = self.scope.join(sums)  # [U, E]
         return self.scope.mean((load - load.mean(dim=-1, keepdim=True)).sign(), load.sum(dim=-1))

@@ -1,10 +1,10 @@
-"""Noisy top-K gating: logits with trained noise, softmax over the K best, importance and load losses.
+"""Noisy top-K gating: softmax over the K best of logits with trained noise; two balance losses.
 
 Shazeer et al., "Outrageously Large Neural Networks" (2017), https://arxiv.org/abs/1701.06538: H = x
 W_g + ε · softplus(x W_noise), equation 4; softmax over the top K, equations 3 and 5; importance,
 equation 7, and load, equations 8 to 11, as squared coefficients of variation, both of weight 0.1 in
-section C.1. Not in the paper: the budget limits the slots in training. K = 1 gives a gate of
-exactly 1 and no gradient of the task.
+section C.1. Not in the paper: the budget limits slots in training. K = 1 gives a gate of exactly 1
+and no gradient of the task loss.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Weight = Annotated[float, Ge(0)]
 
 
 class NoisyTopK(Router):
-    """Top-K of noisy logits; in evaluation without the noise."""
+    """Top-K of noisy logits; no noise in evaluation."""
 
     paper = "Shazeer et al. 2017, https://arxiv.org/abs/1701.06538"
     drops = True
@@ -49,13 +49,12 @@ class NoisyTopK(Router):
             UserError: if k > E.
         """
         super().__init__(spec)
-        self.k, self.importance_weight, self.load_weight = (
-            self.choices(k),
-            importance_weight,
-            load_weight,
-        )
-        self.causal = k == 1  # a later first choice takes the slot of an earlier second one
-        self.gate, self.noise_gate = (Gate(spec.dim, spec.num_experts) for _ in range(2))
+        self.k = self.choices(k)
+        self.importance_weight = importance_weight
+        self.load_weight = load_weight
+        self.causal = k == 1  # else a later first choice takes the slot of an earlier second one
+        self.gate = Gate(spec.dim, spec.num_experts)
+        self.noise_gate = Gate(spec.dim, spec.num_experts)
 
     def forward(
         self, x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None
@@ -63,7 +62,7 @@ class NoisyTopK(Router):
         logits = self.gate(x)  # [G, T, E]
         noisy, losses, scope = logits, {}, self.scope
         if self.training:
-            deviation = F.softplus(self.noise_gate(x)) + 1e-2  # an expert never becomes certain
+            deviation = F.softplus(self.noise_gate(x)) + 1e-2  # no expert ever becomes certain
             noisy = logits + torch.randn_like(logits) * deviation
             losses["load"] = self.load_weight * load_loss(
                 logits, noisy, deviation, self.k, mask, scope

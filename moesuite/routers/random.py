@@ -1,7 +1,7 @@
-"""Control: experts drawn at random. What a learned router does not beat, it did not learn.
+"""Control: random experts. A learned router that does not beat them has learned nothing.
 
-In training every token draws K experts anew; in evaluation the draw depends on its position alone,
-so that two passes agree. Weight 1/K each.
+In training every token draws K experts anew; in evaluation the draw depends on its position only,
+so that two passes agree. The combine weight is 1/K.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Random(Router):
         """
         super().__init__(spec)
         self.k = self.choices(k)
-        self.causal = k == 1  # a later first choice takes the slot of an earlier second one
+        self.causal = k == 1  # else a later first choice takes the slot of an earlier second one
 
     def forward(
         self, x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None
@@ -42,7 +42,7 @@ class Random(Router):
         groups, length, _ = x.shape
         if self.training:
             draws = torch.rand(groups, length, self.spec.num_experts, device=x.device)
-        else:  # drawn on the CPU, whose generator gives a longer sequence the same beginning
+        else:  # on the CPU: its generator gives longer sequences the same prefix
             generator = torch.Generator().manual_seed(0)
             draws = torch.rand(length, self.spec.num_experts, generator=generator).to(x.device)
             draws = draws[real_positions(x, mask)]

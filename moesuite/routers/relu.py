@@ -1,11 +1,10 @@
-"""ReMoE: gates are ReLU(x W_g), so that routing is differentiable; a penalty steers how many are positive.
+"""ReMoE: differentiable routing by gates ReLU(x W_g); a penalty controls their sparsity.
 
 Wang et al., "ReMoE: Fully Differentiable Mixture-of-Experts with ReLU Routing" (2024),
 https://arxiv.org/abs/2412.14711: an L1 penalty on the gates, weighted by each expert's load, with λ
 ← λ·α^sign(target sparsity - sparsity) after each step, α = 1.2, λ₀ = 1e-8. The target is
-`slots_per_token` experts a token. No capacity: training starts with about half of the experts
-active, as in the paper, and costs what that costs. Not in the paper: λ belongs to a layer, not to
-the model.
+`slots_per_token` experts per token. No capacity: as in the paper, training starts with about half
+of the experts active, at the cost of that. Not in the paper: λ is per layer, not per model.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from moesuite.routing.router import Gate, LayerSpec, RaggedRouting, Router
 
 
 class Relu(Router):
-    """Every expert with a positive gate answers."""
+    """Every expert with a positive gate processes the token."""
 
     paper = "Wang et al. 2024, https://arxiv.org/abs/2412.14711"
     causal = True
@@ -48,12 +47,12 @@ class Relu(Router):
         self.factor = factor
         self.gate = Gate(spec.dim, spec.num_experts)
         self.register_buffer("penalty", torch.tensor(start))
-        # sign(experts a token - budget) in the last training forward, averaged over units of
+        # sign(experts per token - budget) in the previous training forward, averaged over units of
         # `balance_scope`
         self.register_buffer("excess", torch.zeros(()))
 
     def advance(self) -> None:
-        """Raise the penalty where more experts are active than the budget allows, lower it where fewer are."""
+        """Raise the penalty if more experts are active than budgeted, lower it if fewer are."""
         self.penalty *= self.factor**self.excess
 
     def forward(
@@ -62,11 +61,12 @@ class Relu(Router):
         gates = self.gate(x).relu()  # [G, T, E]
         real = torch.ones_like(gates[..., 0]) if mask is None else mask.to(gates)
         gates = gates * real[..., None]
-        kept, scope, budget = gates > 0, self.scope, self.spec.slots_per_token
-        served, sums, count = scope.join(*map(scope.over_tokens, (kept.to(gates), gates, real)))
+        active = gates > 0
+        scope, budget = self.scope, self.spec.slots_per_token
+        served, sums, count = scope.join(*map(scope.over_tokens, (active.to(gates), gates, real)))
         tokens = count.clamp(min=1)[:, None]
-        load = served / tokens  # [U, E], share of the tokens
+        load = served / tokens  # [U, E], as a share of the tokens
         if self.training:
             self.excess = scope.mean((load.sum(dim=-1) - budget).sign(), count).detach()
-        weighed = (sums * (load * gates.shape[-1] / budget) / tokens).sum(dim=-1)
-        return pairs(gates, kept, {"l1": self.penalty * scope.mean(weighed, count)})
+        weighted = (sums * (load * gates.shape[-1] / budget) / tokens).sum(dim=-1)
+        return pairs(gates, active, {"l1": self.penalty * scope.mean(weighted, count)})

@@ -1,9 +1,9 @@
-"""Sinkhorn expert choice: the plan of a balanced transport decides each expert's top-C tokens.
+"""Sinkhorn expert choice: each expert takes its top-C tokens of an optimal transport plan.
 
 Liu et al., "Routers in Vision Mixture of Experts: An Empirical Study" (2024),
 https://arxiv.org/abs/2401.15969, section 3: cost -logits, ε = 1, 20 iterations, marginals 1 per
 token and T/E per expert; noise of standard deviation 1/E on the logits in training; the combine
-weight is softmax(logits). The plan sees the whole group: not causal.
+weight is softmax(logits). The plan depends on the whole group: not causal.
 """
 
 from __future__ import annotations
@@ -34,12 +34,13 @@ class SinkhornExpertChoice(Router):
 
         Args:
             spec: the layer.
-            noise: standard deviation of the Gaussian noise on training logits, in units of 1/E, >=
-                0.
-            iterations: of Sinkhorn's algorithm, >= 1.
+            noise: standard deviation, in units of 1/E, of the Gaussian noise on training logits,
+                >= 0.
+            iterations: Sinkhorn iterations, >= 1.
         """
         super().__init__(spec)
-        self.noise, self.iterations = noise, iterations
+        self.noise = noise
+        self.iterations = iterations
         self.gate = Gate(spec.dim, spec.num_experts)
 
     def forward(

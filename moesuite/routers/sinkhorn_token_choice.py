@@ -1,9 +1,9 @@
-"""Sinkhorn token choice: the plan of a balanced transport decides each token's top-K experts.
+"""Sinkhorn token choice: each token takes its top-K experts of an optimal transport plan.
 
 Liu et al., "Routers in Vision Mixture of Experts: An Empirical Study" (2024),
 https://arxiv.org/abs/2401.15969, section 3: cost -logits, ε = 1, 20 iterations, marginals 1 per
 token and T/E per expert; noise of standard deviation 1/E on the logits in training; the combine
-weight is softmax(logits). The plan sees the whole group: not causal.
+weight is softmax(logits). The plan depends on the whole group: not causal.
 """
 
 from __future__ import annotations
@@ -37,15 +37,17 @@ class SinkhornTokenChoice(Router):
         Args:
             spec: the layer.
             k: experts per token, in [1, E].
-            noise: standard deviation of the Gaussian noise on training logits, in units of 1/E, >=
-                0.
-            iterations: of Sinkhorn's algorithm, >= 1.
+            noise: standard deviation, in units of 1/E, of the Gaussian noise on training logits,
+                >= 0.
+            iterations: Sinkhorn iterations, >= 1.
 
         Raises:
             UserError: if k > E.
         """
         super().__init__(spec)
-        self.k, self.noise, self.iterations = self.choices(k), noise, iterations
+        self.k = self.choices(k)
+        self.noise = noise
+        self.iterations = iterations
         self.gate = Gate(spec.dim, spec.num_experts)
 
     def forward(

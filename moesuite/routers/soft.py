@@ -1,14 +1,13 @@
-"""Soft MoE: every slot reads a convex mixture of all tokens, every token a convex mixture of all slots' answers.
+"""Soft MoE: slots read convex mixtures of tokens, tokens convex mixtures of slot outputs.
 
 Puigcerver et al., "From Sparse to Soft Mixtures of Experts" (2023),
 https://arxiv.org/abs/2308.00951, section 2.1: D = softmax over tokens of X Φ, X̃ = Dᵀ X, C =
 softmax over all E·C slots of X Φ, Y = C Ỹ; section 2.3 for the L2-normalisation of X over D and of
-Φ, times one trained scale. Normalisation is for the logits only: experts read X. Nothing is dropped
-and nothing is discrete; every output sees every token of its group: not causal.
+Φ, times one trained scale. Normalisation affects the logits only: experts read X. Nothing is
+dropped and nothing is discrete; every output depends on every token of its group: not causal.
 
-Its ablations (the paper's section on "learned routing"): `dispatch` and `combine` may each be
-"learned" or "uniform" (equal weights 1/T and 1/S), and both "identity": slot i reads and answers
-token i alone.
+Ablations (the paper's section on "learned routing"): `dispatch` and `combine` may each be "learned"
+or "uniform" (equal weights 1/T and 1/S), or both "identity": slot i serves token i only.
 """
 
 from __future__ import annotations
@@ -46,26 +45,27 @@ class Soft(Router):
         Args:
             spec: the layer.
             slots_per_expert: slots C of each expert, >= 1; None: ceil(slots_per_token · T / E).
-            dispatch: how slots read tokens: learned, uniform, or (both) identity.
-            combine: how tokens read slots: learned, uniform, or (both) identity.
+            dispatch: weights of tokens in slots: learned, uniform, or (both) identity.
+            combine: weights of slots in tokens: learned, uniform, or (both) identity.
 
         Raises:
-            UserError: if `slots_per_expert` is None and the layer's number of tokens is not known,
-                or if only one of `dispatch` and `combine` is identity.
+            UserError: if `slots_per_expert` is None and the number of tokens of the layer is
+                unknown, or if only one of `dispatch` and `combine` is identity.
         """
         super().__init__(spec)
         if (dispatch == "identity") != (combine == "identity"):
             raise UserError(
-                f"router.dispatch={dispatch} with router.combine={combine}: identity is allowed for both or neither; "
-                "type router.dispatch=identity router.combine=identity"
+                f"router.dispatch={dispatch} router.combine={combine}: expected identity for both "
+                "or neither, e.g. router.dispatch=identity router.combine=identity"
             )
-        self.dispatch, self.combine = dispatch, combine
+        self.dispatch = dispatch
+        self.combine = combine
         self.bounded = slots_per_expert is None
         if slots_per_expert is None:
             if spec.tokens is None:
                 raise UserError(
-                    "router=soft: its number of slots is a parameter, and the tokens per input are not known here; "
-                    "type for example router.slots_per_expert=1"
+                    "router=soft: expected a number of slots, which are parameters, as the tokens "
+                    "per input are unknown here, e.g. router.slots_per_expert=1"
                 )
             slots_per_expert = self.capacity(spec.tokens)
         self.slots_per_expert = slots_per_expert
@@ -79,9 +79,8 @@ class Soft(Router):
     ) -> SoftRouting:
         logits = self._logits(x)  # [G, T, S]
         dispatch = self._weights(self.dispatch, logits, mask, dim=1)
-        combine = self._weights(
-            self.combine, logits, mask if self.combine == "identity" else None, dim=2
-        )
+        combine_mask = mask if self.combine == "identity" else None
+        combine = self._weights(self.combine, logits, combine_mask, dim=2)
         if mask is not None:
             dispatch, combine = dispatch * mask[..., None], combine * mask[..., None]
         slots = (self.spec.num_experts, self.slots_per_expert)
@@ -98,13 +97,12 @@ class Soft(Router):
             return self._identity(logits, mask)
         logits = logits if mixing == "learned" else torch.zeros_like(logits)
         if mask is not None:
-            # the lowest finite number instead of -inf: a group of nothing but padding must not turn
-            # into NaN
+            # the lowest finite number, as -inf would give NaN for a group of padding only
             logits = logits.masked_fill(~mask[..., None], torch.finfo(logits.dtype).min)
         return logits.softmax(dim=dim)
 
     def _identity(self, logits: Tensor, mask: Tensor | None) -> Tensor:
-        """Return 1 where the i-th real token meets slot i, [G, T, S]."""
+        """Return 1 for the i-th real token and slot i, else 0, [G, T, S]."""
         real = torch.ones_like(logits[..., 0], dtype=torch.bool) if mask is None else mask
         rank = real.cumsum(dim=1) - 1
         return (rank[..., None] == torch.arange(logits.shape[-1], device=logits.device)).to(logits)

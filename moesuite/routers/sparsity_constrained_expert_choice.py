@@ -1,10 +1,10 @@
-"""Sparsity-constrained expert choice: a transport plan with at most C tokens per expert is the dispatch.
+"""Sparsity-constrained expert choice: dispatch by a transport plan of at most C tokens per expert.
 
 Liu et al., "Routers in Vision Mixture of Experts: An Empirical Study" (2024),
 https://arxiv.org/abs/2401.15969, section 3: cost -softmax(logits), marginals 1 per token and T/E
 per expert, k = capacity, 20 steps of Adam on the semi-dual; the combine weight is softmax(logits).
-A slot whose mass in the plan is 0 stays empty. Not causal. Not in the paper: no early stop, where
-the official code ends at a gradient norm of 1e-3.
+Slots without mass in the plan stay empty. The plan depends on the whole group: not causal. Not in
+the paper: no early stop, where the official code stops at a gradient norm of 1e-3.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from torch import Tensor
 from moesuite.routing.router import Gate, LayerSpec, Router, SlotRouting
 from moesuite.routing.transport import sparse_transport
 
-FAR = 1e4  # cost of padding: far above any other, which lies in [-1, 0]
+FAR = 1e4  # cost of padding, far above those of real tokens in [-1, 0]
 
 
 class SparsityConstrainedExpertChoice(Router):
-    """The support of the k-sparse plan, at most C tokens per expert."""
+    """Top-C tokens per expert in the k-sparse plan."""
 
     paper = "Liu et al. 2024, https://arxiv.org/abs/2401.15969"
 
@@ -32,7 +32,7 @@ class SparsityConstrainedExpertChoice(Router):
 
         Args:
             spec: the layer.
-            iterations: of Adam, >= 1.
+            iterations: steps of Adam, >= 1.
         """
         super().__init__(spec)
         self.iterations = iterations
@@ -43,9 +43,9 @@ class SparsityConstrainedExpertChoice(Router):
     ) -> SlotRouting:
         gates = self.gate(x).softmax(dim=-1)  # [G, T, E]
         real = torch.ones_like(gates[..., 0]) if mask is None else mask.to(gates)
-        shares = (real.sum(dim=1, keepdim=True).clamp(min=1) / gates.shape[-1]).expand(
-            -1, gates.shape[-1]
-        )
+        num_experts = self.spec.num_experts
+        share = real.sum(dim=1, keepdim=True).clamp(min=1) / num_experts
+        shares = share.expand(-1, num_experts)  # [G, E]
         costs = -gates.transpose(1, 2).detach() + FAR * (1 - real)[:, None]  # [G, E, T]
         limits = None if mask is None else self.group_capacity(mask)
         plan, _ = sparse_transport(

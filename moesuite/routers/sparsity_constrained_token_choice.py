@@ -1,9 +1,9 @@
-"""Sparsity-constrained token choice: a transport plan with at most K experts per token is the dispatch.
+"""Sparsity-constrained token choice: dispatch by a transport plan of at most K experts per token.
 
 The transpose of `sparsity_constrained_expert_choice`: Liu et al., "Routers in Vision Mixture of
 Experts" (2024), https://arxiv.org/abs/2401.15969, section 3, with k = K entries per token and a
-potential per expert. The plan sees the whole group: not causal. Not in the paper: no early stop,
-where the official code ends at a gradient norm of 1e-3.
+potential per expert. The plan depends on the whole group: not causal. Not in the paper: no early
+stop, where the official code stops at a gradient norm of 1e-3.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from moesuite.routing.transport import sparse_transport
 
 
 class SparsityConstrainedTokenChoice(Router):
-    """The support of the K-sparse plan, at most K experts per token."""
+    """Top-K experts per token in the k-sparse plan."""
 
     paper = "Liu et al. 2024, https://arxiv.org/abs/2401.15969"
     drops = True
@@ -33,13 +33,14 @@ class SparsityConstrainedTokenChoice(Router):
         Args:
             spec: the layer.
             k: experts per token, in [1, E].
-            iterations: of Adam, >= 1.
+            iterations: steps of Adam, >= 1.
 
         Raises:
             UserError: if k > E.
         """
         super().__init__(spec)
-        self.k, self.iterations = self.choices(k), iterations
+        self.k = self.choices(k)
+        self.iterations = iterations
         self.gate = Gate(spec.dim, spec.num_experts)
 
     def forward(
@@ -47,10 +48,10 @@ class SparsityConstrainedTokenChoice(Router):
     ) -> Routing:
         gates = self.gate(x).softmax(dim=-1)  # [G, T, E]
         real = torch.ones_like(gates[..., 0]) if mask is None else mask.to(gates)
-        share = (real.sum(dim=1, keepdim=True) / gates.shape[-1]).expand(-1, gates.shape[-1])
-        plan, _ = sparse_transport(
-            -gates.detach(), share, real, self.k, self.iterations
-        )  # [G, T, E]
+        share = real.sum(dim=1, keepdim=True) / self.spec.num_experts
+        shares = share.expand(-1, self.spec.num_experts)  # [G, E]
+        costs = -gates.detach()
+        plan, _ = sparse_transport(costs, shares, real, self.k, self.iterations)  # [G, T, E]
         mass, experts = top(plan, self.k)
         experts = experts.masked_fill(mass == 0, self.spec.num_experts)
         weights = torch.cat([gates, torch.zeros_like(gates[..., :1])], dim=-1).gather(-1, experts)

@@ -1,4 +1,4 @@
-"""Switch: every token goes to its one best expert, with multiplicative jitter on the router's input in training.
+"""Switch: every token goes to its best expert; multiplicative input jitter in training.
 
 Fedus et al., "Switch Transformers" (2021), https://arxiv.org/abs/2101.03961, section 2: top-1,
 capacity in token order, balance loss of weight 0.01, input jitter by factors in [1 - ε, 1 + ε].
@@ -34,11 +34,12 @@ class Switch(Router):
 
         Args:
             spec: the layer.
-            jitter: ε of the factors on the router's training input, in [0, 1].
+            jitter: ε of the factors on the router's input in training, in [0, 1].
             balance_weight: weight of the balance loss, >= 0.
         """
         super().__init__(spec)
-        self.jitter, self.balance_weight = jitter, balance_weight
+        self.jitter = jitter
+        self.balance_weight = balance_weight
         self.gate = Gate(spec.dim, spec.num_experts)
 
     def forward(

@@ -1,12 +1,12 @@
-"""Token choice: every token picks its top-K experts by softmax; experts with full slots refuse.
+"""Token choice: every token takes its top-K experts by softmax; full experts refuse tokens.
 
 Riquelme et al., "Scaling Vision with Sparse Mixture of Experts" (2021),
 https://arxiv.org/abs/2106.05974: y = Σ_k softmax(x W_g)_k · Expert_k(x), section 2; slots are given
 to all first choices before any second choice, by token order or, with batch-prioritised routing, by
-the tokens' top gate (section 4). The combine weight is the raw gate: neither top-K nor a refusal
-renormalises it. Ties go to the lower index. The balance loss is pooled over the batch, and of the
-logits without `noise`. Not in the paper: capacity is the exact ceiling (theirs rounds up to a
-multiple of 4), and groups are single images.
+the tokens' top gate (section 4). The combine weight is the raw gate, renormalised neither over the
+top-K nor after a refusal. Ties go to the lower index. The balance loss is pooled over the batch,
+and takes the logits without `noise`. Not in the paper: capacity is the exact ceiling (theirs rounds
+up to a multiple of 4), and groups are single images.
 """
 
 from __future__ import annotations
@@ -45,21 +45,24 @@ class TokenChoice(Router):
             spec: the layer.
             k: experts per token, in [1, E].
             batch_priority: serve tokens by their top gate instead of by their order.
-            noise: standard deviation of the Gaussian noise on training logits, in units of 1/E, >=
-                0.
-            balance_weight: weight of the balance loss, >= 0; its gates are those of the logits
-                without noise, its choices those with it.
+            noise: standard deviation, in units of 1/E, of the Gaussian noise on training logits,
+                >= 0.
+            balance_weight: weight of the balance loss, >= 0; its gates are without noise, its
+                choices with noise.
             z_weight: weight of the z loss, >= 0.
 
         Raises:
             UserError: if k > E.
         """
         super().__init__(spec)
-        self.k, self.batch_priority, self.noise = self.choices(k), batch_priority, noise
-        self.balance_weight, self.z_weight = balance_weight, z_weight
-        self.causal = (
-            k == 1 and not batch_priority
-        )  # a later first choice takes the slot of an earlier second one
+        self.k = self.choices(k)
+        self.batch_priority = batch_priority
+        self.noise = noise
+        self.balance_weight = balance_weight
+        self.z_weight = z_weight
+        # else a later token takes the slot of an earlier one: a first choice that of a second one,
+        # or a larger gate that of a smaller one
+        self.causal = k == 1 and not batch_priority
         self.gate = Gate(spec.dim, spec.num_experts)
 
     def forward(

@@ -1,9 +1,9 @@
-"""Top-p: a token takes as many experts as it needs for its gates to reach a cumulative probability p.
+"""Top-p: every token takes its best experts up to a cumulative probability p.
 
 Huang et al., "Harder Tasks Need More Experts: Dynamic Routing in MoE Models" (2024),
 https://arxiv.org/abs/2403.07652: the smallest set of best experts with Σ gates >= p, p = 0.4; an
-entropy loss ("dynamic loss") of weight 1e-4 keeps that from being all of them; balance loss of
-weight 1e-2. Not in the paper: the budget limits slots in training.
+entropy loss ("dynamic loss") of weight 1e-4 keeps the set from growing to all experts; balance loss
+of weight 1e-2. Not in the paper: the budget limits slots in training.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Weight = Annotated[float, Ge(0)]
 
 
 class TopP(Router):
-    """Dynamic K: experts until their gates sum to p."""
+    """Dynamic K: the best experts until their gates sum to p."""
 
     paper = "Huang et al. 2024, https://arxiv.org/abs/2403.07652"
     drops = True
@@ -39,11 +39,13 @@ class TopP(Router):
         Args:
             spec: the layer.
             p: cumulative probability to reach, in (0, 1].
-            balance_weight: weight of the balance loss, of first choices, >= 0.
+            balance_weight: weight of the balance loss on first choices, >= 0.
             entropy_weight: weight of the mean entropy of the gates, >= 0.
         """
         super().__init__(spec)
-        self.p, self.balance_weight, self.entropy_weight = p, balance_weight, entropy_weight
+        self.p = p
+        self.balance_weight = balance_weight
+        self.entropy_weight = entropy_weight
         self.gate = Gate(spec.dim, spec.num_experts)
 
     def forward(
@@ -53,11 +55,10 @@ class TopP(Router):
         gates, experts = top(logits.softmax(dim=-1), self.spec.num_experts)
         before = gates.detach().cumsum(dim=-1) - gates.detach()
         chosen = (before < self.p).index_fill(-1, experts.new_zeros(1), True)
+        balance = balance_loss(logits, experts[..., :1], mask, self.scope)
         losses = {
-            "balance": self.balance_weight
-            * balance_loss(logits, experts[..., :1], mask, self.scope),
+            "balance": self.balance_weight * balance,
             "entropy": self.entropy_weight * entropy_loss(logits, mask, self.scope),
         }
-        return self.choose_experts(
-            gates, experts.masked_fill(~chosen, self.spec.num_experts), mask, losses
-        )
+        experts = experts.masked_fill(~chosen, self.spec.num_experts)
+        return self.choose_experts(gates, experts, mask, losses)

@@ -1,14 +1,14 @@
-"""USMoE: all (token, expert) pairs of a sequence compete at once for one budget.
+"""USMoE: all (token, expert) pairs of a sequence compete for one budget.
 
 Do, Le and Tran, "Sparse Mixture of Experts as Unified Competitive Learning" (2025),
 https://arxiv.org/abs/2503.22996: s = (1 - α)·softmax over experts of z + α·2σ(z)/E with z = x W_g;
-of a sequence's T·E scores the round(T·budget) largest are kept, and y_t = Σ over the kept of
-s·Expert_e(x_t). No capacity, no auxiliary loss; a token has 0 to E experts, and the budget
-(`slots_per_token`) may be fractional. Every pair competes with later ones: not causal. With
+of the T·E scores of a sequence the round(T·budget) largest are selected, and y_t = Σ over the
+selected of s·Expert_e(x_t). No capacity, no auxiliary loss; a token has 0 to E experts, and the
+budget (`slots_per_token`) may be fractional. Every pair competes with later ones: not causal. With
 `normalise`, as in the official code, the raw scores still decide: it divides the weights of the
-kept pairs, and so never changes which pairs are kept. Not in the paper: padding neither competes
-nor counts (the official code lets it do both), and sequences never compete with each other (its
-language models pool the batch).
+selected pairs, and never changes the selection. Not in the paper: padding neither competes nor
+counts (in the official code it does both), and sequences never compete with each other (the
+official language models pool the batch).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from moesuite.routing.router import Gate, LayerSpec, RaggedRouting, Router, top
 
 
 class USMoE(Router):
-    """The best pairs of a sequence, by a mixture of token-choice and expert-choice scores."""
+    """Top pairs of a sequence, by a mixture of token-choice and expert-choice scores."""
 
     paper = "Do, Le and Tran 2025, https://arxiv.org/abs/2503.22996"
 
@@ -36,11 +36,12 @@ class USMoE(Router):
         Args:
             spec: the layer.
             alpha: share α of the expert-choice score, in [0, 1].
-            normalise: divide the weights of the kept pairs by the sum of their token's scores over
-                all experts, as the official code does in models that normalise their top-K weights.
+            normalise: divide the weights of selected pairs by the sum of their token's scores over
+                all experts, as the official code does in models that normalise top-K weights.
         """
         super().__init__(spec)
-        self.alpha, self.normalise = alpha, normalise
+        self.alpha = alpha
+        self.normalise = normalise
         self.gate = Gate(spec.dim, spec.num_experts)
 
     def forward(
@@ -49,23 +50,22 @@ class USMoE(Router):
         groups, length, _ = x.shape
         num_experts, budget = self.spec.num_experts, self.slots_per_token or 0.0
         logits = self.gate(x)  # [G, T, E]
-        scores = (1 - self.alpha) * logits.softmax(
-            dim=-1
-        ) + self.alpha * 2 * logits.sigmoid() / num_experts
+        by_token = (1 - self.alpha) * logits.softmax(dim=-1)
+        by_expert = self.alpha * 2 * logits.sigmoid() / num_experts
+        scores = by_token + by_expert
         ranked = scores if mask is None else scores.masked_fill(~mask[..., None], -1.0)
-        weights, kept = top(ranked.flatten(1), max(1, round(length * budget)))  # [G, n]
+        weights, selected = top(ranked.flatten(1), max(1, round(length * budget)))  # [G, n]
+        local, experts = selected // num_experts, selected % num_experts
         if self.normalise:
-            weights = weights / scores.sum(dim=-1).gather(1, kept // num_experts).clamp(min=1e-20)
-        tokens = kept // num_experts + torch.arange(groups, device=x.device)[:, None] * length
-        experts = kept % num_experts
+            weights = weights / scores.sum(dim=-1).gather(1, local).clamp(min=1e-20)
+        tokens = local + torch.arange(groups, device=x.device)[:, None] * length
         if mask is None:
             return RaggedRouting(
                 tokens.flatten(), experts.flatten(), weights.flatten(), groups, length, num_experts
             )
         limits = (mask.sum(dim=1).double() * budget).round().clamp(min=1)
-        chosen = (torch.arange(kept.shape[1], device=x.device) < limits[:, None]) & (
-            weights.detach() >= 0
-        )
+        within = torch.arange(selected.shape[1], device=x.device) < limits[:, None]
+        served = within & (weights.detach() >= 0)
         return RaggedRouting(
-            tokens[chosen], experts[chosen], weights[chosen], groups, length, num_experts
+            tokens[served], experts[served], weights[served], groups, length, num_experts
         )
