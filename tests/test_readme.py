@@ -11,14 +11,15 @@ import torch
 
 from moesuite import Router, compose
 from moesuite.certify.properties import PROPERTIES
+from moesuite.config.cli import parse
 from moesuite.experiments.benchmark import plan
 from moesuite.experiments.launchers import parse_launcher
-from moesuite.leaderboard.__main__ import parse as options
+from moesuite.leaderboard.__main__ import LeaderboardOptions
 from moesuite.routers import router_class
 from moesuite.testing import RouterContract
 from moesuite.tune.arguments import commands_by_router, parse_command
 from moesuite.tune.worker import plan_study
-from moesuite.verify.__main__ import read_words
+from moesuite.verify.__main__ import VerifyOptions
 from tests.conftest import ROOT
 from tests.helpers import SHORT, invoke
 
@@ -81,9 +82,8 @@ def test_every_command_has_options_that_exist(
     for words in (
         words[3:] for words in lines if words[:3] == ["python", "-m", "moesuite.leaderboard"]
     ):
-        assert options(words)[0]["records"]
+        assert parse(LeaderboardOptions, words).records
     for words in (words[3:] for words in lines if words[:3] == ["python", "-m", "moesuite.verify"]):
-        assert read_words(words)[:2] == (
-            [Path("runs/digits/token_choice/0123456789ab.json")],
-            [1, 2],
-        )
+        options = parse(VerifyOptions, words)
+        assert options.records == [Path("runs/digits/token_choice/0123456789ab.json")]
+        assert options.seeds == [1, 2]

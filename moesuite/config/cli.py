@@ -32,6 +32,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import yaml
@@ -151,7 +152,9 @@ def _place(text: str, marked: Mapping[str, Any]) -> str:
             return field
     for field, mark in marked.items():
         if isinstance(mark, Rest) or (
-            isinstance(mark, Words) and not has_value and not text.startswith("-")
+            isinstance(mark, Words)
+            and not text.startswith("-")
+            and (not has_value or Path(text).exists())  # a path may hold =
         ):
             return field
     return ""

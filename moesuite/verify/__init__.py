@@ -1,1 +1,1 @@
-"""Run records again, and say whether the same comes out."""
+"""Run records again, and tell whether the same comes out."""

@@ -1,4 +1,4 @@
-"""Does the command of a record give the run that its configuration is of? Composed, never executed. No torch here."""
+"""Whether the command of a record gives its configuration. Composed, never executed. No torch."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ FOLDER_FLAGS = ("--config-dir", "-cd")
 
 
 def command_problem(record: RunRecord) -> str:
-    """Return in which way the command of a record is not its own, in words; empty if it gives the same id.
+    """Return how the command of a record differs from its run, in words; empty if it gives its id.
 
     Raises:
-        UserError: if a folder of configurations that it names is not here, so that nobody can tell.
+        UserError: if a folder of configurations that it names is missing here, so that nobody can
+            tell.
     """
     try:
         words = shlex.split(record.command)
@@ -39,7 +40,7 @@ def command_problem(record: RunRecord) -> str:
 
 
 def _joined(words: Sequence[str]) -> Iterator[str]:
-    """Yield words, a flag and its folder as one."""
+    """Yield words, with a flag and its folder as one."""
     rest = iter(words)
     for word in rest:
         yield f"{word}={next(rest, '')}" if word in FOLDER_FLAGS else word
@@ -56,9 +57,8 @@ def _difference(record: RunRecord, words: Sequence[str]) -> str:
     identity = record_id(values, contents, record.protocol, record.data_fingerprint)
     if identity != record.id:
         return f"its command gives another run: {identity}"
-    source, recorded = values["task"].get("source"), record.config["task"].get("source")
-    return (
-        ""
-        if source == recorded
-        else f"its command reads other data: task.source={source}, recorded {recorded}"
-    )
+    source = values["task"].get("source")
+    recorded = record.config["task"].get("source")
+    if source != recorded:
+        return f"its command reads other data: task.source={source}, recorded {recorded}"
+    return ""

@@ -28,7 +28,7 @@ def test_an_interrupted_verification_goes_on(
         )
         assert verified(patch, path) == 130
     assert (
-        "the same command goes on" in capsys.readouterr().err
+        "the same command resumes" in capsys.readouterr().err
         and not RunFiles(path).verified.exists()
     )
     (checkpoint,) = path.with_suffix("").glob(".verify/*/*/*/*/last.ckpt")
@@ -46,12 +46,12 @@ def test_an_interruption_before_any_training_begins_anew(
     (path, _, _) = copied(runs, tmp_path)
     with monkeypatch.context() as patch:
         patch.setattr(
-            "moesuite.verify.__main__.check_identity",
+            "moesuite.verify.rerun.check_identity",
             lambda *_: (_ for _ in ()).throw(KeyboardInterrupt),
         )
         assert verified(patch, path) == 130
     error = capsys.readouterr().err
-    assert error == f"interrupted, without a verdict on {path}: the same command begins anew\n"
+    assert error == f"interrupted, without a verdict on {path}: the same command starts over\n"
     assert not RunFiles(path).verified.exists()
 
 

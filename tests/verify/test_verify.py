@@ -146,10 +146,10 @@ def test_bad_input_is_one_line_and_others_are_still_verified(
     out, err = capsys.readouterr()
     lines = [line.partition(": ")[2] for line in err.splitlines()]
     assert lines == [
-        f"{failed}: its status is failed; allowed: a finished run",
+        f"{failed}: its status is failed; expected a finished run",
         f"{nonsense}: not a run record of schema 3: invalid json: eof while parsing a list at line 1 column 5",
         f"{older}: of schema 2, which lacks what 3 is checked by; run its command again",
-        f"{tmp_path}/none.json: there is no such file; allowed: <records>/<task>/<router>/<id>.json",
+        f"{tmp_path}/none.json: no such file; expected <records>/<task>/<router>/<id>.json",
     ]
     assert "equal: all metrics agree" in out
 

@@ -34,7 +34,7 @@ def test_the_command(command: Command, tmp_path: Path) -> None:
     ("words", "says"),
     [
         (["--check", "--serve"], "type one of them"),
-        (["port=x"], "allowed is 1 to 65535"),
+        (["port=x"], "port=x: input should be a valid integer"),
         (["records=nosuch://bucket/x"], "Protocol not known: nosuch"),
         (["records=http://127.0.0.1:9/runs/"], "does not exist, or cannot be reached"),
     ],
