@@ -21,8 +21,8 @@ from moesuite.config.compose import (
     to_config,
     understood,
 )
-from moesuite.config.discovery import benchmark_files
 from moesuite.config.run_command import reproduce
+from moesuite.discovery.names import benchmark_files
 from moesuite.errors import RunFailed, UserError
 from moesuite.experiments.benchmark import run_grid
 from moesuite.experiments.launchers import parse_launcher

@@ -12,10 +12,6 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 from torchmetrics import MetricCollection
 
-from moesuite.config.discovery import load_family
-from moesuite.config.signature import call_arguments
-from moesuite.config.user_code import own_class as own_class
-from moesuite.config.user_code import own_file as own_file
 from moesuite.data.cache import cache_folder as cache_folder
 from moesuite.data.cache import cached as cached
 from moesuite.data.cache import changed as changed
@@ -23,6 +19,10 @@ from moesuite.data.cache import load_rows as load_rows
 from moesuite.data.source import HubSource as HubSource
 from moesuite.data.source import Source as Source
 from moesuite.data.source import load_source as load_source
+from moesuite.discovery.names import load_family
+from moesuite.discovery.signature import call_arguments
+from moesuite.discovery.user_code import own_class as own_class
+from moesuite.discovery.user_code import own_file as own_file
 from moesuite.errors import UserError as UserError
 from moesuite.errors import unknown as unknown
 from moesuite.records.metrics import MetricSpec as MetricSpec

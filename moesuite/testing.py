@@ -30,7 +30,7 @@ from moesuite.certify.harness import Subject, output
 from moesuite.certify.harness import small_mlp as small_mlp
 from moesuite.certify.properties import PROPERTIES, Property
 from moesuite.config.compose import compose
-from moesuite.config.discovery import router_names
+from moesuite.discovery.names import router_names
 from moesuite.models.forward import call
 from moesuite.nn.dispatch import apply_experts, reference
 from moesuite.routing.router import LayerSpec, Router

@@ -2,7 +2,7 @@
 
 A family lists a group with its other parameters, `about: About = About()`, and each field is
 an option: `task.licence=…`. See
-`moesuite.config.signature`, and `moesuite.task.HubSource` for where data comes from.
+`moesuite.discovery.signature`, and `moesuite.task.HubSource` for where data comes from.
 """
 
 from __future__ import annotations

@@ -71,7 +71,7 @@ LEADERBOARD_MAY_IMPORT = (
     "moesuite.config.schema",
     "moesuite.config.roles",
     "moesuite.config.partial",
-    "moesuite.config.discovery",
+    "moesuite.discovery.names",
     "moesuite.config.cli",
     "moesuite.errors",
 )
@@ -83,7 +83,12 @@ TASKS_MAY_IMPORT = (
     "moesuite.records.metrics",
     "moesuite.records.store",  # writes a file whole or not at all
 )
-ROUTERS_MAY_IMPORT = ("moesuite.routing", "moesuite.config.discovery", "moesuite.errors")
+ROUTERS_MAY_IMPORT = (
+    "moesuite.routing",
+    "moesuite.config.options",  # the catalogue builds by name
+    "moesuite.discovery.names",
+    "moesuite.errors",
+)
 MAY_IMPORT = {
     "leaderboard": LEADERBOARD_MAY_IMPORT,
     "tasks": TASKS_MAY_IMPORT,

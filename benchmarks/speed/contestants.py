@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from moesuite.compute.timing import CPU
-from moesuite.config.discovery import router_names
+from moesuite.discovery.names import router_names
 from moesuite.nn.dispatch import dispatchers
 from moesuite.nn.experts import DenseMLP, Experts
 from moesuite.nn.moe import MoE, aux_loss

@@ -27,7 +27,7 @@ from moesuite.benchmarks.speed.command import Values, command, sizes
 from moesuite.benchmarks.speed.contestants import PEERS, Size, both, contestants, forward
 from moesuite.compute.memory import keep_freed_memory
 from moesuite.compute.timing import CPU, interleaved, peak_of
-from moesuite.config.discovery import router_names
+from moesuite.discovery.names import router_names
 from moesuite.errors import UserError, unknown
 
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from moesuite.config.discovery import router_defaults, router_names, task_files
 from moesuite.config.schema import NAMED
+from moesuite.discovery.names import router_defaults, router_names, task_files
 from moesuite.errors import UserError
 from moesuite.leaderboard.gate.ranges import within
 from moesuite.records.record import RunRecord

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from functools import cache
 
-from moesuite.config.discovery import packaged
+from moesuite.discovery.names import packaged
 from moesuite.errors import UserError
 from moesuite.leaderboard.gate.ranges import is_dense, may_be_moe, share, within
 from moesuite.records.record import LayerHealth, RunRecord

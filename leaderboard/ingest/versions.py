@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Literal
 
-from moesuite.config.discovery import packaged
+from moesuite.discovery.names import packaged
 from moesuite.leaderboard.ingest.facts import PROTOCOL, Facts
 from moesuite.records.protocol import ENGINE
 from moesuite.records.record import RunRecord

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
-from moesuite.config.discovery import packaged
+from moesuite.discovery.names import packaged
 from moesuite.leaderboard import columns
 from moesuite.leaderboard.ranking.board import Board, slug
 from moesuite.leaderboard.ranking.claims import compared

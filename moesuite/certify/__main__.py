@@ -24,7 +24,7 @@ from rich.table import Table
 
 from moesuite.certify.properties import AT_START, PROPERTIES, legend, verdict
 from moesuite.config.cli import BAD_INPUT, exits
-from moesuite.config.discovery import router_defaults, router_names, source_of
+from moesuite.discovery.names import router_defaults, router_names, source_of
 from moesuite.errors import UserError, unknown
 from moesuite.records.certificate import Certificate, Check
 from moesuite.records.store import certificate_folder, write_certificate

@@ -33,7 +33,7 @@ from moesuite.certify.observations import (
 from moesuite.certify.properties import PROPERTIES, Property
 from moesuite.certify.repeatability import deterministic
 from moesuite.certify.repeatability import is_random as is_random
-from moesuite.config.discovery import router_names
+from moesuite.discovery.names import router_names
 from moesuite.nn.stats import count, health
 from moesuite.records.certificate import Check
 from moesuite.routers import build_router

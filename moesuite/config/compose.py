@@ -20,7 +20,9 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from moesuite.config.discovery import (
+from moesuite.config.options import checked
+from moesuite.config.schema import NAMED, RunConfig
+from moesuite.discovery.names import (
     CONF,
     family_defaults,
     router_defaults,
@@ -28,9 +30,7 @@ from moesuite.config.discovery import (
     task_families,
     task_files,
 )
-from moesuite.config.options import checked
-from moesuite.config.schema import NAMED, RunConfig
-from moesuite.config.signature import signature_defaults
+from moesuite.discovery.signature import signature_defaults
 from moesuite.errors import UserError, nearest, unknown
 
 GROUPS = ("task", "router", "backbone", "optim", "logger")

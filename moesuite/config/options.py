@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeGuard, TypeVar, Union, get_args, get_origin
 
 import annotated_types as at
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic.fields import FieldInfo
 
+from moesuite.discovery.signature import option_fields
 from moesuite.errors import UserError, nearest
 
 NOUNS = {int: "integer", float: "number", str: "text", bool: "true | false", dict: "mapping"}
@@ -131,6 +132,25 @@ def checked(
         return model.model_validate(values)
     except ValidationError as error:
         raise _explained(error, model, values, prefix, typed) from None
+
+
+def checked_options(
+    function: Callable[..., Any], options: Mapping[str, Any], prefix: str
+) -> dict[str, Any]:
+    """Check `options` against the options of an `__init__` and return them converted, flat.
+
+    Raises:
+        UserError: one line for the first option that is unknown or outside its type or range.
+    """
+    fields: dict[str, Any] = {
+        name: (type_, Field(default=default))
+        for name, (type_, default) in option_fields(function).items()
+    }
+    model = create_model(
+        "Options", __config__={"extra": "forbid", "arbitrary_types_allowed": True}, **fields
+    )
+    valid = checked(model, dict(options), prefix)
+    return {key: getattr(valid, key) for key in options}
 
 
 def _explained(

@@ -2,7 +2,7 @@
 
 Hydra composes a plain mapping from the YAML of `conf/`, the tasks and the command line; `RunConfig`
 checks it. Options of a router, a task or Lightning's Trainer are declared by their signatures
-(`moesuite.config.signature`). The role of an option (`moesuite.config.roles`) says whether it
+(`moesuite.discovery.signature`). The role of an option (`moesuite.config.roles`) says whether it
 changes the results, or only how they are shown.
 """
 

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING
 import yaml
 from pydantic import Field
 
-from moesuite.config.discovery import benchmark_files, router_names, task_files
 from moesuite.config.options import Section, checked
 from moesuite.config.roles import Role
 from moesuite.config.run_command import reproduce, words_of
 from moesuite.config.schema import role_of
+from moesuite.discovery.names import benchmark_files, router_names, task_files
 from moesuite.errors import UserError, unknown
 from moesuite.experiments.launchers import Launcher
 from moesuite.experiments.sweep import Outcome, Progress, Run, compare, expand, run_many

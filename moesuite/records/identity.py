@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Protocol as Interface
 from typing import runtime_checkable
 
-from moesuite.config.discovery import load_router, source_of
 from moesuite.config.schema import RunConfig
+from moesuite.discovery.names import load_router, source_of
 from moesuite.errors import UserError
 from moesuite.records.protocol import ENGINE, Protocol
 from moesuite.records.provenance import code_version

@@ -11,7 +11,7 @@ import subprocess
 from functools import cache
 from pathlib import Path
 
-from moesuite.config.discovery import PACKAGE, load_router, source_of, task_folder
+from moesuite.discovery.names import PACKAGE, load_router, source_of, task_folder
 from moesuite.records.protocol import ENGINE, of_router
 
 LIBRARIES = (

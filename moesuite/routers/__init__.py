@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from moesuite.config.discovery import checked_options, load_router
+from moesuite.config.options import checked_options
+from moesuite.discovery.names import load_router
 from moesuite.errors import UserError
 from moesuite.routing.router import LayerSpec, Router
 

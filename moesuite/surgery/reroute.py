@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from moesuite.config.discovery import router_names
 from moesuite.config.schema import BalanceScope
+from moesuite.discovery.names import router_names
 from moesuite.errors import UserError
 from moesuite.models.example_inputs import random_example
 from moesuite.models.forward import run_once

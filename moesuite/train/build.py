@@ -16,8 +16,9 @@ from torch import nn
 from moesuite.certify.causality import USUAL
 from moesuite.certify.certificate import causal, causal_routers
 from moesuite.certify.harness import Subject
-from moesuite.config.discovery import checked_options, router_defaults
+from moesuite.config.options import checked_options
 from moesuite.config.schema import RunConfig
+from moesuite.discovery.names import router_defaults
 from moesuite.errors import UserError
 from moesuite.models.backbones import build_backbone
 from moesuite.models.depth_tiling import tile_depth

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from moesuite.config.cli import Options, Prefix, Rest, parse
-from moesuite.config.discovery import router_names
+from moesuite.discovery.names import router_names
 from moesuite.errors import UserError
 from moesuite.experiments.launchers import Launcher, parse_launcher
 from moesuite.tune.search_space import read_space, tune_files

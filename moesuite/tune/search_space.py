@@ -24,8 +24,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import yaml
 
-from moesuite.config.discovery import CONF, router_defaults
 from moesuite.config.schema import RunConfig
+from moesuite.discovery.names import CONF, router_defaults
 from moesuite.errors import UserError, unknown
 from moesuite.routers import router_class
 from moesuite.tune.parameter import Parameter

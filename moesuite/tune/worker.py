@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 
 from moesuite.config.compose import composed, to_config, varied
-from moesuite.config.discovery import checked_options
+from moesuite.config.options import checked_options
 from moesuite.config.run_command import reproduce, words_of
 from moesuite.config.schema import RunConfig
 from moesuite.errors import RunFailed, UserError

@@ -16,7 +16,7 @@ from moesuite.benchmarks.speed.command import command as run_command
 from moesuite.benchmarks.speed.contestants import PEERS, Size, contestants
 from moesuite.benchmarks.speed.layer import measure
 from moesuite.benchmarks.speed.loop import bare_epochs, lightning_epochs
-from moesuite.config.discovery import router_names
+from moesuite.discovery.names import router_names
 from moesuite.nn.moe import MoE
 from moesuite.routing.forms import SlotRouting, SoftRouting
 

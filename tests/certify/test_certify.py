@@ -16,7 +16,7 @@ from moesuite.certify.certificate import causal, causal_routers, measure
 from moesuite.certify.harness import Subject, small_mlp
 from moesuite.certify.objectives import gradient
 from moesuite.certify.properties import PROPERTIES
-from moesuite.config.discovery import router_names
+from moesuite.discovery.names import router_names
 from moesuite.errors import UserError
 from moesuite.nn.experts import Experts
 from moesuite.nn.moe import MoE

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from moesuite import moefy
 from moesuite.compute.cost import cost, measured
 from moesuite.compute.flop_counter import FORMULAS, count_flops
-from moesuite.config.discovery import router_names
+from moesuite.discovery.names import router_names
 from tests.compute.counted import (
     ATTENTION,
     BLOCKS,

@@ -10,10 +10,10 @@ from omegaconf import OmegaConf
 from pydantic.fields import FieldInfo
 
 from moesuite import UserError, compose
-from moesuite.config.discovery import CONF
 from moesuite.config.options import is_section
 from moesuite.config.schema import RunConfig
 from moesuite.config.sections import Backbone, Data, Optim
+from moesuite.discovery.names import CONF
 
 FIELDS = {
     f"{prefix}{name}": field

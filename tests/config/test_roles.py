@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from moesuite.config.compose import compose, trainer_options
-from moesuite.config.discovery import family_defaults, task_families
 from moesuite.config.options import Section
 from moesuite.config.roles import TASK, TRAINER, FreeOptions, Role
 from moesuite.config.schema import RunConfig, options_of, role_of
+from moesuite.discovery.names import family_defaults, task_families
 from moesuite.leaderboard.ingest.facts import contestant_of, setting_of
 from moesuite.records.protocol import Protocol
 from moesuite.records.record import record_id

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from moesuite import compose, run
-from moesuite.config.discovery import benchmark_files, router_names
+from moesuite.discovery.names import benchmark_files, router_names
 from moesuite.errors import UserError
 from moesuite.experiments.benchmark import Grid, plan
 from moesuite.experiments.benchmark_report import show

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from moesuite.config.discovery import router_names
+from moesuite.discovery.names import router_names
 from tests.conftest import Command
 
 # the shapes of their routings depend on the data, or their assignment is computed outside torch

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from moesuite.config.discovery import router_names, task_families
+from moesuite.discovery.names import router_names, task_families
 from moesuite.records.store import write_text
 from tests.records.end_states import PROJECTIONS, Recorded, Values, family_states, router_states
 

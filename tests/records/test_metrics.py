@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from moesuite.config.compose import compose
-from moesuite.config.discovery import task_files
+from moesuite.discovery.names import task_files
 from moesuite.records.metrics import FAMILIES, MetricSpec, known_spec, primary_name
 from moesuite.train.build import declare_task
 

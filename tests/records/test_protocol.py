@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from moesuite.config.discovery import router_names, task_families
+from moesuite.discovery.names import router_names, task_families
 from moesuite.routers.soft import Soft
 from moesuite.routing.forms import SoftRouting
 from tests.records import protocol

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from moesuite.config.discovery import router_defaults, router_names
+from moesuite.discovery.names import router_defaults, router_names
 from moesuite.errors import UserError
 from moesuite.routers import build_router
 from moesuite.routing.router import LayerSpec, RaggedRouting, Router, SlotRouting

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from moesuite.config.discovery import router_names
+from moesuite.discovery.names import router_names
 from moesuite.errors import UserError
 from moesuite.routers import build_router, router_class
 from moesuite.routers.expert_choice import ExpertChoice

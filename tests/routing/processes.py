@@ -13,7 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.overrides import TorchFunctionMode
 
 from moesuite.certify.harness import small_mlp
-from moesuite.config.discovery import router_names
+from moesuite.discovery.names import router_names
 from moesuite.errors import UserError
 from moesuite.nn.experts import Experts
 from moesuite.nn.moe import MoE, Side, unread_losses

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from moesuite.config.discovery import router_names
+from moesuite.discovery.names import router_names
 from moesuite.routers import build_router
 from moesuite.routers.hash import Hash
 from moesuite.routers.loss_free import LossFree

@@ -14,8 +14,8 @@ import transformers
 from torch import nn
 
 from moesuite import compose, fit, moefy, reroute, upcycle
-from moesuite.config.discovery import router_names
 from moesuite.config.schema import RunConfig
+from moesuite.discovery.names import router_names
 from moesuite.nn.moe import MoE, moe_layers
 from moesuite.routers import build_router, router_class
 from moesuite.routing.router import LayerSpec

@@ -17,7 +17,7 @@ from torchmetrics.functional.classification import multiclass_calibration_error
 from torchmetrics.text import Perplexity
 
 from moesuite import compose
-from moesuite.config.discovery import task_files
+from moesuite.discovery.names import task_files
 from moesuite.task import Batch, Task
 from moesuite.testing import TaskContract
 from moesuite.train.build import declare_task

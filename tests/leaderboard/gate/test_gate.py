@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from moesuite import compose
-from moesuite.config.discovery import router_names
+from moesuite.discovery.names import router_names
 from moesuite.errors import UserError
 from moesuite.leaderboard.gate.costs import PARTS as PART_NAMES
 from moesuite.leaderboard.gate.plausible import check_plausible

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from moesuite.config.discovery import router_names, task_families
+from moesuite.discovery.names import router_names, task_families
 from moesuite.leaderboard.ingest.versions import known
 from moesuite.leaderboard.ranking.board import Board
 from moesuite.leaderboard.site.build import build

@@ -19,7 +19,7 @@ from moesuite import (
     load_moe,
     upcycle,
 )
-from moesuite.config.discovery import router_names
+from moesuite.discovery.names import router_names
 from moesuite.models.candidates import candidates
 from moesuite.models.example_inputs import random_example
 from moesuite.nn.moe import moe_layers

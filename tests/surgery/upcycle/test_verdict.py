@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from moesuite import compose, fit, upcycle
-from moesuite.config.discovery import router_names
+from moesuite.discovery.names import router_names
 from moesuite.experiments.run_report import rows
 from moesuite.nn.moe import moe_layers
 from moesuite.nn.stats import weight_sums

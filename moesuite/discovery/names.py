@@ -9,16 +9,15 @@ from __future__ import annotations
 import ast
 import importlib
 import importlib.util
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from moesuite.config.signature import option_fields, signature_defaults, source_classes
-from moesuite.config.user_code import own_class, own_file
+from moesuite.discovery.signature import signature_defaults, source_classes
+from moesuite.discovery.user_code import own_class, own_file
 from moesuite.errors import UserError, unknown
 
 PACKAGE = Path(__file__).parents[1]
-CONF = Path(__file__).with_name("conf")
+CONF = PACKAGE / "config" / "conf"
 
 
 def router_names() -> list[str]:
@@ -137,26 +136,3 @@ def contract_class(path: Path, contract: str) -> ast.ClassDef:
             f"example class My{contract}({contract})"
         )
     return classes[0]
-
-
-def checked_options(
-    function: Callable[..., Any], options: Mapping[str, Any], prefix: str
-) -> dict[str, Any]:
-    """Check `options` against the options of an `__init__` and return them converted, flat.
-
-    Raises:
-        UserError: one line for the first option that is unknown or outside its type or range.
-    """
-    from pydantic import Field, create_model
-
-    from moesuite.config.options import checked
-
-    fields: dict[str, Any] = {
-        name: (type_, Field(default=default))
-        for name, (type_, default) in option_fields(function).items()
-    }
-    model = create_model(
-        "Options", __config__={"extra": "forbid", "arbitrary_types_allowed": True}, **fields
-    )
-    valid = checked(model, dict(options), prefix)
-    return {key: getattr(valid, key) for key in options}

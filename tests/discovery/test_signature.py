@@ -6,14 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from moesuite.config.discovery import checked_options, contract_class, task_families
-from moesuite.config.signature import (
+from moesuite.config.options import checked_options
+from moesuite.discovery.names import contract_class, task_families
+from moesuite.discovery.signature import (
     call_arguments,
     option_fields,
     signature_defaults,
     signature_options,
 )
-from moesuite.config.user_code import own_class
+from moesuite.discovery.user_code import own_class
 from moesuite.errors import UserError
 from moesuite.task import task_class
 

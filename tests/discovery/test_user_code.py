@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from moesuite.config.user_code import own_class
+from moesuite.discovery.user_code import own_class
 from moesuite.records.store import read_record
 from tests.helpers import MY_ROUTER, SHORT, invoke
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from moesuite.config.user_code import broken
+from moesuite.discovery.user_code import broken
 from moesuite.errors import UserError, unknown
 
 ENTRY = re.compile(r"(\w+(?:, \w+)*): (.*)")  # of `Args:` or `Attributes:` in a docstring
