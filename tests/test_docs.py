@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib
 import re
+from pathlib import Path
 
 import pytest
 
 from tests.conftest import ROOT
 
-DOCS = ("README.md",)
+DOCS = ("README.md", "CONTRIBUTING.md")
 TREE = re.search(r"## Layout\n.*?```\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
 
 
@@ -39,7 +40,7 @@ def test_the_readme_prints_the_tree_with_a_clause_for_each_room() -> None:
 def words_of(document: str) -> list[str]:
     """Return what a document prints as code, and what it links to."""
     text = re.sub(r"```.*?```", "", (ROOT / document).read_text(), flags=re.DOTALL)
-    return re.findall(r"`([^`\n]+)`", text) + re.findall(r"\]\((?!http)([^)]+)\)", text)
+    return re.findall(r"`([^`\n]+)`", text) + re.findall(r"\]\((?!http|#)([^)]+)\)", text)
 
 
 @pytest.mark.parametrize("document", DOCS)
@@ -63,3 +64,12 @@ def test_every_dotted_name_exists(document: str) -> None:
             importlib.import_module(name)
         except ModuleNotFoundError:
             assert hasattr(importlib.import_module(module), attribute), (document, name)
+
+
+def test_what_contributing_names_beside_a_file_is_in_it() -> None:
+    """`NAME` in `path`: the recipes say where a table or a function is by both."""
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    named = re.findall(r"`(\w+)` (?:in|of) `([\w/]+\.(?:py|yaml|js|toml))`", text)
+    assert len(named) >= 5
+    for name, path in named:
+        assert re.search(rf"\b{name}\b", Path(ROOT / path).read_text()), (name, path)
