@@ -1,4 +1,4 @@
-"""What records of the same must agree on: the size of a split, the FLOPs of a backbone, the direction of a metric."""
+"""Cross-checks between records: size of a split, FLOPs of a backbone, direction of a metric."""
 
 from __future__ import annotations
 
@@ -12,21 +12,19 @@ from moesuite.leaderboard.ingest.facts import Facts, digest
 from moesuite.records.metrics import FAMILIES
 from moesuite.records.record import RunRecord
 
-LIBRARIES = (
-    "torch",
-    "timm",
-    "transformers",
-)  # by whose versions backbones and their operations may differ
-Claims = dict[str, tuple[str, Any]]  # field -> what it must be the same for, and its value here
+# backbones and their operations may differ between versions of these
+LIBRARIES = ("torch", "timm", "transformers")
+# field -> key of the records that must agree on it, and its value in this record
+Claims = dict[str, tuple[str, Any]]
 
 
 def claims_of(record: RunRecord, entry: Entry, setting: Facts) -> Claims:
-    """Return what a record says that others say too.
+    """Return what a record claims that other records claim too.
 
     Args:
-        record: that can be shown by itself.
-        entry: of it.
-        setting: what contestants share, by name.
+        record: one that passed all checks of a single record.
+        entry: of the record.
+        setting: facts of its setting.
     """
     options = {key: value for key, value in setting.items() if key.startswith("task.")}
     data = digest([record.data_fingerprint, options])
@@ -39,8 +37,11 @@ def claims_of(record: RunRecord, entry: Entry, setting: Facts) -> Claims:
         versions = [record.environment.get(name) for name in LIBRARIES]
         key = digest([entry.setting, data, kind, depth, versions, record.protocol.model_dump()])
         claims["compute.executed.backbone"] = (key, short(record.compute.executed.backbone))
-        own = digest([entry.contestant, versions, record.protocol.model_dump()])
-        claims["compute.parameters_total"] = (own, record.compute.parameters_total)
+        contestant = digest([entry.contestant, versions, record.protocol.model_dump()])
+        claims["compute.parameters_total"] = (
+            contestant,
+            record.compute.parameters_total,
+        )
     if entry.family not in FAMILIES:
         for name, spec in record.metrics.items():
             claims[f"metrics.{name}"] = (
@@ -51,19 +52,19 @@ def claims_of(record: RunRecord, entry: Entry, setting: Facts) -> Claims:
 
 
 def contradictions(claims: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
-    """Yield file and line of each record that contradicts others.
+    """Yield (file, problem) for each record that contradicts others.
 
-    Of numbers, what most records say stands. Of declarations (`metrics.…`) nothing does: which one
-    is right decides whether a board stands upright, and who writes more records decides nothing.
+    Of numbers, the value of the majority stands. Of declarations (`metrics.…`) none does: a wrong
+    direction would turn the board upside down, and writing more records must not decide on it.
 
     Args:
         claims: `Claims` of each file.
     """
-    said = defaultdict[tuple[str, str], dict[str, Any]](dict)
+    values_of = defaultdict[tuple[str, str], dict[str, Any]](dict)
     for where, fields in claims.items():
         for field, (key, value) in fields.items():
-            said[field, key][where] = value
-    for (field, _), values in said.items():
+            values_of[field, key][where] = value
+    for (field, _), values in values_of.items():
         counts = Counter(map(repr, values.values()))
         if len(counts) == 1:
             continue
@@ -72,8 +73,5 @@ def contradictions(claims: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[st
         for where, value in values.items():
             if repr(value) != stands:
                 other, there = next((w, v) for w, v in values.items() if repr(v) != repr(value))
-                allowed = stands or "the same in all records"
-                yield (
-                    where,
-                    f"{field} is {value}, but {there} in {other}; allowed: {allowed}, of one task and its data",
-                )
+                allowed = f"{stands or 'the same in all records'}, of one task and its data"
+                yield where, f"{field} is {value}, but {there} in {other}; allowed: {allowed}"

@@ -1,4 +1,7 @@
-"""What is shown, and what is listed apart with the reason: no record can stop the others, none is left out silently."""
+"""Which records are shown; the others are listed with the reason.
+
+No record can stop the others, and none is left out silently.
+"""
 
 from __future__ import annotations
 
@@ -22,12 +25,12 @@ from moesuite.records.study import StudyRecord
 from moesuite.records.verification import contradiction
 
 FINGERPRINT = re.compile(r"[a-z0-9]+:[0-9a-zA-Z]{8,128}")
-LARGEST = 1e300  # of any number: sums of some must be finite too
-LONGEST = 200  # characters of a name, for it is a part of file names
+LARGEST = 1e300  # of any number, so that sums are finite too
+LONGEST = 200  # characters of a name, which is a part of file names
 PICTURE = re.compile(r"data:image/(png|jpeg|webp);base64,[A-Za-z0-9+/=]+")
-MOST_COLUMNS = 256
+MOST_COLUMNS = 256  # patches a side of a picture
 SECTIONS = ("task", "router", "backbone", "optim", "data", "trainer")
-# of data that comes with a pinned package, as `python -m moesuite.run` reads it
+# fingerprints of data that comes with a pinned package
 KNOWN_DATA = {
     "digits": "sha256:0b7e9c3202d7bcd255d6a19a238d3743bf5e320ba74812a6679958a017c55382",
     "mnist5k": "sha256:1f75c140503b3082c96134f5593303f3133e59989a92e21f060c644c655c3722",
@@ -35,13 +38,10 @@ KNOWN_DATA = {
 
 
 def take(file: File) -> tuple[RunRecord, str]:
-    """Read a record that can be shown.
-
-    Returns:
-        The record, and its text.
+    """Read a record that can be shown; return it and its text.
 
     Raises:
-        UserError: for one that cannot be shown, and why, without the name of the file.
+        UserError: for one that cannot be shown: why, without the name of the file.
     """
     try:
         content = read(file.where)
@@ -53,30 +53,25 @@ def take(file: File) -> tuple[RunRecord, str]:
     record = parse_record(text)
     if record.id != file.stem:
         raise UserError(f"its id is {record.id}; allowed: a file by the name of its id")
-    values = record.model_dump()
-    for name, value in _numbers("", values) if not _is_finite(values) else ():
-        if not abs(value) <= LARGEST:
-            raise UserError(
-                f"{name} is {value if isinstance(value, float) else 'huge'}; allowed: finite numbers"
-            )
+    _check_finite(record.model_dump())
     if record.status == "ok" and record.primary not in record.quality:
         raise UserError(f"a finished run without {record.primary}, its ranking metric")
     _check_origin(record)
-    if cut := list(dict.fromkeys([*record.partial, *partial_options(record.config)])):
-        raise UserError(
-            f"a partial run, by {', '.join(cut)}; allowed: whole runs, without these options"
-        )
+    if partial := list(dict.fromkeys([*record.partial, *partial_options(record.config)])):
+        options = ", ".join(partial)
+        raise UserError(f"a partial run, by {options}; allowed: whole runs, without these options")
     check_plausible(record)
     return record, text
 
 
 def _check_origin(record: RunRecord) -> None:
-    """Recompute the id, and look at what has to agree with the configuration, which the id is a hash of."""
+    """Recompute the id, and check what has to agree with the configuration that it is a hash of."""
     _check_names(record)
-    made = record_id(record.config, record.contents, record.protocol, record.data_fingerprint)
-    if made != record.id:
+    digest = record_id(record.config, record.contents, record.protocol, record.data_fingerprint)
+    if digest != record.id:
         raise UserError(
-            f"its content hashes to {made}, not to its id: configuration, protocol or data were changed"
+            f"its content hashes to {digest}, not to its id: configuration, protocol or data were "
+            "changed"
         )
     if newer := unknown(record):
         raise UserError(f"of {newer}; update moesuite")
@@ -85,12 +80,8 @@ def _check_origin(record: RunRecord) -> None:
             f"its data fingerprint is {record.data_fingerprint!r}; allowed: <algorithm>:<digest>"
         )
     known, task = KNOWN_DATA.get(record.task), record.config["task"]
-    if (
-        known
-        and task.get("embedded")
-        and not task.get("source")
-        and record.data_fingerprint != known
-    ):
+    is_packaged = task.get("embedded") and not task.get("source")
+    if known and is_packaged and record.data_fingerprint != known:
         raise UserError(
             f"its data fingerprint is {record.data_fingerprint}; that of {record.task} is {known}"
         )
@@ -103,13 +94,13 @@ def _check_names(record: RunRecord) -> None:
             raise UserError(
                 f"config.{section} is {config.get(section)!r:.40}; allowed: options by name"
             )
-    told = {
+    names = {
         "task": config["task"].get("name"),
         "router": config["router"].get("name"),
         "backbone": config["backbone"].get("name"),
         "seed": config.get("seed"),
     }
-    for name, value in told.items():
+    for name, value in names.items():
         if getattr(record, name) != value:
             raise UserError(
                 f"{name} is {getattr(record, name)!r}, but {value!r:.40} in its configuration"
@@ -127,12 +118,22 @@ def _check_names(record: RunRecord) -> None:
         zone = None
     if zone is None:
         raise UserError(
-            f"created is {record.created!r:.40}; allowed: a time with its zone, as 2026-01-31T12:00:00+00:00"
+            f"created is {record.created!r:.40}; allowed: a time with its zone, for example "
+            "2026-01-31T12:00:00+00:00"
         )
 
 
+def _check_finite(values: dict[str, Any]) -> None:
+    if _is_finite(values):
+        return
+    for name, value in _numbers("", values):
+        if not abs(value) <= LARGEST:
+            shown = value if isinstance(value, float) else "huge"
+            raise UserError(f"{name} is {shown}; allowed: finite numbers")
+
+
 def _is_finite(value: Any) -> bool:
-    """Return whether all numbers are, without the names that take most of the time."""
+    """Return whether all numbers are finite; without their names, which take most of the time."""
     if isinstance(value, dict):
         return all(map(_is_finite, value.values()))
     if isinstance(value, list):
@@ -152,31 +153,32 @@ def _numbers(name: str, value: Any) -> Iterator[tuple[str, int | float]]:
 
 
 def looked_at(record: RunRecord, where: str) -> Looked:
-    """Read what a run's router looked at.
+    """Read the routing of test examples of a run.
 
     Raises:
-        UserError: for what is none of this run, or would ask the network for something.
+        UserError: for that of another run, and for images that the page would have to download.
     """
     try:
-        found = Looked.model_validate_json(read(where))
+        looked = Looked.model_validate_json(read(where))
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"not what a router looked at: {str(error).splitlines()[0]}") from None
-    if found.id != record.id:
-        raise UserError(f"of the run {found.id}; allowed: of {record.id}, whose folder it is in")
-    if bad := next(
-        (e.image for e in found.examples if e.image and not PICTURE.fullmatch(e.image)), None
-    ):
-        raise UserError(f"an image is {bad[:40]!r}; allowed: data:image/png;base64,… and the like")
-    if any(layer.columns > MOST_COLUMNS for example in found.examples for layer in example.layers):
-        raise UserError(f"a picture of more than {MOST_COLUMNS} patches a side")
-    return found
+    if looked.id != record.id:
+        raise UserError(f"of the run {looked.id}; allowed: of {record.id}, whose folder it is in")
+    for example in looked.examples:
+        if example.image and not PICTURE.fullmatch(example.image):
+            raise UserError(
+                f"an image is {example.image[:40]!r}; allowed: data:image/png;base64,… and the like"
+            )
+        if any(layer.columns > MOST_COLUMNS for layer in example.layers):
+            raise UserError(f"a picture of more than {MOST_COLUMNS} patches a side")
+    return looked
 
 
 def verdicts_on(record: RunRecord, where: str) -> list[Verdict]:
-    """Read what running a record again showed.
+    """Read the verdicts of reruns of a record.
 
     Raises:
-        UserError: for what is no verdict on this record, or one that its own figures contradict.
+        UserError: for verdicts on another record, and for one that its own figures contradict.
     """
     try:
         verified = Verified.model_validate_json(read(where))
@@ -185,14 +187,14 @@ def verdicts_on(record: RunRecord, where: str) -> list[Verdict]:
     if verified.id != record.id:
         raise UserError(f"on the run {verified.id}; allowed: on {record.id}, whose folder it is in")
     for number, verdict in enumerate(verified.verdicts):
-        if told := contradiction(record, verdict):
-            raise UserError(f"verdict {number}: {told}")
+        if problem := contradiction(record, verdict):
+            raise UserError(f"verdict {number}: {problem}")
     return verified.verdicts
 
 
-def same_content(one: str, other: str) -> bool:
+def same_content(first: str, second: str) -> bool:
     """Return whether two files hold the same record, however they are laid out."""
-    return bool(json.loads(read(one)) == json.loads(read(other)))
+    return bool(json.loads(read(first)) == json.loads(read(second)))
 
 
 Kind = TypeVar("Kind", Certificate, StudyRecord)
@@ -202,7 +204,7 @@ def beside(file: File, kind: type[Kind]) -> Kind:
     """Read a certificate or a study.
 
     Raises:
-        UserError: for what is none, and why.
+        UserError: for another content, and why.
     """
     try:
         content: Kind = kind.model_validate_json(read(file.where))
@@ -216,9 +218,8 @@ def beside(file: File, kind: type[Kind]) -> Kind:
     except OSError as error:
         raise UserError(f"cannot be read: {error.strerror or error}") from None
     if isinstance(content, StudyRecord):
-        for command in (
-            content.command,
-            *(trial.command for trial in content.trials if trial.command),
-        ):
-            check_command(command)
+        check_command(content.command)
+        for trial in content.trials:
+            if trial.command:
+                check_command(trial.command)
     return content

@@ -1,4 +1,4 @@
-"""Which of the files that can be shown are: copies count once, a run that was made again is a reproduction."""
+"""Which valid records count: copies once, and reruns with the same result as reproductions."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from moesuite.leaderboard.ingest.entry import Entry
 from moesuite.leaderboard.ingest.intake import same_content
 from moesuite.leaderboard.ingest.store import File
 
-Known = dict[
-    str, Any
-]  # of a file: its stamp, and a problem, or id, content, task and what selection goes by
-EQUAL = 1e-6  # of two qualities, relative: one run on two machines differs by rounding
+# of a file: its stamp, and either a problem or id, content, task and what selection needs
+Known = dict[str, Any]
+# relative tolerance of two equal qualities: the same run on two machines differs by rounding
+EQUAL = 1e-6
 
 
 @dataclass
@@ -28,8 +28,7 @@ class Selection:
     """What is shown.
 
     Attributes:
-        shown: file of each run: the first that was made -> files of its reproductions, in the order
-            they were made.
+        shown: file of each run, the first by time -> files of its reproductions, by time.
         problems: a line for every file that is left out.
     """
 
@@ -43,15 +42,19 @@ class Selection:
 
 
 def selected(files: Sequence[File], known: Mapping[str, Known]) -> Selection:
-    """Select each run once; of files of one id, those with the quality of the first one are its reproductions."""
-    by_id, selection = defaultdict[str, list[str]](list), Selection()
+    """Select each run once.
+
+    Of several files with one id, those with the quality of the first are its reproductions.
+    """
+    by_id = defaultdict[str, list[str]](list)
+    selection = Selection()
     for file in files:
-        one = known[file.where]
-        if "problem" in one:
-            selection.problems.append(f"{file.where}: {one['problem']}")
+        about = known[file.where]
+        if "problem" in about:
+            selection.problems.append(f"{file.where}: {about['problem']}")
         else:
-            by_id[one["id"]].append(file.where)
-            selection.problems += one["aside"]
+            by_id[about["id"]].append(file.where)
+            selection.problems += about["aside"]
     for places in by_id.values():
         _add(places, known, selection)
     claims = {where: known[where]["claims"] for where in selection.shown}
@@ -62,23 +65,25 @@ def selected(files: Sequence[File], known: Mapping[str, Known]) -> Selection:
 
 
 def _add(places: Sequence[str], known: Mapping[str, Known], selection: Selection) -> None:
-    """Select one of the files of an id; finished runs come first, then those that were made first."""
+    """Select one of the files of an id: the first finished one, or else the first."""
     if len(places) == 1:
         selection.shown[places[0]] = []
         return
     order = {where: index for index, where in enumerate(places)}
-    ranked = sorted(
-        places, key=lambda w: (known[w]["status"] != "ok", _when(known[w]["created"]), order[w])
-    )
+
+    def rank(where: str) -> tuple[bool, float, int]:
+        return known[where]["status"] != "ok", _when(known[where]["created"]), order[where]
+
     runs = list[str]()
-    for where in ranked:
-        if not any(_copies(where, other, known) for other in runs):
+    for where in sorted(places, key=rank):
+        if not any(_is_copy(where, other, known) for other in runs):
             runs.append(where)
     first, reproductions = runs[0], list[str]()
     for where in runs[1:]:
         if difference := _difference(known[where], known[first]):
-            line = f"{where}: of {known[where]['created']}, the same id as {first} of {known[first]['created']}"
-            selection.problems.append(f"{line}, but {difference}")
+            run = f"{where}: of {known[where]['created']}"
+            same = f"the same id as {first} of {known[first]['created']}"
+            selection.problems.append(f"{run}, {same}, but {difference}")
         else:
             reproductions.append(where)
     selection.shown[first] = reproductions
@@ -88,30 +93,31 @@ def _when(created: str) -> float:
     return datetime.datetime.fromisoformat(created).timestamp()
 
 
-def _copies(where: str, other: str, known: Mapping[str, Known]) -> bool:
-    one, two = known[where], known[other]
-    return one["content"] == two["content"] or (
-        one["created"] == two["created"] and same_content(where, other)
-    )
+def _is_copy(where: str, other: str, known: Mapping[str, Known]) -> bool:
+    """Return whether two files hold the same record, however it is laid out."""
+    left, right = known[where], known[other]
+    if left["content"] == right["content"]:
+        return True
+    return left["created"] == right["created"] and same_content(where, other)
 
 
-def _difference(one: Known, first: Known) -> str:
-    """Return by what a run's result differs from that of the first one; empty: by nothing."""
-    if one["status"] != first["status"]:
-        return f"{one['status']}, there {first['status']}"
-    for name in sorted(one["quality"].keys() | first["quality"].keys()):
-        here, there = one["quality"].get(name), first["quality"].get(name)
-        if (
-            here is None
-            or there is None
-            or not math.isclose(here, there, rel_tol=EQUAL, abs_tol=EQUAL)
-        ):
+def _difference(run: Known, first: Known) -> str:
+    """Return how the result of a run differs from that of the first one, or ""."""
+    if run["status"] != first["status"]:
+        return f"{run['status']}, there {first['status']}"
+    for name in sorted(run["quality"].keys() | first["quality"].keys()):
+        here, there = run["quality"].get(name), first["quality"].get(name)
+        if here is None or there is None or not _is_equal(here, there):
             return f"{name} {here}, there {there}"
     return ""
 
 
+def _is_equal(left: float, right: float) -> bool:
+    return math.isclose(left, right, rel_tol=EQUAL, abs_tol=EQUAL)
+
+
 def merged(entries: Sequence[Entry]) -> list[Entry]:
-    """Return one entry of each run; its times are medians over its reproductions on the same machine."""
+    """Return one entry of each run; durations are medians over reproductions on one machine."""
     by_id = defaultdict[str, list[Entry]](list)
     for entry in entries:
         by_id[entry.id].append(entry)
@@ -120,9 +126,9 @@ def merged(entries: Sequence[Entry]) -> list[Entry]:
 
 def _merged(runs: Sequence[Entry]) -> Entry:
     first = min(runs, key=lambda run: _when(run.created))
-    alike = [run for run in runs if run.hardware == first.hardware]
+    same_machine = [run for run in runs if run.hardware == first.hardware]
     durations = {
-        column.name: _median([run.figures[column.name] for run in alike])
+        column.name: _median([run.figures[column.name] for run in same_machine])
         for column in columns.figures()
         if column.duration
     }

@@ -1,4 +1,4 @@
-"""Protocol versions on a board: which are known, and in words which are older than others."""
+"""Protocol versions on a board: which ones this package knows, and which are outdated, in words."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ Kind = Literal["routers", "tasks"]
 
 @cache
 def known(kind: Kind, name: str) -> int | None:
-    """Return the version of a router or family of the package, read from its source; None for any other."""
+    """Return the protocol version of a router or task family of the package, read from its source.
+
+    None for any other name.
+    """
     if (path := packaged(kind, name)) is None:
         return None
     classes = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.ClassDef)]
@@ -25,7 +28,7 @@ def known(kind: Kind, name: str) -> int | None:
 
 
 def _declared(node: ast.ClassDef) -> int:
-    """Return the version that the body of a class declares; 1, the inherited one, where it declares none."""
+    """Return the version that the body of a class declares, or 1, which it inherits."""
     for item in node.body:
         targets = item.targets if isinstance(item, ast.Assign) else [getattr(item, "target", None)]
         names = [target.id for target in targets if isinstance(target, ast.Name)]
@@ -37,9 +40,9 @@ def _declared(node: ast.ClassDef) -> int:
 
 
 def unknown(record: RunRecord) -> str:
-    """Return which version of a record is newer than this package knows; empty for none.
+    """Return which versions of a record are newer than this package knows, or "".
 
-    A version that nobody has raised would make all honest results look old.
+    A made-up version would make all honest results look outdated.
     """
     protocol, decoder = record.protocol, record.config.get("decoder")
     versions = {
@@ -48,13 +51,10 @@ def unknown(record: RunRecord) -> str:
         "decoder": (protocol.decoder or 1, known("routers", _name(decoder, "name"))),
         "family": (protocol.family, known("tasks", _name(record.config["task"], "family"))),
     }
-    newer = [
-        (name, version, here)
-        for name, (version, here) in versions.items()
-        if here and version > here
-    ]
     return "; ".join(
-        f"{name} protocol {version}, here up to {here} is known" for name, version, here in newer
+        f"{name} protocol {version}, here up to {newest} is known"
+        for name, (version, newest) in versions.items()
+        if newest and version > newest
     )
 
 
@@ -63,14 +63,19 @@ def _name(section: object, key: str) -> str:
 
 
 def latest_of(settings: Iterable[Facts], family: str) -> dict[str, int]:
-    """Return the newest versions of engine and task family: of what ran, and of what this package knows."""
+    """Return the newest versions of engine and task family, of runs and of this package.
+
+    Args:
+        settings: of the runs.
+        family: of the task.
+    """
     here = {f"{PROTOCOL}engine": ENGINE, f"{PROTOCOL}family": known("tasks", family) or 1}
     ran = newest(settings)
     return {key: max(ran.get(key, 0), version) for key, version in here.items()}
 
 
 def on_page(settings: Sequence[Facts], family: str) -> str:
-    """Return the newest versions that ran, in words; `family`: of the task."""
+    """Return the newest versions of runs on tasks of a `family`, in words."""
     latest = latest_of(settings, family)
     return ", ".join(
         in_words(key, version, latest.get(key, 0)) for key, version in newest(settings).items()
@@ -78,24 +83,26 @@ def on_page(settings: Sequence[Facts], family: str) -> str:
 
 
 def newest(facts: Iterable[Facts]) -> dict[str, int]:
-    """Return the highest version of each part: of the settings engine and family, of contestants router and decoder."""
-    found: dict[str, int] = {}
+    """Return the highest version of each part.
+
+    Settings have versions of engine and family, contestants those of router and decoder.
+    """
+    versions: dict[str, int] = {}
     for options in facts:
         for key, version in options.items():
             if key.startswith(PROTOCOL):
-                found[key] = max(version, found.get(key, 0))
-    return found
+                versions[key] = max(version, versions.get(key, 0))
+    return versions
 
 
 def in_words(key: str, version: int, latest: int) -> str:
-    """Return for example "engine protocol 1; newest is 2"."""
-    return f"{key.removeprefix(PROTOCOL)} protocol {version}" + (
-        f"; newest is {latest}" if version < latest else ""
-    )
+    """Return e.g. "engine protocol 1; newest is 2"."""
+    text = f"{key.removeprefix(PROTOCOL)} protocol {version}"
+    return f"{text}; newest is {latest}" if version < latest else text
 
 
 def outdated(options: Facts, latest: Mapping[str, int]) -> str:
-    """Return which of the versions are older than the newest, in words; empty for none."""
+    """Return which of the versions are older than the newest, in words, or ""."""
     keys = [
         key
         for key in sorted(options)

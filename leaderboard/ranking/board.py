@@ -1,4 +1,4 @@
-"""From entries to the table of one benchmark: settings by name, contestants, their comparisons. No formatting."""
+"""Entries -> the table of one benchmark: settings, contestants, comparisons. No formatting."""
 
 from __future__ import annotations
 
@@ -26,14 +26,15 @@ class Board(StrictModel):
     """One benchmark: a task on one version of its data, ranked by one metric.
 
     Attributes:
-        slug: of the page; `other`: why this is not the task's main page.
-        protocol: versions of engine and task family, the newest of all runs, in words.
-        causal: whether the task predicts later inputs, so that routers which look ahead do not
-            apply.
-        margin: largest difference of the metric that counts as none; None: there is no such.
-        settings: names by key; `main`: key of the setting in which most routers are ranked.
-        outdated: of settings of an older protocol, by key, what is newer.
-        rows: in the order of `SECTIONS`; ranked ones first, by quality.
+        slug: file name of the page.
+        other: why this is not the task's main page, or "".
+        protocol: newest versions of engine and task family among the runs, in words.
+        causal: whether the task predicts later inputs, so that routers with lookahead do not apply.
+        margin: largest difference of the metric that counts as none, or None.
+        settings: names by key.
+        main: key of the setting in which most routers are ranked.
+        outdated: newer versions, in words, by key of the settings that are of older ones.
+        rows: in the order of `SECTIONS`, then by setting and quality.
         noise: spread of the ratios of dense models to the dense model measured beside them, by
             machine and column.
         failed: (id, router, seed, status, reason) of runs without a result.
@@ -68,9 +69,10 @@ class Board(StrictModel):
 def boards(
     entries: Iterable[Entry], facts: Mapping[str, Facts], certificates: Certificates
 ) -> list[Board]:
-    """Return the benchmarks of one task; data of another fingerprint, or another metric, is another benchmark.
+    """Return the benchmarks of one task, one for each data fingerprint and metric.
 
-    Trials of a search are left to its study's page: the best of many is too good by luck.
+    Trials of a search are on its study's page only: the best of many trials is optimistically
+    biased.
 
     Args:
         entries: of the task, in any order.
@@ -96,36 +98,31 @@ def boards(
     }
     finished = {key: sum(entry.status == "ok" for entry in parts[key]) for key in parts}
     main = min(parts, key=lambda key: (-finished[key], key), default=None)
-    return [_board(parts[key], facts, certificates, main=key == main) for key in parts]
+    return [
+        _board(entries, facts, certificates, is_main=key == main) for key, entries in parts.items()
+    ]
 
 
 def _board(
-    entries: Sequence[Entry], facts: Mapping[str, Facts], certificates: Certificates, main: bool
+    entries: Sequence[Entry], facts: Mapping[str, Facts], certificates: Certificates, is_main: bool
 ) -> Board:
     first, finished = entries[0], [entry for entry in entries if entry.status == "ok"]
-    direction, margin = (finished or entries)[0].direction, (finished or entries)[0].margin
+    spec = (finished or entries)[0]
     names = _settings(finished, facts)
-    runs = groupby(
-        sorted(finished, key=lambda e: (e.router, e.contestant)), key=lambda e: e.contestant
-    )
-    rows = [row_of(list(group), certificates, facts) for _, group in runs]
-    compare_rows(rows, facts, direction, margin)
-    latest = latest_of([facts[key] for key in names], first.family)
-    older = {key: words for key in names if (words := outdated(facts[key], latest))}
-    for row in rows:
-        row.labels += [older[row.setting]] if row.setting in older else []
+    rows = _rows(finished, certificates, facts)
+    compare_rows(rows, facts, spec.direction, spec.margin)
+    older = _outdated(rows, [*names], facts, first.family)
+    suffix = "" if is_main else f"~{digest([first.data_fingerprint, first.primary])}"
     board = Board(
-        slug=slug(first.task)
-        if main
-        else f"{slug(first.task)}~{digest([first.data_fingerprint, first.primary])}",
+        slug=slug(first.task) + suffix,
         task=first.task,
         family=first.family,
         data_fingerprint=first.data_fingerprint,
         metric=first.primary,
-        direction=direction,
+        direction=spec.direction,
         causal=any(entry.causal for entry in entries),
-        margin=margin,
-        other="" if main else "other data or another metric than most runs of this task",
+        margin=spec.margin,
+        other="" if is_main else "other data or another metric than most runs of this task",
         protocol=on_page([facts[key] for key in names], first.family),
         settings=names,
         outdated=older,
@@ -138,38 +135,53 @@ def _board(
     return board
 
 
+def _rows(
+    finished: Sequence[Entry], certificates: Certificates, facts: Mapping[str, Facts]
+) -> list[Row]:
+    ordered = sorted(finished, key=lambda e: (e.router, e.contestant))
+    runs = groupby(ordered, key=lambda e: e.contestant)
+    return [row_of(list(group), certificates, facts) for _, group in runs]
+
+
+def _outdated(
+    rows: Sequence[Row], settings: Sequence[str], facts: Mapping[str, Facts], family: str
+) -> dict[str, str]:
+    """Return the settings of older protocol versions, and label their rows."""
+    latest = latest_of([facts[key] for key in settings], family)
+    older = {key: words for key in settings if (words := outdated(facts[key], latest))}
+    for row in rows:
+        if row.setting in older:
+            row.labels.append(older[row.setting])
+    return older
+
+
 def _settings(finished: Sequence[Entry], facts: Mapping[str, Facts]) -> dict[str, str]:
     """Return the names of settings by key, in the order of their first runs."""
     first: dict[str, Entry] = {}
     for entry in sorted(finished, key=lambda e: (e.created, e.id)):
         first.setdefault(entry.setting, entry)
-    return dict(
-        zip(
-            first,
-            setting_names([(facts[key], entry.steps) for key, entry in first.items()]),
-            strict=True,
-        )
-    )
+    names = setting_names([(facts[key], entry.steps) for key, entry in first.items()])
+    return dict(zip(first, names, strict=True))
 
 
 def _main(rows: Sequence[Row], settings: Sequence[str], facts: Mapping[str, Facts]) -> str:
-    """Return the setting with most ranked routers, then with most that were not tuned; the first one among equals."""
+    """Return the setting with most ranked routers, then with most routers that were not tuned.
 
-    def routers(key: str) -> tuple[int, int]:
-        own = [row for row in rows if row.setting == key]
-        plain = [row for row in own if "study" not in facts[key]]
-        return -len({row.router for row in own if not row.unranked}), -len(
-            {row.router for row in plain}
-        )
+    Among equals it is the first.
+    """
 
-    return min(settings, key=routers, default="")
+    def counts(key: str) -> tuple[int, int]:
+        of_setting = [row for row in rows if row.setting == key]
+        ranked = {row.router for row in of_setting if not row.unranked}
+        untuned = set[str]() if "study" in facts[key] else {row.router for row in of_setting}
+        return len(ranked), len(untuned)
+
+    return max(settings, key=counts, default="")
 
 
 def _in_order(rows: Sequence[Row], board: Board) -> list[Row]:
-    sign, places = (
-        -1 if board.direction == "max" else 1,
-        {key: place for place, key in enumerate(board.settings)},
-    )
+    sign = -1 if board.direction == "max" else 1
+    places = {key: place for place, key in enumerate(board.settings)}
 
     def place(row: Row) -> tuple[int, int, bool, float, str, str]:
         section = SECTIONS.index(board.section(row))
@@ -185,6 +197,6 @@ def usual(values: Iterable[str]) -> str:
 
 
 def slug(name: str) -> str:
-    """Return a name as part of an address: a name that has to be changed gets a hash, so that two never meet."""
+    """Return a name as part of an address; with a hash if it had to be changed, to stay unique."""
     clean = re.sub(r"[^A-Za-z0-9_.-]+", "_", name).strip(".") or "_"
     return clean if clean == name else f"{clean}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"

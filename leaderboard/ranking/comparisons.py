@@ -1,4 +1,4 @@
-"""Contestants against the matched dense model and against the best: differences, tie groups, what could be shown."""
+"""Contestants against the matched dense model and against the best: differences and tie groups."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Literal
 from moesuite.leaderboard.columns.column import short
 from moesuite.leaderboard.ingest.facts import DENSE_OPTIONS, Facts
 from moesuite.leaderboard.ingest.versions import newest, outdated
-from moesuite.leaderboard.ranking.contestants import CONTROLS, REFUTED, Difference, Row
+from moesuite.leaderboard.ranking.contestants import CONTROLS, Difference, Row
+from moesuite.leaderboard.ranking.labels import REFUTED
 from moesuite.leaderboard.ranking.naming import plain_setting
 from moesuite.statistics.equivalence import Comparison, compare_seeds
 from moesuite.statistics.significance import LEVEL, holm, tie_groups
@@ -20,11 +21,11 @@ Direction = Literal["max", "min"]
 def compare_rows(
     rows: Sequence[Row], facts: Mapping[str, Facts], direction: Direction, margin: float | None
 ) -> None:
-    """Compare contestants with their matched dense model, and sort those of each setting into tie groups.
+    """Compare contestants with their matched dense model, and sort each setting into tie groups.
 
-    Matched is the dense model of the same setting and depth that began from the same: from nothing,
-    a checkpoint, or a dense run. A tuned setting has the dense model of the untuned one with the
-    same options. A row that a rerun contradicts is compared with nothing, and nothing with it.
+    The matched dense model has the same setting, depth and start: initialisation, checkpoint or
+    dense run. For a tuned setting it is that of the untuned setting with the same options. A row
+    that a rerun contradicts is compared with nothing, and nothing with it.
 
     Args:
         rows: of a benchmark; changed in place.
@@ -32,9 +33,9 @@ def compare_rows(
         direction: of the quality.
         margin: largest difference that counts as none.
     """
-    begun = {row.key: _begun(row, facts) for row in rows}
+    start = {row.key: _start(row, facts) for row in rows}
     untuned = [row for row in rows if row.router == "dense" and "study" not in facts[row.setting]]
-    dense = {begun[row.key]: row for row in untuned if not row.refuted}
+    dense = {start[row.key]: row for row in untuned if not row.refuted}
     by_setting = defaultdict[str, list[Row]](list)
     for row in rows:
         by_setting[row.setting].append(row)
@@ -45,13 +46,14 @@ def compare_rows(
         }
         for row in group:
             older = outdated(facts[row.key], latest[row.router])
-            row.unranked = older or _unranked(row, begun[row.key] in dense, facts)
-        matched = {row.key: dense[begun[row.key]] for row in group if begun[row.key] in dense}
+            row.unranked = older or _unranked(row, start[row.key] in dense, facts)
+        matched = {row.key: dense[start[row.key]] for row in group if start[row.key] in dense}
         _against_dense(group, matched, direction, margin)
         _against_best([row for row in group if not row.unranked], direction, margin)
 
 
-def _begun(row: Row, facts: Mapping[str, Facts]) -> tuple[str, str]:
+def _start(row: Row, facts: Mapping[str, Facts]) -> tuple[str, str]:
+    """Return what a contestant and its matched dense model have in common."""
     return plain_setting(facts[row.setting]), repr(
         [facts[row.key].get(key) for key in DENSE_OPTIONS]
     )
@@ -77,25 +79,26 @@ def _against_dense(
         for row in rows
         if row.key in matched and matched[row.key] is not row and not row.refuted
     ]
-    found = {
-        row.key: compare_seeds(row.values, matched[row.key].values, margin, len(others))
+    comparisons = {
+        row.key: comparison
         for row in others
+        if (comparison := compare_seeds(row.values, matched[row.key].values, margin, len(others)))
     }
-    apart = holm(
-        {key: one.p for key, one in found.items() if one is not None and one.p is not None}
-    )
-    equal = holm(
-        {key: one.equal for key, one in found.items() if one is not None and one.equal is not None}
-    )
+    different = holm({key: c.p for key, c in comparisons.items() if c.p is not None})
+    equal = holm({key: c.equal for key, c in comparisons.items() if c.equal is not None})
     for row in others:
-        one = found[row.key]
-        if one is not None:
-            is_apart = apart.get(row.key, 1.0) < LEVEL
-            row.to_dense = difference(one, is_apart, equal.get(row.key), direction)
+        if row.key in comparisons:
+            is_different = different.get(row.key, 1.0) < LEVEL
+            row.to_dense = difference(
+                comparisons[row.key], is_different, equal.get(row.key), direction
+            )
 
 
 def _against_best(rows: Sequence[Row], direction: Direction, margin: float | None) -> None:
-    """Sort into tie groups, and compare with the best: corrected for all pairs, for any could be the best."""
+    """Sort into tie groups, and compare with the best.
+
+    Corrected for all pairs, because each contestant could have been the best.
+    """
     groups = tie_groups({row.key: row.values for row in rows}, direction)
     sign, pairs = 1 if direction == "max" else -1, max(1, len(rows) * (len(rows) - 1) // 2)
     best = max(rows, key=lambda row: (sign * row.mean, row.key), default=None)
@@ -103,33 +106,38 @@ def _against_best(rows: Sequence[Row], direction: Direction, margin: float | Non
         row.group = groups[row.key]
         if best is None or row is best:
             continue
-        one = compare_seeds(row.values, best.values, margin, pairs)
-        if one is not None:
-            equal = None if one.equal is None else min(1.0, pairs * one.equal)
-            row.to_best = difference(one, row.group > 1, equal, direction)
+        comparison = compare_seeds(row.values, best.values, margin, pairs)
+        if comparison is not None:
+            p = comparison.equal
+            equal = None if p is None else min(1.0, pairs * p)
+            row.to_best = difference(comparison, row.group > 1, equal, direction)
 
 
 def difference(
-    one: Comparison, is_apart: bool, equal: float | None, direction: Direction
+    comparison: Comparison, is_different: bool, equal: float | None, direction: Direction
 ) -> Difference:
-    """Return a comparison as it is shown.
+    """Return a comparison with its verdict, rounded.
 
     Args:
-        one: the comparison.
-        is_apart: whether a difference is shown, after correction.
+        comparison: over shared seeds.
+        is_different: whether a difference is shown, after correction.
         equal: corrected p-value of the test of equality.
         direction: of the quality.
     """
     words = []
-    if is_apart:
-        words.append("better" if (one.mean > 0) == (direction == "max") else "worse")
+    if is_different:
+        words.append("better" if (comparison.mean > 0) == (direction == "max") else "worse")
     if equal is not None and equal < LEVEL:
         words.append("equal")
     return Difference(
-        mean=short(one.mean),
-        half=None if one.half is None else short(one.half),
-        seeds=one.n,
-        detectable=None if one.detectable is None else short(one.detectable),
-        equal=None if equal is None else short(equal),
-        verdict=" yet ".join(words) or ("" if one.half is None else "open"),
+        mean=short(comparison.mean),
+        half=_short(comparison.half),
+        seeds=comparison.n,
+        detectable=_short(comparison.detectable),
+        equal=_short(equal),
+        verdict=" yet ".join(words) or ("" if comparison.half is None else "open"),
     )
+
+
+def _short(value: float | None) -> float | None:
+    return None if value is None else short(value)

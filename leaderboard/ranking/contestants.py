@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
@@ -11,6 +11,7 @@ from moesuite.leaderboard import columns
 from moesuite.leaderboard.columns.column import Figures, short
 from moesuite.leaderboard.ingest.entry import Entry
 from moesuite.leaderboard.ingest.facts import Facts
+from moesuite.leaderboard.ranking.labels import labels, labels_of_reruns, looks_ahead
 from moesuite.leaderboard.ranking.naming import options_text
 from moesuite.records.certificate import Certificates
 from moesuite.records.compute import StrictModel
@@ -24,11 +25,6 @@ CHECKS = {
     "padding_invariant": ("P", "invariant to padding"),
 }
 CONTROLS = ("dense", "random")  # baselines of the routers, never ranked among them
-LOOKAHEAD = "sees later tokens"
-REFUTED = "a rerun gave another result"
-# labels that qualify the result itself -> figure that says by how much
-WARNINGS = {LOOKAHEAD: "lookahead", REFUTED: ""}
-MIN_SEEDS = 3  # of a published row; fewer are labelled
 BUDGET = ("num_experts", "slots_per_token", "layers")
 # fields that the runs of a contestant have in common
 SAME = ("setting", "router", "router_paper", "backbone", "hub", "version")
@@ -147,7 +143,7 @@ def row_of(runs: Sequence[Entry], certificates: Certificates, facts: Mapping[str
         budget=", ".join(f"{name}={options[name]}" for name in BUDGET if name in options),
         steps=fmean(entry.steps for entry in newest),
         causal=_causal(newest, certified["checks"]),
-        labels=[*_labels(newest), *_labels_of_reruns(newest)],
+        labels=[*labels(newest), *labels_of_reruns(newest)],
         metrics={
             name: (_mean_of(newest, name), *first.metrics[name][1:]) for name in first.metrics
         },
@@ -206,40 +202,11 @@ def _certified(entry: Entry, options: Facts, certificates: Certificates) -> dict
     return {"checks": {}, "stale": False}
 
 
-def _looks_ahead(entry: Entry) -> bool:
-    return bool(entry.figures["lookahead"])
-
-
 def _causal(runs: Sequence[Entry], checks: Mapping[str, bool | None]) -> bool | None:
-    if any(map(_looks_ahead, runs)):
+    if any(map(looks_ahead, runs)):
         return False
     measured = checks.get("causal")
     return runs[0].router_causal if measured is None else measured
-
-
-def _labels(runs: Sequence[Entry]) -> Iterator[str]:
-    if any(map(_looks_ahead, runs)):
-        yield LOOKAHEAD
-    if any(entry.git_dirty for entry in runs):
-        yield "uncommitted code"
-    if any(entry.git_commit is None for entry in runs):
-        yield "unknown commit"
-    for study in sorted({entry.study for entry in runs if entry.study}):
-        yield f"tuned by {study}"
-
-
-def _labels_of_reruns(runs: Sequence[Entry]) -> Iterator[str]:
-    reproductions = [entry.reproductions for entry in runs]
-    if min(reproductions) > 1:
-        yield f"reproduced {min(reproductions)}x"
-    elif max(reproductions) > 1:
-        yield f"{sum(count > 1 for count in reproductions)} of {len(runs)} seeds reproduced"
-    if verified := sum(entry.verified for entry in runs):
-        yield f"verified {verified}x"
-    if any(entry.refuted for entry in runs):
-        yield REFUTED
-    if len(runs) < MIN_SEEDS:
-        yield f"{len(runs)} seed{'s' * (len(runs) > 1)}"
 
 
 def _mean_curve(curves: Sequence[Sequence[tuple[float, ...]]]) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Names of settings and options: by what they are, so that they stay when a run is added."""
+"""Names of settings and options, which stay when a run is added."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from moesuite.leaderboard.ingest.facts import PROTOCOL, Facts
 from moesuite.leaderboard.ingest.versions import in_words
 
-# options that do nothing at this value, and first versions
+# options without effect at this value, and first protocol versions
 NEUTRAL = {"tile_depth": 1, "renormalise": False, f"{PROTOCOL}router": 1, f"{PROTOCOL}decoder": 1}
-DIGITS = 8  # of the hash of somebody's own code
+DIGITS = 8  # of the hash of code from outside the package
 
 
 def options_text(options: Facts) -> str:
-    """Return the options of a contestant as they are typed, without those that do nothing."""
+    """Return the options of a contestant as typed, without those that have no effect."""
     names = [key for key, value in options.items() if key != "router" and NEUTRAL.get(key) != value]
     names.sort(key=lambda key: (key.startswith(("router.", "own.")), key))
     return ", ".join(_option(key, options[key]) for key in names)
@@ -22,14 +22,16 @@ def options_text(options: Facts) -> str:
 def _option(key: str, value: object) -> str:
     if key.startswith(PROTOCOL) and isinstance(value, int):
         return in_words(key, value, 0)
-    return f"{key}={value[:DIGITS] if key.startswith('own.') and isinstance(value, str) else value}"
+    if key.startswith("own.") and isinstance(value, str):
+        return f"{key}={value[:DIGITS]}"
+    return f"{key}={value}"
 
 
 def setting_names(settings: Sequence[tuple[Facts, int]]) -> list[str]:
-    """Return the names of settings: backbone, steps, batch and learning rate, and how one was tuned.
+    """Return the names of settings: backbone, steps, batch, learning rate, and what tuned them.
 
-    Where two have these in common, the later one adds what sets it apart from the earlier: no name
-    depends on what comes after it.
+    Where two have these in common, the later one adds the options in which it differs from the
+    earlier one, so that no name depends on later runs.
 
     Args:
         settings: options by name and number of steps, in the order of their first runs.
@@ -63,5 +65,5 @@ def _base(options: Facts, steps: int) -> str:
 
 
 def plain_setting(options: Mapping[str, object]) -> str:
-    """Return what a tuned setting shares with one that was not: matched dense runs are found by it."""
+    """Return a setting without its study, by which a tuned one finds its matched dense runs."""
     return repr(sorted((key, repr(value)) for key, value in options.items() if key != "study"))

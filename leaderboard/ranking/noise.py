@@ -1,4 +1,4 @@
-"""Noise of times: ratios of dense models to the matched dense model that was measured beside them."""
+"""Noise of times: dense models over the matched dense model that was measured beside them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One matrix routers x tasks, and what stands for a router in it."""
+"""The matrix of routers and tasks, and which contestant represents a router in it."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from moesuite.leaderboard.ranking.scopes import Cells, Scope, scopes
 
 @dataclass(frozen=True)
 class Overview:
-    """Cells by (router, slug of the board): the row that stands for the router there; missing: not run.
+    """The matrix of routers and tasks.
 
     Attributes:
+        cells: by (router, slug of the board): the row that represents the router, if there is one.
         routers, controls: in order of name.
-        ahead: routers that look at later tokens: they do not apply to causal tasks.
+        ahead: routers that look at later tokens, which do not apply to causal tasks.
         scopes: orders over the tasks of a family, and over those of several.
     """
 
@@ -28,7 +29,7 @@ class Overview:
     scopes: list[Scope]
 
     def applies(self, router: str, board: Board) -> bool:
-        """Return whether a router can do a task."""
+        """Return whether a router applies to a task."""
         return not (board.causal and router in self.ahead)
 
 
@@ -52,10 +53,9 @@ def overview(boards: Sequence[Board]) -> Overview:
 
 
 def _ahead(boards: Sequence[Board], cells: Cells) -> frozenset[str]:
-    """Return the routers that look ahead, by what stands for them: measured, or claimed by themselves.
+    """Return the routers that look ahead in each row that represents them, as measured or claimed.
 
-    What stands for a router on one task may look ahead, and on another not: it could have been run
-    so on any.
+    A router that has a causal row on one task could have been run with these options on any.
     """
     causal = {board.slug for board in boards if board.causal}
     ranked = {
@@ -63,17 +63,15 @@ def _ahead(boards: Sequence[Board], cells: Cells) -> frozenset[str]:
         for (router, where), row in cells.items()
         if where in causal and row.group is not None
     }
-    said = {
-        claim: {router for (router, _), row in cells.items() if row.causal is claim}
-        for claim in (False, True)
-    }
-    return frozenset(said[False] - said[True] - ranked - {*CONTROLS})
+    looks_ahead = {router for (router, _), row in cells.items() if row.causal is False}
+    is_causal = {router for (router, _), row in cells.items() if row.causal is True}
+    return frozenset(looks_ahead - is_causal - ranked - {*CONTROLS})
 
 
 def representatives(board: Board) -> list[Row]:
-    """Return one row for each router of a benchmark: in the main setting and with the budget that most routers have.
+    """Return one row for each router: in the main setting, with the budget of most routers.
 
-    Never the best of several: that would favour whoever tried more.
+    Never the best of several: that would favour routers with more rows.
     """
     rows = [row for row in board.rows if row.setting == board.main]
     budget = usual(row.budget for row in rows if row.router != "dense")

@@ -1,4 +1,4 @@
-"""Orders of routers: over the tasks of each family, over all, and over those that routers which look ahead can do."""
+"""Orders of routers: over the tasks of a family, over all, and over those open to lookahead."""
 
 from __future__ import annotations
 
@@ -21,13 +21,14 @@ class Standing:
     """A router in a scope.
 
     Attributes:
-        lead: mean over tasks of its difference to the average router, in margins; half: of its
-            interval.
-        ranks: best and worst that are left open, from 1; None: there is no order, or it has no
+        lead: mean over tasks of its difference to the average router, in margins.
+        half: half the width of the interval of `lead`.
+        ranks: best and worst rank that are possible, from 1; None without an order, or without a
             place in it.
-        to_best: against the router of the largest lead.
-        duels: share of duels with other routers won, a tie being half a win; None: it met nobody.
-        reason: why it has no place.
+        to_best: against the router with the largest lead.
+        duels: share of duels with other routers that it won, a tie being half a win; None without a
+            duel.
+        reason: why it has no place, or "".
     """
 
     router: str
@@ -46,8 +47,8 @@ class Scope:
     Attributes:
         name: of the family, or of what else the tasks have in common.
         tasks: names.
-        lacking: what an order needs; empty: there is one.
-        standings: in their order; without one by name; routers without a place last.
+        lacking: what is missing for an order, or "".
+        standings: in order, or by name if there is none; routers without a place last.
     """
 
     name: str
@@ -59,17 +60,20 @@ class Scope:
 def scopes(
     boards: Sequence[Board], cells: Cells, routers: Sequence[str], ahead: frozenset[str]
 ) -> list[Scope]:
-    """Return the orders, those over most tasks first; none for tasks without a ranked router or a margin."""
+    """Return the orders, those over most tasks first.
+
+    Tasks without a ranked router, or whose metric has no margin, are part of none.
+    """
     ranked = {where for (_, where), row in cells.items() if row.group is not None}
     usable = [board for board in boards if board.slug in ranked and board.margin is not None]
     seen: list[list[str]] = []
-    made = []
+    orders = []
     for name, group in _groups(usable, ahead):
         tasks = [board.slug for board in group]
         if tasks not in seen:
             seen.append(tasks)
-            made.append(_scope(name, group, cells, routers, ahead))
-    return sorted(made, key=lambda scope: -len(scope.tasks))
+            orders.append(_scope(name, group, cells, routers, ahead))
+    return sorted(orders, key=lambda scope: -len(scope.tasks))
 
 
 def _groups(boards: Sequence[Board], ahead: frozenset[str]) -> Iterator[tuple[str, list[Board]]]:
@@ -80,9 +84,9 @@ def _groups(boards: Sequence[Board], ahead: frozenset[str]) -> Iterator[tuple[st
     whole = {"all tasks": [*boards]} if len(families) > 1 else {}
     for name, group in {**families, **whole}.items():
         yield name, group
-        can = [board for board in group if not board.causal]
-        if ahead and can:
-            yield f"{name} without those that predict later tokens", can
+        applicable = [board for board in group if not board.causal]
+        if ahead and applicable:
+            yield f"{name} without those that predict later tokens", applicable
 
 
 def _scope(
@@ -96,9 +100,9 @@ def _scope(
     has_order = has_order and len(inside) > 1
     standings = [_standing(router, places[router], duels[router], len(inside)) for router in inside]
     if has_order:
-        standings.sort(key=lambda one: (-(one.lead or 0.0), one.router))
-    left = sorted((reason, router) for router, reason in reasons.items() if reason)
-    standings += [Standing(router, reason=reason) for reason, router in left]
+        standings.sort(key=lambda standing: (-(standing.lead or 0.0), standing.router))
+    excluded = sorted((reason, router) for router, reason in reasons.items() if reason)
+    standings += [Standing(router, reason=reason) for reason, router in excluded]
     lacking = "" if has_order else _lacking(len(boards), len(inside))
     return Scope(name, [board.task for board in boards], lacking, standings)
 
@@ -106,29 +110,30 @@ def _scope(
 def _reason(
     router: str, boards: Sequence[Board], cells: Cells, ahead: frozenset[str], has_order: bool
 ) -> str:
-    """Return why a router has no place among the others; empty: it has one."""
+    """Return why a router has no place among the others, or ""."""
     if router in ahead and any(board.causal for board in boards):
         return "not applicable: looks ahead"
-    found = [(board.task, cells.get((router, board.slug))) for board in boards]
-    missing = [task for task, row in found if row is None or row.group is None]
+    rows = [(board.task, cells.get((router, board.slug))) for board in boards]
+    missing = [task for task, row in rows if row is None or row.group is None]
     if missing:
         return f"no ranked result on {', '.join(missing)}"
     few = [
         f"{len(row.values)} on {task}"
-        for task, row in found
+        for task, row in rows
         if row is not None and len(row.values) < MIN_SEEDS
     ]
     return f"fewer than {MIN_SEEDS} seeds: {', '.join(few)}" if few and has_order else ""
 
 
 def _lacking(tasks: int, routers: int) -> str:
-    need = f"An order needs at least {MIN_TASKS} tasks with {MIN_SEEDS} seeds each and two routers that ran them all"
-    found = f"{tasks} task{'s' * (tasks != 1)}, and {routers} such router{'s' * (routers != 1)}"
-    return f"{need}: here {'is' if tasks == 1 else 'are'} {found}."
+    tasks_needed = f"at least {MIN_TASKS} tasks with {MIN_SEEDS} seeds each"
+    needed = f"An order needs {tasks_needed} and two routers that ran them all"
+    available = f"{tasks} task{'s' * (tasks != 1)}, and {routers} such router{'s' * (routers != 1)}"
+    return f"{needed}: here {'is' if tasks == 1 else 'are'} {available}."
 
 
 def _quality(board: Board, cells: Cells, routers: Sequence[str]) -> dict[str, BySeed]:
-    """Return quality by router and seed in margins, larger is better."""
+    """Return quality by router and seed, in margins, larger is better."""
     assert board.margin is not None
     scale = (1 if board.direction == "max" else -1) / board.margin
     return {
@@ -138,7 +143,7 @@ def _quality(board: Board, cells: Cells, routers: Sequence[str]) -> dict[str, By
 
 
 def _standing(router: str, place: Placed, duels: float | None, routers: int) -> Standing:
-    """Return a router's place, to four digits, so that pages do not depend on how a machine sums."""
+    """Return the place of a router, to four digits: sums differ in the last ones by machine."""
     behind, to_best = place.behind, None
     if behind is not None:
         pairs = routers * (routers - 1) // 2
@@ -155,7 +160,10 @@ def _standing(router: str, place: Placed, duels: float | None, routers: int) -> 
 
 
 def _duels(tasks: Sequence[Mapping[str, BySeed]]) -> dict[str, float | None]:
-    """Return the share of duels that each router won: within a seed of a task; all tasks count alike."""
+    """Return the share of duels that each router won, within a seed of a task.
+
+    All tasks have the same weight.
+    """
     shares: dict[str, list[float]] = {}
     for task in tasks:
         for router, ours in task.items():

@@ -14,7 +14,8 @@ from typing import Any
 from moesuite.leaderboard import columns
 from moesuite.leaderboard.columns.column import Value
 from moesuite.leaderboard.ranking.board import Board
-from moesuite.leaderboard.ranking.contestants import REFUTED, Difference, Row
+from moesuite.leaderboard.ranking.contestants import Difference, Row
+from moesuite.leaderboard.ranking.labels import REFUTED
 from moesuite.records.record import RunRecord
 
 SCHEMA = "0.3.0"  # of Every Eval Ever, https://github.com/evaleval/every_eval_ever

@@ -13,7 +13,8 @@ from moesuite.leaderboard import columns
 from moesuite.leaderboard.columns.column import Column, short
 from moesuite.leaderboard.ingest.entry import CURVE, HEALTH_CURVE
 from moesuite.leaderboard.ranking.board import Board, slug
-from moesuite.leaderboard.ranking.contestants import CHECKS, WARNINGS, Difference, Row
+from moesuite.leaderboard.ranking.contestants import CHECKS, Difference, Row
+from moesuite.leaderboard.ranking.labels import WARNINGS
 
 # values of a row that are texts, which travel as numbers
 TEXTS = (

@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from moesuite.leaderboard.columns.column import Column, Figures, Format
-from moesuite.leaderboard.ranking.contestants import WARNINGS
+from moesuite.leaderboard.ranking.labels import WARNINGS
 
 RUN = '<a href="../runs/{id}.html" aria-label="run of seed {seed}: {id}">{seed}</a>'
 LINK = re.compile(r"https?://[^\s<>\"']+[^\s<>\"'.,;)]")
