@@ -1,4 +1,4 @@
-"""Which MLPs of a model can become MoE layers, and which of them are chosen."""
+"""Find the MLPs of a model that can become MoE layers, and select from them."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from moesuite.errors import UserError, unknown
 from moesuite.models.mlps import read_mlp, read_split
 from moesuite.nn.experts import DenseMLP
 
-# MLPs that mix tokens with each other: their last axis is not a token's width, so no token can be
-# routed
+# MLPs that mix tokens with each other: their last axis is not the width of a token, so that tokens
+# cannot be routed
 TOKEN_MIXERS = ("mlp_tokens",)
 Layers = str | Sequence[int | str]
-Adapter = Callable[[nn.Module], DenseMLP | None]  # of a module that it knows, the MLP taken apart
+Adapter = Callable[[nn.Module], DenseMLP | None]  # None for modules that it does not know
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,9 @@ class Candidate:
 
     Attributes:
         name: of the module that is replaced.
-        mlp: what it is made of.
+        mlp: its parts.
+        last: name of the module that returns the output of the MLP.
         also: other modules to replace, by name.
-        last: name of the module that puts out what the MLP answers.
     """
 
     name: str
@@ -37,16 +37,22 @@ class Candidate:
 
 def candidates(model: nn.Module, adapter: Adapter | None = None) -> list[Candidate]:
     """Return every MLP of `model` that can become an MoE layer, in the model's order."""
-    found = []
-    for name, module in model.named_modules():
-        if adapter is not None and (own := adapter(module)) is not None:
-            found.append(Candidate(name, own, name))
-        elif (split := read_split(module)) is not None:
-            first, last = f"{name}.intermediate", f"{name}.output"
-            found.append(Candidate(first, split[0], f"{last}.dense", {last: split[1]}))
-        elif not mixes_tokens(name) and (mlp := read_mlp(module)) is not None:
-            found.append(Candidate(name, mlp, name))
-    return found
+    named = ((name, _read(name, module, adapter)) for name, module in model.named_modules())
+    return [candidate for _, candidate in named if candidate is not None]
+
+
+def _read(name: str, module: nn.Module, adapter: Adapter | None) -> Candidate | None:
+    """Return the candidate that a module is, or None."""
+    adapted = None if adapter is None else adapter(module)
+    if adapted is not None:
+        return Candidate(name, adapted, name)
+    split = read_split(module)
+    if split is not None:
+        mlp, rest = split
+        first, last = f"{name}.intermediate", f"{name}.output"
+        return Candidate(first, mlp, f"{last}.dense", {last: rest})
+    whole = None if mixes_tokens(name) else read_mlp(module)
+    return None if whole is None else Candidate(name, whole, name)
 
 
 def mixes_tokens(name: str) -> bool:
@@ -55,34 +61,31 @@ def mixes_tokens(name: str) -> bool:
 
 
 def looks_like_mlp(module: nn.Module) -> bool:
-    """Return whether a module has the name of an MLP, whatever is in it."""
+    """Return whether the class of a module is named like an MLP."""
     kind = type(module).__name__.lower()
     return any(part in kind for part in ("mlp", "feedforward", "ffn"))
 
 
-def select(found: list[Candidate], layers: Layers, model: nn.Module) -> list[Candidate]:
-    """Return the candidates that `layers` names; see `moesuite.moefy`.
+def select(known: list[Candidate], layers: Layers, model: nn.Module) -> list[Candidate]:
+    """Return the candidates that `layers` selects.
+
+    Args:
+        known: all candidates of `model`.
+        layers: see `moesuite.surgery.moe_config.MoEConfig`.
+        model: for errors.
 
     Raises:
-        UserError: if nothing can be replaced (names what looks like an MLP), or nothing matches
-            (lists the candidates).
+        UserError: if nothing can be replaced (names modules that look like an MLP), or nothing
+            matches (lists the candidates).
     """
-    names = [candidate.name for candidate in found]
-    if not names:
-        modules = sorted(
-            {type(module).__name__ for module in model.modules() if looks_like_mlp(module)}
-        )
-        raise UserError(
-            f"{type(model).__name__} has no MLP that can become an MoE layer; modules that look like one and have no "
-            f"adapter: {', '.join(modules) or 'none'}; allowed: MLPs of linear layers on tokens [..., D]; type for "
-            "example backbone=vit_ti16, or in Python adapter=<function that takes such a module and returns a "
-            "moesuite.DenseMLP>"
-        )
+    if not known:
+        raise _no_candidates(model)
+    names = [candidate.name for candidate in known]
     rules: dict[str, Callable[[], list[Candidate]]] = {
-        "last_half": lambda: found[len(found) // 2 :],
-        "every_other": lambda: found[1::2],
-        "all": lambda: found,
-        "last_two": lambda: found[-2:],
+        "last_half": lambda: known[len(known) // 2 :],
+        "every_other": lambda: known[1::2],
+        "all": lambda: known,
+        "last_two": lambda: known[-2:],
     }
     if isinstance(layers, str):
         if layers not in rules:
@@ -94,22 +97,32 @@ def select(found: list[Candidate], layers: Layers, model: nn.Module) -> list[Can
             )
         chosen = rules[layers]()
     else:
-        picked = [_pick(found, names, layer) for layer in layers]
-        chosen = list(
-            {candidate.name: candidate for candidate in picked}.values()
-        )  # -1 may be named twice
+        picked = [_pick(known, names, layer) for layer in layers]
+        # the same layer may be named twice, by its index from either end
+        chosen = list({candidate.name: candidate for candidate in picked}.values())
     if not chosen:
         raise UserError(
-            f"layers={layers}: nothing matched; candidates: {', '.join(names)}; type for example layers=[-1]"
+            f"layers={layers}: nothing matched; candidates: {', '.join(names)}; type for example "
+            "layers=[-1]"
         )
     return chosen
 
 
-def _pick(found: list[Candidate], names: list[str], layer: int | str) -> Candidate:
+def _no_candidates(model: nn.Module) -> UserError:
+    similar = {type(module).__name__ for module in model.modules() if looks_like_mlp(module)}
+    return UserError(
+        f"{type(model).__name__} has no MLP that can become an MoE layer; modules that look like "
+        f"one and have no adapter: {', '.join(sorted(similar)) or 'none'}; allowed: MLPs of linear "
+        "layers on tokens [..., D]; type for example backbone=vit_ti16, or in Python "
+        "adapter=<function that takes such a module and returns a moesuite.DenseMLP>"
+    )
+
+
+def _pick(known: list[Candidate], names: list[str], layer: int | str) -> Candidate:
     if isinstance(layer, str) and layer in names:
-        return found[names.index(layer)]
-    if isinstance(layer, int) and -len(found) <= layer < len(found):
-        return found[layer]
+        return known[names.index(layer)]
+    if isinstance(layer, int) and -len(known) <= layer < len(known):
+        return known[layer]
     raise UserError(
         f"layers: {layer!r} matched nothing; candidates: "
         + ", ".join(f"{index} {name}" for index, name in enumerate(names))

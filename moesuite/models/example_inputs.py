@@ -1,4 +1,4 @@
-"""Inputs that a model can be called with, where the user gives none."""
+"""Inputs that a model can be called with, if the user gives none."""
 
 from __future__ import annotations
 
@@ -14,11 +14,7 @@ GROUPS, TOKENS = 2, 16  # of a random text
 
 def default_example(model: nn.Module) -> Tensor | None:
     """Return one blank image of the size that a timm model was made for; None for other models."""
-    size = (
-        getattr(model, "default_cfg", {}).get("input_size")
-        if hasattr(model, "default_cfg")
-        else None
-    )
+    size = getattr(model, "default_cfg", {}).get("input_size")
     if size is None:
         return None
     embed = getattr(model, "patch_embed", None)
@@ -29,12 +25,14 @@ def default_example(model: nn.Module) -> Tensor | None:
 
 
 def is_text(model: Any) -> bool:
-    """Return whether a model of Hugging Face reads tokens."""
+    """Return whether a Hugging Face model takes tokens."""
     return hasattr(getattr(model, "config", None), "vocab_size")
 
 
 def random_example(model: Any) -> Any:
-    """Return an input of a timm or Hugging Face model: normal pixels, or tokens without padding; always the same.
+    """Return an input of a timm or Hugging Face model, always the same.
+
+    Pixels are standard normal, tokens uniform and without padding.
 
     Raises:
         UserError: for a model whose inputs are not known.
@@ -56,6 +54,6 @@ def random_example(model: Any) -> Any:
         shape = (GROUPS, config.num_channels, config.image_size, config.image_size)
         return {"pixel_values": torch.randn(shape, generator=random).to(parameter)}
     raise UserError(
-        f"{type(model).__name__}: its inputs are not known, and the receipt needs one; type example=<a tensor, or a "
-        "dict of keyword arguments>"
+        f"{type(model).__name__}: its inputs are not known, and the receipt needs one; type "
+        "example=<a tensor, or a dict of keyword arguments>"
     )

@@ -1,4 +1,4 @@
-"""How a model is called: inputs of any form, in evaluation, on a device."""
+"""Call a model: with inputs of any form, in evaluation mode, on a device."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch.utils.hooks import RemovableHandle
 
 
 def call(model: nn.Module, inputs: Tensor | dict[str, Tensor]) -> Any:
-    """Call a model with a tensor, in the precision of its weights, or with keyword arguments."""
+    """Call a model with a tensor, cast to the dtype of its weights, or with keyword arguments."""
     if isinstance(inputs, dict):
         return model(**inputs)
     return model(inputs.to(next(model.parameters()).dtype))
@@ -28,7 +28,10 @@ def placed(batch: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[nn.Module]:
-    """Within this, `model` is in evaluation; after it, every module is in the mode it had: some may be frozen."""
+    """Put `model` in evaluation mode within this context.
+
+    Afterwards every module is in its previous mode: some may be frozen in evaluation mode.
+    """
     training = [module for module in model.modules() if module.training]
     try:
         yield model.eval()
@@ -40,7 +43,7 @@ def evaluating(model: nn.Module) -> Iterator[nn.Module]:
 def run_once(
     model: nn.Module, inputs: Tensor | dict[str, Tensor], hooks: Iterable[RemovableHandle]
 ) -> None:
-    """Call a model in evaluation, without gradients; `hooks`, which see it, are removed after it."""
+    """Call a model in evaluation mode, without gradients, and remove `hooks` afterwards."""
     try:
         with evaluating(model), torch.no_grad():
             call(model, inputs)
@@ -50,7 +53,7 @@ def run_once(
 
 
 def is_encoder_decoder(model: nn.Module) -> bool:
-    """Return whether `model` is one of Hugging Face's with an encoder and a decoder."""
+    """Return whether `model` is a Hugging Face encoder-decoder."""
     return bool(getattr(getattr(model, "config", None), "is_encoder_decoder", False))
 
 

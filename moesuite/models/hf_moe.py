@@ -1,8 +1,8 @@
-"""Hugging Face's own MoE layers taken apart, their weights read where they are: nothing is copied.
+"""Parts of Hugging Face's own MoE layers; weights are used in place, not copied.
 
-Known are blocks of a `gate` and of `experts` with the fused weights `gate_up_proj` [E, 2H, D] and
-`down_proj` [E, D, H], and beside them nothing, or an expert that every token passes: those of
-OLMoE, Mixtral, Qwen2-MoE, Qwen3-MoE, DeepSeek V2 and V3.
+Supported are blocks of a `gate` and `experts` with the fused weights `gate_up_proj` [E, 2H, D] and
+`down_proj` [E, D, H], with or without a shared expert: those of OLMoE, Mixtral, Qwen2-MoE,
+Qwen3-MoE, DeepSeek V2 and V3.
 """
 
 from __future__ import annotations
@@ -21,36 +21,38 @@ from moesuite.routing.assignment import dropless
 from moesuite.routing.router import LayerSpec, RaggedRouting, Router
 
 WEIGHTS = {"gate_up_proj", "down_proj"}
-# what may stand beside gate and experts
+# names of modules besides gate and experts
 SHARED: tuple[set[str], ...] = (set(), {"shared_expert", "shared_expert_gate"}, {"shared_experts"})
-OWN = "own"  # name of the rule that a model came with
+OWN = "own"  # name of the model's own routing rule
 
 
 class Shared(nn.Module):
-    """The expert that every token passes, [..., D] -> [..., D], weighed by a sigmoid gate where there is one."""
+    """The shared expert, [..., D] -> [..., D], weighted by a sigmoid gate if there is one."""
 
     def __init__(self, mlp: nn.Module, gate: nn.Module | None) -> None:
         super().__init__()
-        self.mlp, self.gate = mlp, gate
+        self.mlp = mlp
+        self.gate = gate
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return its weighed answer."""
+        """Return its weighted output."""
         return self.mlp(x) if self.gate is None else self.gate(x).sigmoid() * self.mlp(x)
 
 
 class OriginalRouter(Router):
-    """The rule that a model came with: its own gate module decides, and every choice is served."""
+    """The model's own rule: its gate module decides, without a capacity."""
 
     causal = True
 
     def __init__(self, spec: LayerSpec, gate: nn.Module) -> None:
         super().__init__(spec)
-        self.gate, self.name = gate, OWN
+        self.gate = gate
+        self.name = OWN
 
     def forward(
         self, x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None
     ) -> RaggedRouting:
-        """Ask the gate, in the precision of its weights."""
+        """Call the gate, in the precision of its weights."""
         tokens = x.flatten(0, 1).to(next(self.gate.parameters()).dtype)
         _, weights, experts = self.gate(tokens)
         weights, experts = (value.unflatten(0, x.shape[:2]) for value in (weights.float(), experts))
@@ -65,12 +67,11 @@ class Block:
 
     Attributes:
         name: of the module.
-        gate: decides; called with tokens [N, D], returns (logits, combine weights, experts), each
-            [N, ...].
+        gate: maps tokens [N, D] to (logits, combine weights, experts), each [N, ...].
         experts: with the fused weights.
-        shared: what every token passes beside them.
+        shared: the shared expert, or None.
         k: experts per token.
-        scale: of the combine weights.
+        scale: factor of the combine weights.
     """
 
     name: str
@@ -82,7 +83,7 @@ class Block:
 
 
 def blocks(model: nn.Module) -> Iterator[Block]:
-    """Yield the MoE layers of a Hugging Face model that can be read, in its order."""
+    """Yield the supported MoE layers of a Hugging Face model, in its order."""
     for name, module in model.named_modules():
         parts = dict(module.named_children())
         experts, rest = parts.get("experts"), parts.keys() - {"experts", "gate"}
@@ -103,7 +104,10 @@ def blocks(model: nn.Module) -> Iterator[Block]:
 
 @torch.no_grad()
 def normalises(block: Block) -> bool:
-    """Return whether a block divides the weights of a token by their sum: measured where all experts are equal."""
+    """Return whether a block divides each token's weights by their sum.
+
+    Measured on a zero token, for which all experts are equal.
+    """
     weight = block.gate.weight
     _, weights, _ = block.gate(weight.new_zeros(1, weight.shape[1]))
     return block.k < len(weight) and abs(weights.float().sum().item() / block.scale - 1) < 0.01

@@ -1,4 +1,4 @@
-"""The meta device takes the kernels of real devices, so that what it counts is what they do."""
+"""Make the meta device use the kernels of real devices, so that FLOP counts are theirs."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from torch.overrides import TorchFunctionMode
 
 
 class KernelsOfRealDevices(TorchFunctionMode):
-    """Within this, meta tensors take the way of tensors with values.
+    """Within this mode, meta tensors take the code paths of tensors with values.
 
-    Attention is one kernel, where a real device uses that one: its backward pass computes the
-    scores once more, which the plain form of the meta device does not. And `if tensor:` is yes:
-    what Hugging Face's models ask is whether masks are all ones and sequences in one piece.
+    Attention is the fused kernel that real devices use: its backward pass recomputes the scores,
+    which the meta device's decomposition does not. And `if tensor:` is true: Hugging Face's models
+    test whether masks are all ones and sequences are not packed.
     """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

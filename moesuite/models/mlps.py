@@ -1,9 +1,10 @@
-"""MLPs taken apart, whatever library they came from.
+"""Parts of MLPs, of any library.
 
-`read_mlp` recognises an MLP by its parts and returns a `DenseMLP`, the one form that the rest of
-the engine knows:
-    plain:  down(dropout1(norm(act(up x))))          gated:  down(norm(dropout1(act(gate x) · up x)))
-and dropout2 at the end. timm's are `Mlp`, `ConvMlp`, `GluMlp` and `SwiGLU`; Hugging Face's are
+`read_mlp` recognises an MLP by its parts and returns a `DenseMLP`, the form that the rest of the
+engine uses:
+    plain:  down(norm(dropout1(act(up x))))
+    gated:  down(norm(dropout1(act(gate x) · up x)))
+with dropout2 at the end. timm's are `Mlp`, `ConvMlp`, `GluMlp` and `SwiGLU`; Hugging Face's are
 those of GPT-2, LLaMA (and Mistral, Qwen, Gemma), T5, gated T5 and ViT; `read_split` reads BERT's,
 which is split over two modules.
 """
@@ -38,7 +39,7 @@ FORMS = [
 
 
 def read_mlp(module: nn.Module) -> DenseMLP | None:
-    """Take an MLP apart; None for anything else."""
+    """Return the parts of an MLP, or None for any other module."""
     names = set(dict(module.named_children()))
     for form in FORMS:
         if names == {name for name in form if name is not None}:
@@ -59,9 +60,9 @@ def _read_form(module: nn.Module, form: Form) -> DenseMLP | None:
 
 
 class AddAndNorm(nn.Module):
-    """What remains of BERT's `output` when its linear layer and dropout have gone into experts: add, and norm.
+    """What remains of BERT's `output` without its linear layer and dropout: add and norm.
 
-    The norm keeps its name, so that its keys in a state dict stay.
+    Those are in the experts. The norm keeps its name, and so its keys in a state dict.
     """
 
     def __init__(self, norm: nn.Module | None) -> None:
@@ -75,10 +76,11 @@ class AddAndNorm(nn.Module):
 
 
 def read_split(layer: nn.Module) -> tuple[DenseMLP, AddAndNorm] | None:
-    """Take apart the MLP of a BERT-like layer, split over `intermediate` and `output`; None for anything else.
+    """Return the MLP of a BERT-like layer, which is split over `intermediate` and `output`.
 
     Returns:
-        The MLP, to stand in place of `intermediate`, and what stands in place of `output`.
+        The MLP, to replace `intermediate`, and the module to replace `output`; None for any other
+        layer.
     """
     first, second = getattr(layer, "intermediate", None), getattr(layer, "output", None)
     if not isinstance(first, nn.Module) or not isinstance(second, nn.Module):
@@ -100,7 +102,7 @@ def read_split(layer: nn.Module) -> tuple[DenseMLP, AddAndNorm] | None:
 
 
 def _timm(module: nn.Module) -> DenseMLP | None:
-    """Take an MLP of timm apart: `Mlp`, `ConvMlp`, `GluMlp` and `SwiGLU`; None for anything else.
+    """Return the parts of timm's `Mlp`, `ConvMlp`, `GluMlp` and `SwiGLU`, or None.
 
     Convolutions wider than 1x1, MLPs that mix tokens inside (global response norm, spatial gates)
     and norms other than LayerNorm have no expert form and give None.
@@ -131,7 +133,7 @@ def _timm(module: nn.Module) -> DenseMLP | None:
 
 
 def _as_linear(layer: nn.Module) -> nn.Linear | None:
-    """Return a linear layer, GPT-2's transposed one, or a 1x1 convolution as `nn.Linear`; None for anything else."""
+    """Return a linear layer, GPT-2's `Conv1D` or a 1x1 convolution as `nn.Linear`, or None."""
     if type(layer) is nn.Linear:
         return layer
     weight = getattr(layer, "weight", None)
@@ -151,7 +153,7 @@ def _as_linear(layer: nn.Module) -> nn.Linear | None:
 
 
 def _halves(packed: nn.Linear) -> tuple[nn.Linear, nn.Linear]:
-    """Split a linear layer with two outputs packed side by side; the halves are views of it."""
+    """Split a linear layer with two outputs side by side; the halves are views of it."""
     halves = []
     for index in range(2):
         half = nn.utils.skip_init(

@@ -1,7 +1,9 @@
-"""The network of Tesauro's comparison training: one-hot inputs, hidden units, a score; `mlp:<activation>`.
+"""The network of Tesauro's comparison training: one-hot inputs, hidden units, a score.
 
-"Connectionist Learning of Expert Preferences by Comparison Training" (NIPS 1988). It has no axis of
-tokens, so nothing in it can be routed: it is dense, beside mixtures of experts.
+`mlp:<activation>`.
+
+"Connectionist Learning of Expert Preferences by Comparison Training" (NIPS 1988). It has no token
+axis, so nothing in it can be routed: a dense baseline for mixtures of experts.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ ACTIVATIONS = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh}
 
 
 class Perceptron(nn.Module):
-    """Score sequences of one length by fully connected layers.
+    """Score sequences of a fixed length by fully connected layers.
 
     Args:
         activation: of hidden units: relu, sigmoid or tanh.
@@ -55,7 +57,7 @@ class Perceptron(nn.Module):
 
 
 def build_perceptron(activation: str, pretrained: bool, arguments: dict[str, Any]) -> nn.Module:
-    """Build a perceptron, for tasks whose inputs all have one length and that ask for a score of each.
+    """Build a perceptron, for tasks that score inputs of a fixed length.
 
     Args:
         activation: of hidden units.
@@ -66,13 +68,12 @@ def build_perceptron(activation: str, pretrained: bool, arguments: dict[str, Any
         UserError: for another task, weights that do not exist, or an unknown activation.
     """
     options = dict(arguments)
-    options.pop(
-        "pad_token_id", None
-    )  # nothing is padded: a batch with a mask is refused by its first call
+    # nothing is padded: the first call refuses a batch with a mask
+    options.pop("pad_token_id", None)
     if options.pop("head", None) != "classification":
         raise UserError(
-            f"backbone=mlp:{activation} needs inputs of one length and a score of each, as task=backgammon has; type "
-            "for example backbone=bert_mini"
+            f"backbone=mlp:{activation} needs inputs of one length and a score of each, as "
+            "task=backgammon has; type for example backbone=bert_mini"
         )
     if activation not in ACTIVATIONS:
         raise unknown(

@@ -42,7 +42,7 @@ class SoftDispatcher(Dispatcher):
         return Work(slots, slots, slots, groups * length, num_experts * capacity)
 
     def moving_flops(self, routing: SoftRouting, dim: int, training: bool) -> int:
-        """Return the FLOPs of the two products with [T, E·C] tensors; constant ones need no gradient."""
+        """Return the FLOPs of two products with [T, E·C] tensors; constants need no gradient."""
         product = 2 * routing.dispatch.numel() * dim
         if not training:
             return 2 * product
@@ -135,7 +135,7 @@ def apply_experts(
 def reference(
     x: Float[Tensor, "G T D"], routing: Routing, experts: AnyExperts
 ) -> Float[Tensor, "G T D"]:
-    """Return the same from the dense tensors, as the papers write it: slow, the oracle of the tests."""
+    """Return the same from the dense tensors, as papers write it: slow, the oracle of the tests."""
     dispatch, combine = (tensor.to(x.dtype) for tensor in routing.dense())
     slots = torch.einsum("gtec,gtd->egcd", dispatch, x)
     outputs = experts(slots.flatten(1, 2)).unflatten(1, slots.shape[1:3])

@@ -1,4 +1,4 @@
-"""The seam between routing and experts: what a dispatcher computes, and what it reports about its cost.
+"""The seam between routing and experts: what a dispatcher computes, and what it costs.
 
 To add one (a Triton kernel, `torch.nn.functional.grouped_mm`), subclass `Dispatcher` in a file of
 this folder and list it in `moesuite.nn.dispatch.DISPATCHERS`. MoE layers, cost accounting, the

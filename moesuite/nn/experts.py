@@ -1,4 +1,4 @@
-"""Experts: E copies of a dense MLP as stacked weights, or the fused weights of a Hugging Face model.
+"""Experts: E copies of a dense MLP as stacked weights, or fused weights of Hugging Face.
 
 Stacked weights are [E, in, out]; one batched matmul serves all experts.
 """

@@ -1,8 +1,8 @@
 """Linear layers of experts with different numbers of rows.
 
 Two experts of similar load run in one batched matmul, so that each of two threads has one: any two
-weights of a stack are a strided view, `weight[i :: j - i][:2]`, which costs no copy. `layout` places
-the rows for that and pads an expert to the height of its partner. One matmul per expert, and
+weights of a stack are a strided view, `weight[i :: j - i][:2]`, which costs no copy. `layout`
+places the rows for that and pads an expert to the height of its partner. One matmul per expert, and
 `torch.nn.functional.grouped_mm`, are up to a fifth slower on a CPU (`python -m
 moesuite.benchmarks.speed.layouts`); one batched matmul as high as the fullest expert is slower than
 either.
@@ -26,7 +26,7 @@ SIMILAR = 0.75  # an expert joins one with more rows if it has at least this sha
 
 
 class Tile(NamedTuple):
-    """One or two experts with `height` rows each; `experts` selects them, in order, from a stack."""
+    """One or two experts with `height` rows each; `experts` selects them from a stack."""
 
     experts: slice
     size: int
@@ -100,7 +100,8 @@ class _GroupedLinear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, where: Layout) -> Tensor:
         ctx.save_for_backward(x, weight)
-        ctx.where, ctx.has_bias = where, bias is not None
+        ctx.where = where
+        ctx.has_bias = bias is not None
         y = x.new_empty(len(x), weight.shape[2])
         for (experts, rows), (_, out) in zip(where.split(x), where.split(y), strict=True):
             if bias is None:

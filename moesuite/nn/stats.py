@@ -49,7 +49,7 @@ def count(routing: Routing, mask: Tensor | None = None) -> Counts:
 
 
 def is_finite(routing: Routing) -> bool:
-    """Return whether every weight of a routing is finite; logits that are not give weights that are not."""
+    """Return whether every weight of a routing is finite; it is not if logits are not."""
     weights = (
         (routing.dispatch, routing.combine)
         if isinstance(routing, SoftRouting)

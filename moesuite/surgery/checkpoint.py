@@ -1,4 +1,4 @@
-"""Save and load models with MoE layers: their weights, and the description that rebuilds the layers.
+"""Save and load models with MoE layers: weights, and the description that rebuilds the layers.
 
 See `moesuite.surgery.checkpoint_format` for the description.
 

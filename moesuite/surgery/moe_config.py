@@ -1,4 +1,4 @@
-"""`MoEConfig`: everything about the MoE layers of a model, passed whole from the user to the layers."""
+"""`MoEConfig`: what the MoE layers of a model are, passed whole from the user to the layers."""
 
 from __future__ import annotations
 

@@ -38,7 +38,9 @@ def moefy(
     balance_scope: BalanceScope = MoEConfig.balance_scope,
     **router_options: Any,
 ) -> nn.Module:
-    """Replace MLPs of `model` by MoE layers, in place. Every expert starts as a copy of its MLP.
+    """Replace MLPs of `model` by MoE layers, in place, and return it.
+
+    Every expert starts as a copy of its MLP.
 
     Args:
         model: any timm model with MLP blocks: ViT, DeiT, MLP-Mixer, Swin, ConvNeXt, EVA; of Hugging
@@ -50,9 +52,6 @@ def moefy(
         adapter: returns the `moesuite.DenseMLP` of modules that `moesuite.models.mlps` does not
             know, None for all others.
         router_options: the router's own parameters.
-
-    Returns:
-        The same model.
 
     Raises:
         UserError: if nothing can be replaced (lists the candidates), or an option is out of range.

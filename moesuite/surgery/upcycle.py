@@ -59,8 +59,8 @@ def upcycle(
 ) -> tuple[nn.Module, Receipt]:
     """Turn MLPs of a trained model into MoE layers, in place; see `moesuite.moefy`.
 
-    The recipe of the paper: upcycle(model, "expert_choice", 32, "every_other", 2.0), which looks
-    ahead, on text too; for T5: expert choice, decoder={"name": "token_choice", "k": 2}.
+    The paper's recipe: upcycle(model, "expert_choice", 32, "every_other", 2.0), which looks ahead,
+    on text too; for T5 with decoder={"name": "token_choice", "k": 2}.
 
     Args:
         model: trained, of timm or Hugging Face, or with MLPs that `adapter` knows; or the name of
@@ -69,18 +69,15 @@ def upcycle(
         router, num_experts, layers, slots_per_token, eval_slots_per_token, renormalise, decoder,
             balance_scope: see `moesuite.surgery.moe_config.MoEConfig`.
         router_std: standard deviation of the weights of routers with a linear gate, >= 0.
-        expert_noise: standard deviation of the noise on the experts' weights, >= 0; 0: exact
-            copies.
-        example: an input of the model, for the receipt; None: random images or tokens, always the
-            same.
+        expert_noise: standard deviation of noise on the experts' weights, >= 0; 0: exact copies.
+        example: input of the model, for the receipt; None: random ones, always the same.
         adapter, router_options: as for `moefy`.
 
     Returns:
         The model, and the receipt.
 
     Raises:
-        UserError: if nothing can be loaded or replaced, for an option out of range, or if an
-            example is needed and missing.
+        UserError: if nothing can be loaded or replaced, or for an option out of range.
     """
     config = MoEConfig(
         router=router,
