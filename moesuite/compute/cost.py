@@ -1,8 +1,8 @@
-"""What a model costs: floating-point operations, parameters and activation memory, of any size, without running it.
+"""Cost of a model of any size, without running it: FLOPs, parameters, activation memory.
 
-Activated: what routed tokens need. Executed: what really runs, empty slots and fill-up included;
-the difference is `padding`. 1 multiply-add = 2 FLOPs, GFLOP = 10⁹ FLOPs; see
-`moesuite.compute.flop_counter` for what is counted.
+Activated FLOPs are those that routed tokens need. Executed FLOPs are those that run, empty slots
+and padded rows included; the difference is `padding`. 1 multiply-add = 2 FLOPs, GFLOP = 10⁹ FLOPs;
+see `moesuite.compute.flop_counter` for what is counted.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Account:
 
 @dataclass(frozen=True)
 class LayerCost:
-    """Cost of one MoE layer for one example, without the backbone's share; see `Cost`."""
+    """Cost of one MoE layer for one example, without the backbone; see `Cost`."""
 
     name: str
     forward: Account
@@ -47,13 +47,13 @@ class Cost:
     Attributes:
         forward: one forward pass in evaluation.
         training: forward and backward in training, all parameters trained.
-        layers: every MoE layer by itself; empty for a dense model.
+        layers: each MoE layer by itself; empty for a dense model.
         slots_per_token: expert work per token relative to the dense MLP in `forward`, over all MoE
-            layers; 1 if none.
-        parameters_total, parameters_active: active counts, of the experts' parameters, one expert's
-            times `slots_per_token`.
-        activation_bytes: that a training step keeps for its backward pass.
-        uncounted: "module: operation" for everything without a formula.
+            layers; 1 without any.
+        parameters_total, parameters_active: of the experts, active are those of one expert times
+            `slots_per_token`.
+        activation_bytes: bytes that a training step keeps for its backward pass.
+        uncounted: "module: operation" for every operation without a formula.
     """
 
     forward: Account
@@ -72,15 +72,15 @@ def cost(
     batch: int | None = None,
     routings: Mapping[str, Routing] | None = None,
 ) -> Cost:
-    """Account one example of `model`, which is neither run nor changed, and may be on the meta device.
+    """Return the cost of one example of `model`, without running or changing it.
 
     Args:
-        model: with or without MoE layers.
+        model: with or without MoE layers, on any device, meta included.
         inputs: a tensor, or keyword arguments, on any device.
         batch: number of examples in `inputs`, >= 1; None: the length of its first axis.
-        routings: of the forward pass, as `measured` gave them; None: what is to be expected: each
-            router as it stands, on standard normal tokens; one whose work depends on values
-            (`Router.adaptive`) at its budget.
+        routings: of the forward pass, from `observed_routings`; None: those that are expected, of
+            each router as it is on standard normal tokens; of a router whose work depends on values
+            (`Router.adaptive`), its budget.
 
     Raises:
         UserError: for inputs that the model refuses.
@@ -89,15 +89,15 @@ def cost(
         >>> import timm
         >>> with torch.device("meta"):
         ...     model = timm.create_model("vit_tiny_patch16_224")
-        >>> found = cost(model, torch.empty(1, 3, 224, 224, device="meta"))
-        >>> round(found.forward.executed.total / 1e9, 2)
+        >>> vit = cost(model, torch.empty(1, 3, 224, 224, device="meta"))
+        >>> round(vit.forward.executed.total / 1e9, 2)
         2.51
     """
     first = inputs if isinstance(inputs, Tensor) else next(iter(inputs.values()))
     size = len(first) if batch is None else batch
-    return combine(
-        model, account(model, inputs, False, routings), account(model, inputs, True), size
-    )
+    forward = account(model, inputs, False, routings)
+    training = account(model, inputs, True)
+    return combine(model, forward, training, size)
 
 
 def combine(model: nn.Module, forward: Pass, training: Pass, size: int) -> Cost:
@@ -112,34 +112,33 @@ def combine(model: nn.Module, forward: Pass, training: Pass, size: int) -> Cost:
         for name, numbers in _parameters(model, forward).items()
     ]
     works = [layer.work for layer in forward.layers.values()]
+    slots, tokens = sum(work.slots for work in works), sum(work.tokens for work in works)
     total = sum(parameter.numel() for parameter in model.parameters())
+    inactive = sum(layer.parameters_total - layer.parameters_active for layer in layers)
     return Cost(
         forward=_whole(forward, size),
         training=_whole(training, size),
         layers=layers,
-        slots_per_token=sum(w.slots for w in works) / sum(w.tokens for w in works)
-        if works
-        else 1.0,
+        slots_per_token=slots / tokens if works else 1.0,
         parameters_total=total,
-        parameters_active=total
-        - sum(layer.parameters_total - layer.parameters_active for layer in layers),
+        parameters_active=total - inactive,
         activation_bytes=training.saved / size,
         uncounted=sorted(forward.uncounted | training.uncounted),
     )
 
 
-def measured(model: nn.Module, inputs: Inputs) -> dict[str, Routing]:
-    """Run one forward pass of `model` in evaluation and return the routing of each MoE layer."""
+def observed_routings(model: nn.Module, inputs: Inputs) -> dict[str, Routing]:
+    """Run one forward pass of `model` in evaluation; return the routing of each MoE layer."""
     with evaluating(model), torch.no_grad():
         call(model, inputs)
     return {name: layer.routing for name, layer in moe_layers(model) if layer.routing is not None}
 
 
-def _parameters(model: nn.Module, found: Pass) -> dict[str, tuple[float, int, int]]:
-    """Return slots per token, and parameters total and active, of each MoE layer."""
+def _parameters(model: nn.Module, forward: Pass) -> dict[str, tuple[float, int, int]]:
+    """Return slots per token, total and active parameters of each MoE layer."""
     numbers = {}
     for name, layer in moe_layers(model):
-        slots = found.layers[name].work.slots_per_token
+        slots = forward.layers[name].work.slots_per_token
         total = sum(parameter.numel() for parameter in layer.parameters())
         experts = sum(parameter.numel() for parameter in layer.experts.parameters())
         inactive = experts * max(0.0, 1 - slots / layer.experts.num_experts)
@@ -151,11 +150,11 @@ def _per_example(layer: LayerPass, batch: int) -> Account:
     return Account(layer.activated.over(batch), layer.executed.over(batch))
 
 
-def _whole(found: Pass, batch: int) -> Account:
-    """Add the backbone and all layers up, per example."""
+def _whole(total: Pass, batch: int) -> Account:
+    """Add up the backbone and all layers, per example."""
     activated = executed = Split(
-        backbone=found.backbone, router=0, dispatch_combine=0, experts=0, padding=0
+        backbone=total.backbone, router=0, dispatch_combine=0, experts=0, padding=0
     )
-    for layer in found.layers.values():
+    for layer in total.layers.values():
         activated, executed = activated + layer.activated, executed + layer.executed
     return Account(activated.over(batch), executed.over(batch))

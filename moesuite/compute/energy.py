@@ -1,4 +1,4 @@
-"""Energy of training as codecarbon estimates it: from a machine's counters, else from rated power and load."""
+"""Energy of training, estimated by codecarbon: from counters, else from rated power and load."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from moesuite.records.compute import Energy
 
 
 class Meter:
-    """Estimates the energy that the machine uses while the meter runs, everything else on the machine included.
+    """Energy that the machine uses while the meter runs, other processes included.
 
     Args:
-        wanted: False makes a meter that does nothing.
+        wanted: False for a meter that does nothing.
 
     Attributes:
-        energy: the estimate, after the meter ran; None: not wanted.
+        energy: the estimate, after the meter ran; None if not wanted.
 
     Raises:
-        UserError: if codecarbon is wanted and not installed.
+        UserError: if wanted and codecarbon is not installed.
     """
 
     def __init__(self, wanted: bool) -> None:
@@ -28,14 +28,15 @@ class Meter:
         self._tracker: Any = None
         if wanted and importlib.util.find_spec("codecarbon") is None:
             raise UserError(
-                "energy=true needs codecarbon; type pip install 'moesuite[energy]', or leave energy=true out"
+                "energy=true needs codecarbon; type pip install 'moesuite[energy]', or leave "
+                "energy=true out"
             )
 
     def __enter__(self) -> Meter:
         if self._wanted:
             from codecarbon import OfflineEmissionsTracker
 
-            # the country decides on emissions alone, which are not recorded
+            # the country affects only emissions, which are not recorded
             self._tracker = OfflineEmissionsTracker(
                 country_iso_code="USA",
                 save_to_file=False,
@@ -49,11 +50,11 @@ class Meter:
         if self._tracker is None:
             return
         self._tracker.stop()
-        found = self._tracker.final_emissions_data
+        estimate = self._tracker.final_emissions_data
         self.energy = Energy(
-            kwh=found.energy_consumed,
-            cpu_kwh=found.cpu_energy,
-            gpu_kwh=found.gpu_energy,
-            memory_kwh=found.ram_energy,
-            estimated_by=f"codecarbon {found.codecarbon_version}, {found.tracking_mode}",
+            kwh=estimate.energy_consumed,
+            cpu_kwh=estimate.cpu_energy,
+            gpu_kwh=estimate.gpu_energy,
+            memory_kwh=estimate.ram_energy,
+            estimated_by=f"codecarbon {estimate.codecarbon_version}, {estimate.tracking_mode}",
         )

@@ -1,9 +1,9 @@
-"""Floating-point operations while a function runs, by module, and the operations that have no formula.
+"""FLOPs of a function by module, and the operations without a formula.
 
 1 multiply-add = 2 FLOPs; GFLOP = 10⁹ FLOPs, twice the "GMAC" of other tools. Matrix products,
 convolutions and attention are counted, by torch's FlopCounterMode and the formulas added here.
-Element-wise work, reductions, normalisation, softmax and sorting are not, as everywhere in the
-field: a Sinkhorn iteration is seen in the measured time only. Any other operation is named in
+Element-wise operations, reductions, normalisation, softmax and sorting are not, as everywhere in
+the field: a Sinkhorn iteration shows in the measured time only. Any other operation is named in
 `uncounted`, never silently zero.
 """
 
@@ -21,17 +21,17 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 from torch.utils.module_tracker import ModuleTracker
 
-# of torch's own operations, those that are matrix products, transforms or whole layers, and have no
-# formula
+# operations of torch without a formula that are matrix products, transforms or whole layers
 COSTLY = re.compile(
-    r"_?fft.*|linalg_(?!vector_norm).*|.*(lstm|gru|rnn).*|_?cdist.*|_trilinear|.*attention.*|.*grouped_mm.*|.*_mm|"
+    r"_?fft.*|linalg_(?!vector_norm).*|.*(lstm|gru|rnn).*|_?cdist.*|_trilinear|.*attention.*|"
+    r".*grouped_mm.*|.*_mm|"
     r"_transformer_encoder.*|mkldnn_.*|quantized.*|addbmm|addmv|addr|.*conv.*"
 )
 
 
 @dataclass
 class Counted:
-    """FLOPs by module path, "Global" being all, and "module: operation" for what has no formula."""
+    """FLOPs by module path ("Global" for all), and "module: operation" without a formula."""
 
     flops: dict[str, int] = field(default_factory=dict)
     uncounted: set[str] = field(default_factory=set)
@@ -47,17 +47,17 @@ class Counted:
 
 
 def count_flops(function: Callable[[], Any]) -> Counted:
-    """Run `function` and count."""
+    """Run `function` and count its FLOPs."""
     counter = FlopCounterMode(display=False, custom_mapping=FORMULAS)
     watch = _Watch()
-    with watch, counter:  # the counter is the inner one: it takes composite operations apart
+    with watch, counter:  # counter inside: it decomposes composite operations
         function()
     flops = {name: sum(ops.values()) for name, ops in counter.get_flop_counts().items()}
     return Counted(flops, watch.uncounted)
 
 
 class _Watch(TorchDispatchMode):
-    """Notes operations that no formula knows."""
+    """Collect operations without a formula."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -85,9 +85,9 @@ class _Watch(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-@functools.cache  # asked at every operation of a model
+@functools.cache  # called for every operation of a model
 def is_costly(namespace: str, operation: str) -> bool:
-    """Return whether an operation without a formula may be more than element-wise work: a custom one always may."""
+    """Return whether an operation may be more than element-wise; a custom one always may."""
     return (
         namespace not in ("aten", "prim", "prims", "profiler")
         or COSTLY.fullmatch(operation) is not None
@@ -95,13 +95,16 @@ def is_costly(namespace: str, operation: str) -> bool:
 
 
 def _attention(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
-    """Count scores and their product with values; torch 2.11's own refuses fewer heads of keys than of queries."""
+    """Count scores and their product with values.
+
+    The formula of torch 2.11 refuses fewer heads of keys than of queries.
+    """
     batch, heads, length, width = query
     return 2 * batch * heads * length * key[2] * (width + value[3])
 
 
 def _attention_backward(_: Any, query: Any, key: Any, value: Any, *__: Any, **___: Any) -> int:
-    """Count gradients of queries and keys, and the scores once more; gradients of scores and values."""
+    """Count gradients of queries, keys, scores and values, and recomputed scores."""
     batch, heads, length, width = query
     return 2 * batch * heads * length * key[2] * (3 * width + 2 * value[3])
 
@@ -115,7 +118,10 @@ def _dot(vector: Any, *_: Any, **__: Any) -> int:
 
 
 def _grouped(left: Any, right: Any, *_: Any, **__: Any) -> int:
-    """Rows of `left` meet one matrix of `right` each; where both are flat, their shared axis is divided."""
+    """Count rows of `left` times one matrix of `right` each.
+
+    Where both have two axes, groups divide the shared one.
+    """
     rows = left[0] * left[1] if len(left) == 3 else left[0]
     return 2 * rows * left[-1] * right[-1]
 
@@ -130,28 +136,28 @@ FORMULAS: dict[Any, Callable[..., int]] = {
 }
 
 
-class Saved(torch.autograd.graph.saved_tensors_hooks):
-    """Within this, what autograd keeps for a backward pass is noted.
+class SavedTensors(torch.autograd.graph.saved_tensors_hooks):
+    """Context that records the tensors which autograd saves for a backward pass.
 
     Args:
-        known: tensors that are there anyway (parameters, buffers) and not counted.
+        known: tensors that exist anyway (parameters, buffers) and do not count.
     """
 
     def __init__(self, known: Iterable[Tensor]) -> None:
         self._known = {tensor.untyped_storage() for tensor in known}
-        self._kept: set[Any] = set()
+        self._saved: set[Any] = set()
         super().__init__(self._note, lambda tensor: tensor)
 
     def _note(self, tensor: Tensor) -> Tensor:
-        self._kept.add(tensor.untyped_storage())
+        self._saved.add(tensor.untyped_storage())
         return tensor
 
-    def same(self, one: Tensor, other: Tensor) -> None:
-        """Count `one` and `other` once, where both were kept: they stand for one tensor."""
-        if {one.untyped_storage(), other.untyped_storage()} <= self._kept:
-            self._known.add(one.untyped_storage())
+    def same(self, tensor: Tensor, twin: Tensor) -> None:
+        """Count two tensors once, if both were saved: they stand for a single one."""
+        if {tensor.untyped_storage(), twin.untyped_storage()} <= self._saved:
+            self._known.add(tensor.untyped_storage())
 
     @property
     def bytes(self) -> int:
-        """Bytes of what was kept, each storage once."""
-        return sum(storage.nbytes() for storage in self._kept - self._known)
+        """Bytes of saved tensors, each storage once."""
+        return sum(storage.nbytes() for storage in self._saved - self._known)

@@ -1,4 +1,4 @@
-"""Models of papers whose cost is printed there, as models of ours on the meta device."""
+"""Models whose papers print their cost, rebuilt on the meta device."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ JFT_CLASSES = 29_593
 
 @dataclass(frozen=True)
 class Published:
-    """A model and what its paper prints of it.
+    """A model and the figures of its paper.
 
     Attributes:
         name: as in the tables.

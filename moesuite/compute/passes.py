@@ -1,6 +1,6 @@
-"""One pass of a model, accounted: FLOPs by part and layer, and what autograd keeps, without running the model.
+"""FLOPs and saved activations of one pass, by part and layer, without running the model.
 
-The experts' share and that of moving tokens follow from routings by closed forms; the backbone and
+FLOPs of experts and of moving tokens follow from routings in closed form; those of the backbone and
 routers are counted (`moesuite.compute.flop_counter`) on a twin without memory
 (`moesuite.compute.meta_twin`).
 """
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from moesuite.compute.flop_counter import Counted, Saved, count_flops
+from moesuite.compute.flop_counter import Counted, SavedTensors, count_flops
 from moesuite.compute.meta_twin import META, Probe, shadow
 from moesuite.errors import UserError
 from moesuite.models.forward import call, first_tensor
@@ -23,30 +23,30 @@ from moesuite.nn.moe import MoE, moe_layers
 from moesuite.records.compute import Split
 from moesuite.routing.forms import Routing
 
-REFUSALS = (RuntimeError, AssertionError, ValueError, TypeError)  # of models and of torch
+REFUSALS = (RuntimeError, AssertionError, ValueError, TypeError)  # raised by models and torch
 Inputs = Tensor | dict[str, Tensor]
 
 
 @dataclass(frozen=True)
 class LayerPass:
-    """FLOPs of one MoE layer in one pass over a batch, and the rows behind them."""
+    """FLOPs of one MoE layer in one pass over a batch, and the rows that they follow from."""
 
     work: Work
     activated: Split
     executed: Split
-    counted: int  # what a counter of matrix products sees of `executed`
+    counted: int  # the part of `executed` that a counter of matrix products sees
 
 
 @dataclass(frozen=True)
 class Pass:
-    """One pass over a batch.
+    """Cost of one pass over a batch.
 
     Attributes:
         backbone: FLOPs outside of MoE layers.
-        layers: of each MoE layer.
-        saved: bytes that autograd keeps for the backward pass; 0 in evaluation.
+        layers: each MoE layer by name.
+        saved: bytes that autograd saves for the backward pass; 0 in evaluation.
         output: bytes of the model's output.
-        uncounted: "module: operation" for everything without a formula.
+        uncounted: "module: operation" for every operation without a formula.
     """
 
     backbone: int
@@ -59,13 +59,13 @@ class Pass:
 def account(
     model: nn.Module, inputs: Inputs, training: bool, routings: Mapping[str, Routing] | None = None
 ) -> Pass:
-    """Account a forward pass of `model` in evaluation, or forward and backward in training, for all of `inputs`.
+    """Account for a forward pass in evaluation, or forward and backward in training.
 
     Args:
         model: neither run nor changed; may be on the meta device.
-        inputs: a tensor, or keyword arguments.
-        training: whether with backward, all parameters trained.
-        routings: by the name of the layer; None: what is to be expected.
+        inputs: a batch, as a tensor or keyword arguments.
+        training: whether to include the backward pass, with all parameters trained.
+        routings: by layer name; None: those that are expected, see `moesuite.compute.cost.cost`.
 
     Raises:
         UserError: for inputs that the model refuses.
@@ -77,19 +77,17 @@ def account(
         except UserError:
             raise
         except REFUSALS:
-            # an operation may need values, or have no kernel for the meta device: run it where the
-            # model is
+            # an operation may need values or lack a meta kernel: run the twin where the model is
             device = next(model.parameters()).device
             twin, counted, saved, output = _trace(model, tensors, training, routings, device)
     except UserError:
         raise
     except REFUSALS as error:
-        shapes = ", ".join(
-            f"{key} {tuple(tensor.shape)}".strip() for key, tensor in tensors.items()
-        )
+        shapes = [f"{key} {tuple(tensor.shape)}".strip() for key, tensor in tensors.items()]
         raise UserError(
-            f"{type(model).__name__} refuses inputs of shape {shapes}: {str(error).splitlines()[0]}; allowed: what the "
-            "model was made for, for example images of [batch, channels, height, width]"
+            f"{type(model).__name__} refuses inputs of shape {', '.join(shapes)}: "
+            f"{str(error).splitlines()[0]}; expected inputs that the model accepts, "
+            "e.g. images of [batch, channels, height, width]"
         ) from error
     layers = {name: _layer(twin, name, layer, counted, saved) for name, layer in moe_layers(twin)}
     inside = sum(layer.counted for layer in layers.values())
@@ -102,23 +100,23 @@ def _trace(
     training: bool,
     routings: Mapping[str, Routing] | None,
     device: torch.device,
-) -> tuple[nn.Module, Counted, Saved, Tensor]:
-    """Run the twin of `model` on `device`; return it, what was counted, what autograd kept, and the output."""
+) -> tuple[nn.Module, Counted, SavedTensors, Tensor]:
+    """Run the twin of `model` on `device`; return it, counts, saved tensors and the output."""
     twin = shadow(model, training, tensors, routings, device)
-    # padding costs what tokens cost outside of routers, which get the real masks; some models look
-    # into theirs
-    given = {
+    # outside of routers, which get the masks, padding costs as much as tokens; some models branch
+    # on values of their mask
+    unmasked = {
         key: tensor.to(device)
         for key, tensor in tensors.items()
         if not key.endswith("attention_mask")
     }
-    saved = Saved([*twin.parameters(), *twin.buffers()])
+    saved = SavedTensors([*twin.parameters(), *twin.buffers()])
     output = list[Tensor]()
 
     def run() -> None:
         with KernelsOfRealDevices(), torch.set_grad_enabled(training):
             with saved:
-                output.append(first_tensor(call(twin, given.get("", given))))
+                output.append(first_tensor(call(twin, unmasked.get("", unmasked))))
             if training:
                 output[0].float().sum().backward()
 
@@ -126,12 +124,14 @@ def _trace(
         return twin, count_flops(run), saved, output[0]
 
 
-def _layer(twin: nn.Module, name: str, layer: MoE, counted: Counted, saved: Saved) -> LayerPass:
-    """Account a layer of the twin after its pass."""
+def _layer(
+    twin: nn.Module, name: str, layer: MoE, counted: Counted, saved: SavedTensors
+) -> LayerPass:
+    """Account for a layer of the twin after its pass."""
     probe = layer.router
     assert isinstance(probe, Probe) and probe.routing is not None
-    for here, there in probe.twins:
-        saved.same(here, there)
+    for tensor, twin_tensor in probe.twins:
+        saved.same(tensor, twin_tensor)
     path = ".".join(part for part in (type(twin).__name__, name, "router") if part)
     dispatcher = layer.dispatcher_for(probe.routing, META)
     work, experts, router = dispatcher.work(probe.routing), layer.experts, counted.within(path)

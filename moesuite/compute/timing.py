@@ -1,4 +1,4 @@
-"""Measured time, interleaved with the matched dense model in one process: ratios survive a noisy machine."""
+"""Time measured interleaved with the matched dense model: ratios survive a noisy machine."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def interleaved(
     most: int = 200,
     device: torch.device = CPU,
 ) -> list[list[float]]:
-    """Time `functions` in turns and return the seconds of each call.
+    """Time `functions` in turns; return the seconds of each call.
 
     Args:
         functions: what to time; each is called once before, to warm up.
-        seconds: budget for all rounds together, > 0.
-        least, most: bounds on the number of rounds; `least` is kept even beyond the budget.
-        device: that the functions compute on.
+        seconds: time limit for all rounds together, > 0.
+        least, most: bounds on the number of rounds; `least` holds even beyond the time limit.
+        device: device of the functions.
     """
     warm = sum(seconds_of(function, device) for function in functions)
     rounds = min(most, max(least, int(seconds / max(warm, 1e-9))))
@@ -44,10 +44,10 @@ def interleaved(
 
 
 def seconds_of(function: Callable[[], object], device: torch.device = CPU) -> float:
-    """Return the seconds of one call: by CUDA events on a GPU, which works asynchronously, else by the clock.
+    """Return the seconds of one call: by CUDA events on a GPU, else by the clock.
 
-    Not torch.utils.benchmark: its `timeit(1)` runs the function twice more to warm up, which an
-    interleaved measurement has done already.
+    A GPU works asynchronously. Not torch.utils.benchmark: its `timeit(1)` runs the function twice
+    more to warm up, which an interleaved measurement has done already.
     """
     if device.type == "cuda":
         begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
@@ -67,16 +67,16 @@ def compare(
     seconds: float,
     device: torch.device = CPU,
 ) -> Timing:
-    """Time `function` against its dense counterpart; the ratio is the median of the rounds' ratios."""
+    """Time `function` against its dense counterpart; the ratio is the median over rounds."""
     return timing_of(*interleaved([function, dense], seconds, device=device))
 
 
 def timing_of(ours: Sequence[float], theirs: Sequence[float]) -> Timing:
-    """Return the statistics of rounds; of an even number of them, the last is left out.
+    """Return the statistics of rounds; of an even number, the last one is left out.
 
-    Then the ratio lies between quartiles: three quarters of the rounds are at most our third one,
-    three quarters are at least their first one, so that more than half of the ratios are at most
-    the quotient of the two.
+    With an odd number the ratio lies between quotients of quartiles: three quarters of our rounds
+    are at most our third quartile, three quarters of theirs are at least their first, so that more
+    than half of the ratios are at most the quotient of the two.
 
     Args:
         ours, theirs: seconds of each round, > 0, at least 3.
@@ -106,15 +106,15 @@ def peak_memory(device: torch.device = CPU) -> int:
 
 
 def peak_of(function: Callable[[], object], device: torch.device = CPU) -> int:
-    """Return the most that `function` holds at a time above what there was before, in bytes, by torch's allocator."""
+    """Return the peak bytes that `function` allocates, according to torch's allocator."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
         function()
         return torch.cuda.max_memory_allocated(device) - before
-    with _silenced(), profiler.profile(profile_memory=True) as found:
+    with _silenced(), profiler.profile(profile_memory=True) as profile:
         function()
-    events = [event for event in found.kineto_results.events() if event.name() == "[memory]"]
+    events = [event for event in profile.kineto_results.events() if event.name() == "[memory]"]
     held, most = 0, 0
     for event in sorted(events, key=lambda event: event.start_ns()):
         held += event.nbytes()
@@ -124,12 +124,12 @@ def peak_of(function: Callable[[], object], device: torch.device = CPU) -> int:
 
 @contextmanager
 def _silenced() -> Iterator[None]:
-    """Keep the profiler's remarks about missing GPUs off the terminal; they come from C++, past sys.stderr."""
-    kept = os.dup(2)
+    """Silence the profiler's messages about missing GPUs, which bypass sys.stderr (C++)."""
+    stderr = os.dup(2)
     with Path(os.devnull).open("w") as nowhere:
         os.dup2(nowhere.fileno(), 2)
         try:
             yield
         finally:
-            os.dup2(kept, 2)
-            os.close(kept)
+            os.dup2(stderr, 2)
+            os.close(stderr)

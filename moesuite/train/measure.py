@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from moesuite.compute.cost import Cost, LayerCost, combine, measured
+from moesuite.compute.cost import Cost, LayerCost, combine, observed_routings
 from moesuite.compute.passes import Pass, account
 from moesuite.compute.timing import compare, peak_memory, peak_of
 from moesuite.config.schema import RunConfig
@@ -54,7 +54,7 @@ def measure(
     example = placed(example, device)
     inputs, size = task.inputs(example), task.size(example)
     with precision():
-        routings = measured(model, inputs)
+        routings = observed_routings(model, inputs)
     found = combine(model, account(model, inputs, False, routings), step, size)
     with alone():  # as many steps as the clock says: not those of other processes
         timings = (

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from moesuite import aux_loss
-from moesuite.compute.cost import measured
-from moesuite.compute.flop_counter import Counted, Saved, count_flops
+from moesuite.compute.cost import observed_routings
+from moesuite.compute.flop_counter import Counted, SavedTensors, count_flops
 from moesuite.compute.passes import Inputs, Pass, account
 from moesuite.models.forward import call
 from moesuite.nn.moe import moe_layers
@@ -23,7 +23,7 @@ def run_once(model: nn.Module, x: Inputs) -> tuple[Counted, Counted, int, dict[s
     with torch.no_grad():
         forward = count_flops(lambda: call(model.eval(), x))
     twin = copy.deepcopy(model).train()
-    saved = Saved([*twin.parameters(), *twin.buffers()])
+    saved = SavedTensors([*twin.parameters(), *twin.buffers()])
 
     def step() -> None:
         with saved:
@@ -48,7 +48,7 @@ def products(found: Pass) -> float:
 def assert_as_counted(model: nn.Module, x: Inputs, tolerance: float = 0) -> None:
     """Analytic equals counted, to the FLOP and (within a relative tolerance) to the byte, and parts add up."""
     forward, training, saved, routings = run_once(model, x)
-    ours = account(model, x, False, measured(model, x))
+    ours = account(model, x, False, observed_routings(model, x))
     step = account(model, x, True, routings)
     assert forward.total == products(ours)
     assert training.total == products(step)

@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional as F
 
 from moesuite import moefy
-from moesuite.compute.cost import cost, measured
+from moesuite.compute.cost import cost, observed_routings
 from moesuite.compute.flop_counter import FORMULAS, count_flops
 from moesuite.discovery.names import router_names
 from tests.compute.counted import (
@@ -60,7 +60,7 @@ def test_the_dense_model_by_hand() -> None:
 
 def test_token_choice_without_limit_costs_the_dense_model_and_its_gate() -> None:
     model = moefy(vit(), "token_choice", num_experts=4)
-    executed = cost(model, images(), routings=measured(model, images())).forward.executed
+    executed = cost(model, images(), routings=observed_routings(model, images())).forward.executed
     assert executed.experts == pytest.approx(
         2 * MLP
     )  # two of the four blocks, K = 1: each token once
@@ -169,7 +169,7 @@ def test_the_meta_device_gives_the_same() -> None:
 def test_an_adaptive_router_is_expected_at_its_budget() -> None:
     model = moefy(vit(), "relu", num_experts=4, slots_per_token=1.5, layers=[-1])
     expected = cost(model, images())
-    found = cost(model, images(), routings=measured(model, images()))
+    found = cost(model, images(), routings=observed_routings(model, images()))
     assert expected.slots_per_token == 1.5 and expected.forward.executed.experts == pytest.approx(
         1.5 * MLP
     )

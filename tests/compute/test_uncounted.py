@@ -72,6 +72,6 @@ def test_an_operation_that_needs_values_is_run_and_named(
 
 def test_inputs_that_the_model_refuses() -> None:
     with pytest.raises(
-        UserError, match=r"VisionTransformer refuses inputs of shape \(3, 1, 9, 9\): .*; allowed"
+        UserError, match=r"VisionTransformer refuses inputs of shape \(3, 1, 9, 9\): .*; expected"
     ):
         cost(vit(), torch.randn(3, 1, 9, 9))
