@@ -66,7 +66,7 @@ def test_every_dotted_name_exists(document: str) -> None:
             assert hasattr(importlib.import_module(module), attribute), (document, name)
 
 
-def test_what_contributing_names_beside_a_file_is_in_it() -> None:
+def test_names_in_contributing_are_in_their_files() -> None:
     """`NAME` in `path`: the recipes say where a table or a function is by both."""
     text = (ROOT / "CONTRIBUTING.md").read_text()
     named = re.findall(r"`(\w+)` (?:in|of) `([\w/]+\.(?:py|yaml|js|toml))`", text)

@@ -68,7 +68,7 @@ class Noisy(Router):
         return self.choose_tokens((logits + noise).softmax(dim=-1).transpose(1, 2))
 
 
-def test_a_bad_router_is_found_out() -> None:
+def test_a_bad_router_fails_its_certificate() -> None:
     subject = Subject(lambda spec, **_: Noisy(spec))
     for prop in PROPERTIES:
         if prop.name in (
@@ -122,7 +122,7 @@ def test_a_router_that_looks_ahead_is_refused_on_a_causal_task() -> None:
     build_models(compose("router=expert_choice_causal"), task, None)
 
 
-def test_a_router_of_ones_own_is_certified(tmp_path: Path) -> None:
+def test_a_user_router_is_certified(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(
         "from moesuite.routers.expert_choice import ExpertChoice\nclass Mine(ExpertChoice):\n"
         "    def __init__(self, spec, shift: float = 0.0):\n        super().__init__(spec)\n"

@@ -184,7 +184,7 @@ def test_a_router_that_cannot_be_certified_does_not_stop_the_others(
         ),
     ],
 )
-def test_a_router_that_fails_in_one_case_is_told_which(name: str, case: str) -> None:
+def test_a_router_that_fails_in_one_case_names_the_case(name: str, case: str) -> None:
     with pytest.raises(UserError) as error:
         certify(f"{ROOT}/tests/certify/faults/malformed.py:{name}", {}, num_experts=2)
     assert f"malformed.py:{name} cannot be certified {case}; allowed: " in str(error.value)

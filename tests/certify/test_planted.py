@@ -47,7 +47,7 @@ def test_a_router_without_a_fault_keeps_what_it_claims(router: type[Router], pro
     assert not check.false, check
 
 
-def test_what_is_not_claimed_is_no_false_claim() -> None:
+def test_unclaimed_properties_are_no_false_claims() -> None:
     check = measure(BY_NAME["weights_not_negative"], Subject(NegativeAndSaysSo))
     assert check.holds is False and not check.false
     assert (

@@ -31,7 +31,7 @@ class Custom(nn.Module):
         return torch.fft.rfft(doubled(x.detach()), dim=-1).real[..., :1] + x
 
 
-def test_what_has_no_formula_is_named() -> None:
+def test_operations_without_a_formula_are_named() -> None:
     model = vit()
     model.set_submodule("blocks.1.attn", Custom())
     name = "VisionTransformer.blocks.1.attn"

@@ -45,7 +45,7 @@ def test_words_become_typed_values() -> None:
     assert parse(ServeOptions, ["share=null"]).share is None
 
 
-def test_what_no_option_takes_is_passed_on_as_it_is() -> None:
+def test_unclaimed_words_are_passed_on_unchanged() -> None:
     options = parse(TuneOptions, ["trials=2", "-m", "space.k=int(1,4)", "router.k=2", "x"])
     assert options.run == ["-m", "router.k=2", "x"] and options.space == {"k": "int(1,4)"}
 
@@ -128,7 +128,7 @@ def test_errors_are_one_line_and_an_exit_code(
     assert run(lambda _: 1, [], monkeypatch) == 1
 
 
-def test_a_traceback_comes_when_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_traceback_is_shown_on_request(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
     with pytest.raises(UserError, match="unknown option"):
         run(print, ["prot=1"], monkeypatch)

@@ -62,7 +62,7 @@ def wrong_values(field: FieldInfo) -> list[Any]:
 
 
 @pytest.mark.parametrize("name", [name for name in FIELDS if name not in ("task", "router")])
-def test_what_an_error_suggests_is_accepted(name: str) -> None:
+def test_suggestions_of_errors_are_accepted(name: str) -> None:
     """Typed instead of the wrong value, in a shell; for every option and several wrong values."""
     for value in wrong_values(FIELDS[name]):
         try:

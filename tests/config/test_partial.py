@@ -51,7 +51,7 @@ def test_the_default_run_is_whole_and_every_option_is_one_of_the_trainer() -> No
     assert WHOLE.keys() <= inspect.signature(L.Trainer.__init__).parameters.keys()
 
 
-def test_a_limit_of_time_cuts_short_what_has_a_number_of_steps() -> None:
+def test_a_time_limit_shortens_runs_with_fixed_steps() -> None:
     assert stopped_by_time({"max_time": "00:01:00:00"}, 7, 10) == ["trainer.max_time=00:01:00:00"]
     assert (
         stopped_by_time({"max_time": "00:01:00:00"}, 10, 10)
@@ -109,7 +109,7 @@ def test_partial_runs_are_left_out_of_the_board_with_the_reason(tmp_path: Path) 
         ("overfit_batches=2", "type trainer.limit_train_batches=2, which makes the run partial"),
     ],
 )
-def test_what_would_measure_nothing_is_refused(
+def test_settings_that_measure_nothing_are_refused(
     option: str,
     says: str,
     tmp_path: Path,
@@ -122,7 +122,7 @@ def test_what_would_measure_nothing_is_refused(
     assert says in error and error.count("error: ") == 1 and not list(tmp_path.rglob("*.json"))
 
 
-def test_a_share_of_the_batches_that_is_none_is_one_line(tmp_path: Path) -> None:
+def test_a_share_of_batches_out_of_range_is_one_line(tmp_path: Path) -> None:
     """Two batches of 256 hold the 360 test images: a tenth of them is no batch."""
     with pytest.raises(UserError, match="trainer: .*0.1"):
         fit(compose(f"records={tmp_path}", *TINY_RUN, "trainer.limit_test_batches=0.1"))

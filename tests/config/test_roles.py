@@ -109,7 +109,7 @@ def test_the_id_and_the_setting_follow_the_role(name: str, config: dict[str, Any
     assert (contestant_of(records[0]) != contestant_of(records[1])) == (role is Role.CONTESTANT)
 
 
-def test_what_is_not_known_changes_what_comes_out_and_what_is_not_set_does_not_count() -> None:
+def test_unknown_options_change_the_outcome_and_unset_ones_do_not() -> None:
     assert role_of("new") is role_of("trainer", "new") is role_of("task", "new") is Role.OUTCOME
     new = {"new": None, "trainer": {"new": None}}
     assert list(options_of(new)) == [] and list(options_of({"new": 0})) == [

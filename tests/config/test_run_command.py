@@ -105,7 +105,7 @@ def test_a_configuration_made_in_python_has_a_command(name: str) -> None:
     assert compose(*words[3:]).model_dump() == config.model_dump()
 
 
-def test_only_what_differs_from_the_defaults_is_typed() -> None:
+def test_commands_hold_only_overrides_of_defaults() -> None:
     assert command_of(compose()) == "python -m moesuite.run"
     assert (
         command_of(compose("seed=1", "router=soft")) == "python -m moesuite.run router=soft seed=1"

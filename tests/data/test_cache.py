@@ -84,7 +84,7 @@ def _empty(path: Path) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("harm", [_flip, _cut, _empty])
-def test_what_was_changed_is_told_and_made_again(
+def test_changed_caches_are_reported_and_rebuilt(
     kind: str,
     harm: Callable[[Path], None],
     tmp_path: Path,
@@ -130,7 +130,7 @@ def test_a_folder_by_hand(harm: Callable[[Path], Any], says: str, tmp_path: Path
     ]
 
 
-def test_what_cannot_be_made_again_leaves_the_cache_as_it_is(tmp_path: Path) -> None:
+def test_a_failed_rebuild_leaves_the_cache_unchanged(tmp_path: Path) -> None:
     folder = cached(tmp_path / "one", _write)
     (folder / "a").write_text("changed")
 

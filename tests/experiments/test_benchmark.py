@@ -99,7 +99,7 @@ def test_a_grid_is_run_shown_and_not_run_again(
     } == {gone}
 
 
-def test_what_looks_ahead_and_what_is_scored_otherwise_stands_apart(
+def test_lookahead_and_other_scores_are_separate_contestants(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     def record(router: str, primary: str, value: float, leaks: bool = False) -> RunRecord:
@@ -149,7 +149,7 @@ def test_a_grid_upcycles_what_it_trained(
     assert commands == 1
 
 
-def test_what_was_to_be_upcycled_and_failed(
+def test_a_failed_dense_run_is_not_upcycled(
     grid: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (grid / "mine.yaml").write_text(UPCYCLING.replace("name: start", "name: start\n    seeds: [7]"))

@@ -62,7 +62,7 @@ def test_shown_beside_the_runs_without_a_capacity(
     assert "digits, by the mean over seeds" in shown and "0.9000" in shown
 
 
-def test_runs_of_a_router_are_told_apart_by_what_differs() -> None:
+def test_runs_of_a_router_are_named_by_their_differences() -> None:
     def one(router: str, seed: int, **config: object) -> RunRecord:
         return RunRecord.model_construct(
             router=router, config={"seed": seed, "data": {"seed": seed}, **config}

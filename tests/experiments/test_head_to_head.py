@@ -88,7 +88,7 @@ def test_smaller_is_better_where_the_metric_says_so() -> None:
     assert [row.contestant for row in differences(found)] == ["hash", "soft"]
 
 
-def test_other_options_are_contests_of_their_own_and_checkpoints_are_not() -> None:
+def test_other_options_are_separate_contests_and_checkpoints_are_not() -> None:
     """Dense at both learning rates; a run goes on from its own checkpoint, which is no other setting."""
     rates = [
         record(router, 0, rate, optim__lr=rate)
@@ -108,7 +108,7 @@ def test_other_options_are_contests_of_their_own_and_checkpoints_are_not() -> No
     assert row.seeds == 2
 
 
-def test_without_a_dense_run_one_line_says_what_to_type() -> None:
+def test_without_a_dense_run_one_line_gives_the_command() -> None:
     console = Console(width=200, record=True)
     show_differences(console, "digits", [record("soft", 0, 0.1), record("hash", 0, 0.2)])
     text = console.export_text()

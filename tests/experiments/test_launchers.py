@@ -91,7 +91,7 @@ def test_bad_words(
 
 
 @pytest.mark.parametrize(("name", "extra"), [("ray", "ray"), ("submitit", "slurm")])
-def test_a_launcher_that_is_not_installed_names_its_extra(
+def test_a_missing_launcher_names_its_extra(
     name: str, extra: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
@@ -119,7 +119,7 @@ def test_jobs_end_in_their_order_in_other_processes(name: str, tmp_path: Path) -
     assert own.result != os.getpid()
 
 
-def test_an_error_of_the_work_is_not_told_as_one_of_an_option() -> None:
+def test_an_error_at_work_is_not_reported_as_a_bad_option() -> None:
     with pytest.raises(ValueError, match="math domain error") as found:
         list(launch(Launcher("joblib", {"n_jobs": 2}, ""), math.sqrt, [-1]))
     assert not isinstance(found.value, UserError)
@@ -129,7 +129,7 @@ def test_here_is_this_process() -> None:
     assert [ended.result for ended in launch(Launcher("here", {}, ""), eval, ["1 + 1"])] == [2]
 
 
-def test_a_process_that_dies_is_told_and_the_same_command_goes_on(tmp_path: Path) -> None:
+def test_a_dead_process_is_reported_and_the_same_command_resumes(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"a process died .*; the same command goes on"):
         list(launch(Launcher("joblib", {"n_jobs": 2}, ""), os._exit, [9]))
 
@@ -188,7 +188,7 @@ def test_a_sweep_on_a_launcher_is_the_sweep(
     assert first.command == second.command.replace("/there", "/here")
 
 
-def test_what_is_upcycled_is_run_before() -> None:
+def test_dense_runs_precede_those_upcycled_from_them() -> None:
     def one(part: str, seed: int, upcycles: str = "") -> Planned:
         return Planned("", seed, [], part, upcycles)
 

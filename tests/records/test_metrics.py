@@ -39,7 +39,7 @@ def test_directions_and_ranges(
     assert (spec.direction, spec.least, spec.most) == (direction, least, most)
 
 
-def test_what_a_range_admits() -> None:
+def test_values_that_a_range_admits() -> None:
     """Bounds are inclusive, and float32 may round beyond them by some 1e-7."""
     share, nats = FAMILIES["vision"]["top1"], FAMILIES["language"]["perplexity"]
     assert (

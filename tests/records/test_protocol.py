@@ -30,7 +30,7 @@ def test_a_task_family_computes_what_its_protocol_version_stands_for(name: str) 
     assert problem(f"family {name}", RECORDED, family_states(name)) == ""
 
 
-def test_nothing_is_recorded_of_what_is_gone() -> None:
+def test_end_states_are_recorded_of_existing_names_only() -> None:
     names = [f"router {name}" for name in router_names()] + [
         f"family {name}" for name in task_families()
     ]
@@ -76,7 +76,7 @@ def test_a_router_that_computes_something_else_has_to_raise_its_number(
     )
 
 
-def test_what_is_new_lowered_or_the_engines_is_told() -> None:
+def test_new_lowered_and_engine_versions_are_reported() -> None:
     new = RECORDED["router soft"]
     versions, engine = new["versions"], new["versions"]["engine"]
     assert "is not recorded: run" in problem("router mine", RECORDED, new)
@@ -92,7 +92,7 @@ def test_what_is_new_lowered_or_the_engines_is_told() -> None:
     assert "soft new=True" in problem("router soft", RECORDED, more)
 
 
-def test_recording_refuses_what_no_number_answers_for(
+def test_recording_refuses_changes_without_a_raised_version(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, now = tmp_path / "protocol.json", copy.deepcopy(RECORDED)

@@ -82,7 +82,7 @@ def test_identity_does_not_depend_on_key_order_and_on_everything_else(
     )
 
 
-def test_identity_does_not_depend_on_what_changes_nothing() -> None:
+def test_identity_ignores_options_without_effect() -> None:
     config = {
         "seed": 0,
         "records": "a",

@@ -68,7 +68,7 @@ def test_local_statistics_are_means_over_processes(
 
 
 @pytest.mark.slow
-def test_evaluation_and_measurements_wait_for_nobody(processes: list[dict[str, Any]]) -> None:
+def test_evaluation_and_measurements_do_not_synchronise(processes: list[dict[str, Any]]) -> None:
     assert [process["together"].item() for process in processes] == [WORLD, WORLD]
 
 

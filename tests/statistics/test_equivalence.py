@@ -75,7 +75,7 @@ def test_tied_is_not_equal() -> None:
     assert loose.detectable == pytest.approx(10 * (tight.detectable or 0.0))
 
 
-def test_what_is_too_few_or_has_no_spread_shows_nothing() -> None:
+def test_too_few_values_or_no_spread_show_nothing() -> None:
     few, steady = compare([0.1, 0.2], 0.5, 1), compare([0.1] * 5, 0.5, 1)
     assert (few.half, few.p, few.equal, few.detectable) == (None, None, None, None)
     assert (steady.half, steady.p, steady.equal, steady.detectable) == (0.0, None, None, None)

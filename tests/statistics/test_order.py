@@ -40,7 +40,7 @@ def test_differences_over_tasks_are_those_of_scipy() -> None:
     ) and a.behind is None
 
 
-def test_ranks_are_what_the_pairs_that_are_apart_leave_open() -> None:
+def test_ranks_follow_from_separated_pairs() -> None:
     """c is far below in each task; a and b take turns: 1 to 2 for these, 3 for that."""
     tasks = [
         task(a=[0.1 * i, 0.2], b=[0.3, 0.1 * (5 - i)], c=[-9.0, -9.0 + i * i / 25])

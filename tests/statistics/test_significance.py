@@ -91,7 +91,7 @@ def test_tie_groups_by_hand() -> None:
     assert tie_groups({"a": {0: 1.0}}, "max") == {"a": 1} and tie_groups({}, "max") == {}
 
 
-def test_who_wins_every_shared_seed_is_not_beaten() -> None:
+def test_a_winner_of_every_shared_seed_is_not_beaten() -> None:
     """b leads by its mean over twelve seeds, yet a is better in each of the six that both have."""
     noise = [0.001, -0.002, 0.002, 0.0, -0.001, 0.001]
     a = {seed: 0.5 + value for seed, value in enumerate(noise)}

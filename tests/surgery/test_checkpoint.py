@@ -69,7 +69,7 @@ def test_every_rerouted_model_comes_back(name: str, path: str, tmp_path: Path) -
         torch.testing.assert_close(answer(loaded), answer(model), atol=0, rtol=0)
 
 
-def test_hugging_faces_own_way_of_saving_keeps_the_layers(tmp_path: Path) -> None:
+def test_save_pretrained_keeps_the_layers(tmp_path: Path) -> None:
     """In shards, by `save_pretrained`; config.json says what MoE layers there are."""
     model: Any = moe("bert", "usmoe", alpha=0.25)
     model.save_pretrained(tmp_path, max_shard_size="20KB")
@@ -86,7 +86,7 @@ def test_hugging_faces_own_way_of_saving_keeps_the_layers(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     "router", ["soft", "loss_free", "cosine", "noisy_topk", "expert_choice_causal", "hash"]
 )
-def test_routers_come_back_with_what_they_know(router: str, tmp_path: Path) -> None:
+def test_routers_are_restored_with_their_state(router: str, tmp_path: Path) -> None:
     """Sizes that depend on the number of tokens, buffers, options; trained for two steps."""
     model = moefy(
         build("vit"), router, 4, layers="all", slots_per_token=0.5, eval_slots_per_token=1.5
@@ -205,7 +205,7 @@ def test_the_checkpoint_of_a_run_that_embeds_text(tmp_path: Path) -> None:
     assert loaded.pooler is None and len(list(moe_layers(loaded))) == 1
 
 
-def test_what_cannot_be_loaded(tmp_path: Path) -> None:
+def test_checkpoints_that_cannot_be_loaded(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such file or folder; allowed: what save_moe"):
         load_moe(tmp_path / "nothing")
     with pytest.raises(UserError, match=r"no \.safetensors in this folder"):

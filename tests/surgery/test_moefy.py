@@ -106,7 +106,9 @@ def test_layer_choices() -> None:
         ({"slots_per_token": 100.0}, "slots_per_token=100.0"),
     ],
 )
-def test_bad_arguments_say_what_is_allowed(arguments: dict[str, object], message: str) -> None:
+def test_errors_of_bad_arguments_list_what_is_allowed(
+    arguments: dict[str, object], message: str
+) -> None:
     with pytest.raises(UserError, match=message):
         moefy(small_vit(), **arguments)  # type: ignore[arg-type]
 

@@ -41,7 +41,7 @@ def test_constant() -> None:
     assert [learning_rate(step, 10, config) for step in (0, 1, 9)] == pytest.approx([0.5, 1, 1])
 
 
-def test_no_decay_for_vectors_stacked_or_not_and_for_what_the_model_exempts() -> None:
+def test_no_decay_for_vectors_and_exempt_parameters() -> None:
     model = moefy(timm.create_model("vit_tiny_patch16_224", depth=2), num_experts=4)
     decay, keep = parameter_groups(model, 0.1)
     names = {id(parameter): name for name, parameter in model.named_parameters()}

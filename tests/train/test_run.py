@@ -101,9 +101,7 @@ def test_unserved_and_dropped_under_capacity_are_two_figures(tmp_path: Path) -> 
     )
 
 
-def test_energy_is_an_estimate_where_it_is_asked_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_energy_is_estimated_on_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     record = run(tmp_path, "energy=true")
     assert (
         record.energy is not None
@@ -187,7 +185,7 @@ def test_every_option_of_the_trainer_is_there() -> None:
     }
 
 
-def test_a_loss_that_is_not_finite(
+def test_a_non_finite_loss_fails_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)

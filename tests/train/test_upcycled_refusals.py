@@ -49,7 +49,7 @@ def test_a_run_limited_by_time_needs_a_schedule_without_end(tmp_path: Path) -> N
         (["trainer.max_steps=40", "layers=[3]"], "layers: 3 matched nothing"),
     ],
 )
-def test_what_cannot_go_on(
+def test_runs_that_cannot_continue(
     words: list[str],
     says: str,
     dense: Path,

@@ -92,7 +92,7 @@ def test_experts_have_copies_of_their_moments() -> None:
 
 
 @pytest.mark.parametrize("state", ["resume", "fresh_optimizer"])
-def test_what_of_the_optimizer_goes_on(
+def test_which_optimizer_state_continues(
     state: str, dense: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[int] = []
@@ -139,7 +139,7 @@ def test_an_interrupted_run_goes_on_from_its_own_checkpoint(
     assert resumed.curve[-1].flops == pytest.approx(whole.curve[-1].flops)
 
 
-def test_language_starts_its_optimizer_anew_and_a_decoder_has_a_router_of_its_own(
+def test_language_resets_its_optimizer_and_a_decoder_has_its_own_router(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The T5 recipe: expert choice in the encoder, top-2 token choice in the decoder, without renormalisation."""
@@ -205,7 +205,7 @@ def test_words_are_understood_twice() -> None:
 
 
 @pytest.mark.parametrize("router", ["switch", "expert_choice"])
-def test_what_is_to_be_upcycled_is_accounted_without_its_weights(router: str) -> None:
+def test_upcycled_models_are_accounted_without_weights(router: str) -> None:
     words = [f"router={router}", "num_experts=4", "layers=[-1]"]
     model, dense = profile(
         compose("upcycle=timm:vit_tiny_patch16_224", "+backbone.kwargs.patch_size=2", *words)

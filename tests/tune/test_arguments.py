@@ -47,7 +47,7 @@ from moesuite.tune.__main__ import main
         (["tune=experts", "task=digitts"], "nearest: digits"),
     ],
 )
-def test_what_is_mistyped_is_told_in_one_line(
+def test_bad_options_are_one_clear_line(
     words: list[str],
     says: str,
     tmp_path: Path,

@@ -38,7 +38,7 @@ def test_a_trial_that_is_behind_is_stopped(tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.slow
-def test_hyperband_stops_most_of_what_is_behind(
+def test_hyperband_stops_most_trials_that_are_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tuned(tmp_path / "one", "router=soft", "tune=slots", "trials=1")

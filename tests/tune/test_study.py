@@ -124,7 +124,7 @@ def test_importances_need_ten_different_settings_and_two_parameters() -> None:
     assert shares(10, 10, "a", "b")["quality"].keys() == {"a", "b"}
 
 
-def test_a_front_is_asked_for_no_winner_in_silence(
+def test_a_front_with_a_winner_option_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["router=soft", "tune=slots", "objective=quality,flops"]
@@ -164,7 +164,7 @@ def test_a_front_of_quality_and_flops_within_a_limit(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("option", "most"), [("max_dropped", 0.2), ("max_ms", 1e-6)])
-def test_what_is_beyond_a_limit_is_not_best(option: str, most: float, tmp_path: Path) -> None:
+def test_trials_beyond_a_limit_are_never_best(option: str, most: float, tmp_path: Path) -> None:
     """A quarter of a slot for each token drops most of them; no batch takes less than a nanosecond."""
     words = [
         "router=token_choice",

@@ -55,7 +55,7 @@ def test_verdicts_by_hand() -> None:
     )
 
 
-def test_what_no_chance_explains_is_different() -> None:
+def test_differences_beyond_chance_are_different() -> None:
     again = record_of("good", 0, 0.93)
     seeds = [record_of("good", seed, 0.90 + seed / 100) for seed in range(1, 6)]
     curve = [point.model_copy(update={"quality": 0.5}) for point in again.curve]

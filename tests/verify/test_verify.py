@@ -157,7 +157,7 @@ def test_bad_input_is_one_line_and_others_are_still_verified(
 @pytest.mark.parametrize(
     "words", [(), ("seeds=1",), ("x.json", "seeds=a"), ("x.json", "sedes=1"), ("--fast",)]
 )
-def test_wrong_words_are_told(
+def test_unknown_words_are_reported(
     words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert verified(monkeypatch, *words) == 2
@@ -173,7 +173,7 @@ def remade(path: Path, **changes: Any) -> Path:
     return other
 
 
-def test_what_is_not_as_it_was_is_told(
+def test_changed_preconditions_are_reported(
     runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (path, _, _) = copied(runs, tmp_path)

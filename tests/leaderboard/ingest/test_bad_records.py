@@ -117,9 +117,7 @@ HOSTILE: dict[str, tuple[dict[str, object], str]] = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_a_record_that_was_made_up_is_named_and_the_rest_is_shown(
-    name: str, tmp_path: Path
-) -> None:
+def test_a_fabricated_record_is_reported_and_the_rest_is_shown(name: str, tmp_path: Path) -> None:
     changes, says = HOSTILE[name]
     odd = record_of("odd", 0).model_copy(
         update={k: v for k, v in changes.items() if k not in ("contents", "compute")}
@@ -166,7 +164,7 @@ BROKEN_LOOKS = {
 
 
 @pytest.mark.parametrize("name", BROKEN_LOOKS)
-def test_what_a_router_looked_at_is_checked(name: str, tmp_path: Path) -> None:
+def test_routing_examples_are_checked(name: str, tmp_path: Path) -> None:
     record = record_of("good", 0)
     (path,) = put(tmp_path / "runs", [record])
     RunFiles(path).routing.write_text(BROKEN_LOOKS[name].replace("ID", record.id))

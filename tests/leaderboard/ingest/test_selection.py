@@ -143,7 +143,7 @@ def test_of_another_number_of_examples_most_are_right(tmp_path: Path) -> None:
     )
 
 
-def test_another_cost_of_the_same_backbone_is_told(tmp_path: Path) -> None:
+def test_a_different_cost_of_the_same_backbone_is_reported(tmp_path: Path) -> None:
     put(tmp_path, [record_of("good", seed) for seed in range(3)])
     cheap = compute_of(1.0, 9e8)
     for name in ("activated", "executed", "expected"):

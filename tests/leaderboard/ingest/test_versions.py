@@ -51,7 +51,7 @@ def test_results_of_two_protocols_are_never_compared(part: str) -> None:
     assert board_of(version()).protocol == "engine protocol 1, family protocol 1"
 
 
-def test_an_older_protocol_of_a_router_is_told_and_not_ranked() -> None:
+def test_an_older_router_protocol_is_labelled_and_not_ranked() -> None:
     records = [record_of(name, seed) for name in ("dense", "good") for seed in range(5)]
     records += [record_of("good", seed, protocol=version(router=2)) for seed in range(5)]
     (board,) = boards_of(records)
@@ -62,7 +62,7 @@ def test_an_older_protocol_of_a_router_is_told_and_not_ranked() -> None:
     assert new.unranked == "" and new.group is not None
 
 
-def test_a_file_of_ones_own_that_was_edited_is_another_contestant() -> None:
+def test_an_edited_user_file_is_another_contestant() -> None:
     (board,) = boards_of(
         [record_of("good", seed, protocol=version(own={"router": "a" * 64})) for seed in (0, 1)]
     )
@@ -104,7 +104,7 @@ def test_a_page_tells_that_the_package_knows_a_newer_protocol(
         ({"router": 99}, "mine.py:Mine", ""),
     ],
 )
-def test_a_version_that_nobody_raised_makes_no_other_look_old(
+def test_an_unraised_version_makes_no_other_look_old(
     changes: dict[str, int], router: str, says: str, tmp_path: Path
 ) -> None:
     put(tmp_path, [record_of(router, 0, protocol=version(**changes)), record_of("dense", 0)])
@@ -159,7 +159,7 @@ FALSE: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("name", FALSE)
-def test_a_verdict_that_is_made_up_is_left_out_and_named(name: str, tmp_path: Path) -> None:
+def test_a_fabricated_verdict_is_dropped_and_reported(name: str, tmp_path: Path) -> None:
     changes, says = FALSE[name]
     record = record_of("good", 0, 0.9)
     (path,) = put(tmp_path / "runs", [record])

@@ -113,7 +113,7 @@ def test_times_of_two_machines_are_never_mixed() -> None:
     }
 
 
-def test_labels_of_what_a_reader_has_to_know() -> None:
+def test_labels_say_what_a_reader_has_to_know() -> None:
     dirty = record_of("good", 0, git_dirty=True)
     other = record_of("good", 1, code="d" * 64, git_commit=None, git_dirty=None)
     (board,) = boards_of([dirty, other])

@@ -78,7 +78,7 @@ def test_names_of_settings_stay_when_a_run_is_added() -> None:
     ]
 
 
-def test_tied_and_equal_are_told_apart() -> None:
+def test_tied_and_equal_are_distinguished() -> None:
     """a and b differ by nothing but 0.001 of noise, far below the margin of 0.01; c is noisier than that."""
     board = board_of(
         [

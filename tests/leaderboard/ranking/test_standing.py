@@ -100,7 +100,7 @@ def test_a_router_that_could_have_been_run_is_missing_not_excused() -> None:
     }  # shown with two only
 
 
-def test_what_a_rerun_contradicts_is_shown_and_heads_nothing() -> None:
+def test_a_contradicted_run_is_shown_but_never_first() -> None:
     """`lied` is first of three by far; a rerun of one of its seeds makes it stand behind them, said in words."""
     lied = seeds("lied", 0.99, 0.002)
     others = [*seeds("dense", 0.85), *seeds("good", 0.9), *seeds("bad", 0.5)]

@@ -34,7 +34,7 @@ def test_the_same_records_give_the_same_bytes(tmp_path: Path) -> None:
     assert contents(tmp_path / "site_a") == contents(tmp_path / "site_b")
 
 
-def test_only_what_is_new_is_read_and_the_pages_are_those_of_a_whole_build(
+def test_incremental_builds_read_only_new_records_and_give_the_same_pages(
     runs: Path, tmp_path: Path
 ) -> None:
     out, more = tmp_path / "site", record_of("good", 5, 0.94)

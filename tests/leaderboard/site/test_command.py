@@ -39,7 +39,7 @@ def test_the_command(command: Command, tmp_path: Path) -> None:
         (["records=http://127.0.0.1:9/runs/"], "does not exist, or cannot be reached"),
     ],
 )
-def test_what_is_mistyped(
+def test_bad_options_are_one_clear_line(
     words: list[str],
     says: str,
     tmp_path: Path,
@@ -52,7 +52,7 @@ def test_what_is_mistyped(
     assert says in error and error.count("\n") == 1 and not (tmp_path / "site").exists()
 
 
-def test_a_folder_that_is_not_ours_is_not_overwritten(
+def test_foreign_folders_are_not_overwritten(
     runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "theirs").mkdir()

@@ -151,7 +151,7 @@ def test_a_runs_page_names_parts_and_columns_of_the_record() -> None:
     assert {*re.findall(r"(\w+): ", declared)} <= CurvePoint.model_fields.keys()
 
 
-def test_what_a_router_looked_at_is_read_by_name() -> None:
+def test_routing_examples_are_read_by_name() -> None:
     text = script("looked")
     assert read(text, "layer") == LayerRouting.model_fields.keys()
     assert read(text, "example") == Example.model_fields.keys()

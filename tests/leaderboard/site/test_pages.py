@@ -66,7 +66,7 @@ def test_dark_and_light(page: Any, site: Path) -> None:
     assert page.evaluate(ground) == "rgb(20, 23, 28)"  # remembered
 
 
-def test_a_run_shows_its_record_and_what_its_router_looked_at(page: Any, site: Path) -> None:
+def test_a_run_page_shows_its_record_and_routing_examples(page: Any, site: Path) -> None:
     visit(page, site, f"runs/{GOOD}.html")
     text = page.text_content("main")
     for part in (

@@ -98,7 +98,7 @@ def test_selecting_keeps_the_place_and_facets_count(page: Any, site: Path) -> No
     assert page.text_content("summary:has-text('Router')") == "Router (1)"
 
 
-def test_learning_curves_of_what_is_selected(page: Any, site: Path) -> None:
+def test_learning_curves_of_selected_rows(page: Any, site: Path) -> None:
     visit(page, site, "tasks/mine.html")
     assert page.locator("#curves polyline").count() == 4
     page.check("tr:has(a[href='../routers/bad.html']) input")

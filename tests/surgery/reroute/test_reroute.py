@@ -17,7 +17,7 @@ from tests.surgery.moe_models import MODELS, batch, build, observed
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_the_own_rule_reproduces_the_logits(name: str) -> None:
+def test_the_original_rule_reproduces_the_logits(name: str) -> None:
     model = build(name)
     expected = model(**batch())["logits"][:, :12]
     rerouted, rows = reroute(model, "own")

@@ -62,7 +62,7 @@ def test_embeddings_of_a_rerouted_model(representation: str, tmp_path: Path) -> 
     assert found["usmoe"].config["renormalise"] is False
 
 
-def test_in_runs_the_model_says_what_was_not_typed(tmp_path: Path) -> None:
+def test_runs_take_unset_options_from_the_model(tmp_path: Path) -> None:
     """Experts per token and normalisation; a half-precision model is trained in float32."""
     options = QWEN | {"vocab_size": 400, "head_dim": 16, "norm_topk_prob": True}
     model = transformers.AutoModelForCausalLM.from_config(

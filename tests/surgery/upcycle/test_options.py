@@ -18,7 +18,7 @@ from moesuite.nn.moe import moe_layers
 from tests.surgery.dense_models import FeedForward, build, take_apart
 
 
-def test_an_adapter_for_an_mlp_of_ones_own() -> None:
+def test_an_adapter_for_a_custom_mlp() -> None:
     model, x = nn.Sequential(FeedForward(), FeedForward()), torch.randn(3, 5, 6)
     with pytest.raises(
         UserError, match=r"no adapter: FeedForward; .*adapter=<function that takes such a module"

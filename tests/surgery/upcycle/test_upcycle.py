@@ -75,7 +75,7 @@ def test_every_expert_is_a_copy_and_all_else_is_kept(name: str) -> None:
     assert kept and all(torch.equal(state[key], value) for key, value in kept.items())
 
 
-def test_what_is_dropped_stands_in_the_receipt() -> None:
+def test_the_receipt_states_dropped_tokens() -> None:
     _, receipt = upcycle(build("vit"), "expert_choice", 4, layers="all", slots_per_token=1.0)
     assert all(
         0 < row.unserved < 0.6 and row.difference > 1e-3 * row.scale for row in receipt.layers
@@ -113,7 +113,7 @@ def test_images_are_renormalised_and_language_is_not() -> None:
     assert language.min() < 0.6  # the one gate of a token that one expert took, about 1/2
 
 
-def test_what_stays_is_named_with_the_reason() -> None:
+def test_unchanged_modules_are_named_with_the_reason() -> None:
     _, receipt = upcycle(build("mixer"), num_experts=2, layers=[0])
     others = {
         f"blocks.{block}.mlp_channels": "not among the chosen layers" for block in range(1, 8)

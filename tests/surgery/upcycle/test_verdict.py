@@ -69,7 +69,7 @@ def test_in_words_by_hand(layers: list[UpcycledLayer], options: dict[str, Any], 
     assert verdict(layers, **options) == says
 
 
-def test_what_stands_beside_it_by_hand() -> None:
+def test_notes_of_a_verdict_by_hand() -> None:
     unserved = verdict(
         [layer(0.0, unserved=0.25), layer(0.0)], renormalised=True
     )  # a quarter of one of two layers
@@ -85,7 +85,7 @@ def test_what_stands_beside_it_by_hand() -> None:
 
 
 @pytest.mark.parametrize("name", ["gpt2", "bert"])
-def test_a_text_model_starts_off_and_the_receipt_says_what_to_type(name: str) -> None:
+def test_a_text_model_starts_off_and_the_receipt_gives_the_option(name: str) -> None:
     _, raw = upcycle(build(name), "token_choice", 4, k=2)
     weights = raw.layers[0].weights
     assert (

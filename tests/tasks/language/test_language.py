@@ -204,7 +204,7 @@ def test_bad_input(
         run(tmp_path, "task=stdlib", *words)
 
 
-def test_a_column_that_is_not_there(real_data: Path) -> None:
+def test_a_missing_column_is_reported(real_data: Path) -> None:
     with pytest.raises(UserError, match="no column 'txt'; its columns: text"):
         build_task(
             compose(

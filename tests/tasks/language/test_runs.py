@@ -90,7 +90,7 @@ def test_a_span_corruption_run_on_real_text(
 @pytest.mark.parametrize(
     ("router", "leaks"), [("usmoe", True), ("expert_choice", True), ("switch", False)]
 )
-def test_what_is_seen_of_later_tokens_is_measured(router: str, leaks: bool, tmp_path: Path) -> None:
+def test_lookahead_is_measured(router: str, leaks: bool, tmp_path: Path) -> None:
     record = run(
         tmp_path,
         "task=stdlib",

@@ -37,7 +37,7 @@ from tests.tasks.preferences.words import QUICK, SMALL
         (["backbone=vit_mini"], "backbone=timm:vit_tiny_patch16_224 does not fit this task"),
     ],
 )
-def test_what_is_mistyped_is_told_in_one_line(
+def test_bad_options_are_one_clear_line(
     words: list[str],
     says: str,
     tmp_path: Path,
@@ -51,7 +51,7 @@ def test_what_is_mistyped_is_told_in_one_line(
     assert last.startswith("error: ") and says in last
 
 
-def test_play_without_the_expert_is_told_before_training(
+def test_play_without_the_expert_is_refused_before_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = [*SMALL, *QUICK, f"records={tmp_path}"]

@@ -139,7 +139,7 @@ def test_one_network_for_both_is_consistent_by_construction_and_two_inputs_are_n
         assert torch.allclose(found.logits.sigmoid() + found.logits.T.sigmoid(), torch.ones(12, 12))
 
 
-def test_what_is_shown_in_training() -> None:
+def test_alternatives_shown_in_training() -> None:
     choice = Choice(
         [np.full(2, i) for i in range(6)], np.array([0, 5, 1, 2, 3, 4], dtype=np.float32)
     )

@@ -107,7 +107,7 @@ def test_a_gated_hub_data_set_explains_how_to_get_access(monkeypatch: pytest.Mon
         vision(hub="a/b")
 
 
-def test_the_hub_is_asked_for_the_pinned_revision(
+def test_the_hub_request_has_the_pinned_revision(
     parquet: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = []

@@ -36,7 +36,7 @@ from tests.tasks.preferences.backgammon.recipes import MY_EXPERT
         ),
     ],
 )
-def test_experts_that_are_none(
+def test_invalid_experts_are_refused(
     name: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -39,14 +39,14 @@ def _made_five_point() -> np.ndarray:
     return board
 
 
-def test_two_plies_keep_what_the_filter_dropped_below_what_it_looked_at() -> None:
+def test_two_plies_rank_filtered_moves_below_evaluated_ones() -> None:
     shallow, deep = Package(0).judged(START, (3, 1)), Package(2).judged(START, (3, 1))
     assert (shallow[0] == deep[0]).all() and not np.allclose(shallow[1], deep[1])
     changed = ~np.isclose(shallow[1], deep[1])
     assert deep[1][~changed].max() <= deep[1][changed].min()
 
 
-def test_who_asks_at_once_gets_the_answers_of_one_after_the_other(expert: Expert) -> None:
+def test_concurrent_requests_get_the_answers_of_sequential_ones(expert: Expert) -> None:
     asked = [(one.board, one.dice) for one in itertools.islice(self_play(Package(), 0.5, 3), 60)]
     with ThreadPoolExecutor(8) as threads:
         found = list(threads.map(lambda one: expert.judged(*one), asked))
@@ -56,7 +56,7 @@ def test_who_asks_at_once_gets_the_answers_of_one_after_the_other(expert: Expert
 
 
 @pytest.mark.parametrize("expert", ["gnubg"], indirect=True)
-def test_an_answer_that_nobody_waited_for_is_not_the_next_one(
+def test_a_late_answer_is_not_taken_for_the_next_one(
     expert: Expert, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ctrl-C between question and answer."""
@@ -125,7 +125,7 @@ def test_an_expert_of_your_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert (scores == -(boards[:, 1, :24] == 1).sum(axis=1)).all()
 
 
-def test_labels_of_an_expert_that_was_edited_are_not_taken(
+def test_labels_of_an_edited_expert_are_not_reused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MOESUITE_CACHE", str(tmp_path))

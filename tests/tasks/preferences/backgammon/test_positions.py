@@ -36,7 +36,7 @@ def test_ids_are_those_of_gnu_backgammon_and_lead_back(found: list[np.ndarray]) 
 @pytest.mark.parametrize(
     "position", ["", "4HPwATDgc/ABM", "4HPwATDgc/ABMA=", "4HPwATDgc!ABMA", "//////////////"]
 )
-def test_what_is_no_position_id(position: str) -> None:
+def test_invalid_position_ids(position: str) -> None:
     with pytest.raises(
         UserError, match=r"is no position id; allowed: the 14 letters .* type for example 4HPwATDgc"
     ):
