@@ -9,12 +9,17 @@ Names are imported when they are first used, so that `import moesuite` and every
 from __future__ import annotations
 
 import importlib
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    __version__: str
+
     from moesuite.compute.cost import cost as cost
     from moesuite.compute.memory import keep_freed_memory as keep_freed_memory
     from moesuite.config.compose import compose as compose
+    from moesuite.discovery.names import list_routers as list_routers
+    from moesuite.discovery.names import list_tasks as list_tasks
     from moesuite.errors import UserError as UserError
     from moesuite.nn.experts import DenseMLP as DenseMLP
     from moesuite.nn.moe import MoE as MoE
@@ -35,6 +40,8 @@ if TYPE_CHECKING:
 _HOMES = {
     "compose": "config.compose",
     "cost": "compute.cost",
+    "list_routers": "discovery.names",
+    "list_tasks": "discovery.names",
     "UserError": "errors",
     "keep_freed_memory": "compute.memory",
     "DenseMLP": "nn.experts",
@@ -57,6 +64,8 @@ __all__ = list(_HOMES)
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return version("moesuite")
     if name not in _HOMES:
         raise AttributeError(f"module 'moesuite' has no attribute {name!r}")
     value = getattr(importlib.import_module(f"moesuite.{_HOMES[name]}"), name)

@@ -13,14 +13,8 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from moesuite.config.cli import BAD_INPUT, importing
-from moesuite.config.compose import (
-    explain,
-    group_choices,
-    options_text,
-    register,
-    to_config,
-    understood,
-)
+from moesuite.config.compose import explain, options_text, to_config, understood
+from moesuite.config.groups import group_choices, register
 from moesuite.config.run_command import reproduce
 from moesuite.discovery.names import benchmark_files
 from moesuite.errors import RunFailed, UserError

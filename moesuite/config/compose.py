@@ -3,39 +3,24 @@
 from __future__ import annotations
 
 import copy
-import importlib.util
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_module
-from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser, create_functions
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.overrides_parser import create_functions
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from moesuite.config.groups import config_folders, register
 from moesuite.config.options import checked
 from moesuite.config.schema import NAMED, RunConfig
-from moesuite.discovery.names import (
-    CONF,
-    family_defaults,
-    router_defaults,
-    router_names,
-    task_families,
-    task_files,
-)
-from moesuite.discovery.signature import signature_defaults
-from moesuite.errors import UserError, nearest, unknown
+from moesuite.errors import UserError, nearest
 
-GROUPS = ("task", "router", "backbone", "optim", "logger")
 OPEN = ("backbone.kwargs", "task.recipe", "logger.csv")  # take other keys: +option.key=
-BUILT_HERE = ("callbacks", "logger", "plugins", "use_distributed_sampler")  # set by `train`
 
 
 def compose(*overrides: str) -> RunConfig:
@@ -114,7 +99,7 @@ def options_text(overrides: Sequence[str]) -> str:
 def _composed(overrides: Sequence[str]) -> DictConfig:
     register(overrides)
     words = [word for word in overrides if not word.startswith("-")]
-    if folders := [f"file://{folder.resolve()}" for folder in _config_folders(overrides)[1:]]:
+    if folders := [f"file://{folder.resolve()}" for folder in config_folders(overrides)[1:]]:
         words.append(f"hydra.searchpath=[{','.join(folders)}]")
     try:
         with initialize_config_module("moesuite.config.conf", version_base=None):
@@ -135,128 +120,6 @@ def to_config(composed: DictConfig) -> RunConfig:
         raise explain(error) from None
     assert isinstance(values, dict)
     return checked(RunConfig, {str(key): value for key, value in values.items() if key != "hydra"})
-
-
-def register(arguments: Sequence[str]) -> None:
-    """Make tasks, routers, backbones and Trainer options known to Hydra, also those that only `arguments` name.
-
-    Raises:
-        UserError: for a choice that does not exist, with the nearest names.
-    """
-    _register_package()
-    folders = _config_folders(arguments)
-    for group, choice in _choices(arguments):
-        _register_choice(group, choice, folders)
-
-
-@cache
-def _register_package() -> None:
-    """Make what the package offers known, once in a process: reading it takes longer than composing."""
-    store = ConfigStore.instance().store
-    for name in router_names():
-        store(name, {"name": name, **router_defaults(name)}, "router", "router")
-    for name, path in task_files().items():
-        store(name, OmegaConf.load(path), "task", "_global_")
-    for family in task_families():
-        store(
-            f"_{family}",
-            {"family": family, "recipe": {}, **family_defaults(family)},
-            "task",
-            "task",
-        )
-    store("default", trainer_options(), "trainer", "trainer")
-
-
-def trainer_options() -> dict[str, Any]:
-    """Return every option of Lightning's Trainer that is a plain value, read from its source without importing it."""
-    spec = importlib.util.find_spec("lightning")
-    assert spec is not None and spec.origin is not None
-    source = Path(spec.origin).parent / "pytorch" / "trainer" / "trainer.py"
-    options = signature_defaults(source, "Trainer", skip=1)
-    return {name: value for name, value in options.items() if name not in BUILT_HERE}
-
-
-def _register_choice(group: str, choice: str, folders: list[Path]) -> None:
-    known = {path.stem for folder in folders for path in (folder / group).glob("*.yaml")}
-    known |= set(group_choices()[group])
-    if choice in known:
-        return
-    if group == "router" and ":" in choice:
-        _store_under_path(group, choice, {"name": choice, **router_defaults(choice)})
-    elif group == "backbone" and ":" in choice:
-        model = choice.partition(":")[2]
-        own = (
-            {"tokenizer": model} if "/" in model else {}
-        )  # a folder or hub id; other names are types of model
-        node = {
-            "name": choice,
-            "model": choice,
-            "pretrained": False,
-            "seed": "${seed}",
-            "kwargs": {},
-            **own,
-        }
-        _store_under_path(group, choice, node)
-    else:
-        outside = {
-            "router": ", or router=my_file:MyRouter for your own",
-            "backbone": ", or backbone=timm:<name>",
-        }
-        raise unknown(
-            group, choice, known, f"{group}={nearest(choice, known)[0]}{outside.get(group, '')}"
-        )
-
-
-def _store_under_path(group: str, choice: str, node: dict[str, Any]) -> None:
-    """Store a choice that may hold slashes under its folders, as Hydra will look it up."""
-    parent, _, name = choice.rpartition("/")
-    folders = [part for part in (group, parent.strip("/")) if part]
-    ConfigStore.instance().store(name, node, "/".join(folders), group)
-
-
-def group_choices() -> dict[str, list[str]]:
-    """Return the names that each group offers."""
-    files = {group: sorted(path.stem for path in (CONF / group).glob("*.yaml")) for group in GROUPS}
-    return {**files, "router": router_names(), "task": sorted(task_files())}
-
-
-def _config_folders(arguments: Sequence[str]) -> list[Path]:
-    folders = [CONF]
-    for index, argument in enumerate(arguments):
-        flag, _, value = argument.partition("=")
-        if flag in ("--config-dir", "-cd"):
-            folder = Path(value or (arguments[index + 1] if index + 1 < len(arguments) else ""))
-            if not folder.is_dir():
-                raise UserError(
-                    f"--config-dir {folder}: no such folder; allowed: a folder with task/, backbone/, ..."
-                )
-            folders.append(folder)
-    return folders
-
-
-def _choices(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yield (group, choice) for every group that the words choose, each value of a sweep by itself."""
-    for override in _overrides(arguments):
-        if override.key_or_group == "trainer":  # its options are one by one
-            raise UserError(
-                f"{override.input_line}: expected one option of Lightning's Trainer;"
-                " type for example trainer.max_steps=10"
-            )
-        if override.key_or_group in GROUPS:
-            value = override.value()
-            values = getattr(value, "list", None) or (value if isinstance(value, list) else [value])
-            for choice in values:
-                yield override.key_or_group, str(choice)
-
-
-def _overrides(arguments: Sequence[str]) -> list[Override]:
-    words = [word for word in arguments if "=" in word and not word.startswith("-")]
-    try:
-        return OverridesParser.create().parse_overrides(words)
-    except HydraException as error:
-        raise UserError(
-            f"{str(error).splitlines()[0]}; allowed: option=value; see --help"
-        ) from None
 
 
 def explain(error: Exception) -> UserError:

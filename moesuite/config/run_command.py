@@ -10,7 +10,8 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from moesuite.config.compose import compose, group_choices
+from moesuite.config.compose import compose
+from moesuite.config.groups import group_choices
 from moesuite.config.options import word
 from moesuite.config.schema import RunConfig
 

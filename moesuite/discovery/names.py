@@ -1,7 +1,8 @@
-"""Discovery: names on the command line -> classes. Signatures are read from source, so that nothing heavy is imported.
+"""Names on the command line -> files and classes. Signatures are read from source: nothing heavy is imported.
 
-A router's name is its file's name in `moesuite/routers`, or `module.path:Class`, or
-`path/to/file.py:Class`, for one outside the package. There is no registry to edit.
+A router's name is the name of its file in `moesuite/routers`, of an entry point of an installed
+package (`moesuite.discovery.plugins`), or `module.path:Class` or `path/to/file.py:Class` for a
+user's own. There is no registry to edit.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import importlib.util
 from pathlib import Path
 from typing import Any, Literal
 
-from moesuite.discovery.signature import signature_defaults, source_classes
+from moesuite.discovery.plugins import plugins, without_clash
+from moesuite.discovery.signature import SourceOption, signature_options, source_classes
 from moesuite.discovery.user_code import own_class, own_file
 from moesuite.errors import UserError, unknown
 
@@ -21,8 +23,29 @@ CONF = PACKAGE / "config" / "conf"
 
 
 def router_names() -> list[str]:
-    """Return the names of the routers of the package."""
-    return sorted(path.stem for path in (PACKAGE / "routers").glob("[!_]*.py"))
+    """Return the names of all routers: of the package, and of installed plugins."""
+    packaged_names = [path.stem for path in (PACKAGE / "routers").glob("[!_]*.py")]
+    return sorted([*packaged_names, *without_clash("router", plugins("routers"), packaged_names)])
+
+
+def list_routers() -> list[str]:
+    """Return what `router=` and `moefy(model, router=...)` take by name.
+
+    Example:
+        >>> "soft" in list_routers()
+        True
+    """
+    return router_names()
+
+
+def list_tasks() -> list[str]:
+    """Return what `task=` takes by name.
+
+    Example:
+        >>> "digits" in list_tasks()
+        True
+    """
+    return sorted(task_files())
 
 
 def task_folder() -> Path:
@@ -31,12 +54,25 @@ def task_folder() -> Path:
 
 
 def task_files() -> dict[str, Path]:
-    """Return the YAML file of every task of the package by name."""
-    return {path.stem: path for path in _files("moesuite.tasks", "**/*.yaml")}
+    """Return the YAML file of every task by name: of the package, and of installed plugins."""
+    files = {path.stem: path for path in _files("moesuite.tasks", "**/*.yaml")}
+    for plugin in plugins("tasks").values():
+        if not plugin.is_class:
+            brought = {path.stem: plugin for path in plugin.file.parent.rglob("*.yaml")}
+            without_clash("task", brought, files)
+            files |= {path.stem: path for path in sorted(plugin.file.parent.rglob("*.yaml"))}
+    return files
 
 
 def task_families() -> dict[str, Path]:
-    """Return the Python file of every task family of the package by name."""
+    """Return the Python file of every task family by name: of the package, and of plugins."""
+    families = _packaged_families()
+    brought = {name: plugin for name, plugin in plugins("tasks").items() if plugin.is_class}
+    without_clash("task family", brought, families)
+    return {**families, **{name: plugin.file for name, plugin in brought.items()}}
+
+
+def _packaged_families() -> dict[str, Path]:
     return {path.parent.name: path for path in _files("moesuite.tasks", "*/task.py")}
 
 
@@ -56,51 +92,86 @@ def _folder(package: str) -> Path:
 
 
 def packaged(kind: Literal["routers", "tasks"], name: str) -> Path | None:
-    """Return the file of a router or a task family of the package; None for any other name."""
+    """Return the file of a router or a task family of the package, or None for any other name."""
     if kind == "tasks":
-        return task_families().get(name)
-    return PACKAGE / "routers" / f"{name}.py" if name in router_names() else None
+        return _packaged_families().get(name)
+    path = PACKAGE / "routers" / f"{name}.py"
+    return path if name.isidentifier() and not name.startswith("_") and path.is_file() else None
 
 
 def source_of(name: str) -> tuple[Path, str | None]:
-    """Return the file of a router, and its class where the name says it.
+    """Return the file of a router, and its class where the name or its entry point says it.
 
     Raises:
         UserError: for a name that leads to no file.
     """
-    if ":" not in name:
-        if name not in router_names():
-            raise unknown(
-                "router",
-                name,
-                router_names(),
-                "router=soft, or router=my_file:MyRouter for your own",
-            )
-        return PACKAGE / "routers" / f"{name}.py", None
-    return own_file("router", name, "my_file:MyRouter")
+    if ":" in name:
+        return own_file("router", name, "my_file:MyRouter")
+    if name not in router_names():
+        raise unknown(
+            "router",
+            name,
+            router_names(),
+            "router=soft, or router=my_file:MyRouter for your own",
+        )
+    if path := packaged("routers", name):
+        return path, None
+    plugin = plugins("routers")[name]
+    return plugin.file, plugin.entry.attr or None
 
 
 def router_defaults(name: str) -> dict[str, Any]:
     """Return the options of a router and their defaults."""
+    return {option: declared.default for option, declared in router_options(name).items()}
+
+
+def router_options(name: str) -> dict[str, SourceOption]:
+    """Return the options of a router as its class declares them."""
     path, cls = source_of(name)
-    return signature_defaults(path, cls or contract_class(path, "Router").name, skip=2)
+    return signature_options(path, cls or contract_class(path, "Router").name, skip=2)
 
 
 def family_defaults(family: str) -> dict[str, Any]:
-    """Return the options of a task family of the package and their defaults."""
+    """Return the options of a task family and their defaults."""
+    return {option: declared.default for option, declared in family_options(family).items()}
+
+
+def family_options(family: str) -> dict[str, SourceOption]:
+    """Return the options of a task family as its class declares them."""
+    return signature_options(*_family_class(family), skip=1)
+
+
+def _family_class(family: str) -> tuple[Path, str]:
     path = task_families()[family]
-    return signature_defaults(path, contract_class(path, "Task").name, skip=1)
+    if packaged("tasks", family):
+        return path, contract_class(path, "Task").name
+    return path, plugins("tasks")[family].entry.attr
+
+
+def summary(path: Path, cls: str | None) -> str:
+    """Return what a class of a file is in one line: the first of its docstring, or the file's.
+
+    Args:
+        path: the file.
+        cls: name of the class; None: the docstring of the file.
+    """
+    tree = ast.parse(path.read_text(), path.name)
+    classes = (node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == cls)
+    node: ast.ClassDef | ast.Module = next(classes, tree)
+    return (ast.get_docstring(node) or ast.get_docstring(tree) or "").partition("\n")[0]
 
 
 def load_router(name: str) -> Any:
-    """Import the class of a router: the one of its file in the package, or a user's own; see `moesuite.routers`.
+    """Import the class of a router: of the package, of a plugin, or a user's own.
 
     Raises:
-        UserError: for an unknown name.
+        UserError: for an unknown name, or a plugin that cannot be imported.
     """
     path, cls = source_of(name)
-    if cls is not None:
+    if ":" in name:
         return own_class("router", name, "my_file:MyRouter")
+    if cls is not None:
+        return plugins("routers")[name].load()
     return getattr(
         importlib.import_module(f"moesuite.routers.{path.stem}"),
         contract_class(path, "Router").name,
@@ -108,21 +179,21 @@ def load_router(name: str) -> Any:
 
 
 def load_family(family: str) -> Any:
-    """Import the class of a task family: `vision` of the package, or `module:Class`."""
+    """Import the class of a task family: `vision` of the package, of a plugin, or `module:Class`."""
     if ":" in family:
         module_name, _, cls = family.rpartition(":")
         return getattr(importlib.import_module(module_name), cls)
-    path = task_families()[family]
-    return getattr(
-        importlib.import_module(f"moesuite.tasks.{family}.task"), contract_class(path, "Task").name
-    )
+    if not packaged("tasks", family):
+        return plugins("tasks")[family].load()
+    module = importlib.import_module(f"moesuite.tasks.{family}.task")
+    return getattr(module, _family_class(family)[1])
 
 
 def contract_class(path: Path, contract: str) -> ast.ClassDef:
     """Return the one class of a file that is a `contract` ("Router", "Task"), from its source.
 
     Raises:
-        UserError: for a file that is no Python, or has none or several of them.
+        UserError: for a file that is not Python, or has none or several of them.
     """
     classes = [
         node

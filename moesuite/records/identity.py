@@ -11,7 +11,7 @@ from typing import Protocol as Interface
 from typing import runtime_checkable
 
 from moesuite.config.schema import RunConfig
-from moesuite.discovery.names import load_router, source_of
+from moesuite.discovery.names import load_router, packaged, source_of
 from moesuite.errors import UserError
 from moesuite.records.protocol import ENGINE, Protocol
 from moesuite.records.provenance import code_version
@@ -72,10 +72,12 @@ def protocol_of(config: RunConfig, task: Identified) -> Protocol:
     names = {"router": config.router["name"]}
     if config.decoder and "name" in config.decoder:  # that it is missing is told by surgery
         names["decoder"] = config.decoder["name"]
-    files = {option: source_of(name)[0] for option, name in names.items() if ":" in name} | dict(
-        task.own_files
-    )
-    if ":" in config.task["family"]:
+    files = {
+        option: source_of(name)[0]
+        for option, name in names.items()
+        if packaged("routers", name) is None
+    } | dict(task.own_files)
+    if packaged("tasks", config.task["family"]) is None:
         files["task.family"] = Path(inspect.getfile(type(task)))
     return Protocol(
         engine=ENGINE,

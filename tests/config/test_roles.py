@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from moesuite.config.compose import compose, trainer_options
+from moesuite.config.compose import compose
+from moesuite.config.groups import trainer_options
 from moesuite.config.options import Section
 from moesuite.config.roles import TASK, TRAINER, FreeOptions, Role
 from moesuite.config.schema import RunConfig, options_of, role_of

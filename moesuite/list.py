@@ -1,0 +1,137 @@
+"""List what can be chosen by name: routers, tasks, backbones, benchmarks and search spaces.
+
+    moesuite list                     everything, one line each
+    moesuite list routers             one kind, with its options
+    python -m moesuite.list tasks
+
+What an option means: python -m moesuite.run router=<name> task=<name> --help
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import Field
+
+from moesuite.config.cli import Options, Words, run_command
+from moesuite.config.options import word
+from moesuite.discovery.names import (
+    CONF,
+    benchmark_files,
+    family_defaults,
+    router_defaults,
+    router_names,
+    source_of,
+    summary,
+    task_families,
+    task_files,
+)
+from moesuite.errors import unknown
+
+Kind = Literal["routers", "tasks", "backbones", "benchmarks", "spaces"]
+KINDS: tuple[Kind, ...] = ("routers", "tasks", "backbones", "benchmarks", "spaces")
+WIDTH = 100  # of a line
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One name that can be chosen, what it is in one line, and its options as typed."""
+
+    name: str
+    summary: str
+    options: tuple[str, ...] = ()
+
+
+class ListOptions(Options):
+    """Options of the command."""
+
+    kinds: Annotated[list[str], Words("kind")] = Field(
+        [], description=f"any of {', '.join(KINDS)}; default: all"
+    )
+
+
+def entries(kind: Kind) -> list[Entry]:
+    """Return what there is of a kind, by name."""
+    if kind == "routers":
+        return [
+            Entry(name, summary(*source_of(name)), _typed(router_defaults(name)))
+            for name in router_names()
+        ]
+    if kind == "tasks":
+        return [Entry(name, _comment(path)) for name, path in sorted(task_files().items())]
+    if kind == "benchmarks":
+        files = benchmark_files()
+        return [Entry(name, _comment(path, "What: ")) for name, path in sorted(files.items())]
+    folder = {"backbones": "backbone", "spaces": "tune"}[kind]
+    return [
+        Entry(path.stem, _comment(path), _typed(yaml.safe_load(path.read_text())))
+        for path in sorted((CONF / folder).glob("*.yaml"))
+    ]
+
+
+def _typed(options: Mapping[str, object]) -> tuple[str, ...]:
+    return tuple(
+        f"{name}={value if isinstance(value, str) else word(value)}"
+        for name, value in options.items()
+    )
+
+
+def _comment(path: Path, start: str = "") -> str:
+    """Return the first comment of a YAML file, without a directive of Hydra's."""
+    lines = [line[1:].strip() for line in path.read_text().splitlines() if line.startswith("#")]
+    comment = next((line for line in lines if not line.startswith("@package")), "")
+    return comment.removeprefix(start)
+
+
+def text(kinds: Iterable[Kind], with_options: bool) -> str:
+    """Return the lines of kinds; the options of tasks follow by family."""
+    blocks = []
+    for kind in kinds:
+        lines, listed = [f"{kind}:"], entries(kind)
+        column = max(len(entry.name) for entry in listed) + 2
+        for entry in listed:
+            line = f"  {entry.name:{column}}{entry.summary}"
+            lines.append(
+                line if len(line) <= WIDTH else line[: WIDTH - 4].rsplit(" ", 1)[0] + " ..."
+            )
+            if with_options and entry.options:
+                lines.append(_indented(" ".join(entry.options)))
+        if with_options and kind == "tasks":
+            lines.append("options, by family:")
+            for family in sorted(task_families()):
+                options = [f"task.{option}" for option in _typed(family_defaults(family))]
+                lines += [f"  {family}", _indented(" ".join(options))]
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks)
+
+
+def _indented(text: str) -> str:
+    space = " " * 6
+    return textwrap.fill(text, WIDTH, initial_indent=space, subsequent_indent=space)
+
+
+def run(options: ListOptions) -> None:
+    """Print the list.
+
+    Raises:
+        UserError: for an unknown kind.
+    """
+    for kind in options.kinds:
+        if kind not in KINDS:
+            raise unknown("kind", kind, KINDS, "moesuite list routers")
+    chosen = [kind for kind in KINDS if kind in options.kinds]
+    print(text(chosen or KINDS, with_options=bool(chosen)))
+
+
+def main() -> None:
+    """Run the command line; exits with 2 for bad input."""
+    run_command(run, ListOptions, __doc__)
+
+
+if __name__ == "__main__":
+    main()
