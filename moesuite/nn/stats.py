@@ -10,13 +10,14 @@ Definitions:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from moesuite.records.record import LayerHealth
+from moesuite.records.record import LayerHealth, RoutingHealth
 from moesuite.routing.forms import Routing, SlotRouting, SoftRouting
 
 DEAD_BELOW = 0.01
@@ -32,12 +33,11 @@ class Counts:
     tokens: Tensor  # scalar, without padding
 
     def __add__(self, other: Counts) -> Counts:
-        return Counts(
-            self.load + other.load,
-            self.demand + other.demand,
-            self.unserved + other.unserved,
-            self.tokens + other.tokens,
-        )
+        return self.map(lambda name, value: value + getattr(other, name))
+
+    def map(self, change: Callable[[str, Tensor], Tensor]) -> Counts:
+        """Return the counts after `change(name, value)` of each."""
+        return Counts(**{name: change(name, value) for name, value in vars(self).items()})
 
 
 def count(routing: Routing, mask: Tensor | None = None) -> Counts:
@@ -58,20 +58,8 @@ def is_finite(routing: Routing) -> bool:
     return all(bool(torch.isfinite(tensor).all()) for tensor in weights)
 
 
-@dataclass(frozen=True)
-class Health:
-    """Routing health of one layer; shares are in [0, 1]."""
-
-    load: list[float]  # share of each expert
-    unserved: float
-    refused: float
-    dead: int
-    entropy: float
-    pairs_per_token: float
-
-
-def health(counts: Counts) -> Health:
-    """Compute shares from sums."""
+def health(counts: Counts) -> RoutingHealth:
+    """Compute shares from sums: one line for each figure that the record declares."""
     load = counts.load.double().cpu()
     total = load.sum().clamp(min=1e-12)
     share = load / total
@@ -81,16 +69,20 @@ def health(counts: Counts) -> Health:
         if len(share) == 1
         else float(-(share * share.clamp(min=1e-12).log()).sum() / torch.tensor(len(share)).log())
     )
-    demand = counts.demand.double().sum().item()
     tokens = max(1, int(counts.tokens))
-    return Health(
+    return RoutingHealth(
         load=[round(value, 6) for value in share.tolist()],
         unserved=int(counts.unserved) / tokens,
-        refused=1 - float(load.sum()) / demand if demand > 0 else 0.0,
         dead=int((share < DEAD_BELOW * uniform).sum()),
         entropy=entropy,
         pairs_per_token=float(load.sum()) / tokens,
     )
+
+
+def refused(counts: Counts) -> float:
+    """Return the share of the pairs that the router requested and the capacity refused, in [0, 1]."""
+    demand = counts.demand.double().sum().item()
+    return 1 - float(counts.load.double().sum()) / demand if demand > 0 else 0.0
 
 
 def layer_health(name: str, ranked: Counts, under_capacity: Counts | None) -> LayerHealth:
@@ -101,15 +93,13 @@ def layer_health(name: str, ranked: Counts, under_capacity: Counts | None) -> La
         ranked: counts of the evaluation that ranks, without a capacity limit.
         under_capacity: counts of the evaluation under the training capacity, or None.
     """
-    shares = vars(health(ranked))
-    del shares["refused"]  # always 0 without a limit
-    if under_capacity is not None:
-        limited = health(under_capacity)
-        shares |= {
-            "dropped_under_capacity": limited.unserved,
-            "refused_under_capacity": limited.refused,
-        }
-    return LayerHealth(layer=name, **shares)
+    limited = under_capacity
+    return LayerHealth(
+        layer=name,
+        **dict(health(ranked)),
+        dropped_under_capacity=None if limited is None else health(limited).unserved,
+        refused_under_capacity=None if limited is None else refused(limited),
+    )
 
 
 def weight_sums(routing: Routing) -> Float[Tensor, "G T"]:

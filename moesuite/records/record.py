@@ -34,18 +34,29 @@ class Quality(StrictModel):
     n: int
 
 
-class LayerHealth(StrictModel):
-    """Routing health of one MoE layer on the test split, in the evaluation that ranks.
-
-    `moesuite.nn.stats` defines the figures.
+class RoutingHealth(StrictModel):
+    """Routing health of one MoE layer over an evaluation; `moesuite.nn.stats` computes each figure.
 
     Attributes:
-        layer: name of the module.
         load: share of the pairs that each expert processed.
         unserved: share of the tokens that no expert served, in [0, 1].
         dead: number of experts with less than 1 % of the uniform load.
         entropy: of the load, relative to its maximum, in [0, 1].
         pairs_per_token: mean number of experts per token.
+    """
+
+    load: list[float]
+    unserved: float
+    dead: int
+    entropy: float
+    pairs_per_token: float
+
+
+class LayerHealth(RoutingHealth):
+    """Routing health of one MoE layer on the test split, in the evaluation that ranks.
+
+    Attributes:
+        layer: name of the module.
         dropped_under_capacity: share of the tokens that no expert serves under the training
             capacity, in [0, 1]; None if evaluation lifts no capacity of the router, so that there
             is only one evaluation.
@@ -54,11 +65,6 @@ class LayerHealth(StrictModel):
     """
 
     layer: str
-    load: list[float]
-    unserved: float
-    dead: int
-    entropy: float
-    pairs_per_token: float
     dropped_under_capacity: float | None = None
     refused_under_capacity: float | None = None
 

@@ -15,7 +15,7 @@ import lightning as L
 from lightning.pytorch.callbacks import RichProgressBar
 
 from moesuite.nn.stats import Counts, health
-from moesuite.records.record import CurvePoint
+from moesuite.records.record import CurvePoint, RoutingHealth
 from moesuite.train.module import MoEModule
 
 Watch = Callable[[int, float], None]  # step, quality
@@ -133,12 +133,18 @@ class Watched(L.Callback):
 
 
 def _health(counts: Collection[Counts]) -> dict[str, Any]:
-    """Return routing health over all MoE layers, as a point of the curve has it."""
+    """Return the figures of routing health that a point of the curve declares, over all MoE layers.
+
+    Counts, such as dead experts, add up; shares are averaged.
+    """
     if not counts:
         return {}
     layers = [health(of_layer) for of_layer in counts]
-    means = {key: fmean(getattr(layer, key) for layer in layers) for key in ("entropy", "unserved")}
-    return {**means, "dead": sum(layer.dead for layer in layers)}
+    figures: dict[str, float] = {}
+    for name in CurvePoint.model_fields.keys() & RoutingHealth.model_fields.keys():
+        values = [getattr(layer, name) for layer in layers]
+        figures[name] = sum(values) if isinstance(values[0], int) else fmean(values)
+    return figures
 
 
 class Interruption(L.Callback):

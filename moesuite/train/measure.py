@@ -1,4 +1,9 @@
-"""The compute part of a record: FLOPs, parameters, and time against the matched dense model in the same process."""
+"""Cost of a run for its record: FLOPs, parameters, and time against the matched dense model.
+
+Both models are timed in the same process, alternating. A figure that `moesuite.compute.cost` or
+`_timings` returns under a name that `moesuite.records.compute` declares reaches the record without
+a line here.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +22,12 @@ from moesuite.compute.timing import compare, peak_memory, peak_of
 from moesuite.config.schema import RunConfig
 from moesuite.models.forward import call, placed
 from moesuite.nn.moe import aux_loss, moe_layers
-from moesuite.records.compute import Compute, LayerCompute, Timing
+from moesuite.records.compute import Compute, LayerCompute, StrictModel, Timing
 from moesuite.routing.scope import alone
 from moesuite.task import Task
 from moesuite.train.optim import build_optimizer
 
-MEASURE_SECONDS = 2.0  # budget of each of the two measurements
+MEASURE_SECONDS = 2.0  # time limit of each of the two measurements
 MEASURE_BATCH = 32
 Precision = Callable[[], AbstractContextManager[Any]]
 
@@ -37,63 +42,60 @@ def measure(
     step: Pass,
     precision: Precision = nullcontext,
 ) -> Compute:
-    """Account `model` and time it against `dense`.
+    """Measure what `model` costs, and time it against `dense`.
 
     Args:
-        model: the trained model, on the device that is to be timed.
+        model: the trained model, on the device to time.
         dense: the matched dense model, on any device.
-        task: for inputs and loss.
+        task: defines inputs and loss.
         example: a batch.
-        config: of the run.
+        config: of the run; without `measure`, nothing is timed.
         expected: cost before training.
-        step: the account of a training step behind it.
-        precision: makes the context of a forward pass, such as autocast.
+        step: the accounted training step that `expected` is derived from.
+        precision: returns the context of a forward pass, such as autocast.
     """
     device = next(model.parameters()).device
-    peak = peak_memory(device)  # of training: measuring holds two more models
+    peak = peak_memory(device)  # of training: timing holds two more models
     example = placed(example, device)
     inputs, size = task.inputs(example), task.size(example)
     with precision():
         routings = observed_routings(model, inputs)
-    found = combine(model, account(model, inputs, False, routings), step, size)
-    with alone():  # as many steps as the clock says: not those of other processes
-        timings = (
-            _timings(model, dense, inputs, task, example, config, precision)
-            if config.measure
-            else {}
-        )
-    return Compute(
-        activated=found.forward.activated,
-        executed=found.forward.executed,
-        expected=expected.forward.executed,
-        training=expected.training.executed,
-        training_step_flops=expected.training.executed.total * config.data.batch_size,
-        layers=[_layer(layer) for layer in found.layers],
-        uncounted=found.uncounted,
-        parameters_total=found.parameters_total,
-        parameters_active=found.parameters_active,
-        activation_bytes=expected.activation_bytes,
-        slots_per_token_asked=next(
-            (layer.router.spec.slots_per_token for _, layer in moe_layers(model)), 1.0
-        ),
-        slots_per_token_effective=found.slots_per_token,
-        **{"latency": None, "training_step": None, **timings},
-        threads=torch.get_num_threads(),
-        batch_size=size,
-        peak_memory_bytes=peak,
-        device=str(device),
-    )
+    cost = combine(model, account(model, inputs, False, routings), step, size)
+    timings: dict[str, Any] = {"latency": None, "training_step": None}
+    if config.measure:
+        with alone():  # the clock decides the number of steps: do not wait for other processes
+            timings |= _timings(model, dense, inputs, task, example, config, precision)
+    figures = {
+        **_declared(Compute, cost),
+        **vars(cost.forward),
+        **timings,
+        "expected": expected.forward.executed,
+        "training": cost.training.executed,
+        "training_step_flops": cost.training.executed.total * config.data.batch_size,
+        "layers": [_layer(layer) for layer in cost.layers],
+        "slots_per_token_asked": _requested_slots(model),
+        "slots_per_token_effective": cost.slots_per_token,
+        "threads": torch.get_num_threads(),
+        "batch_size": size,
+        "peak_memory_bytes": peak,
+        "device": str(device),
+    }
+    return Compute(**figures)
 
 
-def _layer(layer: LayerCost) -> LayerCompute:
-    return LayerCompute(
-        layer=layer.name,
-        activated=layer.forward.activated,
-        executed=layer.forward.executed,
-        slots_per_token=layer.slots_per_token,
-        parameters_total=layer.parameters_total,
-        parameters_active=layer.parameters_active,
-    )
+def _layer(cost: LayerCost) -> LayerCompute:
+    figures = {**_declared(LayerCompute, cost), **vars(cost.forward), "layer": cost.name}
+    return LayerCompute(**figures)
+
+
+def _declared(section: type[StrictModel], cost: Cost | LayerCost) -> dict[str, Any]:
+    """Return the figures of a cost that a section of the record declares under the same names."""
+    return {name: value for name, value in vars(cost).items() if name in section.model_fields}
+
+
+def _requested_slots(model: nn.Module) -> float:
+    """Return the slots per token that the first MoE layer was built with; 1 for a dense model."""
+    return next((layer.router.spec.slots_per_token for _, layer in moe_layers(model)), 1.0)
 
 
 def _timings(
@@ -105,13 +107,13 @@ def _timings(
     config: RunConfig,
     precision: Precision,
 ) -> dict[str, Any]:
-    """Time inference and training steps in turns with the dense model, and see what a step holds."""
+    """Time inference and training steps alternating with the dense model; measure a step's memory."""
     weight = next(model.parameters())
-    models = copy.deepcopy(model), dense.to(weight.device, weight.dtype)
-    latency = _latency(*models, inputs, precision)
     device = weight.device
+    models = copy.deepcopy(model), dense.to(device, weight.dtype)
+    latency = _latency(*models, inputs, precision)
     ours, theirs = (
-        _training_step(m.train(), inputs, task, example, config, precision) for m in models
+        _training_step(timed.train(), inputs, task, example, config, precision) for timed in models
     )
     return {
         "latency": latency,
@@ -122,7 +124,7 @@ def _timings(
 
 
 def _latency(model: nn.Module, dense: nn.Module, inputs: Any, precision: Precision) -> Timing:
-    """Time one forward pass in evaluation, where routers that drop have no limit."""
+    """Time one forward pass in evaluation, where capacity is not limited."""
 
     def forward(model: nn.Module) -> None:
         with precision():

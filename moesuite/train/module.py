@@ -190,10 +190,8 @@ class MoEModule(L.LightningModule):
         if self.trainer.world_size > 1:
             self.examples = int(self._sum(torch.tensor(self.examples)))
             self.counts = {
-                name: Counts(
-                    *(self._sum(value) for value in (c.load, c.demand, c.unserved, c.tokens))
-                )
-                for name, c in self.counts.items()
+                layer: counts.map(lambda _, value: self._sum(value))
+                for layer, counts in self.counts.items()
             }
 
     def _sum(self, value: Tensor) -> Tensor:

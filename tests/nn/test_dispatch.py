@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from moesuite.errors import UserError
 from moesuite.nn.dispatch import apply_experts, reference
 from moesuite.nn.experts import Experts
-from moesuite.nn.stats import count, health
+from moesuite.nn.stats import count, health, refused
 from moesuite.routers.expert_choice import ExpertChoice
 from moesuite.routing.router import (
     EMPTY,
@@ -64,10 +64,11 @@ def test_ragged_as_dense_tensors() -> None:
 def test_health_of_slots() -> None:
     # load 2 and 1 of 3: shares 2/3, 1/3; token 1 of 3 unserved; demand 4, refused 1/4
     # entropy (2/3 ln 1.5 + 1/3 ln 3) / ln 2 = (0.27031 + 0.36620) / 0.69315 = 0.91830
-    found = health(count(slot_routing()))
+    counts = count(slot_routing())
+    found = health(counts)
     assert found.load == pytest.approx([2 / 3, 1 / 3], abs=1e-6)
     assert found.unserved == pytest.approx(1 / 3)
-    assert found.refused == pytest.approx(0.25)
+    assert refused(counts) == pytest.approx(0.25)
     assert found.dead == 0
     assert found.entropy == pytest.approx(0.91830, abs=1e-4)
     assert found.pairs_per_token == pytest.approx(1.0)

@@ -1,0 +1,40 @@
+"""A figure of routing health is computed in nn/stats and declared in the record, and nowhere else."""
+
+from __future__ import annotations
+
+import torch
+
+from moesuite.nn.stats import Counts, count, health, layer_health, refused
+from moesuite.records.record import LayerHealth, RoutingHealth
+from moesuite.routing.forms import RaggedRouting
+
+# two tokens, three experts: both pairs go to expert 1
+ROUTING = RaggedRouting(torch.tensor([0, 1]), torch.tensor([1, 1]), torch.ones(2), 1, 2, 3)
+
+
+def test_every_declared_figure_is_computed() -> None:
+    assert all(field.is_required() for field in RoutingHealth.model_fields.values())
+    assert health(count(ROUTING)) == RoutingHealth(
+        load=[0.0, 1.0, 0.0], unserved=0.0, dead=2, entropy=0.0, pairs_per_token=1.0
+    )
+
+
+def test_figures_reach_the_record_unchanged() -> None:
+    counts = count(ROUTING)
+    record = layer_health("blocks.1.mlp", counts, None)
+    assert record == LayerHealth(layer="blocks.1.mlp", **dict(health(counts)))
+
+
+def test_the_record_of_a_router_with_capacity_has_what_the_capacity_dropped() -> None:
+    # capacity serves one of two tokens and one of two pairs
+    one = torch.tensor(1.0)
+    limited = Counts(torch.tensor([1.0, 0.0]), torch.tensor([2.0, 0.0]), one, 2 * one)
+    record = layer_health("a", count(ROUTING), limited)
+    assert record.dropped_under_capacity == 0.5 and refused(limited) == 0.5
+    assert record.refused_under_capacity == 0.5
+
+
+def test_all_counts_add_up() -> None:
+    counts = count(ROUTING)
+    for name, value in vars(counts + counts).items():
+        assert torch.equal(value, 2 * getattr(counts, name)), name
