@@ -1,4 +1,4 @@
-"""A trained model on the test split: quality with and without the capacity limit, routing health, a few routings."""
+"""Test a trained model: quality with and without capacity limit, health, routing examples."""
 
 from __future__ import annotations
 
@@ -15,17 +15,25 @@ from moesuite.nn.moe import moe_layers
 from moesuite.nn.stats import Counts, layer_health
 from moesuite.records.certificate import Example, LayerRouting
 from moesuite.records.metrics import MetricSpec
-from moesuite.records.record import LayerHealth, Quality
+from moesuite.records.record import LayerHealth, Lookahead, Quality
 from moesuite.routing.forms import Routing, SoftRouting
 from moesuite.surgery.moefy import limited_evaluation
 from moesuite.task import Task
 from moesuite.train.module import MoEModule
 
+EXAMPLES = 4  # kept of each run
+SLOTS = 16  # kept of soft routing
+PREFIXES = 8  # most class, distillation and register tokens before an image's
+
 
 class Evaluated(NamedTuple):
-    """Fields of a record: quality without limit, and under the training capacity (routers that drop); health.
+    """Results on the test split, by the names of the record's fields.
 
-    `metrics` declares direction and range of each metric.
+    Attributes:
+        quality: without a capacity limit; what ranks.
+        limited_quality: under the training capacity; empty for routers that do not drop.
+        metrics: declaration of each metric: direction, range, meaning.
+        health: routing health of each MoE layer.
     """
 
     quality: dict[str, Quality]
@@ -37,22 +45,28 @@ class Evaluated(NamedTuple):
 def evaluate(
     trainer: L.Trainer, module: MoEModule, loader: Callable[[], Any], device: torch.device
 ) -> Evaluated:
-    """Evaluate on the test split, under the training capacity too where a router drops tokens.
+    """Evaluate on the test split; if a router drops tokens, under the training capacity as well.
 
     Args:
         trainer: of the run.
         module: trained.
-        loader: makes the batches of the test split.
+        loader: returns the batches of the test split.
         device: of the training.
     """
-    quality, ranked = _test(trainer, module, loader(), device), module.counts
-    limited, under_capacity = dict[str, Quality](), dict[str, Counts]()
+    quality = _test(trainer, module, loader(), device)
+    ranked = module.counts
+    limited_quality: dict[str, Quality] = {}
+    limited: dict[str, Counts] = {}
     if any(layer.router.drops for _, layer in moe_layers(module.model)):
         with limited_evaluation(module.model):
-            limited, under_capacity = _test(trainer, module, loader(), device), module.counts
-    layers = [layer_health(name, ranked[name], under_capacity.get(name)) for name in ranked]
-    specs = {name: module.task.spec(name) for name in quality}
-    return Evaluated(quality, limited, specs, layers)
+            limited_quality = _test(trainer, module, loader(), device)
+        limited = module.counts
+    return Evaluated(
+        quality=quality,
+        limited_quality=limited_quality,
+        metrics={name: module.task.spec(name) for name in quality},
+        health=[layer_health(name, ranked[name], limited.get(name)) for name in ranked],
+    )
 
 
 def _test(
@@ -60,9 +74,8 @@ def _test(
 ) -> dict[str, Quality]:
     task = module.task
     trainer.test(module, loader, verbose=False)
-    module.model.to(
-        device
-    )  # Lightning leaves it on the CPU: what follows is measured where training was
+    # Lightning leaves the model on the CPU; costs are measured on the device of the training
+    module.model.to(device)
     with evaluating(module.model):
         results = module.results | task.beyond(module.model)
     return {
@@ -73,56 +86,59 @@ def _test(
     }
 
 
-EXAMPLES = 4  # that are kept of a run
-SLOTS = 16  # of soft routing
-PREFIXES = 8  # class, distillation and register tokens that models put before an image's
+def measure_lookahead(model: nn.Module, task: Task, example: Any) -> Lookahead | None:
+    """Measure how outputs for `example` depend on later inputs, or return None if all may."""
+    example = placed(example, next(model.parameters()).device)
+    with evaluating(model), torch.no_grad():
+        return task.lookahead(lambda batch: call(model, task.inputs(batch)), example)
 
 
-def look(model: nn.Module, task: Task, batch: Any) -> list[Example]:
-    """Route a batch of test examples.
+def routing_examples(model: nn.Module, task: Task, batch: Any) -> list[Example]:
+    """Return the routing of the first `EXAMPLES` test examples in each MoE layer.
 
     Args:
-        model: trained, on any device; a dense one has nothing to show.
-        task: that the batch is of.
-        batch: its first `EXAMPLES` are kept; no more than these, where memory is dear.
+        model: trained, on any device; a dense one has none.
+        task: of the batch.
+        batch: of at least one example; more than `EXAMPLES` would only take memory.
     """
-    shown = task.shown(batch)[:EXAMPLES]
+    contents = task.shown(batch)[:EXAMPLES]
     layers = list(moe_layers(model))
-    if not layers or not shown:
+    if not layers or not contents:
         return []
     with evaluating(model), torch.no_grad():
         call(model, task.inputs(placed(batch, next(model.parameters()).device)))
-    return [_example(index, what, layers) for index, what in enumerate(shown)]
+    return [_example(index, content, layers) for index, content in enumerate(contents)]
 
 
-def _example(index: int, what: str | list[str], layers: list[tuple[str, Any]]) -> Example:
-    image, words = (what, []) if isinstance(what, str) else ("", what)
-    found = []
+def _example(index: int, content: str | list[str], layers: list[tuple[str, Any]]) -> Example:
+    """Return one example, an image as a data URI or the words of a text, with its routing."""
+    image, words = (content, []) if isinstance(content, str) else ("", content)
+    routings = []
     for name, layer in layers:
         routing, mask = layer.routing, layer.side.mask
         tokens = routing.num_tokens if mask is None else int(mask[index].sum())
-        if words and routing.num_tokens < len(words):  # a decoder's tokens are others
+        if words and routing.num_tokens < len(words):  # tokens of a decoder
             continue
         combine = routing.dense()[1][index]  # [T, E, C]
         experts = _experts(combine.sum(dim=-1))[: len(words) if words else tokens]
         prefix, columns = (0, 0) if words else _grid(tokens)
         slots = _slots(routing, index)
-        found.append(
+        routings.append(
             LayerRouting(layer=name, experts=experts, prefix=prefix, columns=columns, slots=slots)
         )
-    return Example(image=image, words=words, layers=found)
+    return Example(image=image, words=words, layers=routings)
 
 
 def _experts(weights: Tensor) -> list[list[int]]:
-    """Return the experts of each token by weight [T, E]; of soft routing, where all serve, the first one."""
+    """Return the experts of each token by weight [T, E]; only the first if all serve all tokens."""
     order = weights.argsort(dim=-1, descending=True, stable=True).tolist()
     served = (weights > 0).sum(dim=-1).tolist()
-    everyone = weights.shape[-1] > 1 and all(count == weights.shape[-1] for count in served)
-    return [row[: 1 if everyone else count] for row, count in zip(order, served, strict=True)]
+    all_serve = weights.shape[-1] > 1 and all(count == weights.shape[-1] for count in served)
+    return [row[: 1 if all_serve else count] for row, count in zip(order, served, strict=True)]
 
 
 def _grid(tokens: int) -> tuple[int, int]:
-    """Return (tokens before the image's, tokens in a row of it), for square images; (0, 0) if it is none."""
+    """Return (prefix tokens, tokens in a row) of a square image, or (0, 0) if it is not square."""
     for prefix in range(min(PREFIXES, tokens)):
         if math.isqrt(tokens - prefix) ** 2 == tokens - prefix:
             return prefix, math.isqrt(tokens - prefix)
@@ -130,9 +146,9 @@ def _grid(tokens: int) -> tuple[int, int]:
 
 
 def _slots(routing: Routing, index: int) -> list[list[int]]:
+    """Return dispatch weights of the first slots, in percent of each slot's largest."""
     if not isinstance(routing, SoftRouting):
         return []
     weights = routing.dispatch[index].flatten(1).T[:SLOTS]  # [slots, T]
-    return (
-        (100 * weights / weights.amax(dim=1, keepdim=True).clamp(min=1e-9)).round().int().tolist()
-    )
+    largest = weights.amax(dim=1, keepdim=True).clamp(min=1e-9)
+    return (100 * weights / largest).round().int().tolist()

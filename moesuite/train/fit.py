@@ -7,42 +7,55 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import lightning as L
 import torch
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch.utils.data import IterableDataset
 
 from moesuite.compute.cost import combine
 from moesuite.compute.energy import Meter
-from moesuite.compute.memory import examples_that_fit, keep_freed_memory
+from moesuite.compute.memory import keep_freed_memory
 from moesuite.compute.passes import account
 from moesuite.config.partial import partial_options, refuse_nothing, stopped_by_time
 from moesuite.config.run_command import command_of
 from moesuite.config.schema import RunConfig
-from moesuite.config.sections import Data
 from moesuite.errors import Pruned, RunFailed, UserError
-from moesuite.models.forward import call, evaluating, first_tensor, placed
 from moesuite.records.certificate import Example
 from moesuite.records.identity import identity
 from moesuite.records.provenance import environment, git_state, now
-from moesuite.records.record import Lookahead, RunRecord, Status
+from moesuite.records.record import RunRecord, Status
 from moesuite.records.store import RunFiles, finished_record, record_path, save_run
 from moesuite.routers import router_class
 from moesuite.train.build import build_models, shared_task
 from moesuite.train.callbacks import Curve, Interruption, Watch, Watched
-from moesuite.train.dataloaders import ResumableLoader, eval_loader, total_steps, train_loader
-from moesuite.train.evaluate import EXAMPLES, Evaluated, evaluate, look
+from moesuite.train.dataloaders import (
+    ResumableLoader,
+    eval_loader,
+    example_batch,
+    train_loader,
+    with_fitting_eval_batch,
+)
+from moesuite.train.evaluate import (
+    EXAMPLES,
+    Evaluated,
+    evaluate,
+    measure_lookahead,
+    routing_examples,
+)
 from moesuite.train.measure import MEASURE_BATCH, measure
 from moesuite.train.module import MoEModule
 from moesuite.train.optim import check_schedule
-from moesuite.train.trainer import build_trainer, quiet
+from moesuite.train.trainer import build_trainer, quiet, total_steps
 from moesuite.train.upcycled_start import Handover
 
 
 class Run:
-    """One run, from configuration to record. Its steps are called in the order of `fit`."""
+    """One run, from configuration to record; `fit` calls its methods in order."""
 
     def __init__(self, config: RunConfig, command: str, watch: Watch | None = None) -> None:
-        self.config, self.command, self.watch = config.resolved(), command, watch
+        self.config = config.resolved()
+        self.command = command
+        self.watch = watch
         self.task = shared_task(config.task)
         self.identity = identity(self.config, self.task)
         name = config.router["name"]
@@ -50,33 +63,31 @@ class Run:
         self.files = RunFiles(self.path)
 
     def build(self) -> None:
-        """Build models, trainer and callbacks; every check of the configuration happens here."""
+        """Build models, trainer and callbacks, without training or writing anything."""
         refuse_nothing(self.config.trainer)
-        if (
-            isinstance(self.task.dataset("train"), IterableDataset)
-            and self.config.trainer["max_steps"] == -1
-        ):
+        streamed = isinstance(self.task.dataset("train"), IterableDataset)
+        if streamed and self.config.trainer["max_steps"] == -1:
             raise UserError(
-                f"{self.task.name}: the length of streamed data is not known; type for example trainer.max_steps=10000"
+                f"{self.task.name}: streamed data has no known length; expected a number of steps, "
+                "e.g. trainer.max_steps=10000"
             )
-        self.example = self._example()
+        self.example = example_batch(self.task, self.config.data, MEASURE_BATCH)
         inputs = self.task.inputs(self.example)
         self.built = build_models(self.config, self.task, inputs)
-        self.model, self.dense = self.built.model, self.built.dense
-        forward, self.step = account(self.model, inputs, False), account(self.model, inputs, True)
+        self.model = self.built.model
+        self.dense = self.built.dense
+        forward = account(self.model, inputs, False)
+        self.step = account(self.model, inputs, True)
         self.expected = combine(self.model, forward, self.step, self.task.size(self.example))
         self.meter = Meter(self.config.energy)
         self.curve = Curve(self.expected.training.executed.total * self.config.data.batch_size)
-        self.interruption = Interruption(self.files.checkpoint)
-        watched = [] if self.watch is None else [Watched(self.watch)]
-        self.trainer = build_trainer(
-            self.config, self.files, [self.curve, self.interruption, *watched]
+        callbacks: list[L.Callback] = [self.curve, Interruption(self.files.checkpoint)]
+        callbacks += [] if self.watch is None else [Watched(self.watch)]
+        self.trainer = build_trainer(self.config, self.files, callbacks)
+        kept = self.expected.activation_bytes
+        self.data = with_fitting_eval_batch(
+            self.config.data, self.task, self.example, kept, forward.output, self.trainer
         )
-        self.data = self._data(forward.output)
-        if self.task.dataset("train") is None and self.trainer.max_epochs != 0:
-            raise UserError(
-                f"{self.task.name}: no training split; type trainer.max_epochs=0 to evaluate only"
-            )
         self.module = MoEModule(self.task, self.model, self.config, self.files.folder)
         self.planned = total_steps(self.trainer, self.task, self.config.data)
         check_schedule(self.config.optim, self.planned)
@@ -87,33 +98,8 @@ class Run:
         """Device that this process trains on."""
         return self.trainer.strategy.root_device
 
-    def _example(self, most: int = MEASURE_BATCH) -> Any:
-        """Return a batch of test examples for counting and measuring."""
-        size = min(self.config.data.batch_size, most)
-        data = self.config.data.model_copy(update={"workers": 0, "eval_batch_size": size})
-        for batch in eval_loader(self.task, data, self.task.example_split):
-            self.task.inputs(batch)  # an unreadable image is an error here already
-            if self.task.size(batch):
-                return batch
-        raise UserError(
-            f"{self.task.name}: the {self.task.example_split} split has no readable example"
-        )
-
-    def _data(self, output: int) -> Data:
-        """Return how data is read: in evaluation no more at once than memory holds, were all as long as can be."""
-        size, inputs = self.task.size(self.example), self.task.inputs(self.example)
-        longest = max(
-            1.0, first_tensor(self.task.blank()).numel() * size / first_tensor(inputs).numel()
-        )
-        kept, made = longest * self.expected.activation_bytes, longest * output / size
-        most = min(
-            self.config.data.eval_batch_size,
-            examples_that_fit(kept, made, self.device, self.trainer.world_size),
-        )
-        return self.config.data.model_copy(update={"eval_batch_size": most})
-
     def train(self) -> None:
-        """Train, going on from the checkpoint of an interrupted run where there is one; not at all for 0 epochs."""
+        """Train, resuming from the checkpoint of an interrupted run; skipped for 0 epochs."""
         if self.trainer.max_epochs == 0:
             return
         world, rank = self.trainer.world_size, self.trainer.global_rank
@@ -121,7 +107,7 @@ class Run:
         pin = self.device.type == "cuda"
 
         def finished() -> int:
-            return progress.current.processed  # type: ignore[attr-defined] # of a subclass
+            return progress.current.processed  # type: ignore[attr-defined] # subclass has it
 
         batches = train_loader(self.task, self.data, finished, rank, world, pin)
         validation = eval_loader(self.task, self.data, "val", rank, world, pin)
@@ -134,22 +120,22 @@ class Run:
         if resume is not None and isinstance(batches, ResumableLoader):
             batches.resume(resume)
         try:
-            unsafe = False if resume else None  # our own checkpoint, the state of the loop included
+            unsafe = False if resume else None  # our own checkpoint, including the loop's state
             with self.meter:
                 self.trainer.fit(
                     self.module, batches, validation, ckpt_path=resume, weights_only=unsafe
                 )
             self.files.start_checkpoint.unlink(missing_ok=True)
-        except SystemExit:  # Lightning's answer to KeyboardInterrupt
+        except SystemExit:  # what Lightning makes of KeyboardInterrupt
             signal.signal(signal.SIGINT, signal.default_int_handler)
             raise KeyboardInterrupt from None
 
     def finished(self) -> RunRecord | None:
-        """Return the record of this run if it is there and shall stay."""
+        """Return the record of this run if it is finished and not to be replaced."""
         return None if self.config.force else finished_record(self.path)
 
     def save(self, record: RunRecord, examples: list[Example]) -> None:
-        """Write the record, and before it what its router looked at; what a faster process wrote meanwhile stays."""
+        """Write record and routing examples, unless another process finished the run meanwhile."""
         save_run(self.files, record, examples, self.config.force, self.trainer.global_rank)
 
     def evaluate(self) -> Evaluated:
@@ -159,22 +145,12 @@ class Run:
         loader = partial(eval_loader, self.task, self.data, "test", rank, world, pin)
         return evaluate(self.trainer, self.module, loader, self.device)
 
-    def look(self) -> list[Example]:
-        """Return what the trained router does with a few test examples."""
-        return look(self.model, self.task, self._example(EXAMPLES))
-
-    def lookahead(self) -> Lookahead | None:
-        """Measure what the trained model's outputs owe to later inputs."""
-        example = placed(self.example, next(self.model.parameters()).device)
-        with evaluating(self.model), torch.no_grad():
-            return self.task.lookahead(
-                lambda batch: call(self.model, self.task.inputs(batch)), example
-            )
-
     def record(self, status: Status, reason: str = "", **measured: Any) -> RunRecord:
         """Return the record of this run as it stands."""
         commit, dirty = git_state()
-        options, steps = self.config.model_dump(), self.trainer.global_step
+        options = self.config.model_dump()
+        steps = self.trainer.global_step
+        stopped = stopped_by_time(options["trainer"], steps, self.planned)
         return RunRecord(
             **vars(self.identity),
             status=status,
@@ -189,10 +165,7 @@ class Run:
             backbone=self.config.backbone.name,
             seed=self.config.seed,
             config=options,
-            partial=[
-                *partial_options(options),
-                *stopped_by_time(options["trainer"], steps, self.planned),
-            ],
+            partial=[*partial_options(options), *stopped],
             command=self.command,
             primary=self.task.primary.name,
             splits=self.task.split_sizes(),
@@ -214,19 +187,19 @@ class Run:
 
 
 def recorded(config: RunConfig) -> tuple[RunRecord, Path] | None:
-    """Return the record of a run that is finished and shall stay, and its path; None for one that `fit` would run."""
+    """Return the record of a finished run and its path, or None if `fit` would run it."""
     quiet()
     run = Run(config, "")
-    return (done, run.path) if (done := run.finished()) else None
+    record = run.finished()
+    return None if record is None else (record, run.path)
 
 
 def fit(config: RunConfig, command: str = "", watch: Watch | None = None) -> tuple[RunRecord, Path]:
-    """Run `config` from data to record; a run that is already recorded is not run again unless `force` is set.
+    """Run `config` from data to record; a finished run is not repeated unless `force` is set.
 
     Args:
-        config: checked configuration, for example of `moesuite.compose("task=digits",
-            "router=soft")`.
-        command: what reproduces the run, for the record; empty: made from the configuration.
+        config: checked configuration, e.g. `moesuite.compose("task=digits", "router=soft")`.
+        command: reproduces the run, for the record; empty: derived from the configuration.
         watch: called with (step, quality) after each evaluation on the validation split; may raise
             `Pruned`.
 
@@ -234,23 +207,25 @@ def fit(config: RunConfig, command: str = "", watch: Watch | None = None) -> tup
         The record and its path.
 
     Raises:
-        UserError: for bad input, before anything is written.
+        UserError: for bad input, usually before anything is written.
         RunFailed: if the run cannot be finished (a loss that is not finite); a failed record is
             written first.
         KeyboardInterrupt: on Ctrl-C, after a checkpoint and a record with status interrupted; the
-            same command goes on from there.
+            same command resumes from there.
     """
     quiet()
     keep_freed_memory()
     run = Run(config, command or command_of(config), watch)
-    if done := run.finished():
-        return done, run.path
+    if (record := run.finished()) is not None:
+        return record, run.path
     run.build()
     context = run.trainer.precision_plugin.forward_context
     try:
         run.train()
-        found = run.evaluate()
-        lookahead, examples = run.lookahead(), run.look()
+        evaluated = run.evaluate()
+        lookahead = measure_lookahead(run.model, run.task, run.example)
+        few = example_batch(run.task, run.config.data, EXAMPLES)
+        examples = routing_examples(run.model, run.task, few)
         compute = measure(
             run.model, run.dense, run.task, run.example, config, run.expected, run.step, context
         )
@@ -260,16 +235,14 @@ def fit(config: RunConfig, command: str = "", watch: Watch | None = None) -> tup
     except Pruned as error:
         run.save(run.record("pruned", str(error)), [])
         raise
-    except (
-        MisconfigurationException
-    ) as error:  # Lightning's, for example a share of the batches that is none
+    except MisconfigurationException as error:  # of Lightning, e.g. a fraction of no batches
         run.save(run.record("failed", str(error)), [])
         raise UserError(
             f"trainer: {str(error).splitlines()[0]}; see trainer.<option> in --help"
         ) from None
-    except (RunFailed, UserError) as error:  # an image that turns out unreadable is found only now
+    except (RunFailed, UserError) as error:  # e.g. an image that cannot be decoded
         run.save(run.record("failed", str(error)), [])
         raise
-    record = run.record("ok", lookahead=lookahead, compute=compute, **found._asdict())
+    record = run.record("ok", lookahead=lookahead, compute=compute, **evaluated._asdict())
     run.save(record, examples)
     return record, run.path

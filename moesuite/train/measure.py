@@ -107,7 +107,7 @@ def _timings(
     config: RunConfig,
     precision: Precision,
 ) -> dict[str, Any]:
-    """Time inference and training steps alternating with the dense model; measure a step's memory."""
+    """Time inference and training steps against the dense model; measure the memory of a step."""
     weight = next(model.parameters())
     device = weight.device
     models = copy.deepcopy(model), dense.to(device, weight.dtype)

@@ -1,4 +1,4 @@
-"""The one LightningModule: a task, a model and their objective."""
+"""The LightningModule of every run: a task, a model and their objective."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from moesuite.surgery.checkpoint import KEY, contents
 from moesuite.task import Batch, Task
 from moesuite.train.optim import build_optimizer
 
-UNKNOWN = 2**62  # steps, for schedules that do not depend on the last one
+UNLIMITED = 2**62  # steps of a run that only time limits; its schedule does not depend on them
 
 
 class MoEModule(L.LightningModule):
-    """Train `model` on `task`: task loss plus every auxiliary loss of its routers.
+    """Trains `model` on `task`: task loss plus all auxiliary losses of its routers.
 
     Args:
         task, model, config: of the run.
-        folder: of the run's files.
+        folder: for files of the task family.
 
     Attributes:
         results: metrics of the last evaluation by name.
@@ -40,38 +40,42 @@ class MoEModule(L.LightningModule):
 
     def __init__(self, task: Task, model: nn.Module, config: RunConfig, folder: Path) -> None:
         super().__init__()
-        self.task, self.model, self.config, self.folder = task, model, config, folder
-        self.val_metrics, self.test_metrics = task.metrics(), task.metrics()
+        self.task = task
+        self.model = model
+        self.config = config
+        self.folder = folder
+        self.val_metrics = task.metrics()
+        self.test_metrics = task.metrics()
         self.results: dict[str, float] = {}
         self.counts: dict[str, Counts] = {}
         self.examples = 0
         self.last_loss = math.nan
-        self._check_every = self._log_every = 1
-        self._contexts = contexts(model)  # once: walking over the modules would slow small steps
+        self._check_every = 1
+        self._log_every = 1
+        # once: walking the modules would slow down small steps
+        self._contexts = contexts(model)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """Return AdamW and its schedule, one step of which is one step of the optimizer."""
-        steps = min(
-            self.trainer.estimated_stepping_batches, UNKNOWN
-        )  # infinite where only time limits a run
-        # Lightning refuses to clip the gradients of a fused step under autocast
+        """Return AdamW and its schedule, which advances with every optimizer step."""
+        steps = min(self.trainer.estimated_stepping_batches, UNLIMITED)
+        # Lightning rejects gradient clipping of a fused step under autocast
         fused = "mixed" not in str(self.trainer.precision)
         optimizer, schedule = build_optimizer(self.model, self.config.optim, int(steps), fused)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_train_start(self) -> None:
-        """Look at the loss at every step where that is free: on a GPU it would wait for the device."""
+        """Check the loss at every step on a CPU; on a GPU, where that waits, when logging."""
         self._log_every = max(1, getattr(self.trainer, "log_every_n_steps", 1))
         self._check_every = 1 if self.device.type == "cpu" else self._log_every
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Let the checkpoint say how to build the model, for `moesuite.load_moe`."""
+        """Add to the checkpoint how to build the model, for `moesuite.load_moe`."""
         checkpoint[KEY] = contents(self.model)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
-        """Return the objective; None for a batch of which nothing could be read."""
+        """Return the objective, or None if no example of the batch could be decoded."""
         torch.default_generator.manual_seed(self._seed(self.config.seed, batch_idx))
-        if self.device.type == "cuda":  # asking torch.cuda itself costs 0.3 ms where there is none
+        if self.device.type == "cuda":  # torch.cuda itself takes 0.3 ms without a GPU
             torch.cuda.manual_seed_all(self._seed(self.config.seed, batch_idx))
         batch = self.task.augment(batch, self._seed(self.config.data.seed, batch_idx))
         inputs = self.task.inputs(batch)
@@ -88,19 +92,23 @@ class MoEModule(L.LightningModule):
         return loss
 
     def _seed(self, base: int, batch_idx: int) -> int:
-        """Mix a seed with epoch and batch: a resumed run, and a run with another router, meet the same randomness."""
+        """Combine a seed with epoch and batch.
+
+        A resumed run, and a run with another router, draw the same random numbers.
+        """
         return ((base * 1_000_003 + self.current_epoch) * 1_000_003 + batch_idx) % (2**31 - 1)
 
     def _check(self, loss: Tensor) -> None:
         self.last_loss = loss.item()
         if not math.isfinite(self.last_loss):
             raise RunFailed(
-                f"the loss is {self.last_loss} at step {self.global_step}{self._culprit()}; allowed: finite numbers; "
-                f"type for example optim.lr={self.config.optim.lr / 10:g}, or optim.clip=1.0"
+                f"the loss is {self.last_loss} at step {self.global_step}{self._culprit()}; "
+                f"expected a finite number; type e.g. optim.lr={self.config.optim.lr / 10:g}, "
+                "or optim.clip=1.0"
             )
 
     def _culprit(self) -> str:
-        """Name the first layer whose router put out numbers that are not finite."""
+        """Name the first layer whose router's logits are not finite."""
         for name, layer in moe_layers(self.model):
             if layer.routing is not None and not is_finite(layer.routing):
                 return f": the router of {name} has logits that are not finite"
@@ -115,27 +123,27 @@ class MoEModule(L.LightningModule):
             if layer.routing
         ]
         if counts:
-            unserved = torch.stack([c.unserved / c.tokens.clamp(min=1) for c in counts]).mean()
-            self.log("dropped_under_capacity", unserved, prog_bar=True)
+            dropped = [layer.unserved / layer.tokens.clamp(min=1) for layer in counts]
+            self.log("dropped_under_capacity", torch.stack(dropped).mean(), prog_bar=True)
 
     def on_validation_epoch_start(self) -> None:
-        """Forget the last evaluation."""
+        """Reset metrics and counts."""
         self._begin(self.val_metrics)
 
     def on_test_epoch_start(self) -> None:
-        """Forget the last evaluation."""
+        """Reset metrics and counts."""
         self._begin(self.test_metrics)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Measure a batch."""
+        """Evaluate a batch."""
         self._evaluate(batch, self.val_metrics)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Measure a batch."""
+        """Evaluate a batch."""
         self._evaluate(batch, self.test_metrics)
 
     def on_validation_epoch_end(self) -> None:
-        """Log the metrics; the primary one is shown while training."""
+        """Log the metrics; show the primary one in the progress bar."""
         self._finish(self.val_metrics)
         for name, value in self.results.items():
             self.log(f"val/{name}", value, prog_bar=name == self.task.primary.name)
@@ -156,27 +164,28 @@ class MoEModule(L.LightningModule):
             self.examples += self.task.scored(batch)
 
     def _predict(self, inputs: Any) -> Any:
-        """Return the output, or the routers' weights, and count the routing."""
+        """Count the routing; return the output, or the routing weights if the task reads them."""
         output = call(self.model, inputs)
         for name, layer in moe_layers(self.model):
             assert layer.routing is not None
-            new = count(layer.routing, layer.side.mask)
-            self.counts[name] = self.counts[name] + new if name in self.counts else new
+            counts = count(layer.routing, layer.side.mask)
+            self.counts[name] = self.counts[name] + counts if name in self.counts else counts
         return RoutingWeights(routing_weights(self.model)) if self.task.reads_routing else output
 
     def predict(self, batch: Batch) -> Any:
-        """Return the output for a batch from anywhere, in the precision of the trainer."""
+        """Return the output for a batch on any device, in the precision of the trainer."""
         batch = placed(batch, self.device)
         self.examples += self.task.size(batch)
         with self.trainer.precision_plugin.forward_context():
             return self._predict(self.task.inputs(batch))
 
     def _score_whole(self) -> bool:
-        """Let the task score the model as a whole; return False for one that is scored by batches."""
-        before, self.examples, self.counts = (self.examples, self.counts), 0, {}
+        """Let the task score the whole model; return False if it scores batches instead."""
+        of_batches = self.examples, self.counts
+        self.examples, self.counts = 0, {}
         results = self.task.whole(self.predict, self.folder)
         if results is None:
-            self.examples, self.counts = before
+            self.examples, self.counts = of_batches
             return False
         self.results = results
         return True
@@ -184,7 +193,7 @@ class MoEModule(L.LightningModule):
     def _finish(self, metrics: Any) -> None:
         if self.examples == 0:
             raise RunFailed(
-                "the evaluation saw no readable example; allowed: at least one; look at the test split"
+                "the evaluation has no readable example; expected at least one; see the test split"
             )
         self.results = {name: float(value) for name, value in metrics.compute().items()}
         if self.trainer.world_size > 1:

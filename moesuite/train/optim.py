@@ -1,4 +1,4 @@
-"""AdamW with weight-decay groups, and learning-rate schedules by step."""
+"""AdamW with weight-decay groups, and learning-rate schedules per step."""
 
 from __future__ import annotations
 
@@ -15,33 +15,38 @@ from moesuite.nn.moe import moe_layers
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Split parameters: no decay for biases, norms, other vectors and what the model itself exempts.
+    """Split parameters: no decay for biases, norms, other vectors and the model's own exemptions.
 
-    Stacked experts count by the shape of one expert: a stacked bias [E, H] is a vector.
+    A stacked parameter of experts counts by the shape of one expert: a bias [E, H] is a vector.
     """
     exempt = set(getattr(model, "no_weight_decay", set)())
     stacked = {
         id(parameter) for _, layer in moe_layers(model) for parameter in layer.experts.parameters()
     }
     decay: list[nn.Parameter] = []
-    keep: list[nn.Parameter] = []
+    no_decay: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            vector = parameter.ndim - (id(parameter) in stacked) <= 1
-            (keep if vector or name in exempt or name.split(".")[-1] in exempt else decay).append(
-                parameter
-            )
-    return [{"params": decay, "weight_decay": weight_decay}, {"params": keep, "weight_decay": 0.0}]
+        if not parameter.requires_grad:
+            continue
+        is_vector = parameter.ndim - (id(parameter) in stacked) <= 1
+        if is_vector or name in exempt or name.split(".")[-1] in exempt:
+            no_decay.append(parameter)
+        else:
+            decay.append(parameter)
+    return [
+        {"params": decay, "weight_decay": weight_decay},
+        {"params": no_decay, "weight_decay": 0.0},
+    ]
 
 
 def learning_rate(step: int, steps: int, config: Optim) -> float:
-    """Return the learning rate of a step as a share of `config.lr`.
+    """Return the learning rate of a step, relative to `config.lr`.
 
     Args:
         step: from 0.
         steps: of the whole run; the inverse square root does not depend on it, unless warm-up is a
-            share.
-        config: `warmup` in steps, or below 1 a share of `steps`.
+            fraction.
+        config: `warmup` in steps, or, below 1, as a fraction of `steps`.
     """
     warmup = config.warmup if config.warmup >= 1 else round(config.warmup * steps)
     if step < warmup:
@@ -51,27 +56,28 @@ def learning_rate(step: int, steps: int, config: Optim) -> float:
     if config.schedule == "rsqrt":
         return math.sqrt(max(warmup, 1) / (step + 1)) if warmup else 1 / math.sqrt(step + 1)
     low = config.min_lr / config.lr
-    done = min(1.0, (step - warmup) / max(1, steps - warmup))
-    return low + (1 - low) * 0.5 * (1 + math.cos(math.pi * done))
+    progress = min(1.0, (step - warmup) / max(1, steps - warmup))
+    return low + (1 - low) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
 def check_schedule(config: Optim, steps: int) -> None:
-    """Check that the learning rate is known at every step.
+    """Check that the learning rate is defined at every step.
 
     Raises:
-        UserError: for an unknown number of `steps`, -1, and a schedule that depends on it.
+        UserError: if `steps` is -1 (not known) and the schedule depends on it.
     """
     if steps == -1 and (config.schedule == "cosine" or 0 < config.warmup < 1):
         raise UserError(
-            f"optim.schedule={config.schedule} with optim.warmup={config.warmup:g} depends on the number of steps, "
-            "which only time limits here; type trainer.max_steps=10000, or optim.schedule=rsqrt optim.warmup=100"
+            f"optim.schedule={config.schedule} with optim.warmup={config.warmup:g} depends on the "
+            "number of steps, but only time limits this run; type trainer.max_steps=10000, or "
+            "optim.schedule=rsqrt optim.warmup=100"
         )
 
 
 def build_optimizer(
     model: nn.Module, config: Optim, steps: int, fused: bool = True
 ) -> tuple[torch.optim.AdamW, LambdaLR]:
-    """Return AdamW and its schedule over `steps`; `fused` updates each group in one kernel."""
+    """Return AdamW and its schedule over `steps`; `fused` updates a group in one kernel."""
     groups = parameter_groups(model, config.weight_decay)
     optimizer = torch.optim.AdamW(
         groups, config.lr, (config.beta1, config.beta2), config.eps, fused=fused

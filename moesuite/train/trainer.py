@@ -1,8 +1,9 @@
-"""Lightning's trainer of a run, and its loggers by name."""
+"""Lightning's Trainer for a run, and its loggers by name."""
 
 from __future__ import annotations
 
 import logging
+import math
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,38 +12,42 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from torch.utils.data import IterableDataset
 
 from moesuite.config.schema import RunConfig
+from moesuite.config.sections import Data
 from moesuite.errors import UserError, unknown
 from moesuite.records.store import RunFiles
+from moesuite.task import Task
 from moesuite.train.callbacks import ProgressBar
 
 
 def build_trainer(config: RunConfig, files: RunFiles, callbacks: Sequence[L.Callback]) -> L.Trainer:
-    """Return the trainer; what `trainer.<option>` leaves open is as the task's recipe and the optimizer say.
+    """Return the trainer; the task's recipe and `optim` set what `trainer.<option>` leaves open.
 
     Args:
         config: of the run.
-        files: where those of the run are.
-        callbacks: beside the progress bar and checkpoints.
+        files: paths of the run.
+        callbacks: in addition to progress bar and checkpoints.
 
     Raises:
-        UserError: for options that Lightning refuses.
+        UserError: for options that Lightning rejects.
     """
-    options, more = dict(config.trainer), list(callbacks)
+    options = dict(config.trainer)
+    all_callbacks = list(callbacks)
     if options["max_epochs"] is None:
         limited = options["max_steps"] != -1 or options["max_time"] is not None
         options["max_epochs"] = -1 if limited else config.task.get("recipe", {}).get("epochs", 10)
     if options["gradient_clip_val"] is None and config.optim.clip > 0:
         options["gradient_clip_val"] = config.optim.clip
-    options["enable_model_summary"] = bool(options["enable_model_summary"])  # off unless asked for
+    options["enable_model_summary"] = bool(options["enable_model_summary"])  # off by default
     if options["enable_progress_bar"] is not False:
-        more.append(ProgressBar())
+        all_callbacks.append(ProgressBar())
     if options["enable_checkpointing"] is not False:
-        more.append(
+        all_callbacks.append(
             ModelCheckpoint(files.folder, files.checkpoint.stem, enable_version_counter=False)
         )
-    options |= {"callbacks": more, "logger": build_loggers(config, files.folder)}
+    options |= {"callbacks": all_callbacks, "logger": build_loggers(config, files.folder)}
     try:
         return L.Trainer(**options, use_distributed_sampler=False)
     except (MisconfigurationException, ValueError, TypeError) as error:
@@ -51,8 +56,31 @@ def build_trainer(config: RunConfig, files: RunFiles, callbacks: Sequence[L.Call
         ) from None
 
 
+def total_steps(trainer: L.Trainer, task: Task, data: Data) -> int:
+    """Return the number of optimizer steps of a run; -1 if only time limits it.
+
+    Raises:
+        UserError: if there is nothing to train on.
+    """
+    if trainer.max_epochs == 0:
+        return 0
+    dataset = task.dataset("train")
+    if dataset is None:
+        raise UserError(
+            f"{task.name}: no training split; type trainer.max_epochs=0 to evaluate only"
+        )
+    if isinstance(dataset, IterableDataset) or trainer.max_epochs in (None, -1):
+        return trainer.max_steps
+    examples = len(dataset) // trainer.world_size  # type: ignore[arg-type] # of each process
+    batches = max(1, examples // data.batch_size)  # the last, smaller one is dropped
+    limit = trainer.limit_train_batches
+    batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
+    steps = math.ceil(batches / trainer.accumulate_grad_batches) * trainer.max_epochs
+    return steps if trainer.max_steps == -1 else min(steps, trainer.max_steps)
+
+
 def build_loggers(config: RunConfig, folder: Path) -> list[Any]:
-    """Build the loggers that are asked for; files go beside the checkpoints of the run.
+    """Build the configured loggers; their files go beside the checkpoints of the run.
 
     Raises:
         UserError: for an unknown logger, or one whose package is not installed.
@@ -66,29 +94,29 @@ def build_loggers(config: RunConfig, folder: Path) -> list[Any]:
         "wandb": (loggers.WandbLogger, {"save_dir": str(folder)}),
         "mlflow": (loggers.MLFlowLogger, {}),
     }
-    built = []
+    built_loggers = []
     for name, options in config.logger.items():
         if name not in kinds:
             raise unknown("logger", name, kinds, "logger=csv")
         cls, defaults = kinds[name]
         try:
-            built.append(cls(**{**defaults, **options}))
+            built_loggers.append(cls(**{**defaults, **options}))
         except ModuleNotFoundError:
             raise UserError(
                 f"logger={name} needs a package that is not installed; type pip install {name}"
             ) from None
-    return built
+    return built_loggers
 
 
 def quiet() -> None:
-    """Keep Lightning's remarks about the machine out of the console; warnings of substance stay."""
+    """Silence Lightning's hints about the machine; real warnings stay."""
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    for remark in (
+    for hint in (
         ".*does not have many workers.*",
         ".*number of training batches.*",
         ".*exists and is not empty.*",
         ".*LeafSpec.*",
         ".*sync_dist.*",
-        ".*`srun` command is available.*",  # launcher=submitit is how we go there
+        ".*`srun` command is available.*",  # launcher=submitit does that
     ):
-        warnings.filterwarnings("ignore", remark)
+        warnings.filterwarnings("ignore", hint)

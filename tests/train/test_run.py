@@ -199,7 +199,7 @@ def test_a_non_finite_loss_fails_the_run(
         and "at step 0" in record.reason
         and "the loss is nan" in record.reason
     )
-    assert "type for example optim.lr=" in capsys.readouterr().err
+    assert "expected a finite number; type e.g. optim.lr=" in capsys.readouterr().err
 
 
 def test_logits_that_are_not_finite_name_their_layer(
