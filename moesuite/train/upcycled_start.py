@@ -1,16 +1,18 @@
-"""Where an upcycled run starts: at the step, the learning rate and the optimizer state at which a dense run stopped.
+"""Start of an upcycled run: the step, learning rate and optimizer state of the dense run.
 
 Komatsuzaki et al., "Sparse Upcycling" (2022), https://arxiv.org/abs/2212.05055, section 3 and
-appendix A.1: the schedule goes on without a jump, with the dense run's batch size and weight decay;
-for images the optimizer's state goes on too, the moments of every expert being copies of its MLP's;
-for language it starts anew.
+appendix A.1: the schedule continues without a jump, with the dense run's batch size and weight
+decay. For images the optimizer state continues too, with the moments of each expert copied from its
+MLP; for language it starts anew.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,157 +26,180 @@ from moesuite.records.store import atomic
 from moesuite.surgery.weights import OURS, SHOWN, misfits, read_checkpoint
 from moesuite.train.optim import build_optimizer, learning_rate, parameter_groups
 
-JUMP = 0.01  # of the learning rate at the first step, relative: more is refused
+JUMP = 0.01  # largest relative change of the learning rate at the first step
 MOMENTS = ("exp_avg", "exp_avg_sq")  # AdamW's
-Surgery = Callable[[nn.Module], nn.Module]  # a dense model in, the upcycled one out
+Surgery = Callable[[nn.Module], nn.Module]  # dense model -> upcycled model
 
 
 def take_weights(dense: nn.Module, checkpoint: str) -> None:
-    """Copy the weights of a dense run into `dense`, all of them.
+    """Copy all weights of a dense run into `dense`.
 
     Raises:
-        UserError: for a file that is no checkpoint of a dense run of this backbone; names the first
-            five weights that do not fit.
+        UserError: for a file that is not a checkpoint of a dense run of this backbone; names the
+            first five weights that do not fit.
     """
-    given, own = read_checkpoint("upcycle", checkpoint)[1], dense.state_dict()
-    foreign = sorted(given.keys() - own.keys())
-    if any(".experts." in name for name in foreign):
+    weights = read_checkpoint("upcycle", checkpoint)[1]
+    expected = dense.state_dict()
+    unknown = sorted(weights.keys() - expected.keys())
+    if any(".experts." in name for name in unknown):
         raise UserError(
-            f"upcycle={checkpoint}: this model has MoE layers; allowed: the checkpoint of a run of router=dense"
+            f"upcycle={checkpoint}: this model has MoE layers; "
+            "allowed: the checkpoint of a run of router=dense"
         )
-    if not (wrong := misfits(own, given)) and foreign:
-        wrong = f"weights that this model lacks: {', '.join(foreign[:SHOWN])}"
-    if wrong:
+    problem = misfits(expected, weights)
+    if not problem and unknown:
+        problem = f"weights that this model lacks: {', '.join(unknown[:SHOWN])}"
+    if problem:
         raise UserError(
-            f"upcycle={checkpoint}: {wrong}; allowed: a run of router=dense with the same backbone, task and head; to "
-            "change these, type upcycle_state=weights"
+            f"upcycle={checkpoint}: {problem}; allowed: a run of router=dense with the same "
+            "backbone, task and head; to change these, type upcycle_state=weights"
         )
-    dense.load_state_dict({name: given[name] for name in own})
+    dense.load_state_dict({name: weights[name] for name in expected})
 
 
 class Handover:
-    """What a dense run hands over.
+    """State of a dense run that an upcycled run continues from.
 
     Args:
-        config: of the run that goes on.
-        steps: of it, those of the dense one among them; 0: it is only evaluated.
+        config: of the upcycled run.
+        steps: of the upcycled run, including those of the dense one; 0: only evaluate.
 
     Raises:
         UserError: if no step is left, or the learning rate would jump.
 
     Attributes:
-        sunk: what the dense run had cost when it stopped.
+        sunk: cost of the dense run until it stopped.
     """
 
     def __init__(self, config: RunConfig, steps: int) -> None:
         assert config.upcycle is not None
-        self.config, self.path, self.steps = config, config.upcycle, steps
-        self.loaded = read_checkpoint("upcycle", self.path)[0]
-        self.curve = {
-            name: state
-            for name, state in self.loaded["callbacks"].items()
-            if name.startswith("Curve")
-        }
-        curve: dict[str, float] = next(iter(self.curve.values()), {})
-        seconds, flops = curve.get("seconds", 0.0), curve.get("flops", 0.0)
-        content = str(content_of(self.path, "upcycle"))
-        done = self.loaded["global_step"]
+        self.config = config
+        self.path = config.upcycle
+        self.steps = steps
+        self.checkpoint = read_checkpoint("upcycle", self.path)[0]
+        callbacks = self.checkpoint["callbacks"].items()
+        self.curve = {name: state for name, state in callbacks if name.startswith("Curve")}
+        figures: dict[str, float] = next(iter(self.curve.values()), {})
         self.sunk = Sunk(
-            checkpoint=self.path, content=content, steps=done, seconds=seconds, flops=flops
+            checkpoint=self.path,
+            content=str(content_of(self.path, "upcycle")),
+            steps=self.checkpoint["global_step"],
+            seconds=figures.get("seconds", 0.0),
+            flops=figures.get("flops", 0.0),
         )
         if steps:
             self._check()
 
     def _check(self) -> None:
-        step, optim, steps = self.sunk.steps, self.config.optim, self.steps
-        if 0 <= steps <= step:
+        step = self.sunk.steps
+        if 0 <= self.steps <= step:
             raise UserError(
-                f"upcycle={self.path}: the dense run stands at step {step}, and this one ends at step {steps}, counted "
-                f"from the dense run's first; type for example trainer.max_steps={2 * step}"
+                f"upcycle={self.path}: the dense run stopped at step {step}, and this one ends at "
+                f"step {self.steps}, counted from the dense run's first; "
+                f"type e.g. trainer.max_steps={2 * step}"
             )
-        (schedule,) = self.loaded["lr_schedulers"]
-        before, after = schedule["_last_lr"][0], optim.lr * learning_rate(step, steps, optim)
+        (schedule,) = self.checkpoint["lr_schedulers"]
+        before = schedule["_last_lr"][0]
+        after = self._learning_rate()
         if abs(after - before) > JUMP * before:
             raise UserError(
-                f"upcycle={self.path}: the learning rate would jump from {before:.3g} to {after:.3g} at step {step}; "
-                "allowed: optim.* of the dense run with a schedule that does not depend on the last step; type for "
-                "example optim.schedule=rsqrt optim.warmup=100 for both, or upcycle_state=weights to begin anew"
+                f"upcycle={self.path}: the learning rate would jump from {before:.3g} to "
+                f"{after:.3g} at step {step}; allowed: optim.* of the dense run, with a schedule "
+                "that does not depend on the last step; type e.g. optim.schedule=rsqrt "
+                "optim.warmup=100 for both, or upcycle_state=weights to start anew"
             )
 
+    def _learning_rate(self) -> float:
+        """Return the learning rate of the first step."""
+        optim = self.config.optim
+        return optim.lr * learning_rate(self.sunk.steps, self.steps, optim)
+
     def write(self, path: Path, dense: nn.Module, model: nn.Module, surgery: Surgery) -> Path:
-        """Write the checkpoint that the upcycled run starts from, whole or not at all, and return its path.
+        """Write the checkpoint that the upcycled run starts from, and return its path.
 
         Args:
-            path: to write to.
+            path: to write to, atomically: each process of a multi-device run writes it.
             dense, model: before and after surgery, with their weights.
-            surgery: what made the model; applied to the moments too.
+            surgery: made `model` from `dense`; applied to the moments too.
         """
+        weights = {f"{OURS}{name}": value for name, value in model.state_dict().items()}
         others = {
             name: value
-            for name, value in self.loaded["state_dict"].items()
+            for name, value in self.checkpoint["state_dict"].items()
             if not name.startswith(OURS)
         }
-        weights = {f"{OURS}{name}": value for name, value in model.state_dict().items()}
-        (old,) = self.loaded["optimizer_states"]
-        resumes = self.config.upcycle_state == "resume"
-        state = moments(old["state"], dense, model, surgery) if resumes else {}
-        optim = self.config.optim
-        fused = "mixed" not in str(
-            self.config.trainer["precision"]
-        )  # as the run itself will build it
-        groups = build_optimizer(model, optim, self.steps, fused)[0].state_dict()["param_groups"]
-        for group in groups:
-            group["lr"] = optim.lr * learning_rate(self.sunk.steps, self.steps, optim)
-        (schedule,) = self.loaded["lr_schedulers"]
-        schedules = [{**schedule, "base_lrs": [optim.lr] * len(groups)}]
-        optimizer = {"state": state, "param_groups": groups}
+        optimizer = self._optimizer_state(dense, model, surgery)
+        base_lrs = [self.config.optim.lr] * len(optimizer["param_groups"])
+        (schedule,) = self.checkpoint["lr_schedulers"]
         start = {
+            **self.checkpoint,
             "state_dict": weights | others,
             "optimizer_states": [optimizer],
-            "lr_schedulers": schedules,
+            "lr_schedulers": [{**schedule, "base_lrs": base_lrs}],
+            "callbacks": self.curve,
         }
-        with atomic(path) as part:  # each process of a multi-device run writes one
-            torch.save({**self.loaded, **start, "callbacks": self.curve}, part)
+        with atomic(path) as part:
+            torch.save(start, part)
         return path
 
+    def _optimizer_state(
+        self, dense: nn.Module, model: nn.Module, surgery: Surgery
+    ) -> dict[str, Any]:
+        (of_dense,) = self.checkpoint["optimizer_states"]
+        resumes = self.config.upcycle_state == "resume"
+        state = moments(of_dense["state"], dense, model, surgery) if resumes else {}
+        # as the run itself will build it
+        fused = "mixed" not in str(self.config.trainer["precision"])
+        optimizer, _ = build_optimizer(model, self.config.optim, self.steps, fused)
+        groups = optimizer.state_dict()["param_groups"]
+        for group in groups:
+            group["lr"] = self._learning_rate()
+        return {"state": state, "param_groups": groups}
 
-def _names(model: nn.Module) -> list[list[str]]:
-    """Return the names of the parameters of each group of the optimizer, in its order."""
+
+def _names(model: nn.Module) -> list[str]:
+    """Return the names of the optimizer's parameters, in its order."""
     names = {id(parameter): name for name, parameter in model.named_parameters()}
-    return [
-        [names[id(parameter)] for parameter in group["params"]]
-        for group in parameter_groups(model, 0.0)
-    ]
+    groups = parameter_groups(model, 0.0)
+    return [names[id(parameter)] for parameter in chain(*(group["params"] for group in groups))]
 
 
 def moments(
-    old: dict[int, dict[str, Tensor]], dense: nn.Module, model: nn.Module, surgery: Surgery
+    state: dict[int, dict[str, Tensor]], dense: nn.Module, model: nn.Module, surgery: Surgery
 ) -> dict[int, dict[str, Tensor]]:
-    """Return the optimizer's state after surgery; routers have none and start at their own first step.
+    """Return the optimizer state after surgery, without routers, which start at their first step.
 
-    A model whose weights are the moments goes through the same surgery: experts then hold copies of
-    their MLP's.
+    A model whose weights are the moments passes through the same surgery, so that experts hold
+    copies of the moments of their MLP.
+
+    Args:
+        state: of the dense run's optimizer: by index of the parameter, step and moments.
+        dense, model: before and after surgery.
+        surgery: made `model` from `dense`.
     """
-    if not old:  # it was stopped before its first step
+    if not state:  # stopped before the first step
         return {}
-    before = [name for names in _names(dense) for name in names]
-    after = [name for names in _names(model) for name in names]
-    routers = tuple(f"{name}.router." for name, _ in moe_layers(model))
-    made = {
-        moment: _operated(dense, {before[n]: old[n][moment] for n in old}, surgery)
+    before = _names(dense)
+    by_moment = {
+        moment: _after_surgery(
+            dense, {before[index]: state[index][moment] for index in state}, surgery
+        )
         for moment in MOMENTS
     }
-    step = next(iter(old.values()))["step"]
+    routers = tuple(f"{name}.router." for name, _ in moe_layers(model))
+    step = next(iter(state.values()))["step"]
     return {
-        number: {"step": step.clone(), **{moment: made[moment][name] for moment in MOMENTS}}
-        for number, name in enumerate(after)
+        index: {"step": step.clone(), **{moment: by_moment[moment][name] for moment in MOMENTS}}
+        for index, name in enumerate(_names(model))
         if not name.startswith(routers)
     }
 
 
 @torch.no_grad()
-def _operated(dense: nn.Module, values: dict[str, Tensor], surgery: Surgery) -> dict[str, Tensor]:
-    """Return `values` of the dense parameters as surgery would leave them, by the names of the new ones."""
+def _after_surgery(
+    dense: nn.Module, values: dict[str, Tensor], surgery: Surgery
+) -> dict[str, Tensor]:
+    """Return `values` of the dense parameters after surgery, by the names of the new parameters."""
     twin = copy.deepcopy(dense)
     for name, parameter in twin.named_parameters():
         parameter.copy_(values[name]) if name in values else parameter.zero_()

@@ -64,7 +64,7 @@ STREAMED = ["task=tiny_imagenet", "task.streaming=true", "task.source={}/tiny_im
 
 
 def test_streamed_data_needs_a_number_of_steps(tmp_path: Path, real_data: Path) -> None:
-    with pytest.raises(UserError, match=r"type for example trainer.max_steps=10000"):
+    with pytest.raises(UserError, match=r"e\.g\. trainer.max_steps=10000"):
         run(tmp_path, *(word.format(real_data) for word in STREAMED), "trainer.max_steps=-1")
 
 

@@ -27,7 +27,10 @@ def test_a_run_limited_by_time_needs_a_schedule_without_end(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["trainer.max_steps=22"], "the dense run stands at step 22, and this one ends at step 22"),
+        (
+            ["trainer.max_steps=22"],
+            "the dense run stopped at step 22, and this one ends at step 22",
+        ),
         (
             ["trainer.max_steps=40", "optim.schedule=cosine"],
             "the learning rate would jump from .* at step 22; allowed",

@@ -34,7 +34,7 @@ def test_a_streamed_text(real_data: Path, tmp_path: Path) -> None:
         "router=switch",
         "task.metric=bits_per_byte",
     ]
-    with pytest.raises(UserError, match=r"type for example trainer.max_steps"):
+    with pytest.raises(UserError, match=r"e\.g\. trainer.max_steps"):
         run(tmp_path, *words, "trainer.max_steps=-1")
     record = run(tmp_path, *words, "trainer.max_steps=3")
     assert (
