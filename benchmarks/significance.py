@@ -1,7 +1,9 @@
-"""How often the board declares equal routers apart, and how often it finds a real difference, by simulation.
+"""Error rate and power of the board's orders, by simulation.
 
-python -m moesuite.benchmarks.significance [routers=5,20] [tasks=1,...,10] [seeds=1,...,10] [boards=2000]
-    [interaction=1] [spread=0] [seed=0]
+    python -m moesuite.benchmarks.significance
+    python -m moesuite.benchmarks.significance routers=5 tasks=1,5 seeds=3,5 boards=200
+
+How often does it declare equal routers apart, and how often does it find a real difference?
 
 Quality is in units of a seed's noise: that of a router in a run of a task is the router's true
 mean, plus its interaction with the task (standard deviation `interaction`), plus noise, plus what
@@ -9,9 +11,10 @@ all routers of a task and of a seed have in common. With `spread` the size of in
 is another for each router and task: log-normal, with that deviation.
 
 Two tables for each number of routers:
-- level: share of boards on which any pair is apart, in an order over tasks of routers that are equal on average over
-  tasks, and ("within 1") in the tie groups of one task of routers that are equal on it;
-- power: one router is better on average by 1, 2, 3 or 5; share of its pairs that an order over tasks finds.
+- level: share of boards on which any pair is apart, in an order over tasks of routers that are equal
+  on average over tasks, and ("within 1") in the tie groups of one task of routers equal on it;
+- power: one router is better on average by 1, 2, 3 or 5; share of its pairs that an order over
+  tasks finds.
 """
 
 from __future__ import annotations
@@ -19,30 +22,40 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from moesuite.benchmarks.speed.command import Values, parse
-from moesuite.config.cli import exits
-from moesuite.errors import UserError
+from moesuite.config.cli import Options, run_command
 from moesuite.statistics.order import order
 from moesuite.statistics.significance import BySeed, tie_groups
 
-OPTIONS = {
-    "routers": "5,20",
-    "tasks": "1,2,3,4,5,6,7,8,9,10",
-    "seeds": "1,2,3,4,5,6,7,8,9,10",
-    "boards": "2000",
-    "interaction": "1",
-    "spread": "0",
-    "seed": "0",
-}
 DIFFERENCES = (1.0, 2.0, 3.0, 5.0)
 LIMIT = 1000  # routers, tasks or seeds: more take hours
 Board = list[dict[str, BySeed]]
+Count = Annotated[int, Field(ge=1, le=LIMIT)]
+
+
+class SignificanceOptions(Options):
+    """Options of the command."""
+
+    routers: list[Annotated[int, Field(ge=2, le=LIMIT)]] = Field(
+        [5, 20], min_length=1, description="numbers of routers"
+    )
+    tasks: list[Count] = Field([*range(1, 11)], min_length=1, description="numbers of tasks")
+    seeds: list[Count] = Field([*range(1, 11)], min_length=1, description="numbers of seeds")
+    boards: int = Field(2000, ge=1, le=10**9, description="simulated boards of each number")
+    interaction: float = Field(
+        1.0, ge=0, description="deviation of a router's mean between tasks, in that of the noise"
+    )
+    spread: float = Field(
+        0.0, ge=0, description="log-normal deviation of the size of interaction and noise"
+    )
+    seed: int = Field(0, ge=0, le=10**9, description="of all draws")
 
 
 def draw(
@@ -96,21 +109,21 @@ def simulate(boards: Iterator[Board], count: Callable[[Board], float]) -> float:
     return float(np.mean([count(board) for board in boards]))
 
 
-def run(values: Values) -> None:
+def run(options: SignificanceOptions) -> None:
     """Simulate, and print the tables."""
-    counts, console = int(values["boards"]), Console(width=None if sys.stdout.isatty() else 110)
-    interaction, spread = float(values["interaction"]), float(values["spread"])
-    tasks, seeds = _numbers(values["tasks"]), _numbers(values["seeds"])
+    console = Console(width=None if sys.stdout.isatty() else 110)
+    counts, tasks, seeds = options.boards, options.tasks, options.seeds
+    interaction = options.interaction
 
     def cell(
         means: Sequence[float], task: int, seed: int, size: float, count: Callable[[Board], float]
     ) -> str:
-        key = [int(values["seed"]), len(means), task, seed, round(1000 * means[0])]
+        key = [options.seed, len(means), task, seed, round(1000 * means[0])]
         generator = np.random.default_rng(key)
-        boards = (draw(generator, means, task, seed, size, spread) for _ in range(counts))
+        boards = (draw(generator, means, task, seed, size, options.spread) for _ in range(counts))
         return f"{100 * simulate(boards, count):.1f}"
 
-    for routers in _numbers(values["routers"]):
+    for routers in options.routers:
         equal = [0.0] * routers
         error = 100 * math.sqrt(0.05 * 0.95 / counts)
         title = f"{routers} equal routers, {counts} boards: % with any pair apart (standard error {error:.1f})"
@@ -143,42 +156,5 @@ def _table(first: str, columns: Sequence[int | float]) -> Table:
     return table
 
 
-def _numbers(text: str) -> list[int]:
-    return [int(part) for part in text.split(",")]
-
-
-def checked(words: list[str]) -> Values:
-    """Read key=value words.
-
-    Raises:
-        UserError: for an unknown option, or a value out of its range.
-    """
-    values = parse(words, OPTIONS, example="routers=5")
-    ranges = {
-        "routers": (2, LIMIT),
-        "tasks": (1, LIMIT),
-        "seeds": (1, LIMIT),
-        "boards": (1, 10**9),
-        "seed": (0, 10**9),
-    }
-    for key, (least, most) in ranges.items():
-        for part in values[key].split(","):
-            if not part.isdigit() or not least <= int(part) <= most:
-                allowed = f"allowed are whole numbers from {least} to {most}"
-                raise UserError(
-                    f"{key}={values[key]}: {allowed}; type for example {key}={OPTIONS[key]}"
-                )
-    for key in ("boards", "interaction", "spread", "seed"):
-        if "," in values[key]:
-            raise UserError(
-                f"{key}={values[key]}: allowed is one number; type for example {key}={OPTIONS[key]}"
-            )
-    return values
-
-
 if __name__ == "__main__":
-    if {"--help", "-h"} & set(sys.argv[1:]):
-        print(__doc__)
-    else:
-        with exits():
-            run(checked(sys.argv[1:]))
+    run_command(run, SignificanceOptions, __doc__)

@@ -34,6 +34,7 @@ class LeaderboardOptions(Options):
 
     records: list[str] = Field(
         ["runs"],
+        min_length=1,
         description="folders that runs wrote to, or addresses that fsspec lists (s3://…, gs://…, "
         "https://…)",
     )

@@ -15,9 +15,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from pydantic import Field
 from rich.console import Console
 
-from moesuite.benchmarks.speed.command import Values, command
+from moesuite.config.cli import Options, run_command
 from moesuite.config.compose import compose
 from moesuite.models.backbones import build_backbone
 from moesuite.tasks.preferences.backgammon.gnubg_package import Package, opponents
@@ -40,10 +41,18 @@ def timed(console: Console, what: str) -> Iterator[None]:
     console.print(f"{what}: {time.perf_counter() - begun:.1f} s", highlight=False)
 
 
-def measure(values: Values) -> None:
+class BackgammonOptions(Options):
+    """Options of the command."""
+
+    positions: int = Field(20000, ge=1, description="positions to train, judged at 0-ply")
+    test_positions: int = Field(100, ge=1, description="positions to test, judged at 2-ply")
+    games: int = Field(1000, ge=1, description="games of each player")
+
+
+def measure(options: BackgammonOptions) -> None:
     """Measure and print."""
     console = Console(width=None if sys.stdout.isatty() else 110)
-    train, test, games = (int(values[key]) for key in ("positions", "test_positions", "games"))
+    train, test, games = options.positions, options.test_positions, options.games
     with timed(console, f"{train} positions, made and judged at 0-ply"):
         judge(list(itertools.islice(self_play(Package(), RANDOM_MOVES, 0), train)), EXPERT, 0)
     asked = list(itertools.islice(self_play(Package(), RANDOM_MOVES, 1), test))
@@ -58,4 +67,4 @@ def measure(values: Values) -> None:
 
 
 if __name__ == "__main__":
-    command(__doc__, measure, positions="20000", test_positions="100", games="1000")
+    run_command(measure, BackgammonOptions, __doc__)

@@ -23,11 +23,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from moesuite.benchmarks.speed.command import Values, command
+from moesuite.config.cli import Options, run_command
 from moesuite.config.run_command import reproduce
 from moesuite.errors import UserError
 from moesuite.records.compute import Compute, Split
@@ -174,10 +175,23 @@ def in_browser(page_file: Path, rounds: int) -> dict[str, list[float]]:
     return found
 
 
-def measure(values: Values) -> None:
+class BoardOptions(Options):
+    """Options of the command."""
+
+    record: Path | None = Field(
+        None,
+        examples=["runs/digits/soft/0123456789ab.json"],
+        description="record to copy; null: the first below runs/",
+    )
+    count: int = Field(10000, ge=1, description="copies that are built")
+    rows: int = Field(1000, ge=1, description="contestants of the page that is opened")
+    rounds: int = Field(5, ge=1, description="measurements of each kind")
+
+
+def measure(options: BoardOptions) -> None:
     """Measure and print."""
-    template = template_of(values["record"])
-    count, rows, rounds = (int(values[key]) for key in ("count", "rows", "rounds"))
+    template = template_of(options.record)
+    count, rows, rounds = options.count, options.rows, options.rounds
     size = len(template.model_dump_json(indent=1))
     table = Table(title=f"{count} records of {size} bytes, {os.cpu_count()} cores, {rounds} rounds")
     for heading in ("what", "median", "least", "most"):
@@ -203,20 +217,22 @@ def measure(values: Values) -> None:
     Console(width=None if sys.stdout.isatty() else 110).print(table)
 
 
-def template_of(path: str) -> RunRecord:
+def template_of(path: Path | None) -> RunRecord:
     """Return the record to copy: the given one, or the first below runs/.
 
     Raises:
         UserError: if there is none.
     """
-    found = Path(path) if path else next(iter(record_paths("runs")), None)
+    found = path or next(iter(record_paths("runs")), None)
     if found is None or not found.exists():
-        raise UserError(f"record={path}: no such record; first type python -m moesuite.run")
+        raise UserError(
+            f"record={found or 'null'}: no such record; first type python -m moesuite.run"
+        )
     record = read_record(found)
     if record.status != "ok":
-        raise UserError(f"record={path}: its run is {record.status}; allowed: a finished one")
+        raise UserError(f"record={found}: its run is {record.status}; expected a finished one")
     return record
 
 
 if __name__ == "__main__":
-    command(__doc__, measure, record="", count="10000", rows="1000", rounds="5")
+    run_command(measure, BoardOptions, __doc__)

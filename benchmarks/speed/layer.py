@@ -18,15 +18,18 @@ import statistics
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
+from pydantic import Field, PositiveFloat
 from rich.console import Console
 from rich.table import Table
 
-from moesuite.benchmarks.speed.command import Values, command, sizes
 from moesuite.benchmarks.speed.contestants import PEERS, Size, both, contestants, forward
+from moesuite.benchmarks.speed.options import LAYERS, SizeOptions
 from moesuite.compute.memory import keep_freed_memory
 from moesuite.compute.timing import CPU, interleaved, peak_of
+from moesuite.config.cli import run_command
 from moesuite.discovery.names import router_names
 from moesuite.errors import UserError, unknown
 
@@ -88,14 +91,14 @@ def device_of(name: str) -> torch.device:
     return torch.device(name)
 
 
-def layer_names(text: str) -> list[str]:
-    """Return the contestants that `layers=` names: routers, "routers" for all of them, "peers".
+def layer_names(words: Sequence[str]) -> list[str]:
+    """Return the contestants that `layers=` names; routers, peers: all of them.
 
     Raises:
         UserError: for a name that is neither a router nor a peer.
     """
     names: list[str] = []
-    for word in text.split(","):
+    for word in words:
         names += {"routers": router_names(), "peers": list(PEERS)}.get(word, [word])
         if word not in ("routers", "peers", *router_names(), *PEERS):
             raise unknown(
@@ -144,19 +147,24 @@ def _machine(device: torch.device) -> str:
     return f"{torch.get_num_threads()} threads"
 
 
-def run(values: Values) -> None:
+class LayerOptions(SizeOptions):  # type: ignore[misc]
+    """Options of the command."""
+
+    seconds: PositiveFloat = Field(30, description="of each pass")
+    keep: bool = Field(True, description="keep freed memory; false: leave glibc as it is")
+    layers: list[str] = Field(["routers"], min_length=1, description=LAYERS)
+    device: str = Field("cpu", description="cpu or cuda")
+    precision: Literal["float32", "bf16-mixed"] = Field("float32", description="of the passes")
+
+
+def run(options: LayerOptions) -> None:
     """Measure every size that is asked for, each in a process of its own: kept memory would add up over sizes."""
-    names = layer_names(values["layers"])
-    device, precision = device_of(values["device"]), values["precision"]
-    if precision not in ("float32", "bf16-mixed"):
-        raise UserError(
-            f"precision={precision}: allowed is float32 or bf16-mixed; type for example precision=bf16-mixed"
-        )
+    names = layer_names(options.layers)
+    device, bf16 = device_of(options.device), options.precision == "bf16-mixed"
     processes = multiprocessing.get_context("spawn")
-    seconds, bf16 = float(values["seconds"]), precision == "bf16-mixed"
-    for size in sizes(values):
+    for size in options.sizes():
         child = processes.Process(
-            target=show, args=(size, seconds, names, values["keep"] == "1", device, bf16)
+            target=show, args=(size, options.seconds, names, options.keep, device, bf16)
         )
         child.start()
         child.join()
@@ -168,6 +176,4 @@ def run(values: Values) -> None:
 
 
 if __name__ == "__main__":
-    command(
-        __doc__, run, seconds="30", keep="1", layers="routers", device="cpu", precision="float32"
-    )
+    run_command(run, LayerOptions, __doc__)

@@ -19,10 +19,11 @@ from rich.table import Table
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from moesuite.benchmarks.speed.command import Values, command, sizes
 from moesuite.benchmarks.speed.contestants import Contestant, Dense, Size, both
+from moesuite.benchmarks.speed.options import SizeOptions
 from moesuite.compute.memory import keep_freed_memory
 from moesuite.compute.timing import interleaved
+from moesuite.config.cli import run_command
 from moesuite.nn.grouped_linear import Layout, Tile, grouped_linear, layout
 
 BLOCK = 8  # experts at a time in the blocked variant
@@ -150,18 +151,18 @@ def medians(size: Size, seconds: float) -> dict[str, float]:
     return dict(zip(found, map(statistics.median, samples), strict=True))
 
 
-def run(values: Values) -> None:
+def run(options: SizeOptions) -> None:
     """Measure under both policies and print a table."""
-    seconds, asked = float(values["seconds"]), sizes(values)
-    columns = [medians(size, seconds) for size in asked]
+    seconds, sizes = options.seconds, options.sizes()
+    columns = [medians(size, seconds) for size in sizes]
     keep_freed_memory()
-    columns += [medians(size, seconds) for size in asked]
+    columns += [medians(size, seconds) for size in sizes]
     table = Table(
-        title=f"{asked[0].groups * asked[0].tokens} tokens, forward+backward / dense, {torch.get_num_threads()} threads"
+        title=f"{sizes[0].groups * sizes[0].tokens} tokens, forward+backward / dense, {torch.get_num_threads()} threads"
     )
     table.add_column("layout")
     for policy in ("", ", memory kept"):
-        for size in asked:
+        for size in sizes:
             table.add_column(f"E={size.num_experts}{policy}", justify="right")
     for name in columns[0]:
         table.add_row(name, *(f"{column[name] / column['dense']:.2f}" for column in columns))
@@ -170,4 +171,4 @@ def run(values: Values) -> None:
 
 
 if __name__ == "__main__":
-    command(__doc__, run)
+    run_command(run, SizeOptions, __doc__)

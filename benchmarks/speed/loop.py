@@ -10,14 +10,15 @@ backward, clipping, update; no logging, no bar.
 from __future__ import annotations
 
 import statistics
-import sys
 import tempfile
 import time
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from rich.console import Console
 
-from moesuite.config.cli import exits
+from moesuite.config.cli import Options, Rest, run_command
 from moesuite.config.compose import compose
 from moesuite.models.forward import call
 from moesuite.nn.moe import aux_loss
@@ -67,27 +68,39 @@ def prepared(words: list[str]) -> Run:
     return run
 
 
-def main() -> None:
-    """Measure and print; exits with 2 for bad input."""
+class LoopOptions(Options):
+    """Options of the command."""
+
+    words: Annotated[list[str], Rest("options of a run")] = Field(
+        [], description="see python -m moesuite.run --help"
+    )
+
+
+def measure(options: LoopOptions) -> None:
+    """Measure and print."""
     # neither loop evaluates or writes checkpoints
     words = [
         "trainer.check_val_every_n_epoch=1000",
         "trainer.enable_checkpointing=false",
-        *sys.argv[1:],
+        *options.words,
     ]
     quiet()
-    with exits():
-        samples = [
-            (lightning_epochs(words, epochs=3), bare_epochs(words, epochs=3))
-            for _ in range(ROUNDS + 1)
-        ]
+    samples = [
+        (lightning_epochs(words, epochs=3), bare_epochs(words, epochs=3)) for _ in range(ROUNDS + 1)
+    ]
     samples = samples[1:]  # the first round warms up
     ours, bare = (1000 * statistics.median(column) for column in zip(*samples, strict=True))
     low, middle, high = statistics.quantiles([a / b for a, b in samples], n=4)
-    spread = f"ratio {ours / bare:.3f}; of single rounds {middle:.3f}, quartiles {low:.3f} and {high:.3f}, n={ROUNDS}"
     Console().print(
-        f"Lightning {ours:.2f} ms/step, bare loop {bare:.2f} ms/step; {spread}", soft_wrap=True
+        f"Lightning {ours:.2f} ms/step, bare loop {bare:.2f} ms/step; ratio {ours / bare:.3f}; of "
+        f"single rounds {middle:.3f}, quartiles {low:.3f} and {high:.3f}, n={ROUNDS}",
+        soft_wrap=True,
     )
+
+
+def main() -> None:
+    """Run the command line; exits with 2 for bad input."""
+    run_command(measure, LoopOptions, __doc__)
 
 
 if __name__ == "__main__":

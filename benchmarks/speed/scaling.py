@@ -21,14 +21,16 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import Field, PositiveInt
 from rich.console import Console
 from rich.table import Table
 
-from moesuite.benchmarks.speed.command import Values, command, sizes
 from moesuite.benchmarks.speed.contestants import Size, contestants
 from moesuite.benchmarks.speed.layer import layer_names, measure
+from moesuite.benchmarks.speed.options import LAYERS, SizeOptions
 from moesuite.compute.cost import cost
 from moesuite.compute.memory import keep_freed_memory
+from moesuite.config.cli import run_command
 from moesuite.errors import UserError
 from moesuite.nn.moe import MoE
 
@@ -112,7 +114,7 @@ def draw(points: list[Point], path: Path) -> None:
     print(f"plot {path}")
 
 
-def check_plot(path: str) -> None:
+def check_plot(path: Path) -> None:
     """Look before measuring whether a plot can be written.
 
     Raises:
@@ -123,39 +125,46 @@ def check_plot(path: str) -> None:
         raise UserError(
             f"plot={path} needs matplotlib; type pip install 'moesuite[plot]', or leave plot= out"
         )
-    if not Path(path).parent.is_dir() or Path(path).suffix not in (".svg", ".png", ".pdf"):
+    if not path.parent.is_dir() or path.suffix not in (".svg", ".png", ".pdf"):
         raise UserError(
-            f"plot={path}: allowed is a .svg, .png or .pdf in a folder that exists; type plot=scaling.svg"
+            f"plot={path}: expected a .svg, .png or .pdf in a folder that exists, e.g. "
+            "plot=scaling.svg"
         )
 
 
-def run(values: Values) -> None:
+class ScalingOptions(SizeOptions):  # type: ignore[misc]
+    """Options of the command."""
+
+    experts: list[PositiveInt] = Field(
+        [1, 2, 4, 8, 16, 32, 64, 128, 256], min_length=1, description="numbers of experts"
+    )
+    groups: list[PositiveInt] = Field([8], min_length=1, description="numbers of groups")
+    tokens: int = Field(256, ge=1, description="tokens of a group")
+    layers: list[str] = Field(
+        ["soft", "expert_choice", "token_choice"], min_length=1, description=LAYERS
+    )
+    plot: Path | None = Field(
+        None, examples=["scaling.svg"], description="picture to draw; needs the extra plot"
+    )
+
+
+def run(options: ScalingOptions) -> None:
     """Measure every number of experts, print the table, draw the plot."""
-    names, points = layer_names(values["layers"]), []
-    if values["plot"]:
-        check_plot(values["plot"])
+    names, points = layer_names(options.layers), []
+    if options.plot is not None:
+        check_plot(options.plot)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context, max_tasks_per_child=1) as processes:
         jobs = [
-            processes.submit(measure_size, size, float(values["seconds"]), names)
-            for size in sizes(values)
+            processes.submit(measure_size, size, options.seconds, names) for size in options.sizes()
         ]
         for job in jobs:
             points += job.result()
             print(f"{points[-1].num_experts} experts measured", file=sys.stderr)
     show(points)
-    if values["plot"]:
-        draw(points, Path(values["plot"]))
+    if options.plot is not None:
+        draw(points, options.plot)
 
 
 if __name__ == "__main__":
-    counts = ",".join(str(2**power) for power in range(9))
-    command(
-        __doc__,
-        run,
-        experts=counts,
-        tokens="256",
-        groups="8",
-        layers="soft,expert_choice,token_choice",
-        plot="",
-    )
+    run_command(run, ScalingOptions, __doc__)

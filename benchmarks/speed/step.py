@@ -17,10 +17,11 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from moesuite.benchmarks.speed.command import Values, command, sizes
 from moesuite.benchmarks.speed.contestants import Size, both, contestants
+from moesuite.benchmarks.speed.options import SizeOptions
 from moesuite.compute.memory import keep_freed_memory
 from moesuite.compute.timing import interleaved
+from moesuite.config.cli import run_command
 from moesuite.nn.moe import MoE
 from moesuite.nn.stats import count
 
@@ -61,7 +62,7 @@ def parts(size: Size, router: str) -> dict[str, Callable[[], object]]:
     return functions
 
 
-def run(values: Values) -> None:
+def run(options: SizeOptions) -> None:
     """Measure every size that is asked for and print a table."""
     keep_freed_memory()
     table = Table(
@@ -69,9 +70,9 @@ def run(values: Values) -> None:
     )
     table.add_column("part")
     columns = []
-    for size in sizes(values):
+    for size in options.sizes():
         functions = parts(size, "token_choice")
-        samples = interleaved(list(functions.values()), float(values["seconds"]), least=3)
+        samples = interleaved(list(functions.values()), options.seconds, least=3)
         columns.append(dict(zip(functions, map(statistics.median, samples), strict=True)))
         table.add_column(f"E={size.num_experts}", justify="right")
     for name in columns[0]:
@@ -87,4 +88,4 @@ def run(values: Values) -> None:
 
 
 if __name__ == "__main__":
-    command(__doc__, run)
+    run_command(run, SizeOptions, __doc__)

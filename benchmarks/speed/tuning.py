@@ -23,9 +23,10 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from pydantic import Field
 from rich.console import Console
 
-from moesuite.benchmarks.speed.command import Values, command
+from moesuite.config.cli import Options, run_command
 from moesuite.config.compose import composed, varied
 from moesuite.train.fit import fit
 from moesuite.tune import trial as trials
@@ -137,12 +138,21 @@ def hypervolume(points: Sequence[POINT], largest: float) -> float:
     return area / largest
 
 
-def measure(values: Values) -> None:
+class TuningOptions(Options):
+    """Options of the command."""
+
+    trials: int = Field(30, ge=1, description="trials of a study")
+    rounds: int = Field(3, ge=1, description="studies of each number of workers")
+    studies: int = Field(3, ge=1, description="fronts, each at its own order of the data")
+    steps: int = Field(100, ge=1, description="training steps of a trial")
+    side: int = Field(6, ge=2, description="points of the grid along each option")
+
+
+def measure(options: TuningOptions) -> None:
     """Measure and print."""
     console = Console(width=None if sys.stdout.isatty() else 110)
-    count, rounds, studies, steps, side = (
-        int(values[key]) for key in ("trials", "rounds", "studies", "steps", "side")
-    )
+    count, rounds, studies = options.trials, options.rounds, options.studies
+    steps, side = options.steps, options.side
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         console.print(f"overhead of a trial: {1000 * overhead(folder, 20):.0f} ms")
@@ -168,4 +178,4 @@ def measure(values: Values) -> None:
 
 
 if __name__ == "__main__":
-    command(__doc__, measure, trials="30", rounds="3", studies="3", steps="100", side="6")
+    run_command(measure, TuningOptions, __doc__)

@@ -15,13 +15,14 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 import timm
+from pydantic import Field
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from moesuite.benchmarks.speed.command import Values, command
 from moesuite.compute.memory import keep_freed_memory
 from moesuite.compute.timing import peak_of, seconds_of
+from moesuite.config.cli import Options, run_command
 from moesuite.nn.moe import moe_layers
 from moesuite.surgery.moefy import moefy
 from moesuite.surgery.upcycle import upcycle
@@ -85,17 +86,25 @@ def _bytes(module: nn.Module) -> int:
     return sum(parameter.nbytes for parameter in module.parameters())
 
 
-def run(values: Values) -> None:
+class UpcyclingOptions(Options):
+    """Options of the command."""
+
+    experts: int = Field(8, ge=1, description="number of experts")
+    model: str = Field("vit_large_patch16_224", description="model of timm")
+    rounds: int = Field(5, ge=1, description="measurements of each kind")
+
+
+def run(options: UpcyclingOptions) -> None:
     """Measure and print a table."""
     keep_freed_memory()
-    dense, num_experts = timm.create_model(values["model"]), int(values["experts"])
-    seconds = measure(dense, num_experts, int(values["rounds"]))
+    dense, num_experts = timm.create_model(options.model), options.experts
+    seconds = measure(dense, num_experts, options.rounds)
     size = sum(parameter.numel() for parameter in dense.parameters()) / 1e6
     table = Table(
         "",
         "seconds",
         "over the clone",
-        title=f"{values['model']}, {size:.0f} M parameters, E={num_experts}",
+        title=f"{options.model}, {size:.0f} M parameters, E={num_experts}",
     )
     base = statistics.median(seconds[CLONES[0]])
     for name, samples in seconds.items():
@@ -103,9 +112,9 @@ def run(values: Values) -> None:
             name, f"{statistics.median(samples):.2f}", f"{statistics.median(samples) / base:.2f}"
         )
     Console().print(table)
-    extra = extra_copies(partial(timm.create_model, values["model"]), num_experts)
+    extra = extra_copies(partial(timm.create_model, options.model), num_experts)
     print(f"memory beyond the result: {extra:.2f} copies of one layer's MLP")
 
 
 if __name__ == "__main__":
-    command(__doc__, run, experts="8", model="vit_large_patch16_224", rounds="5")
+    run_command(run, UpcyclingOptions, __doc__)

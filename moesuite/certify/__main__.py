@@ -1,12 +1,12 @@
-"""Certify routers: measure how they behave, write it down, and say where a claim is false.
+"""Certify routers: measure how they behave, write it down, and name false claims.
 
-    python -m moesuite.certify router=<name|module:Class|all> [router.<option>=value ...]
-        [num_experts=8] [slots_per_token=1.0] [device=cpu] [records=runs]
+    python -m moesuite.certify router=soft
+    python -m moesuite.certify router=all
+    python -m moesuite.certify router=my_file:MyRouter router.k=2 num_experts=4
 
 Prints a table and a verdict in words, and writes <records>/certificates/<router>.json for each
-router (with a hash behind the name for a router outside the package, and for options of one's own).
-Exit code: 0; 1 where a router claims what does not hold, by a class attribute such as `causal =
-True` or by being a router; 2 for bad input.
+router (with a hash in the name for a router outside the package, and for options other than the
+defaults).
 """
 
 from __future__ import annotations
@@ -15,32 +15,48 @@ import os
 import sys
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import yaml
+from pydantic import Field
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from moesuite.certify.properties import AT_START, PROPERTIES, legend, verdict
-from moesuite.config.cli import BAD_INPUT, exits
+from moesuite.config.cli import BAD_INPUT, Options, Prefix, run_command
 from moesuite.discovery.names import router_defaults, router_names, source_of
-from moesuite.errors import UserError, unknown
+from moesuite.errors import UserError
 from moesuite.records.certificate import Certificate, Check
 from moesuite.records.store import certificate_folder, write_certificate
 
 if TYPE_CHECKING:
     from moesuite.certify.harness import Subject
 
-DEFAULTS = {
-    "router": "token_choice",
-    "num_experts": 8,
-    "slots_per_token": 1.0,
-    "device": "cpu",
-    "records": "runs",
-}
 FALSE_CLAIM = 1  # exit code
-NUMBERS = ("num_experts", "slots_per_token")
+CODES = {
+    0: "all routers keep what they claim",
+    FALSE_CLAIM: "one claims what does not hold, by a class attribute such as causal = True or by "
+    "being a router",
+    BAD_INPUT: "one cannot be certified, or bad input",
+}
+SETTINGS = ("num_experts", "slots_per_token", "device")  # of a measurement
+
+
+class CertifyOptions(Options):
+    """Options of the command."""
+
+    router: str = Field(
+        "token_choice", description="name of a router, or <module or file>:<class>; all: each one"
+    )
+    options: Annotated[dict[str, Any], Prefix("router.")] = Field(
+        {}, description="options of this router, see python -m moesuite.run router=<name> --help"
+    )
+    num_experts: int = Field(8, ge=2, description="number of experts")
+    slots_per_token: float = Field(
+        1.0, gt=0, description="slots of all experts per token, up to the number of experts"
+    )
+    device: str = Field("cpu", description="where it is measured, as torch names it")
+    records: str = Field("runs", description="folder of records; certificates/ is inside")
 
 
 def certify(
@@ -54,7 +70,7 @@ def certify(
 
     Args:
         router: a router's name, or `module.or.file:Class`.
-        options: the router's own parameters.
+        options: the router's own options.
         num_experts: E, >= 2.
         slots_per_token: budget, in (0, E].
         device: where it is measured, as torch names it.
@@ -66,10 +82,8 @@ def certify(
     from moesuite.certify import certificate as c
     from moesuite.certify.harness import Subject, usable
 
-    if num_experts < 2:
-        raise UserError(
-            f"num_experts={num_experts}: a router needs a choice; type for example num_experts=8"
-        )
+    if num_experts < 2:  # a router needs a choice
+        raise UserError(f"num_experts={num_experts}: expected at least 2, e.g. num_experts=8")
     subject = Subject(
         partial(c.build_with, router, **options),
         num_experts,
@@ -86,8 +100,9 @@ def certify(
             raise
         text = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
         raise UserError(
-            f"router={router} cannot be certified {subject.tried}: {text}; allowed: forward(x [G, T, D], mask "
-            "[G, T] or None) -> SlotRouting, RaggedRouting or SoftRouting; HYDRA_FULL_ERROR=1 shows where"
+            f"router={router} cannot be certified {subject.tried}: {text}; expected "
+            "forward(x [G, T, D], mask [G, T] or None) -> SlotRouting, RaggedRouting or "
+            "SoftRouting; HYDRA_FULL_ERROR=1 shows where"
         ) from error
     return _certificate(router, options, subject, checks, random_in_training, at_start)
 
@@ -104,12 +119,17 @@ def _certificate(
     from moesuite.routers import router_class
 
     defaults = router_defaults(router)
-    settings = {key: getattr(subject, key) for key in (*NUMBERS, "device")}
+    settings = {name: getattr(subject, name) for name in SETTINGS}
+    changed = {name: value for name, value in options.items() if value != defaults[name]}
+    changed |= {
+        name: value
+        for name, value in settings.items()
+        if value != CertifyOptions.model_fields[name].default
+    }
     return Certificate(
         router=router,
         options={**defaults, **options},
-        changed={key: value for key, value in options.items() if value != defaults[key]}
-        | {key: value for key, value in settings.items() if value != DEFAULTS[key]},
+        changed=changed,
         paper=router_class(router).paper,
         protocol=router_protocol(router),
         code=code_version(router),
@@ -124,24 +144,23 @@ def _certificate(
 
 
 def table(certificates: Sequence[Certificate]) -> Table:
-    """Return one line for each router, with the marks of `moesuite.certify.properties.legend`."""
-    shown = Table(
-        title=f"{certificates[0].num_experts} experts, {certificates[0].slots_per_token:g} slots per token",
+    """Return a table of one line per router, with the marks of `properties.legend`."""
+    first = certificates[0]
+    rows = Table(
+        title=f"{first.num_experts} experts, {first.slots_per_token:g} slots per token",
         box=box.SIMPLE_HEAD,
         pad_edge=False,
         padding=0,
     )
-    shown.add_column("router", no_wrap=True)
-    for heading in (
-        *(prop.heading for prop in PROPERTIES if prop.heading),
-        *dict(AT_START.values()),
-    ):
-        shown.add_column(heading, justify="center", no_wrap=True)
+    rows.add_column("router", no_wrap=True)
+    properties = [prop.heading for prop in PROPERTIES if prop.heading]
+    for heading in (*properties, *dict(AT_START.values())):
+        rows.add_column(heading, justify="center", no_wrap=True)
     for certificate in certificates:
         marks = [_mark(certificate.checks[prop.name]) for prop in PROPERTIES if prop.heading]
         shares = [f"{100 * certificate.at_initialisation[name]:.0f} %" for name in AT_START]
-        shown.add_row(certificate.router, *marks, *shares)
-    return shown
+        rows.add_row(certificate.router, *marks, *shares)
+    return rows
 
 
 def _mark(check: Check) -> str:
@@ -152,8 +171,8 @@ def _mark(check: Check) -> str:
     return "✓" if check.holds else "✗"
 
 
-def words(certificates: Sequence[Certificate]) -> str:
-    """Return the verdict on each router, those with a false claim last, where a reader of the console looks first."""
+def verdict_lines(certificates: Sequence[Certificate]) -> str:
+    """Return the verdict on each router, false claims last, next to the reader's prompt."""
     lines = []
     for certificate in sorted(certificates, key=lambda c: c.has_false_claim):
         start = [] if certificate.has_false_claim else ["keeps what it claims"]
@@ -161,77 +180,44 @@ def words(certificates: Sequence[Certificate]) -> str:
     return "\n".join(lines)
 
 
-def parse(words: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Split words into this command's values and the router's options.
-
-    Raises:
-        UserError: for an unknown option or a value of the wrong type.
-    """
-    values, options = dict(DEFAULTS), {}
-    for word in words:
-        key, _, text = word.partition("=")
-        value = yaml.safe_load(text)
-        if key.startswith("router."):
-            options[key.removeprefix("router.")] = value
-        elif key not in DEFAULTS:
-            raise unknown("option", key, DEFAULTS, "router=all")
-        elif key in NUMBERS and not isinstance(value, int | float):
-            raise UserError(f"{word}: allowed is a number; type for example {key}={DEFAULTS[key]}")
-        else:
-            values[key] = value
-    if values["router"] == "all" and options:
-        raise UserError(
-            f"router=all with router.{next(iter(options))}: options belong to one router; name it"
-        )
-    return values, options
-
-
-def main() -> None:
-    """Run the command line; exits with 1 for a false claim and 2 for bad input."""
-    if {"--help", "-h"} & set(sys.argv[1:]):
-        print(f"{__doc__}\nColumns:\n{legend()}")
-        return
-    with exits():
-        values, options = parse(sys.argv[1:])
-        names = router_names() if values["router"] == "all" else [str(values["router"])]
-        for name in names:
-            source_of(name)
-    certificates, errors = _certify_each(names, values, options)
-    for error in errors:
-        print(f"error: {error}", file=sys.stderr)
-    if errors:
-        sys.exit(BAD_INPUT)
-    sys.exit(FALSE_CLAIM if any(certificate.has_false_claim for certificate in certificates) else 0)
-
-
-def _certify_each(
-    names: Sequence[str], values: dict[str, Any], options: dict[str, Any]
-) -> tuple[list[Certificate], list[UserError]]:
+def certify_each(options: CertifyOptions) -> int:
     """Certify, write and print; a router that cannot be certified does not stop the others."""
-    console = Console(width=None if sys.stdout.isatty() else 150)
+    if options.router == "all" and options.options:
+        raise UserError(
+            f"router=all with router.{next(iter(options.options))}: options belong to one router; "
+            "name it"
+        )
+    names = router_names() if options.router == "all" else [options.router]
+    for name in names:
+        source_of(name)  # fail on typos before the slow imports
     certificates, errors = list[Certificate](), list[UserError]()
-    records = str(values["records"])
+    console = Console(width=None if sys.stdout.isatty() else 150)
+    settings = (options.num_experts, options.slots_per_token, options.device)
     with console.status("") as status:
         for name in names:
             status.update(f"certifying {name}")
             try:
-                settings = (
-                    int(values["num_experts"]),
-                    float(values["slots_per_token"]),
-                    str(values["device"]),
-                )
-                certificates.append(certify(name, options, *settings))
+                certificates.append(certify(name, options.options, *settings))
             except UserError as error:
                 errors.append(error)
                 continue
-            write_certificate(records, certificates[-1])
+            write_certificate(options.records, certificates[-1])
     if certificates:
+        lines = verdict_lines(certificates)
         console.print(table(certificates))
-        console.print(
-            legend(), words(certificates), sep="\n\n", soft_wrap=True, highlight=False, markup=False
-        )
-        console.print(f"\ncertificates in {certificate_folder(records)}/", soft_wrap=True)
-    return certificates, errors
+        console.print(legend(), lines, sep="\n\n", soft_wrap=True, highlight=False, markup=False)
+        folder = certificate_folder(options.records)
+        console.print(f"\ncertificates in {folder}/", soft_wrap=True)
+    for problem in errors:
+        print(f"error: {problem}", file=sys.stderr)
+    if errors:
+        return BAD_INPUT
+    return FALSE_CLAIM if any(certificate.has_false_claim for certificate in certificates) else 0
+
+
+def main() -> None:
+    """Run the command line; exits with 1 for a false claim and 2 for bad input."""
+    run_command(certify_each, CertifyOptions, __doc__, codes=CODES, notes=f"Columns:\n{legend()}")
 
 
 if __name__ == "__main__":

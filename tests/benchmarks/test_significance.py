@@ -9,14 +9,15 @@ import pytest
 from scipy import stats
 
 from moesuite.benchmarks.significance import (
+    SignificanceOptions,
     any_apart,
     any_group,
-    checked,
     draw,
     run,
     share_found,
     simulate,
 )
+from moesuite.config.cli import parse
 from moesuite.errors import UserError
 from moesuite.statistics.order import MIN_SEEDS, MIN_TASKS
 
@@ -79,7 +80,7 @@ def test_a_real_difference_is_found() -> None:
 
 
 def test_the_command_prints_level_and_power(capsys: pytest.CaptureFixture[str]) -> None:
-    run(checked(["routers=3", "tasks=1,5", "seeds=1,5", "boards=4"]))
+    run(parse(SignificanceOptions, ["routers=3", "tasks=1,5", "seeds=1,5", "boards=4"]))
     text = capsys.readouterr().out
     assert (
         "3 equal routers, 4 boards" in text
@@ -92,14 +93,17 @@ def test_the_command_prints_level_and_power(capsys: pytest.CaptureFixture[str]) 
     ("word", "says"),
     [
         ("router=5", "unknown option 'router'; nearest: routers"),
-        ("routers=1", "routers=1: allowed are whole numbers from 2"),
-        ("tasks=1.5", "allowed are whole numbers from 1"),
-        ("boards=5,6", "allowed is one number; type for example boards=2000"),
-        ("spread=wide", "allowed are positive numbers"),
-        ("seeds=5000", "allowed are whole numbers from 1 to 1000"),
+        (
+            "routers=1",
+            "routers=1: input should be greater than or equal to 2; type for example routers=5,20",
+        ),
+        ("tasks=1.5", "tasks=1.5: input should be a valid integer"),
+        ("boards=5,6", "boards=5,6: input should be a valid integer"),
+        ("spread=wide", "spread=wide: input should be a valid number"),
+        ("seeds=5000", "seeds=5000: input should be less than or equal to 1000"),
     ],
 )
 def test_a_mistyped_option_is_one_clear_line(word: str, says: str) -> None:
     with pytest.raises(UserError) as error:
-        checked([word])
+        parse(SignificanceOptions, [word])
     assert says in str(error.value) and "\n" not in str(error.value)

@@ -12,10 +12,13 @@ import pytest
 import timm
 
 from moesuite.benchmarks.speed import layer, layouts, scaling, step, upcycling
-from moesuite.benchmarks.speed.command import command as run_command
 from moesuite.benchmarks.speed.contestants import PEERS, Size, contestants
-from moesuite.benchmarks.speed.layer import measure
+from moesuite.benchmarks.speed.layer import LayerOptions, measure
 from moesuite.benchmarks.speed.loop import bare_epochs, lightning_epochs
+from moesuite.benchmarks.speed.options import SizeOptions
+from moesuite.benchmarks.speed.scaling import ScalingOptions
+from moesuite.benchmarks.speed.upcycling import UpcyclingOptions
+from moesuite.config.cli import run_command
 from moesuite.discovery.names import router_names
 from moesuite.nn.moe import MoE
 from moesuite.routing.forms import SlotRouting, SoftRouting
@@ -69,10 +72,11 @@ def test_a_router_of_twice_the_work_is_left_out() -> None:
 def test_the_commands_print_a_table(
     module: ModuleType, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("sys.argv", ["speed", *WORDS])
-    run_command(
-        module.__doc__, module.run, keep="1", layers="soft,peers", device="cpu", precision="float32"
-    )
+    options, more = SizeOptions, list[str]()
+    if module is layer:
+        options, more = LayerOptions, ["layers=soft,peers"]
+    monkeypatch.setattr("sys.argv", ["speed", *WORDS, *more])
+    run_command(module.run, options, module.__doc__)
     assert "dense" in capfd.readouterr().out
 
 
@@ -108,10 +112,9 @@ def test_surgery_holds_one_mlp_beyond_the_result() -> None:
 def test_upcycling_is_timed(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("sys.argv", ["upcycling", "experts=2", "rounds=1"])
-    run_command(
-        upcycling.__doc__, upcycling.run, model="vit_tiny_patch16_224", rounds="5", experts="8"
-    )
+    words = ["experts=2", "rounds=1", "model=vit_tiny_patch16_224"]
+    monkeypatch.setattr("sys.argv", ["upcycling", *words])
+    run_command(upcycling.run, UpcyclingOptions, upcycling.__doc__)
     assert (
         "clone of the experts" in (shown := capfd.readouterr().out)
         and "copies of one layer's MLP" in shown
@@ -131,9 +134,10 @@ def test_the_scaling_study(
         "hidden=32",
         "seconds=0.01",
         f"plot={plot}",
+        "layers=soft,expert_choice",
     ]
     monkeypatch.setattr("sys.argv", ["scaling", *words])
-    run_command(scaling.__doc__, scaling.run, layers="soft,expert_choice", plot="")
+    run_command(scaling.run, ScalingOptions, scaling.__doc__)
     assert "expert_choice" in capfd.readouterr().out and plot.read_text().startswith("<?xml")
 
 
@@ -143,18 +147,18 @@ def test_a_plot_that_cannot_be_written(
     for word in ("plot=nowhere/x.svg", "plot=x.txt"):
         monkeypatch.setattr("sys.argv", ["scaling", word])
         with pytest.raises(SystemExit):
-            run_command(scaling.__doc__, scaling.run, layers="soft", plot="")
-        assert "allowed is a .svg" in capsys.readouterr().err
+            run_command(scaling.run, ScalingOptions, scaling.__doc__)
+        assert "expected a .svg" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("word", "says"),
     [
         ("expert=8", "nearest: experts"),
-        ("experts=many", "allowed are positive numbers"),
+        ("experts=many", "experts=many: input should be a valid integer"),
         ("layers=sofd", "nearest: soft"),
         ("device=tpu", "device=tpu: allowed is cpu, or cuda on a machine that has one"),
-        ("precision=8", "precision=8: allowed is float32 or bf16-mixed"),
+        ("precision=8", "precision=8: input should be 'float32' or 'bf16-mixed'"),
     ],
 )
 def test_a_mistyped_option(
@@ -162,15 +166,7 @@ def test_a_mistyped_option(
 ) -> None:
     monkeypatch.setattr("sys.argv", ["layer", word])
     with pytest.raises(SystemExit) as stop:
-        run_command(
-            layer.__doc__,
-            layer.run,
-            seconds="30",
-            keep="1",
-            layers="routers",
-            device="cpu",
-            precision="float32",
-        )
+        run_command(layer.run, LayerOptions, layer.__doc__)
     assert stop.value.code == 2 and says in capsys.readouterr().err
 
 
