@@ -1,10 +1,10 @@
-"""Task and models of a configuration."""
+"""Task and models of a run, built from its configuration."""
 
 from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import chain
@@ -13,9 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from moesuite.certify.causality import USUAL
-from moesuite.certify.certificate import causal, causal_routers
-from moesuite.certify.harness import Subject
+from moesuite.certify.lookahead import refuse_lookahead
 from moesuite.config.options import checked_options
 from moesuite.config.schema import RunConfig
 from moesuite.discovery.names import router_defaults
@@ -23,10 +21,8 @@ from moesuite.errors import UserError
 from moesuite.models.backbones import build_backbone
 from moesuite.models.depth_tiling import tile_depth
 from moesuite.models.hf_moe import OWN, blocks
-from moesuite.nn.moe import MoE, moe_layers
-from moesuite.records.certificate import Check
+from moesuite.nn.moe import moe_layers
 from moesuite.records.record import UpcycledLayer
-from moesuite.routing.router import LayerSpec, Router
 from moesuite.surgery.moe_config import MoEConfig
 from moesuite.surgery.moefy import replace_mlps
 from moesuite.surgery.reroute import replace_routers
@@ -51,7 +47,7 @@ def build_task(options: dict[str, Any]) -> Task:
 
 
 def shared_task(options: dict[str, Any]) -> Task:
-    """Return a loaded task, which runs of the same options in this process share: a sweep loads its data once."""
+    """Return a loaded task, shared by runs with the same options: a sweep loads its data once."""
     return _shared(json.dumps(options, sort_keys=True))
 
 
@@ -66,10 +62,11 @@ class Built:
 
     Attributes:
         model: with its MoE layers.
-        dense: the matched one with the same initial weights; of a rerouted model, the one with its
-            own rule.
-        surgery: what makes the one of the other; of a rerouted model, nothing.
-        receipt: what upcycling changed, by layer; verdict: where the model starts, in words.
+        dense: the matched dense model with the same initial weights; for a rerouted model, the one
+            with its original rule.
+        surgery: makes `model` from `dense`; for a rerouted model, does nothing.
+        receipt: what upcycling changed in each layer.
+        verdict: whether the upcycled model starts like the dense one, in words.
     """
 
     model: nn.Module
@@ -80,21 +77,26 @@ class Built:
 
     @property
     def causal(self) -> bool | None:
-        """Whether the routers of all layers claim to look at no later token, as built: k decides; None: no layers."""
+        """Whether all routers, with their options, claim to be causal; None without MoE layers."""
         claims = [layer.router.causal for _, layer in moe_layers(self.model)]
         return all(claims) if claims else None
 
 
 def build_models(config: RunConfig, task: Task, example: Any) -> Built:
-    """Return the model with its MoE layers, and the matched dense model with the same initial weights.
+    """Build the model with MoE layers, and the matched dense model with the same initial weights.
+
+    Args:
+        config: of the run.
+        task: declares head and inputs of the backbone.
+        example: inputs of the model.
 
     Raises:
         UserError: for a router that looks ahead on a causal task, or `init` or `upcycle` weights
             that do not fit.
     """
-    weightless = torch.get_default_device().type == "meta"  # for accounting
-    if not weightless:
-        _check_start(config)
+    accounting_only = torch.get_default_device().type == "meta"
+    if not accounting_only:
+        _check_initial_weights(config)
     backbone = config.backbone
     dense = build_backbone(
         backbone.model,
@@ -103,59 +105,63 @@ def build_models(config: RunConfig, task: Task, example: Any) -> Built:
         task.backbone_arguments(),
         backbone.kwargs,
     )
-    if config.upcycles_run and not weightless:
+    if config.upcycles_run and not accounting_only:
         _upcycle_weights(config, dense)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.router_seed)
-        built = (
-            _rerouted(config, dense) if any(blocks(dense)) else _with_layers(config, dense, example)
-        )
+        is_moe = any(blocks(dense))
+        built = _rerouted(config, dense) if is_moe else _with_moe_layers(config, dense, example)
     if config.init is not None:
         start_from(built.model, config.init)
     if not config.allow_noncausal:
-        layers = [layer for _, layer in moe_layers(built.model)]
-        if task.causal:
-            refuse_lookahead(layers, "this task", _length(task.blank(), decoder=False))
-        elif task.causal_decoder:
-            decoders = [layer for layer in layers if layer.in_decoder]
-            refuse_lookahead(
-                decoders, "in the decoder, this task", _length(task.blank(), decoder=True)
-            )
+        _refuse_lookahead(built.model, task)
     return built
 
 
-def _check_start(config: RunConfig) -> None:
+def _refuse_lookahead(model: nn.Module, task: Task) -> None:
+    """Refuse routers that are not causal where the task predicts later tokens."""
+    layers = [layer for _, layer in moe_layers(model)]
+    if task.causal:
+        refuse_lookahead(layers, "this task", _length(task.blank(), decoder=False))
+    elif task.causal_decoder:
+        layers = [layer for layer in layers if layer.in_decoder]
+        length = _length(task.blank(), decoder=True)
+        refuse_lookahead(layers, "in the decoder, this task", length)
+
+
+def _check_initial_weights(config: RunConfig) -> None:
     if config.tile_depth > 1 and config.upcycle is None:
         raise UserError(
-            f"tile_depth={config.tile_depth} repeats trained blocks; type upcycle=<checkpoint> beside it"
+            f"tile_depth={config.tile_depth} repeats trained blocks; add upcycle=<checkpoint>"
         )
     if config.init is not None and config.upcycle is not None:
         raise UserError(
-            f"init={config.init} beside upcycle={config.upcycle}: both name weights; allowed is one of them"
+            f"init={config.init} and upcycle={config.upcycle} both name weights; leave one out"
         )
     if config.upcycle_state is not None and not config.upcycles_run:
         raise UserError(
-            f"upcycle_state={config.upcycle_state}: nothing goes on but the checkpoint of a run; type "
-            "upcycle=<last.ckpt> beside it, or leave it out"
+            f"upcycle_state={config.upcycle_state}: only the checkpoint of a run can be continued; "
+            "add upcycle=<last.ckpt>, or leave it out"
         )
     named = config.upcycle is not None and not config.upcycles_run
     if named and not (config.backbone.model == config.upcycle and config.backbone.pretrained):
         raise UserError(
-            f"upcycle={config.upcycle}: the backbone is {config.backbone.model}; type backbone={config.upcycle} "
-            "backbone.pretrained=true beside it"
+            f"upcycle={config.upcycle}: the backbone is {config.backbone.model}; add "
+            f"backbone={config.upcycle} backbone.pretrained=true"
         )
 
 
 def _upcycle_weights(config: RunConfig, dense: nn.Module) -> None:
+    """Load the weights of the dense run that is upcycled."""
     assert config.upcycle is not None
-    if config.upcycle_state == "weights":  # another head is new, positions are interpolated
+    if config.upcycle_state == "weights":  # a new head is allowed, positions are interpolated
         start_from(dense, config.upcycle, "upcycle")
     else:
         take_weights(dense, config.upcycle)
 
 
-def _with_layers(config: RunConfig, dense: nn.Module, example: Any) -> Built:
-    """Make MoE layers of the MLPs of a copy of `dense`."""
+def _with_moe_layers(config: RunConfig, dense: nn.Module, example: Any) -> Built:
+    """Replace MLPs in a copy of `dense` by MoE layers."""
     moe = MoEConfig.of_run(config.resolved())
 
     def surgery(model: nn.Module) -> nn.Module:
@@ -168,28 +174,30 @@ def _with_layers(config: RunConfig, dense: nn.Module, example: Any) -> Built:
 
 
 def _rerouted(config: RunConfig, dense: nn.Module) -> Built:
-    """Reroute a model that is a mixture of experts; the matched one keeps its own rule, and both share all weights.
+    """Reroute a mixture of experts; the matched model keeps its original rule and shares weights.
 
-    router=dense leaves the own rule.
+    router=dense keeps the original rule.
     """
     if next(dense.parameters()).is_meta or config.upcycles_run:
         raise UserError(
-            f"backbone={config.backbone.name} is a mixture of experts: its own rule needs values to decide, and "
-            "nothing is left to upcycle; allowed: dense backbones here; its cost stands in the record of a run"
+            f"backbone={config.backbone.name} is a mixture of experts: its original rule needs "
+            "values to route, and there is no MLP to upcycle; allowed: dense backbones here; its "
+            "cost is in the record of a run"
         )
-    unfit = {
+    inapplicable = {
         "tile_depth": config.tile_depth > 1,
         "decoder": config.decoder is not None,
         "renormalise": config.renormalise,
     }
-    if wrong := [option for option, given in unfit.items() if given]:
+    if option := next((name for name, is_set in inapplicable.items() if is_set), None):
         raise UserError(
-            f"{wrong[0]}={getattr(config, wrong[0])}: backbone={config.backbone.name} is a mixture of experts, which "
-            f"is rerouted as it is; leave {wrong[0]} out"
+            f"{option}={getattr(config, option)}: backbone={config.backbone.name} is a mixture of "
+            f"experts, which is rerouted unchanged; leave {option} out"
         )
-    name, defaults = config.router["name"], router_defaults(config.router["name"])
-    # what was not typed is the model's own: its experts per token, and whether it normalises their
-    # weights
+    name = config.router["name"]
+    defaults = router_defaults(name)
+    # options left at their default follow the model: its experts per token, and whether it
+    # normalises their weights
     options = {key: value for key, value in config.router_options.items() if value != defaults[key]}
     shared = {id(value): value for value in chain(dense.parameters(), dense.buffers())}
     model = copy.deepcopy(dense, dict(shared))
@@ -202,51 +210,7 @@ def _rerouted(config: RunConfig, dense: nn.Module) -> Built:
     )
 
 
-def refuse_lookahead(layers: Iterable[MoE], where: str, length: int | None = None) -> None:
-    """Measure whether the routers of `layers` are causal, as they were built, where later tokens are predicted.
-
-    A rule that a model came with is: it looks at one token at a time.
-
-    Args:
-        layers: with the routers.
-        where: for the message.
-        length: tokens of a group in this run, tried beside the usual ones; None: not known.
-
-    Raises:
-        UserError: if one is not, with the names of those that are.
-    """
-    routers = {
-        (r.name, json.dumps(r.options, sort_keys=True)): r
-        for r in (layer.router for layer in layers)
-    }
-    for (name, options), router in routers.items():
-        if name == OWN:
-            continue
-        size = max(2, router.spec.num_experts)
-        check = _causal(type(router), name, options, size, length or router.spec.tokens)
-        if not check.holds:
-            raise UserError(
-                f"router={name} is not causal (certificate: {check.detail}), and {where} predicts later tokens; "
-                f"allowed: {', '.join(causal_routers())}; or type allow_noncausal=true, and the record will say so"
-            )
-
-
-@lru_cache(maxsize=64)
-def _causal(
-    cls: type[Router], name: str, options: str, num_experts: int, length: int | None
-) -> Check:
-    """Return what the certificate says of a class with these options: measured once in a process."""
-
-    def build(spec: LayerSpec) -> Router:
-        router = cls(spec, **json.loads(options))
-        router.name = name
-        return router
-
-    lengths = [USUAL] if length is None or length == USUAL else [USUAL, length]
-    return causal(Subject(build, num_experts), lengths)
-
-
 def _length(example: Any, decoder: bool) -> int | None:
-    """Return the tokens of a sequence of text, or of the decoder's; None where they are not known from the inputs."""
+    """Return the tokens of a text, or of the decoder's; None if the inputs do not tell."""
     key = "decoder_input_ids" if decoder else "input_ids"
     return int(example[key].shape[1]) if isinstance(example, Mapping) and key in example else None

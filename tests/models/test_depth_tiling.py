@@ -47,10 +47,10 @@ def test_depth_tiling_needs_one_stack() -> None:
     ):
         tile_depth(swin, 2)
     assert tile_depth(timm.create_model("vit_tiny_patch16_224", **VIT), 1) is not None
-    with pytest.raises(UserError, match="tile_depth=2 repeats trained blocks; type upcycle="):
+    with pytest.raises(UserError, match="tile_depth=2 repeats trained blocks; add upcycle="):
         fit(compose("tile_depth=2", *QUIET))
     with pytest.raises(
-        UserError, match="init=a.ckpt beside upcycle=timm:vit_tiny_patch16_224: both name weights"
+        UserError, match="init=a.ckpt and upcycle=timm:vit_tiny_patch16_224 both name weights"
     ):
         build_models(
             compose("init=a.ckpt", "upcycle=timm:vit_tiny_patch16_224"),

@@ -199,7 +199,7 @@ def test_words_are_understood_twice() -> None:
     with pytest.raises(UserError, match="allowed is one pretrained model"):
         understood(["-m", "upcycle=timm:a,timm:b"])
     with pytest.raises(
-        UserError, match="upcycle_state=weights: nothing goes on but the checkpoint of a run"
+        UserError, match="upcycle_state=weights: only the checkpoint of a run can be continued"
     ):
         fit(compose("upcycle_state=weights", *QUIET))
 
