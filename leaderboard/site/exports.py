@@ -1,4 +1,4 @@
-"""What others read: CSV, Every Eval Ever, the model-index of a Hugging Face model card, an Atom feed."""
+"""Exports: CSV, Every Eval Ever, the model-index of a Hugging Face model card, an Atom feed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ IDENTITY = ("variant", "backbone", "mean", "half", "group", "unranked")
 
 
 def csv_of(board: Board) -> str:
-    """Return the rows of a benchmark as CSV; figures as in `Row`, an interval's half beside its mean."""
+    """Return the rows of a benchmark as CSV, with the figures of `Row` in units of the record."""
     machines = sorted({machine for row in board.rows for machine in row.timings})
     lines = [_cells(board, row, machines) for row in board.rows]
     stream = io.StringIO()
@@ -78,7 +78,8 @@ def _timings(board: Board, row: Row, machine: str) -> dict[str, Value]:
 
 def harmless(value: Any) -> Any:
     """Return a cell that no spreadsheet takes for a formula."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in "=+-@\t\r" and value else value
+    is_formula = isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r"))
+    return f"'{value}" if is_formula else value
 
 
 def every_eval_ever(board: Board, row: Row) -> dict[str, Any]:
@@ -127,13 +128,10 @@ def _result(board: Board, row: Row, name: str, source: dict[str, Any]) -> dict[s
     if name == board.metric:
         details["uncertainty"] = {"num_samples": len(row.values)}
         if row.half is not None:
-            interval = {
+            details["uncertainty"]["confidence_interval"] = {
                 "lower": row.mean - row.half,
                 "upper": row.mean + row.half,
                 "confidence_level": 0.95,
-            }
-            details["uncertainty"]["confidence_interval"] = {
-                **interval,
                 "method": "Student's t over seeds",
             }
     return {
@@ -152,21 +150,25 @@ def _result(board: Board, row: Row, name: str, source: dict[str, Any]) -> dict[s
 
 
 def model_index(record: RunRecord) -> str:
-    """Return the metadata block of a model card, https://github.com/huggingface/hub-docs/blob/main/modelcard.md."""
+    """Return the metadata block of a model card.
+
+    See https://github.com/huggingface/hub-docs/blob/main/modelcard.md.
+    """
     task = record.config.get("task", {})
     family = str(task.get("family", ""))
-    lines = ["---", "library_name: moesuite", "model-index:"]
-    lines += [
+    lines = [
+        "---",
+        "library_name: moesuite",
+        "model-index:",
         f"- name: {json.dumps(f'{record.backbone}-{record.router}')}",
         "  results:",
         "  - task:",
-    ]
-    lines += [f"      type: {json.dumps(HUB_TASKS.get(family, family or 'other'))}", "    dataset:"]
-    lines += [
+        f"      type: {json.dumps(HUB_TASKS.get(family, family or 'other'))}",
+        "    dataset:",
         f"      name: {json.dumps(record.task)}",
         f"      type: {json.dumps(task.get('hub') or record.task)}",
+        "      split: test",
     ]
-    lines += ["      split: test"]
     if task.get("revision"):
         lines.append(f"      revision: {json.dumps(task['revision'])}")
     lines.append("    metrics:")
@@ -176,7 +178,7 @@ def model_index(record: RunRecord) -> str:
             f"      value: {quality.value!r}",
             f"      name: {json.dumps(name)}",
         ]
-    return "\n".join([*lines, "---"]) + "\n"
+    return "\n".join([*lines, "---", ""])
 
 
 def atom(boards: Sequence[Board], number: str) -> str:
@@ -186,10 +188,10 @@ def atom(boards: Sequence[Board], number: str) -> str:
         boards: all benchmarks.
         number: format of a quality.
     """
-    found = [(row.newest, board, row) for board in boards for row in board.rows]
-    found.sort(key=lambda item: (item[0], item[1].slug, item[2].key), reverse=True)
-    updated = found[0][0] if found else "1970-01-01T00:00:00+00:00"
-    entries = "".join(_entry(board, row, number) for _, board, row in found[:RECENT])
+    rows = [(board, row) for board in boards for row in board.rows]
+    rows.sort(key=lambda pair: (pair[1].newest, pair[0].slug, pair[1].key), reverse=True)
+    updated = rows[0][1].newest if rows else "1970-01-01T00:00:00+00:00"
+    entries = "".join(_entry(board, row, number) for board, row in rows[:RECENT])
     return (
         '<?xml version="1.0" encoding="utf-8"?>\n<feed xmlns="http://www.w3.org/2005/Atom">\n'
         "<title>moesuite: new results</title>\n<id>urn:moesuite:results</id>\n"
@@ -202,13 +204,14 @@ def _entry(board: Board, row: Row, number: str) -> str:
     interval = "" if row.half is None else f" ± {row.half:{number}}"
     seeds = f"{len(row.values)} seed{'s' * (len(row.values) != 1)}"
     title = f"{row.router} on {board.task}: {board.metric} {row.mean:{number}}{interval}, {seeds}"
+    summary = ", ".join(filter(None, [row.backbone, row.variant, *row.labels]))
     return (
         f"<entry><title>{plain(title)}</title><id>urn:moesuite:{plain(board.slug)}:{row.key}</id>"
         f'<link href="tasks/{plain(board.slug)}.html"/><updated>{plain(row.newest)}</updated>'
-        f"<summary>{plain(', '.join(filter(None, [row.backbone, row.variant, *row.labels])))}</summary></entry>\n"
+        f"<summary>{plain(summary)}</summary></entry>\n"
     )
 
 
 def plain(text: str) -> str:
-    """Return text for XML, without the characters that XML 1.0 has no way to write."""
+    """Return text for XML, without the characters that XML 1.0 cannot write."""
     return html.escape(re.sub(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "", text))

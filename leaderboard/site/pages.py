@@ -41,9 +41,9 @@ def run_page(
 
     Args:
         record: of the run.
-        looked: what its router looked at, where that is known.
+        looked: routing of test examples, or None.
         reproductions: records of the same run, made again.
-        verdicts: what running it again showed.
+        verdicts: of reruns.
     """
     ranked = record.quality.get(record.primary)
     return render(
@@ -56,28 +56,28 @@ def run_page(
         task=f"tasks/{slug(record.task)}.html",
         router=f"routers/{slug(record.router)}.html",
         ranked=ranked,
-        made=[record, *reproductions],
+        reproductions=[record, *reproductions] if reproductions else [],
         text=inert(record.model_dump_json()),
         looked=inert("null" if looked is None else looked.model_dump_json()),
         card=exports.model_index(record) if record.quality else "",
     )
 
 
-def task_pages(site: Site, made: Sequence[Board]) -> list[str]:
+def task_pages(site: Site, boards: Sequence[Board]) -> list[str]:
     """Write the pages and exports of a task's benchmarks; return the names of the files."""
     names = list[str]()
-    for board in made:
+    for board in boards:
+        carried = inert(json.dumps(curves(board)))
         files = {
-            f"tasks/{board.slug}.html": benchmark_page(board, made),
+            f"tasks/{board.slug}.html": benchmark_page(board, boards),
             f"data/{board.slug}.csv": exports.csv_of(board),
             f"data/{board.slug}.json": board.model_dump_json(indent=1) + "\n",
-            f"data/{board.slug}.curves.js": f"moesuite.curves({inert(json.dumps(curves(board)))});\n",
+            f"data/{board.slug}.curves.js": f"moesuite.curves({carried});\n",
         }
         for row in board.rows:
             name = f"exports/every_eval_ever/{board.slug}/{slug(row.router)}/{row.key}.json"
-            files[name] = (
-                json.dumps(exports.every_eval_ever(board, row), indent=1, ensure_ascii=False) + "\n"
-            )
+            export = exports.every_eval_ever(board, row)
+            files[name] = json.dumps(export, indent=1, ensure_ascii=False) + "\n"
         for name, text in files.items():
             site.write(name, text)
         names += files
@@ -99,93 +99,108 @@ def benchmark_page(board: Board, of_task: Sequence[Board]) -> str:
 
 def shared_pages(
     site: Site,
-    made: Sequence[Board],
+    boards: Sequence[Board],
     certificates: Certificates,
     studies: Mapping[str, StudyRecord],
     problems: Sequence[str],
     changed: set[str] | None,
 ) -> list[str]:
-    """Write the pages that many tasks have a part in, and what all pages need; return the names of the files.
+    """Write the pages that follow from several tasks, and what all pages need.
 
     Args:
         site: to write to.
-        made: all benchmarks.
-        certificates, studies: by router, and by name.
+        boards: all benchmarks.
+        certificates: by router.
+        studies: by name.
         problems: a line for each file that is left out.
-        changed: routers whose pages are to be made anew; None: all.
+        changed: routers whose pages are built anew; None for all.
+
+    Returns:
+        Names of the files.
     """
-    view, tasks = overview(made), [{"slug": board.slug, "task": board.task} for board in made]
+    view = overview(boards)
+    tasks = [{"slug": board.slug, "task": board.task} for board in boards]
+    left_out = sorted(problems)
     files = {
-        "index.html": render(
-            "overview.html",
-            root="",
-            title="Overview",
-            view=view,
-            slug=slug,
-            problems=len(problems),
-            studies=sorted(studies.values(), key=lambda study: (study.task, study.name)),
-            others=[b for b in made if b not in view.boards],
-        ),
-        "method.html": render(
-            "method.html",
-            root="",
-            title="Method",
-            families=FAMILIES,
-            columns=[column for column in columns.figures() if column.label],
-        ),
+        "index.html": overview_page(view, boards, studies, len(problems)),
+        "method.html": method_page(),
         "apart.html": render(
-            "apart.html", root="", title="Left out", problems=sorted(problems), boards=made
+            "apart.html", root="", title="Left out", problems=left_out, boards=boards
         ),
-        "feed.xml": exports.atom(made, ".4g"),
+        "feed.xml": exports.atom(boards, ".4g"),
         "static/tasks.js": f"moesuite.tasks({inert(json.dumps(tasks))});\n",
         **{f"static/{path.name}": path.read_text() for path in sorted(STATIC.iterdir())},
     }
-    routers = {row.router for board in made for row in board.rows} | {
-        f[1] for board in made for f in board.failed
-    }
+    routers = {row.router for board in boards for row in board.rows}
+    routers |= {router for board in boards for _, router, *_ in board.failed}
     for router in sorted(routers if changed is None else routers & changed):
-        files[f"routers/{slug(router)}.html"] = router_page(
-            router, made, view, certificates.get(router, [])
-        )
+        page = router_page(router, boards, view, certificates.get(router, []))
+        files[f"routers/{slug(router)}.html"] = page
     for name, text in files.items():
         site.write(name, text)
     return sorted({*files, *(f"routers/{slug(router)}.html" for router in routers)})
 
 
+def overview_page(
+    view: Overview, boards: Sequence[Board], studies: Mapping[str, StudyRecord], problems: int
+) -> str:
+    """Return the page of all routers and tasks; `problems`: number of files that are left out."""
+    return render(
+        "overview.html",
+        root="",
+        title="Overview",
+        view=view,
+        slug=slug,
+        problems=problems,
+        studies=sorted(studies.values(), key=lambda study: (study.task, study.name)),
+        others=[board for board in boards if board not in view.boards],
+    )
+
+
+def method_page() -> str:
+    """Return the page that says how everything is measured."""
+    return render(
+        "method.html",
+        root="",
+        title="Method",
+        families=FAMILIES,
+        columns=[column for column in columns.figures() if column.label],
+    )
+
+
 def router_page(
-    router: str, made: Sequence[Board], view: Overview, certificates: Sequence[Certificate]
+    router: str, boards: Sequence[Board], view: Overview, certificates: Sequence[Certificate]
 ) -> str:
     """Return the page of a router."""
-    rows = [(board, row) for board in made for row in board.rows if row.router == router]
+    rows = [(board, row) for board in boards for row in board.rows if row.router == router]
+    papers = [row.router_paper for _, row in rows] + [c.paper for c in certificates]
     source = next((certificate.source for certificate in certificates if certificate.source), "")
     code = source or packaged_source(router)
-    curves_of = [
+    health = [
         {"name": board.task, **health_curve(row)}
         for board in view.boards
         if (row := view.cells.get((router, board.slug))) is not None and row.health
     ]
+    failed = [(board, *run) for board in boards for run in board.failed if run[1] == router]
     return render(
         "router.html",
         root="../",
         title=router,
         router=router,
-        paper=next(
-            (row.router_paper for _, row in rows if row.router_paper),
-            next((one.paper for one in certificates), ""),
-        ),
+        paper=next(filter(None, papers), ""),
         rows=rows,
         columns=[column for column in columns.figures() if column.on_router_page],
         code=code,
         lines=len(code.splitlines()),
         certificates=certificates,
         certified=bool(source),
-        failed=[(board, *one) for board in made for one in board.failed if one[1] == router],
-        payload=data({"health": curves_of}),
+        failed=failed,
+        payload=data({"health": health}),
     )
 
 
 @cache
 def packaged_source(router: str) -> str:
-    """Return the source of a router of the package; empty for any other."""
+    """Return the source of a router of the package, or "" for any other."""
     path = packaged("routers", router)
     return "" if path is None else path.read_text()

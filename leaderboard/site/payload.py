@@ -1,7 +1,7 @@
 """What pages carry for their scripts: columns by name, and repeated text once, to stay small.
 
-Scripts read every value by the name that it has here; `tests/leaderboard/site/test_names.py` holds both
-sides to it.
+Scripts read every value by the name that it has here, which `tests/leaderboard/site/test_names.py`
+verifies.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ class Strings:
 def benchmark_payload(board: Board) -> dict[str, Any]:
     """Return a benchmark for its page's script.
 
-    `headers` are the columns of the table and the axes of the plot; `columns` the values by row, and
-    `constants` those of columns that have one value only.
+    `headers` are the columns of the table and the axes of the plot. `columns` holds the values by
+    row, and `constants` those of columns with one value only.
     """
     strings = Strings()
     rows = [_row(board, row, strings) for row in board.rows]
@@ -134,7 +134,7 @@ def _difference(to: str, difference: Difference | None) -> dict[str, Any]:
 
 
 def timings(rows: Sequence[Row]) -> dict[str, dict[str, list[Any]]]:
-    """Return times by machine: the numbers of the `rows` that ran on it, and each column's values."""
+    """Return times by machine: numbers of the `rows` that ran on it, and the values by column."""
     names = [column.name for column in columns.figures() if column.per_machine]
     by_machine: dict[str, dict[str, list[Any]]] = {}
     for number, row in enumerate(rows):

@@ -1,4 +1,4 @@
-"""Files -> what is known of each, by several processes where there are many."""
+"""Files -> what is known of each, in several processes where there are many."""
 
 from __future__ import annotations
 
@@ -23,24 +23,23 @@ from moesuite.records.certificate import Certificate, Certificates
 from moesuite.records.record import RunRecord
 from moesuite.records.study import StudyRecord
 
-MANY, CHUNK, WORKERS = (
-    200,
-    100,
-    2,
-)  # files from which on processes pay; files that one takes at once; processes
+MANY = 200  # files from which on several processes are faster
+CHUNK = 100  # files that a process takes at once
+WORKERS = 2  # processes
+LONGEST_PROBLEM = 300  # characters
 Kind = TypeVar("Kind")
 Progress = Callable[[int, int], None]
 
 
 @dataclass
 class Fresh:
-    """What was read now.
+    """What was read for this build.
 
     Attributes:
         known: by file.
-        entries: by file, in JSON.
+        entries: by file, as JSON.
         facts: settings and contestants by hash.
-        pages: files of which the page was written.
+        pages: files of runs whose page was written.
     """
 
     known: dict[str, Known] = field(default_factory=dict)
@@ -56,8 +55,8 @@ class Fresh:
         self.pages |= other.pages
 
 
-def alone(files: Sequence[File]) -> frozenset[str]:
-    """Return the files that no other one shares its record's id with: whose page is shown, should they be."""
+def unique(files: Sequence[File]) -> frozenset[str]:
+    """Return the files whose record has an id of its own: without reproductions to show."""
     counts = Counter(file.stem for file in files)
     return frozenset(file.where for file in files if counts[file.stem] == 1)
 
@@ -68,56 +67,62 @@ def examined(
     pages: frozenset[str] = frozenset(),
     progress: Progress | None = None,
 ) -> Fresh:
-    """Read files, and write the pages of those in `pages` to `site`; they are not reproduced."""
-    found = Fresh()
+    """Read files.
+
+    Args:
+        files: of records.
+        site: to write pages to; None to write none.
+        pages: files of runs without reproductions, whose pages are written at once.
+        progress: called with (files read, files to read).
+    """
+    fresh = Fresh()
     parts = [files[start : start + CHUNK] for start in range(0, len(files), CHUNK)]
     examine = partial(_examine, site=site, pages=pages)
     results: Iterable[Fresh] = map(examine, parts)
     if len(files) >= MANY:
-        from concurrent.futures import (
-            ProcessPoolExecutor,
-        )  # takes longer to import than one record to read
+        # takes longer to import than one record to read
+        from concurrent.futures import ProcessPoolExecutor
 
         results = ProcessPoolExecutor(WORKERS).map(examine, parts)
     for part in results:
-        found.take(part)
+        fresh.take(part)
         if progress:
-            progress(len(found.known), len(files))
-    return found
+            progress(len(fresh.known), len(files))
+    return fresh
 
 
 def examined_again(file: File, reproductions: Sequence[File], site: Site) -> Fresh:
-    """Read a file and those of its reproductions, and write its page."""
+    """Read a file and those of its reproductions, and write the page of the run."""
     return _examine([file], site, frozenset({file.where}), reproductions)
 
 
 def _examine(
     files: list[File], site: Site | None, pages: frozenset[str], reproductions: Sequence[File] = ()
 ) -> Fresh:
-    found = Fresh()
+    fresh = Fresh()
     for file in files:
-        wanted = site is not None and file.where in pages
+        has_page = site is not None and file.where in pages
         try:
-            page = _read(file, wanted, found, reproductions)
+            page = _read(file, has_page, fresh, reproductions)
         except UserError as error:
-            found.known[file.where] = {"stamp": file.stamp, "problem": str(error)}
+            fresh.known[file.where] = {"stamp": file.stamp, "problem": str(error)}
             continue
         except Exception as error:  # whatever a record holds, it must not stop the others
-            problem = f"cannot be shown: {type(error).__name__}: {error}".splitlines()[0][:300]
-            found.known[file.where] = {"stamp": file.stamp, "problem": problem}
+            problem = f"cannot be shown: {type(error).__name__}: {error}".splitlines()[0]
+            fresh.known[file.where] = {"stamp": file.stamp, "problem": problem[:LONGEST_PROBLEM]}
             continue
-        if wanted and site is not None:  # a disk that is full is no record's fault
-            site.write(run_name(found.known[file.where]["id"]), page)
-            found.pages.add(file.where)
-    return found
+        if has_page and site is not None:  # outside: a full disk is no fault of the record
+            site.write(run_name(fresh.known[file.where]["id"]), page)
+            fresh.pages.add(file.where)
+    return fresh
 
 
-def _read(file: File, wanted: bool, found: Fresh, reproductions: Sequence[File]) -> str:
-    """Read a record; return its page, if that is wanted."""
+def _read(file: File, has_page: bool, fresh: Fresh, reproductions: Sequence[File]) -> str:
+    """Read a record; return its page, or "" if it has none yet."""
     record, text = take(file)
     known: Known = {"stamp": file.stamp, "task": slug(record.task), "aside": []}
-    looked = _of_run(looked_at, record, file.routing, known)
-    verdicts = _of_run(verdicts_on, record, file.verified, known) or []
+    looked = _beside(looked_at, record, file.routing, known)
+    verdicts = _beside(verdicts_on, record, file.verified, known) or []
     entry, facts = entry_of(record, verdicts)
     known |= {name: getattr(record, name) for name in ("id", "status", "created")}
     known["content"] = hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -126,21 +131,19 @@ def _read(file: File, wanted: bool, found: Fresh, reproductions: Sequence[File])
     known["claims"] = (
         claims_of(record, entry, facts[entry.setting]) if record.status == "ok" else {}
     )
-    page = (
-        run_page(record, looked, [take(other)[0] for other in reproductions], verdicts)
-        if wanted
-        else ""
-    )
-    found.known[file.where] = known
-    found.entries[file.where] = entry.model_dump_json()
-    found.facts |= facts
+    page = ""
+    if has_page:
+        page = run_page(record, looked, [take(other)[0] for other in reproductions], verdicts)
+    fresh.known[file.where] = known
+    fresh.entries[file.where] = entry.model_dump_json()
+    fresh.facts |= facts
     return page
 
 
-def _of_run(
+def _beside(
     read: Callable[[RunRecord, str], Kind], record: RunRecord, where: str, known: Known
 ) -> Kind | None:
-    """Return what is kept of a run beside its record; what is none of it is told in `known`."""
+    """Return a file beside the record of a run, or None; problems are added to `known`."""
     try:
         return read(record, where) if where else None
     except UserError as error:
@@ -148,25 +151,32 @@ def _of_run(
         return None
 
 
-def beside_records(found: Listing) -> tuple[Certificates, dict[str, StudyRecord], list[str]]:
-    """Return certificates by router, studies by name, the first place's before others', and a line for what is none."""
+def beside_records(files: Listing) -> tuple[Certificates, dict[str, StudyRecord], list[str]]:
+    """Return certificates by router, studies by name, and a line for each file that is neither.
+
+    Of several of one name, that of the first place counts.
+    """
     certificates: dict[str, dict[str, Certificate]] = {}
     studies, problems = dict[str, StudyRecord](), list[str]()
-    for file in found.certificates + found.studies:
+    for file in files.certificates:
         try:
-            if file in found.certificates:
-                certificate = beside(file, Certificate)
-                if certificate.stem != file.stem:
-                    raise UserError(
-                        f"of {certificate.router}; allowed: a file by the name of its router, {certificate.stem}.json"
-                    )
-                of_router = certificates.setdefault(certificate.router, {})
-                if of_router.setdefault(certificate.stem, certificate) != certificate:
-                    raise UserError(f"another certificate of {certificate.router} comes before it")
-            else:
-                study = beside(file, StudyRecord)
-                studies.setdefault(study.name, study)
+            _add_certificate(file, certificates)
+        except UserError as error:
+            problems.append(f"{file.where}: {error}")
+    for file in files.studies:
+        try:
+            study = beside(file, StudyRecord)
+            studies.setdefault(study.name, study)
         except UserError as error:
             problems.append(f"{file.where}: {error}")
     by_router = {router: list(of_options.values()) for router, of_options in certificates.items()}
     return by_router, studies, problems
+
+
+def _add_certificate(file: File, certificates: dict[str, dict[str, Certificate]]) -> None:
+    certificate = beside(file, Certificate)
+    router, stem = certificate.router, certificate.stem
+    if stem != file.stem:
+        raise UserError(f"of {router}; allowed: a file by the name of its router, {stem}.json")
+    if certificates.setdefault(router, {}).setdefault(stem, certificate) != certificate:
+        raise UserError(f"another certificate of {router} comes before it")

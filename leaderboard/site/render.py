@@ -1,4 +1,4 @@
-"""Jinja, and data that pages carry: nothing of a record can become markup."""
+"""Templates and the data that pages carry: nothing of a record can become markup."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def cell(column: Column, figures: Figures) -> str:
 
 
 def links(runs: Iterable[tuple[int, str]]) -> Markup:
-    """Return links from seeds to the pages of runs; made here at once, for the template would take twice as long."""
+    """Return links from seeds to the pages of runs; faster here than in the template."""
     return Markup(" ").join(
         Markup(RUN.format(seed=int(seed), id=escape(run))) for seed, run in runs
     )

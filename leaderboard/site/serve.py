@@ -1,4 +1,4 @@
-"""A look at the pages."""
+"""A local web server for the pages."""
 
 from __future__ import annotations
 

@@ -13,7 +13,13 @@ from moesuite.records.study import SETTINGS, StudyRecord, TrialRecord
 
 
 def study_pages(site: Site, studies: Mapping[str, StudyRecord], runs: set[str]) -> list[str]:
-    """Write the pages of studies, with links to those of their `runs` that are shown; return the names of the files."""
+    """Write the pages of studies; return the names of the files.
+
+    Args:
+        site: to write to.
+        studies: by name.
+        runs: ids of the runs that are shown, which the pages link to.
+    """
     names = list[str]()
     for name, study in sorted(studies.items()):
         names.append(f"studies/{slug(name)}.html")
@@ -40,7 +46,7 @@ def study_pages(site: Site, studies: Mapping[str, StudyRecord], runs: set[str]) 
 
 
 def payload_of(study: StudyRecord, runs: set[str]) -> dict[str, Any]:
-    """Return what the page's JavaScript reads of a study: values and directions by the name of their objective."""
+    """Return what the page's script reads: values and directions by name of their objective."""
     known = {trial.run for trial in study.trials} | set(study.winner)
     return {
         **study.model_dump(),
@@ -51,7 +57,7 @@ def payload_of(study: StudyRecord, runs: set[str]) -> dict[str, Any]:
 
 
 def named(study: StudyRecord, trial: TrialRecord) -> dict[str, Any]:
-    """Return a trial, its values by the name of their objective; None: there are none."""
+    """Return a trial with its values by name of their objective, or None for values."""
     values = (
         None if trial.values is None else dict(zip(study.objectives, trial.values, strict=True))
     )
@@ -59,7 +65,10 @@ def named(study: StudyRecord, trial: TrialRecord) -> dict[str, Any]:
 
 
 def fresh_of(study: StudyRecord) -> dict[str, Any] | None:
-    """Return what the best trial's options reached on fresh seeds, beside what its search saw; None: were not run."""
+    """Return what the best trial's options reached on fresh seeds, beside what the search saw.
+
+    None if they were not run.
+    """
     best = [trial for trial in study.trials if trial.number in study.best and trial.values]
     if not study.fresh or len(best) != 1 or best[0].values is None:
         return None
@@ -74,7 +83,7 @@ def fresh_of(study: StudyRecord) -> dict[str, Any] | None:
 
 
 def why_no_importances(study: StudyRecord) -> str:
-    """Return why a study shows no importances; empty where it does, or its search is not over."""
+    """Return why a study has no importances; "" if it has, or if its search is not over."""
     if study.importances or len(study.trials) < study.budget:
         return ""
     if len(study.space) < 2:

@@ -59,7 +59,7 @@ def test_an_interrupted_build_goes_on(
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(
-            "moesuite.leaderboard.site.build.task_pages",
+            "moesuite.leaderboard.site.task_boards.task_pages",
             lambda *_: (_ for _ in ()).throw(KeyboardInterrupt),
         )
         with pytest.raises(KeyboardInterrupt):
@@ -87,7 +87,9 @@ def test_certificates_of_all_options_stand_on_the_routers_page(runs: Path, tmp_p
     assert "<h3>Default options</h3>" in page and "<h3>k=2</h3>" in page
 
 
-@pytest.mark.parametrize("step", ["shared_pages", "task_pages", "study_pages"])
+@pytest.mark.parametrize(
+    "step", ["build.shared_pages", "task_boards.task_pages", "build.study_pages"]
+)
 def test_whenever_a_build_is_interrupted_the_next_one_is_whole(
     step: str, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -96,7 +98,7 @@ def test_whenever_a_build_is_interrupted_the_next_one_is_whole(
     (path,) = put(runs, [record_of("good", 5, 0.94)])
     with monkeypatch.context() as patch:
         patch.setattr(
-            f"moesuite.leaderboard.site.build.{step}",
+            f"moesuite.leaderboard.site.{step}",
             lambda *_: (_ for _ in ()).throw(KeyboardInterrupt),
         )
         with pytest.raises(KeyboardInterrupt):
