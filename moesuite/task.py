@@ -27,6 +27,7 @@ from moesuite.errors import UserError as UserError
 from moesuite.errors import unknown as unknown
 from moesuite.records.metrics import MetricSpec as MetricSpec
 from moesuite.records.record import Lookahead as Lookahead
+from moesuite.records.store import atomic as atomic
 
 Batch = Mapping[str, Any]
 Predict = Callable[[Batch], Any]  # batch -> output of the model in evaluation

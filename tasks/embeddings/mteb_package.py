@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from moesuite.records.store import atomic
-from moesuite.task import UserError, unknown
+from moesuite.task import UserError, atomic, unknown
 from moesuite.tasks.embeddings.pairs import Example, Reading
 from moesuite.tasks.text.local_copies import local_copy
 
