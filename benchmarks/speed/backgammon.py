@@ -21,7 +21,8 @@ from rich.console import Console
 from moesuite.config.cli import Options, run_command
 from moesuite.config.compose import compose
 from moesuite.models.backbones import build_backbone
-from moesuite.tasks.preferences.backgammon.gnubg_package import Package, opponents
+from moesuite.tasks.preferences.backgammon.experts.gnubg_nn import Package
+from moesuite.tasks.preferences.backgammon.opponents import opponent
 from moesuite.tasks.preferences.backgammon.play import network, play
 from moesuite.tasks.preferences.backgammon.selfplay import judge, self_play
 from moesuite.tasks.preferences.task import Preferences
@@ -63,7 +64,7 @@ def measure(options: BackgammonOptions) -> None:
         backbone = compose("task=backgammon", *words).backbone
         model = build_backbone(backbone.model, False, 0, fit, backbone.kwargs).eval()
         with timed(console, f"{games} games of {name} against pubeval"):
-            play(network(model, 1), opponents(0)["pubeval"](), Package(), games, 0)
+            play(network(model, 1), opponent("pubeval", 0), Package(), games, 0)
 
 
 if __name__ == "__main__":

@@ -1,20 +1,42 @@
-"""Texts to embed, as read: pairs to find, pairs with a score, texts with a label."""
+"""Texts to embed: pairs for search, pairs with a score, texts with a label."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from moesuite.task import UserError, load_source, unknown
+from moesuite.task import HubSource, UserError, unknown
 from moesuite.tasks.text.local_copies import Part, local_copy
 from moesuite.tasks.text.stdlib import documented, read_library
 
 SHARES = {"test": 0.1, "val": 0.05}
 SCORE_RANGE = (0.0, 5.0)
+
+
+@dataclass(frozen=True)
+class TextSets:
+    """Data sets of texts, and which of them to evaluate.
+
+    Attributes:
+        sets: hub id, revision, splits and column of labels of each data set by name.
+        names: data sets to evaluate; null: all; of mteb, tasks or a benchmark.
+        source: folder of local copies, a folder for each data set; for search, of parquet files.
+    """
+
+    sets: dict[str, dict[str, str]] = field(default_factory=lambda: {})
+    names: list[str] | str | None = None
+    source: str | None = None
+
+    @property
+    def chosen(self) -> list[str]:
+        """Names of the data sets to evaluate: all by default."""
+        if isinstance(self.names, str):
+            return [self.names]
+        return list(self.names or self.sets)
 
 
 @dataclass(frozen=True)
@@ -36,7 +58,14 @@ class Example:
 
 @dataclass(frozen=True)
 class Reading:
-    """Examples of each role, the names of their data sets, the fingerprint of what was read, and one line about it."""
+    """Examples as read.
+
+    Attributes:
+        roles: examples of each role.
+        names: of the data sets, by group.
+        fingerprint: of what was read.
+        description: one line for the record.
+    """
 
     roles: Mapping[str, list[Example]]
     names: list[str]
@@ -45,35 +74,29 @@ class Reading:
 
 
 def read_search(source: str | None) -> Reading:
-    """Return pairs to find: of the standard library, or of a source with the columns query and document."""
+    """Return pairs for search: of the standard library, or of the columns query and document."""
     if source is None:
         library = read_library(SHARES)
         pairs, fingerprint = documented(library), library.fingerprint
         about = f"docstrings and code of {library.description}"
     else:
-        loaded = load_source(
-            source, None, None, None, {"train": "train", "val": "validation", "test": "test"}
-        )
+        splits = {"train": "train", "val": "validation", "test": "test"}
+        loaded = HubSource(source=source).load(splits)
         fingerprint, about = loaded.fingerprint, loaded.description
-        pairs = {
-            role: list(
-                zip(*map(Part(role, rows, about).column, ("query", "document")), strict=True)
-            )
-            for role, rows in loaded.splits.items()
-        }
+        pairs = {}
+        for role, rows in loaded.splits.items():
+            part = Part(role, rows, about)
+            pairs[role] = list(zip(part.column("query"), part.column("document"), strict=True))
     roles = {
-        role: [Example(pair, float(row)) for row, pair in enumerate(found)]
-        for role, found in pairs.items()
+        role: [Example(pair, float(row)) for row, pair in enumerate(role_pairs)]
+        for role, role_pairs in pairs.items()
     }
-    return Reading(
-        roles, [], fingerprint, f"{about}: {len(roles['test'])} queries and documents of test"
-    )
+    about = f"{about}: {len(roles['test'])} queries and documents of test"
+    return Reading(roles, [], fingerprint, about)
 
 
-def read_scored(
-    sets: Mapping[str, Mapping[str, str]], names: Sequence[str], source: str | None, close: float
-) -> Reading:
-    """Return pairs of sentences with a score of 0 to 5; the training pairs of at least `close` train.
+def read_scored(data: TextSets, close: float) -> Reading:
+    """Return pairs of sentences with a score of 0 to 5; pairs of at least `close` train.
 
     Raises:
         UserError: for a set that is not known or cannot be read, a column that is missing, or a
@@ -94,13 +117,11 @@ def read_scored(
             if value >= close
         ]
 
-    return _read_sets(sets, names, source, read)
+    return _read_sets(data, read)
 
 
-def read_labelled(
-    sets: Mapping[str, Mapping[str, str]], names: Sequence[str], source: str | None
-) -> Reading:
-    """Return texts with a label; to the test texts come the training texts, on which the probe is fitted.
+def read_labelled(data: TextSets) -> Reading:
+    """Return texts with a label; the test split begins with the training texts to fit a probe on.
 
     Raises:
         UserError: for a set that is not known or cannot be read, a column that is missing, or a
@@ -113,7 +134,7 @@ def read_labelled(
         texts = zip(part.column("text"), labels, strict=True)
         return [Example((text,), _label(label, part.where), part.group) for text, label in texts]
 
-    reading = _read_sets(sets, names, source, read)
+    reading = _read_sets(data, read)
     if "train" not in reading.roles:
         raise UserError(
             f"{reading.description}: no training split to fit a probe on; allowed: train and test files"
@@ -136,11 +157,9 @@ def read_labelled(
 Read = Callable[[Part], list[Example]]
 
 
-def _read_sets(
-    sets: Mapping[str, Mapping[str, str]], names: Sequence[str], source: str | None, read: Read
-) -> Reading:
-    """Read the named sets, all by default; a set without a training split is one to test on."""
-    chosen = list(names) or list(sets)
+def _read_sets(data: TextSets, read: Read) -> Reading:
+    """Read the chosen sets; a set without a training split is for testing only."""
+    sets, chosen = data.sets, data.chosen
     roles: dict[str, list[Example]] = {}
     digest, about = hashlib.sha256(), []
     for group, name in enumerate(chosen):
@@ -148,10 +167,10 @@ def _read_sets(
             raise unknown("data set in task.names", name, sets, f"task.names=[{next(iter(sets))}]")
         declared = sets[name]
         splits = {role: role for role in declared.get("splits", "train test").split()}
-        folder = (
-            None if source is None else local_copy(source, name, declared["hub"], len(chosen) == 1)
-        )
-        loaded = load_source(folder, declared["hub"], declared.get("revision"), None, splits)
+        hub, folder = declared["hub"], data.source
+        if folder is not None:
+            folder = local_copy(folder, name, hub, only=len(chosen) == 1)
+        loaded = HubSource(hub, declared.get("revision"), folder).load(splits)
         digest.update(f"{name} {loaded.fingerprint}\n".encode())
         about.append(f"{name} ({loaded.description})")
         for role, rows in loaded.splits.items():

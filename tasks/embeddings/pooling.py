@@ -1,8 +1,9 @@
-"""Tokenised examples, and from the hidden states of their tokens to one vector for each text."""
+"""From texts to vectors: tokenised examples, and pooling of the hidden states of their tokens."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import Dataset
 
-from moesuite.task import Key
+from moesuite.task import Key, UserError
 from moesuite.tasks.embeddings.pairs import Example
 from moesuite.tasks.text.encoder import Ids
 
@@ -19,8 +20,36 @@ Pooling = Literal["mean", "cls", "last", "max"]
 Sample = tuple[list[Ids], Example]
 
 
+@dataclass(frozen=True)
+class Embedding:
+    """From a text to its vector.
+
+    Attributes:
+        pooling: pooling of the tokens' hidden states: mean, cls (first), last, max.
+        prompt: words around each text, which replaces {}; a long text is cut, its prompt is not.
+        representation: hidden states, or routing: the router weights of all MoE layers.
+
+    Raises:
+        UserError: for a prompt without {}.
+    """
+
+    pooling: Pooling = "mean"
+    prompt: str = "{}"
+    representation: Literal["hidden", "routing"] = "hidden"
+
+    def __post_init__(self) -> None:
+        if "{}" not in self.prompt:
+            raise UserError(
+                f"task.prompt={self.prompt!r}: the text's place is missing; allowed: any text with "
+                "{} in it"
+            )
+
+
 class Examples(Dataset[Sample]):
-    """Tokenised examples; in training, a text with a label comes with another one of its class, by its key's seed."""
+    """Tokenised examples.
+
+    In training, a text with a label comes with another one of its class, by the key's seed.
+    """
 
     def __init__(
         self,

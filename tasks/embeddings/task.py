@@ -1,4 +1,4 @@
-"""Text embeddings: contrastive training, and evaluation by search, similarity, a linear probe, or the mteb package.
+"""Text embeddings: contrastive training; evaluation by search, similarity, a probe, or mteb.
 
 Training pulls the two texts of a pair together and apart from all others of the batch: multiple
 negatives ranking (Henderson et al. 2017, https://arxiv.org/abs/1705.00652, section 4.4) on cosines
@@ -31,11 +31,13 @@ from moesuite.tasks.embeddings.mteb_package import Mteb
 from moesuite.tasks.embeddings.pairs import (
     Example,
     Reading,
+    TextSets,
     read_labelled,
     read_scored,
     read_search,
 )
-from moesuite.tasks.embeddings.pooling import Examples, Pooling, Sample, pool
+from moesuite.tasks.embeddings.pooling import Embedding, Examples, Sample, pool
+from moesuite.tasks.options import About
 from moesuite.tasks.text.encoder import Ids, TextEncoder, padded, text_encoder
 
 Kind = Literal["search", "similarity", "classification", "mteb"]
@@ -48,57 +50,42 @@ class Embeddings(Task):
         self,
         name: str = "embeddings",
         kind: Kind = "search",
-        sets: dict[str, dict[str, str]] = {},  # noqa: B006 - a literal that `plugins` reads
-        names: list[str] | str | None = None,
-        source: str | None = None,
+        data: TextSets = TextSets(),
         tokenizer: str = "byte",
         length: Annotated[int, Ge(2)] = 128,
-        pooling: Pooling = "mean",
-        prompt: str = "{}",
-        representation: Literal["hidden", "routing"] = "hidden",
+        embedding: Embedding = Embedding(),
         temperature: Annotated[float, Gt(0), Le(10)] = 0.05,
         close: Annotated[float, Ge(0), Le(5)] = 4.0,
-        licence: str = "",
-        size: str = "",
+        about: About = About(),
     ) -> None:
         """Declare texts.
 
         Args:
-            name: of the task.
-            kind: what is asked of embeddings: search; similarity (STS); classification by a probe;
-                mteb.
-            sets: hub id, revision, splits and column of labels of each data set by name.
-            names: those to evaluate; None: all; of mteb, tasks or a benchmark.
-            source: local copies: a folder for each data set; for search a folder of parquet files.
+            name: name of the task.
+            kind: evaluation: search, similarity (STS), classification by a linear probe, or mteb.
+            data: the data sets.
             tokenizer: byte, character, word, bpe, or a folder or hub id of a tokenizer.
             length: tokens that are kept of a text, >= 2.
-            pooling: of the tokens' hidden states: mean, cls (first), last, max.
-            prompt: around each text, which stands for {}; of a long text, the prompt's end is not
-                cut off.
-            representation: hidden states, or the weights that routers gave, of all MoE layers.
-            temperature: of the cosines in the training loss, in (0, 10].
-            close: similarity from which a scored pair is one to train on, 0 to 5.
-            licence, size: terms and size of the texts, for the reader.
-
-        Raises:
-            UserError: for a prompt without {}.
+            embedding: from a text to a vector.
+            temperature: temperature of the cosines in the training loss, in (0, 10].
+            close: least similarity of a scored pair to train on, 0 to 5.
+            about: for the reader.
         """
-        if "{}" not in prompt:
-            raise UserError(
-                f"task.prompt={prompt!r}: the text's place is missing; allowed: any text with {{}} in it"
-            )
-        self.name, self.kind, self.sets, self.source = name, kind, sets, source
-        self.names = [names] if isinstance(names, str) else list(names or [])
-        self.tokenizer, self.length, self.prompt, self.close = tokenizer, length, prompt, close
-        self.pooling, self.temperature, self.reads_routing = (
-            pooling,
-            temperature,
-            representation == "routing",
-        )
-        self.primary, self.specs = EMBEDDINGS[OF_KIND[kind]], EMBEDDINGS
-        self.unreadable: list[str] = []
+        self.name = name
+        self.kind = kind
+        self.data = data
+        self.tokenizer = tokenizer
+        self.length = length
+        self.embedding = embedding
+        self.temperature = temperature
+        self.close = close
+        self.about = about
+        self.reads_routing = embedding.representation == "routing"
+        self.primary = EMBEDDINGS[OF_KIND[kind]]
+        self.specs = EMBEDDINGS
+        self.unreadable = []
         self._datasets: dict[str, Examples] = {}
-        self._mteb = Mteb(self.names, source) if kind == "mteb" else None
+        self._mteb = Mteb(data.chosen, data.source) if kind == "mteb" else None
 
     def prepare(self) -> None:
         """Load and tokenise the texts; see `Task.prepare`."""
@@ -107,9 +94,8 @@ class Embeddings(Task):
         reading = self._reading
         self.fingerprint, self.description = reading.fingerprint, reading.description
         if self.kind == "search":
-            control = scores.bm25(
-                *zip(*(example.texts for example in reading.roles["test"]), strict=True)
-            )
+            pairs = [example.texts for example in reading.roles["test"]]
+            control = scores.bm25(*zip(*pairs, strict=True))
             self.description += f"; control: BM25 has {self.primary.name} {control:.4f}"
         for role, examples in reading.roles.items():
             if role != "train":  # texts of similar length stand together: little padding
@@ -122,11 +108,11 @@ class Embeddings(Task):
         if self._mteb is not None:
             reading = self._mteb.read()
         elif self.kind == "search":
-            reading = read_search(self.source)
+            reading = read_search(self.data.source)
         elif self.kind == "similarity":
-            reading = read_scored(self.sets, self.names, self.source, self.close)
+            reading = read_scored(self.data, self.close)
         else:
-            reading = read_labelled(self.sets, self.names, self.source)
+            reading = read_labelled(self.data)
         if not reading.roles.get("train", True) or not reading.roles["test"]:
             raise UserError(
                 f"{reading.description}: a split is empty; allowed: at least one example in each"
@@ -138,14 +124,14 @@ class Embeddings(Task):
         """The tokenizer, loaded or trained once."""
 
         def train() -> list[str]:
-            return [
-                text for example in self._reading.roles.get("train", []) for text in example.texts
-            ]
+            examples = self._reading.roles.get("train", [])
+            return [text for example in examples for text in example.texts]
 
-        return text_encoder(self.tokenizer, self.length, train, self.prompt.rpartition("{}")[2])
+        closing = self.embedding.prompt.rpartition("{}")[2]
+        return text_encoder(self.tokenizer, self.length, train, closing)
 
     def _encode(self, texts: Sequence[str]) -> list[Ids]:
-        return self._text.encode([self.prompt.replace("{}", text) for text in texts])
+        return self._text.encode([self.embedding.prompt.replace("{}", text) for text in texts])
 
     @property
     def in_memory(self) -> bool:
@@ -158,7 +144,7 @@ class Embeddings(Task):
         return "train" if "train" in self._datasets else "test"
 
     def backbone_arguments(self) -> dict[str, Any]:
-        """Return what a model of Hugging Face has to fit."""
+        """Return head, vocabulary and length, by Hugging Face's names."""
         return {
             "head": "embedding",
             "vocab_size": self._text.size,
@@ -175,10 +161,9 @@ class Embeddings(Task):
         return self._datasets.get(split)
 
     def collate(self, samples: Sequence[Sample]) -> Batch:
-        """Join examples: first all first texts, then all second ones, if there are."""
-        texts = [tokens[0] for tokens, _ in samples] + [
-            tokens[1] for tokens, _ in samples if len(tokens) == 2
-        ]
+        """Join examples: all first texts, then all second texts of pairs."""
+        texts = [tokens[0] for tokens, _ in samples]
+        texts += [tokens[1] for tokens, _ in samples if len(tokens) == 2]
         examples = [example for _, example in samples]
         about = {
             "target": torch.tensor([example.target for example in examples], dtype=torch.float64),
@@ -193,7 +178,7 @@ class Embeddings(Task):
 
     def _vectors(self, output: Any, batch: Batch) -> scores.Embedded:
         """Pool; an example of one text is compared with itself."""
-        vectors = pool(output.last_hidden_state, batch["attention_mask"], self.pooling)
+        vectors = pool(output.last_hidden_state, batch["attention_mask"], self.embedding.pooling)
         count = len(batch["target"])
         return scores.Embedded(
             vectors[:count], vectors[-count:], batch["target"], batch["group"], batch["scored"]
@@ -204,10 +189,13 @@ class Embeddings(Task):
         return self._text.words(batch)
 
     def loss(self, output: Any, batch: Batch) -> Tensor:
-        """Return the cross-entropy of finding each second text; others of the same target are no negatives."""
-        found = self._vectors(output, batch)
-        logits = found.first @ found.second.T / self.temperature
-        key = torch.stack([found.group.double(), found.target])
+        """Return the cross-entropy of each second text among all those of the batch.
+
+        Texts of the same data set and target are no negatives of each other.
+        """
+        vectors = self._vectors(output, batch)
+        logits = vectors.first @ vectors.second.T / self.temperature
+        key = torch.stack([vectors.group.double(), vectors.target])
         same = (key[:, :, None] == key[:, None, :]).all(dim=0).fill_diagonal_(False)
         return F.cross_entropy(
             logits.masked_fill(same, -torch.inf), torch.arange(len(logits), device=logits.device)
@@ -215,10 +203,11 @@ class Embeddings(Task):
 
     def metrics(self) -> MetricCollection:
         """Return the scores of a whole split, as one metric with several values."""
-        score = {
-            "similarity": lambda: scores.by_set("spearman", scores.spearman, self._reading.names),
-            "classification": lambda: scores.by_set("accuracy", scores.probe, self._reading.names),
-        }.get(self.kind, lambda: scores.search)()
+        score = scores.search
+        if self.kind == "similarity":
+            score = scores.by_set("spearman", scores.spearman, self._reading.names)
+        elif self.kind == "classification":
+            score = scores.by_set("accuracy", scores.probe, self._reading.names)
         return MetricCollection({"embedded": scores.Collected(score)})
 
     def update(self, metrics: MetricCollection, output: Any, batch: Batch) -> None:
@@ -226,7 +215,7 @@ class Embeddings(Task):
         metrics.update(self._vectors(output, batch))
 
     def whole(self, predict: Predict, folder: Path) -> dict[str, float] | None:
-        """Run mteb, where it is what scores; its results are written to `folder`/mteb, in its own form."""
+        """Return mteb's scores for kind=mteb; its own result files are written to `folder`/mteb."""
         if self._mteb is None:
             return None
 
@@ -241,11 +230,11 @@ class Embeddings(Task):
         return len(batch["target"])
 
     def spec(self, metric: str) -> MetricSpec:
-        """Return the declaration of a metric: of one data set, that of the metric that ranks, by the set's name."""
+        """Return the declaration of a metric; the score of one data set is the primary metric's."""
         return self.specs.get(metric) or self.primary.model_copy(update={"name": metric})
 
     def split_sizes(self) -> dict[str, int]:
-        """Return the number of examples of each split; of mteb's tasks none, for it counts texts."""
+        """Return the number of examples of each split; empty for mteb, which counts texts."""
         if self._mteb is not None:
             return {}
         test = sum(example.scored for example in self._reading.roles["test"])
@@ -256,14 +245,13 @@ class Embeddings(Task):
         reading = self._reading
         if self.kind == "mteb" or metric not in reading.names:
             return total
-        return sum(
-            e.scored for e in reading.roles["test"] if e.group == reading.names.index(metric)
-        )
+        group = reading.names.index(metric)
+        return sum(example.scored for example in reading.roles["test"] if example.group == group)
 
     def content(self, sample: Sample) -> bytes:
         """Return the texts."""
         return "\0".join(sample[1].texts).encode()
 
     def scored(self, batch: Batch) -> int:
-        """Return the number of examples that are not there for fitting a probe only."""
+        """Return the number of scored examples; the others are for fitting a probe."""
         return int(batch["scored"].sum())

@@ -11,30 +11,25 @@ from torch.utils.data import Dataset
 
 from moesuite.task import Key, UserError
 
-Sample = tuple[
-    NDArray[np.int64], int, int
-]  # tokens [length + 1], targets to score at the end, seed
+# tokens [length + 1], number of targets to score at the end, seed
+Sample = tuple[NDArray[np.int64], int, int]
 
 
-def check_length(tokens: NDArray[Any], length: int, where: str) -> NDArray[Any]:
-    """Return tokens that fill at least one sequence.
-
-    Raises:
-        UserError: if they do not.
-    """
+def check_length(tokens: NDArray[Any], length: int, where: str) -> None:
+    """Raise `UserError` for tokens that do not fill one sequence."""
     if len(tokens) <= length:
         raise UserError(
-            f"{where} has {len(tokens)} tokens, too few for one sequence of task.length={length}; type for example "
-            f"task.length={max(8, len(tokens) // 2)}"
+            f"{where} has {len(tokens)} tokens, too few for one sequence of task.length={length}; "
+            f"type for example task.length={max(8, len(tokens) // 2)}"
         )
-    return tokens
 
 
 class Packed(Dataset[Sample]):
-    """Training sequences side by side; where exactly one begins follows from the seed of its key."""
+    """Training sequences side by side, each shifted by the seed of its key."""
 
     def __init__(self, tokens: NDArray[Any], length: int) -> None:
-        self.tokens, self.length = tokens, length
+        self.tokens = tokens
+        self.length = length
 
     def __len__(self) -> int:
         return (len(self.tokens) - 1) // self.length
@@ -49,7 +44,8 @@ class Sliding(Dataset[Sample]):
     """Windows of a split for evaluation."""
 
     def __init__(self, tokens: NDArray[Any], length: int, stride: int) -> None:
-        self.tokens, self.length = tokens, length
+        self.tokens = tokens
+        self.length = length
         self.windows = list(windows(length, stride, len(tokens) - 1))
 
     def __len__(self) -> int:
@@ -62,13 +58,16 @@ class Sliding(Dataset[Sample]):
 
 
 def windows(length: int, stride: int, total: int) -> Iterator[tuple[int, int]]:
-    """Yield (first token, how many of the window's last targets to score) so that each target is scored once.
+    """Yield the windows of a sliding evaluation, which scores each target once.
 
     Args:
         length: targets of a window.
         stride: between windows; all but the first window score this many targets, with the rest as
             context.
         total: targets, >= length.
+
+    Yields:
+        The first token of a window, and how many of its last targets to score.
     """
     yield 0, length
     done = length

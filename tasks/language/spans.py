@@ -1,4 +1,4 @@
-"""Span corruption: spans of tokens are replaced by sentinels, and are to be written out after them.
+"""Span corruption: replace spans of tokens by sentinels, and predict them after their sentinels.
 
 Raffel et al., "Exploring the Limits of Transfer Learning with a Unified Text-to-Text Transformer"
 (2020), https://arxiv.org/abs/1910.10683, section 3.1.4: 15 % of the tokens, in spans of 3 on
@@ -18,7 +18,7 @@ Tokens = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Spans:
-    """How sequences of `length` tokens are corrupted.
+    """Corruption of sequences of `length` tokens.
 
     Args:
         length: tokens, >= 8.
@@ -35,12 +35,12 @@ class Spans:
 
     @property
     def hidden(self) -> int:
-        """Tokens that are hidden, at least 1 and all but 1 at most."""
+        """Number of hidden tokens: at least 1, at most all but 1."""
         return min(max(1, round(self.length * self.share)), self.length - 1)
 
     @property
     def spans(self) -> int:
-        """Spans that are hidden; each has a token, and one before it."""
+        """Number of hidden spans; each has a token, and a visible one before it."""
         return min(max(1, round(self.hidden / self.mean)), self.hidden, self.length - self.hidden)
 
     @property
@@ -49,14 +49,15 @@ class Spans:
         return self.vocabulary + 2 + self.spans
 
     def corrupt(self, tokens: Tokens, seed: int) -> tuple[Tokens, Tokens]:
-        """Return inputs [length - hidden + spans + 1] and targets [hidden + spans + 1], by `seed`."""
+        """Return inputs [length - hidden + spans + 1] and targets [hidden + spans + 1].
+
+        `seed` determines the spans.
+        """
         rng = np.random.default_rng(seed)
-        kept, hidden = (
-            _cut(self.length - self.hidden, self.spans, rng),
-            _cut(self.hidden, self.spans, rng),
-        )
-        ends = np.cumsum(np.stack([kept, hidden], axis=1).flatten())
-        pieces = np.split(tokens[: self.length], ends[:-1])  # kept, hidden, kept, hidden, ...
+        visible = _cut(self.length - self.hidden, self.spans, rng)
+        hidden = _cut(self.hidden, self.spans, rng)
+        ends = np.cumsum(np.stack([visible, hidden], axis=1).flatten())
+        pieces = np.split(tokens[: self.length], ends[:-1])  # visible, hidden, visible, hidden, ...
         inputs: list[Tokens] = []
         targets: list[Tokens] = []
         for number in range(self.spans):
@@ -67,12 +68,12 @@ class Spans:
         return np.concatenate(inputs + end), np.concatenate(targets + end)
 
     def shifted(self, targets: Tokens) -> Tokens:
-        """Return what the decoder reads: its start, then all targets but the last."""
+        """Return the inputs of the decoder: its start token, then all targets but the last."""
         start = np.full_like(targets[..., :1], self.vocabulary + 1)
         return np.concatenate([start, targets[..., :-1]], axis=-1)
 
 
 def _cut(total: int, parts: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Return random lengths >= 1 of `parts` parts of `total`, all ways equally likely."""
+    """Return the lengths >= 1 of a random composition of `total` into `parts`, uniformly drawn."""
     ends = np.sort(rng.choice(total - 1, parts - 1, replace=False)) + 1
     return np.diff(np.concatenate([[0], ends, [total]]))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -22,43 +23,21 @@ from torch.utils.data import Dataset
 from torchmetrics import Metric, MetricCollection
 
 from moesuite.records.metrics import LANGUAGE
-from moesuite.task import Batch, Lookahead, Predict, Source, Task, UserError, load_source
-from moesuite.tasks.language.packed import Packed, Sample, Sliding, check_length
+from moesuite.task import Batch, Lookahead, Predict, Task, UserError
+from moesuite.tasks.language.metrics import MeanLoss
+from moesuite.tasks.language.packed import Sample
+from moesuite.tasks.language.reading import Sequences, read_sequences
 from moesuite.tasks.language.spans import Spans
-from moesuite.tasks.language.stream import StreamedTokens, first_documents
-from moesuite.tasks.text.corpus import check_column, read_stdlib, read_text
-from moesuite.tasks.text.tokenizer import build_tokenizer, tokens_of
+from moesuite.tasks.options import About, Tokens
+from moesuite.tasks.text.corpus import TextSource
+from moesuite.tasks.text.tokenizer import LEARNED
 
 IGNORED = -100  # a target that is not scored
 ROUNDING = 1e-4  # of an output's largest value: other sizes of matrix products round otherwise
 SPAN = 3.0  # tokens of a hidden span on average
-RANDOM, KEPT = (
-    0.1,
-    0.1,
-)  # shares of masked tokens that become random ones, or stay (Devlin et al. 2018, section 3.1)
-
-
-class MeanLoss(Metric):
-    """Mean loss in nats per target, times `scale`, or as perplexity."""
-
-    total: Tensor
-    count: Tensor
-
-    def __init__(self, scale: float = 1.0, exponent: bool = False) -> None:
-        super().__init__()
-        self.scale, self.exponent = scale, exponent
-        self.add_state("total", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("count", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
-
-    def update(self, loss: Tensor, count: Tensor) -> None:
-        """Add a sum of losses over `count` targets."""
-        self.total += loss
-        self.count += count
-
-    def compute(self) -> Tensor:
-        """Return the mean."""
-        mean = self.total / self.count
-        return mean.exp() if self.exponent else mean * self.scale
+# shares of masked tokens that become random ones, or stay (Devlin et al. 2018, section 3.1)
+RANDOM = 0.1
+KEPT = 0.1
 
 
 class Language(Task):
@@ -69,126 +48,71 @@ class Language(Task):
     def __init__(
         self,
         name: str = "language",
-        embedded: Literal["stdlib"] | None = None,
-        hub: str | None = None,
-        revision: str | None = None,
-        config: str | None = None,
-        source: str | None = None,
-        splits: dict[str, str] = {"train": "train", "val": "validation", "test": "test"},  # noqa: B006 - read by `plugins`
-        column: str = "text",
+        data: TextSource = TextSource(),
+        tokens: Tokens = Tokens(),
         objective: Literal["causal", "masked", "span_corruption"] = "causal",
-        tokenizer: str = "byte",
-        length: Annotated[int, Ge(8)] = 256,
         stride: Annotated[int, Ge(1)] | None = None,
         mask_share: Annotated[float, Gt(0), Lt(1)] = 0.15,
         metric: Literal["bits_per_byte", "perplexity"] = "bits_per_byte",
-        streaming: bool = False,
-        eval_documents: Annotated[int, Ge(1)] = 1000,
-        licence: str = "",
-        size: str = "",
+        about: About = About(),
     ) -> None:
         """Declare a text.
 
         Args:
-            name: of the task.
-            embedded: a text of the Python installation, used where no `source` is given.
-            hub, revision, config: the data set on the Hugging Face hub.
-            source: text file, folder of train*.txt and test*.txt, parquet files, or hub id to read
-                instead.
-            splits, column: name of the split of each role (train, val, test), and of the column of
-                text.
-            objective: what is predicted.
-            tokenizer: byte, character, word, or a folder or hub id of a tokenizer.
+            name: name of the task.
+            data: where the text comes from.
+            tokens: tokenizer and length of a sequence.
+            tokenizer: byte, character, word, bpe, or a folder or hub id of a tokenizer.
             length: tokens of a sequence, >= 8.
-            stride: tokens between windows in evaluation, 1 to `length`; None: half of `length`.
+            objective: what is predicted: causal, masked or span_corruption.
+            stride: tokens between windows in evaluation, 1 to `length`; null: half of `length`.
             mask_share: share of the tokens that are hidden, in (0, 1).
-            metric: what ranks; models that are not causal are ranked by perplexity.
-            streaming: tokenise while training, from the hub, nothing on disk; needs
-                trainer.max_steps.
-            eval_documents: of a stream, that are evaluated: the first ones of its test split.
-            licence, size: terms and size of the text, for the reader.
+            metric: metric that ranks causal models; others are ranked by perplexity.
+            about: for the reader.
 
         Raises:
             UserError: if `stride` is more than `length`, or a streamed text would have to be read
                 for a vocabulary.
         """
-        self.name, self.embedded, self.hub, self.revision, self.config = (
-            name,
-            embedded,
-            hub,
-            revision,
-            config,
-        )
-        self.source, self.splits, self.column = source, dict(splits), column
-        self.objective, self.tokenizer, self.length = objective, tokenizer, length
-        self.stride = length // 2 if stride is None else stride
-        if self.stride > length:
+        self.name = name
+        self.data = data
+        self.tokenizer = tokens.tokenizer
+        self.length = tokens.length
+        self.objective = objective
+        self.stride = tokens.length // 2 if stride is None else stride
+        if self.stride > self.length:
             raise UserError(
-                f"task.stride={stride}: allowed is 1 to task.length={length}; type task.stride={length}"
+                f"task.stride={stride}: allowed is 1 to task.length={self.length}; "
+                f"type task.stride={self.length}"
             )
-        if streaming and tokenizer in ("character", "word", "bpe"):
+        if data.streaming and self.tokenizer in LEARNED:
             raise UserError(
-                f"task.tokenizer={tokenizer} learns its vocabulary from the whole text, which a stream never shows; "
-                "allowed: byte, or a tokenizer's folder or hub id; type task.tokenizer=byte"
+                f"task.tokenizer={self.tokenizer} learns its vocabulary from the whole text, which "
+                "a stream never shows; allowed: byte, or a tokenizer's folder or hub id; type "
+                "task.tokenizer=byte"
             )
-        self.mask_share, self.streaming, self.eval_documents = mask_share, streaming, eval_documents
+        self.tokens = tokens
+        self.mask_share = mask_share
+        self.about = about
         self.causal = objective == "causal"
         self.causal_decoder = objective == "span_corruption"
-        self.primary, self.unreadable = (
-            LANGUAGE[metric if self.causal else "perplexity"],
-            list[str](),
-        )
-        self._datasets: dict[str, Dataset[Any]] = {}
-        self._bytes_per_token, self._vocabulary, self._symbol = 1.0, 256, chr
+        self.primary = LANGUAGE[metric if self.causal else "perplexity"]
+        self.unreadable = []
 
     def prepare(self) -> None:
         """Load the text; see `Task.prepare`."""
-        if self._datasets:
-            return
-        embedded = self.embedded is not None and self.source is None
-        read = (self.source, self.hub, self.revision, self.config, self.splits)
-        if self.streaming and not embedded:
-            self._stream(load_source(*read, streaming=True))
-            return
-        text = read_stdlib() if embedded else read_text(*read, self.column)
-        tokens = tokens_of(text, self.tokenizer)
-        self._vocabulary, self._bytes_per_token = (
-            tokens.vocabulary,
-            tokens.size["test"] / len(tokens.splits["test"]),
-        )
-        self.fingerprint, self._symbol = text.fingerprint, tokens.symbol
-        self.description = (
-            f"{text.description}; gzip -9 needs {tokens.gzip:.3f} bits per byte of test"
-        )
-        for role, whole in tokens.splits.items():
-            own, train = (
-                check_length(whole, self.length, f"{text.description}: split {role}"),
-                role == "train",
-            )
-            self._datasets[role] = (
-                Packed(own, self.length) if train else Sliding(own, self.length, self.stride)
-            )
+        self.fingerprint = self._read.fingerprint
+        self.description = self._read.description
 
-    def _stream(self, loaded: Source) -> None:
-        """Train on a stream, evaluate on the first documents of its test split."""
-        tokenizer = build_tokenizer(self.tokenizer, [])
-        train, test = loaded.splits["train"], loaded.splits["test"]
-        check_column(train, self.column, loaded.description)
-        self._vocabulary, self.fingerprint, self._symbol = (
-            tokenizer.size,
-            loaded.fingerprint,
-            tokenizer.symbol,
-        )
-        self.description = (
-            f"{loaded.description}, streamed; first {self.eval_documents} documents of test"
-        )
-        tokens, self._bytes_per_token = first_documents(
-            test, self.column, tokenizer, self.eval_documents
-        )
-        self._datasets["train"] = StreamedTokens(train, self.column, tokenizer, self.length)
-        self._datasets["test"] = Sliding(
-            check_length(tokens, self.length, self.description), self.length, self.stride
-        )
+    @cached_property
+    def _read(self) -> Sequences:
+        """The text, read once."""
+        return read_sequences(self.data, self.tokens, self.stride)
+
+    @property
+    def _vocabulary(self) -> int:
+        """Number of tokens of the tokenizer; the one of bytes is known without the data."""
+        return 256 if self.tokenizer == "byte" else self._read.vocabulary
 
     @property
     def in_memory(self) -> bool:
@@ -196,12 +120,15 @@ class Language(Task):
         return True
 
     def backbone_arguments(self) -> dict[str, Any]:
-        """Return what a model of Hugging Face has to fit; a masked one has the mask as its last token."""
-        if self.tokenizer != "byte":  # the vocabulary is the data's
-            self.prepare()
-        size = {"masked": self._vocabulary + 1, "span_corruption": self._spans.size}.get(
-            self.objective, self._vocabulary
-        )
+        """Return head, vocabulary and length, by Hugging Face's names.
+
+        The vocabulary of a masked model ends with the mask.
+        """
+        size = self._vocabulary
+        if self.objective == "masked":
+            size += 1
+        elif self.objective == "span_corruption":
+            size = self._spans.size
         return {"head": self.objective, "vocab_size": size, "max_position_embeddings": self.length}
 
     @property
@@ -217,10 +144,13 @@ class Language(Task):
 
     def dataset(self, split: Literal["train", "val", "test"]) -> Dataset[Any] | None:
         """Return a split."""
-        return self._datasets.get(split)
+        return self._read.splits.get(split)
 
     def collate(self, samples: Sequence[Sample]) -> Batch:
-        """Join samples to {input_ids, labels}, both [B, length], and the decoder's; labels not scored are -100."""
+        """Join samples to {input_ids, labels}, both [B, length], and the decoder's inputs.
+
+        Labels that are not scored are -100.
+        """
         if self.objective == "span_corruption":
             return self._corrupt(samples)
         tokens = torch.from_numpy(np.stack([tokens for tokens, _, _ in samples]))
@@ -265,7 +195,7 @@ class Language(Task):
         """Return perplexity by token, and for causal models bits per byte."""
         metrics = {"perplexity": MeanLoss(exponent=True)}
         if self.causal:
-            metrics["bits_per_byte"] = MeanLoss(scale=1 / math.log(2) / self._bytes_per_token)
+            metrics["bits_per_byte"] = MeanLoss(scale=1 / math.log(2) / self._read.bytes_per_token)
         return MetricCollection(dict[str, Metric | MetricCollection](metrics), compute_groups=False)
 
     def update(self, metrics: MetricCollection, output: Any, batch: Batch) -> None:
@@ -276,7 +206,10 @@ class Language(Task):
         metrics.update(loss.double(), (labels != IGNORED).sum())
 
     def lookahead(self, predict: Predict, batch: Batch) -> Lookahead | None:
-        """Exchange the second half of every sequence for that of another one, and look at the first half's outputs."""
+        """Measure how the outputs of the first half of sequences depend on the second half.
+
+        The second half of each is exchanged for the second half of another one.
+        """
         if not self.causal:
             return None
         ids, half = batch["input_ids"], self.length // 2
@@ -285,18 +218,16 @@ class Language(Task):
             predict({**batch, "input_ids": i}).logits[:, : half - 1].float() for i in (ids, other)
         )
         targets = ids[:, 1:half].flatten()  # of the window, whichever of them are scored
-        nats = F.cross_entropy(after.flatten(0, 1), targets) - F.cross_entropy(
-            before.flatten(0, 1), targets
-        )
+        nats = F.cross_entropy(after.flatten(0, 1), targets)
+        nats -= F.cross_entropy(before.flatten(0, 1), targets)
         changed = (before - after).abs().amax(dim=-1) > ROUNDING * before.abs().amax(dim=-1)
         return Lookahead(outputs=changed.float().mean().item(), bits=nats.item() / math.log(2))
 
     def shown(self, batch: Batch) -> list[list[str]]:
         """Return the tokens, hidden ones as _."""
-        return [
-            [self._symbol(i) if i < self._vocabulary else "_" for i in row]
-            for row in batch["input_ids"].tolist()
-        ]
+        symbol, size = self._read.symbol, self._vocabulary
+        rows = batch["input_ids"].tolist()
+        return [[symbol(i) if i < size else "_" for i in row] for row in rows]
 
     def size(self, batch: Batch) -> int:
         """Return the number of sequences."""

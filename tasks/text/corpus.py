@@ -1,37 +1,64 @@
-"""Text, and how it is split; read only where its tokens are not cached."""
+"""Text and its splits; it is read only if its tokens are not cached."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from annotated_types import Ge
 
-from moesuite.task import UserError, load_source
+from moesuite.task import HubSource, UserError
 from moesuite.tasks.text.stdlib import read_library
 
-SHARES = {
-    "train": 0.9,
-    "val": 0.05,
-    "test": 0.05,
-}  # of one long text, in this order, as is usual for enwik8 and text8
-
-
+# of one long text, in this order, as is usual for enwik8 and text8
+SHARES = {"train": 0.9, "val": 0.05, "test": 0.05}
 Documents = Mapping[str, Sequence[bytes]]  # of each role
 
 
 @dataclass(frozen=True)
+class TextSource(HubSource):
+    """A text.
+
+    Attributes:
+        source: text file, folder of train*.txt and test*.txt, parquet files, or hub id to read
+            instead.
+        embedded: text of the Python installation, read unless `source` is given: stdlib.
+        config: name of the configuration on the hub.
+        splits: name of the split of each role: train, val, test.
+        column: name of the column of text.
+        streaming: tokenise while training, from the hub, nothing on disk; needs trainer.max_steps.
+        eval_documents: documents of a stream that are evaluated, the first of its test split, >= 1.
+    """
+
+    source: str | None = None
+    embedded: Literal["stdlib"] | None = None
+    config: str | None = None
+    splits: dict[str, str] = field(
+        default_factory=lambda: {"train": "train", "val": "validation", "test": "test"}
+    )
+    column: str = "text"
+    streaming: bool = False
+    eval_documents: Annotated[int, Ge(1)] = 1000
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether the text is the one of the Python installation."""
+        return self.embedded is not None and self.source is None
+
+
+@dataclass(frozen=True)
 class Text:
-    """Text that can be read.
+    """A text that can be read.
 
     Attributes:
         fingerprint: of what is read.
         description: one line for the record.
-        how: it is cut into roles: with the fingerprint it determines the documents.
-        read: return the documents of each role.
+        how: how it is split; with the fingerprint it determines the documents.
+        read: returns the documents of each role.
     """
 
     fingerprint: str
@@ -46,55 +73,44 @@ def read_stdlib() -> Text:
     return Text(library.fingerprint, library.description, "by module", lambda: library.files)
 
 
-def read_text(
-    source: str | None,
-    hub: str | None,
-    revision: str | None,
-    config: str | None,
-    splits: Mapping[str, str],
-    column: str,
-) -> Text:
-    """Find text files, or a data set with a column of text; see `moesuite.data.source.load_source`.
+def read_text(data: TextSource) -> Text:
+    """Find text files, or a data set with a column of text; see `load_source`.
 
     Raises:
         UserError: for a source that is missing, empty, not UTF-8, or without the column.
     """
-    path = Path(source).expanduser() if source is not None else None
-    if (
-        path is not None
-        and path.exists()
-        and path.suffix != ".parquet"
-        and not list(path.glob("**/*.parquet"))
-    ):
-        return _read_files(path, splits)
-    loaded = load_source(source, hub, revision, config, splits)
+    if data.source is not None:
+        path = Path(data.source).expanduser()
+        is_parquet = path.suffix == ".parquet" or any(path.glob("**/*.parquet"))
+        if path.exists() and not is_parquet:
+            return _read_files(path, data.splits)
+    loaded = data.load(data.splits, data.config)
     for role, rows in loaded.splits.items():
-        check_column(rows, column, f"{loaded.description}, split {role}")
+        check_column(rows, data.column, f"{loaded.description}, split {role}")
 
     def read() -> Documents:
-        found = {
-            role: [text.rstrip("\n").encode() for text in rows[column]]
+        documents = {
+            role: [text.rstrip("\n").encode() for text in rows[data.column]]
             for role, rows in loaded.splits.items()
         }
-        return _with_all_splits(found, loaded.description)
+        return _with_all_splits(documents, loaded.description)
 
-    return Text(
-        loaded.fingerprint, loaded.description, f"{column} {sorted(splits.items())} {SHARES}", read
-    )
+    how = f"{data.column} {sorted(data.splits.items())} {SHARES}"
+    return Text(loaded.fingerprint, loaded.description, how, read)
 
 
 def check_column(rows: Any, column: str, where: str) -> None:
-    """Raise `UserError` if a data set has no such column, with those that it has."""
+    """Raise `UserError` if a column is missing, with the columns of the data."""
     columns = rows.column_names or []
     if columns and column not in columns:
         raise UserError(
-            f"{where} has no column {column!r}; its columns: {', '.join(columns)}; type for example "
-            f"task.column={columns[0]}"
+            f"{where} has no column {column!r}; its columns: {', '.join(columns)}; "
+            f"type for example task.column={columns[0]}"
         )
 
 
 def _read_files(path: Path, splits: Mapping[str, str]) -> Text:
-    """Read one text file, or a folder of files whose names begin with the name of their split."""
+    """Read a text file, or a folder of files whose names begin with the name of their split."""
     files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
     digest, roles, documents = hashlib.sha256(), list[str](), dict[str, list[bytes]]()
     for file in files:
@@ -108,11 +124,15 @@ def _read_files(path: Path, splits: Mapping[str, str]) -> Text:
         documents.setdefault(role, []).append(content.rstrip(b"\n"))
     if not any(any(texts) for texts in documents.values()):
         raise UserError(
-            f"task.source={path} is empty: no text; allowed: a text file, or a folder of train*.txt, test*.txt"
+            f"task.source={path} is empty: no text; allowed: a text file, or a folder of "
+            "train*.txt, test*.txt"
         )
-    about, how = f"text of {path.name}", f"{roles} {SHARES}"
+    about = f"text of {path.name}"
     return Text(
-        f"sha256:{digest.hexdigest()}", about, how, lambda: _with_all_splits(documents, about)
+        f"sha256:{digest.hexdigest()}",
+        about,
+        f"{roles} {SHARES}",
+        lambda: _with_all_splits(documents, about),
     )
 
 
@@ -127,19 +147,19 @@ def _check_utf8(file: Path, content: bytes) -> None:
 
 
 def _with_all_splits(documents: dict[str, list[bytes]], description: str) -> Documents:
-    """Cut one text that has no test split into 90 % train, 5 % val and 5 % test, in this order."""
+    """Split a text without a test split into 90 % train, 5 % val and 5 % test, in this order."""
     if not documents.get("train"):
         raise UserError(
-            f"{description} has no text to train on; allowed: files named train*.txt beside test*.txt, or one text "
-            "file; type for example task.splits.train=<how their names begin>"
+            f"{description} has no text to train on; allowed: files named train*.txt beside "
+            "test*.txt, or one text file; type for example task.splits.train=<how their names begin>"
         )
     if "test" not in documents:
         text = b"\n".join(documents["train"])
         ends = np.cumsum([round(len(text) * share) for share in SHARES.values()])
-        begins = [0, *ends[:-1]]
+        bounds = [0, *ends[:-1], len(text)]
         documents = {
-            role: [text[a:b]]
-            for role, a, b in zip(SHARES, begins, [*ends[:-1], len(text)], strict=True)
+            role: [text[begin:end]]
+            for role, begin, end in zip(SHARES, bounds[:-1], bounds[1:], strict=True)
         }
     for role, texts in documents.items():
         if not any(texts):

@@ -1,15 +1,16 @@
-"""GLUE and SuperGLUE as read: each example as texts for a head, and as a prompt with answers in words for T5."""
+"""Examples of GLUE and SuperGLUE: as texts for a head, and as prompts with answers in words for T5."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from moesuite.task import UserError, load_source
+from moesuite.task import HubSource, UserError
 from moesuite.tasks.text.local_copies import Part, local_copy
 from moesuite.tasks.understanding.answers import Metric, Question, Texts, credit
 
@@ -21,10 +22,10 @@ class Subset(BaseModel, extra="forbid"):
     """One set of a benchmark, as declared in its YAML.
 
     Attributes:
-        texts: columns, a long one last: prompts are cut at their end.
+        texts: columns of text, a long one last: prompts are cut at their end.
         labels: names of the classes by number.
-        metrics: official ones; the first ranks a set that has one, else their mean.
-        form: how a row is read: pair (texts and a label), score (a number of 0 to 5), or a set's
+        metrics: official metrics; one ranks by itself, several by their mean.
+        form: format of a row: pair (texts and a label), score (a number of 0 to 5), or a set's
             own.
         test: splits to evaluate; the labels of those that are named test are not public.
     """
@@ -37,13 +38,30 @@ class Subset(BaseModel, extra="forbid"):
 
     @property
     def is_choice(self) -> bool:
-        """Return whether alternatives are scored one by one."""
+        """Whether alternatives are scored one by one."""
         return self.form in ("copa", "record")
 
     @property
     def classes(self) -> int:
-        """Return the number of outputs of a head."""
+        """Number of outputs of a head."""
         return 1 if self.form == "score" or self.is_choice else len(self.labels)
+
+
+@dataclass(frozen=True)
+class Benchmark(HubSource):
+    """A set of a benchmark.
+
+    Attributes:
+        hub: id of the benchmark on the Hugging Face hub; its configurations are the sets.
+        source: folder of local copies: for each set a folder of parquet files, in the hub's schema.
+        subset: set to train and evaluate, one of `sets`.
+        sets: declaration of each set by name: texts, labels, metrics, form, test.
+    """
+
+    hub: str | None = None
+    source: str | None = None
+    subset: str = "rte"
+    sets: dict[str, Subset] = field(default_factory=lambda: {})
 
 
 @dataclass(frozen=True)
@@ -55,49 +73,44 @@ class Questions:
     description: str
 
 
-def read_questions(
-    name: str, subset: Subset, hub: str | None, revision: str | None, source: str | None
-) -> Questions:
-    """Read a set.
-
-    Args:
-        name: of the set: configuration on the hub, and folder in `source`.
-        subset: what it consists of.
-        hub, revision: of the benchmark.
-        source: folder of local copies in the hub's schema.
+def read_questions(benchmark: Benchmark) -> Questions:
+    """Read a set of a benchmark.
 
     Raises:
         UserError: for a set that cannot be read, an empty split, a column that is missing, a label
             out of range.
     """
+    name, data = benchmark.subset, benchmark
+    subset = benchmark.sets[name]
     splits = {
         "train": "train",
         **{f"test{number or ''}": split for number, split in enumerate(subset.test)},
     }
-    folder = None if source is None else local_copy(source, name, hub or name, only=True)
-    loaded = load_source(folder, hub, revision, name, splits)
+    if data.source is not None:
+        data = replace(data, source=local_copy(data.source, name, data.hub or name, only=True))
+    loaded = data.load(splits, name)
     if missing := splits.keys() - loaded.splits.keys():
         split = splits[min(missing)]
         raise UserError(
             f"{name}: no split {split!r} in {loaded.description}; name its file {split}.parquet"
         )
-    read, found = FORMS[subset.form], dict[str, list[Question]]()
+    read, questions = FORMS[subset.form], dict[str, list[Question]]()
     for number, (role, rows) in enumerate(loaded.splits.items()):
         if len(rows) == 0:
             raise UserError(f"{name}: split {splits[role]} is empty; allowed: at least one row")
         part = Part(role, rows, f"{name}, split {splits[role]}", max(0, number - 1))
-        found[role] = read(name, subset, part)
-    test = [question for role in splits if role != "train" for question in found[role]]
-    tested = {question.prompt for question in test}
-    train = [question for question in found["train"] if question.prompt not in tested]
+        questions[role] = read(name, subset, part)
+    test = list(chain.from_iterable(questions[role] for role in splits if role != "train"))
+    test_prompts = {question.prompt for question in test}
+    train = [question for question in questions["train"] if question.prompt not in test_prompts]
     about = loaded.description
-    if left_out := len(found["train"]) - len(train):
+    if left_out := len(questions["train"]) - len(train):
         about += f"; {left_out} training examples left out: they stand in the test split too"
     return Questions({"train": train, "test": test}, loaded.fingerprint, f"{name} of {about}")
 
 
 def _prompt(name: str, fields: Mapping[str, str]) -> str:
-    """Return an example in the words of Raffel et al. 2020, appendix D, such as "rte premise: ... hypothesis: ..."."""
+    """Return the prompt of Raffel et al. 2020, appendix D, e.g. "rte premise: … hypothesis: …"."""
     return " ".join([name, *(f"{key}: {text}" for key, text in fields.items())])
 
 

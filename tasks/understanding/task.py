@@ -1,21 +1,20 @@
-"""Understanding of sentences: fine-tuning on the sets of GLUE and SuperGLUE, scored by their official metrics.
+"""Sentence understanding: fine-tuning on a set of GLUE or SuperGLUE, scored by its official metrics.
 
 classification: a head on one or two texts; in a choice (COPA, ReCoRD) it scores each alternative,
 and the softmax over them is trained. text_to_text (T5, https://arxiv.org/abs/1910.10683, appendix
-D): the answer is written in words; what was answered is the alternative that is the most likely as
-a whole (rank classification, Sanh et al. 2021, https://arxiv.org/abs/2110.08207), so that no answer
-is unreadable and evaluation has no options of decoding.
+D): the answer is generated in words; in evaluation the alternative of the largest likelihood counts
+(rank classification, Sanh et al. 2021, https://arxiv.org/abs/2110.08207), so that every answer is
+valid and evaluation has no decoding options.
 """
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Annotated, Any, Literal, NamedTuple
+from itertools import chain
+from typing import Any, Literal
 
 import torch
-from annotated_types import Ge
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
@@ -24,51 +23,14 @@ from torch.utils.data import Dataset
 from torchmetrics import MetricCollection
 
 from moesuite.records.metrics import UNDERSTANDING
-from moesuite.task import Batch, Key, Task, unknown
+from moesuite.task import Batch, Task, unknown
+from moesuite.tasks.options import Tokens
 from moesuite.tasks.text.encoder import TextEncoder, padded, text_encoder
 from moesuite.tasks.understanding.answers import Answered, count
-from moesuite.tasks.understanding.questions import (
-    STEP,
-    Question,
-    Questions,
-    Subset,
-    Texts,
-    read_questions,
-)
+from moesuite.tasks.understanding.questions import STEP, Benchmark, Questions, read_questions
+from moesuite.tasks.understanding.rows import Rows, Sample
 
 IGNORED = -100  # a target that is not scored
-TRAINED = 4  # alternatives of a choice that are trained on, the right one among them
-
-
-class Sample(NamedTuple):
-    """A question: its number, the texts of each row, the words of each row, and the right row, class or score."""
-
-    number: int
-    texts: Sequence[Texts]
-    words: Sequence[str]
-    answer: float
-
-
-class Rows(Dataset[Sample]):
-    """The rows of each question; in training, the right alternative among a few others, drawn by the key's seed."""
-
-    def __init__(self, questions: Sequence[Question], in_words: bool, training: bool) -> None:
-        self.questions, self.in_words, self.training = questions, in_words, training
-
-    def __len__(self) -> int:
-        return len(self.questions)
-
-    def __getitem__(self, key: Key) -> Sample:
-        index, seed = key if isinstance(key, tuple) else (key, 0)
-        question = self.questions[index]
-        if self.in_words:
-            words = [question.words] if self.training else question.alternatives
-            return Sample(index, [(question.prompt,)] * len(words), words, question.answer)
-        if not self.training or len(question.pairs) == 1:
-            return Sample(index, question.pairs, [], question.answer)
-        right, wrong = int(question.answer), question.wrong
-        rows = sorted([right, *random.Random(seed).sample(wrong, min(TRAINED - 1, len(wrong)))])
-        return Sample(index, [question.pairs[row] for row in rows], [], float(rows.index(right)))
 
 
 class Understanding(Task):
@@ -79,40 +41,35 @@ class Understanding(Task):
     def __init__(
         self,
         name: str = "understanding",
-        hub: str | None = None,
-        revision: str | None = None,
-        source: str | None = None,
-        subset: str = "rte",
-        sets: dict[str, Subset] = {},  # noqa: B006 - a literal that `plugins` reads
+        data: Benchmark = Benchmark(),
         objective: Literal["classification", "text_to_text"] = "classification",
-        tokenizer: str = "bpe",
-        length: Annotated[int, Ge(8)] = 128,
+        tokens: Tokens = Tokens(tokenizer="bpe", length=128),
     ) -> None:
-        """Declare a set.
+        """Declare a set of a benchmark.
 
         Args:
-            name: of the task.
-            hub, revision: of the benchmark; its configurations are the sets.
-            source: folder of local copies, one folder of parquet files for each set, in the hub's
-                schema.
-            subset: the set to train and evaluate.
-            sets: what each set consists of, by name.
+            name: name of the task.
+            data: the benchmark and one of its sets.
             objective: classification by a head, or text_to_text by an encoder and a decoder.
-            tokenizer: byte, character, word, bpe, or a folder or hub id of a tokenizer.
+            tokens: tokenizer and length.
             length: tokens that are kept of a text or a pair of texts, >= 8.
 
         Raises:
             UserError: for a set that is not among `sets`.
         """
-        if subset not in sets:
-            raise unknown("set in task.subset", subset, sets, f"task.subset={next(iter(sets), '')}")
-        self.name, self.hub, self.revision, self.source = name, hub, revision, source
-        self.subset, self.declared = subset, sets[subset]
-        self.objective, self.tokenizer, self.length = objective, tokenizer, length
+        if data.subset not in data.sets:
+            example = f"task.subset={next(iter(data.sets), '')}"
+            raise unknown("set in task.subset", data.subset, data.sets, example)
+        self.name = name
+        self.data = data
+        self.declared = data.sets[data.subset]
+        self.objective = objective
+        self.tokenizer = tokens.tokenizer
+        self.length = tokens.length
         self.in_words = self.causal_decoder = objective == "text_to_text"
         metrics = self.declared.metrics
         self.primary = UNDERSTANDING[metrics[0] if len(metrics) == 1 else "score"]
-        self.unreadable: list[str] = []
+        self.unreadable = []
 
     def prepare(self) -> None:
         """Load the set; see `Task.prepare`."""
@@ -120,7 +77,7 @@ class Understanding(Task):
 
     @cached_property
     def _read(self) -> Questions:
-        return read_questions(self.subset, self.declared, self.hub, self.revision, self.source)
+        return read_questions(self.data)
 
     @cached_property
     def _text(self) -> TextEncoder:
@@ -128,11 +85,11 @@ class Understanding(Task):
 
         def train() -> list[str]:
             questions = self._read.roles["train"]
-            texts = [text for question in questions for pair in question.pairs for text in pair]
-            return [
-                *texts,
-                *(f"{question.prompt} {question.words}" for question in questions if self.in_words),
-            ]
+            pairs = chain.from_iterable(question.pairs for question in questions)
+            texts = list(chain.from_iterable(pairs))
+            if self.in_words:
+                texts += [f"{question.prompt} {question.words}" for question in questions]
+            return texts
 
         return text_encoder(self.tokenizer, self.length, train)
 
@@ -143,11 +100,11 @@ class Understanding(Task):
 
     @property
     def example_split(self) -> Literal["train", "test"]:
-        """Return the split of costs: training, which has one row for each alternative only where a head scores it."""
+        """Return the training split: in words it has a row per question, test one per alternative."""
         return "train"
 
     def backbone_arguments(self) -> dict[str, Any]:
-        """Return what a model of Hugging Face has to fit."""
+        """Return head, vocabulary, length and classes, by Hugging Face's names."""
         fit = {
             "head": self.objective,
             "vocab_size": self._text.size,
@@ -161,49 +118,46 @@ class Understanding(Task):
         ids = torch.zeros(1, self.length, dtype=torch.long, device="meta")
         inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
         if self.in_words:
-            inputs |= {
-                "decoder_input_ids": ids[:, :8],
-                "decoder_attention_mask": torch.ones_like(ids[:, :8]),
-            }
+            words = ids[:, :8]
+            inputs |= {"decoder_input_ids": words, "decoder_attention_mask": torch.ones_like(words)}
         return inputs
 
     def dataset(self, split: Literal["train", "val", "test"]) -> Dataset[Any] | None:
         """Return a split."""
-        return (
-            None
-            if split == "val"
-            else Rows(self._read.roles[split], self.in_words, split == "train")
-        )
+        if split == "val":
+            return None
+        return Rows(self._read.roles[split], self.in_words, split == "train")
 
     def collate(self, samples: Sequence[Sample]) -> Batch:
-        """Join questions [B] to rows [R, T]; `rows` of each question, its number and answer [B]."""
+        """Join questions [B] to rows [R, T], with number of rows, index and answer of each [B]."""
         batch = {
             **self._text.rows([texts for sample in samples for texts in sample.texts]),
             "rows": torch.tensor([len(sample.texts) for sample in samples]),
             "index": torch.tensor([sample.number for sample in samples]),
             "answer": torch.tensor([sample.answer for sample in samples]),
         }
-        return (
-            batch | self._decoder([words for sample in samples for words in sample.words])
-            if self.in_words
-            else batch
-        )
+        if self.in_words:
+            batch |= self._decoder([words for sample in samples for words in sample.words])
+        return batch
 
     def _decoder(self, words: Sequence[str]) -> dict[str, Tensor]:
-        """Return words as labels, and behind the token of padding, with which T5 begins, as what the decoder sees."""
+        """Return the labels of words, and the decoder's inputs: the labels after T5's start token.
+
+        The start token of T5 is the one of padding.
+        """
         tokens = padded(self._text.encode(words), self._text.padding)
         ids, mask = tokens["input_ids"], tokens["attention_mask"]
-        begun = torch.cat([torch.full_like(ids[:, :1], self._text.padding), ids[:, :-1]], dim=1)
-        labels = ids.masked_fill(mask == 0, IGNORED)
-        return {"decoder_input_ids": begun, "decoder_attention_mask": mask, "labels": labels}
+        start = torch.full_like(ids[:, :1], self._text.padding)
+        return {
+            "decoder_input_ids": torch.cat([start, ids[:, :-1]], dim=1),
+            "decoder_attention_mask": mask,
+            "labels": ids.masked_fill(mask == 0, IGNORED),
+        }
 
     def inputs(self, batch: Batch) -> dict[str, Tensor]:
-        """Return token ids, padding masks, and which text of a pair a token is of, where the tokenizer says so."""
-        return {
-            key: value
-            for key, value in batch.items()
-            if key not in ("rows", "index", "answer", "labels")
-        }
+        """Return token ids, padding masks, and the token types of tokenizers that have them."""
+        not_inputs = ("rows", "index", "answer", "labels")
+        return {key: value for key, value in batch.items() if key not in not_inputs}
 
     def _scores(self, output: Any, batch: Batch) -> Float[Tensor, "B A"]:
         """Return the score of each class or alternative; -inf where a question has fewer."""
@@ -211,7 +165,7 @@ class Understanding(Task):
             nats = F.cross_entropy(
                 output.logits.float().transpose(1, 2), batch["labels"], reduction="none"
             )
-            values = -nats.sum(dim=1)  # those that are ignored are 0
+            values = -nats.sum(dim=1)  # 0 where labels are ignored
         elif self.declared.is_choice:
             values = output.logits.float().squeeze(1)
         else:
@@ -223,7 +177,7 @@ class Understanding(Task):
         return self._text.words(batch)
 
     def loss(self, output: Any, batch: Batch) -> Tensor:
-        """Return the cross-entropy of the right words or alternatives; of scores, the mean squared error."""
+        """Return the cross-entropy of the right words or alternatives; of scores, the squared error."""
         if self.in_words:
             return F.cross_entropy(output.logits.flatten(0, 1), batch["labels"].flatten())
         scores = self._scores(output, batch)
@@ -240,10 +194,10 @@ class Understanding(Task):
     def update(self, metrics: MetricCollection, output: Any, batch: Batch) -> None:
         """Add a batch."""
         scores = self._scores(output, batch)
-        given = scores.argmax(dim=1).float()
+        answers = scores.argmax(dim=1).float()
         if self.declared.form == "score":
-            given = given * STEP if self.in_words else scores.squeeze(1)
-        metrics.update(batch["index"], given)
+            answers = answers * STEP if self.in_words else scores.squeeze(1)
+        metrics.update(batch["index"], answers)
 
     def size(self, batch: Batch) -> int:
         """Return the number of questions."""

@@ -23,7 +23,7 @@ OTHER_FOLDERS = {
     "moesuite/surgery/checkpoint.py": "a model, where the caller says",
     "tasks/text/tokenizer.py": "cache of tokens",
     "tasks/preferences/backgammon/selfplay.py": "cache of positions",
-    "tasks/preferences/backgammon/gnubg_session.py": "a pipe",
+    "tasks/preferences/backgammon/experts/_gnubg_session.py": "a pipe",
 }
 NAMES = {
     store.CERTIFICATES,

@@ -1,8 +1,12 @@
-"""Experts of backgammon: who knows the rules and judges moves. Any class with these methods is one."""
+"""Backgammon experts: generate and score legal moves. Any class with these methods qualifies.
+
+The package's own are the files of `experts/`, one each; there is no list to edit.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import importlib
 import inspect
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -17,49 +21,51 @@ from moesuite.tasks.preferences.backgammon.positions import Boards
 
 Dice = tuple[int, int]
 Scores = Float32[np.ndarray, " N"]  # equity of the player who moves, in points: -3 to 3
-Chooser = Callable[
-    [Sequence[np.ndarray]], Sequence[int]
-]  # boards to choose from, of many games -> the chosen ones
+# boards to choose from, of many games -> index of the chosen one of each
+Chooser = Callable[[Sequence[np.ndarray]], Sequence[int]]
 PASS: tuple[Boards, Scores] = np.zeros((0, 2, 25), dtype=np.int8), np.zeros(0, dtype=np.float32)
-EXPERTS = ("gnubg-nn", "gnubg")
+EXPERTS = "moesuite.tasks.preferences.backgammon.experts"
+CATALOGUE = Path(__file__).with_name("experts")
 EXAMPLE = "my_file:MyExpert"
 
 
 @runtime_checkable
 class Expert(Protocol):
-    """Who knows the rules and judges moves. Boards are the mover's (row 1), before and after the move."""
+    """Generates and scores legal moves. Row 1 of a board is the mover's, before and after the move.
 
-    name: str  # with whatever labels depend on
+    Attributes:
+        name: with everything that labels depend on, such as version and plies.
+    """
+
+    name: str
 
     def moves(self, board: np.ndarray, dice: Dice) -> Boards:
-        """Return the boards that the player of row 1 can move to; none: the player passes."""
+        """Return the boards that the player of row 1 can move to; empty if the player passes."""
 
     def judged(self, board: np.ndarray, dice: Dice) -> tuple[Boards, Scores]:
         """Return the same boards, in any order, with their scores."""
 
 
+def expert_names() -> list[str]:
+    """Return the names of the experts of the package: their files in `experts/`, with hyphens."""
+    return sorted(path.stem.replace("_", "-") for path in CATALOGUE.glob("[!_]*.py"))
+
+
 @cache
 def expert_of(name: str, plies: int) -> Expert:
-    """Return an expert, one of each kind for this process.
+    """Return an expert, one instance of each in a process.
 
     Args:
         name: gnubg-nn (the package), gnubg (the program), or `module.path:Class` or
             `path/to/file.py:Class` for one of your own, whose class takes the plies.
-        plies: rolls that it looks ahead, 0 or more.
+        plies: rolls to look ahead, >= 0.
 
     Raises:
-        UserError: for an unknown name, an expert that is not installed, or a class that is none.
+        UserError: for an unknown name, an expert that is not installed, or a class that is not an
+            expert.
     """
-    if name == "gnubg-nn":
-        from moesuite.tasks.preferences.backgammon.gnubg_package import Package
-
-        return Package(plies)
-    if name == "gnubg":
-        from moesuite.tasks.preferences.backgammon.gnubg_program import Program
-
-        return Program(plies)
     if ":" not in name:
-        raise unknown("expert in task.expert", name, EXPERTS, f"task.expert={EXAMPLE} for your own")
+        return _packaged(name)(plies)
     cls = own_class("task.expert", name, EXAMPLE)
     try:
         inspect.signature(cls).bind(plies)
@@ -67,16 +73,28 @@ def expert_of(name: str, plies: int) -> Expert:
         raise UserError(
             f"task.expert={name}: made with the plies: {error}; allowed: __init__(self, plies)"
         ) from None
-    found = cls(plies)
-    if not isinstance(found, Expert):
+    expert = cls(plies)
+    if not isinstance(expert, Expert):
         raise UserError(
             f"task.expert={name} is no expert; allowed: a class with name, moves and judged"
         )
-    return found
+    return expert
+
+
+def _packaged(name: str) -> Callable[[int], Expert]:
+    """Return the class of an expert of the package: the one class with `moves` and `judged` there."""
+    if name not in expert_names():
+        example = f"task.expert={EXAMPLE} for your own"
+        raise unknown("expert in task.expert", name, expert_names(), example)
+    module = importlib.import_module(f"{EXPERTS}.{name.replace('-', '_')}")
+    classes = [value for value in vars(module).values() if isinstance(value, type)]
+    own = [cls for cls in classes if cls.__module__ == module.__name__]
+    (expert,) = (cls for cls in own if hasattr(cls, "moves") and hasattr(cls, "judged"))
+    return expert
 
 
 def file_of(name: str) -> dict[str, Path]:
-    """Return the file of an expert of your own, by the option that names it; nothing for the package's.
+    """Return the file of an expert of your own by its option; empty for the package's.
 
     Raises:
         UserError: for a name that leads to no file.
@@ -85,7 +103,9 @@ def file_of(name: str) -> dict[str, Path]:
 
 
 def version_of(name: str) -> str:
-    """Return what tells an expert of your own from what it was before it was edited; of the others their name does.
+    """Return the hash of the file of an expert of your own; empty for the package's.
+
+    Labels of an expert are made again when its file changes.
 
     Raises:
         UserError: for a name that leads to no file.
@@ -94,15 +114,16 @@ def version_of(name: str) -> str:
 
 
 def deepened(shallow: Sequence[float], deep: Sequence[float | None]) -> Scores:
-    """Return scores where a filter let only some moves be looked at deeply.
+    """Return scores where a filter let only some moves be searched deeply.
 
     Args:
         shallow: scores of all moves at 0 plies.
-        deep: of those that were looked at; None: of the others, which keep what they score at 0
-            plies, but never more than the worst of those that were looked at.
+        deep: scores of the moves that were searched deeply; None for the others, which keep their
+            score at 0 plies, but never more than the worst of those searched deeply.
     """
     worst = min((score for score in deep if score is not None), default=np.inf)
-    pairs = zip(shallow, deep, strict=True)
-    return np.array(
-        [min(own, worst) if other is None else other for own, other in pairs], dtype=np.float32
-    )
+    scores = [
+        min(at_zero, worst) if searched is None else searched
+        for at_zero, searched in zip(shallow, deep, strict=True)
+    ]
+    return np.array(scores, dtype=np.float32)

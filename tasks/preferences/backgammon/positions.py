@@ -48,15 +48,12 @@ def decode(ids: Sequence[str]) -> Boards:
         UserError: for an id that is malformed, or of a position that the rules do not allow.
     """
     try:
-        packed = np.frombuffer(b"".join(_bytes(one) for one in ids), dtype=np.uint8).reshape(
-            -1, BYTES
-        )
+        packed = np.frombuffer(b"".join(map(_bytes, ids)), dtype=np.uint8).reshape(-1, BYTES)
     except (binascii.Error, ValueError):
-        raise UserError(_malformed(next(one for one in ids if not _readable(one)))) from None
+        raise UserError(_malformed(next(name for name in ids if not _readable(name)))) from None
     bits = np.unpackbits(packed, axis=1, bitorder="little").astype(np.int64)
-    place = (1 - bits).cumsum(axis=1) - (
-        1 - bits
-    )  # zeros before each bit: the point that it stands for
+    zeros = 1 - bits
+    place = zeros.cumsum(axis=1) - zeros  # zeros before each bit: the index of its point
     men = np.zeros((len(bits), 8 * BYTES + 1), dtype=np.int64)
     np.add.at(men, (np.arange(len(bits))[:, None], place), bits)
     boards = men[:, :50].reshape(-1, 2, 25)
@@ -71,8 +68,8 @@ def check(boards: Int64[np.ndarray, "N 2 25"] | Boards, names: Sequence[str]) ->
     """Refuse boards that the rules do not allow.
 
     Args:
-        boards: to look at.
-        names: of each, for the message.
+        boards: boards to check.
+        names: name of each, for the message.
 
     Raises:
         UserError: for a point that both sides hold, or both sides without any man.
@@ -80,11 +77,12 @@ def check(boards: Int64[np.ndarray, "N 2 25"] | Boards, names: Sequence[str]) ->
     both = ((boards[:, 0, :POINTS] > 0) & (boards[:, 1, POINTS - 1 :: -1] > 0)).any(axis=1)
     empty = (boards == 0).all(axis=(1, 2))
     reasons = {"both sides hold a point": both, "no man is left on either side": empty}
-    for reason, found in reasons.items():
-        if found.any():
+    for reason, illegal in reasons.items():
+        if illegal.any():
             raise UserError(
-                f"position {names[int(np.flatnonzero(found)[0])]} is not legal: {reason}; allowed: positions that a "
-                "game can reach; type for example 4HPwATDgc/ABMA, the first one"
+                f"position {names[int(np.flatnonzero(illegal)[0])]} is not legal: {reason}; "
+                "allowed: positions that a game can reach; type for example 4HPwATDgc/ABMA, the "
+                "first one"
             )
 
 
@@ -103,13 +101,13 @@ def _readable(position: str) -> bool:
 
 def _malformed(position: str) -> str:
     return (
-        f"{position!r} is no position id; allowed: the {LETTERS} letters that GNU Backgammon shows; type for example "
-        "4HPwATDgc/ABMA, the first position of a game"
+        f"{position!r} is no position id; allowed: the {LETTERS} letters that GNU Backgammon "
+        "shows; type for example 4HPwATDgc/ABMA, the first position of a game"
     )
 
 
 def tokens(boards: Boards) -> Int8[np.ndarray, "N 28"]:
-    """Return what a network reads, as the player of row 1 sees it: 24 points, bars, trays; each 0..30.
+    """Return the input of a network from the view of row 1: 24 points, bars, trays; each 0..30.
 
     A point is 15, plus the player's own men, minus the opponent's; bars and trays are 15 and the
     men, own ones first.
@@ -120,28 +118,33 @@ def tokens(boards: Boards) -> Int8[np.ndarray, "N 28"]:
 
 
 def swapped(boards: Boards) -> Boards:
-    """Return the same boards as the other player's."""
+    """Return the boards from the view of the other player."""
     return boards[:, ::-1]
 
 
 def won(boards: Boards) -> Int64[np.ndarray, " N"]:
-    """Return the points that the player of row 1 has won: 0 while the game is on, 1, 2 (gammon) or 3 (backgammon)."""
-    own, other = boards[:, 1].astype(np.int64), boards[:, 0].astype(np.int64)
-    stuck = other[:, POINTS - 6 :].sum(axis=1) > 0  # in the winner's home, or on the bar
-    points = 1 + (other.sum(axis=1) == MEN) * (1 + stuck)
-    return np.where(own.sum(axis=1) == 0, points, 0)
+    """Return the points that the player of row 1 has won.
+
+    0 while the game goes on, 1 for a single game, 2 for a gammon, 3 for a backgammon.
+    """
+    player, opponent = boards[:, 1].astype(np.int64), boards[:, 0].astype(np.int64)
+    stuck = opponent[:, POINTS - 6 :].sum(axis=1) > 0  # in the winner's home, or on the bar
+    points = 1 + (opponent.sum(axis=1) == MEN) * (1 + stuck)
+    return np.where(player.sum(axis=1) == 0, points, 0)
 
 
-def show(rows: Int[Tensor, "N T"]) -> list[list[str]]:
-    """Return what each token stands for: a place and its men, "x" those of the player, "o" the opponent's."""
-    places = [*(str(point) for point in range(1, POINTS + 1)), "bar x", "bar o", "off x", "off o"]
+def as_words(rows: Int[Tensor, "N T"]) -> list[list[str]]:
+    """Return the word of each token: a place and its men, "x" the player's, "o" the opponent's."""
+    places = [*map(str, range(1, POINTS + 1)), "bar x", "bar o", "off x", "off o"]
     return [
-        [_shown(places[i % TOKENS], men - MEN) for i, men in enumerate(row)]
-        for row in rows.tolist()
+        [_word(places[i % TOKENS], men - MEN) for i, men in enumerate(row)] for row in rows.tolist()
     ]
 
 
-def _shown(place: str, men: int) -> str:
+def _word(place: str, men: int) -> str:
     if not place.isdecimal():
         return f"{place}{men}"
-    return place if men == 0 else f"{place}:{'x' if men > 0 else 'o'}{abs(men)}"
+    if men == 0:
+        return place
+    side = "x" if men > 0 else "o"
+    return f"{place}:{side}{abs(men)}"

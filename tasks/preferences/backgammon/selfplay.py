@@ -1,4 +1,4 @@
-"""Backgammon positions of self-play with an expert's judgement of every legal move: made once, and cached."""
+"""Backgammon positions of self-play with an expert's score of every legal move, made once and cached."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from annotated_types import Ge, Le
 from filelock import AcquireReturnProxy, FileLock, Timeout
 from joblib import Parallel, cpu_count, delayed
 from joblib.externals.loky import get_reusable_executor
@@ -22,10 +23,11 @@ from moesuite.task import UserError, cache_folder, cached, changed
 from moesuite.tasks.preferences.backgammon.expert import Dice, Expert, Scores, expert_of, version_of
 from moesuite.tasks.preferences.backgammon.positions import START, Boards, encode
 
-EXPERTS = "experts.json"  # who judged each split
+EXPERTS = "experts.json"  # names of the experts that judged each split
 CHUNK = 25  # positions that a process judges at once
 PASSES = 1000  # in a row, which no game of backgammon has
 Row = dict[str, Any]
+Plies = Annotated[int, Ge(0), Le(3)]
 
 
 @dataclass(frozen=True)
@@ -33,8 +35,10 @@ class Position:
     """A position with a choice.
 
     Attributes:
-        board, dice: of the player who is to move.
-        after, scores: the boards after each legal move, and what the expert says of them at 0-ply.
+        board: from the view of the player to move.
+        dice: of this player.
+        after: the board after each legal move.
+        scores: of each of them, by the expert at 0-ply.
     """
 
     board: np.ndarray
@@ -45,14 +49,16 @@ class Position:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How positions are made.
+    """What made positions depend on; its fields are a part of the key of the cache.
 
     Attributes:
-        expert: who plays and judges, see `expert_of`.
-        train, test: positions of each split, >= 1.
-        train_plies, test_plies: of the expert that judges them.
-        random_moves: share of moves in self-play that are random, in [0, 1]; the others are the
-            expert's at 0-ply.
+        expert: plays and judges, see `expert_of`.
+        train: positions of the training split, >= 1.
+        test: positions of the test split, >= 1.
+        train_plies: rolls that the expert looks ahead to judge the training split.
+        test_plies: rolls that the expert looks ahead to judge the test split.
+        random_moves: share of random moves in self-play, in [0, 1]; the others are the expert's at
+            0-ply.
         seed: of dice and random moves.
     """
 
@@ -66,13 +72,50 @@ class Recipe:
 
     @property
     def folder(self) -> Path:
-        """Where the cache keeps them."""
+        """The folder of the cache for these positions."""
         key = json.dumps(vars(self)) + version_of(self.expert)
         return cache_folder() / "backgammon" / hashlib.sha256(key.encode()).hexdigest()[:16]
 
 
+@dataclass(frozen=True)
+class Positions:
+    """Positions of self-play with the expert's labels.
+
+    Attributes:
+        expert: backgammon expert: gnubg-nn (the extra), gnubg (the program), or
+            path/to/file.py:Class of your own.
+        positions: training positions to make, >= 1.
+        test_positions: test positions to make, >= 1.
+        train_plies: rolls that the expert looks ahead for the training labels, 0 to 3.
+        test_plies: rolls that the expert looks ahead for the test labels, 0 to 3.
+        random_moves: share of random moves in self-play, in [0, 1].
+    """
+
+    expert: str = "gnubg-nn"
+    positions: Annotated[int, Ge(1)] = 20000
+    test_positions: Annotated[int, Ge(1)] = 1000
+    train_plies: Plies = 0
+    test_plies: Plies = 2
+    random_moves: Annotated[float, Ge(0), Le(1)] = 0.2
+
+    @property
+    def recipe(self) -> Recipe:
+        """Recipe of the positions, with seed 0."""
+        return Recipe(
+            expert=self.expert,
+            train=self.positions,
+            test=self.test_positions,
+            train_plies=self.train_plies,
+            test_plies=self.test_plies,
+            random_moves=self.random_moves,
+            seed=0,
+        )
+
+
 def made(recipe: Recipe) -> Path:
-    """Return the folder of positions: from the cache, or made now, by one process while others wait.
+    """Return the folder of positions, from the cache or made now.
+
+    One process makes them while others wait.
 
     Raises:
         UserError: for an expert that is neither installed nor has labels in the cache.
@@ -97,10 +140,9 @@ def _alone(path: Path) -> AcquireReturnProxy:
 
 
 def _make(recipe: Recipe, folder: Path) -> None:
-    """Play and judge; training keeps away from every board of the test split."""
-    names = [
-        expert_of(recipe.expert, plies).name for plies in (recipe.train_plies, recipe.test_plies)
-    ]
+    """Play and judge; the training split has no board of the test split."""
+    plies = recipe.train_plies, recipe.test_plies
+    names = [expert_of(recipe.expert, number).name for number in plies]
     console = Console(stderr=True)
     console.print(
         f"making {recipe.train:,} + {recipe.test:,} backgammon positions, once: {recipe.folder}",
@@ -109,14 +151,17 @@ def _make(recipe: Recipe, folder: Path) -> None:
     games = self_play(expert_of(recipe.expert, 0), recipe.random_moves, recipe.seed)
     test = list(itertools.islice(games, recipe.test))
     rows = _judged(test, recipe, names[1], console)
-    met = {row["position"] for row in rows} | {one for row in rows for one in row["alternatives"]}
+    test_boards = {row["position"] for row in rows}
+    test_boards.update(*(row["alternatives"] for row in rows))
     train: list[Row] = []
     with Progress(console=console) as progress:
         bar = progress.add_task(names[0], total=recipe.train)
         while len(train) < recipe.train:
-            found = judge(list(itertools.islice(games, CHUNK)), recipe.expert, recipe.train_plies)
+            chunk = judge(list(itertools.islice(games, CHUNK)), recipe.expert, recipe.train_plies)
             train += [
-                row for row in found if met.isdisjoint([row["position"], *row["alternatives"]])
+                row
+                for row in chunk
+                if test_boards.isdisjoint([row["position"], *row["alternatives"]])
             ]
             progress.update(bar, completed=len(train))
     _write(folder, {"train": train[: recipe.train], "test": rows}, names)
@@ -125,19 +170,17 @@ def _make(recipe: Recipe, folder: Path) -> None:
 def _judged(
     positions: Sequence[Position], recipe: Recipe, name: str, console: Console
 ) -> list[Row]:
-    """Judge the test split, in processes: never in threads, as joblib would in a process of its own."""
+    """Judge the test split in processes; nested in a worker, joblib would default to threads."""
     chunks = [positions[first : first + CHUNK] for first in range(0, len(positions), CHUNK)]
     work = Parallel(n_jobs=min(cpu_count(), len(chunks)), backend="loky", return_as="generator")(
         delayed(judge)(chunk, recipe.expert, recipe.test_plies) for chunk in chunks
     )
     try:
-        return list(
-            itertools.chain.from_iterable(track(work, name, total=len(chunks), console=console))
-        )
+        judged_chunks = track(work, name, total=len(chunks), console=console)
+        return list(itertools.chain.from_iterable(judged_chunks))
     finally:
-        get_reusable_executor().shutdown(
-            kill_workers=True
-        )  # a worker of a sweep would else wait for it at its end
+        # a worker of a sweep would wait for these processes at its end
+        get_reusable_executor().shutdown(kill_workers=True)
 
 
 def _write(folder: Path, splits: dict[str, list[Row]], experts: Sequence[str]) -> None:
@@ -149,17 +192,18 @@ def _write(folder: Path, splits: dict[str, list[Row]], experts: Sequence[str]) -
 
 
 def self_play(expert: Expert, random_moves: float, seed: int) -> Iterator[Position]:
-    """Yield boards that were not there before, with dice that leave a choice, from games that never end.
+    """Yield distinct boards with dice that leave a choice, from an endless series of games.
 
     Args:
         expert: makes the moves that are not random.
-        random_moves: share of the random ones, in [0, 1].
+        random_moves: share of random moves, in [0, 1].
         seed: of dice and random moves.
 
     Raises:
         UserError: for an expert that finds no legal moves.
     """
-    random, met, board, passes = np.random.default_rng(seed), set[bytes](), START, 0
+    random, seen = np.random.default_rng(seed), set[bytes]()
+    board, passes = START, 0
     while passes < PASSES:
         dice = (int(random.integers(1, 7)), int(random.integers(1, 7)))
         boards = expert.moves(board, dice)
@@ -168,32 +212,31 @@ def self_play(expert: Expert, random_moves: float, seed: int) -> Iterator[Positi
             board = board[::-1].copy()
             continue
         judged, scores = expert.judged(board, dice)
-        if len(boards) > 1 and board.tobytes() not in met:
-            met.add(board.tobytes())
+        if len(boards) > 1 and board.tobytes() not in seen:
+            seen.add(board.tobytes())
             yield Position(board, dice, judged, scores)
-        at_random = random.random() < random_moves
-        after = (
-            boards[int(random.integers(len(boards)))] if at_random else judged[int(scores.argmax())]
-        )
+        if random.random() < random_moves:
+            after = boards[int(random.integers(len(boards)))]
+        else:
+            after = judged[int(scores.argmax())]
         board = START if not after[1].any() else after[::-1].copy()
     raise UserError(
-        f"task.expert: {expert.name} has no legal move {PASSES:,} times in a row; allowed: one that knows them"
+        f"task.expert: {expert.name} has no legal move {PASSES:,} times in a row; allowed: one "
+        "that knows them"
     )
 
 
 def judge(positions: Sequence[Position], expert: str, plies: int) -> list[Row]:
-    """Return positions with the judgement of an expert that looks further than the one that played."""
-    rows, names = list[Row](), encode(np.stack([one.board for one in positions]))
-    for name, one in zip(names, positions, strict=True):
-        boards, scores = (
-            expert_of(expert, plies).judged(one.board, one.dice)
-            if plies
-            else (one.after, one.scores)
-        )
+    """Return positions with the scores of an expert that may look further than the one that played."""
+    rows, names = list[Row](), encode(np.stack([position.board for position in positions]))
+    for name, position in zip(names, positions, strict=True):
+        boards, scores = position.after, position.scores
+        if plies:
+            boards, scores = expert_of(expert, plies).judged(position.board, position.dice)
         rows.append(
             {
                 "position": name,
-                "dice": one.dice,
+                "dice": position.dice,
                 "alternatives": encode(boards),
                 "scores": scores.tolist(),
             }

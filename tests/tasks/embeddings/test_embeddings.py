@@ -69,7 +69,7 @@ def test_vectors_do_not_depend_on_padding_or_batch(
     router: str, pooling: Any, tmp_path: Path
 ) -> None:
     torch.manual_seed(0)
-    task = Embeddings(source=str(search_folder(tmp_path)), length=24, pooling=pooling)
+    task = Embeddings.from_options(source=str(search_folder(tmp_path)), length=24, pooling=pooling)
     task.prepare()
     kwargs = {
         "hidden_size": 32,
@@ -126,7 +126,7 @@ def test_a_label_comes_with_another_text_of_its_class(tmp_path: Path) -> None:
         train={"text": sentences(30), "label": labels},
         test={"text": sentences(5, 40), "label": [0, 1, 2, 0, 1]},
     )
-    task = Embeddings(
+    task = Embeddings.from_options(
         kind="classification",
         sets={"Mine": {"hub": "x/mine"}},
         source=str(folder.parent),

@@ -69,7 +69,7 @@ def test_bm25_by_hand() -> None:
 
 
 def test_the_loss_by_hand(tmp_path: Path) -> None:
-    task = Embeddings(source=str(search_folder(tmp_path)), temperature=0.5)
+    task = Embeddings.from_options(source=str(search_folder(tmp_path)), temperature=0.5)
     # cosines of the first text with the two second ones: 1 and 0; of the other: 0 and 1; over 0.5:
     # logits 2 and 0
     hidden = torch.tensor([[[1.0, 0.0]], [[0.0, 1.0]], [[1.0, 0.0]], [[0.0, 1.0]]])

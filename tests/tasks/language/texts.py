@@ -21,6 +21,6 @@ SMALL = (
 def language(tmp_path: Path, **options: Any) -> Language:
     path = tmp_path / "text.txt"
     path.write_text(TEXT)
-    task = Language(**{"name": "t", "source": str(path), "length": 16, **options})
+    task = Language.from_options(**{"name": "t", "source": str(path), "length": 16, **options})
     task.prepare()
     return task

@@ -18,15 +18,8 @@ from moesuite import compose, fit
 from moesuite.models.perceptron import Perceptron
 from moesuite.records.store import read_record
 from moesuite.task import Batch, Task
-from moesuite.tasks.preferences.choices import (
-    Agreement,
-    Answers,
-    Choice,
-    Choices,
-    answers,
-    cycles,
-    training_loss,
-)
+from moesuite.tasks.preferences.agreement import Agreement, Answers, answers, cycles
+from moesuite.tasks.preferences.choices import Choice, Choices, training_loss
 from moesuite.testing import TaskContract
 from tests.conftest import Command
 from tests.tasks.preferences.words import QUICK, SMALL
@@ -145,14 +138,14 @@ def test_alternatives_shown_in_training() -> None:
     )
     for seed in range(20):
         shown = Choices([choice], 3, "")[(0, seed)]
-        assert len(shown.scores) == 3 and shown.scores.max() == 5 and not shown.asked
+        assert len(shown.scores) == 3 and shown.scores.max() == 5 and not shown.pairs
         assert [int(row[0]) for row in shown.rows] == sorted(int(row[0]) for row in shown.rows)
     chosen = Choices([choice], 4, "chosen")[(0, 1)]
     best = int(chosen.scores.argmax())
-    assert len(chosen.asked) == 3 and all(best in pair for pair in chosen.asked)
-    turned = {Choices([choice], 2, "pairs")[(0, seed)].asked[0] for seed in range(20)}
+    assert len(chosen.pairs) == 3 and all(best in pair for pair in chosen.pairs)
+    turned = {Choices([choice], 2, "pairs")[(0, seed)].pairs[0] for seed in range(20)}
     assert turned == {(0, 1), (1, 0)}
-    assert len(Choices([choice], None, "all")[0].asked) == 30
+    assert len(Choices([choice], None, "all")[0].pairs) == 30
 
 
 class TestBackgammon(TaskContract):

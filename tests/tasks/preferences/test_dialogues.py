@@ -10,7 +10,7 @@ import pytest
 
 from moesuite import compose, fit
 from moesuite.errors import UserError
-from moesuite.tasks.preferences.dialogues import read_pairs
+from moesuite.tasks.preferences.dialogues import Dialogues, read_pairs
 from moesuite.train.build import build_task
 from tests.tasks.local_data import dialogue
 from tests.tasks.preferences.words import QUICK
@@ -105,4 +105,4 @@ def test_texts_that_are_wrong(change: Any, says: str, tmp_path: Path) -> None:
     change(folder)
     columns = {"chosen": "chosen", "rejected": "rejected"}
     with pytest.raises(UserError, match=says):
-        read_pairs(str(folder), None, None, {"train": "train", "test": "test"}, columns)
+        read_pairs(Dialogues(source=str(folder), columns=columns))

@@ -13,7 +13,7 @@ from transformers import BertTokenizerFast
 from moesuite import compose
 from moesuite.errors import UserError
 from moesuite.tasks.text.encoder import text_encoder
-from moesuite.tasks.understanding.task import TRAINED
+from moesuite.tasks.understanding.rows import TRAINED
 from moesuite.train.fit import fit
 from tests.tasks.glue import BYTES, GLUE, QUICK, SUPERGLUE, T5, build, understanding_folder
 from tests.tasks.local_data import TINY_BERT

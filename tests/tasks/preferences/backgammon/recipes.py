@@ -31,7 +31,7 @@ def boards(draw: st.DrawFn) -> np.ndarray:
 
 
 MY_EXPERT = """
-from moesuite.tasks.preferences.backgammon.gnubg_package import Package
+from moesuite.tasks.preferences.backgammon.experts.gnubg_nn import Package
 
 
 class Cautious(Package):

@@ -8,7 +8,7 @@ import pytest
 
 from moesuite.errors import UserError
 from moesuite.tasks.preferences.backgammon.expert import expert_of
-from moesuite.tasks.preferences.backgammon.gnubg_program import Program
+from moesuite.tasks.preferences.backgammon.experts.gnubg import Program
 from tests.tasks.preferences.backgammon.recipes import MY_EXPERT
 
 
@@ -71,6 +71,6 @@ def test_a_program_that_does_not_answer(
     (tmp_path / "gnubg").write_text(f"#!/bin/sh\n{script}\n")
     (tmp_path / "gnubg").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    monkeypatch.setattr("moesuite.tasks.preferences.backgammon.gnubg_program.PATIENCE", 0.5)
+    monkeypatch.setattr("moesuite.tasks.preferences.backgammon.experts.gnubg.PATIENCE", 0.5)
     with pytest.raises(UserError, match=says):
         Program()

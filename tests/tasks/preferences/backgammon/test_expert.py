@@ -14,7 +14,7 @@ import pytest
 
 from moesuite.errors import UserError
 from moesuite.tasks.preferences.backgammon.expert import Expert, expert_of
-from moesuite.tasks.preferences.backgammon.gnubg_package import Package
+from moesuite.tasks.preferences.backgammon.experts.gnubg_nn import Package
 from moesuite.tasks.preferences.backgammon.labels import labelled, read
 from moesuite.tasks.preferences.backgammon.positions import (
     START,

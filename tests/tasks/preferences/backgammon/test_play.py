@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from moesuite.tasks.preferences.backgammon.gnubg_package import Package, opponents
+from moesuite.tasks.preferences.backgammon.experts.gnubg_nn import Package
+from moesuite.tasks.preferences.backgammon.opponents import opponent
 from moesuite.tasks.preferences.backgammon.play import network, play
 from moesuite.tasks.preferences.backgammon.positions import (
     START,
@@ -24,10 +25,10 @@ def test_paired_dice_cancel_luck() -> None:
 @pytest.mark.slow
 def test_known_strengths() -> None:
     """pubeval beats random by 2.5 points a game, gnubg 0-ply beats pubeval by 0.7 (1,000 games of each: 2.49, 0.71)."""
-    expert, found = Package(), opponents(1)
-    easy = play(found["pubeval"](), found["random"](), expert, 200, 0)
+    expert = Package()
+    easy = play(opponent("pubeval", 1), opponent("random", 1), expert, 200, 0)
     assert abs(easy.mean - 2.49) < 3 * easy.half and easy.half < 0.15
-    hard = play(found["gnubg"](), found["pubeval"](), expert, 400, 0)
+    hard = play(opponent("gnubg", 1), opponent("pubeval", 1), expert, 400, 0)
     assert abs(hard.mean - 0.71) < 2 * hard.half and hard.mean > hard.half
 
 

@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moesuite.errors import UserError
-from moesuite.tasks.preferences.backgammon.gnubg_program import moved
+from moesuite.tasks.preferences.backgammon.experts.gnubg import moved
 from moesuite.tasks.preferences.backgammon.positions import (
     MEN,
     START,
     VOCABULARY,
+    as_words,
     decode,
     encode,
-    show,
     tokens,
     won,
 )
@@ -65,8 +65,8 @@ def test_tokens_by_hand() -> None:
     home[1, 0] = 3
     home[0, 0] = MEN
     assert tokens(home[None])[0, 26:].tolist() == [15 + 12, 15]
-    assert show(torch.from_numpy(tokens(bar[None])))[0][:2] == ["1:o1", "2"]
-    assert "bar o1" in show(torch.from_numpy(tokens(bar[None])))[0]
+    assert as_words(torch.from_numpy(tokens(bar[None])))[0][:2] == ["1:o1", "2"]
+    assert "bar o1" in as_words(torch.from_numpy(tokens(bar[None])))[0]
 
 
 def test_points_by_hand() -> None:

@@ -19,54 +19,61 @@ from moesuite.task import UserError
 from moesuite.tasks.preferences.backgammon.expert import PASS, Dice, Scores, deepened
 from moesuite.tasks.preferences.backgammon.positions import BAR, POINTS, Boards, encode
 
-SESSION = Path(__file__).with_name("gnubg_session.py")
-GAMES = "/usr/games"  # where Debian has it, which is not on everybody's PATH
-PATIENCE = 30  # seconds to start in
+SESSION = Path(__file__).with_name("_gnubg_session.py")
+GAMES = "/usr/games"  # Debian's folder, which is not on every PATH
+PATIENCE = 30  # seconds that it may take to start
 KIND = "allowed: GNU Backgammon with Python, as Debian's"
 
 
 class Program:
-    """GNU Backgammon, the program: a process that answers questions until this one ends.
+    """GNU Backgammon, the program: a process that answers queries until this process ends.
 
     Args:
-        plies: rolls that it looks ahead, 0 to 3, cubeless, with its own move filter.
+        plies: rolls to look ahead, 0 to 3, cubeless, with its own move filter.
 
     Raises:
         UserError: if it is not installed, or has no Python.
     """
 
     def __init__(self, plies: int = 0) -> None:
-        found = shutil.which("gnubg", path=os.pathsep.join([os.environ.get("PATH", ""), GAMES]))
-        if found is None:
+        folders = os.pathsep.join([os.environ.get("PATH", ""), GAMES])
+        program = shutil.which("gnubg", path=folders)
+        if program is None:
             raise UserError(
-                "the program gnubg is not installed; type apt-get install gnubg, or task.expert=gnubg-nn; labels that "
-                "are cached, or task.source=<folder of labelled positions>, do without"
+                "the program gnubg is not installed; type apt-get install gnubg, or "
+                "task.expert=gnubg-nn; cached labels, or task.source=<folder of labelled "
+                "positions>, do without"
             )
-        self.name = f"{_version(found)}, {plies}-ply"
-        ours, its = os.pipe()  # what it prints is for people
+        self.name = f"{_version(program)}, {plies}-ply"
+        replies, session_replies = os.pipe()  # its standard output is for people
         self._process = subprocess.Popen(
-            [found, "--tty", "--quiet", "--no-rc", "--python", str(SESSION)],
-            env={**os.environ, "MOESUITE_PLIES": str(plies), "MOESUITE_REPLIES": str(its)},
+            [program, "--tty", "--quiet", "--no-rc", "--python", str(SESSION)],
+            env={
+                **os.environ,
+                "MOESUITE_PLIES": str(plies),
+                "MOESUITE_REPLIES": str(session_replies),
+            },
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            pass_fds=[its],
+            pass_fds=[session_replies],
             text=True,
             start_new_session=True,  # Ctrl-C is for this process; the program ends with it
         )
-        os.close(its)
-        self._replies, self._turn = os.fdopen(ours), threading.Lock()
-        if not select.select([ours], [], [], PATIENCE)[0]:
+        os.close(session_replies)
+        self._replies = os.fdopen(replies)
+        self._turn = threading.Lock()
+        if not select.select([replies], [], [], PATIENCE)[0]:
             self._process.kill()
-            raise UserError(f"the program {found} did not start in {PATIENCE} s; {KIND}")
+            raise UserError(f"the program {program} did not start in {PATIENCE} s; {KIND}")
         self._reply("")
 
     def _reply(self, question: str) -> Any:
-        """Return the answer to a question; before it may be one that nobody waited for, after Ctrl-C."""
+        """Return the answer to a question; skip stale answers, which Ctrl-C leaves behind."""
         while line := self._replies.readline():
-            asked, found = json.loads(line)
-            if asked == question:
-                return found
+            answered, answer = json.loads(line)
+            if answered == question:
+                return answer
         raise UserError(f"the program gnubg ended without an answer; {KIND}")
 
     def _answer(self, question: str) -> Any:
@@ -77,29 +84,29 @@ class Program:
             return self._reply(question)
 
     def moves(self, board: np.ndarray, dice: Dice) -> Boards:
-        """Return the boards after each legal move."""
+        """Return the board after each legal move."""
         return self.judged(board, dice)[0]
 
     def judged(self, board: np.ndarray, dice: Dice) -> tuple[Boards, Scores]:
-        """Return the boards after each legal move, with its equity."""
+        """Return the board after each legal move, with its equity."""
         if not board[1].any():
             return PASS
-        found = self._answer(f"{encode(board[None])[0]} {dice[0]} {dice[1]}")
-        if not found:
+        moves = self._answer(f"{encode(board[None])[0]} {dice[0]} {dice[1]}")
+        if not moves:
             return PASS
-        deepest = max(plies for _, _, plies in found)
-        shallow = [score for _, score, _ in found]
-        deep = [score if plies == deepest else None for _, score, plies in found]
-        return np.stack([moved(board, steps) for steps, _, _ in found]), deepened(shallow, deep)
+        deepest = max(plies for _, _, plies in moves)
+        shallow = [score for _, score, _ in moves]
+        deep = [score if plies == deepest else None for _, score, plies in moves]
+        return np.stack([moved(board, steps) for steps, _, _ in moves]), deepened(shallow, deep)
 
 
 def _version(program: str) -> str:
+    command = [program, "--version"]
     try:
-        command = [program, "--version"]
-        said = subprocess.run(
+        answer = subprocess.run(
             command, capture_output=True, text=True, timeout=PATIENCE, check=True
-        ).stdout
-        return said.splitlines()[0]
+        )
+        return answer.stdout.splitlines()[0]
     except (OSError, subprocess.SubprocessError, IndexError):
         raise UserError(f"{program} --version says nothing; {KIND}") from None
 

@@ -1,6 +1,6 @@
-"""What GNU Backgammon runs in its own Python: a position and dice a line in, what it says of the moves a line out.
+"""The script that GNU Backgammon runs in its own Python: a line of position and dice in, moves out.
 
-Each answer comes with its question; the first line out, of none, says that it is ready.
+Each answer comes with its question; the first line out, with an empty question, means ready.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ def answer(line: str) -> list[Any]:
     position, first, second = line.split()
     gnubg.command("set board " + position)
     gnubg.command(f"set dice {first} {second}")
-    found = gnubg.hint(MOST)["hint"]
+    moves = gnubg.hint(MOST)["hint"]
     return [
-        [gnubg.parsemove(move["move"]), move["equity"], move["context"]["plies"]] for move in found
+        [gnubg.parsemove(move["move"]), move["equity"], move["context"]["plies"]] for move in moves
     ]
 
 
