@@ -36,24 +36,27 @@ Key = int | tuple[int, int]  # an example's index; in training with the seed of 
 
 
 class Task(ABC):
-    """One data set of a family. Its `__init__` parameters are the options of its YAML and of `task.<option>=`.
+    """A data set of a family.
+
+    The parameters of `__init__` are the options of its YAML and of `task.<option>=`; each needs a
+    default that is a plain value, or a group of options (see `moesuite.config.signature`), and a
+    line in the docstring's `Args:`, which `--help` shows.
 
     Attributes:
-        name: of the task on the command line.
-        primary: the metric that ranks.
-        protocol: version of the family, raised by whoever changes data order, heads, losses or
+        name: name of the task on the command line.
+        primary: metric that ranks.
+        protocol: version of the family; raise it with every change of data order, heads, losses or
             metrics.
-        specs: the other metrics that it may report. One that is not declared is better when larger,
-            without bounds.
-        causal: whether outputs are predictions of later inputs, so that a router must not look
-            ahead.
-        causal_decoder: the same of the decoder's outputs alone, in an encoder-decoder.
-        reads_routing: whether outputs in evaluation are the routers' weights instead of hidden
+        specs: the other metrics that it may report. An undeclared one is better when larger, and
+            has no bounds.
+        causal: whether outputs predict later inputs, so that a router must not look ahead.
+        causal_decoder: the same for the decoder's outputs alone, in an encoder-decoder.
+        reads_routing: whether outputs in evaluation are the router weights instead of hidden
             states.
-        fingerprint, description: of the data that was read; set by `prepare`.
-        own_files: the file of each class from outside the package that it uses, by the option that
-            names it.
-        unreadable: names of examples that could not be read and were left out.
+        fingerprint: of the data that was read; set by `prepare`.
+        description: the data in one line; set by `prepare`.
+        own_files: file of each class from outside the package that it uses, by option.
+        unreadable: names of the unreadable examples that were left out.
     """
 
     name: str
@@ -70,7 +73,7 @@ class Task(ABC):
 
     @classmethod
     def from_options(cls, **options: Any) -> Task:
-        """Build a task from flat options, as they stand in its YAML; types and ranges are not checked."""
+        """Build a task from flat options, as in its YAML; types and ranges are not checked."""
         return cls(**call_arguments(cls.__init__, options))
 
     def spec(self, metric: str) -> MetricSpec:
@@ -80,25 +83,29 @@ class Task(ABC):
         return self.specs.get(metric) or MetricSpec(name=metric, direction="max")
 
     def split_sizes(self) -> dict[str, int]:
-        """Return the number of examples of each split whose length is known; of "test", of those that are scored."""
+        """Return the number of examples of each split of known length; of "test", the scored ones."""
         splits: dict[str, Any] = {role: self.dataset(role) for role in ROLES}
         return {role: len(data) for role, data in splits.items() if isinstance(data, Sized)}
 
     @abstractmethod
     def prepare(self) -> None:
-        """Load the data. Raises `UserError` for a source that is missing, empty, or of the wrong schema."""
+        """Load the data.
+
+        Raises:
+            UserError: for a source that is missing, empty, or of the wrong schema.
+        """
 
     @abstractmethod
     def backbone_arguments(self) -> dict[str, Any]:
-        """Return what a backbone has to fit: classes, channels, image size."""
+        """Return the arguments that the data sets for a backbone: classes, channels, image size."""
 
     @abstractmethod
     def blank(self) -> dict[str, Tensor] | Tensor:
-        """Return inputs of one example of the usual size, on the meta device, without loading data."""
+        """Return inputs of an example of the usual size on the meta device, without loading data."""
 
     @abstractmethod
     def dataset(self, split: Literal["train", "val", "test"]) -> Dataset[Any] | None:
-        """Return a split, by `Key` -> sample; None where the task has no such split (only "val")."""
+        """Return a split, `Key` -> sample, or None if the task lacks it (only "val")."""
 
     @abstractmethod
     def collate(self, samples: Sequence[Any]) -> Batch:
@@ -107,20 +114,20 @@ class Task(ABC):
     @property
     @abstractmethod
     def in_memory(self) -> bool:
-        """Return whether examples are ready in memory, so that loader processes would only cost."""
+        """Whether examples are ready in memory, so that loader processes would only cost time."""
 
     @property
     def example_split(self) -> Literal["train", "test"]:
-        """Return the split that costs are measured on: of training only where evaluation has other inputs."""
+        """The split for cost measurements; training only where evaluation has other inputs."""
         return "test"
 
     def augment(self, batch: Batch, seed: int) -> Batch:
-        """Change a training batch as a whole (Mixup); depends on `seed` only, never on global random state."""
+        """Change a training batch as a whole (Mixup), by `seed` alone, not global random state."""
         return batch
 
     @abstractmethod
     def inputs(self, batch: Batch) -> dict[str, Tensor] | Tensor:
-        """Return what the backbone is called with: a tensor, or keyword arguments."""
+        """Return the inputs of the backbone: a tensor, or keyword arguments."""
 
     @abstractmethod
     def loss(self, output: Any, batch: Batch) -> Tensor:
@@ -139,37 +146,37 @@ class Task(ABC):
         """Return the number of examples in a batch."""
 
     def content(self, sample: Any) -> bytes:
-        """Return what an example of `dataset` shows, so that the same one in two splits is found."""
+        """Return the content of an example of `dataset`, to find duplicates across splits."""
         inputs = self.inputs(self.collate([sample]))
         tensors = inputs.values() if isinstance(inputs, dict) else [inputs]
         return b"".join(tensor.numpy(force=True).tobytes() for tensor in tensors)
 
     def scored(self, batch: Batch) -> int:
-        """Return the number of examples in a batch that metrics are a mean of; others may help to score them."""
+        """Return the number of scored examples in a batch; others may help to score them."""
         return self.size(batch)
 
     def examples(self, metric: str, total: int) -> int:
-        """Return the number of examples behind a metric, of `total` that were scored."""
+        """Return the number of examples behind a metric, of `total` scored ones."""
         return total
 
     def beyond(self, model: nn.Module) -> dict[str, float]:
-        """Return metrics that need the model itself, in evaluation, and not its outputs only; may take gradients."""
+        """Return metrics that need the model itself in evaluation; may take gradients."""
         return {}
 
     def shown(self, batch: Batch) -> Sequence[str | list[str]]:
-        """Return what a reader sees of each example of a batch: an image as a data URI, or one word for each token."""
+        """Return each example of a batch for a reader: an image as a data URI, or a word per token."""
         return []
 
     def lookahead(self, predict: Predict, batch: Batch) -> Lookahead | None:
-        """Measure whether outputs depend on later inputs; None for tasks that do not predict these."""
+        """Measure whether outputs depend on later inputs, or return None if none are predicted."""
         return None
 
     def whole(self, predict: Predict, folder: Path) -> dict[str, float] | None:
-        """Return all metrics, where another program scores the model as a whole; None: batches of "test" are scored.
+        """Return all metrics if another program scores the model, or None to score "test" in batches.
 
         Args:
             predict: batch -> output.
-            folder: for files of that program.
+            folder: folder for files of that program.
         """
         return None
 

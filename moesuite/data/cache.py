@@ -1,7 +1,7 @@
-"""Caches that are checked by content: a file that is not as it was written is told, and made again.
+"""Caches verified by content: a file that has changed is reported and made again.
 
-Each folder of a cache holds the SHA-256 of its files, which are compared when they are read: about
-0.2 s for 100 MB.
+Each folder of a cache holds the SHA-256 of its files; they are compared on reading, at about 0.2 s
+for 100 MB.
 """
 
 from __future__ import annotations
@@ -17,28 +17,30 @@ from pathlib import Path
 from typing import Any
 
 SEAL = "hashes.json"
-LARGEST = (
-    2**33
-)  # bytes of a file of `datasets` that is read whole to be checked; of a larger one the size is compared
+# largest file of `datasets` in bytes whose content is hashed; of larger ones the size is compared
+LARGEST = 2**33
 
 
 def cache_folder() -> Path:
-    """Return the folder for decoded data: `$MOESUITE_CACHE`, else `moesuite` under `$XDG_CACHE_HOME` or `~/.cache`."""
+    """Return the folder for decoded data.
+
+    It is `$MOESUITE_CACHE`, by default `moesuite` under `$XDG_CACHE_HOME` or `~/.cache`.
+    """
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(os.environ.get("MOESUITE_CACHE") or Path(base) / "moesuite")
 
 
 def cached(folder: Path, make: Callable[[Path], None]) -> Path:
-    """Return a folder of files: from the cache, or made now, also where a file is not as it was written.
+    """Return a folder of files from the cache; make it if it is missing or has changed.
 
     Args:
         folder: appears whole or not at all.
-        make: writes the files into a folder that is there.
+        make: writes the files into an empty folder.
     """
-    wrong = changed(folder) if folder.exists() else ""
-    if wrong:
-        tell(folder, wrong)
-    if wrong or not folder.exists():
+    change = changed(folder) if folder.exists() else ""
+    if change:
+        tell(folder, change)
+    if change or not folder.exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent) as place:
             whole = Path(place) / "whole"
@@ -47,7 +49,7 @@ def cached(folder: Path, make: Callable[[Path], None]) -> Path:
             (whole / SEAL).write_text(
                 json.dumps({path.name: digest(path) for path in sorted(whole.iterdir())})
             )
-            if wrong:
+            if change:
                 with suppress(FileNotFoundError):  # another process was faster
                     folder.replace(Path(place) / "changed")
             try:
@@ -59,7 +61,7 @@ def cached(folder: Path, make: Callable[[Path], None]) -> Path:
 
 
 def changed(folder: Path) -> str:
-    """Return what is not as it was written in a folder of `cached`; empty for nothing."""
+    """Return how a folder of `cached` has changed since it was written; empty for unchanged."""
     try:
         hashes = json.loads((folder / SEAL).read_text())
         names = sorted(path.name for path in folder.iterdir() if path.name != SEAL)
@@ -78,32 +80,31 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def tell(place: Path, wrong: str) -> None:
-    """Say on the console that a cache is made again, and why."""
-    print(f"cache {place}: {wrong}; made again", file=sys.stderr, flush=True)
+def tell(place: Path, change: str) -> None:
+    """Report on the console that a cache is made again, and why."""
+    print(f"cache {place}: {change}; made again", file=sys.stderr, flush=True)
 
 
 def load_rows(*names: str | None, **options: Any) -> Any:
-    """Return `datasets.load_dataset(*names, **options)`; the Arrow files of its own cache are checked by content too.
+    """Return `datasets.load_dataset(*names, **options)`, verifying the Arrow files of its cache.
 
-    The hash of a file is kept beside it from the first time on that it is read.
+    The hash of a file is written beside it when it is first read.
     """
     import datasets
     import pyarrow
 
     try:
         rows = datasets.load_dataset(*names, **options)
-        wrong = next(
-            ((file, why) for file in _arrow_files(rows) if (why := _changed_since(file))), None
-        )
+        changes = ((file, _changed_since(file)) for file in _arrow_files(rows))
+        change = next(((file, why) for file, why in changes if why), None)
     except (pyarrow.ArrowException, OSError) as error:
         if isinstance(error, OSError) and (type(error) is not OSError or error.errno is not None):
-            # of a network or disk; those of a file that was cut are Arrow's, without a number
+            # of a network or disk; a truncated file raises Arrow's own error, without a number
             raise
-        wrong = Path(datasets.config.HF_DATASETS_CACHE), str(error).splitlines()[0]
-    if wrong is None:
+        change = Path(datasets.config.HF_DATASETS_CACHE), str(error).splitlines()[0]
+    if change is None:
         return rows
-    tell(*wrong)
+    tell(*change)
     rows = datasets.load_dataset(*names, **options, download_mode="reuse_cache_if_exists")
     for file in _arrow_files(rows):
         _hash_of(file).unlink(missing_ok=True)
@@ -112,7 +113,7 @@ def load_rows(*names: str | None, **options: Any) -> Any:
 
 
 def _arrow_files(rows: Any) -> list[Path]:
-    """Return the files that hold rows; none of a stream."""
+    """Return the files that hold rows; empty for a stream."""
     return [Path(file["filename"]) for file in getattr(rows, "cache_files", [])]
 
 
@@ -121,12 +122,12 @@ def _hash_of(file: Path) -> Path:
 
 
 def _changed_since(file: Path) -> str:
-    """Return whether a file is another one than when it was first read, in words; empty for the same."""
+    """Return how a file differs from when it was first read, in words; empty if it does not."""
     size = file.stat().st_size
     now = f"{size} {digest(file) if size <= LARGEST else ''}".strip()
     try:
         return "" if _hash_of(file).read_text() == now else "was changed"
     except FileNotFoundError:
-        with suppress(OSError):  # of a cache that is shared and cannot be written: not checked
+        with suppress(OSError):  # a shared read-only cache is not verified
             _hash_of(file).write_text(now)
         return ""

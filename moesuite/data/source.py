@@ -1,8 +1,8 @@
-"""Where data comes from: a hub id at a pinned revision, parquet files, or an ImageFolder tree.
+"""Sources of data: a hub id at a pinned revision, parquet files, or an ImageFolder tree.
 
-Every source ends as `Source`: splits of Hugging Face `Dataset`s with undecoded images, and a
-fingerprint of what was read: the revision for a hub id, SHA-256 over contents for parquet, SHA-256
-over paths and sizes for image trees (whose contents may be hundreds of GB).
+Each is read as a `Source`: splits as Hugging Face `Dataset`s with undecoded images, and a
+fingerprint: the revision for a hub id, SHA-256 over contents for parquet, SHA-256 over paths and
+sizes for image trees (whose contents may be hundreds of GB).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 from moesuite.data.cache import load_rows
 from moesuite.errors import UserError
 
-HOLD_OUT = 0.1  # share of a source without a test split that is held out for testing
+HOLD_OUT = 0.1  # share held out for testing of a source without a test split
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,8 @@ def load_source(
     """Load a data set.
 
     Args:
-        source: folder, file, or hub id given by the user; None: `hub`.
-        hub: the task's own hub id.
+        source: folder, file, or hub id of the user; None: `hub`.
+        hub: hub id of the task.
         revision: commit of the task's hub id; None: the newest, whose commit is recorded.
         config: name of the data set's configuration on the hub.
         splits: name of each role's split on the hub and in file names, for example {train: train,
@@ -87,18 +87,17 @@ def load_source(
     path = Path(source).expanduser()
     if path.is_dir():
         parquet = sorted(path.rglob("*.parquet"))
-        return (
-            _from_parquet(path, parquet, splits, streaming)
-            if parquet
-            else _from_images(path, splits)
-        )
+        if parquet:
+            return _from_parquet(path, parquet, splits, streaming)
+        return _from_images(path, splits)
     if path.is_file() and path.suffix == ".parquet":
         return _from_parquet(path.parent, [path], {"train": path.stem.split("-")[0]}, streaming)
     if path.exists() or source.startswith((".", "/", "~")) or source.count("/") != 1:
         state = "is not a folder or parquet file" if path.exists() else "does not exist"
         raise UserError(
-            f"task.source={source} {state}; allowed: an ImageFolder tree, a folder of parquet files, a parquet file, "
-            "or a hub id owner/name; type for example task.source=data/my_images"
+            f"task.source={source} {state}; allowed: an ImageFolder tree, a folder of parquet "
+            "files, a parquet file, or a hub id owner/name; type for example "
+            "task.source=data/my_images"
         )
     return _from_hub(source, None, None, splits, streaming)
 
@@ -122,8 +121,9 @@ def _from_hub(
     ) as error:
         if "gated" in str(error).lower() or isinstance(error, GatedRepoError):
             raise UserError(
-                f"{hub} is gated: accept its terms at https://huggingface.co/datasets/{hub}, then `hf auth login` (or "
-                "set HF_TOKEN) and run again; or task.source=<ImageFolder or parquet folder> with your own copy"
+                f"{hub} is gated: accept its terms at https://huggingface.co/datasets/{hub}, then "
+                "`hf auth login` (or set HF_TOKEN) and run again; or "
+                "task.source=<ImageFolder or parquet folder> with your own copy"
             ) from None
         raise UserError(
             f"{hub}: no such data set on the hub, or private; type for example task.source=<folder>"
@@ -136,14 +136,14 @@ def _from_hub(
 
 
 def _resolve(hub: str, revision: str | None) -> str | None:
-    """Return the commit to read, so that it is recorded; without a hub to ask, use the cache at once."""
+    """Return the commit to read, for the record; switch to the cache if the hub is unreachable."""
     import datasets
     import huggingface_hub
     from huggingface_hub.errors import HfHubHTTPError
 
     try:
         return huggingface_hub.HfApi().dataset_info(hub, revision=revision, timeout=10).sha
-    except HfHubHTTPError:  # the hub answers, but not with this: loading says why
+    except HfHubHTTPError:  # the hub answers, but with an error: loading will report it
         return revision
     except Exception:  # whatever the HTTP client of this version raises without a network
         huggingface_hub.constants.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE = True
@@ -152,10 +152,11 @@ def _resolve(hub: str, revision: str | None) -> str | None:
 
 def _unreachable(hub: str, error: Exception) -> str:
     return (
-        f"{hub}: not in the cache and the hub cannot be reached ({type(error).__name__}); three ways to supply it: "
-        "(1) run once where there is a network, then copy the folder of HF_HOME (~/.cache/huggingface) here; (2) "
-        "task.source=<ImageFolder tree or folder of parquet files>; (3) set HF_ENDPOINT to a mirror, or "
-        "task.source=owner/name of a copy that you can reach"
+        f"{hub}: not in the cache and the hub cannot be reached ({type(error).__name__}); three "
+        "ways to supply it: (1) run once where there is a network, then copy the folder of HF_HOME "
+        "(~/.cache/huggingface) here; (2) task.source=<ImageFolder tree or folder of parquet "
+        "files>; (3) set HF_ENDPOINT to a mirror, or task.source=owner/name of a copy that you can "
+        "reach"
     )
 
 
@@ -171,7 +172,7 @@ def _from_parquet(
         ]
         if names:
             by_role[role] = names
-    needed = "train" if "train" in splits else "test"  # some data sets are there to test on only
+    needed = "train" if "train" in splits else "test"  # some data sets are for testing only
     if needed not in by_role:
         raise UserError(
             f"task.source={folder}: no parquet file of the split {splits[needed]!r} among "
@@ -214,12 +215,14 @@ def _from_images(folder: Path, splits: Mapping[str, str]) -> Source:
             tree = None
         if tree is None or not tree.samples:
             raise UserError(
-                f"task.source={root} is empty: no images in class folders; allowed: <folder>/<class>/<image>, or "
-                f"the same under {splits['train']}/ and {splits.get('test', 'test')}/"
+                f"task.source={root} is empty: no images in class folders; allowed: "
+                f"<folder>/<class>/<image>, or the same under {splits['train']}/ and "
+                f"{splits.get('test', 'test')}/"
             )
         if classes is not None and tree.classes != classes:
             raise UserError(
-                f"task.source={folder}: the class folders of {root.name} differ from those of the training split"
+                f"task.source={folder}: the class folders of {root.name} differ from those of the "
+                "training split"
             )
         classes = tree.classes
         for path, _ in tree.samples:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from moesuite.task import HubSource, UserError, unknown
-from moesuite.tasks.text.local_copies import Part, local_copy
+from moesuite.tasks.text.local_copies import LoadedSplit, local_copy
 from moesuite.tasks.text.stdlib import documented, read_library
 
 SHARES = {"test": 0.1, "val": 0.05}
@@ -85,7 +85,7 @@ def read_search(source: str | None) -> Reading:
         fingerprint, about = loaded.fingerprint, loaded.description
         pairs = {}
         for role, rows in loaded.splits.items():
-            part = Part(role, rows, about)
+            part = LoadedSplit(role, rows, about)
             pairs[role] = list(zip(part.column("query"), part.column("document"), strict=True))
     roles = {
         role: [Example(pair, float(row)) for row, pair in enumerate(role_pairs)]
@@ -103,7 +103,7 @@ def read_scored(data: TextSets, close: float) -> Reading:
             score out of range.
     """
 
-    def read(part: Part) -> list[Example]:
+    def read(part: LoadedSplit) -> list[Example]:
         first, second, scores = map(part.column, ("sentence1", "sentence2", "score"))
         pairs = list(zip(first, second, strict=True))
         values = [_score(score, part.where) for score in scores]
@@ -128,7 +128,7 @@ def read_labelled(data: TextSets) -> Reading:
             label out of range.
     """
 
-    def read(part: Part) -> list[Example]:
+    def read(part: LoadedSplit) -> list[Example]:
         declared = part.declared.get("label", "label")
         labels = part.column(declared if declared in part.rows.column_names else "label")
         texts = zip(part.column("text"), labels, strict=True)
@@ -154,7 +154,7 @@ def read_labelled(data: TextSets) -> Reading:
     return Reading(roles, reading.names, reading.fingerprint, reading.description)
 
 
-Read = Callable[[Part], list[Example]]
+Read = Callable[[LoadedSplit], list[Example]]
 
 
 def _read_sets(data: TextSets, read: Read) -> Reading:
@@ -176,7 +176,7 @@ def _read_sets(data: TextSets, read: Read) -> Reading:
         for role, rows in loaded.splits.items():
             if len(rows) == 0:
                 raise UserError(f"{name}: split {role} is empty; allowed: at least one row")
-            part = Part(role, rows, f"{name}, split {role}", group, declared)
+            part = LoadedSplit(role, rows, f"{name}, split {role}", group, declared)
             roles.setdefault(role, []).extend(read(part))
     if "train" in roles:
         tested = {(example.group, example.texts) for example in roles["test"]}

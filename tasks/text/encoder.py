@@ -1,4 +1,4 @@
-"""From texts to padded tokens."""
+"""From texts to padded batches of tokens."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from moesuite.task import UserError
-from moesuite.tasks.text.tokenizer import OWN, Symbol, build_tokenizer, load_tokenizer
+from moesuite.tasks.text.tokenizer import BUILT_IN, Symbol, build_tokenizer, load_tokenizer
 
 Ids = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class TextEncoder:
-    """How texts become tokens.
+    """Encodes texts as tokens.
 
     Attributes:
-        size: of the vocabulary, padding included.
-        padding: the token that fills up.
+        size: size of the vocabulary, padding included.
+        padding: id of the padding token.
         encode: texts -> token ids of each.
         rows: single texts or pairs of texts -> padded inputs of a model [N, T].
-        symbol: token id -> what stands in the text.
+        symbol: token id -> its text.
     """
 
     size: int
@@ -36,7 +36,7 @@ class TextEncoder:
     symbol: Symbol
 
     def words(self, batch: Mapping[str, Tensor]) -> list[list[str]]:
-        """Return the tokens of each padded text of a batch as they stand in it, without padding."""
+        """Return the tokens of each text of a batch in words, without padding."""
         pairs = zip(batch["input_ids"], batch["attention_mask"].bool(), strict=True)
         return [[self.symbol(token) for token in ids[mask].tolist()] for ids, mask in pairs]
 
@@ -44,91 +44,97 @@ class TextEncoder:
 def text_encoder(
     name: str, length: int, train: Callable[[], Sequence[str]], closing: str = ""
 ) -> TextEncoder:
-    """Return the encoder of a tokenizer; a pretrained one adds its special tokens, others end a text by its line end.
+    """Return the encoder of a tokenizer.
+
+    A pretrained tokenizer adds its special tokens; a built-in one ends a text by a line end.
 
     Args:
         name: as for `build_tokenizer`.
         length: tokens that are kept of a text, >= 1.
-        train: returns the training texts, for vocabularies of their own.
-        closing: words at the end of every text, which stay when a text is cut.
+        train: returns the training texts, for learned vocabularies.
+        closing: words at the end of every text, which are kept when a text is cut.
 
     Raises:
         UserError: for a tokenizer that cannot be loaded, or `closing` words that leave no room for
             a text.
     """
-    if name in OWN:
-        return _own_encoder(name, length, train, closing)
-    return _loaded_encoder(load_tokenizer(name), length, closing)
+    if name in BUILT_IN:
+        return _built_in_encoder(name, length, train, closing)
+    return _pretrained_encoder(load_tokenizer(name), length, closing)
 
 
-def _own_encoder(
+def _built_in_encoder(
     name: str, length: int, train: Callable[[], Sequence[str]], closing: str
 ) -> TextEncoder:
-    own = build_tokenizer(name, [] if name == "byte" else [text.encode() for text in train()])
-    kept = _room(len(own.encode(closing.encode())) if closing else 0, length, closing)
+    documents = [] if name == "byte" else [text.encode() for text in train()]
+    tokenizer = build_tokenizer(name, documents)
+    tail = len(tokenizer.encode(closing.encode())) if closing else 0
+    _check_room(tail, length, closing)
 
     def encode(texts: Sequence[str]) -> list[Ids]:
-        return [_cut(own.encode(text.encode()).astype(np.int64), length, kept) for text in texts]
+        ids = [tokenizer.encode(text.encode()).astype(np.int64) for text in texts]
+        return [_cut(text_ids, length, tail) for text_ids in ids]
 
     def rows(texts: Sequence[tuple[str, ...]]) -> dict[str, Tensor]:
-        return padded([_joined(encode(row), length) for row in texts], own.size)
+        return padded([_joined(encode(row), length) for row in texts], tokenizer.size)
 
-    return TextEncoder(own.size + 1, own.size, encode, rows, own.symbol)
+    # padding is one more token
+    return TextEncoder(tokenizer.size + 1, tokenizer.size, encode, rows, tokenizer.symbol)
 
 
-def _loaded_encoder(loaded: Any, length: int, closing: str) -> TextEncoder:
-    padding = next(
-        (token for token in (loaded.pad_token_id, loaded.eos_token_id) if token is not None), 0
-    )
-    kept = 0
-    if closing:  # and the special tokens behind it
-        special = loaded(closing, return_special_tokens_mask=True)["special_tokens_mask"]
-        kept = _room(len(special) - special.index(0), length, closing)
+def _pretrained_encoder(tokenizer: Any, length: int, closing: str) -> TextEncoder:
+    candidates = (tokenizer.pad_token_id, tokenizer.eos_token_id)
+    padding = next((token for token in candidates if token is not None), 0)
+    tail = 0
+    if closing:  # and the special tokens after it
+        special = tokenizer(closing, return_special_tokens_mask=True)["special_tokens_mask"]
+        tail = len(special) - special.index(0)
+        _check_room(tail, length, closing)
 
     def encode(texts: Sequence[str]) -> list[Ids]:
         if not closing:
             return [row["input_ids"] for row in tokens([(text,) for text in texts])]
-        found = loaded(list(texts), verbose=False)["input_ids"]
-        return [_cut(np.asarray(ids, dtype=np.int64), length, kept) for ids in found]
+        rows = tokenizer(list(texts), verbose=False)["input_ids"]
+        return [_cut(np.asarray(ids, dtype=np.int64), length, tail) for ids in rows]
 
     def tokens(texts: Sequence[tuple[str, ...]]) -> list[dict[str, Ids]]:
         if not texts:
             return []
-        found = loaded(*map(list, zip(*texts, strict=True)), truncation=True, max_length=length)
+        columns = map(list, zip(*texts, strict=True))
+        encoded = tokenizer(*columns, truncation=True, max_length=length)
         return [
-            {key: np.asarray(found[key][row], dtype=np.int64) for key in found}
+            {key: np.asarray(encoded[key][row], dtype=np.int64) for key in encoded}
             for row in range(len(texts))
         ]
 
     def rows(texts: Sequence[tuple[str, ...]]) -> dict[str, Tensor]:
-        found = tokens(texts)
-        inputs = padded([row["input_ids"] for row in found], padding)
-        if "token_type_ids" in found[0]:
-            inputs["token_type_ids"] = padded([row["token_type_ids"] for row in found], 0)[
-                "input_ids"
-            ]
+        encoded = tokens(texts)
+        inputs = padded([row["input_ids"] for row in encoded], padding)
+        if "token_type_ids" in encoded[0]:
+            types = padded([row["token_type_ids"] for row in encoded], 0)
+            inputs["token_type_ids"] = types["input_ids"]
         return inputs
 
-    return TextEncoder(len(loaded), padding, encode, rows, lambda token: loaded.decode([token]))
+    def symbol(token: int) -> str:
+        return tokenizer.decode([token])
+
+    return TextEncoder(len(tokenizer), padding, encode, rows, symbol)
 
 
-def _room(kept: int, length: int, closing: str) -> int:
-    """Return `kept`, the number of tokens of `closing`."""
-    if kept >= length:
+def _check_room(tail: int, length: int, closing: str) -> None:
+    """Raise `UserError` if the `tail` tokens of `closing` leave no room for a text."""
+    if tail >= length:
         raise UserError(
-            f"task.length={length}: the prompt's end {closing!r} alone has {kept} tokens; allowed: more than that; "
-            f"type for example task.length={2 * kept}"
+            f"task.length={length}: the prompt's end {closing!r} alone has {tail} tokens; "
+            f"allowed: more than that; type for example task.length={2 * tail}"
         )
-    return kept
 
 
-def _cut(ids: Ids, length: int, kept: int) -> Ids:
-    """Return at most `length` tokens: the first ones, and the last `kept`."""
-    return (
-        ids
-        if len(ids) <= length
-        else np.concatenate([ids[: length - kept], ids[len(ids) - kept :]])
-    )
+def _cut(ids: Ids, length: int, tail: int) -> Ids:
+    """Return at most `length` tokens: the first ones, and the last `tail`."""
+    if len(ids) <= length:
+        return ids
+    return np.concatenate([ids[: length - tail], ids[len(ids) - tail :]])
 
 
 def _joined(texts: Sequence[Ids], length: int) -> Ids:
@@ -141,7 +147,7 @@ def _joined(texts: Sequence[Ids], length: int) -> Ids:
 
 
 def padded(texts: Sequence[Ids], padding: int) -> dict[str, Tensor]:
-    """Return {input_ids, attention_mask} [N, T], T being the longest, filled up on the right."""
+    """Return {input_ids, attention_mask} [N, T], padded on the right to the longest text."""
     longest = max(1, *(len(ids) for ids in texts))
     ids = torch.full((len(texts), longest), padding)
     mask = torch.zeros(len(texts), longest, dtype=torch.long)

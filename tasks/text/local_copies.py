@@ -1,4 +1,4 @@
-"""Local copies of the data sets of a collection: which folder is which, and one split of one as loaded."""
+"""Local copies of the data sets of a collection, and their splits as loaded."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from moesuite.task import UserError
 
 
 @dataclass(frozen=True)
-class Part:
-    """One split of one data set, as loaded.
+class LoadedSplit:
+    """A split of a data set, as loaded.
 
     Attributes:
         role: train, val or test.
         rows: with `column_names`, and columns by name.
-        where: for messages.
-        group: which of several data sets it belongs to.
-        declared: what is known of the set: hub, revision, splits, label.
+        where: name for messages.
+        group: index of its data set among several.
+        declared: declaration of the set: hub, revision, splits, label.
     """
 
     role: str
@@ -32,7 +32,7 @@ class Part:
         """Return a column.
 
         Raises:
-            UserError: if there is none of this name, with those that there are.
+            UserError: if it is missing, with the columns of the data.
         """
         if name not in self.rows.column_names:
             columns = ", ".join(self.rows.column_names)
@@ -43,7 +43,13 @@ class Part:
 
 
 def local_copy(source: str, name: str, hub: str, only: bool) -> str:
-    """Return the folder of a data set in `source`, named like the set or its hub id; or `source`, if it is alone.
+    """Return the folder of a data set in `source`, named like the set or its hub id.
+
+    Args:
+        source: folder with a folder for each data set; parquet files will do for a single set.
+        name: name of the set.
+        hub: its hub id.
+        only: whether it is the only set.
 
     Raises:
         UserError: if there is no such folder.
@@ -55,14 +61,12 @@ def local_copy(source: str, name: str, hub: str, only: bool) -> str:
             return str(folder)
     if only and any(root.glob("*.parquet")):
         return source
-    found = (
-        ", ".join(sorted(path.name for path in root.iterdir())[:8])
-        if root.is_dir()
-        else "no such folder"
-    )
+    content = "no such folder"
+    if root.is_dir():
+        content = ", ".join(sorted(path.name for path in root.iterdir())[:8])
     raise UserError(
-        f"task.source={source} has no folder {name} ({found}); allowed: a folder of parquet files for each data set, "
-        f"named {name} or {hub.split('/')[-1]}; or choose by task.names="
+        f"task.source={source} has no folder {name} ({content}); allowed: a folder of parquet "
+        f"files for each data set, named {name} or {hub.split('/')[-1]}; or choose by task.names="
     )
 
 

@@ -1,4 +1,4 @@
-"""The source of Python's standard library as data: real text, and pairs of docstring and code, on every machine."""
+"""Source code of Python's standard library as data: text, and pairs of docstring and code."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import sysconfig
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 LEFT_OUT = {
@@ -20,12 +21,18 @@ LEFT_OUT = {
     "__pycache__",
     "_bundled",
 }
-SHORTEST = 20  # characters of a docstring that says something
+SHORTEST = 20  # characters of a docstring; shorter ones say too little
 
 
 @dataclass(frozen=True)
 class Library:
-    """Source files by role, what fingerprints them, and one line about them."""
+    """Source files of the standard library.
+
+    Attributes:
+        files: contents by role.
+        fingerprint: of the files and their split.
+        description: one line for the record.
+    """
 
     files: Mapping[str, list[bytes]]
     fingerprint: str
@@ -35,8 +42,8 @@ class Library:
 def read_library(shares: Mapping[str, float]) -> Library:
     """Read the standard library without its tests, split by top-level module.
 
-    Modules are dealt out in the order of their names' hashes: to the roles of `shares` one after
-    the other, while they fit into that share of the bytes; all others train.
+    Modules are assigned in the order of their names' hashes: to the first role of `shares` whose
+    share of the bytes has room, else to train.
 
     Args:
         shares: of the bytes for each role but train, each in (0, 1).
@@ -62,30 +69,31 @@ def read_library(shares: Mapping[str, float]) -> Library:
             room[role] -= size
         digest.update(f"{module}: {role}\n".encode())
         files[role] += modules[module]
-    about = f"{len(paths)} source files of the standard library of Python {sys.version.split()[0]}, split by module"
+    python = sys.version.split()[0]
+    about = f"{len(paths)} source files of the standard library of Python {python}, split by module"
     return Library(files, f"sha256:{digest.hexdigest()}", about)
 
 
 def documented(library: Library) -> dict[str, list[tuple[str, str]]]:
-    """Return, for each role, pairs of a docstring's first paragraph and the code of its function or class without it.
+    """Return pairs of a docstring's first paragraph and the code of its function or class, by role.
 
-    A docstring, or a code, that stands more than once anywhere in the library belongs to no pair:
-    it would have several right answers, or stand in two splits.
+    The code lacks its docstring. A docstring or a code that occurs more than once in the library is
+    in no pair: it would have several right answers, or be in two splits.
     """
     pairs = {
-        role: [pair for file in files for pair in _pairs(file)]
-        for role, files in library.files.items()
+        role: list(chain.from_iterable(map(_pairs, files))) for role, files in library.files.items()
     }
-    queries = Counter(query for found in pairs.values() for query, _ in found)
-    codes = Counter(code for found in pairs.values() for _, code in found)
+    every = list(chain.from_iterable(pairs.values()))
+    queries = Counter(query for query, _ in every)
+    codes = Counter(code for _, code in every)
     return {
-        role: [(query, code) for query, code in found if queries[query] == codes[code] == 1]
-        for role, found in pairs.items()
+        role: [(query, code) for query, code in role_pairs if queries[query] == codes[code] == 1]
+        for role, role_pairs in pairs.items()
     }
 
 
 def _pairs(file: bytes) -> Iterator[tuple[str, str]]:
-    """Yield the pairs of a file; none of one that this Python cannot parse."""
+    """Yield the pairs of a file; nothing if this Python cannot parse it."""
     try:
         tree, lines = ast.parse(file), file.decode().splitlines()
     except (SyntaxError, UnicodeDecodeError):

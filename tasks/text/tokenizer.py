@@ -1,4 +1,4 @@
-"""Tokens: text turned into numbers once, and kept as memory-mapped arrays."""
+"""Tokenizers, and the tokens of a text: computed once and cached as memory-mapped arrays."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from moesuite.task import UserError, cache_folder, cached
 from moesuite.tasks.text.corpus import Text
 
 UNKNOWN = "<unk>"
-LEARNED = ("character", "word", "bpe")  # from the training text
-OWN = ("byte", *LEARNED)  # tokenizers without a file
+LEARNED = ("character", "word", "bpe")  # tokenizers that learn their vocabulary from the text
+BUILT_IN = ("byte", *LEARNED)  # tokenizers without a file
 Symbol = Callable[[int], str]
 BPE_SIZE = 8192
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """A text in numbers.
+    """The token ids of a text.
 
     Attributes:
-        splits: by role, one document after the other, memory-mapped.
-        vocabulary: number of tokens that there are.
-        size: bytes of each role, a line end after each document included.
+        splits: token ids of each role, documents concatenated, memory-mapped.
+        vocabulary: size of the vocabulary.
+        size: bytes of each role, including a line end after each document.
         gzip: bits that `gzip -9` needs for a byte of the test split.
-        symbol: token id -> what stands in the text.
+        symbol: token id -> its text.
     """
 
     splits: Mapping[str, NDArray[Any]]
@@ -45,21 +45,18 @@ class Tokens:
 
 
 def tokens_of(text: Text, tokenizer: str) -> Tokens:
-    """Return the tokens of a text: from the cache, without reading the text, or made and cached now.
+    """Return the tokens of a text; the text is read only if they are not in the cache.
 
     Args:
-        text: to read.
+        text: text to tokenise.
         tokenizer: as for `build_tokenizer`.
     """
-    identity = (
-        tokenizer
-        if tokenizer in OWN
-        else repr(sorted(load_tokenizer(tokenizer).get_vocab().items()))
-    )
-    key = hashlib.sha256(
-        "\n".join((text.fingerprint, text.how, identity, "symbols")).encode()
-    ).hexdigest()[:32]
-    folder = cached(cache_folder() / "tokens" / key, partial(_write, text, tokenizer))
+    identity = tokenizer
+    if tokenizer not in BUILT_IN:
+        identity = repr(sorted(load_tokenizer(tokenizer).get_vocab().items()))
+    key = "\n".join((text.fingerprint, text.how, identity, "symbols"))
+    name = hashlib.sha256(key.encode()).hexdigest()[:32]
+    folder = cached(cache_folder() / "tokens" / name, partial(_write, text, tokenizer))
     about = json.loads((folder / "about.json").read_text())
     splits = {role: np.load(folder / f"{role}.npy", mmap_mode="r") for role in about["size"]}
     return Tokens(
@@ -72,46 +69,49 @@ def tokens_of(text: Text, tokenizer: str) -> Tokens:
 
 
 def _symbol(tokenizer: str, symbols: Sequence[str]) -> Symbol:
-    """Return how to read a tokenizer's ids, of which `symbols` are kept where no file has them."""
+    """Return token id -> text: by the cached `symbols` of a learned vocabulary, or the tokenizer."""
     return symbols.__getitem__ if symbols else build_tokenizer(tokenizer, []).symbol
 
 
 def _write(text: Text, name: str, folder: Path) -> None:
-    """Write the tokens of each role, and what is to be known of them."""
+    """Write the tokens of each role, and the figures about them."""
     documents = text.read()
     tokenizer = build_tokenizer(name, documents["train"])
-    dtype = (
-        np.uint8 if tokenizer.size <= 2**8 else np.uint16 if tokenizer.size <= 2**16 else np.uint32
-    )
-    for role, own in documents.items():
-        np.save(
-            folder / f"{role}.npy",
-            np.concatenate([tokenizer.encode(document).astype(dtype) for document in own]),
-        )
+    dtype = _smallest_dtype(tokenizer.size)
+    sizes = {}
+    for role, texts in documents.items():
+        ids = [tokenizer.encode(document).astype(dtype) for document in texts]
+        np.save(folder / f"{role}.npy", np.concatenate(ids))
+        sizes[role] = sum(len(document) + 1 for document in texts)
     about = {
         "vocabulary": tokenizer.size,
-        "size": {
-            role: sum(len(document) + 1 for document in own) for role, own in documents.items()
-        },
+        "size": sizes,
         "gzip": gzip_bits_per_byte(b"\n".join([*documents["test"], b""])),
         "symbols": [*map(tokenizer.symbol, range(tokenizer.size))] if name in LEARNED else [],
     }
     (folder / "about.json").write_text(json.dumps(about))
 
 
+def _smallest_dtype(size: int) -> type[np.unsignedinteger]:
+    """Return the smallest type that holds token ids below `size`."""
+    if size <= 2**8:
+        return np.uint8
+    return np.uint16 if size <= 2**16 else np.uint32
+
+
 def gzip_bits_per_byte(text: bytes) -> float:
-    """Return what `gzip -9` needs."""
+    """Return the bits that `gzip -9` needs for a byte of a text."""
     return 8 * len(gzip.compress(text, 9)) / len(text)
 
 
 @dataclass(frozen=True)
 class Tokenizer:
-    """How text becomes numbers.
+    """A tokenizer.
 
     Attributes:
-        size: of the vocabulary.
+        size: size of the vocabulary.
         encode: one document -> token ids.
-        symbol: token id -> what stands in the text.
+        symbol: token id -> its text.
     """
 
     size: int
@@ -133,7 +133,7 @@ def build_tokenizer(name: str, train: Sequence[bytes]) -> Tokenizer:
     if name == "byte":
         return Tokenizer(256, lambda document: np.frombuffer(document + b"\n", dtype=np.uint8), chr)
     if name in ("character", "word"):
-        return _own_vocabulary(name, train)
+        return _learned_vocabulary(name, train)
     if name == "bpe":
         return _trained_bpe(train)
     loaded = load_tokenizer(name)
@@ -145,7 +145,7 @@ def build_tokenizer(name: str, train: Sequence[bytes]) -> Tokenizer:
 
 
 def load_tokenizer(name: str) -> Any:
-    """Load a tokenizer of Hugging Face from a folder or the hub.
+    """Load a Hugging Face tokenizer from a folder or the hub.
 
     Raises:
         UserError: if it cannot be loaded.
@@ -156,13 +156,14 @@ def load_tokenizer(name: str) -> Any:
         return transformers.AutoTokenizer.from_pretrained(name)
     except (OSError, ValueError) as error:
         raise UserError(
-            f"task.tokenizer={name}: cannot be loaded ({str(error).splitlines()[0]}); allowed: {', '.join(OWN)}, "
-            "or a folder with tokenizer.json; without a network, copy one and type task.tokenizer=path/to/it"
+            f"task.tokenizer={name}: cannot be loaded ({str(error).splitlines()[0]}); allowed: "
+            f"{', '.join(BUILT_IN)}, or a folder with tokenizer.json; without a network, copy one "
+            "and type task.tokenizer=path/to/it"
         ) from None
 
 
 def _trained_bpe(train: Sequence[bytes]) -> Tokenizer:
-    """Train byte-pair encoding of `BPE_SIZE` tokens over bytes on the training split."""
+    """Train a byte-level BPE tokenizer of `BPE_SIZE` tokens on the training split."""
     from tokenizers import ByteLevelBPETokenizer
 
     bpe = ByteLevelBPETokenizer()
@@ -175,8 +176,8 @@ def _trained_bpe(train: Sequence[bytes]) -> Tokenizer:
     )
 
 
-def _own_vocabulary(name: str, train: Sequence[bytes]) -> Tokenizer:
-    """Number the characters, or the words and line ends, of the training split, the most frequent first."""
+def _learned_vocabulary(name: str, train: Sequence[bytes]) -> Tokenizer:
+    """Number the characters, or the words and line ends, of the training split by frequency."""
 
     def cut(document: bytes) -> Sequence[str]:
         text = document.decode() + "\n"
@@ -186,13 +187,11 @@ def _own_vocabulary(name: str, train: Sequence[bytes]) -> Tokenizer:
     for document in train:
         counts.update(cut(document))
     counts.setdefault(UNKNOWN, 0)
-    numbers = {
-        symbol: number
-        for number, symbol in enumerate(sorted(counts, key=lambda s: (-counts[s], s)))
-    }
+    ordered = sorted(counts, key=lambda symbol: (-counts[symbol], symbol))
+    numbers = {symbol: number for number, symbol in enumerate(ordered)}
     unknown = numbers[UNKNOWN]
     return Tokenizer(
         len(numbers),
-        lambda text: np.array([numbers.get(s, unknown) for s in cut(text)]),
-        list(numbers).__getitem__,
+        lambda text: np.array([numbers.get(symbol, unknown) for symbol in cut(text)]),
+        ordered.__getitem__,
     )

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from moesuite.task import HubSource, UserError
-from moesuite.tasks.text.local_copies import Part, local_copy
+from moesuite.tasks.text.local_copies import LoadedSplit, local_copy
 from moesuite.tasks.understanding.answers import Metric, Question, Texts, credit
 
 # between similarities in words (Raffel et al. 2020, https://arxiv.org/abs/1910.10683, section 2.4)
@@ -98,7 +98,7 @@ def read_questions(benchmark: Benchmark) -> Questions:
     for number, (role, rows) in enumerate(loaded.splits.items()):
         if len(rows) == 0:
             raise UserError(f"{name}: split {splits[role]} is empty; allowed: at least one row")
-        part = Part(role, rows, f"{name}, split {splits[role]}", max(0, number - 1))
+        part = LoadedSplit(role, rows, f"{name}, split {splits[role]}", max(0, number - 1))
         questions[role] = read(name, subset, part)
     test = list(chain.from_iterable(questions[role] for role in splits if role != "train"))
     test_prompts = {question.prompt for question in test}
@@ -119,7 +119,7 @@ def _head_texts(texts: Sequence[str]) -> Texts:
     return (texts[0],) if len(texts) == 1 else (" ".join(texts[:-1]), texts[-1])
 
 
-def _columns(part: Part, *names: str) -> list[tuple[Any, ...]]:
+def _columns(part: LoadedSplit, *names: str) -> list[tuple[Any, ...]]:
     """Return rows of some columns."""
     return list(zip(*map(part.column, names), strict=True))
 
@@ -134,7 +134,7 @@ def _class(value: Any, count: int, where: str) -> float:
 
 
 def _pairs(
-    name: str, subset: Subset, part: Part, group: Callable[[int], str] = lambda _: ""
+    name: str, subset: Subset, part: LoadedSplit, group: Callable[[int], str] = lambda _: ""
 ) -> list[Question]:
     """Read texts with a label."""
     questions = []
@@ -148,7 +148,7 @@ def _pairs(
     return questions
 
 
-def _scores(name: str, subset: Subset, part: Part) -> list[Question]:
+def _scores(name: str, subset: Subset, part: LoadedSplit) -> list[Question]:
     """Read texts with a score of 0 to 5, which is answered in steps."""
     words = tuple(f"{step * STEP:.1f}" for step in range(round(5 / STEP) + 1))
     questions = []
@@ -162,7 +162,7 @@ def _scores(name: str, subset: Subset, part: Part) -> list[Question]:
     return questions
 
 
-def _copa(name: str, subset: Subset, part: Part) -> list[Question]:
+def _copa(name: str, subset: Subset, part: LoadedSplit) -> list[Question]:
     """Read the choice of a cause or an effect."""
     questions = []
     columns = "premise", "question", "choice1", "choice2", "label"
@@ -175,13 +175,13 @@ def _copa(name: str, subset: Subset, part: Part) -> list[Question]:
     return questions
 
 
-def _multirc(name: str, subset: Subset, part: Part) -> list[Question]:
+def _multirc(name: str, subset: Subset, part: LoadedSplit) -> list[Question]:
     """Read answers to questions on a paragraph, of which any number are right."""
     questions = _columns(part, "paragraph", "question")
     return _pairs(name, subset, part, lambda row: "\n".join(questions[row]))
 
 
-def _record(name: str, subset: Subset, part: Part) -> list[Question]:
+def _record(name: str, subset: Subset, part: LoadedSplit) -> list[Question]:
     """Read which entity of a passage belongs in the place of @placeholder."""
     del subset
     questions = []
@@ -204,7 +204,7 @@ def _record(name: str, subset: Subset, part: Part) -> list[Question]:
     return questions
 
 
-def _wsc(name: str, subset: Subset, part: Part) -> list[Question]:
+def _wsc(name: str, subset: Subset, part: LoadedSplit) -> list[Question]:
     """Read whether *a pronoun* stands for #a noun#, both marked in the text."""
     columns = "text", "span1_index", "span1_text", "span2_index", "span2_text", "label"
     questions = []
@@ -228,7 +228,7 @@ def _marked(text: str, word: int, span: str, mark: str) -> str:
     return f"{text[:at]}{mark}{text[at : at + len(span)]}{mark}{text[at + len(span) :]}"
 
 
-FORMS: Mapping[str, Callable[[str, Subset, Part], list[Question]]] = {
+FORMS: Mapping[str, Callable[[str, Subset, LoadedSplit], list[Question]]] = {
     "pair": _pairs,
     "score": _scores,
     "copa": _copa,
