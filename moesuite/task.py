@@ -83,7 +83,7 @@ class Task(ABC):
         return self.specs.get(metric) or MetricSpec(name=metric, direction="max")
 
     def split_sizes(self) -> dict[str, int]:
-        """Return the number of examples of each split of known length; of "test", the scored ones."""
+        """Return the number of examples of each split of known length, in "test" of scored ones."""
         splits: dict[str, Any] = {role: self.dataset(role) for role in ROLES}
         return {role: len(data) for role, data in splits.items() if isinstance(data, Sized)}
 
@@ -101,7 +101,7 @@ class Task(ABC):
 
     @abstractmethod
     def blank(self) -> dict[str, Tensor] | Tensor:
-        """Return inputs of an example of the usual size on the meta device, without loading data."""
+        """Return inputs of an example of the usual size on the meta device, without data."""
 
     @abstractmethod
     def dataset(self, split: Literal["train", "val", "test"]) -> Dataset[Any] | None:
@@ -164,7 +164,7 @@ class Task(ABC):
         return {}
 
     def shown(self, batch: Batch) -> Sequence[str | list[str]]:
-        """Return each example of a batch for a reader: an image as a data URI, or a word per token."""
+        """Return each example of a batch for a reader: a data URI of an image, or token texts."""
         return []
 
     def lookahead(self, predict: Predict, batch: Batch) -> Lookahead | None:
@@ -172,7 +172,7 @@ class Task(ABC):
         return None
 
     def whole(self, predict: Predict, folder: Path) -> dict[str, float] | None:
-        """Return all metrics if another program scores the model, or None to score "test" in batches.
+        """Return all metrics if another program scores the model, or None to score in batches.
 
         Args:
             predict: batch -> output.

@@ -1,4 +1,4 @@
-"""Tasks and benchmarks of the mteb package, run by mteb itself: https://github.com/embeddings-benchmark/mteb."""
+"""Tasks and benchmarks of mteb, run by it: https://github.com/embeddings-benchmark/mteb."""
 
 from __future__ import annotations
 
@@ -24,17 +24,18 @@ class Mteb:
     """Tasks by name.
 
     Args:
-        names: of tasks, or of benchmarks.
+        names: names of tasks or of benchmarks.
         source: folder with a folder for each task, laid out as on the hub; None: the hub, at mteb's
             pinned revisions.
     """
 
     def __init__(self, names: Sequence[str], source: str | None) -> None:
-        self.names, self.source = names, source
+        self.names = names
+        self.source = source
         self._tasks: list[Any] = []
 
     def read(self) -> Reading:
-        """Load the data of all tasks, before anything long begins.
+        """Load the data of all tasks.
 
         Raises:
             UserError: if mteb is not installed, for a name that it does not know, or data that
@@ -43,7 +44,8 @@ class Mteb:
         self._tasks = list(chain.from_iterable(_named(name) for name in self.names))
         if not self._tasks:
             raise UserError(
-                "task.names is empty; allowed: tasks or benchmarks of mteb; type for example task.names=[STSBenchmark]"
+                "task.names is empty; allowed: tasks or benchmarks of mteb; type for example "
+                "task.names=[STSBenchmark]"
             )
         digest = hashlib.sha256()
         for task in self._tasks:
@@ -68,11 +70,11 @@ class Mteb:
         return Reading({"test": examples}, names, f"sha256:{digest.hexdigest()}", about)
 
     def scores(self, encode: Encode, folder: Path) -> dict[str, float]:
-        """Run all tasks; return each main score and their mean, and write mteb's own JSON into `folder`.
+        """Run all tasks, write mteb's own JSON, and return each main score and their mean.
 
         Args:
             encode: texts -> vectors [N, D].
-            folder: where to write, made if it does not exist.
+            folder: folder for the JSON files; made if it is missing.
         """
         import mteb
 
@@ -89,7 +91,7 @@ def _named(name: str) -> Sequence[Any]:
     """Return the task of a name, or the tasks of a benchmark.
 
     Raises:
-        UserError: for a name that is neither, with the nearest ones.
+        UserError: for a name that is neither, with the nearest names.
     """
     try:
         import mteb
@@ -117,13 +119,14 @@ def _load(task: Any) -> None:
     except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
         path = task.metadata.dataset["path"]
         raise UserError(
-            f"{task.metadata.name}: {path} cannot be loaded ({type(error).__name__}); run once where there is a "
-            f"network and copy the cache of HF_HOME, or type task.source=<folder with a folder {task.metadata.name}>"
+            f"{task.metadata.name}: {path} cannot be loaded ({type(error).__name__}); run once "
+            "where there is a network and copy the cache of HF_HOME, or type "
+            f"task.source=<folder with a folder {task.metadata.name}>"
         ) from None
 
 
 def _encoder(encode: Encode) -> Any:
-    """Return an encoder of mteb's kind."""
+    """Return an encoder with mteb's interface."""
     from mteb.models import ModelMeta
     from mteb.models.abs_encoder import AbsEncoder
     from mteb.models.model_meta import ScoringFunction
@@ -146,7 +149,7 @@ def _encoder(encode: Encode) -> Any:
 
 
 def _texts(data: Any) -> Iterator[str]:
-    """Yield the sentences of a data set of any shape."""
+    """Yield the sentences of a data set, however nested."""
     if isinstance(data, str):
         if " " in data:
             yield data

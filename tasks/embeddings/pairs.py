@@ -45,9 +45,9 @@ class Example:
 
     Attributes:
         texts: a query and its answer, two texts to compare, or one text.
-        target: score of a comparison, number of a class; of pairs to find, a number of their own.
-        group: which of several data sets it belongs to.
-        scored: False for texts that a probe is fitted on.
+        target: score of a comparison, index of a class, or index of a pair for search.
+        group: index of its data set among several.
+        scored: whether it is scored; False for texts that a probe is fitted on.
     """
 
     texts: tuple[str, ...]
@@ -137,7 +137,8 @@ def read_labelled(data: TextSets) -> Reading:
     reading = _read_sets(data, read)
     if "train" not in reading.roles:
         raise UserError(
-            f"{reading.description}: no training split to fit a probe on; allowed: train and test files"
+            f"{reading.description}: no training split to fit a probe on; allowed: train and test "
+            "files"
         )
     for group, name in enumerate(reading.names):
         classes = {
@@ -146,8 +147,8 @@ def read_labelled(data: TextSets) -> Reading:
         }
         if unseen := sorted(classes["test"] - classes["train"]):
             raise UserError(
-                f"{name}: label {unseen[0]:g} of the test split is out of range: the training split has "
-                f"{', '.join(f'{label:g}' for label in sorted(classes['train']))}"
+                f"{name}: label {unseen[0]:g} of the test split is out of range: the training "
+                f"split has {', '.join(f'{label:g}' for label in sorted(classes['train']))}"
             )
     fitted = [Example(e.texts, e.target, e.group, scored=False) for e in reading.roles["train"]]
     roles = {"train": reading.roles["train"], "test": fitted + reading.roles["test"]}
@@ -179,13 +180,13 @@ def _read_sets(data: TextSets, read: Read) -> Reading:
             part = LoadedSplit(role, rows, f"{name}, split {role}", group, declared)
             roles.setdefault(role, []).extend(read(part))
     if "train" in roles:
-        tested = {(example.group, example.texts) for example in roles["test"]}
-        kept = [
-            example for example in roles["train"] if (example.group, example.texts) not in tested
+        test = {(example.group, example.texts) for example in roles["test"]}
+        train = [
+            example for example in roles["train"] if (example.group, example.texts) not in test
         ]
-        if left_out := len(roles["train"]) - len(kept):
+        if left_out := len(roles["train"]) - len(train):
             about.append(f"{left_out} training examples left out: they stand in the test split too")
-        roles["train"] = kept
+        roles["train"] = train
     return Reading(roles, chosen, f"sha256:{digest.hexdigest()}", "; ".join(about))
 
 

@@ -1,4 +1,4 @@
-"""What embeddings are worth: how well they find, how well they order, how well a line separates them.
+"""Scores of embeddings: search, rank correlation with similarity, and a linear probe.
 
 Each function takes vectors [N, D] of unit length; similarity is their cosine.
 """
@@ -24,8 +24,11 @@ class Embedded:
     """Embedded examples, in any order.
 
     Attributes:
-        first, second: vectors [N, D] of the examples' texts; the same where they have one.
-        target, group, scored: [N], as in `Example`.
+        first: vectors [N, D] of the first text of each example.
+        second: vectors [N, D] of the second one, or again of the first where there is only one.
+        target: [N], as in `Example`.
+        group: [N], as in `Example`.
+        scored: [N], as in `Example`.
     """
 
     first: Tensor
@@ -35,17 +38,19 @@ class Embedded:
     scored: Tensor
 
 
-def search(found: Embedded) -> Scores:
-    """Each first text is a query, its own second text the answer among all: nDCG, mean reciprocal rank, recall."""
+def search(embedded: Embedded) -> Scores:
+    """Return nDCG, mean reciprocal rank and recall of search.
+
+    Each first text is a query, and its second text the only answer among all second texts.
+    """
     from torchmetrics.functional.retrieval import (
         retrieval_normalized_dcg,
         retrieval_recall,
         retrieval_reciprocal_rank,
     )
 
-    similarity = (
-        found.first @ found.second.T + 2
-    )  # torchmetrics takes what is not positive for not found
+    # torchmetrics takes scores that are not positive as not retrieved
+    similarity = embedded.first @ embedded.second.T + 2
     rows: list[list[float]] = []
     for row, scores in enumerate(similarity):
         answer = torch.zeros(len(scores), dtype=torch.long)
@@ -62,23 +67,21 @@ def search(found: Embedded) -> Scores:
     return dict(zip(names, np.mean(rows, axis=0).tolist(), strict=True))
 
 
-def spearman(found: Embedded) -> float:
+def spearman(embedded: Embedded) -> float:
     """Return the rank correlation of cosine and score."""
     from scipy.stats import spearmanr
 
-    cosine = (found.first * found.second).sum(dim=1)
-    return float(spearmanr(cosine.numpy(), found.target.numpy()).statistic)
+    cosine = (embedded.first * embedded.second).sum(dim=1)
+    return float(spearmanr(cosine.numpy(), embedded.target.numpy()).statistic)
 
 
-def probe(found: Embedded) -> float:
+def probe(embedded: Embedded) -> float:
     """Return the accuracy of logistic regression, fitted on the examples that are not scored."""
     from sklearn.linear_model import LogisticRegression
 
-    x, y, scored = (
-        found.first.double().numpy(),
-        found.target.numpy().astype(int),
-        found.scored.numpy(),
-    )
+    x = embedded.first.double().numpy()
+    y = embedded.target.numpy().astype(int)
+    scored = embedded.scored.numpy()
     model = LogisticRegression(max_iter=PROBE_STEPS).fit(x[~scored], y[~scored])
     return float(model.score(x[scored], y[scored]))
 
@@ -86,22 +89,21 @@ def probe(found: Embedded) -> float:
 def by_set(
     name: str, score: Callable[[Embedded], float], sets: list[str]
 ) -> Callable[[Embedded], Scores]:
-    """Return a function that scores every data set by itself, and their mean under `name`."""
+    """Return a function that scores each data set, and their mean under `name`."""
 
-    def scores(found: Embedded) -> Scores:
+    def scores(embedded: Embedded) -> Scores:
         each = {}
-        for group, own in enumerate(sets):
-            rows = found.group == group
-            each[own] = score(
-                Embedded(*(getattr(found, key)[rows] for key in Embedded.__dataclass_fields__))
-            )
+        for group, set_name in enumerate(sets):
+            rows = embedded.group == group
+            columns = (getattr(embedded, key)[rows] for key in Embedded.__dataclass_fields__)
+            each[set_name] = score(Embedded(*columns))
         return {name: float(np.mean(list(each.values()))), **each}
 
     return scores
 
 
 class Collected(Metric):
-    """Keeps the embeddings of a whole split, of all processes, and scores them together."""
+    """Collects the embeddings of a split from all processes, and scores them together."""
 
     first: list[Tensor]
     second: list[Tensor]
@@ -115,10 +117,10 @@ class Collected(Metric):
         for key in Embedded.__dataclass_fields__:
             self.add_state(key, default=[], dist_reduce_fx="cat")
 
-    def update(self, found: Embedded) -> None:
+    def update(self, embedded: Embedded) -> None:
         """Add the examples of a batch."""
         for key in Embedded.__dataclass_fields__:
-            getattr(self, key).append(getattr(found, key))
+            getattr(self, key).append(getattr(embedded, key))
 
     def compute(self) -> dict[str, Tensor]:
         """Return all scores by name."""
@@ -133,7 +135,10 @@ class Collected(Metric):
 
 
 def bm25(queries: Sequence[str], documents: Sequence[str]) -> float:
-    """Return the nDCG of BM25 (Lucene's form), where the answer to each query is its own document: the control."""
+    """Return the nDCG of BM25 (Lucene's form), the control of search.
+
+    The only answer to each query is its own document.
+    """
     # where JAX is installed bm25s starts it on import, which takes three quarters of a GPU's memory
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
     import bm25s
@@ -142,6 +147,6 @@ def bm25(queries: Sequence[str], documents: Sequence[str]) -> float:
     retriever.index(bm25s.tokenize(list(documents), show_progress=False), show_progress=False)
     wanted = bm25s.tokenize(list(queries), show_progress=False)
     count = min(CUTOFF, len(documents))
-    found = retriever.retrieve(wanted, k=count, show_progress=False, backend_selection="numpy")
-    hits = (found.documents == np.arange(len(queries))[:, None]) & (found.scores > 0)
+    results = retriever.retrieve(wanted, k=count, show_progress=False, backend_selection="numpy")
+    hits = (results.documents == np.arange(len(queries))[:, None]) & (results.scores > 0)
     return float((hits / np.log2(np.arange(hits.shape[1]) + 2)).sum(axis=1).mean())

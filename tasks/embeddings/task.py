@@ -135,7 +135,7 @@ class Embeddings(Task):
 
     @property
     def in_memory(self) -> bool:
-        """Return that tokens are ready."""
+        """True: tokens are ready."""
         return True
 
     @property

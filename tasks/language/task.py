@@ -1,4 +1,4 @@
-"""Language modelling on packed text, by bytes, characters, words or any tokenizer, with three objectives.
+"""Language modelling on packed text, by any tokenizer, with three objectives.
 
 causal (GPT-2, LLaMA): the next token; masked (BERT): hidden tokens; span_corruption (T5): hidden
 spans, written out. Sequences are cut from the text without padding. Evaluation slides a window over
@@ -116,7 +116,7 @@ class Language(Task):
 
     @property
     def in_memory(self) -> bool:
-        """Return that tokens are ready, memory-mapped."""
+        """True: tokens are ready, memory-mapped."""
         return True
 
     def backbone_arguments(self) -> dict[str, Any]:

@@ -36,7 +36,7 @@ from moesuite.tasks.preferences.choices import Choice, Choices, Comparison, trai
 from moesuite.tasks.preferences.dialogues import Dialogues, read_pairs
 from moesuite.tasks.text.encoder import Ids, TextEncoder, padded, text_encoder
 
-WHOLE = 1 << 20  # tokens: no text is cut before its end is kept
+WHOLE = 1 << 20  # tokens: the encoder cuts no text; `_end` does
 HELD_OUT = 0.05  # share of the training choices for validation
 
 
@@ -98,14 +98,14 @@ class Preferences(Task):
 
     @cached_property
     def _read(self) -> tuple[dict[str, list[Choice]], Source]:
-        """Choices of each role, validation being the end of the training split."""
+        """Choices of each role; validation is the end of the training split."""
         roles, source = self._texts() if self.kind == "text" else self._moves()
         train = roles["train"][: self.train_on]
         held_out = max(1, round(HELD_OUT * len(train)))
         if len(train) <= held_out or not roles["test"]:
             raise UserError(
-                f"{source.description}: {len(train)} choices to train on and {len(roles['test'])} to test; "
-                "allowed: at least 2 and 1"
+                f"{source.description}: {len(train)} choices to train on and "
+                f"{len(roles['test'])} to test; allowed: at least 2 and 1"
             )
         return {"train": train[:-held_out], "val": train[-held_out:], "test": roles["test"]}, source
 
@@ -143,14 +143,14 @@ class Preferences(Task):
         return text_encoder(self.tokenizer, WHOLE, train)
 
     def _end(self, ids: Ids) -> Ids:
-        """Return the first token, which may be a special one, and the end, where dialogues differ."""
+        """Return the first token, maybe a special one, and the end, where dialogues differ."""
         if len(ids) <= self.length:
             return ids
         return np.concatenate([ids[:1], ids[1 - self.length :]])
 
     @property
     def in_memory(self) -> bool:
-        """Return that tokens are ready."""
+        """True: tokens are ready."""
         return True
 
     @property

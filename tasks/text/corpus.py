@@ -151,7 +151,8 @@ def _with_all_splits(documents: dict[str, list[bytes]], description: str) -> Doc
     if not documents.get("train"):
         raise UserError(
             f"{description} has no text to train on; allowed: files named train*.txt beside "
-            "test*.txt, or one text file; type for example task.splits.train=<how their names begin>"
+            "test*.txt, or one text file; type for example "
+            "task.splits.train=<how their names begin>"
         )
     if "test" not in documents:
         text = b"\n".join(documents["train"])

@@ -69,7 +69,7 @@ def tokens_of(text: Text, tokenizer: str) -> Tokens:
 
 
 def _symbol(tokenizer: str, symbols: Sequence[str]) -> Symbol:
-    """Return token id -> text: by the cached `symbols` of a learned vocabulary, or the tokenizer."""
+    """Return token id -> text, by the cached `symbols` of a learned vocabulary if there are any."""
     return symbols.__getitem__ if symbols else build_tokenizer(tokenizer, []).symbol
 
 

@@ -1,4 +1,7 @@
-"""The official metrics of GLUE (https://arxiv.org/abs/1804.07461) and SuperGLUE (https://arxiv.org/abs/1905.00537)."""
+"""Official metrics of GLUE and SuperGLUE.
+
+https://arxiv.org/abs/1804.07461, https://arxiv.org/abs/1905.00537
+"""
 
 from __future__ import annotations
 
@@ -32,13 +35,13 @@ class Question:
 
     Attributes:
         prompt: the example as one text, for models that answer in words.
-        pairs: one or two texts for a head, in one pair; of a choice, a pair for each alternative.
-        alternatives: what may be answered, in words.
-        answer: number of the right class or alternative, or a score.
+        pairs: one or two texts for a head, as one pair; of a choice, a pair for each alternative.
+        alternatives: possible answers in words.
+        answer: index of the right class or alternative, or a score.
         words: the right answer in words.
-        group: of the examples that one answer consists of (MultiRC).
-        part: number of the test split that it is from.
-        credits: (F1, exact match) of each alternative against the texts that are accepted (ReCoRD).
+        group: name shared by the examples of one question (MultiRC).
+        part: index of its test split.
+        credits: (F1, exact match) of each alternative against the accepted texts (ReCoRD).
     """
 
     prompt: str
@@ -52,20 +55,19 @@ class Question:
 
     @property
     def wrong(self) -> list[int]:
-        """Return the alternatives that are not accepted."""
-        exact = {number for number, (_, exact) in enumerate(self.credits) if exact} | {
-            int(self.answer)
-        }
-        return [number for number in range(len(self.alternatives)) if number not in exact]
+        """Indices of the alternatives that are not accepted."""
+        accepted = {number for number, (_, exact) in enumerate(self.credits) if exact}
+        accepted.add(int(self.answer))
+        return [number for number in range(len(self.alternatives)) if number not in accepted]
 
 
-def credit(given: str, accepted: Sequence[str]) -> tuple[float, float]:
-    """Return F1 of words and exact match against the best of the accepted texts, as SQuAD has them.
+def credit(answer: str, accepted: Sequence[str]) -> tuple[float, float]:
+    """Return F1 of words and exact match of an answer against the best accepted text, as in SQuAD.
 
     Rajpurkar et al. 2016, https://arxiv.org/abs/1606.05250, section 6.1: without case, punctuation
     and articles.
     """
-    words, scores = _words(given), [0.0]
+    words, scores = _words(answer), [0.0]
     for text in accepted:
         common = sum((Counter(words) & Counter(_words(text))).values())
         scores.append(2 * common / max(1, len(words) + len(_words(text))))
@@ -77,56 +79,58 @@ def _words(text: str) -> list[str]:
     return re.sub(r"\b(a|an|the)\b", " ", plain).split()
 
 
-Given = NDArray[np.float64]  # [N]: number of a class or alternative, or a score
-Asked = Sequence[Question]  # the N questions
+Answers = NDArray[np.float64]  # [N]: index of a class or alternative, or a score
+Questions = Sequence[Question]  # the N questions
 
 
-def _right(asked: Asked) -> NDArray[np.float64]:
-    return np.array([question.answer for question in asked])
+def _targets(questions: Questions) -> NDArray[np.float64]:
+    return np.array([question.answer for question in questions])
 
 
-def _accuracy(given: Given, asked: Asked, part: int = 0) -> float:
-    own = np.array([question.part == part for question in asked])
-    return float((given == _right(asked))[own].mean())
+def _accuracy(answers: Answers, questions: Questions, part: int = 0) -> float:
+    in_part = np.array([question.part == part for question in questions])
+    return float((answers == _targets(questions))[in_part].mean())
 
 
-def _f1(given: Given, asked: Asked, average: str = "binary") -> float:
+def _f1(answers: Answers, questions: Questions, average: str = "binary") -> float:
     from sklearn.metrics import f1_score
 
-    return float(f1_score(_right(asked), given, average=average, zero_division=0))
+    return float(f1_score(_targets(questions), answers, average=average, zero_division=0))
 
 
-def _matthews(given: Given, asked: Asked) -> float:
+def _matthews(answers: Answers, questions: Questions) -> float:
     from sklearn.metrics import matthews_corrcoef
 
-    return float(matthews_corrcoef(_right(asked), given))
+    return float(matthews_corrcoef(_targets(questions), answers))
 
 
-def _correlation(given: Given, asked: Asked, ranks: bool) -> float:
+def _correlation(answers: Answers, questions: Questions, ranks: bool) -> float:
     from scipy.stats import pearsonr, spearmanr
 
-    if np.ptp(given) == 0:  # a constant answer follows nothing
+    if np.ptp(answers) == 0:  # constant answers correlate with nothing
         return 0.0
-    return float((spearmanr if ranks else pearsonr)(given, _right(asked)).statistic)
+    return float((spearmanr if ranks else pearsonr)(answers, _targets(questions)).statistic)
 
 
-def _exact_match(given: Given, asked: Asked) -> float:
-    """Return the share of groups in which every answer was judged rightly."""
+def _exact_match(answers: Answers, questions: Questions) -> float:
+    """Return the share of groups of which every answer is right."""
     wrong = {
-        question.group for question, own in zip(asked, given, strict=True) if own != question.answer
+        question.group
+        for question, answer in zip(questions, answers, strict=True)
+        if answer != question.answer
     }
-    return 1 - len(wrong) / len({question.group for question in asked})
+    return 1 - len(wrong) / len({question.group for question in questions})
 
 
-def _credit(given: Given, asked: Asked, which: int) -> float:
-    return float(
-        np.mean(
-            [question.credits[int(own)][which] for question, own in zip(asked, given, strict=True)]
-        )
-    )
+def _credit(answers: Answers, questions: Questions, which: int) -> float:
+    credits_ = [
+        question.credits[int(answer)][which]
+        for question, answer in zip(questions, answers, strict=True)
+    ]
+    return float(np.mean(credits_))
 
 
-METRICS: Mapping[Metric, Callable[[Given, Asked], float]] = {
+METRICS: Mapping[Metric, Callable[[Answers, Questions], float]] = {
     "accuracy": _accuracy,
     "accuracy_mismatched": partial(_accuracy, part=1),
     "f1": _f1,
@@ -140,42 +144,45 @@ METRICS: Mapping[Metric, Callable[[Given, Asked], float]] = {
 }
 
 
-def scores(given: Given, asked: Asked, metrics: Sequence[Metric]) -> dict[str, float]:
-    """Return the metrics, and where there are several their mean, which is a set's score on the official boards."""
-    found: dict[str, float] = {metric: METRICS[metric](given, asked) for metric in metrics}
-    return found if len(found) == 1 else {"score": float(np.mean(list(found.values()))), **found}
+def scores(answers: Answers, questions: Questions, metrics: Sequence[Metric]) -> dict[str, float]:
+    """Return the metrics; of several also "score", their mean, as on the official boards."""
+    values: dict[str, float] = {name: METRICS[name](answers, questions) for name in metrics}
+    if len(values) == 1:
+        return values
+    return {"score": float(np.mean(list(values.values()))), **values}
 
 
-def count(metric: str, asked: Asked) -> int:
+def count(metric: str, questions: Questions) -> int:
     """Return the number of examples behind a metric."""
     if metric == "exact_match":
-        return len({question.group for question in asked})
+        return len({question.group for question in questions})
     if metric.startswith("accuracy"):
-        return sum(question.part == (metric == "accuracy_mismatched") for question in asked)
-    return len(asked)
+        part = int(metric == "accuracy_mismatched")
+        return sum(question.part == part for question in questions)
+    return len(questions)
 
 
 class Answered(torchmetrics.Metric):
-    """Keeps what was answered to each question of a split, in all processes, and scores it together."""
+    """Collects the answers to the questions of a split from all processes, and scores them."""
 
     index: list[Tensor]
-    given: list[Tensor]
+    answers: list[Tensor]
 
-    def __init__(self, questions: Asked, metrics: Sequence[Metric]) -> None:
+    def __init__(self, questions: Questions, metrics: Sequence[Metric]) -> None:
         super().__init__()
-        self.questions, self.metrics = questions, metrics
-        for state in ("index", "given"):
+        self.questions = questions
+        self.metrics = metrics
+        for state in ("index", "answers"):
             self.add_state(state, default=[], dist_reduce_fx="cat")
 
-    def update(self, index: Tensor, given: Tensor) -> None:
-        """Add a batch: numbers of questions [B], and what was answered [B]."""
+    def update(self, index: Tensor, answers: Tensor) -> None:
+        """Add a batch: indices of questions [B], and the answers to them [B]."""
         self.index.append(index)
-        self.given.append(given)
+        self.answers.append(answers)
 
     def compute(self) -> dict[str, Tensor]:
         """Return all scores by name."""
-        index, given = (dim_zero_cat(state).cpu().numpy() for state in (self.index, self.given))
-        found = scores(
-            given.astype(np.float64), [self.questions[number] for number in index], self.metrics
-        )
-        return {name: torch.tensor(value, dtype=torch.float64) for name, value in found.items()}
+        index, answers = (dim_zero_cat(state).cpu().numpy() for state in (self.index, self.answers))
+        questions = [self.questions[number] for number in index]
+        values = scores(answers.astype(np.float64), questions, self.metrics)
+        return {name: torch.tensor(value, dtype=torch.float64) for name, value in values.items()}

@@ -1,4 +1,4 @@
-"""Examples of GLUE and SuperGLUE: as texts for a head, and as prompts with answers in words for T5."""
+"""Examples of GLUE and SuperGLUE, as texts for a head and as prompts with answers in words."""
 
 from __future__ import annotations
 

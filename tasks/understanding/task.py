@@ -1,4 +1,4 @@
-"""Sentence understanding: fine-tuning on a set of GLUE or SuperGLUE, scored by its official metrics.
+"""Sentence understanding: fine-tuning on a set of GLUE or SuperGLUE, by its official metrics.
 
 classification: a head on one or two texts; in a choice (COPA, ReCoRD) it scores each alternative,
 and the softmax over them is trained. text_to_text (T5, https://arxiv.org/abs/1910.10683, appendix
@@ -95,12 +95,12 @@ class Understanding(Task):
 
     @property
     def in_memory(self) -> bool:
-        """Return that texts are ready."""
+        """True: texts are ready."""
         return True
 
     @property
     def example_split(self) -> Literal["train", "test"]:
-        """Return the training split: in words it has a row per question, test one per alternative."""
+        """The training split: in words it has a row per question, test one per alternative."""
         return "train"
 
     def backbone_arguments(self) -> dict[str, Any]:
@@ -177,7 +177,7 @@ class Understanding(Task):
         return self._text.words(batch)
 
     def loss(self, output: Any, batch: Batch) -> Tensor:
-        """Return the cross-entropy of the right words or alternatives; of scores, the squared error."""
+        """Return the cross-entropy of words or alternatives, or the squared error of scores."""
         if self.in_words:
             return F.cross_entropy(output.logits.flatten(0, 1), batch["labels"].flatten())
         scores = self._scores(output, batch)

@@ -1,4 +1,4 @@
-"""Images that installed packages bring: no download."""
+"""Images of installed packages, without a download."""
 
 from __future__ import annotations
 
@@ -13,7 +13,14 @@ from moesuite.task import UserError
 
 @dataclass(frozen=True)
 class Embedded:
-    """Images of an installed package: bytes [N, H, W, 1], labels [N], indices of each split, one line about them."""
+    """Images of an installed package.
+
+    Attributes:
+        pixels: bytes [N, H, W, 1].
+        labels: [N].
+        parts: indices of the images of each split.
+        description: one line for the record.
+    """
 
     pixels: np.ndarray
     labels: np.ndarray
@@ -27,7 +34,7 @@ class Embedded:
 
 
 def load_embedded(name: Literal["digits", "mnist5k"]) -> Embedded:
-    """Return a data set of a package, split 80/20, stratified, always alike.
+    """Return a data set of a package with its fixed, stratified 80/20 split.
 
     Raises:
         UserError: if the package is not installed.

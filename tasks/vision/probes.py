@@ -28,7 +28,8 @@ class Probing:
     """Probes of frozen features, and adversarial attacks.
 
     Attributes:
-        probes: probes of frozen features: linear (whole training split), ten_shot (10 images a class).
+        probes: probes of frozen features: linear (whole training split), ten_shot (10 images a
+            class).
         attacks: adversarial attacks on the test images: fgsm, pgd.
         attack_radius: largest change of a pixel of 0..255 by an attack, in (0, 255].
     """

@@ -23,7 +23,7 @@ class ImageSource(HubSource):
     """A data set of images with a label each.
 
     Attributes:
-        embedded: data set of an installed package, digits or mnist5k, read unless `source` is given.
+        embedded: data set of an installed package, read unless `source` is given: digits, mnist5k.
         config: name of the configuration on the hub.
         splits: name of the split of each role: train, test, optionally val.
         columns: names of the columns of the image and the label.

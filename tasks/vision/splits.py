@@ -1,4 +1,4 @@
-"""Splits of labelled images: decoded once into memory-mapped arrays, image by image, or streamed."""
+"""Splits of labelled images: memory-mapped arrays, images decoded on access, or streams."""
 
 from __future__ import annotations
 

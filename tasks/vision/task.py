@@ -88,7 +88,7 @@ class Vision(Task):
 
     @property
     def in_memory(self) -> bool:
-        """Return whether training reads whole batches of bytes; transforms are worth loader processes."""
+        """Whether training reads whole batches of bytes; transforms are worth loader processes."""
         train = self._splits["train"]
         return isinstance(train, Arrays) and train.transform is None
 
@@ -132,7 +132,7 @@ class Vision(Task):
         return {**batch, "image": images, "label": labels}
 
     def inputs(self, batch: Batch) -> Tensor:
-        """Return normalised images [B, channels, height, width]; bytes are normalised here, on the device."""
+        """Return normalised images [B, channels, height, width]; bytes are normalised on the device."""
         if batch["unreadable"]:
             self.unreadable.extend(batch["unreadable"])
             batch["unreadable"].clear()

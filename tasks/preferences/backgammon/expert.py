@@ -82,14 +82,14 @@ def expert_of(name: str, plies: int) -> Expert:
 
 
 def _packaged(name: str) -> Callable[[int], Expert]:
-    """Return the class of an expert of the package: the one class with `moves` and `judged` there."""
+    """Return the class of an expert of the package: the one class with `moves` and `judged`."""
     if name not in expert_names():
         example = f"task.expert={EXAMPLE} for your own"
         raise unknown("expert in task.expert", name, expert_names(), example)
     module = importlib.import_module(f"{EXPERTS}.{name.replace('-', '_')}")
     classes = [value for value in vars(module).values() if isinstance(value, type)]
-    own = [cls for cls in classes if cls.__module__ == module.__name__]
-    (expert,) = (cls for cls in own if hasattr(cls, "moves") and hasattr(cls, "judged"))
+    defined = [cls for cls in classes if cls.__module__ == module.__name__]
+    (expert,) = (cls for cls in defined if hasattr(cls, "moves") and hasattr(cls, "judged"))
     return expert
 
 

@@ -9,29 +9,30 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from itertools import chain
 from math import isfinite
 from typing import Any
 
 import numpy as np
 
-from moesuite.task import Source, UserError, load_source
+from moesuite.task import HubSource, Source, UserError
 from moesuite.tasks.preferences.backgammon.positions import decode
 from moesuite.tasks.preferences.backgammon.selfplay import EXPERTS, Recipe, made
 
 COLUMNS = ("position", "dice", "alternatives", "scores")
-READ = ("position", "alternatives", "scores")  # what training needs of them
+READ = ("position", "alternatives", "scores")  # the columns that training reads
 SPLITS = {"train": "train", "test": "test"}
-AT_ONCE = 20_000  # ids that are read at once
+AT_ONCE = 20_000  # ids that are decoded at once
 
 
 def labelled(source: str | None, recipe: Recipe) -> Source:
-    """Return positions with labels: from files, the cache, or made now.
+    """Return labelled positions, from files, the cache, or made now.
 
     Raises:
         UserError: for files without a column, or an expert that is neither installed nor has labels
             in the cache.
     """
-    loaded = load_source(source or str(made(recipe)), None, None, None, SPLITS)
+    loaded = HubSource(source=source or str(made(recipe))).load(SPLITS)
     for role, rows in loaded.splits.items():
         if missing := [name for name in COLUMNS if name not in rows.column_names]:
             raise UserError(
@@ -45,7 +46,9 @@ def labelled(source: str | None, recipe: Recipe) -> Source:
 
 
 def read(rows: Any, where: str) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return boards [n, 2, 25] and scores [n] of each position with a choice; one without is a pass, and left out.
+    """Return boards [n, 2, 25] and scores [n] of each position with a choice.
+
+    A position without a choice is left out.
 
     Raises:
         UserError: for values of another kind, malformed ids, positions that are not legal, scores
@@ -58,27 +61,31 @@ def read(rows: Any, where: str) -> list[tuple[np.ndarray, np.ndarray]]:
     positions, names, scores = columns
     for first in range(0, len(positions), AT_ONCE):
         decode(positions[first : first + AT_ONCE])
-    flat = [name for one in names for name in one]
+    flat = list(chain.from_iterable(names))
     boards = np.concatenate(
         [decode(flat[i : i + AT_ONCE]) for i in range(0, len(flat), AT_ONCE)] or [decode([])]
     )
-    ends = np.cumsum([len(one) for one in names], dtype=np.int64)
-    choices = zip(
-        np.split(boards, ends[:-1]), scores, strict=False
-    )  # of no rows there is an empty part
-    return [(part, np.asarray(own, dtype=np.float32)) for part, own in choices if len(own) > 1]
+    ends = np.cumsum([len(alternatives) for alternatives in names], dtype=np.int64)
+    parts = np.split(boards, ends[:-1])  # without rows there is one empty part
+    return [
+        (part, np.asarray(values, dtype=np.float32))
+        for part, values in zip(parts, scores, strict=False)
+        if len(values) > 1
+    ]
 
 
 def _wrong(position: Any, alternatives: Any, scores: Any) -> str:
-    """Return what is wrong with a row; nothing: nothing."""
+    """Return what is wrong with a row; empty for nothing."""
     if not isinstance(position, str):
         return f"position {position!r}; allowed: a position id"
-    if not isinstance(alternatives, list) or not all(isinstance(one, str) for one in alternatives):
+    if not isinstance(alternatives, list) or not all(isinstance(i, str) for i in alternatives):
         return f"alternatives {alternatives!r}; allowed: a list of position ids"
-    if not isinstance(scores, list) or not all(
-        isinstance(one, int | float) and isfinite(one) for one in scores
-    ):
+    if not isinstance(scores, list) or not all(_is_finite(score) for score in scores):
         return f"scores {scores!r}; allowed: a list of finite numbers"
     if len(alternatives) != len(scores):
         return f"{len(scores)} scores of {len(alternatives)} alternatives; allowed: one for each"
     return ""
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, int | float) and isfinite(value)

@@ -1,4 +1,4 @@
-"""Backgammon positions: boards as arrays, GNU Backgammon's position ids, and the tokens that a network reads.
+"""Backgammon positions: boards as arrays, GNU Backgammon's position ids, and tokens.
 
 A board is [2, 25]: men of the opponent (0) and of the player whose position it is (1), on points 1
 to 24 as each of the two counts them, and on the bar. The id of a position is the one that GNU
@@ -109,8 +109,8 @@ def _malformed(position: str) -> str:
 def tokens(boards: Boards) -> Int8[np.ndarray, "N 28"]:
     """Return the input of a network from the view of row 1: 24 points, bars, trays; each 0..30.
 
-    A point is 15, plus the player's own men, minus the opponent's; bars and trays are 15 and the
-    men, own ones first.
+    A point is 15, plus the player's men, minus the opponent's; bars and trays are 15 plus the men,
+    the player's first.
     """
     points = boards[:, 1, :POINTS] - boards[:, 0, POINTS - 1 :: -1]
     trays = MEN - boards.sum(axis=2)[:, ::-1]

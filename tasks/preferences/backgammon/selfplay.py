@@ -1,4 +1,4 @@
-"""Backgammon positions of self-play with an expert's score of every legal move, made once and cached."""
+"""Backgammon positions of self-play, labelled by an expert; made once and cached."""
 
 from __future__ import annotations
 
@@ -227,7 +227,7 @@ def self_play(expert: Expert, random_moves: float, seed: int) -> Iterator[Positi
 
 
 def judge(positions: Sequence[Position], expert: str, plies: int) -> list[Row]:
-    """Return positions with the scores of an expert that may look further than the one that played."""
+    """Return positions with an expert's scores; at 0-ply they are known from self-play."""
     rows, names = list[Row](), encode(np.stack([position.board for position in positions]))
     for name, position in zip(names, positions, strict=True):
         boards, scores = position.after, position.scores

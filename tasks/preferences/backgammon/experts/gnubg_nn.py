@@ -28,8 +28,9 @@ class Package:
             import gnubg_nn
         except ImportError:
             raise UserError(
-                'GNU Backgammon is not installed; type pip install -e ".[backgammon]"; cached labels, '
-                "or task.source=<folder of labelled positions>, need it for play only "
+                "GNU Backgammon is not installed; type "
+                'pip install -e ".[backgammon]"; cached labels, or '
+                "task.source=<folder of labelled positions>, need it for play only "
                 "(task.play=[])"
             ) from None
         self._engine: Any = gnubg_nn
