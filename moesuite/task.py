@@ -39,7 +39,7 @@ class Task(ABC):
     """A data set of a family.
 
     The parameters of `__init__` are the options of its YAML and of `task.<option>=`; each needs a
-    default that is a plain value, or a group of options (see `moesuite.config.signature`), and a
+    default that is a plain value, or a group of options (see `moesuite.discovery.signature`), and a
     line in the docstring's `Args:`, which `--help` shows.
 
     Attributes:

@@ -1,8 +1,8 @@
 """Options that task families share, grouped; on the command line and in records they stand flat.
 
-A family lists a group with its other parameters, `about: About = About()`, and each field is
-an option: `task.licence=…`. See
-`moesuite.discovery.signature`, and `moesuite.task.HubSource` for where data comes from.
+A family lists a group among its parameters, `about: About = About()`, and each field is an option:
+`task.licence=…`. See `moesuite.discovery.signature`; the group of sources is
+`moesuite.task.HubSource`.
 """
 
 from __future__ import annotations

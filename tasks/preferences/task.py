@@ -51,7 +51,7 @@ class Preferences(Task):
         kind: Literal["backgammon", "text"] = "backgammon",
         comparison: Comparison = Comparison(),
         data: Dialogues = Dialogues(),
-        positions: Positions = Positions(),
+        self_play: Positions = Positions(),
         train_on: Annotated[int, Ge(1)] | None = None,
         matches: Matches = Matches(),
         tokens: Tokens = Tokens(),
@@ -66,7 +66,7 @@ class Preferences(Task):
             data: where texts, or labelled positions, come from.
             source: folder of labelled positions or of pairs of texts (parquet; texts as JSON lines
                 too), or a hub id.
-            positions: positions of backgammon that are made.
+            self_play: positions of backgammon to make.
             train_on: number of training choices to use, the first ones, >= 1; null: all.
             matches: games of backgammon after training.
             tokens: tokenizer and length of texts.
@@ -83,14 +83,14 @@ class Preferences(Task):
         self.kind = kind
         self.comparison = comparison
         self.data = data
-        self.recipe = positions.recipe
+        self.recipe = self_play.recipe
         self.train_on = train_on
         self.matches = matches
         self.tokenizer = tokens.tokenizer
         self.length = tokens.length
         self.about = about
         self.unreadable = []
-        self.own_files = file_of(positions.expert)
+        self.own_files = file_of(self_play.expert)
 
     def prepare(self) -> None:
         """Read or make the choices; see `Task.prepare`."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import inspect
+import pkgutil
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
@@ -17,6 +18,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from moesuite.task import UserError, own_class, own_file, unknown
+from moesuite.tasks.preferences.backgammon import experts
 from moesuite.tasks.preferences.backgammon.positions import Boards
 
 Dice = tuple[int, int]
@@ -24,8 +26,6 @@ Scores = Float32[np.ndarray, " N"]  # equity of the player who moves, in points:
 # boards to choose from, of many games -> index of the chosen one of each
 Chooser = Callable[[Sequence[np.ndarray]], Sequence[int]]
 PASS: tuple[Boards, Scores] = np.zeros((0, 2, 25), dtype=np.int8), np.zeros(0, dtype=np.float32)
-EXPERTS = "moesuite.tasks.preferences.backgammon.experts"
-CATALOGUE = Path(__file__).with_name("experts")
 EXAMPLE = "my_file:MyExpert"
 
 
@@ -48,7 +48,8 @@ class Expert(Protocol):
 
 def expert_names() -> list[str]:
     """Return the names of the experts of the package: their files in `experts/`, with hyphens."""
-    return sorted(path.stem.replace("_", "-") for path in CATALOGUE.glob("[!_]*.py"))
+    names = [module.name for module in pkgutil.iter_modules(experts.__path__)]
+    return sorted(name.replace("_", "-") for name in names if not name.startswith("_"))
 
 
 @cache
@@ -86,7 +87,7 @@ def _packaged(name: str) -> Callable[[int], Expert]:
     if name not in expert_names():
         example = f"task.expert={EXAMPLE} for your own"
         raise unknown("expert in task.expert", name, expert_names(), example)
-    module = importlib.import_module(f"{EXPERTS}.{name.replace('-', '_')}")
+    module = importlib.import_module(f"{experts.__name__}.{name.replace('-', '_')}")
     classes = [value for value in vars(module).values() if isinstance(value, type)]
     defined = [cls for cls in classes if cls.__module__ == module.__name__]
     (expert,) = (cls for cls in defined if hasattr(cls, "moves") and hasattr(cls, "judged"))

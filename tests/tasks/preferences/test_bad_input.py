@@ -9,7 +9,9 @@ import pytest
 
 from moesuite import compose, fit
 from moesuite.errors import UserError
+from moesuite.tasks.preferences.backgammon import labels, selfplay
 from moesuite.tasks.preferences.backgammon.expert import expert_of
+from moesuite.tasks.preferences.backgammon.selfplay import Recipe
 from moesuite.train.build import _shared
 from tests.helpers import invoke
 from tests.tasks.preferences.words import QUICK, SMALL
@@ -57,11 +59,17 @@ def test_play_without_the_expert_is_refused_before_training(
     words = [*SMALL, *QUICK, f"records={tmp_path}"]
     fit(compose(*words))  # labels are cached from here on
     monkeypatch.setitem(sys.modules, "gnubg_nn", None)
-    monkeypatch.setattr(
-        "moesuite.tasks.preferences.backgammon.selfplay._make", lambda *_: pytest.fail("made again")
-    )
+    read: list[Path] = []
+
+    def made(recipe: Recipe) -> Path:
+        read.append(selfplay.made(recipe))
+        return read[-1]
+
+    monkeypatch.setattr(labels, "made", made)
+    monkeypatch.setattr(selfplay, "_make", lambda *_: pytest.fail("made again"))
     _shared.cache_clear()  # so that they are read from there
     expert_of.cache_clear()
     assert fit(compose(*words, "seed=1"))[0].status == "ok"
+    assert [(folder / "train.parquet").is_file() for folder in read] == [True]
     with pytest.raises(UserError, match=r'not installed; type pip install -e "\.\[backgammon\]"'):
         fit(compose(*words, "task.play=[random]"))
