@@ -58,8 +58,8 @@ class ReroutedLayer:
     def __str__(self) -> str:
         """Return one line."""
         return (
-            f"{self.layer}  own rule {self.identity:.2e} apart, new router {self.difference:.2e} "
-            f"(|own| {self.scale:.2e}); keeps {self.kept:.1%} of the pairs, "
+            f"{self.layer}  |difference| of own rule {self.identity:.2e}, of new router "
+            f"{self.difference:.2e} (|own| {self.scale:.2e}); keeps {self.kept:.1%} of the pairs, "
             f"{self.pairs_per_token:.2f} experts per token"
         )
 
@@ -210,9 +210,9 @@ def _compare(
     scale = y.float().abs().max().item()
     if not identity <= TOLERANCE * scale:  # also true for NaN
         raise UserError(
-            f"{name}: rebuilt with its own rule it answers {identity:.2e} apart (largest answer "
-            f"{scale:.2e}), so this model routes in a way that is not known here; allowed: layers "
-            "without jitter or rules beside the gate"
+            f"{name}: rebuilt with its own rule, its output is off by {identity:.2e} (largest "
+            f"output {scale:.2e}): this model routes in an unknown way; allowed: layers without "
+            "jitter or rules besides the gate"
         )
     num_tokens = own_pairs.any(dim=-1).sum().item()
     kept = (own_pairs & new_pairs).sum() / own_pairs.sum().clamp(min=1)

@@ -48,7 +48,9 @@ class Receipt:
             f"{row.served_difference:.2e} (|dense| {row.scale:.2e}), {row.unserved:.1%} unserved"
             for row in self.layers
         ]
-        lines += [f"{name:{width}}  stays: {reason}" for name, reason in self.skipped.items()]
+        lines += [
+            f"{name:{width}}  not replaced: {reason}" for name, reason in self.skipped.items()
+        ]
         lines.append(f"{self.parameters_before:,} -> {self.parameters_after:,} parameters")
         return "\n".join([*lines, *filter(None, [self.verdict])])
 

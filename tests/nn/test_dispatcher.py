@@ -85,9 +85,12 @@ def test_work_by_hand() -> None:
 
 
 class Doubling(RaggedDispatcher):
-    """A stand-in for another backend: computes every row twice, and says so."""
+    """A stand-in for a backend of one device: computes every row twice, and says so."""
 
     name = "doubling"
+
+    def supports(self, routing: Any, experts: Any, device: torch.device) -> bool:
+        return super().supports(routing, experts, device) and device.type == "cpu"
 
     def forward(self, x: Tensor, routing: RaggedRouting, experts: Any) -> Tensor:
         output = super().forward(x, routing, experts)
@@ -117,7 +120,7 @@ def test_a_new_dispatcher_is_read_by_layers_accounting_certificate_and_benchmark
     assert layer.dispatcher_for(layer.routing, CPU).name == "doubling"
     with torch.no_grad():
         torch.testing.assert_close(model(x), before)
-    after = cost(model, x)
+    after = cost(model, x)  # counted on the meta device, by the dispatcher of the model's own
     assert after.forward.executed.experts == before_cost.forward.executed.experts
     rows, padding = (c.forward.executed.padding for c in (after, before_cost))
     assert rows == 2 * padding + before_cost.forward.executed.experts

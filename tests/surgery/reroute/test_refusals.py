@@ -49,7 +49,7 @@ def test_a_model_that_routes_by_another_rule_is_refused() -> None:
     forward = block.forward
     block.forward = lambda x: 2 * forward(x)
     with pytest.raises(
-        UserError, match=r"model.layers.1.mlp: rebuilt with its own rule it answers"
+        UserError, match=r"model.layers.1.mlp: rebuilt with its own rule, its output is off by"
     ):
         reroute(model)
     assert not list(moe_layers(model))
