@@ -40,14 +40,12 @@ def build_backbone(
     builders = {"timm": _timm, "hf": build_huggingface, "mlp": build_perceptron}
     if library not in builders:
         raise UserError(
-            f"backbone={name}: unknown library {library!r}; allowed: timm:<name>, hf:<name>, "
-            "mlp:<activation>; type for example backbone=vit_s16"
+            f"backbone={name}: unknown library {library!r}; expected timm:<name>, hf:<name>, "
+            "mlp:<activation>, e.g. backbone=vit_s16"
         )
     if ("head" in fit) == (library == "timm"):
-        fitting = (
-            "hf:<name>; type for example backbone=gpt_mini" if "head" in fit else "timm:<name>"
-        )
-        raise UserError(f"backbone={name} does not fit this task; allowed: {fitting}")
+        fitting = "hf:<name>, e.g. backbone=gpt_mini" if "head" in fit else "timm:<name>"
+        raise UserError(f"backbone={name} does not fit this task; expected {fitting}")
     arguments = {**fit, **kwargs}
     try:
         with torch.random.fork_rng(devices=[]):
@@ -87,13 +85,13 @@ def load_pretrained(name: str) -> nn.Module:
             return load_saved(model).eval()
     except (OSError, ValueError, RuntimeError) as error:
         raise UserError(
-            f"{name}: pretrained weights cannot be loaded ({str(error).splitlines()[0]}); allowed: "
+            f"{name}: pretrained weights cannot be loaded ({str(error).splitlines()[0]}); expected "
             "a local folder, or a name whose weights are in the cache or can be reached; run once "
             "where there is a network and copy the cache of HF_HOME"
         ) from None
     raise UserError(
-        f"{name}: unknown library {library!r}; allowed: timm:<name>, hf:<folder or hub id>; type "
-        "for example timm:vit_base_patch16_224"
+        f"{name}: unknown library {library!r}; expected timm:<name>, hf:<folder or hub id>, "
+        "e.g. timm:vit_base_patch16_224"
     )
 
 

@@ -102,8 +102,7 @@ def select(known: list[Candidate], layers: Layers, model: nn.Module) -> list[Can
         chosen = list({candidate.name: candidate for candidate in picked}.values())
     if not chosen:
         raise UserError(
-            f"layers={layers}: nothing matched; candidates: {', '.join(names)}; type for example "
-            "layers=[-1]"
+            f"layers={layers}: nothing matched; candidates: {', '.join(names)}; e.g. layers=[-1]"
         )
     return chosen
 
@@ -112,8 +111,8 @@ def _no_candidates(model: nn.Module) -> UserError:
     similar = {type(module).__name__ for module in model.modules() if looks_like_mlp(module)}
     return UserError(
         f"{type(model).__name__} has no MLP that can become an MoE layer; modules that look like "
-        f"one and have no adapter: {', '.join(sorted(similar)) or 'none'}; allowed: MLPs of linear "
-        "layers on tokens [..., D]; type for example backbone=vit_ti16, or in Python "
+        f"one and have no adapter: {', '.join(sorted(similar)) or 'none'}; expected MLPs of linear "
+        "layers on tokens [..., D], e.g. backbone=vit_ti16, or in Python "
         "adapter=<function that takes such a module and returns a moesuite.DenseMLP>"
     )
 
@@ -126,5 +125,5 @@ def _pick(known: list[Candidate], names: list[str], layer: int | str) -> Candida
     raise UserError(
         f"layers: {layer!r} matched nothing; candidates: "
         + ", ".join(f"{index} {name}" for index, name in enumerate(names))
-        + "; type for example layers=[-1]"
+        + "; e.g. layers=[-1]"
     )

@@ -43,7 +43,7 @@ def tile_depth(model: Any, times: int) -> nn.Module:
     if len(stacks) != 1:
         raise UserError(
             f"tile_depth={times}: {type(model).__name__} has no single stack of blocks with an MLP "
-            "each; allowed: ViT, BERT, GPT-2, LLaMA and their kin; type tile_depth=1"
+            "each; expected ViT, BERT, GPT-2, LLaMA and their kin; type tile_depth=1"
         )
     stack = model.get_submodule(stacks[0])
     blocks = list(stack)

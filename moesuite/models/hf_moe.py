@@ -137,6 +137,6 @@ def _no_blocks(model: nn.Module) -> UserError:
     elif any(looks_like_mlp(module) for module in model.modules()):
         hint = ": it is dense; type moesuite.upcycle(model) to make a mixture of experts of it"
     return UserError(
-        f"{type(model).__name__} has no MoE layers that can be rerouted{hint}; allowed: OLMoE, "
+        f"{type(model).__name__} has no MoE layers that can be rerouted{hint}; expected OLMoE, "
         "Mixtral, Qwen2-MoE, Qwen3-MoE, DeepSeek V2 and V3 of transformers"
     )

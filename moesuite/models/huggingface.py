@@ -90,8 +90,8 @@ def _with_head(model: str, pretrained: bool, head: str, config: Any) -> Any:
         allowed, example = HEADS[head]
         which = " with an encoder or a decoder only" if head == "classification" else ""
         raise UserError(
-            f"backbone=hf:{model} cannot do task.objective={head}; allowed: models of "
-            f"transformers' {allowed}{which}; type for example backbone={example}"
+            f"backbone=hf:{model} cannot do task.objective={head}; expected models of "
+            f"transformers' {allowed}{which}, e.g. backbone={example}"
         ) from None
 
 
@@ -124,7 +124,7 @@ def _refuse_moe_layers(model: str, config: Any) -> None:
     """Refuse what `moesuite.save_moe` wrote: the plain class would reinitialise its MoE layers."""
     if getattr(config, "moesuite", None) is not None:
         raise UserError(
-            f"hf:{model}: this model was saved with MoE layers; allowed: dense models, and those "
+            f"hf:{model}: this model was saved with MoE layers; expected dense models, and those "
             "that are mixtures of experts in transformers; in Python type moesuite.load_moe(folder)"
         )
 
@@ -143,5 +143,5 @@ def _check_sizes(model: str, config: Any, options: dict[str, Any]) -> None:
         if isinstance(limit, int) and options.get(option, 0) > limit:
             raise UserError(
                 f"{what} of {options[option]} is more than the {limit} of backbone=hf:{model}; "
-                f"allowed: at most {limit}; type for example {instead.format(limit)}"
+                f"expected at most {limit}, e.g. {instead.format(limit)}"
             )

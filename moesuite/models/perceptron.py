@@ -73,7 +73,7 @@ def build_perceptron(activation: str, pretrained: bool, arguments: dict[str, Any
     if options.pop("head", None) != "classification":
         raise UserError(
             f"backbone=mlp:{activation} needs inputs of one length and a score of each, as "
-            "task=backgammon has; type for example backbone=bert_mini"
+            "task=backgammon has, e.g. backbone=bert_mini"
         )
     if activation not in ACTIVATIONS:
         raise unknown(

@@ -217,7 +217,7 @@ def routing_weights(model: nn.Module) -> Tensor:
     ]
     if not weights:
         raise UserError(
-            "routing weights of a model without MoE layers; allowed: any router but dense"
+            "routing weights of a model without MoE layers; expected any router but dense"
         )
     return torch.cat(weights, dim=-1)
 

@@ -115,7 +115,7 @@ def _read(path: Path) -> SavedModel:
     if path.is_dir():
         return _read_folder(path)
     if not path.is_file():
-        raise UserError(f"{path}: no such file or folder; allowed: {WRITTEN}")
+        raise UserError(f"{path}: no such file or folder; expected {WRITTEN}")
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         state = loaded["state_dict"]
@@ -128,14 +128,14 @@ def _read(path: Path) -> SavedModel:
         return SavedModel(*_checked_description(path, loaded.get(KEY)), state)
     except (pickle.UnpicklingError, RuntimeError, KeyError, TypeError, EOFError) as error:
         raise UserError(
-            f"{path}: not readable ({str(error).splitlines()[0]}); allowed: {WRITTEN}"
+            f"{path}: not readable ({str(error).splitlines()[0]}); expected {WRITTEN}"
         ) from None
 
 
 def _read_folder(folder: Path) -> SavedModel:
     files = sorted(folder.glob("*.safetensors"))
     if not files:
-        raise UserError(f"{folder}: no .safetensors in this folder; allowed: {WRITTEN}")
+        raise UserError(f"{folder}: no .safetensors in this folder; expected {WRITTEN}")
     state: dict[str, Tensor] = {}
     for file in files:
         state |= safetensors.torch.load_file(file)
@@ -163,7 +163,7 @@ def _from_pretrained(folder: Path, adapter: Adapter | None, like: nn.Module | No
     missing = sorted(name for name in info["missing_keys"] if not name.startswith("pooler."))
     if wrong := [*missing, *sorted(info["unexpected_keys"])]:
         raise UserError(
-            f"{folder}: weights that do not fit: {', '.join(wrong[:SHOWN])}; allowed: {WRITTEN}"
+            f"{folder}: weights that do not fit: {', '.join(wrong[:SHOWN])}; expected {WRITTEN}"
         )
     if len(info["missing_keys"]) > len(missing):
         model.pooler = None  # it was saved without one
@@ -201,7 +201,7 @@ def _checked_description(
         values = {key: value for key, value in about.items() if key != "dense"}
         return checked(Description, values, str(path)), about.get("dense")
     raise UserError(
-        f"{path}: weights {problem}, from before form {FORMAT} or not of moesuite; allowed: "
+        f"{path}: weights {problem}, from before form {FORMAT} or not of moesuite; expected "
         f"{WRITTEN}; build the model as it was built then, load the weights by load_state_dict, "
         "and type save_moe(model, path)"
     )
@@ -218,7 +218,7 @@ def _load_weights(model: Any, state: Mapping[str, Tensor], path: str | Path) -> 
             weights[name] = value
     if wrong := misfits(targets, weights):
         raise UserError(
-            f"{path}: {wrong}; allowed: weights of the described model; type "
+            f"{path}: {wrong}; expected weights of the described model; type "
             "model=<the dense model>"
         )
     _refuse_foreign(state.keys() - targets.keys(), path)

@@ -133,8 +133,8 @@ def _decoder_router(
         problem = "no chosen layer is in a decoder"
     if problem:
         raise UserError(
-            f"decoder={dict(decoder)}: {problem}; allowed: a router for the decoder of an "
-            "encoder-decoder; type for example backbone=t5_mini layers=all "
+            f"decoder={dict(decoder)}: {problem}; expected a router for the decoder of an "
+            "encoder-decoder, e.g. backbone=t5_mini layers=all "
             "'decoder={name:token_choice,k:2}'"
         )
     return str(decoder["name"]), {key: value for key, value in decoder.items() if key != "name"}

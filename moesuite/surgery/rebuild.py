@@ -39,7 +39,7 @@ def _rebuild_replaced(
     by_name = {candidate.name: candidate for candidate in candidates(model, adapter)}
     if missing := [name for name in layers if name not in by_name]:
         raise UserError(
-            f"no MLP at {', '.join(missing)}; allowed: a model of the saved architecture"
+            f"no MLP at {', '.join(missing)}; expected a model of the saved architecture"
         )
     for renormalise in (False, True):
         names = [name for name, layer in layers.items() if layer.renormalise is renormalise]

@@ -147,21 +147,25 @@ def _build_router(config: MoEConfig, block: Block) -> Router:
     if config.router == OWN:
         return OriginalRouter(spec, block.gate)
     cls = router_class(config.router)
+    if not cls.fits_trained_gate:
+        raise _unfit(config.router)
     router = build_router(config.router, spec, {**_defaults(cls, block), **config.options})
     gate = getattr(router, "gate", None)
     if isinstance(gate, Gate):
         gate.weight = block.gate.weight
-    has_other_weights = any(p is not block.gate.weight for p in router.parameters())
-    if has_other_weights or not cls.fits_trained_gate:
-        fitting = [name for name in router_names() if router_class(name).fits_trained_gate]
-        raise UserError(
-            f"router={config.router}: it needs weights of its own beside a trained gate [E, D], or "
-            f"has no experts to choose; allowed: {OWN}, {', '.join(fitting)}; type for example "
-            "router=usmoe"
-        )
+    if any(parameter is not block.gate.weight for parameter in router.parameters()):
+        raise _unfit(config.router)
     if hasattr(router, "bias") and hasattr(block.gate, "e_score_correction_bias"):
         router.bias = block.gate.e_score_correction_bias
     return router
+
+
+def _unfit(name: str) -> UserError:
+    fitting = [other for other in router_names() if router_class(other).fits_trained_gate]
+    return UserError(
+        f"router={name}: it needs weights of its own besides a trained gate [E, D], or has no "
+        f"experts to choose; expected {OWN}, {', '.join(fitting)}, e.g. router=usmoe"
+    )
 
 
 def _defaults(cls: type[Router], block: Block) -> Mapping[str, Any]:
@@ -211,7 +215,7 @@ def _compare(
     if not identity <= TOLERANCE * scale:  # also true for NaN
         raise UserError(
             f"{name}: rebuilt with its own rule, its output is off by {identity:.2e} (largest "
-            f"output {scale:.2e}): this model routes in an unknown way; allowed: layers without "
+            f"output {scale:.2e}): this model routes in an unknown way; expected layers without "
             "jitter or rules besides the gate"
         )
     num_tokens = own_pairs.any(dim=-1).sum().item()

@@ -142,7 +142,7 @@ def _load(name: str) -> nn.Module:
     model = load_moe(name)
     if list(moe_layers(model)):
         raise UserError(
-            f"{name}: this model has MoE layers; allowed: a dense one, as a run with router=dense "
+            f"{name}: this model has MoE layers; expected a dense one, as a run with router=dense "
             "writes"
         )
     return model
@@ -150,7 +150,7 @@ def _load(name: str) -> nn.Module:
 
 def _check_deviation(name: str, value: float) -> None:
     if value < 0:
-        raise UserError(f"{name}={value}: allowed is 0 or more; type for example {name}={STD}")
+        raise UserError(f"{name}={value}: expected 0 or more, e.g. {name}={STD}")
 
 
 def _observe(model: nn.Module, chosen: list[Candidate], example: Any) -> dict[str, DenseForward]:

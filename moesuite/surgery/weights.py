@@ -58,7 +58,7 @@ def start_from(model: nn.Module, checkpoint: str, option: str = "init") -> None:
     if wrong := [name for name in unfit if not name.startswith(head)]:
         problem = misfits({name: targets[name] for name in wrong}, weights)
         raise UserError(
-            f"{option}={checkpoint}: {problem}; allowed: a run of the same backbone, router, "
+            f"{option}={checkpoint}: {problem}; expected a run of the same backbone, router, "
             "layers, experts and slots (at another resolution, slots_per_token keeps their number)"
         )
     fitting = {name: value for name, value in weights.items() if name not in unfit}
@@ -105,11 +105,11 @@ def read_checkpoint(option: str, checkpoint: str) -> tuple[dict[str, Any], dict[
     except (pickle.UnpicklingError, RuntimeError, KeyError, TypeError, EOFError) as error:
         raise UserError(
             f"{option}={checkpoint}: no checkpoint of a run ({str(error).splitlines()[0]}); "
-            "allowed: last.ckpt in the folder of a record"
+            "expected last.ckpt in the folder of a record"
         ) from None
     if not state:
         raise UserError(
-            f"{option}={checkpoint}: no weights of a run in it; allowed: last.ckpt in the folder "
+            f"{option}={checkpoint}: no weights of a run in it; expected last.ckpt in the folder "
             "of a record"
         )
     return loaded, state

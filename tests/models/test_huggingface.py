@@ -87,8 +87,8 @@ def test_a_mask_that_does_not_fit_is_refused() -> None:
     [
         ("hf:gpt3", {"head": "causal"}, "nearest types: hf:gpt"),
         ("hf:bert", {"head": "span_corruption"}, "cannot do task.objective=span_corruption"),
-        ("hf:gpt2", {}, "allowed: timm:<name>"),
-        ("timm:vit_tiny_patch16_224", {"head": "causal"}, "type for example backbone=gpt_mini"),
+        ("hf:gpt2", {}, "expected timm:<name>"),
+        ("timm:vit_tiny_patch16_224", {"head": "causal"}, "e.g. backbone=gpt_mini"),
         ("keras:vit", {}, "unknown library 'keras'"),
         ("hf:gpt2", {"head": "causal", "n_layer": 1, "n_head": 5}, "refuses its arguments"),
     ],
@@ -116,6 +116,6 @@ def test_sequences_longer_than_a_pretrained_model_has_positions_for(tmp_path: An
         build_backbone(f"hf:{tmp_path}", True, 0, fit | {"max_position_embeddings": 128}, {})
     with pytest.raises(
         UserError,
-        match="vocabulary of 101 is more than the 100 .*type for example backbone.tokenizer=",
+        match="vocabulary of 101 is more than the 100 .*e.g. backbone.tokenizer=",
     ):
         build_backbone(f"hf:{tmp_path}", True, 0, fit | {"vocab_size": 101}, {})

@@ -206,7 +206,7 @@ def test_the_checkpoint_of_a_run_that_embeds_text(tmp_path: Path) -> None:
 
 
 def test_checkpoints_that_cannot_be_loaded(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no such file or folder; allowed: what save_moe"):
+    with pytest.raises(UserError, match="no such file or folder; expected what save_moe"):
         load_moe(tmp_path / "nothing")
     with pytest.raises(UserError, match=r"no \.safetensors in this folder"):
         load_moe(tmp_path)

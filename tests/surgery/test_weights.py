@@ -157,7 +157,7 @@ def test_bad_input(tmp_path: Path) -> None:
             str(tmp_path / "none.ckpt"),
             r"none.ckpt: no such file; .* type for example init=runs/",
         ),
-        (vit(), str(text), r"notes.ckpt: no checkpoint of a run .*; allowed: last.ckpt"),
+        (vit(), str(text), r"notes.ckpt: no checkpoint of a run .*; expected last.ckpt"),
         (vit(), str(tmp_path / "foreign.ckpt"), r"foreign.ckpt: no weights of a run in it"),
         (
             vit(num_experts=8),

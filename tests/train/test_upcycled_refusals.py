@@ -47,7 +47,7 @@ def test_a_run_limited_by_time_needs_a_schedule_without_end(tmp_path: Path) -> N
         (["trainer.max_steps=40", "decoder={k:2}"], r"decoder=\{'k': 2\}: its name is missing"),
         (
             ["trainer.max_steps=40", "decoder={name:switch}"],
-            "no chosen layer is in a decoder; allowed",
+            "no chosen layer is in a decoder; expected",
         ),
         (["trainer.max_steps=40", "layers=[3]"], "layers: 3 matched nothing"),
     ],
@@ -76,5 +76,5 @@ def test_a_model_with_moe_layers_is_not_upcycled_again(dense: Path, tmp_path: Pa
         match="this model has MoE layers; allowed: the checkpoint of a run of router=dense",
     ):
         run(tmp_path, "router=switch", "trainer.max_steps=4", f"upcycle={moe}")
-    with pytest.raises(UserError, match="this model has MoE layers; allowed: a dense one"):
+    with pytest.raises(UserError, match="this model has MoE layers; expected a dense one"):
         upcycle(str(moe))

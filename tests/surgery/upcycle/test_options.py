@@ -34,8 +34,8 @@ def test_an_adapter_for_a_custom_mlp() -> None:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"router_std": -1.0}, "router_std=-1.0: allowed is 0 or more"),
-        ({"expert_noise": -0.1}, "expert_noise=-0.1: allowed is 0 or more"),
+        ({"router_std": -1.0}, "router_std=-1.0: expected 0 or more"),
+        ({"expert_noise": -0.1}, "expert_noise=-0.1: expected 0 or more"),
         (
             {"slots_per_token": 9.0, "num_experts": 4},
             "slots_per_token=9.0: expected more than 0 and at most",
@@ -84,10 +84,10 @@ def test_a_saved_model_by_its_folder(name: str, tmp_path: Path) -> None:
     [
         (
             "hf:./nowhere",
-            r"hf:./nowhere: pretrained weights cannot be loaded \(.*allowed: a local folder",
+            r"hf:./nowhere: pretrained weights cannot be loaded \(.*expected a local folder",
         ),
         ("timm:vit_tiny_patch16_225", "nearest: timm:vit_tiny"),
-        ("keras:vit", "unknown library 'keras'; allowed: timm:<name>, hf:<folder or hub id>"),
+        ("keras:vit", "unknown library 'keras'; expected timm:<name>, hf:<folder or hub id>"),
     ],
 )
 def test_names_that_lead_nowhere(name: str, says: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -82,7 +82,7 @@ def test_labels_out_of_range(tmp_path: Path) -> None:
             ["task=stdlib_search", "task.source=data", "task.tokenizer=./nowhere"],
             "task.tokenizer=./nowhere: cannot be loaded",
         ),
-        (["task=stdlib_search", "task.source=data", "backbone=vit_mini"], "allowed: hf:<name>"),
+        (["task=stdlib_search", "task.source=data", "backbone=vit_mini"], "expected hf:<name>"),
     ],
 )
 def test_bad_input(

@@ -60,7 +60,7 @@ def test_bad_data(words: list[str], change: dict[str, Any], says: str, tmp_path:
         ),
         (
             [*TINY_BERT, "task.objective=text_to_text"],
-            "cannot do task.objective=text_to_text; .*type for example backbone=t5_mini",
+            "cannot do task.objective=text_to_text; .*e.g. backbone=t5_mini",
         ),
     ],
 )
