@@ -5,14 +5,14 @@
 
 How often does it declare equal routers apart, and how often does it find a real difference?
 
-Quality is in units of a seed's noise: that of a router in a run of a task is the router's true
-mean, plus its interaction with the task (standard deviation `interaction`), plus noise, plus what
-all routers of a task and of a seed have in common. With `spread` the size of interaction and noise
-is another for each router and task: log-normal, with that deviation.
+Quality is in units of the noise between seeds. In a run of a task, a router's quality is its true
+mean, plus its interaction with the task (standard deviation `interaction`), plus noise, plus
+effects shared by all routers of a task and of a seed. With `spread`, the scale of interaction and
+noise differs by router and task: log-normal, with that deviation.
 
 Two tables for each number of routers:
-- level: share of boards on which any pair is apart, in an order over tasks of routers that are equal
-  on average over tasks, and ("within 1") in the tie groups of one task of routers equal on it;
+- level: share of boards on which any pair is apart, in an order over tasks of routers that are
+  equal on average over tasks, and ("within 1") in the tie groups of one task of equal routers;
 - power: one router is better on average by 1, 2, 3 or 5; share of its pairs that an order over
   tasks finds.
 """
@@ -71,19 +71,20 @@ def draw(
     Args:
         generator: of all randomness.
         means: true mean of each router over tasks.
-        tasks, seeds: numbers of them.
-        interaction: standard deviation of a router's mean between tasks, in that of the noise.
-        spread: log-normal deviation of the size of both between routers and tasks.
+        tasks, seeds: number of tasks and of seeds.
+        interaction: standard deviation of a router's mean between tasks, in units of the noise.
+        spread: log-normal deviation, between routers and tasks, of the scale of both.
     """
     size = np.exp(spread * generator.normal(size=(tasks, len(means), 1)))
-    own = interaction * generator.normal(size=(tasks, len(means), 1)) + generator.normal(
-        size=(tasks, len(means), seeds)
-    )
+    by_router = interaction * generator.normal(size=(tasks, len(means), 1))
+    by_run = generator.normal(size=(tasks, len(means), seeds))
     shared = 5 * generator.normal(size=(tasks, 1, 1)) + generator.normal(size=(tasks, 1, seeds))
-    quality = np.asarray(means)[None, :, None] + size * own + shared  # [tasks, routers, seeds]
+    quality = (
+        np.asarray(means)[None, :, None] + size * (by_router + by_run) + shared
+    )  # [tasks, routers, seeds]
     return [
-        {str(router): dict(enumerate(row)) for router, row in enumerate(one)}
-        for one in quality.tolist()
+        {str(router): dict(enumerate(row)) for router, row in enumerate(by_router_and_seed)}
+        for by_router_and_seed in quality.tolist()
     ]
 
 
@@ -126,7 +127,10 @@ def run(options: SignificanceOptions) -> None:
     for routers in options.routers:
         equal = [0.0] * routers
         error = 100 * math.sqrt(0.05 * 0.95 / counts)
-        title = f"{routers} equal routers, {counts} boards: % with any pair apart (standard error {error:.1f})"
+        title = (
+            f"{routers} equal routers, {counts} boards: % with any pair apart "
+            f"(standard error {error:.1f})"
+        )
         level = _table("tasks", seeds)
         for task in track(tasks, f"{routers} routers", disable=not sys.stdout.isatty()):
             level.add_row(

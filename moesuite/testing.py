@@ -1,4 +1,4 @@
-"""Test classes to inherit: one conformance suite for every router and every task, a stranger's too.
+"""Test classes to inherit: the conformance suites of routers and tasks, for packages too.
 
 from moesuite.testing import RouterContract, TaskContract
 from my_file import MyRouter
@@ -43,9 +43,9 @@ SPLITS: tuple[Literal["train", "val", "test"], ...] = ("train", "val", "test")
 
 
 class RouterContract:
-    """What every router has to keep: each check of `moesuite.certify` as a test, and what the engine relies on.
+    """The contract of routers: every check of `moesuite.certify`, and what the engine relies on.
 
-    What a router does not claim, it need not keep: `causal`, `bounded`, `batch_coupled`,
+    A router need not keep what it does not claim: `causal`, `bounded`, `batch_coupled`,
     `negative_weights`.
 
     Attributes:
@@ -63,7 +63,7 @@ class RouterContract:
 
     @property
     def subject(self) -> Subject:
-        """The router in a small layer: one for all tests, what was observed of it serves several checks."""
+        """The router in a small layer, shared by all tests: checks share observations."""
         contract = type(self)
         if "_subject" not in vars(contract):
             contract._subject = Subject(self.build)
@@ -117,12 +117,12 @@ class RouterContract:
 
 
 class TaskContract:
-    """What every task has to keep.
+    """The contract of tasks.
 
     Attributes:
-        words: that choose the task on the command line, with a small backbone, and with
-            augmentation of single examples switched off, so that what splits hold can be compared.
-        routers: to run; None: all that the task allows.
+        words: overrides that select the task, a small backbone, and no augmentation of single
+            examples, so that the contents of splits can be compared.
+        routers: routers to run; None: all that the task allows.
     """
 
     words: Sequence[str]
@@ -131,8 +131,8 @@ class TaskContract:
     def expected(
         self, task: Task, outputs: Sequence[Any], batches: Sequence[Batch]
     ) -> dict[str, float]:
-        """Return metrics of a model's outputs by a library, the primary one among them."""
-        raise NotImplementedError("give the metrics by a library, for example scikit-learn")
+        """Return metrics of the outputs, the primary one included, computed by a library."""
+        raise NotImplementedError("return metrics computed by a library, e.g. scikit-learn")
 
     def legal(self) -> list[str]:
         """Return the routers that the task allows."""
@@ -140,11 +140,11 @@ class TaskContract:
         return causal_routers() if task.causal or task.causal_decoder else router_names()
 
     def build(self) -> Task:
-        """Return the task, loaded."""
+        """Return the task with its data."""
         return build_task(compose(*self.words).task)
 
     def contents(self, task: Task, split: Literal["train", "val", "test"]) -> list[bytes]:
-        """Return the hashes of the examples of a split that are scored."""
+        """Return hashes of the scored examples of a split."""
         dataset: Any = task.dataset(split)
         samples = [dataset[index] for index in range(len(dataset))] if dataset is not None else []
         scored = [
@@ -166,29 +166,28 @@ class TaskContract:
     def score(
         self, router: str, at_once: int | None = None
     ) -> tuple[Task, list[Any], list[Batch], dict[str, float]]:
-        """Return the task, and outputs, batches and metrics of an untrained model, with so many examples in a batch."""
+        """Return the task, and outputs, batches and metrics of an untrained model.
+
+        Args:
+            router: its name.
+            at_once: examples per batch; None: as configured.
+        """
         task, config = self.build(), compose(*self.words, f"router={router}")
-        data = (
-            config.data
-            if at_once is None
-            else config.data.model_copy(update={"eval_batch_size": at_once})
-        )
+        data = config.data
+        if at_once is not None:
+            data = data.model_copy(update={"eval_batch_size": at_once})
         batches = list(eval_loader(task, data, "test"))
         model = build_models(config, task, task.inputs(batches[0])).model.eval()
         metrics = task.metrics()
         with torch.no_grad():
             outputs = [call(model, task.inputs(batch)) for batch in batches]
-        for given, batch in zip(outputs, batches, strict=True):
-            task.update(metrics, given, batch)
-        return (
-            task,
-            outputs,
-            batches,
-            {name: float(value) for name, value in metrics.compute().items()},
-        )
+        for output_of_batch, batch in zip(outputs, batches, strict=True):
+            task.update(metrics, output_of_batch, batch)
+        values = {name: float(value) for name, value in metrics.compute().items()}
+        return task, outputs, batches, values
 
     def test_results_depend_neither_on_padding_nor_on_the_batch(self) -> None:
-        routers = self.routers or self.legal()  # which routers are causal takes seconds to measure
+        routers = self.routers or self.legal()  # measuring which routers are causal takes seconds
         router = next(
             name for name in ("expert_choice", "token_choice", *routers) if name in routers
         )
@@ -198,11 +197,11 @@ class TaskContract:
             assert value == pytest.approx(many[name], rel=1e-4, abs=1e-6), name
 
     def test_metrics_are_those_of_a_library(self) -> None:
-        task, outputs, batches, found = self.score("dense")
+        task, outputs, batches, metrics = self.score("dense")
         expected = self.expected(task, outputs, batches)
         assert task.primary.name in expected
         for name, value in expected.items():
-            assert found[name] == pytest.approx(value, rel=1e-4, abs=1e-6), name
+            assert metrics[name] == pytest.approx(value, rel=1e-4, abs=1e-6), name
 
     def test_every_router_runs_an_epoch_of_32_examples(self, tmp_path: Path) -> None:
         words = [

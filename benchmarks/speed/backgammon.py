@@ -1,10 +1,10 @@
-"""What backgammon costs: seconds to make and judge positions, and to play games against pubeval, batched.
+"""Cost of backgammon: seconds to generate and label positions, and to play batches of games.
 
     python -m moesuite.benchmarks.speed.backgammon positions=20000 test_positions=100 games=1000
 
-Positions at 0-ply to train and filtered 2-ply to test, by GNU Backgammon, nothing cached. Games are
-played by Tesauro's perceptron of 250 hidden units and by the small BERT, both untrained: how long
-they take depends on how long games last.
+Positions are labelled by GNU Backgammon, at 0-ply for training and filtered 2-ply for the test,
+without cache. Games against pubeval are played by Tesauro's perceptron of 250 hidden units and by
+the small BERT, both untrained: their time depends on how long games last.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ PLAYERS = {
 
 @contextmanager
 def timed(console: Console, what: str) -> Iterator[None]:
-    """Print how long something takes."""
+    """Print the seconds that the block takes."""
     begun = time.perf_counter()
     yield
     console.print(f"{what}: {time.perf_counter() - begun:.1f} s", highlight=False)
@@ -56,9 +56,9 @@ def measure(options: BackgammonOptions) -> None:
     train, test, games = options.positions, options.test_positions, options.games
     with timed(console, f"{train} positions, made and judged at 0-ply"):
         judge(list(itertools.islice(self_play(Package(), RANDOM_MOVES, 0), train)), EXPERT, 0)
-    asked = list(itertools.islice(self_play(Package(), RANDOM_MOVES, 1), test))
+    positions = list(itertools.islice(self_play(Package(), RANDOM_MOVES, 1), test))
     with timed(console, f"{test} positions, judged at 2-ply by one process"):
-        judge(asked, EXPERT, 2)
+        judge(positions, EXPERT, 2)
     fit = Preferences().backbone_arguments()
     for name, words in PLAYERS.items():
         backbone = compose("task=backgammon", *words).backbone

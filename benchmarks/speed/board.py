@@ -1,6 +1,7 @@
-"""How long the leaderboard takes: many copies of one record, built whole and after one more, and opened in a browser.
+r"""Time of the leaderboard: full and incremental builds of many records, and pages in a browser.
 
-    python -m moesuite.benchmarks.speed.board record=runs/digits/soft/0123456789ab.json count=10000 rows=1000 rounds=5
+    python -m moesuite.benchmarks.speed.board record=runs/digits/soft/0123456789ab.json \
+        count=10000 rows=1000 rounds=5
 
 Copies differ in task, router, seed, setting and quality, and have the ids that follow. Seconds are
 those of the whole command, start of Python included; memory is the most that one of its processes
@@ -127,16 +128,16 @@ def seconds_of_build(records: Path, out: Path) -> float:
 def builds(folder: Path, template: RunRecord, count: int, rounds: int) -> dict[str, list[float]]:
     """Return the seconds of whole builds, and of builds after one record more."""
     paths = write(folder / "runs", copies(template, count), count)
-    found: dict[str, list[float]] = {"all records": [], "one record more": []}
+    seconds: dict[str, list[float]] = {"all records": [], "one record more": []}
     for index in range(rounds):
         shutil.rmtree(folder / "site", ignore_errors=True)
-        found["all records"].append(seconds_of_build(folder / "runs", folder / "site"))
+        seconds["all records"].append(seconds_of_build(folder / "runs", folder / "site"))
         path, aside = paths[index * len(paths) // rounds], folder / "aside.json"
         path.rename(aside)
         seconds_of_build(folder / "runs", folder / "site")
         aside.rename(path)
-        found["one record more"].append(seconds_of_build(folder / "runs", folder / "site"))
-    return found
+        seconds["one record more"].append(seconds_of_build(folder / "runs", folder / "site"))
+    return seconds
 
 
 SORT = """async (what) => {
@@ -155,10 +156,10 @@ SORT = """async (what) => {
 
 
 def in_browser(page_file: Path, rounds: int) -> dict[str, list[float]]:
-    """Return milliseconds until the first paint, and until sorting and filtering are answered, layout included."""
+    """Return milliseconds of the first paint, of sorting and of filtering, layout included."""
     from playwright.sync_api import sync_playwright
 
-    found: dict[str, list[float]] = {"first paint": [], "sort": [], "filter": []}
+    milliseconds: dict[str, list[float]] = {"first paint": [], "sort": [], "filter": []}
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox"]
@@ -167,12 +168,12 @@ def in_browser(page_file: Path, rounds: int) -> dict[str, list[float]]:
             page: Any = browser.new_context().new_page()
             page.goto(f"{page_file.as_uri()}#all=1")
             page.wait_for_selector("#curves svg, #curves p")  # a record may have no curve
-            paint = "performance.getEntriesByType('paint').find(one => one.name === 'first-contentful-paint').startTime"
-            found["first paint"].append(page.evaluate(paint))
-            found["sort"].append(page.evaluate(SORT, "sort"))
-            found["filter"].append(page.evaluate(SORT, "router_1"))
+            paint = "performance.getEntriesByName('first-contentful-paint')[0].startTime"
+            milliseconds["first paint"].append(page.evaluate(paint))
+            milliseconds["sort"].append(page.evaluate(SORT, "sort"))
+            milliseconds["filter"].append(page.evaluate(SORT, "router_1"))
         browser.close()
-    return found
+    return milliseconds
 
 
 class BoardOptions(Options):
@@ -223,14 +224,16 @@ def template_of(path: Path | None) -> RunRecord:
     Raises:
         UserError: if there is none.
     """
-    found = path or next(iter(record_paths("runs")), None)
-    if found is None or not found.exists():
+    record_file = path or next(iter(record_paths("runs")), None)
+    if record_file is None or not found.exists():
         raise UserError(
-            f"record={found or 'null'}: no such record; first type python -m moesuite.run"
+            f"record={record_file or 'null'}: no such record; first type python -m moesuite.run"
         )
-    record = read_record(found)
+    record = read_record(record_file)
     if record.status != "ok":
-        raise UserError(f"record={found}: its run is {record.status}; expected a finished one")
+        raise UserError(
+            f"record={record_file}: its run is {record.status}; expected a finished one"
+        )
     return record
 
 

@@ -1,8 +1,8 @@
-"""The layers that are timed against each other, all at equal expert FLOPs, and what each of them is called with.
+"""The layers that are timed against each other, at equal expert FLOPs, and their inputs.
 
 C = round(T/E) slots per expert and group, at least 1; every contestant computes G·E·C rows of
-expert work: `dense` is given that many rows, and a peer without capacity (Mixtral) a hidden size
-that makes up for the difference. Peers whose experts are gated (three matrices) have two thirds of
+expert work: `dense` gets that many rows, and a peer without capacity (Mixtral) a hidden size that
+compensates for the difference. Peers whose experts are gated (three matrices) have two thirds of
 the hidden size.
 """
 
@@ -66,7 +66,8 @@ class Dense(nn.Module):
 
     def __init__(self, size: Size) -> None:
         super().__init__()
-        self.fc1, self.fc2 = nn.Linear(size.dim, size.hidden), nn.Linear(size.hidden, size.dim)
+        self.fc1 = nn.Linear(size.dim, size.hidden)
+        self.fc2 = nn.Linear(size.hidden, size.dim)
         self.act = nn.GELU()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -114,7 +115,10 @@ def contestants(
 
 @torch.no_grad()
 def rows(contestant: Contestant) -> int:
-    """Return the rows that a router of ours sends to experts before training; ReLU gates start with half of all."""
+    """Return the rows of expert work of one of our layers before training, else 0.
+
+    ReLU gates start with half of all pairs.
+    """
     if not isinstance(contestant.layer, MoE):
         return 0
     layer, x = contestant.layer, contestant.x
@@ -135,7 +139,7 @@ def _by_dispatcher(
 
 
 def forward(contestant: Contestant) -> Callable[[], object]:
-    """Return a forward pass to be timed."""
+    """Return a forward pass to time."""
 
     def run() -> None:
         with torch.no_grad():

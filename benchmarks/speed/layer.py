@@ -1,6 +1,7 @@
-"""Time and memory of one MoE layer against the bare expert matmuls, the dense MLP of equal FLOPs, and peers.
+r"""Time and memory of an MoE layer against bare expert matmuls, the dense MLP, and peers.
 
-    python -m moesuite.benchmarks.speed.layer experts=8,64 groups=16 tokens=196 dim=384 hidden=1536 seconds=30
+    python -m moesuite.benchmarks.speed.layer experts=8,64 groups=16 tokens=196 dim=384 \
+        hidden=1536 seconds=30
 
 Forward and forward+backward in float32 (`precision=bf16-mixed`: autocast), on the CPU or by
 `device=cuda`, every contestant called in turns in one process. `bare` is the stacked experts on
@@ -52,10 +53,10 @@ def measure(
     size: Size, seconds: float, names: list[str] | None = None, device: torch.device = CPU
 ) -> list[Row]:
     """Time all contestants in turns on `device`, `seconds` for each of the two passes."""
-    found = contestants(size, names, device)
-    alone = _medians([forward(c) for c in found.values()], seconds, device)
-    whole = _medians([both(c) for c in found.values()], seconds, device)
-    dense, bare = list(found).index("dense"), list(found).index("bare")
+    layers = contestants(size, names, device)
+    alone = _medians([forward(c) for c in layers.values()], seconds, device)
+    whole = _medians([both(c) for c in layers.values()], seconds, device)
+    dense, bare = list(layers).index("dense"), list(layers).index("bare")
     return [
         Row(
             name,
@@ -67,7 +68,7 @@ def measure(
             whole[i] / whole[bare],
             peak_of(both(contestant), device) / 2**20,
         )
-        for i, (name, contestant) in enumerate(found.items())
+        for i, (name, contestant) in enumerate(layers.items())
     ]
 
 
@@ -86,7 +87,7 @@ def device_of(name: str) -> torch.device:
     """
     if name not in ("cpu", "cuda") or (name == "cuda" and not torch.cuda.is_available()):
         raise UserError(
-            f"device={name}: allowed is cpu, or cuda on a machine that has one; type for example device=cpu"
+            f"device={name}: expected cpu, or cuda on a machine that has it, e.g. device=cpu"
         )
     return torch.device(name)
 
@@ -117,8 +118,9 @@ def show(
     if keep:
         keep_freed_memory()
     title = (
-        f"{size.groups * size.tokens} tokens in {size.groups} groups, D {size.dim}, {size.num_experts} experts, "
-        f"{size.rows} rows of expert work, {'bf16-mixed' if bf16 else 'float32'}, {_machine(device)}"
+        f"{size.groups * size.tokens} tokens in {size.groups} groups, D {size.dim}, "
+        f"{size.num_experts} experts, {size.rows} rows of expert work, "
+        f"{'bf16-mixed' if bf16 else 'float32'}, {_machine(device)}"
     )
     table = Table(title=title)
     for column in (
@@ -158,7 +160,7 @@ class LayerOptions(SizeOptions):  # type: ignore[misc]
 
 
 def run(options: LayerOptions) -> None:
-    """Measure every size that is asked for, each in a process of its own: kept memory would add up over sizes."""
+    """Measure each size in a process of its own: kept memory would add up over sizes."""
     names = layer_names(options.layers)
     device, bf16 = device_of(options.device), options.precision == "bf16-mixed"
     processes = multiprocessing.get_context("spawn")

@@ -1,6 +1,7 @@
-"""Time of the expert matmuls alone, by layout of the weights, precision and compiler, against the dense MLP.
+r"""Time of expert matmuls by layout of weights, precision and compiler, against the dense MLP.
 
-    python -m moesuite.benchmarks.speed.layouts experts=8,64 groups=16 tokens=196 dim=384 hidden=1536 seconds=20
+    python -m moesuite.benchmarks.speed.layouts experts=8,64 groups=16 tokens=196 dim=384 \
+        hidden=1536 seconds=20
 
 Forward+backward with a gradient for the input, in turns, once with glibc as it is and once with
 freed memory kept (`moesuite.keep_freed_memory`). All rows do the work of the dense MLP; its time
@@ -30,13 +31,14 @@ BLOCK = 8  # experts at a time in the blocked variant
 
 
 class Stacked(nn.Module):
-    """Weights [E, in, out], or [E, out, in] when `transposed`; `linear` applies them to [E, N, in]."""
+    """Weights [E, in, out], or [E, out, in] if `transposed`; `linear` maps [E, N, in]."""
 
     def __init__(
         self, size: Size, linear: Callable[..., Tensor], transposed: bool = False, block: int = 0
     ) -> None:
         super().__init__()
-        self.linear, self.block = linear, block or size.num_experts
+        self.linear = linear
+        self.block = block or size.num_experts
         shapes = [(size.dim, size.hidden), (size.hidden, size.dim)]
         self.weights = nn.ParameterList(
             torch.randn(size.num_experts, *(shape[::-1] if transposed else shape))
@@ -84,7 +86,7 @@ def unbound(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 def in_pairs(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Two experts at a time, as ragged routings have them, each gradient written where it belongs."""
+    """Two experts at a time, as for ragged routings; gradients are written in place."""
     where = layout([x.shape[1]] * len(x))
     return grouped_linear(x.flatten(0, 1), weight, bias, where).unflatten(0, x.shape[:2])
 
@@ -131,24 +133,24 @@ def variants(size: Size) -> dict[str, Contestant]:
         "pairs, gradients in place": Stacked(size, in_pairs),
         "torch grouped_mm": Stacked(size, grouped_mm),
     }
-    found = {"dense": Contestant(Dense(size), rows, size.hidden)}
-    found |= {name: Contestant(layer, x, size.hidden) for name, layer in layers.items()}
+    timed = {"dense": Contestant(Dense(size), rows, size.hidden)}
+    timed |= {name: Contestant(layer, x, size.hidden) for name, layer in layers.items()}
     compiled = torch.compile(Stacked(size, batched), fullgraph=True)
     assert isinstance(compiled, nn.Module)
-    found["bmm, torch.compile"] = Contestant(compiled, x, size.hidden)
-    found["dense, bf16 autocast"] = Contestant(Dense(size), rows, size.hidden, autocast)
-    found["bmm, bf16 autocast"] = Contestant(Stacked(size, batched), x, size.hidden, autocast)
-    found["bmm, bf16 weights"] = Contestant(
+    timed["bmm, torch.compile"] = Contestant(compiled, x, size.hidden)
+    timed["dense, bf16 autocast"] = Contestant(Dense(size), rows, size.hidden, autocast)
+    timed["bmm, bf16 autocast"] = Contestant(Stacked(size, batched), x, size.hidden, autocast)
+    timed["bmm, bf16 weights"] = Contestant(
         Stacked(size, batched).bfloat16(), x, size.hidden, in_bfloat16
     )
-    return found
+    return timed
 
 
 def medians(size: Size, seconds: float) -> dict[str, float]:
     """Time all variants in turns."""
-    found = variants(size)
-    samples = interleaved([both(contestant) for contestant in found.values()], seconds, least=3)
-    return dict(zip(found, map(statistics.median, samples), strict=True))
+    timed = variants(size)
+    samples = interleaved([both(contestant) for contestant in timed.values()], seconds, least=3)
+    return dict(zip(timed, map(statistics.median, samples), strict=True))
 
 
 def run(options: SizeOptions) -> None:
@@ -157,9 +159,8 @@ def run(options: SizeOptions) -> None:
     columns = [medians(size, seconds) for size in sizes]
     keep_freed_memory()
     columns += [medians(size, seconds) for size in sizes]
-    table = Table(
-        title=f"{sizes[0].groups * sizes[0].tokens} tokens, forward+backward / dense, {torch.get_num_threads()} threads"
-    )
+    tokens, threads = sizes[0].groups * sizes[0].tokens, torch.get_num_threads()
+    table = Table(title=f"{tokens} tokens, forward+backward / dense, {threads} threads")
     table.add_column("layout")
     for policy in ("", ", memory kept"):
         for size in sizes:

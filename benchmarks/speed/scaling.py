@@ -1,7 +1,7 @@
-"""Time, memory and FLOPs of one MoE layer as experts are added at a fixed number of slots.
+r"""Time, memory and FLOPs of one MoE layer as experts are added at a fixed number of slots.
 
-    python -m moesuite.benchmarks.speed.scaling experts=1,2,4,8,16,32,64,128,256 tokens=256 groups=8 seconds=20 \
-        layers=soft,expert_choice,token_choice plot=scaling.svg
+    python -m moesuite.benchmarks.speed.scaling experts=1,2,4,8,16,32,64,128,256 \
+        tokens=256 groups=8 seconds=20 layers=soft,expert_choice,token_choice plot=scaling.svg
 
 T slots a group whatever E is, so that the expert FLOPs stay those of the dense MLP while parameters
 grow E-fold. Each E runs in a process of its own, all contestants in turns; ratios are to the dense
@@ -39,7 +39,7 @@ CLAIM = 8.8 / 8.6  # Soft MoE H/14 of 128 experts over ViT H/14, time per image
 
 @dataclass(frozen=True)
 class Point:
-    """One layer at one number of experts; times, FLOPs and parameters over the dense MLP's, memory in MiB."""
+    """One layer with some number of experts: ratios to the dense MLP, and memory in MiB."""
 
     name: str
     num_experts: int
@@ -53,11 +53,11 @@ class Point:
 def measure_size(size: Size, seconds: float, names: list[str]) -> list[Point]:
     """Measure all layers of one size, in the process that calls."""
     keep_freed_memory()
-    found = contestants(size, names)
-    weights = {name: sum(p.numel() for p in c.layer.parameters()) for name, c in found.items()}
+    layers = contestants(size, names)
+    weights = {name: sum(p.numel() for p in c.layer.parameters()) for name, c in layers.items()}
     dense = 2 * 2 * size.rows * size.dim * size.hidden  # two products
     flops = {"dense": 1.0, "bare": 1.0}
-    for name, contestant in found.items():
+    for name, contestant in layers.items():
         if isinstance(contestant.layer, MoE):
             flops[name] = (
                 cost(contestant.layer, contestant.x, batch=1).forward.executed.total / dense
@@ -115,11 +115,10 @@ def draw(points: list[Point], path: Path) -> None:
 
 
 def check_plot(path: Path) -> None:
-    """Look before measuring whether a plot can be written.
+    """Check before measuring that a plot can be written.
 
     Raises:
-        UserError: if matplotlib or the folder is missing, or the file's ending is none of a
-            picture's.
+        UserError: if matplotlib or the folder is missing, or the suffix is not of a picture.
     """
     if importlib.util.find_spec("matplotlib") is None:
         raise UserError(

@@ -1,6 +1,7 @@
-"""A whole training step of one MoE layer: forward and backward, the optimizer, routing statistics.
+r"""A whole training step of one MoE layer: forward and backward, the optimizer, routing statistics.
 
-    python -m moesuite.benchmarks.speed.step experts=8,64 groups=16 tokens=196 dim=384 hidden=1536 seconds=20
+    python -m moesuite.benchmarks.speed.step experts=8,64 groups=16 tokens=196 dim=384 \
+        hidden=1536 seconds=20
 
 AdamW over the experts' weights in its three forms, in turns with forward+backward of the same
 layer. `statistics` is what a step that logs adds: counting loads, drops and demand.
@@ -34,23 +35,23 @@ OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
 
 def parts(size: Size, router: str) -> dict[str, Callable[[], object]]:
     """Return the parts of a step by name; each can be repeated by itself."""
-    found = contestants(size, [router])
-    layer = found[router].layer
+    layers = contestants(size, [router])
+    layer = layers[router].layer
     assert isinstance(layer, MoE)
-    passes = both(found[router])
+    passes = both(layers[router])
     passes()
     for parameter in layer.parameters():
         parameter.grad = torch.randn_like(parameter) * 1e-6
-    kept = [parameter.grad for parameter in layer.parameters()]
+    gradients = [parameter.grad for parameter in layer.parameters()]
     functions: dict[str, Callable[[], object]] = {
-        "dense": both(found["dense"]),
+        "dense": both(layers["dense"]),
         "forward+backward": passes,
     }
     for name, build in OPTIMIZERS.items():
         optimizer = build(layer.parameters())
 
         def step(optimizer: torch.optim.Optimizer = optimizer) -> None:
-            for parameter, gradient in zip(layer.parameters(), kept, strict=True):
+            for parameter, gradient in zip(layer.parameters(), gradients, strict=True):
                 parameter.grad = gradient
             optimizer.step()
             layer.zero_grad()
@@ -63,11 +64,10 @@ def parts(size: Size, router: str) -> dict[str, Callable[[], object]]:
 
 
 def run(options: SizeOptions) -> None:
-    """Measure every size that is asked for and print a table."""
+    """Measure every size and print a table."""
     keep_freed_memory()
-    table = Table(
-        title=f"milliseconds (share of forward+backward and fused AdamW), {torch.get_num_threads()} threads"
-    )
+    what = "milliseconds (share of forward+backward and fused AdamW)"
+    table = Table(title=f"{what}, {torch.get_num_threads()} threads")
     table.add_column("part")
     columns = []
     for size in options.sizes():

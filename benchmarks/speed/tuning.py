@@ -1,10 +1,10 @@
-"""What tuning costs and reaches: seconds beside the runs, two workers against one, a front against a grid.
+"""Cost and quality of tuning: overhead of trials, one or two workers, a front against a grid.
 
     python -m moesuite.benchmarks.speed.tuning trials=30 rounds=3 studies=3 steps=100 side=6
 
-Digits, Soft MoE, one thread a worker. Overhead: wall time of a study of short runs, without what
-`fit` takes, by trial. Workers: trials an hour of two processes over those of one, their start
-included, medians of `rounds` in turn. Front, at each order of the data: the hypervolume of the
+Digits, Soft MoE, one thread per worker. Overhead: wall time per trial of a study of short runs,
+without that of `fit`. Workers: trials per hour of two processes and of one, start included, medians
+of `rounds` in turn. Front, at each order of the data: the hypervolume of the
 Pareto front of `trials` trials over slots per token and learning rate, quality against GFLOP, and
 of a grid of `side` x `side` runs; the reference is quality 0 at the largest GFLOP of all.
 """
@@ -39,7 +39,7 @@ POINT = tuple[float, float]  # quality, GFLOP
 
 
 def words(folder: Path, steps: int) -> list[str]:
-    """Return the words of every study here."""
+    """Return the overrides of every study here."""
     return [
         "task=digits",
         "router=soft",
@@ -59,7 +59,7 @@ def space() -> list[str]:
 
 
 def overhead(folder: Path, count: int) -> float:
-    """Return seconds beside the run, of each trial after the first, which imports and loads the data."""
+    """Return seconds per trial outside the run; the first trial, which loads data, is excluded."""
     spent: list[float] = []
 
     def timed(*arguments: Any) -> Any:
@@ -80,7 +80,7 @@ def overhead(folder: Path, count: int) -> float:
 
 
 def hours(folder: Path, steps: int, count: int, workers: int, number: int) -> float:
-    """Return trials an hour of several processes on one study."""
+    """Return trials per hour of several processes on one study."""
     line = [
         sys.executable,
         "-m",
@@ -107,11 +107,11 @@ def hours(folder: Path, steps: int, count: int, workers: int, number: int) -> fl
 
 def front(folder: Path, steps: int, count: int, seed: int) -> list[POINT]:
     """Return quality and GFLOP of the trials of a study."""
-    asked = [*words(folder, steps), f"data.seed={seed}", *space(), f"trials={count}"]
-    asked += ["objective=quality,flops", f"study=front{seed}"]
+    overrides = [*words(folder, steps), f"data.seed={seed}", *space(), f"trials={count}"]
+    overrides += ["objective=quality,flops", f"study=front{seed}"]
     return [
         (trial.values[0], trial.values[1])
-        for trial in search(parse_command(asked)).trials
+        for trial in search(parse_command(overrides)).trials
         if trial.values
     ]
 
@@ -130,7 +130,7 @@ def grid(folder: Path, steps: int, side: int, seed: int) -> Iterator[POINT]:
 
 
 def hypervolume(points: Sequence[POINT], largest: float) -> float:
-    """Return the area that points dominate, down to quality 0 and up to `largest` GFLOP, over the whole of it."""
+    """Return the share of the area, quality > 0 and GFLOP < `largest`, that points dominate."""
     area, best = 0.0, 0.0
     for quality, cost in sorted(points, key=lambda point: (point[1], -point[0])):
         if quality > best:
@@ -160,9 +160,10 @@ def measure(options: TuningOptions) -> None:
             [hours(folder, steps, count, workers, number) for workers in (1, 2)]
             for number in range(rounds)
         ]
-        one, two = map(statistics.median, zip(*turns, strict=True))
+        single, double = map(statistics.median, zip(*turns, strict=True))
         console.print(
-            f"trials an hour: {one:.0f} by one worker, {two:.0f} by two: {two / one:.2f} times"
+            f"trials per hour: {single:.0f} by one worker, {double:.0f} by two: "
+            f"{double / single:.2f} times"
         )
         pairs = [
             (front(folder, steps, count, seed), list(grid(folder, steps, side, seed)))

@@ -4,7 +4,7 @@
 
 In turns, on a fresh copy of the model each time: `moefy` (every other MLP), the same with its
 receipt (`upcycle`), and clones of every expert's weights and of all weights of the result. Memory
-is the most that is held at a time beyond the finished model, in copies of the MLP of one layer.
+is the peak beyond the finished model, in copies of the MLP of one layer.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ CLONES = ("clone of the experts", "clone of the result")
 
 
 def measure(dense: nn.Module, num_experts: int, rounds: int) -> dict[str, list[float]]:
-    """Return the seconds of each way by name; of one round more, which takes the memory from the machine."""
+    """Return the seconds of each way by name; an extra first round allocates the memory."""
     seconds: dict[str, list[float]] = {
         "moefy": [],
         "upcycle, with receipt": [],
@@ -50,7 +50,7 @@ def measure(dense: nn.Module, num_experts: int, rounds: int) -> dict[str, list[f
 
 
 def ways(num_experts: int) -> dict[str, Callable[[nn.Module], object]]:
-    """Return what makes an MoE of a model."""
+    """Return the ways to turn a model into an MoE, by name."""
     return {
         "moefy": partial(
             moefy,
@@ -68,18 +68,17 @@ def _clone(weights: Sequence[Tensor]) -> list[Tensor]:
 
 
 def extra_copies(build: Callable[[], nn.Module], num_experts: int) -> float:
-    """Return the most memory that `moefy` holds beyond the finished model, in MLPs of one layer."""
-    made: list[nn.Module] = []
+    """Return the peak memory of `moefy` beyond the finished model, in MLPs of one layer."""
+    models: list[nn.Module] = []
 
-    def whole() -> (
-        None
-    ):  # the model is made here too: only what was taken here is missed when it is given back
-        made.append(build())
-        ways(num_experts)["moefy"](made[0])
+    def build_and_moefy() -> None:
+        # builds the model too: memory that was allocated before would count negative when freed
+        models.append(build())
+        ways(num_experts)["moefy"](models[0])
 
-    peak = peak_of(whole)
-    layer = next(layer for _, layer in moe_layers(made[0]))
-    return (peak - _bytes(made[0])) / (_bytes(layer.experts) / num_experts)
+    peak = peak_of(build_and_moefy)
+    layer = next(layer for _, layer in moe_layers(models[0]))
+    return (peak - _bytes(models[0])) / (_bytes(layer.experts) / num_experts)
 
 
 def _bytes(module: nn.Module) -> int:

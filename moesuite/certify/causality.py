@@ -1,4 +1,4 @@
-"""Does an output depend on a later token? Tried in groups of several lengths, in training and evaluation."""
+"""Causality: no output depends on a later token, in groups of several lengths and both modes."""
 
 from __future__ import annotations
 
@@ -14,17 +14,14 @@ from moesuite.records.certificate import Check
 
 USUAL = 24
 LENGTHS = (USUAL, 5, 64, 128, 257)
-SCALES = (
-    1.0,
-    10.0,
-    1e-3,
-)  # of later tokens, group by group: a router may look at nothing but large ones
+# of later tokens, group by group: a router may react to large ones only
+SCALES = (1.0, 10.0, 1e-3)
 MANY = 512  # tokens of a group from which on one group is enough
 
 
 @dataclass(frozen=True)
 class Mode:
-    """How a layer is called: in training, in evaluation, or in evaluation with slots as few as in training."""
+    """How a layer is called: in training, in evaluation, or there with the slots of training."""
 
     label: str
     training: bool = False
@@ -36,11 +33,11 @@ TIGHT = Mode("evaluation under eval_slots_per_token", tight=True)
 
 
 def causal(subject: Subject, lengths: Sequence[int] = LENGTHS) -> Check:
-    """No output depends on a later token: with room to spare and with binding capacity, at all of `lengths`."""
+    """No output depends on a later token, at all `lengths`, with ample and binding capacity."""
     leaks, largest = dict[str, int](), 0.0
     for mode in (EVALUATION, TRAINING, TIGHT):
         if mode.tight and (EVALUATION.label in leaks or not subject.takes_evaluation_slots()):
-            continue  # said already, or there is no such mode
+            continue  # already reported, or the router has no such mode
         length, figure = _first_leak(subject, mode, lengths)
         largest = max(largest, figure)
         if length is not None:
@@ -50,7 +47,7 @@ def causal(subject: Subject, lengths: Sequence[int] = LENGTHS) -> Check:
 
 
 def _sentence(leaks: Mapping[str, int]) -> str:
-    """Return for example "leaks in evaluation and training at length 24"; empty for no leak."""
+    """Return e.g. "leaks in evaluation and training at length 24", or an empty string."""
     by_length: dict[int, list[str]] = {}
     for mode, length in leaks.items():
         by_length.setdefault(length, []).append(mode)
@@ -59,7 +56,7 @@ def _sentence(leaks: Mapping[str, int]) -> str:
 
 
 def _first_leak(subject: Subject, mode: Mode, lengths: Sequence[int]) -> tuple[int | None, float]:
-    """Return the first length that leaks, None if none does, and the largest difference up to it."""
+    """Return the first length that leaks, or None, and the largest difference up to it."""
     largest = 0.0
     for length in lengths:
         for layer in _layers(subject, length, mode):
@@ -70,17 +67,16 @@ def _first_leak(subject: Subject, mode: Mode, lengths: Sequence[int]) -> tuple[i
 
 
 def _layers(subject: Subject, length: int, mode: Mode) -> Iterator[MoE]:
-    """Yield layers, more of them at the usual length."""
+    """Yield layers to try; more of them at the usual length."""
     usual = length == subject.tokens
     for factor in (0.5,) if mode.tight else (0.5, 1.0):
         budget = factor * subject.slots_per_token
-        for sharp in (1.0, 0.1) if usual else (1.0,):  # certain of one expert; open to several
-            layer = subject.layer(None, budget, sharp, budget if mode.tight else None, length)
-            yield layer
+        for sharp in (1.0, 0.1) if usual else (1.0,):  # sure of one expert; open to several
+            yield subject.layer(None, budget, sharp, budget if mode.tight else None, length)
 
 
 def _leak(subject: Subject, layer: MoE, training: bool, length: int) -> float:
-    """Return how much earlier outputs change with later tokens, from several places on."""
+    """Return how much earlier outputs change with later tokens, at several cuts."""
     groups = 1 if length >= MANY else subject.groups
     x, other = (subject.inputs(s, tokens=length)[:groups] for s in (1, 4))
     scales = torch.tensor(SCALES, device=x.device).repeat(len(x))[: len(x), None, None]

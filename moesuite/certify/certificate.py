@@ -1,8 +1,8 @@
-"""The router's certificate: how a router behaves, measured on a small layer, never taken from what it claims.
+"""The certificate of a router: its behaviour, measured on a small layer, never what it claims.
 
-Every check compares outputs of a whole MoE layer with large router weights ("sharp", so that it has
-opinions) after a few training steps; figures are largest differences relative to the largest
-output. `moesuite.certify.properties` says what each check means and who claims it.
+Every check compares outputs of a whole MoE layer with large router weights ("sharp", so that
+choices are clear) after a few training steps; figures are the largest difference relative to the
+largest output. `moesuite.certify.properties` defines what each check means and who claims it.
 """
 
 from __future__ import annotations
@@ -48,23 +48,20 @@ def single_expert_is_dense(subject: Subject) -> Check:
 
 
 def upcycled_is_dense(subject: Subject) -> Check:
-    """Experts that are copies of one MLP answer like it, wherever combine weights sum to 1."""
+    """Experts that are copies of an MLP give its output wherever combine weights sum to 1."""
     layer, x = subject.layer(sharp=0.0).eval(), subject.inputs()
     ours, dense = output(layer, x), dense_output(layer, x)
     layer(x)
     assert layer.routing is not None
     sums = layer.routing.dense()[1].detach().sum(dim=(2, 3))
     whole = (sums - 1).abs() < TOLERANCE
-    apart = difference(ours, dense)
+    largest = difference(ours, dense)
     detail = (
         f"combine weights sum to {sums.mean():.2f} on average; "
-        f"largest difference {apart:.2g} of the largest output"
+        f"largest difference {largest:.2g} of the largest output"
     )
-    if not whole.any():
-        return Check(holds=None, figure=apart, detail=detail)
-    return Check(
-        holds=difference(ours[whole], dense[whole]) < TOLERANCE, figure=apart, detail=detail
-    )
+    holds = difference(ours[whole], dense[whole]) < TOLERANCE if whole.any() else None
+    return Check(holds=holds, figure=largest, detail=detail)
 
 
 CHECKS: tuple[Callable[[Subject], Check], ...] = (
@@ -93,10 +90,10 @@ def measure(prop: Property, subject: Subject) -> Check:
 
 
 def at_start(subject: Subject) -> dict[str, float]:
-    """Return the shares of tokens dropped under the training capacity, and of dead experts, of an untrained router.
+    """Return an untrained router's shares of dropped tokens and of dead experts.
 
-    In training mode, on 16 groups of 196 tokens; the second forward counts, so that running
-    statistics have begun.
+    In training mode, under the training capacity, on 16 groups of 196 tokens; the second forward
+    counts, so that running statistics have started.
     """
     larger = replace(subject, groups=16, tokens=196, dim=64)
     layer = larger.layer(sharp=0.0).train()
@@ -104,13 +101,13 @@ def at_start(subject: Subject) -> dict[str, float]:
         layer(larger.inputs(seed=2))
         layer(larger.inputs())
     assert layer.routing is not None
-    found = health(count(layer.routing))
-    return {"dropped_under_capacity": found.unserved, "dead": found.dead / larger.num_experts}
+    start = health(count(layer.routing))
+    return {"dropped_under_capacity": start.unserved, "dead": start.dead / larger.num_experts}
 
 
 @cache
 def causal_routers() -> list[str]:
-    """Return the names of the package's routers that are measured to be causal with their default options."""
+    """Return the package's routers that are measured as causal with default options."""
     return [
         name
         for name in router_names()

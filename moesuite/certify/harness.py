@@ -1,7 +1,7 @@
-"""A router in a small layer, what it is tried on, and how two outputs compare: the bench of certificates and contracts.
+"""The test bench of certificates and contracts: a router in a small layer, inputs, comparisons.
 
-Every pass starts from the same state of torch's, Python's and numpy's generators, and leaves them
-as they were.
+Every pass starts from the same state of the generators of torch, Python and numpy, and restores
+their state afterwards.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from moesuite.routing.scope import alone
 
 KINDS = {
     "Gaussian": "standard normal tokens",
-    "alike": "three of four tokens nearly the same, so that most want one expert",
+    "alike": "three of four tokens nearly equal, so that most choose the same expert",
     "constant": "all tokens the same",
     "huge": "standard normal tokens times 1e4",
     "tiny": "standard normal tokens times 1e-6",
@@ -43,7 +43,7 @@ class Subject:
         num_experts: E, >= 2.
         slots_per_token: budget, in (0, E].
         groups, tokens, dim: G, T and D.
-        device: where layers and inputs are.
+        device: device of layers and inputs.
     """
 
     build: Callable[..., Router]
@@ -64,7 +64,7 @@ class Subject:
         eval_slots_per_token: float | None = None,
         tokens: int | None = None,
     ) -> MoE:
-        """Return a layer whose experts differ and whose weights have standard deviation `sharp`; 0: as upcycled."""
+        """Return a layer of distinct experts, its weights of deviation `sharp`; 0: as upcycled."""
         spec = self.spec(num_experts, slots_per_token, eval_slots_per_token, tokens)
         if (spec, sharp) not in self._layers:
             with seeded(0, self.device):
@@ -78,7 +78,7 @@ class Subject:
         eval_slots_per_token: float | None = None,
         tokens: int | None = None,
     ) -> LayerSpec:
-        """Return what a layer of these sizes asks for; each router gets a copy, so that it cannot change this one."""
+        """Return the spec of such a layer; each router gets a copy, and cannot change this one."""
         budget = self.slots_per_token if slots_per_token is None else slots_per_token
         size = num_experts or self.num_experts
         return LayerSpec(self.dim, size, budget, eval_slots_per_token, tokens or self.tokens)
@@ -90,14 +90,13 @@ class Subject:
             if spec.num_experts > 1:
                 raise
             router = self._router(spec, k=1)  # a router of K experts per token
-        layer = MoE(router, Experts(small_mlp(self.dim, 2 * self.dim), spec.num_experts)).to(
-            self.device
-        )
+        experts = Experts(small_mlp(self.dim, 2 * self.dim), spec.num_experts)
+        layer = MoE(router, experts).to(self.device)
         if sharp:
             for parameter in layer.parameters():
                 if parameter.ndim >= 2:
                     nn.init.normal_(parameter, std=sharp)
-            for step in range(3):  # routers with a memory get one
+            for step in range(3):  # gives routers their running statistics
                 layer.train()(self.inputs(seed=100 + step))
             layer.context.losses.clear()
         return layer
@@ -117,7 +116,7 @@ class Subject:
 
     @property
     def tried(self) -> str:
-        """What the router was last tried with, for example "with 1 expert, 3 groups of 24 tokens, in training"."""
+        """The last call, e.g. "with 1 expert, 3 groups of 24 tokens, in training"."""
         if not self._tried:
             return ""
         experts = self._tried["spec"].num_experts
@@ -130,7 +129,7 @@ class Subject:
         return ", ".join(words)
 
     def takes_evaluation_slots(self) -> bool:
-        """Return whether the router can be built with slots of its own in evaluation; some refuse them."""
+        """Return whether the router accepts `eval_slots_per_token`; some refuse it."""
         try:
             self._router(LayerSpec(self.dim, self.num_experts, 1.0, 1.0, self.tokens))
         except UserError:
@@ -138,7 +137,7 @@ class Subject:
         return True
 
     def inputs(self, seed: int = 1, tokens: int | None = None, kind: str = "Gaussian") -> Tensor:
-        """Return tokens [G, T, D] of one of `KINDS`; drawn on the CPU, the same for every device."""
+        """Return tokens [G, T, D] of one of `KINDS`, drawn on the CPU: the same on every device."""
         generator = torch.Generator().manual_seed(seed)
         x = torch.randn(self.groups, tokens or self.tokens, self.dim, generator=generator)
         match kind:
@@ -153,41 +152,37 @@ class Subject:
 
 
 def small_mlp(dim: int = 6, hidden: int = 10, gated: bool = False, norm: bool = False) -> DenseMLP:
-    """Return a small MLP, to build experts of."""
-    linear = (
-        nn.Linear(dim, hidden),
-        nn.Linear(dim, hidden) if gated else None,
-        nn.Linear(hidden, dim),
-    )
+    """Return a small MLP for experts."""
+    up = nn.Linear(dim, hidden)
+    gate = nn.Linear(dim, hidden) if gated else None
+    down = nn.Linear(hidden, dim)
     layer_norm = nn.LayerNorm(hidden) if norm else None
-    return DenseMLP(
-        linear[0], linear[1], linear[2], nn.GELU(), nn.Identity(), layer_norm, nn.Identity()
-    )
+    return DenseMLP(up, gate, down, nn.GELU(), nn.Identity(), layer_norm, nn.Identity())
 
 
 def usable(device: str) -> str:
-    """Return `device`, if a tensor can be made there.
+    """Return `device`, after checking that tensors can be allocated there.
 
     Raises:
-        UserError: if torch does not know it, or it is not there.
+        UserError: if torch does not know the device, or it is missing.
     """
     try:
         torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        there = (
-            torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-        )
-        known = ", ".join(["cpu", *([] if there is None else [there.type])])
+        known = "cpu"
+        if torch.accelerator.is_available():
+            accelerator = torch.accelerator.current_accelerator()
+            known += "" if accelerator is None else f", {accelerator.type}"
         reason = str(error).splitlines()[0].rstrip(".")
         raise UserError(
-            f"device={device}: {reason}; allowed here: {known}; type for example device=cpu"
+            f"device={device}: {reason}; expected one of {known}, e.g. device=cpu"
         ) from None
     return device
 
 
 @contextmanager
 def seeded(seed: int, device: str = "cpu") -> Iterator[None]:
-    """Seed torch's, Python's and numpy's generators; after it, they are as they were. No other process takes part."""
+    """Seed the generators of torch, Python and numpy, and restore them after; single-process."""
     python, numpy = random.getstate(), np.random.get_state()
     accelerator = torch.device(device).type
     forked: dict[str, Any] = {"devices": [], "enabled": True}
@@ -205,7 +200,7 @@ def seeded(seed: int, device: str = "cpu") -> Iterator[None]:
 
 
 def twin_of(layer: MoE, training: bool = False) -> MoE:
-    """Return a copy of `layer` with a router of its own, so that no pass leaves a trace in the next."""
+    """Return a copy of `layer` with its own router, so that passes cannot affect each other."""
     return copy.deepcopy(layer, {id(layer.experts): layer.experts}).train(training)
 
 
@@ -221,7 +216,7 @@ def output(
 
 
 def difference(ours: Tensor, theirs: Tensor) -> float:
-    """Return the largest difference relative to the largest value; infinite where one is no number."""
+    """Return the largest difference relative to the largest value; infinite for NaN."""
     if ours.numel() == 0:
         return 0.0
     figure = float((ours - theirs).abs().max() / theirs.abs().max().clamp(min=1e-12))
@@ -230,6 +225,6 @@ def difference(ours: Tensor, theirs: Tensor) -> float:
 
 @torch.no_grad()
 def dense_output(layer: MoE, x: Tensor) -> Tensor:
-    """Return what the first expert alone answers to every token."""
+    """Return the output of the first expert alone for every token."""
     counts = [x.shape[:2].numel()] + [0] * (layer.experts.num_experts - 1)
     return layer.experts.ragged(x.flatten(0, 1), layout(counts)).reshape(x.shape)

@@ -1,4 +1,4 @@
-"""On what a group's outputs may not depend: the groups beside it, padding wherever it stands, the order of tokens."""
+"""Independence of a group's outputs: of other groups, of padding, of the order of tokens."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from moesuite.records.certificate import Check
 
 TOLERANCE = 1e-4  # float32 sums in another order differ by about 1e-7
 MANY = 9  # groups of a larger batch
-CROWD, SHORT = 130, 5  # groups of a far larger one, and their tokens
+CROWD, SHORT = 130, 5  # groups of a far larger batch, and their tokens
 MODE = {False: "in evaluation", True: "in training"}
 
 
 def batch_independent(subject: Subject) -> Check:
-    """A group's output does not depend on the groups beside it: in evaluation, and in training unless it says so."""
+    """Outputs do not depend on other groups: in evaluation; in training unless declared."""
     worst = {
         mode: max(_coupling(subject, mode), _crowding(subject, mode)) for mode in (False, True)
     }
@@ -30,7 +30,7 @@ def batch_independent(subject: Subject) -> Check:
 
 
 def _coupling(subject: Subject, training: bool) -> float:
-    """Return how much a group's output changes with its neighbours, or without them."""
+    """Return how much the output of a group changes with other groups, or without them."""
     figures, drawn = [], training and is_random(subject)
     for budget in (0.5, 1.0):
         for groups in (subject.groups, MANY):
@@ -53,7 +53,7 @@ def _coupling(subject: Subject, training: bool) -> float:
 
 
 def _crowding(subject: Subject, training: bool) -> float:
-    """Return how much a group's output in a batch of `CROWD` groups differs from its own alone."""
+    """Return how much the output of a group differs between a batch of `CROWD` and alone."""
     if training and is_random(subject):
         return 0.0  # a batch of one draws other numbers
     crowd = replace(subject, groups=CROWD, tokens=SHORT)
@@ -64,7 +64,7 @@ def _crowding(subject: Subject, training: bool) -> float:
 
 
 def masks(subject: Subject) -> dict[str, Tensor]:
-    """Return padding masks [G, T], True for real tokens, groups having different numbers of them."""
+    """Return padding masks [G, T], True for real tokens, whose number differs by group."""
     size, device = (subject.groups, subject.tokens), subject.device
     place = torch.arange(subject.tokens, device=device).expand(size)
     real = subject.tokens - 5 - 3 * torch.arange(subject.groups, device=device)[:, None]
@@ -74,10 +74,9 @@ def masks(subject: Subject) -> dict[str, Tensor]:
 
 
 def padding_invariant(subject: Subject) -> Check:
-    """Padding on the right, left or scattered changes no real token's output, and is never routed.
+    """Padding on the right, left or scattered changes no output of real tokens; it is never routed.
 
-    In training too; where it draws at random, only what stands in padding is changed, not how much
-    there is.
+    In training too; if that draws at random, only the content of padding is varied, not its amount.
     """
     drawn, coupled = is_random(subject), subject.layer().router.batch_coupled
     figures, wrong = [0.0], []
@@ -94,7 +93,10 @@ def padding_invariant(subject: Subject) -> Check:
 
 
 def _padding(subject: Subject, layer: MoE, mask: Tensor, training: bool, alone: bool) -> float:
-    """Return how much padding matters: its content; all against none; its being routed; and its being there."""
+    """Return the effect of padding: its content, being routed, and its presence.
+
+    Also compares a mask of real tokens only with no mask.
+    """
     x = subject.inputs()
     filled = [x.masked_fill(~mask[..., None], value) for value in (7.0, -1e3)]
     first, second = (output(layer, tokens, training, mask) for tokens in filled)

@@ -1,4 +1,4 @@
-"""What a router learns from: which parameters get gradient, and auxiliary losses that are means over real tokens."""
+"""Training signals: which parameters get gradient, and that auxiliary losses are means."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from moesuite.certify.repeatability import is_random
 from moesuite.records.certificate import Check
 
 TIMES = 4  # as many groups, or as long
-DRAWS = 6  # of a router that draws at random
+DRAWS = 6  # passes of a router that draws at random
 EXACT, LOOSE = 1e-3, 0.25  # of losses, relative; loose for means of random draws
-LONGER = 0.1  # twice the tokens may fill slots otherwise at the edges
+LONGER = 0.1  # in longer groups, rounding may fill slots differently
 
 
 def auxiliary_losses(subject: Subject) -> Check:
-    """Auxiliary losses do not grow where groups are repeated or longer, and do not see padding."""
+    """Auxiliary losses do not grow with repeated or longer groups, and ignore padding."""
     drawn = is_random(subject)
     x, room = subject.inputs(), LOOSE if drawn else EXACT
     for training in (False, True):
@@ -58,7 +58,7 @@ def _close(ours: float, theirs: float, tolerance: float) -> bool:
 def _losses(
     subject: Subject, x: Tensor, training: bool, mask: Tensor | None = None
 ) -> dict[str, float]:
-    """Return a copy's losses, the mean of several draws where it draws at random."""
+    """Return the losses of a copy, averaged over several draws if it draws at random."""
     values: dict[str, list[float]] = {}
     layer = subject.layer()
     for draw in range(DRAWS if training and is_random(subject) else 1):
@@ -71,7 +71,7 @@ def _losses(
 
 
 def _sees_padding(subject: Subject, training: bool, room: float) -> str:
-    """Return the name of a loss that changes with what padding holds, or with there being any; empty: none."""
+    """Return the name of a loss that depends on padding or its content, or an empty string."""
     x = subject.inputs()
     for side, mask in masks(subject).items():
         first, second = (
@@ -103,7 +103,7 @@ def _sees_padding(subject: Subject, training: bool, room: float) -> str:
 
 @lru_cache(maxsize=2)
 def gradients(subject: Subject) -> tuple[Check, Check, Check]:
-    """Whether every router parameter gets gradient: through the task loss, the auxiliary losses, and both together."""
+    """Check gradients of every router parameter: by the task loss, auxiliary losses, and both."""
     names = [name for name, _ in subject.layer().router.named_parameters()]
     if not names:
         nothing = Check(holds=None, detail="no parameters")
@@ -124,7 +124,7 @@ def gradients(subject: Subject) -> tuple[Check, Check, Check]:
 def _gradients(
     subject: Subject, x: Tensor, task: bool, auxiliary: bool
 ) -> dict[str, Tensor | None] | None:
-    """Return the gradients of a router's parameters in training; None where there is no loss."""
+    """Return the gradients of a router's parameters in training, or None without a loss."""
     layer = subject.layer().train()
     with seeded(0, subject.device):
         y = layer(x.clone())
@@ -147,7 +147,7 @@ def gradient_auxiliary(subject: Subject) -> Check:
 
 
 def gradient(subject: Subject) -> Check:
-    """Every parameter gets gradient through all losses together, finite for every kind of tokens."""
+    """Every parameter gets gradient through all losses together, finite for all kinds of tokens."""
     both = gradients(subject)[2]
     if both.holds is None:
         return both

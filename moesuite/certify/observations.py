@@ -1,7 +1,7 @@
-"""One tour of a router through modes, budgets and kinds of tokens, and what five checks read from it.
+"""Observations of a router over modes, budgets and kinds of tokens, read by five checks.
 
-What work is allowed follows from the `LayerSpec` that the subject asks for, never from the router's
-own copy of it or from what it says of its capacity.
+The allowed work follows from the `LayerSpec` that the subject requests, never from the router's
+copy of it or from the capacity that the router reports.
 """
 
 from __future__ import annotations
@@ -31,12 +31,11 @@ class Observation:
     """One forward of a router.
 
     Attributes:
-        where: mode, budget and tokens, for sentences.
-        excess: rows of expert work over those allowed; 0 where no limit is in force.
-        padded_excess: the same, where half of the tokens are padding, of the rows that carry a
-            token.
-        refused: share of the pairs asked for that were refused.
-        limited: whether a limit is in force.
+        where: mode, budget and tokens, for messages.
+        excess: rows of expert work divided by those allowed; 0 without a limit.
+        padded_excess: the same for rows that carry a token, with half of the tokens padding.
+        refused: share of the requested pairs that were refused.
+        limited: whether there is a limit.
         finite, negative: of combine weights (and losses, gradients).
         changed: whether tokens or mask were changed in place.
     """
@@ -53,7 +52,7 @@ class Observation:
 
 @dataclass(frozen=True)
 class Mode:
-    """How a layer is called; `label` for sentences."""
+    """How a layer is called; `label` for messages."""
 
     label: str
     training: bool = False
@@ -70,9 +69,9 @@ MODES = (
 
 
 def budget_in_force(spec: LayerSpec, router: Router, mode: Mode) -> float | None:
-    """Return the slots per token that `spec` allows in a mode; None: no limit.
+    """Return the slots per token that `spec` allows in a mode, or None without a limit.
 
-    Where slots are parameters, evaluation has those of training.
+    If slots are parameters, evaluation has those of training.
     """
     if mode.training or router.sized or (router.drops and mode.limited):
         return spec.slots_per_token
@@ -90,7 +89,7 @@ def allowed_rows(spec: LayerSpec, budget: float | None, tokens: int) -> float:
 
 @lru_cache(maxsize=2)
 def tour(subject: Subject) -> tuple[Observation, ...]:
-    """Return what was observed of a router, once for all checks that read it."""
+    """Return the observations of a router, made once for all checks."""
     return tuple(_observations(subject))
 
 
@@ -106,9 +105,8 @@ def _observations(subject: Subject) -> Iterator[Observation]:
                     slots_per_token=budget, eval_slots_per_token=under, tokens=tokens
                 )
                 every = factor == 1.0 and tokens == subject.tokens
-                for kind in (
-                    KINDS if every else ("Gaussian", "alike")[:tokens]
-                ):  # one token is like itself
+                few = ("Gaussian", "alike")[:tokens]  # a single token is always alike
+                for kind in KINDS if every else few:
                     yield _observe(subject, spec, layer, mode, kind)
 
 
@@ -125,9 +123,9 @@ def _observe(subject: Subject, spec: LayerSpec, layer: MoE, mode: Mode, kind: st
     tokens, padding = x.clone(), mask.clone()
     with torch.no_grad(), seeded(1, subject.device):
         routing, padded = router(tokens), router(x.clone(), padding)
-    for each in (routing, padded):
-        check_form(each, x.shape, subject.num_experts, name_of(router))
-        check_values(each, name_of(router))
+    for decision in (routing, padded):
+        check_form(decision, x.shape, subject.num_experts, name_of(router))
+        check_values(decision, name_of(router))
     budget = budget_in_force(spec, router, mode)
     allowed = allowed_rows(spec, budget, x.shape[1])
     demand = float(routing.demand().sum())
@@ -145,22 +143,22 @@ def _observe(subject: Subject, spec: LayerSpec, layer: MoE, mode: Mode, kind: st
 
 
 def _carrying(routing: Routing) -> float:
-    """Return the rows that carry a token, of the group with most; soft slots are as many whatever the padding is."""
+    """Return the largest number of rows in a group that carry a token.
+
+    0 for soft routing, whose slots do not depend on padding.
+    """
     return 0.0 if isinstance(routing, SoftRouting) else float(routing.load().sum(dim=1).max())
 
 
 def _weights(routing: Routing) -> list[Tensor]:
-    return (
-        [routing.dispatch, routing.combine]
-        if isinstance(routing, SoftRouting)
-        else [routing.weights]
-    )
+    if isinstance(routing, SoftRouting):
+        return [routing.dispatch, routing.combine]
+    return [routing.weights]
 
 
 def _is_finite(routing: Routing) -> bool:
-    return all(
-        bool(tensor.isfinite().all()) for tensor in (*_weights(routing), *routing.losses.values())
-    )
+    tensors = (*_weights(routing), *routing.losses.values())
+    return all(bool(tensor.isfinite().all()) for tensor in tensors)
 
 
 def _is_negative(routing: Routing) -> bool:
@@ -168,13 +166,16 @@ def _is_negative(routing: Routing) -> bool:
 
 
 def capacity_enforced(subject: Subject) -> Check:
-    """Never more expert work than the budget of the spec in force: E·max(1, ceil(slots_per_token·T/E)) rows a group."""
+    """Expert work never exceeds the budget of the spec: E·C rows per group."""
     worst = max(tour(subject), key=lambda seen: seen.excess)
     padded = max(tour(subject), key=lambda seen: seen.padded_excess)
     if worst.excess > 1:
         detail = f"{worst.excess:.2f} of the budget {worst.where}"
     elif padded.padded_excess > 1:
-        detail = f"padding buys slots: {padded.padded_excess:.2f} of the budget of real tokens {padded.where}"
+        detail = (
+            f"padding buys slots: {padded.padded_excess:.2f} of the budget of real tokens "
+            f"{padded.where}"
+        )
     else:
         detail = ""
     router = subject.layer().router
@@ -185,7 +186,7 @@ def capacity_enforced(subject: Subject) -> Check:
 
 
 def drops_as_claimed(subject: Subject) -> Check:
-    """Pairs are refused only by a router that says `drops`, and never where no limit is in force."""
+    """Pairs are refused only by a router that declares `drops`, and only under a limit."""
     drops = subject.layer().router.drops
     wrong = [seen for seen in tour(subject) if seen.refused > 0 and not (drops and seen.limited)]
     if not wrong:
@@ -196,7 +197,7 @@ def drops_as_claimed(subject: Subject) -> Check:
 
 
 def weights_finite(subject: Subject) -> Check:
-    """Combine weights and losses are finite numbers for every kind of tokens, huge and zero among them."""
+    """Combine weights and losses are finite for every kind of tokens, huge and zero included."""
     wrong = [seen.where for seen in tour(subject) if not seen.finite]
     return Check(
         holds=not wrong, claimed=True, detail=f"NaN or infinity {wrong[0]}" if wrong else ""
@@ -204,7 +205,7 @@ def weights_finite(subject: Subject) -> Check:
 
 
 def weights_not_negative(subject: Subject) -> Check:
-    """No combine weight is below 0, unless the router says `negative_weights`."""
+    """No combine weight is negative, unless the router declares `negative_weights`."""
     claimed = not subject.layer().router.negative_weights
     wrong = [seen.where for seen in tour(subject) if seen.negative]
     return Check(
@@ -213,7 +214,7 @@ def weights_not_negative(subject: Subject) -> Check:
 
 
 def input_unchanged(subject: Subject) -> Check:
-    """Tokens and padding mask are the same after a forward as before: experts read them too."""
+    """A forward does not change tokens or padding mask, which experts read too."""
     wrong = [seen.where for seen in tour(subject) if seen.changed]
     return Check(
         holds=not wrong,

@@ -1,4 +1,4 @@
-"""The properties that a certificate measures, in the order of its columns: one list for command, contract and pages."""
+"""The properties of a certificate, in the order of its columns; for command and contract."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ class Property:
 
     Attributes:
         name: of the check.
-        heading: of its column; empty: it has none.
-        claim: what a router that claims it claims, for sentences; empty: nobody claims it.
-        meaning: for the legend.
-        denial: what a router says of itself that does not claim it; empty: the detail alone is
-            said.
+        heading: of its column; empty without one.
+        claim: what a router claims, as in "claims …"; empty if no router claims it.
+        meaning: text of the legend.
+        denial: what a router that does not claim it declares; empty to report the detail only.
     """
 
     name: str
@@ -28,7 +27,7 @@ class Property:
     denial: str = ""
 
     def sentence(self, check: Check) -> str:
-        """Return what a failed check says, for example "claims causal, leaks in training at length 128"."""
+        """Return the message of a failed check, e.g. "claims causal, leaks in training …"."""
         if check.false:
             return f"claims {self.claim}, {check.detail}"
         return f"{self.denial}: {check.detail}" if self.denial else check.detail
@@ -39,8 +38,8 @@ PROPERTIES = (
         "deterministic",
         "det",
         "to be deterministic in evaluation",
-        "later evaluations of one layer agree to the last bit, draw nothing at random and keep no state; training "
-        "repeats by its seed",
+        "later evaluations of one layer agree to the last bit, draw nothing at random and keep "
+        "no state; training repeats by its seed",
     ),
     Property(
         "input_unchanged",
@@ -52,7 +51,8 @@ PROPERTIES = (
         "batch_independent",
         "batch",
         "to be independent of the batch",
-        "a group's output does not depend on the groups beside it, nor on how many, in evaluation and training",
+        "a group's output does not depend on other groups, nor on their number, in evaluation "
+        "and training",
         "says that it couples the batch",
     ),
     Property(
@@ -68,7 +68,8 @@ PROPERTIES = (
         "causal",
         "causal",
         "causal",
-        "no output depends on a later token, in training and evaluation, in groups of 5 to 257 tokens",
+        "no output depends on a later token, in training and evaluation, in groups of 5 to 257 "
+        "tokens",
         "looks ahead",
     ),
     Property(
@@ -87,14 +88,15 @@ PROPERTIES = (
         "capacity_enforced",
         "budget",
         "to keep to its budget",
-        "experts never do more work than slots_per_token allows, for skewed, constant, huge and tiny tokens too",
+        "experts never do more work than slots_per_token allows, for skewed, constant, huge and "
+        "tiny tokens too",
         "says that it has no budget",
     ),
     Property(
         "drops_as_claimed",
         "drops",
         "to refuse only as `drops` says",
-        "pairs are refused only where the router says `drops`, and never where no limit is in force",
+        "pairs are refused only if the router declares `drops`, and only under a limit",
     ),
     Property(
         "weights_finite",
@@ -120,12 +122,15 @@ PROPERTIES = (
         "upcycled_is_dense",
         "upcycled",
         "",
-        "copies of an MLP answer like it where combine weights sum to 1; where they never do, the largest difference "
-        "as a share of the largest output",
+        "copies of an MLP give its output where combine weights sum to 1; where they never do, "
+        "the largest difference as a share of the largest output",
     ),
 )
-MARKS = "✓ holds, ✗ does not and is not claimed, ! is claimed and false, – does not arise"
-LIMITS = "tried with groups of 1 to 257 tokens and batches of 1 to 130 groups; a fault at other sizes only is not seen"
+MARKS = "✓ holds, ✗ does not hold and is not claimed, ! claimed but false, – not applicable"
+LIMITS = (
+    "tried with groups of 1 to 257 tokens and batches of 1 to 130 groups; faults at other sizes "
+    "only are not seen"
+)
 AT_START = {
     "dropped_under_capacity": (
         "dropped",
@@ -147,7 +152,7 @@ def legend() -> str:
 
 
 def verdict(checks: Mapping[str, Check], random_in_training: bool) -> list[str]:
-    """Return what checks say in words: false claims first, then properties that no router has to have."""
+    """Return messages of failed checks: false claims first, then what no router has to claim."""
     failed = [(prop, checks[prop.name]) for prop in PROPERTIES if checks[prop.name].holds is False]
     false = [prop.sentence(check) for prop, check in failed if check.false]
     others = [

@@ -1,9 +1,9 @@
-"""Does a router answer in evaluation as it did before? Later passes of the SAME router are compared with the first.
+"""Repeatability in evaluation: later passes of the SAME router are compared with the first.
 
-Randomness that shows in few calls is found by what it draws from: no generator of torch's, of
-numpy's, or of the router's own may move in evaluation; Python's may, since type checkers such as
-beartype draw from it, as long as no routing differs. Where a number moves that could be a counter,
-many more passes are compared.
+Rare randomness is detected by its source: no generator of torch, of numpy, or of the router itself
+may advance in evaluation; Python's may, since type checkers such as beartype draw from it, as long
+as no routing differs. Where a number changes that could be a counter, many more passes are
+compared.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from moesuite.routing.forms import Routing
 from moesuite.routing.router import Router
 
 PASSES, MORE = 150, 350  # of one router
-LENGTHS = {12: PASSES, 24: 10, 257: 12}  # tokens of a group, and how often it is passed
+LENGTHS = {12: PASSES, 24: 10, 257: 12}  # tokens of a group: number of passes
 TRAINING_PASSES = 10
 GENERATOR = "generator "
 TORCH, CUDA = GENERATOR + "torch", GENERATOR + "torch.cuda"
@@ -37,7 +37,7 @@ TORCHS = frozenset(vars(torch.nn.Module()))  # attributes that every module has
 
 
 def deterministic(subject: Subject) -> Check:
-    """Evaluations of one router agree to the last bit, draw nothing and change no buffer; training repeats by seed."""
+    """Evaluations agree to the last bit and change no state; training repeats by seed."""
     fault, moving, changed = _later_passes(subject)
     reseeded = sets_seed(subject)
     if reseeded:
@@ -58,9 +58,9 @@ def deterministic(subject: Subject) -> Check:
 
 
 def _drawn_from(subject: Subject, fault: str, moving: Sequence[str]) -> str:
-    """Return the generator that a router draws from in evaluation; empty: none.
+    """Return the generator that a router draws from in evaluation, or an empty string.
 
-    Python's is to blame where passes differ, and do not once it is set back before each.
+    It is Python's if passes differ, and no longer do once that generator is reset before each.
     """
     for name in moving:
         if name.startswith(GENERATOR) and name != PYTHON:
@@ -72,7 +72,7 @@ def _drawn_from(subject: Subject, fault: str, moving: Sequence[str]) -> str:
 
 @lru_cache(maxsize=8)
 def is_random(subject: Subject) -> bool:
-    """Return whether training draws: from a generator, or by giving other routings to other seeds."""
+    """Return whether training is random: advances a generator, or differs between seeds."""
     router, x = subject.layer().train().router, subject.inputs()
     with torch.no_grad(), seeded(1, subject.device):
         before, first = states(router, subject.device), router(x)
@@ -86,7 +86,7 @@ def is_random(subject: Subject) -> bool:
 
 @torch.no_grad()
 def _later_passes(subject: Subject, set_back: bool = False) -> tuple[str, list[str], list[str]]:
-    """Return how a later pass differs from the first, empty if none does; what moved from one to the next; buffers."""
+    """Return how a later pass differs from the first (or ""), changed states, changed buffers."""
     moving, changed = list[str](), list[str]()
     for length, passes in LENGTHS.items():
         router = subject.layer(tokens=max(length, subject.tokens)).eval().router
@@ -106,7 +106,7 @@ def _later_passes(subject: Subject, set_back: bool = False) -> tuple[str, list[s
 def _passes(
     router: Router, subject: Subject, length: int, passes: int, set_back: bool
 ) -> tuple[str, list[str]]:
-    """Return how a later pass of one router differs, and what moved, for groups of one length."""
+    """Return how a later pass differs (or "") and changed states, for groups of one length."""
     x, other = (
         subject.inputs(seed, length, kind)[:1] for seed, kind in ((1, "Gaussian"), (2, "alike"))
     )
@@ -132,7 +132,10 @@ def _passes(
 
 @torch.no_grad()
 def sets_seed(subject: Subject) -> str:
-    """Return which generator of the process a router seeds, in words: after it, two seeds are one. Empty: none."""
+    """Return a message about a generator of the process that the router seeds, or "".
+
+    After a seeding router, passes of two seeds end in the same state.
+    """
     for training in (False, True):
         for length in (subject.tokens, max(LENGTHS)):
             router = subject.layer(tokens=length).train(training).router
@@ -144,7 +147,10 @@ def sets_seed(subject: Subject) -> str:
             for name, state in ends[0].items():
                 if state == ends[1][name]:
                     mode = "training" if training else "evaluation"
-                    return f"sets the seed of {SAID[name]} generator for everybody in {mode}, in groups of {length}"
+                    return (
+                        f"sets the seed of {SAID[name]} generator for everybody in {mode}, "
+                        f"in groups of {length}"
+                    )
     return ""
 
 
@@ -155,7 +161,10 @@ def _in_training(subject: Subject) -> str:
             routing = subject.layer().train().router(x.clone())
         first = routing if first is None else first
         if not same(first, routing):
-            return "training with the same seed differs: it draws from what no seed reaches, or adds in no fixed order"
+            return (
+                "training with the same seed differs: it draws from what no seed reaches, "
+                "or adds in no fixed order"
+            )
     return ""
 
 
@@ -167,16 +176,17 @@ def same(ours: Routing, theirs: Routing) -> bool:
         (getattr(ours, f.name), getattr(theirs, f.name)) for f in fields(ours) if f.name != "losses"
     ]
     parts += [(loss, theirs.losses.get(name)) for name, loss in ours.losses.items()]
-    return all(
-        torch.equal(a.nan_to_num(), b.nan_to_num())
-        if isinstance(a, Tensor) and isinstance(b, Tensor)
-        else a is b or a == b
-        for a, b in parts
-    )
+    return all(_equal(a, b) for a, b in parts)
+
+
+def _equal(ours: Any, theirs: Any) -> bool:
+    if isinstance(ours, Tensor) and isinstance(theirs, Tensor):
+        return torch.equal(ours.nan_to_num(), theirs.nan_to_num())
+    return ours is theirs or bool(ours == theirs)
 
 
 def states(router: Router, device: str) -> dict[str, Any]:
-    """Return the states of all generators within reach, and the plain numbers that a router or its module keeps."""
+    """Return states of reachable generators, and plain values kept by the router or its module."""
     snapshot = process_generators(device)
     for holder, values in _holders(router):
         for name, value in values.items():
@@ -185,7 +195,7 @@ def states(router: Router, device: str) -> dict[str, Any]:
 
 
 def process_generators(device: str) -> dict[str, Any]:
-    """Return the states of the generators that all code of the process shares."""
+    """Return the states of the generators shared by the whole process."""
     shared: dict[str, Any] = {
         TORCH: torch.get_rng_state().numpy().tobytes(),
         PYTHON: random.getstate(),
@@ -202,13 +212,13 @@ def _numpy_state(generator: np.random.RandomState) -> tuple[Any, ...]:
 
 
 def moved(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """Return the names of what changed, generators first."""
+    """Return the names of changed values, generators first."""
     names = [name for name in sorted(after) if before.get(name) != after[name]]
     return sorted(names, key=lambda name: not name.startswith(GENERATOR))
 
 
 def _holders(router: Router) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield where a router may keep something beside its buffers: in itself, its classes, its module."""
+    """Yield the places where a router may keep state outside buffers: itself, classes, module."""
     for path, module in router.named_modules():
         yield f"{path}.".lstrip("."), {k: v for k, v in vars(module).items() if k not in TORCHS}
     for cls in type(router).__mro__:

@@ -157,7 +157,7 @@ def test_a_plot_that_cannot_be_written(
         ("expert=8", "nearest: experts"),
         ("experts=many", "experts=many: input should be a valid integer"),
         ("layers=sofd", "nearest: soft"),
-        ("device=tpu", "device=tpu: allowed is cpu, or cuda on a machine that has one"),
+        ("device=tpu", "device=tpu: expected cpu, or cuda on a machine that has it"),
         ("precision=8", "precision=8: input should be 'float32' or 'bf16-mixed'"),
     ],
 )
