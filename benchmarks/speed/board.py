@@ -225,7 +225,7 @@ def template_of(path: Path | None) -> RunRecord:
         UserError: if there is none.
     """
     record_file = path or next(iter(record_paths("runs")), None)
-    if record_file is None or not found.exists():
+    if record_file is None or not record_file.exists():
         raise UserError(
             f"record={record_file or 'null'}: no such record; first type python -m moesuite.run"
         )
