@@ -11,28 +11,30 @@ from __future__ import annotations
 import json
 from typing import Any, Literal
 
-import torch
 from pydantic import Field
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from moesuite.compute.cost import cost
-from moesuite.config.cli import Format, Options, run_command
+from moesuite.config.cli import Format, Options, importing, run_command
 
 
 def table_rows(name: str) -> list[dict[str, Any]]:
-    """Return the models of a paper's table with what they cost, and what the paper prints."""
-    from moesuite.compute.paper_models import TABLES
+    """Return the models of a paper's table with their cost, and what the paper prints."""
+    with importing():
+        import torch
+
+        from moesuite.compute.cost import cost
+        from moesuite.compute.paper_models import TABLES
 
     rows = []
     for model in TABLES[name]:
-        found = cost(model.build(), torch.empty(1, 3, 224, 224, device="meta"))
+        model_cost = cost(model.build(), torch.empty(1, 3, 224, 224, device="meta"))
         rows.append(
             {
                 "model": model.name,
-                "params": found.parameters_total,
-                "gflop_per_image": found.forward.executed.total / 1e9,
+                "params": model_cost.parameters_total,
+                "gflop_per_image": model_cost.forward.executed.total / 1e9,
                 "paper_params": None if model.params is None else model.params[0],
                 "paper_gflop_per_image": model.gflop,
             }
@@ -40,21 +42,21 @@ def table_rows(name: str) -> list[dict[str, Any]]:
     return rows
 
 
-def show(rows: list[dict[str, Any]], style: str) -> None:
-    """Print a table of models beside what their paper prints, as `table` or `markdown`."""
-    shown = Table("model", box=box.MARKDOWN if style == "markdown" else box.SQUARE)
+def print_rows(rows: list[dict[str, Any]], style: str) -> None:
+    """Print models beside what their paper prints, as `table` or `markdown`."""
+    table = Table("model", box=box.MARKDOWN if style == "markdown" else box.SQUARE)
     for heading in ("parameters", "paper", "GFLOP/image", "paper"):
-        shown.add_column(heading, justify="right")
+        table.add_column(heading, justify="right")
     for row in rows:
-        theirs = row["paper_gflop_per_image"]
-        shown.add_row(
+        printed = row["paper_gflop_per_image"]
+        table.add_row(
             row["model"],
             _count(row["params"]),
             _count(row["paper_params"]),
             f"{row['gflop_per_image']:.2f}",
-            "" if theirs is None else f"{theirs:g}",
+            "" if printed is None else f"{printed:g}",
         )
-    Console().print(shown)
+    Console().print(table)
 
 
 def _count(number: int | float | None) -> str:
@@ -78,7 +80,7 @@ def run(options: TableOptions) -> None:
         keys = ("model", "params", "gflop_per_image")
         print(json.dumps([{key: row[key] for key in keys} for row in rows], indent=1))
     else:
-        show(rows, options.format)
+        print_rows(rows, options.format)
 
 
 def main() -> None:

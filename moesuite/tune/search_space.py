@@ -27,7 +27,6 @@ import yaml
 from moesuite.config.schema import RunConfig
 from moesuite.discovery.names import CONF, router_defaults
 from moesuite.errors import UserError, unknown
-from moesuite.routers import router_class
 from moesuite.tune.parameter import Parameter
 from moesuite.tune.sweep_grammar import modern, parse_parameter
 
@@ -115,10 +114,12 @@ def _named_values(name: str, router: str) -> tuple[Any, ...]:
 def _literals(hint: Any) -> tuple[Any, ...]:
     if get_origin(hint) is Literal:
         return get_args(hint)
-    return next((get_args(one) for one in get_args(hint) if get_origin(one) is Literal), ())
+    return next((get_args(part) for part in get_args(hint) if get_origin(part) is Literal), ())
 
 
 def _router_hints(router: str) -> Mapping[str, Any]:
+    from moesuite.routers import router_class  # imports torch
+
     init = inspect.unwrap(router_class(router).__init__)
     return inspect.get_annotations(init, eval_str=True)
 

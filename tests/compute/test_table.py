@@ -7,7 +7,7 @@ import resource
 
 import pytest
 
-from moesuite.compute.__main__ import main, show
+from moesuite.compute.__main__ import main, print_rows
 from moesuite.compute.paper_models import SOFT_MOE
 from tests.conftest import Command
 
@@ -33,7 +33,7 @@ def test_the_cost_table_of_soft_moe_needs_no_memory_for_weights(command: Command
 
 def test_the_table_as_markdown(capsys: pytest.CaptureFixture[str]) -> None:
     row = {"model": "m", "params": 27_318_100_000, "gflop_per_image": 283.66}
-    show([{**row, "paper_params": 27.3e9, "paper_gflop_per_image": 284.6}], "markdown")
+    print_rows([{**row, "paper_params": 27.3e9, "paper_gflop_per_image": 284.6}], "markdown")
     last = capsys.readouterr().out.strip().splitlines()[-1]
     assert [cell.strip() for cell in last.split("|")] == [
         "",
