@@ -19,7 +19,10 @@ ROOT = Path(__file__).parents[1]
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Hide GPUs from all but `-m gpu`: on a CPU results repeat to the last bit, which many tests are about."""
+    """Hide GPUs from all but `-m gpu`.
+
+    On a CPU results repeat to the last bit, which many tests are about.
+    """
     if "gpu" not in config.option.markexpr:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
@@ -35,7 +38,10 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
-    """Return the folder of real data sets: $MOESUITE_DATA, else `data` or `shared/data` beside the checkout."""
+    """Return the folder of real data sets.
+
+    It is $MOESUITE_DATA, else `data` or `shared/data` beside the checkout.
+    """
     given = os.environ.get("MOESUITE_DATA")
     for folder in (
         [Path(given)] if given else [ROOT.parent / "shared" / "data", ROOT.parent / "data"]

@@ -41,7 +41,8 @@ class MyRouter(Router):
         groups, length, _ = x.shape
         capacity = self.capacity(length)
         index = torch.arange(capacity * self.spec.num_experts)
-        tokens = index.reshape(capacity, -1).t().masked_fill(index.reshape(capacity, -1).t() >= length, -1)
+        tokens = index.reshape(capacity, -1).t()
+        tokens = tokens.masked_fill(tokens >= length, -1)
         tokens = tokens.expand(groups, -1, -1)
         return SlotRouting(tokens, self.weight * (tokens >= 0), length)
 '''

@@ -54,7 +54,7 @@ def test_every_path_exists(document: str) -> None:
 
 @pytest.mark.parametrize("document", DOCS)
 def test_every_dotted_name_exists(document: str) -> None:
-    """`moesuite.records.metrics` is a module, `moesuite.nn.dispatch.DISPATCHERS` an attribute of one."""
+    """Of a module, as `moesuite.records.metrics`, or of an attribute of one."""
     code = " ".join(re.findall(r"`([^`\n]+)`", (ROOT / document).read_text()))
     names = re.findall(r"\b(?:moesuite|tests)(?:\.\w+)+", code)
     assert len(names) >= 3

@@ -23,7 +23,10 @@ def modules(*folders: str) -> list[Path]:
 
 
 def imported(path: Path) -> Iterator[str]:
-    """Yield the dotted names that a file imports: `a.b` for `import a.b`, `a.b.c` for `from a.b import c`."""
+    """Yield the dotted names that a file imports.
+
+    `a.b` for `import a.b`, `a.b.c` for `from a.b import c`.
+    """
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: imports are absolute"

@@ -35,7 +35,10 @@ def test_the_package_list_equals_the_folders() -> None:
 
 
 def test_the_public_names_import_lazily() -> None:
-    code = "import sys, moesuite; assert not {'torch', 'hydra', 'pydantic'} & set(sys.modules); moesuite.moefy"
+    code = (
+        "import sys, moesuite; assert not {'torch', 'hydra', 'pydantic'} & set(sys.modules); "
+        "moesuite.moefy"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)
     assert all(getattr(moesuite, name) is not None for name in moesuite.__all__)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
@@ -43,7 +46,10 @@ def test_the_public_names_import_lazily() -> None:
 
 
 def installed_files() -> set[str]:
-    """Return what belongs in a wheel: code, YAML, pages and their scripts, under the installed names."""
+    """Return what belongs in a wheel.
+
+    Code, YAML, pages and their scripts, under the installed names.
+    """
     files = set()
     for name, folder in {"moesuite": "moesuite", **MAPPED}.items():
         for path in (ROOT / folder).rglob("*"):

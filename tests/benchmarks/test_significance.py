@@ -1,4 +1,7 @@
-"""The simulation of boards: equal routers are seldom apart, real differences are found; a command with clear errors."""
+"""The simulation of boards: equal routers are seldom separated, real differences are found.
+
+Its command reports bad input in one line.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ EVERY_CELL = [*product(range(1, 11), range(1, 11))]
 def level(
     routers: int, tasks: int, seeds: int, boards: int, spread: float = 0.0
 ) -> tuple[int, int]:
-    """Return on how many boards of equal routers a pair is apart, over tasks and within the first."""
+    """Count boards of equal routers with a separated pair, over tasks and within the first."""
     over, within = (
         np.random.default_rng([routers, tasks, seeds]),
         np.random.default_rng([seeds, tasks, routers]),
@@ -41,12 +44,15 @@ def level(
 
 
 def allowed(boards: int, cells: int) -> int:
-    """Return how many of `boards` a rate of 5 % exceeds in any of `cells` with a chance of 1 in 1,000."""
+    """Return the count that a rate of 5 % exceeds in any cell with a chance of 1 in 1,000."""
     return int(stats.binom.ppf(1 - 0.001 / cells, boards, 0.05))
 
 
 def test_in_no_cell_are_equal_routers_apart_on_more_than_5_of_100_boards() -> None:
-    """Five routers, 1 to 10 tasks and seeds: 20 boards each; below the minimum none at all. Together 960 boards."""
+    """Five routers, 1 to 10 tasks and seeds: 20 boards each; below the minimum none at all.
+
+    Together 960 boards.
+    """
     found = {cell: level(5, *cell, boards=20)[0] for cell in EVERY_CELL}
     below = [
         wrong for (tasks, seeds), wrong in found.items() if tasks < MIN_TASKS or seeds < MIN_SEEDS
@@ -70,7 +76,10 @@ def test_every_cell_holds_its_level(routers: int, spread: float) -> None:
 
 
 def test_a_real_difference_is_found() -> None:
-    """Better by 5 of the noise on ten tasks: practically always; on four tasks never, for there is no order."""
+    """Better by 5 of the noise on ten tasks: practically always.
+
+    On four tasks never, for there is no order.
+    """
     power = {}
     for tasks in (4, 10):
         generator = np.random.default_rng(0)

@@ -53,7 +53,10 @@ def test_claims_are_what_is_measured() -> None:
 
 
 class Noisy(Router):
-    """Draws in evaluation too, and pools over the batch: wrong in every way that the field has seen."""
+    """Draws in evaluation too, and pools over the batch.
+
+    Wrong in every way that the field has seen.
+    """
 
     causal = True
 
@@ -110,8 +113,8 @@ def test_a_router_that_looks_ahead_is_refused_on_a_causal_task() -> None:
         build_models(compose("router=expert_choice"), task, None)
     message = str(error.value)
     assert (
-        "router=expert_choice is not causal (certificate: leaks in evaluation and training at length 24)"
-        in message
+        "router=expert_choice is not causal (certificate: leaks in evaluation and training "
+        "at length 24)" in message
     )
     assert (
         "expert_choice_causal" in message
@@ -133,7 +136,7 @@ def test_a_user_router_is_certified(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("length", [128, 512])
 def test_a_run_tries_its_own_length_before_it_trains(length: int) -> None:
-    """A router that leaks in groups of exactly 128, or from 500 on, is refused where the run has them."""
+    """A router that leaks in groups of 128, or of 500 and more, is refused if the run has these."""
 
     class Late(LeakBeyond24):
         def leaks(self, tokens: int) -> bool:

@@ -76,9 +76,18 @@ def test_bad_input(
 def certified(router: str, **changed: object) -> Certificate:
     """Return a certificate without a measurement."""
     return Certificate(
-        router=router, options={}, changed=changed, paper="", code="", num_experts=8, slots_per_token=1.0,
-        random_in_training=False, claims_causal=False, checks={"causal": Check(holds=False)}, at_initialisation={},
-    )  # fmt: skip
+        router=router,
+        options={},
+        changed=changed,
+        paper="",
+        code="",
+        num_experts=8,
+        slots_per_token=1.0,
+        random_in_training=False,
+        claims_causal=False,
+        checks={"causal": Check(holds=False)},
+        at_initialisation={},
+    )
 
 
 def test_certificates_are_kept_by_full_name_and_options() -> None:
@@ -132,8 +141,8 @@ def test_the_exit_code_says_whether_a_claim_is_false(
     )  # looks ahead, and does not claim otherwise
     last = capsys.readouterr().out.split("\n\n")[-2]
     assert (
-        last
-        == "expert_choice: keeps what it claims; looks ahead: leaks in evaluation and training at length 24"
+        last == "expert_choice: keeps what it claims; looks ahead: leaks in evaluation and "
+        "training at length 24"
     )
 
 
@@ -180,7 +189,8 @@ def test_a_router_that_cannot_be_certified_does_not_stop_the_others(
         ("RaisesAsItIsBuilt", "with 2 experts, as it is built: RuntimeError: no such file"),
         (
             "RaisesForPadding",
-            "with 2 experts, 3 groups of 24 tokens, in training, with padding: RuntimeError: a mask",
+            "with 2 experts, 3 groups of 24 tokens, in training, with padding: RuntimeError: "
+            "a mask",
         ),
     ],
 )

@@ -58,7 +58,10 @@ def test_unclaimed_properties_are_no_false_claims() -> None:
 
 
 def test_contract_and_certificate_are_the_same_checks() -> None:
-    """The contract of a third party fails exactly where the certificate has a false claim, with its sentence."""
+    """The contract of a third party fails exactly where the certificate has a false claim.
+
+    The sentence is the same.
+    """
     router = LeakInTraining
     case = type("Case", (RouterContract,), {"router": router})()
     found = certify(f"{ROOT}/tests/certify/faults/leaks.py:LeakInTraining", {}, num_experts=4)
@@ -98,7 +101,8 @@ lines = {}
 for number, name in enumerate(sys.argv[2:]):
     router = f"{sys.argv[1]}:{name}"
     case = type("Case", (RouterContract,), {"router": router_class(router)})()
-    config = compose(f"router={router}", "num_experts=2", "logger=none", "trainer.max_steps=1") if number < 4 else None
+    words = ("num_experts=2", "logger=none", "trainer.max_steps=1")
+    config = compose(f"router={router}", *words) if number < 4 else None
     lines[name] = [
         line_of(lambda: certify(router, {})),
         line_of(lambda: case.test_keeps_what_its_certificate_claims(PROPERTIES[0])),
@@ -111,7 +115,10 @@ print(json.dumps(lines))
 def test_a_routing_of_the_wrong_form_is_one_line_everywhere(
     command: Command, tmp_path: Path
 ) -> None:
-    """In certificate, contract and run; in a process without beartype, which would find some of them first."""
+    """In certificate, contract and run.
+
+    In a process without beartype, which would find some of them first.
+    """
     (tmp_path / "forms.py").write_text(ONE_PROCESS)
     done = command("forms", f"{ROOT}/tests/certify/faults/malformed.py", *malformed.FORMS)
     assert done.returncode == 0, done.stderr[-3000:]

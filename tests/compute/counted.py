@@ -19,7 +19,10 @@ from moesuite.routing.forms import Routing
 
 
 def run_once(model: nn.Module, x: Inputs) -> tuple[Counted, Counted, int, dict[str, Routing]]:
-    """Run the real model: count evaluation and a training step, note what autograd keeps, and training's routing."""
+    """Run the real model, and count an evaluation and a training step.
+
+    Returns also what autograd keeps for the backward pass, and the routing of training.
+    """
     with torch.no_grad():
         forward = count_flops(lambda: call(model.eval(), x))
     twin = copy.deepcopy(model).train()
@@ -46,7 +49,10 @@ def products(found: Pass) -> float:
 
 
 def assert_as_counted(model: nn.Module, x: Inputs, tolerance: float = 0) -> None:
-    """Analytic equals counted, to the FLOP and (within a relative tolerance) to the byte, and parts add up."""
+    """Check that analytic costs equal counted ones, and that parts add up.
+
+    FLOPs have to be equal, bytes within a relative tolerance.
+    """
     forward, training, saved, routings = run_once(model, x)
     ours = account(model, x, False, observed_routings(model, x))
     step = account(model, x, True, routings)

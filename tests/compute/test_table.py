@@ -14,7 +14,10 @@ from tests.conftest import Command
 
 @pytest.mark.slow
 def test_the_cost_table_of_soft_moe_needs_no_memory_for_weights(command: Command) -> None:
-    """Parameters to the printed digits (some are cut off there: 108.6 M is 108 M), GFLOP per image within 1 %."""
+    """Parameters to the printed digits, GFLOP per image within 1 %.
+
+    Some digits are cut off there: 108.6 M is printed as 108 M.
+    """
     rows = json.loads(command("moesuite.compute", "table=soft_moe", "format=json").stdout)
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 < 2e9
     assert [set(row) for row in rows] == [{"model", "params", "gflop_per_image"}] * 9

@@ -32,7 +32,10 @@ def test_compare_gives_median_and_ratio() -> None:
 
 
 def test_statistics_of_rounds_by_hand() -> None:
-    """Of 1, 2, 3, 4, 5 (the sixth round is left out) quartiles are 1.5 and 4.5; ratios 1/2, 2, 1, 1, 5: median 1."""
+    """Of 1, 2, 3, 4, 5 (the sixth round is left out) quartiles are 1.5 and 4.5.
+
+    Ratios 1/2, 2, 1, 1, 5: median 1.
+    """
     found = timing_of([1.0, 2.0, 3.0, 4.0, 5.0, 100.0], [2.0, 1.0, 3.0, 4.0, 1.0, 1.0])
     assert (found.n, found.median, found.iqr, found.quartiles) == (5, 3.0, 3.0, (1.5, 4.5))
     assert (found.ratio_to_dense, found.dense_median, found.dense_quartiles) == (

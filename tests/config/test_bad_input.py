@@ -64,7 +64,8 @@ def test_bad_input_in_a_process_of_its_own(command: Command) -> None:
     done = command("moesuite.run", "num_experts=0")
     assert done.returncode == 2
     assert [line for line in done.stderr.splitlines() if "CUDA" not in line] == [
-        "error: num_experts=0: input should be greater than or equal to 1; type for example num_experts=8"
+        "error: num_experts=0: input should be greater than or equal to 1; type for example "
+        "num_experts=8"
     ]
 
 

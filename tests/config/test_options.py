@@ -1,4 +1,4 @@
-"""Declarations of options: every one has a meaning, numbers have a range, and errors suggest what works."""
+"""Options: every one has a meaning, numbers have a range, and errors suggest what works."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Partial runs: marked in their record, told on the console, and kept off the board with the reason."""
+"""Partial runs: marked in the record, reported on the console, kept off the board."""
 
 from __future__ import annotations
 

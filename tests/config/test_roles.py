@@ -1,4 +1,4 @@
-"""What each option does: every one has a role, and the id and the board's settings follow from it."""
+"""Roles of options: every option has one; ids and settings of the board follow from it."""
 
 from __future__ import annotations
 
@@ -142,5 +142,8 @@ def test_the_id_of_a_run_that_never_changes() -> None:
 
 
 def test_roles_and_configuration_import_no_torch() -> None:
-    code = "import sys, moesuite.records.protocol, moesuite.verify; assert not {'torch', 'hydra'} & set(sys.modules)"
+    code = (
+        "import sys, moesuite.records.protocol, moesuite.verify; "
+        "assert not {'torch', 'hydra'} & set(sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -33,7 +33,8 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["a", "b_1", "k"]), inner),
 )
 MY_TASK = (
-    "# @package _global_\ndefaults: [_vision]\ntask: {name: mine, embedded: digits, image_size: 8, channels: 1, "
+    "# @package _global_\ndefaults: [_vision]\ntask: "
+    "{name: mine, embedded: digits, image_size: 8, channels: 1, "
     "recipe: {epochs: 3}}\n"
 )
 

@@ -1,4 +1,7 @@
-"""Caches are checked by content: whatever changes a byte of one is told, and what is read is made again."""
+"""Caches are checked by content.
+
+A changed byte is reported, and what is read is rebuilt.
+"""
 
 from __future__ import annotations
 

@@ -31,7 +31,8 @@ def test_a_router_outside_the_package(tmp_path: Path, monkeypatch: pytest.Monkey
     [
         (
             "class MyRouter(:\n",
-            "my_file.py: SyntaxError: invalid syntax (my_file.py, line 1); HYDRA_FULL_ERROR=1 shows",
+            "my_file.py: SyntaxError: invalid syntax (my_file.py, line 1); "
+            "HYDRA_FULL_ERROR=1 shows",
         ),
         (
             "import nothing\n" + MY_ROUTER,

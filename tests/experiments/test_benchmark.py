@@ -20,7 +20,8 @@ GRID = """parts:
   - task: digits
     routers: [dense, soft]
     seeds: [0, 1]
-    words: [trainer.max_steps=2, measure=false, trainer.enable_progress_bar=false, backbone.kwargs.embed_dim=16]
+    words: [trainer.max_steps=2, measure=false, trainer.enable_progress_bar=false,
+      backbone.kwargs.embed_dim=16]
 """
 
 
@@ -163,7 +164,10 @@ def test_a_failed_dense_run_is_not_upcycled(
 
 
 def test_quality_at_equal_budgets_by_hand() -> None:
-    """The dense run took 10 steps of 2 FLOPs; upcycled steps cost 4: within +50 %, 10 FLOPs, end 2 of them."""
+    """The dense run took 10 steps of 2 FLOPs; upcycled steps cost 4.
+
+    Within +50 %, 10 FLOPs, end 2 of them.
+    """
     dense = Sunk(checkpoint="last.ckpt", content="", steps=10, seconds=5.0, flops=20.0)
 
     def points(first: int, count: int, cost: float, base: float) -> list[CurvePoint]:

@@ -1,4 +1,4 @@
-"""The end of a sweep: paired differences to the dense model, seeds that are missing, what was recorded already."""
+"""The end of a sweep: paired differences to the dense model, missing seeds, recorded runs."""
 
 from __future__ import annotations
 
@@ -49,7 +49,10 @@ def contest(records: list[RunRecord]) -> Contest:
 
 
 def test_differences_by_hand() -> None:
-    """Gains 0.1, 0.2, 0.3, 0.2, 0.2: mean 0.2, deviation sqrt(0.02 / 4) = 0.0707, half 2.776 · 0.0707 / sqrt(5)."""
+    """Gains 0.1, 0.2, 0.3, 0.2, 0.2.
+
+    Mean 0.2, deviation sqrt(0.02 / 4) = 0.0707, half 2.776 · 0.0707 / sqrt(5).
+    """
     dense = [record("dense", seed, 0.5) for seed in range(5)]
     soft = [record("soft", seed, 0.5 + gain) for seed, gain in enumerate((0.1, 0.2, 0.3, 0.2, 0.2))]
     (row,) = differences(contest([*dense, *soft]))
@@ -89,7 +92,10 @@ def test_smaller_is_better_where_the_metric_says_so() -> None:
 
 
 def test_other_options_are_separate_contests_and_checkpoints_are_not() -> None:
-    """Dense at both learning rates; a run goes on from its own checkpoint, which is no other setting."""
+    """Dense at both learning rates.
+
+    A run that goes on from its own checkpoint is no other setting.
+    """
     rates = [
         record(router, 0, rate, optim__lr=rate)
         for router in ("dense", "soft")
@@ -113,8 +119,8 @@ def test_without_a_dense_run_one_line_gives_the_command() -> None:
     show_differences(console, "digits", [record("soft", 0, 0.1), record("hash", 0, 0.2)])
     text = console.export_text()
     assert (
-        text
-        == "digits: no dense run to compare with; type router=dense,soft,hash for the difference to it\n"
+        text == "digits: no dense run to compare with; type router=dense,soft,hash for the "
+        "difference to it\n"
     )
 
 

@@ -1,4 +1,7 @@
-"""Sweeps and benchmarks on launchers: real processes of joblib, submitit and Ray, and what happens when they die."""
+"""Sweeps and benchmarks on launchers.
+
+Real processes of joblib, submitit and Ray, and what happens when they die.
+"""
 
 from __future__ import annotations
 
@@ -145,7 +148,10 @@ def test_a_job_that_dies_is_no_reason_to_stop_the_others(name: str, tmp_path: Pa
 
 @pytest.fixture
 def interruptible() -> Iterator[None]:
-    """Children heed SIGINT, by which submitit cancels jobs here; those of a shell's background process do not."""
+    """Children heed SIGINT, by which submitit cancels jobs here.
+
+    Those of a shell's background process do not.
+    """
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
@@ -154,7 +160,8 @@ def interruptible() -> Iterator[None]:
 @pytest.mark.slow
 @pytest.mark.usefixtures("interruptible")
 def test_jobs_of_a_command_that_was_stopped_end_with_it(tmp_path: Path) -> None:
-    sleep = f"[open('{tmp_path}/pid', 'w').write(str(__import__('os').getpid())), __import__('time').sleep(600)]"
+    note_pid = f"open('{tmp_path}/pid', 'w').write(str(__import__('os').getpid()))"
+    sleep = f"[{note_pid}, __import__('time').sleep(600)]"
     jobs = launch(Launcher("submitit", OPTIONS["submitit"], str(tmp_path)), eval, ["1", sleep])
     next(jobs)
     pid = tmp_path / "pid"

@@ -26,7 +26,7 @@ GOLDEN = Path(__file__).parent / "golden"
 
 
 def example() -> list[RunRecord]:
-    """Return a small board: five seeds of three routers, one run that failed, one that looks ahead."""
+    """Return a small board: five seeds of three routers, one failed run, one that looks ahead."""
     noise = [0.000, 0.004, -0.003, 0.002, -0.001]
     found = [record_of("dense", seed, 0.90 + n) for seed, n in enumerate(noise)]
     found += [

@@ -21,7 +21,10 @@ PART = {"backbone": 1e9, "router": 1e6, "dispatch_combine": 2e6, "experts": 5e8,
 def compute_of(
     ratio: float, experts: float, uncounted: bool = False, dense: bool = False
 ) -> dict[str, Any]:
-    """Return costs that agree with each other; a training step is of 32 examples, three forward passes each."""
+    """Return costs that agree with each other.
+
+    A training step is of 32 examples, three forward passes each.
+    """
     timing: dict[str, Any] = {
         "median": 0.1 * ratio,
         "iqr": 0.01,

@@ -1,4 +1,4 @@
-"""Hugging Face backbones: surgery is exact, costs are those that are counted, masks reach routers."""
+"""Hugging Face backbones: surgery is exact, costs equal counted ones, masks reach routers."""
 
 from __future__ import annotations
 
@@ -42,7 +42,10 @@ def test_padding_changes_nothing(name: str, router: str) -> None:
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("masked", [False, True])
 def test_costs_are_those_counted(name: str, masked: bool) -> None:
-    """Forward and training; the backbone's account leaves masks out, which cost memory but no products."""
+    """Forward and training; the backbone's account leaves out masks.
+
+    They cost memory but no products.
+    """
     inputs = {key: value for key, value in batch(name).items() if masked or "mask" not in key}
     model = moefy(build(name), "token_choice", num_experts=4, layers="all", example=inputs)
     assert_as_counted(model, inputs, tolerance=0.1 if masked else 0)

@@ -30,7 +30,8 @@ worst = {}
 for name in sys.argv[2:]:
     torch.compiler.reset()
     torch.manual_seed(0)
-    eager = MoE(build_router(name, LayerSpec(16, 4, 1.0, tokens=24), {}), Experts(small_mlp(16, 32), 4)).train()
+    router = build_router(name, LayerSpec(16, 4, 1.0, tokens=24), {})
+    eager = MoE(router, Experts(small_mlp(16, 32), 4)).train()
     compiled = torch.compile(copy.deepcopy(eager), fullgraph=True, backend=sys.argv[1])
     results = []
     for layer in (eager, compiled):

@@ -1,4 +1,4 @@
-"""The three forms of routing and the ways to move tokens, against numbers worked by hand and the dense reference."""
+"""Forms of routing and ways to move tokens, against hand-worked numbers and the reference."""
 
 from __future__ import annotations
 

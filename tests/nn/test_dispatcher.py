@@ -1,4 +1,4 @@
-"""One seam for dispatchers: layers, accounting, the certificate and benchmarks read the same list."""
+"""One seam for dispatchers: layers, accounting, certificate and benchmarks read one list."""
 
 from __future__ import annotations
 
@@ -72,7 +72,10 @@ def test_every_dispatcher_equals_the_reference(dispatcher: Dispatcher) -> None:
 
 
 def test_work_by_hand() -> None:
-    """Soft: 2·3·2 slots. Slots: 9 of 12 filled. Ragged: 3 and 2 pairs do not pair up (2 < 0.75·3)."""
+    """Soft: 2·3·2 slots. Slots: 9 of 12 filled.
+
+    Ragged: 3 and 2 pairs do not pair up (2 < 0.75·3).
+    """
     layers = experts()
     expected = {
         "soft": Work(12, 12, 12, 12, 6),

@@ -1,4 +1,4 @@
-"""End states of tiny runs: of every router in a few layers, of every task family through the whole engine."""
+"""End states of tiny runs: every router in a few layers, every task family through the engine."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def projected(tensors: Iterable[Tensor]) -> float:
 
 
 def of_router(name: str, options: Mapping[str, Any]) -> Values:
-    """Return the end state of a few steps of plain gradient descent (Adam would magnify rounding)."""
+    """Return the end state of a few steps of gradient descent (Adam would magnify rounding)."""
     torch.manual_seed(0)
     x, target = torch.randn(2, GROUPS, TOKENS, DIM)
     ids = torch.arange(GROUPS * TOKENS).view(GROUPS, TOKENS)
@@ -89,7 +89,7 @@ def of_router(name: str, options: Mapping[str, Any]) -> Values:
 
 
 def variants(name: str) -> Iterator[dict[str, Any]]:
-    """Yield the options of a router that are tried: its defaults, and each other choice of each of them."""
+    """Yield the options of a router to try: its defaults, and each other choice of each option."""
     yield {}
     for option, parameter in list(
         inspect.signature(router_class(name).__init__).parameters.items()
@@ -147,7 +147,8 @@ COMMON = (
     f"router={ROUTER} num_experts=4 optim.eps=0.001 optim.lr=0.02 data.batch_size=8 "
     "trainer.max_steps=3 trainer.val_check_interval=3"
 )
-QUIET = "measure=false logger=none trainer.enable_progress_bar=false data.workers=0 trainer.accelerator=cpu"
+QUIET = "measure=false logger=none trainer.enable_progress_bar=false"
+QUIET += " data.workers=0 trainer.accelerator=cpu"
 BYTES = "task.tokenizer=byte task.length=24"
 RUNS = {  # family -> words of its runs by label
     "vision": {
@@ -156,7 +157,10 @@ RUNS = {  # family -> words of its runs by label
     },
     "language": {
         "causal": f"task=wikitext2 backbone=gpt_mini task.source=book.txt {BYTES} {GPT}",
-        "masked": f"task=wikitext2 backbone=bert_mini task.objective=masked task.source=book.txt {BYTES} {BERT}",
+        "masked": (
+            f"task=wikitext2 backbone=bert_mini task.objective=masked "
+            f"task.source=book.txt {BYTES} {BERT}"
+        ),
     },
     "embeddings": {
         "search": f"task=stdlib_search backbone=bert_mini task.source=pairs {BYTES} {BERT}"

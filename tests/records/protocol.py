@@ -47,7 +47,10 @@ def differences(old: Values, new: Values) -> list[str]:
 
 
 def unraised(name: str, old: Recorded, new: Recorded) -> str:
-    """Return what to do where results changed and no number rose, or one fell; empty for nothing."""
+    """Return what to do where results changed and no number rose, or one fell.
+
+    Empty if there is nothing to do.
+    """
     steps = {
         what: version - old["versions"].get(what, 0) for what, version in new["versions"].items()
     }
@@ -61,12 +64,13 @@ def unraised(name: str, old: Recorded, new: Recorded) -> str:
     places = ", or ".join(map(file_of, new["versions"]))
     return (
         told
-        and f"results of {name} changed ({told}): raise {places}, whichever changed; then run {COMMAND}"
+        and f"results of {name} changed ({told}): raise {places}, whichever changed; then run "
+        f"{COMMAND}"
     )
 
 
 def problem(name: str, golden: Mapping[str, Recorded], new: Recorded) -> str:
-    """Return what to do so that the recorded end states of a router or family are those of this code."""
+    """Return what to do so that the end states of a router or family are recorded."""
     if name not in golden:
         return f"{name} is not recorded: run {COMMAND}"
     old = golden[name]
@@ -74,7 +78,10 @@ def problem(name: str, golden: Mapping[str, Recorded], new: Recorded) -> str:
         return told
     for what, version in new["versions"].items():
         if version != old["versions"].get(what):
-            return f"protocol of {what} is {version}, recorded is {old['versions'].get(what)}: run {COMMAND}"
+            return (
+                f"protocol of {what} is {version}, recorded is "
+                f"{old['versions'].get(what)}: run {COMMAND}"
+            )
     if odd := old["states"].keys() ^ new["states"].keys():
         return f"{name} has other runs than are recorded ({', '.join(sorted(odd))}): run {COMMAND}"
     return ""
@@ -88,7 +95,10 @@ def rounded(value: Any) -> Any:
 
 
 def record(path: Path = GOLDEN) -> list[str]:
-    """Write the end states of this code, unless results changed and no number rose; return these."""
+    """Write the end states of this code, unless results changed and no number rose.
+
+    Returns what has to be raised first; empty if the file was written.
+    """
     new = measured()
     golden: dict[str, Recorded] = json.loads(path.read_text()) if path.exists() else {}
     told = [unraised(name, golden[name], new[name]) for name in golden.keys() & new.keys()]

@@ -71,8 +71,8 @@ def test_a_router_that_computes_something_else_has_to_raise_its_number(
     monkeypatch.setattr(Soft, "protocol", raised)
     told = problem("router soft", RECORDED, router_states("soft"))
     assert (
-        told
-        == f"protocol of router soft is {raised}, recorded is {raised - 1}: run python -m tests.records.protocol"
+        told == f"protocol of router soft is {raised}, recorded is {raised - 1}: run python -m "
+        f"tests.records.protocol"
     )
 
 

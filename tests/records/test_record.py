@@ -102,5 +102,8 @@ def test_identity_ignores_options_without_effect() -> None:
 
 
 def test_records_are_read_without_torch() -> None:
-    code = "import sys, moesuite.records.record, moesuite.leaderboard.site.render; assert 'torch' not in sys.modules"
+    code = (
+        "import sys, moesuite.records.record, moesuite.leaderboard.site.render; "
+        "assert 'torch' not in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)

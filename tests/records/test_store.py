@@ -49,7 +49,10 @@ VERDICT = Verdict(
 
 
 def writes(tree: ast.AST) -> Iterator[int]:
-    """Yield the lines that write a file: `write_text`, `json.dump`, `open(..., "w")` and the like."""
+    """Yield the lines that write a file.
+
+    `write_text`, `json.dump`, `open(..., "w")` and the like.
+    """
     for node in ast.walk(tree):
         if not isinstance(node, ast.Call):
             continue

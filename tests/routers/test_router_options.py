@@ -45,7 +45,10 @@ OTHER: dict[str, dict[str, Any]] = {
 
 
 def trace(name: str, options: dict[str, Any]) -> list[Tensor]:
-    """Return routings, losses, gradients and state of three training passes: running statistics show by then."""
+    """Return routings, losses, gradients and state of three training passes.
+
+    Three, so that running statistics show.
+    """
     torch.manual_seed(0)
     router = build_router(name, LayerSpec(6, 4, 1.0, tokens=8), options).train()
     for parameter in router.parameters():

@@ -50,7 +50,10 @@ LOCAL: list[Case] = [(name, options, "local") for name, options in BALANCED if n
 
 
 class WholeDraws(TorchFunctionMode):
-    """Lets each process draw for the whole batch and take its own share: draws are what is not made equal."""
+    """Lets each process draw for the whole batch and take its own share.
+
+    Draws are the one thing that two processes do not have in common with one.
+    """
 
     def __init__(self, rank: int, world: int) -> None:
         super().__init__()
@@ -90,7 +93,10 @@ def share(values: Tensor, rank: int, world: int) -> Tensor:
 def train(
     case: Case, rank: int = 0, world: int = 1, steps: int = STEPS, part: int | None = None
 ) -> list[Tensor]:
-    """Return losses, gradients, state and weights of each step of SGD; `part`: train on this half of the batch."""
+    """Return losses, gradients, state and weights of each step of SGD.
+
+    With `part`, train on this half of the batch.
+    """
     layer = build(case)
     model = DistributedDataParallel(layer) if world > 1 else layer
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05)

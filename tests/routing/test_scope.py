@@ -1,4 +1,7 @@
-"""Statistics over processes: two of them, with half of the batch each, train as one does with all of it."""
+"""Statistics over processes.
+
+Two of them, with half of the batch each, train as one does with all of it.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,7 @@ def processes(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
 
 
 def assert_equal(first: Tensor, second: Tensor, tolerance: float) -> None:
-    """Assert that numbers differ by at most `tolerance`, or so much of the largest one where that is above 1."""
+    """Assert that numbers differ by at most `tolerance`, relative to the largest if above 1."""
     scale = max(1.0, second.nan_to_num().abs().max().item())
     torch.testing.assert_close(first, second, rtol=0, atol=tolerance * scale, equal_nan=True)
 
@@ -39,7 +42,10 @@ def assert_equal(first: Tensor, second: Tensor, tolerance: float) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_two_processes_train_as_one(case: Case, processes: list[dict[str, Any]]) -> None:
-    """Losses, averaged gradients, weights and running state of three steps, with unequal numbers of real tokens."""
+    """Losses, averaged gradients, weights and running state of three steps.
+
+    Numbers of real tokens differ between the processes.
+    """
     whole = train(case)
     for process in processes:
         halves = process["found"][str(case)]
@@ -53,7 +59,7 @@ def test_two_processes_train_as_one(case: Case, processes: list[dict[str, Any]])
 def test_local_statistics_are_means_over_processes(
     case: Case, processes: list[dict[str, Any]]
 ) -> None:
-    """Of each process's own: gradients and steps of the state are the mean of what the two halves give alone."""
+    """Local statistics: gradients and state are means of what the two halves give alone."""
     first, second = (train(case, steps=1, part=part) for part in range(WORLD))
     whole = train((case[0], case[1], "global"), steps=1)
     for process in processes:
@@ -77,7 +83,10 @@ def test_evaluation_and_measurements_do_not_synchronise(processes: list[dict[str
 def test_a_run_on_two_processes_ends_with_the_weights_of_one(
     router: str, command: Command, tmp_path: Path
 ) -> None:
-    """By Lightning, with measurements after training, which last as long as each process's clock says."""
+    """By Lightning, with measurements after training.
+
+    They last as long as each process's clock says.
+    """
     words = [
         "trainer.accelerator=cpu",
         "trainer.max_steps=4",
@@ -185,7 +194,7 @@ def rerouted(folder: Path) -> nn.Module:
 def test_every_way_to_a_model_hands_the_scope_on(
     build_model: Any, shape: tuple[int, ...], tmp_path: Path
 ) -> None:
-    """The balance loss in training is the mean of what each sequence scores by itself, in every layer."""
+    """The balance loss in training is the mean of each sequence's own score, in every layer."""
     torch.manual_seed(0)
     model, expected = build_model(tmp_path).train(), list[Tensor]()
 

@@ -19,7 +19,10 @@ from moesuite.statistics.equivalence import compare, compare_seeds, detectable, 
 def test_a_detectable_difference_is_shown_with_a_chance_of_80_percent(
     n: int, comparisons: int
 ) -> None:
-    """The power of the test at that difference, by scipy: P(T > critical) for the noncentral t of it."""
+    """The power of the test at that difference, by scipy.
+
+    P(T > critical) for the noncentral t of it.
+    """
     deviation = 0.3
     critical = stats.t.ppf(1 - 0.05 / comparisons / 2, n - 1)
     noncentrality = detectable(deviation, n, comparisons) * math.sqrt(n) / deviation
@@ -27,7 +30,10 @@ def test_a_detectable_difference_is_shown_with_a_chance_of_80_percent(
 
 
 def test_a_detectable_difference_of_the_books() -> None:
-    """34 pairs show a difference of half a standard deviation with 80 % (Cohen, 1988): 33.4 by the exact formula."""
+    """34 pairs show a difference of half a standard deviation with 80 % (Cohen, 1988).
+
+    33.4 by the exact formula.
+    """
     assert detectable(1.0, 34) < 0.5 < detectable(1.0, 33)
 
 
@@ -54,7 +60,10 @@ def test_two_one_sided_tests_are_those_of_scipy(mean: float, deviation: float, n
 
 
 def test_equality_by_hand() -> None:
-    """Differences 1, 2, 3, 4, 5: mean 3, sd 1.5811, error 0.7071. To a margin of 6: t = 3 / 0.7071 = 4.2426, 4 df."""
+    """Differences 1, 2, 3, 4, 5: mean 3, sd 1.5811, error 0.7071.
+
+    To a margin of 6: t = 3 / 0.7071 = 4.2426, 4 df.
+    """
     found = compare([1.0, 2.0, 3.0, 4.0, 5.0], margin=6.0, comparisons=1)
     assert found.equal == pytest.approx(stats.t.sf(4.2426, 4), rel=1e-4)
     assert found.half == pytest.approx(2.7764 * 0.7071, rel=1e-4)
@@ -62,7 +71,10 @@ def test_equality_by_hand() -> None:
 
 
 def test_tied_is_not_equal() -> None:
-    """The same small mean difference: with much noise neither is shown, with little that it is below the margin."""
+    """The same small mean difference.
+
+    With much noise neither is shown, with little that it is below the margin.
+    """
     wide, narrow = ([0.002 + noise * step for step in (-2, -1, 0, 1, 2)] for noise in (0.01, 0.001))
     loose, tight = (compare(values, margin=0.01, comparisons=1) for values in (wide, narrow))
     assert (

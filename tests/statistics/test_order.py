@@ -17,7 +17,10 @@ def task(**values: list[float]) -> dict[str, BySeed]:
 
 
 def test_differences_over_tasks_are_those_of_scipy() -> None:
-    """a - b by task, each averaged over its seeds: 1, 2, 3, 4, 5; b is the average less half of it."""
+    """a - b by task, each averaged over its seeds: 1, 2, 3, 4, 5.
+
+    b is the average less half of it.
+    """
     tasks = [
         task(a=[mean - 0.1, mean, mean + 0.1], b=[0.0, 0.0, 0.0])
         for mean in (1.0, 2.0, 3.0, 4.0, 5.0)
@@ -70,7 +73,10 @@ def test_below_the_minimum_there_are_points_without_an_order() -> None:
 
 
 def test_many_seeds_of_one_task_are_not_many_tasks() -> None:
-    """Six tasks with an interaction each that no number of seeds averages out: as open with 3 seeds as with 300."""
+    """Six tasks with an interaction each that no number of seeds averages out.
+
+    As open with 3 seeds as with 300.
+    """
     effects = [2.0, -1.5, 1.0, -2.0, 1.5, -0.8]
     for seeds in (3, 300):
         tasks = [
@@ -87,7 +93,9 @@ def test_routers_that_share_no_seed_are_not_apart() -> None:
 
 @pytest.mark.parametrize("spread", ["alike", "unlike"])
 def test_equal_routers_are_apart_on_at_most_5_of_100_boards(spread: str) -> None:
-    """1,000 boards of 5 equal routers on 5 tasks; unlike: each task and router has its own size of effects.
+    """1,000 boards of 5 equal routers on 5 tasks.
+
+    Each task and router has its own size of effects.
 
     At a true rate of 5 % more than 73 of 1,000 happen less than once in 1,000 times (binomial).
     """
@@ -109,7 +117,10 @@ def test_equal_routers_are_apart_on_at_most_5_of_100_boards(spread: str) -> None
 
 
 def test_intervals_of_all_leads_hold_at_once() -> None:
-    """500 boards of 4 routers with true leads on 6 tasks: all four intervals cover on at least 95 %, less 4 sigma."""
+    """500 boards of 4 routers with true leads on 6 tasks.
+
+    All four intervals cover on at least 95 %, less 4 sigma.
+    """
     truth, draw, covered = np.array([1.0, 0.5, -0.5, -1.0]), np.random.default_rng(1), 0
     for _ in range(500):
         quality = truth[None, :, None] + draw.normal(size=(6, 4, 1)) + draw.normal(size=(6, 4, 3))

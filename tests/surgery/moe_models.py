@@ -50,7 +50,10 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def build(name: str) -> Any:
-    """Return a small model with sharp weights, so that another choice of experts is another answer."""
+    """Return a small model with sharp weights.
+
+    With these, another choice of experts gives another answer.
+    """
     kind, options = MODELS[name]
     torch.manual_seed(0)
     model = transformers.AutoModelForCausalLM.from_config(
@@ -75,7 +78,7 @@ def batch(padding: int = 3, left: bool = False) -> dict[str, Tensor]:
 
 
 def observed(model: Any) -> list[tuple[Tensor, Tensor]]:
-    """Return what the MoE layers of a model read for the batch, [2, 12, 32], and their combine weights, [2, 12, 8]."""
+    """Return inputs [2, 12, 32] and combine weights [2, 12, 8] of the MoE layers of a model."""
     seen: dict[str, Tensor] = {}
     handles = [
         layer.register_forward_pre_hook(

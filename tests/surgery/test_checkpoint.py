@@ -1,4 +1,7 @@
-"""Saving: every model comes back as it was, by stable names; what does not fit is told in one line."""
+"""Saving: every model is restored exactly, by stable names.
+
+What does not fit is one clear line.
+"""
 
 from __future__ import annotations
 

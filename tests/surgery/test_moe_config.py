@@ -48,7 +48,10 @@ def from_command_line(*words: str) -> nn.Module:
 
 
 def test_every_way_in_has_the_defaults_of_the_configuration() -> None:
-    """Command line, `moefy` and `upcycle`; `reroute` where it has the option, with a router of its own."""
+    """Command line, `moefy` and `upcycle`.
+
+    `reroute` where it has the option, with a router of its own.
+    """
     defaults = MoEConfig()
     assert {field.name for field in fields(MoEConfig)} == SHARED | {"options"}
     of_run = MoEConfig.of_run(compose("router=token_choice"))
@@ -100,7 +103,7 @@ WAYS: dict[str, Callable[[], nn.Module]] = {
 
 @pytest.mark.parametrize("way", WAYS)
 def test_every_way_in_gives_the_same_layers(way: str) -> None:
-    """Token choice among 8 experts in the last half, with the expert work of the MLP: 1 slot per token."""
+    """Token choice among 8 experts in the last half, with the work of the MLP: 1 slot a token."""
     layers: list[Any] = [layer for _, layer in layers_of(WAYS[way]())]
     assert layers
     for layer in layers:

@@ -1,4 +1,7 @@
-"""Surgery on real timm architectures: nothing else changes, experts are copies, errors name the candidates."""
+"""Surgery on real timm architectures.
+
+Nothing else changes, experts are copies, errors name the candidates.
+"""
 
 from __future__ import annotations
 

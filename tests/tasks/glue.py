@@ -1,4 +1,4 @@
-"""Local copies of every set of GLUE and SuperGLUE, in the schemas of nyu-mll/glue and aps/super_glue."""
+"""Local copies of GLUE and SuperGLUE, in the schemas of nyu-mll/glue and aps/super_glue."""
 
 from __future__ import annotations
 

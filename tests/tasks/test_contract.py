@@ -200,7 +200,10 @@ class TestUnderstanding(TaskContract):
 
 
 class EveryRouter:
-    """Epochs of all routers, and nothing else: the rest of the contract is kept by the class with a few of them."""
+    """Epochs of all routers, and nothing else.
+
+    The rest of the contract is kept by the class with a few of them.
+    """
 
     routers = None
     test_splits_and_fingerprint_are_always_the_same = None

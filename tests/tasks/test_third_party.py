@@ -37,7 +37,10 @@ class Brightness(Task):
         images = torch.randn(2 * self.count, 1, 8, 8, generator=torch.Generator().manual_seed(0))
         quarters = images.unflatten(2, (2, 4)).unflatten(4, (2, 4)).mean(dim=(1, 3, 5)).flatten(1)
         labels, half = quarters.argmax(dim=1), self.count
-        self.splits = {"train": (images[:half], labels[:half]), "test": (images[half:], labels[half:])}
+        self.splits = {
+            "train": (images[:half], labels[:half]),
+            "test": (images[half:], labels[half:]),
+        }
         self.fingerprint, self.description = f"seed:0:{half}", "random images"
 
     def backbone_arguments(self):
@@ -88,7 +91,8 @@ class TestThirdParty(TaskContract):
         (folder / "conf" / "task").mkdir(parents=True)
         (folder / "my_brightness.py").write_text(THIRD_PARTY)
         (folder / "conf" / "task" / "brightness.yaml").write_text(
-            "# @package _global_\ntask: {family: 'my_brightness:Brightness', name: brightness, count: 48}\n"
+            "# @package _global_\ntask: "
+            "{family: 'my_brightness:Brightness', name: brightness, count: 48}\n"
         )
         monkeypatch.syspath_prepend(str(folder))
         monkeypatch.delitem(sys.modules, "my_brightness", raising=False)

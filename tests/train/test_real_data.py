@@ -17,7 +17,10 @@ from tests.helpers import SHORT, invoke, run
 def test_digits_reach_96_percent(
     router: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two of the three seeds of the README's sweep; a test for each router, so that processes share them."""
+    """Two of the three seeds of the README's sweep.
+
+    A test for each router, so that processes share them.
+    """
     monkeypatch.chdir(tmp_path)
     assert invoke(monkeypatch, "-m", f"router={router}", "seed=0,1", *SHORT[1:]) == 0
     found = [

@@ -32,7 +32,10 @@ from tests.helpers import MY_ROUTER, SHORT, invoke, run
 def test_a_record_says_whether_its_routers_as_built_look_ahead(
     words: tuple[str, ...], causal: bool | None, tmp_path: Path
 ) -> None:
-    """A first choice of a later token takes the slot of an earlier second one; with one choice none is taken."""
+    """A first choice of a later token takes the slot of an earlier second one.
+
+    With one choice none is taken.
+    """
     record = fit(compose(*SHORT, f"records={tmp_path}", "num_experts=2", *words))[0]
     assert record.router_causal is causal and record.causal is False
 
@@ -87,7 +90,9 @@ def test_every_router_writes_a_whole_record(tmp_path: Path, router: str) -> None
 
 
 def test_unserved_and_dropped_under_capacity_are_two_figures(tmp_path: Path) -> None:
-    """A quarter of a slot a token (16 tokens, 8 experts: capacity 1) serves at most 8 of 16 tokens, so drops >= 1/2;
+    """A quarter of a slot a token (16 tokens, 8 experts.
+
+    Capacity 1) serves at most 8 of 16 tokens, so drops >= 1/2;
     without the limit each token has its expert. Expert choice has one evaluation only."""
     limited = run(tmp_path, "router=token_choice", "slots_per_token=0.25").health[0]
     assert limited.unserved == 0.0 and limited.pairs_per_token == 1.0

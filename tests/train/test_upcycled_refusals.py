@@ -38,7 +38,8 @@ def test_a_run_limited_by_time_needs_a_schedule_without_end(tmp_path: Path) -> N
         (["trainer.max_steps=40", "optim.lr=1e-4"], "the learning rate would jump"),
         (
             ["trainer.max_steps=40", "backbone.kwargs.embed_dim=128"],
-            r"weights that do not fit: pos_embed: .*; .*; .*; .*; .* and \d+ more; allowed: a run of router=dense",
+            r"weights that do not fit: pos_embed: .*; .*; .*; .*; .* and \d+ more; allowed: a "
+            r"run of router=dense",
         ),
         (
             ["trainer.max_steps=40", "upcycle=nowhere.ckpt"],

@@ -1,4 +1,4 @@
-"""Upcycled runs: they go on at the step, learning rate and moments at which the dense run stopped."""
+"""Upcycled runs continue at the step, learning rate and moments of the dense run."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def test_an_interrupted_run_goes_on_from_its_own_checkpoint(
 def test_language_resets_its_optimizer_and_a_decoder_has_its_own_router(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The T5 recipe: expert choice in the encoder, top-2 token choice in the decoder, without renormalisation."""
+    """T5's recipe: expert choice in the encoder, top-2 token choice in the decoder."""
     text = [
         "task=stdlib",
         "task.objective=span_corruption",

@@ -21,7 +21,10 @@ def test_every_router_has_the_same_budget() -> None:
 
 
 def test_a_trial_that_is_behind_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Five trials that reach 0.9; of those after them, the ones that are at 0.1 by then are pruned there."""
+    """Five trials that reach 0.9.
+
+    Of those after them, the ones that are at 0.1 by then are pruned there.
+    """
     tuned(tmp_path / "one", "router=soft", "tune=slots", "trials=1")
     (path,) = (tmp_path / "one").glob("digits/soft/*.json")
 

@@ -1,4 +1,4 @@
-"""Search spaces: Hydra's sweep grammar, the old form, and studies that go on from one to the other."""
+"""Search spaces: Hydra's sweep grammar, the old form, and studies that span both."""
 
 from __future__ import annotations
 

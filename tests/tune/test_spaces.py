@@ -46,7 +46,11 @@ def test_every_space_has_something_for_some_router(name: str) -> None:
 
 
 def test_a_router_s_space_follows_from_its_annotations() -> None:
-    """k: Ge(1), default 1: from 1 to ten times it; a literal: its values; balance_weight: Ge(0), default 0.01."""
+    """Ranges follow from annotations and defaults.
+
+    k: Ge(1), default 1: from 1 to ten times it; a literal: its values; balance_weight: Ge(0),
+    default 0.01.
+    """
     found = space_of("router", "token_choice")
     assert found["router.k"] == "range(1, 11)"
     assert found["router.balance_weight"] == "tag(log, interval(0.001, 0.1))"

@@ -45,7 +45,8 @@ def test_a_study_is_normal_runs_and_goes_on_where_it_stopped(
     files = len(list(tmp_path.glob("*/*/*.json")))
     assert "recorded already" not in capsys.readouterr().err
     assert tuned(tmp_path, *words, "trials=4").trials == again.trials
-    says = "study digits_soft_slots: its 4 trials are recorded already; type trials=<more>, or study=<another name>"
+    says = "study digits_soft_slots: its 4 trials are recorded already; "
+    says += "type trials=<more>, or study=<another name>"
     assert says in capsys.readouterr().err
     assert len(list(tmp_path.glob("*/*/*.json"))) == files == 4
 
@@ -165,7 +166,10 @@ def test_a_front_of_quality_and_flops_within_a_limit(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(("option", "most"), [("max_dropped", 0.2), ("max_ms", 1e-6)])
 def test_trials_beyond_a_limit_are_never_best(option: str, most: float, tmp_path: Path) -> None:
-    """A quarter of a slot for each token drops most of them; no batch takes less than a nanosecond."""
+    """A quarter of a slot for each token drops most of them.
+
+    No batch takes less than a nanosecond.
+    """
     words = [
         "router=token_choice",
         "tune.space.slots_per_token=choice(0.25,4)",
@@ -188,7 +192,10 @@ def test_trials_beyond_a_limit_are_never_best(option: str, most: float, tmp_path
 
 
 def test_hypervolume_by_hand() -> None:
-    """0.5 from 1 to 4, another 0.3 from 2 to 4, nothing for a point that is dominated: 1.5 + 0.6 of 4."""
+    """0.5 from 1 to 4, another 0.3 from 2 to 4, nothing for a point that is dominated.
+
+    Together 1.5 + 0.6 of 4.
+    """
     assert hypervolume([(0.6, 3.0), (0.5, 1.0), (0.8, 2.0)], 4.0) == pytest.approx(2.1 / 4)
 
 

@@ -31,7 +31,10 @@ def test_figures_that_differ_by_more_than_noise_the_largest_first() -> None:
 
 
 def test_verdicts_by_hand() -> None:
-    """Top1 of five seeds, 0.91 to 0.95 with the rerun's 0.93: s = 0.0158, t(0.975; 4) = 2.776, so 0.0621."""
+    """Top-1 of five seeds, 0.91 to 0.95 with the rerun's 0.93.
+
+    s = 0.0158, t(0.975; 4) = 2.776, so the tolerance is 0.0621.
+    """
     again = record_of("good", 0, 0.93)
     seeds = [record_of("good", seed, 0.90 + seed / 100) for seed in (1, 2, 4, 5)]
     assert judge(again, again, []).verdict == "equal"
@@ -75,7 +78,10 @@ def test_differences_beyond_chance_are_different() -> None:
 
 
 def test_costs_that_no_routing_changes_are_equal_to_the_last_digits() -> None:
-    """Of `record_of`, all costs but the padding that is executed are as expected; so is none of these, by noise."""
+    """Of `record_of`, all costs but the padding that is executed are as expected.
+
+    So is none of these, by noise.
+    """
     again = record_of("good", 0, 0.93)
     seeds = [record_of("good", seed, 0.90 + seed / 100) for seed in range(1, 6)]
     near = with_curve(record_of("good", 0, 0.935), 2.0)

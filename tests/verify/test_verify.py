@@ -1,4 +1,7 @@
-"""Verification: what is equal, within the tolerance of seeds, or different, by hand and by real runs."""
+"""Verification: what is equal, within the tolerance of seeds, or different.
+
+By hand and by real runs.
+"""
 
 from __future__ import annotations
 
@@ -98,7 +101,9 @@ def test_a_command_that_gives_another_run_is_different(
         "python '": none,
         "": none,
         record.command.replace("router=soft", "router=sfot"): "its command gives no run: ",
-        f"{record.command} task.source={tmp_path}": f"its command reads other data: task.source={tmp_path}",
+        f"{record.command} task.source={tmp_path}": (
+            f"its command reads other data: task.source={tmp_path}"
+        ),
         f"{record.command} init={bad}": "its command gives no run: init=",
     }
     for command, says in cases.items():
@@ -147,7 +152,8 @@ def test_bad_input_is_one_line_and_others_are_still_verified(
     lines = [line.partition(": ")[2] for line in err.splitlines()]
     assert lines == [
         f"{failed}: its status is failed; expected a finished run",
-        f"{nonsense}: not a run record of schema 3: invalid json: eof while parsing a list at line 1 column 5",
+        f"{nonsense}: not a run record of schema 3: invalid json: eof while parsing a list at "
+        f"line 1 column 5",
         f"{older}: of schema 2, which lacks what 3 is checked by; run its command again",
         f"{tmp_path}/none.json: no such file; expected <records>/<task>/<router>/<id>.json",
     ]

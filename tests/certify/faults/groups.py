@@ -1,4 +1,4 @@
-"""Routers whose groups, padding or order depend on each other, and losses, weights or gradients that break."""
+"""Routers that depend on other groups, on padding or on order; losses or gradients that break."""
 
 from __future__ import annotations
 
@@ -123,7 +123,10 @@ class IgnoresPadding(Good):
 
 
 class TakesTheFirst(Good):
-    """Knows how many tokens are real and takes them for the first ones: right for padding on the right only."""
+    """Knows how many tokens are real and takes them for the first ones.
+
+    Right for padding on the right only.
+    """
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Routing:
         if mask is not None:
@@ -132,7 +135,10 @@ class TakesTheFirst(Good):
 
 
 class FromFirstToLast(Good):
-    """Takes everything between the first and the last real token: wrong where padding is scattered."""
+    """Takes everything between the first and the last real token.
+
+    Wrong where padding is scattered.
+    """
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Routing:
         if mask is not None:

@@ -57,7 +57,10 @@ class LeakWhereLarge(Good):
 
 
 class LeakWhereSlotsAreFew(Good):
-    """Serves tokens by their gate where capacity binds in evaluation only: a later one takes the slot."""
+    """Serves tokens by their gate where capacity binds in evaluation only.
+
+    A later one takes the slot.
+    """
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Routing:
         gates, experts = self.gate(x).softmax(dim=-1).max(dim=-1, keepdim=True)

@@ -178,6 +178,8 @@ FORMS = {  # the first four are run too
     "SoftOfTwoAxes": "allowed: [G, T, E, C] with G=",
     "IntegerWeights": "returns weights of torch.int64; allowed: float32",
     "FloatTokens": "returns tokens of torch.float32; allowed: int64",
-    "LossThatIsANumber": "returns the loss 'balance' of type float; allowed: a float tensor of shape ()",
+    "LossThatIsANumber": (
+        "returns the loss 'balance' of type float; allowed: a float tensor of shape ()"
+    ),
     "LossesInAList": "returns losses of type list; allowed: a mapping of names to scalar tensors",
 }

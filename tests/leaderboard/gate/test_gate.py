@@ -1,4 +1,4 @@
-"""The gate: a record with a figure that no run can have is refused, whatever its id; honest ones are not."""
+"""The gate refuses records with figures that no run can have, and passes honest ones."""
 
 from __future__ import annotations
 
@@ -159,7 +159,10 @@ def test_a_run_without_any_work_is_refused(honest: dict[str, RunRecord]) -> None
 
 
 def test_another_task_by_name_is_refused(honest: dict[str, RunRecord], tmp_path: Path) -> None:
-    """Digits under the name of ImageNet, whose images are not embedded; with a source of its own it may be."""
+    """Digits under the name of ImageNet, whose images are not embedded.
+
+    With a source of its own it may have them.
+    """
     values = honest["vision"].model_dump(mode="json")
     values |= {"task": "imagenet", "command": "python -m moesuite.run task=imagenet"}
     values["config"]["task"]["name"] = "imagenet"
@@ -174,7 +177,8 @@ def test_another_task_by_name_is_refused(honest: dict[str, RunRecord], tmp_path:
     "command",
     [
         "python -m moesuite.run",
-        "python -m moesuite.run router=token_choice seed=0 'router_seed=1' --config-dir /tasks task=other",
+        "python -m moesuite.run router=token_choice seed=0 'router_seed=1' --config-dir "
+        "/tasks task=other",
         "python -m moesuite.run -m router=soft,token_choice seed=0,1",
         "python -m moesuite.run 'study=a; b | c $(d)'",
         """python -m moesuite.run 'study=it'"'"'s'""",
@@ -191,7 +195,10 @@ SUNK = {"checkpoint": "last.ckpt", "content": "c", "steps": 50, "seconds": 5.0, 
 
 
 def upcycled(flops: list[float], **changes: Any) -> RunRecord:
-    """Return a record of a run that goes on at step 50, with a point of its curve at steps 10, 50 and 100."""
+    """Return a record of a run that goes on at step 50.
+
+    Its curve has points at steps 10, 50 and 100.
+    """
     record = record_of("good", 0, sunk=SUNK, contents={"upcycle": "c"}, config=GOES_ON, **changes)
     pairs = zip(record.curve, flops, strict=True)
     return record.model_copy(

@@ -156,7 +156,8 @@ def test_files_that_break_readers_are_named(tmp_path: Path) -> None:
 
 
 BROKEN_LOOKS = {
-    "of the network": '{"id": "ID", "examples": [{"image": "https://evil.example/a.png", "layers": []}]}',
+    "of the network": '{"id": "ID", "examples": ['
+    '{"image": "https://evil.example/a.png", "layers": []}]}',
     "of another run": '{"id": "other", "examples": []}',
     "no such thing": '{"a": 1}',
     "deep": "[" * 200_000,

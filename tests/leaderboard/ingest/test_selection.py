@@ -1,4 +1,4 @@
-"""Which records are shown: copies count once, reproductions together, and what contradicts others is told."""
+"""Selection of records: copies count once, reproductions together, contradictions are reported."""
 
 from __future__ import annotations
 
@@ -61,7 +61,10 @@ def page(site: Path, record: RunRecord) -> str:
 
 
 def test_a_run_that_was_made_again_is_a_reproduction(tmp_path: Path) -> None:
-    """Ratios 1, 2, 6: median 2; seconds 10, 20, 30: median 20. The first by time stays, wherever it lies."""
+    """Ratios 1, 2, 6: median 2; seconds 10, 20, 30: median 20.
+
+    The first by time stays, wherever it lies.
+    """
     first = again(record_of("good", 0), 1, seconds=12.5)
     runs = [
         timed(again(first, 3, seconds=30.0), 6.0),
@@ -174,7 +177,10 @@ def foreign(router: str, seed: int, direction: str) -> RunRecord:
 
 @pytest.mark.parametrize("more", [1, 5])
 def test_contradictory_directions_turn_no_board_round(more: int, tmp_path: Path) -> None:
-    """Neither the first record decides nor the majority: none of the task's is shown, and each is told."""
+    """Neither the first record decides nor the majority.
+
+    None of the task's records is shown, and each is reported.
+    """
     put(tmp_path, [foreign("good", seed, "max") for seed in range(more)])
     put(tmp_path, [foreign("bad", 0, "min")])
     built = check([str(tmp_path)])

@@ -46,7 +46,7 @@ def seeds(
 def family(
     name: str, tasks: int, causal: bool, routers: dict[str, float], count: int = 3
 ) -> list[Board]:
-    """Return benchmarks of a family, of which each router has its place, and a little more or less on each task."""
+    """Return benchmarks of a family, with a small scatter around each router's place."""
     found = []
     for number in range(tasks):
         shared: dict[str, Any] = {"task": f"{name}_{number}", "family": name, "causal": causal}

@@ -14,7 +14,7 @@ from tests.leaderboard.records import compute_of, record_of
 
 
 def test_controls_are_never_first() -> None:
-    """dense and random are better than both routers, and yet these alone are ranked, in group 1 and 2."""
+    """dense and random beat both routers, but only routers are ranked, in groups 1 and 2."""
     board = board_of(
         [*seeds("dense", 0.95), *seeds("random", 0.97), *seeds("good", 0.9), *seeds("bad", 0.5)]
     )
@@ -66,7 +66,10 @@ def test_another_number_of_steps_is_another_setting_below_the_main_one() -> None
 
 
 def test_names_of_settings_stay_when_a_run_is_added() -> None:
-    """A later setting of the same backbone, steps, batch and rate says what it changes; the earlier keeps its name."""
+    """A later setting of the same backbone, steps, batch and rate says what it changes.
+
+    The earlier keeps its name.
+    """
     before = board_of(seeds("good", 0.9))
     later = {"optim": {"lr": 0.001, "weight_decay": 0.5}}
     more = [record_of("good", 9, config=later, created="2027-01-01T00:00:00+00:00")]
@@ -79,7 +82,10 @@ def test_names_of_settings_stay_when_a_run_is_added() -> None:
 
 
 def test_tied_and_equal_are_distinguished() -> None:
-    """a and b differ by nothing but 0.001 of noise, far below the margin of 0.01; c is noisier than that."""
+    """a and b differ by nothing but 0.001 of noise, far below the margin of 0.01.
+
+    c is noisier than that.
+    """
     board = board_of(
         [
             *seeds("dense", 0.9),
@@ -123,7 +129,10 @@ def test_a_metric_without_a_margin_calls_nothing_equal() -> None:
 
 
 def test_the_noise_of_times_stands_beside_them() -> None:
-    """Dense against the dense model beside it, 1.07, 1.12 and 1.09 times: below 1.12 a ratio says little."""
+    """Dense against the dense model beside it, 1.07, 1.12 and 1.09 times.
+
+    Below 1.12 a ratio says little.
+    """
     dense = [
         record_of("dense", seed, compute=compute_of(r, 1e9))
         for seed, r in enumerate((1.07, 1.12, 1.09))

@@ -16,7 +16,10 @@ AHEAD = {"router_causal": False}
 
 
 def test_a_router_that_looks_ahead_keeps_its_rank_where_it_applies() -> None:
-    """`soft` is first of five image tasks; text it cannot do, by what it says itself: not applicable, not missing."""
+    """`soft` is first on five image tasks, and by its own claim cannot do text.
+
+    There it is not applicable, rather than missing.
+    """
     images = family("vision", 5, False, {"plain": 0.80, "other": 0.70})
     text = family("language", 5, True, {"plain": 0.60, "other": 0.65})
     soft = [
@@ -69,7 +72,10 @@ def test_a_router_that_looks_ahead_keeps_its_rank_where_it_applies() -> None:
 
 
 def test_a_router_that_could_have_been_run_is_missing_not_excused() -> None:
-    """Two best experts look ahead for slots, one does not: `token_choice` applies, and `expert_choice` never does."""
+    """Two best experts look ahead for slots, one does not.
+
+    `token_choice` applies, and `expert_choice` never does.
+    """
     image = {"task": "image", "causal": False}
     two = {"config": {"router": {"name": "token_choice", "k": 2}}, **AHEAD}
     images = [
@@ -101,7 +107,10 @@ def test_a_router_that_could_have_been_run_is_missing_not_excused() -> None:
 
 
 def test_a_contradicted_run_is_shown_but_never_first() -> None:
-    """`lied` is first of three by far; a rerun of one of its seeds makes it stand behind them, said in words."""
+    """`lied` is first of three by far.
+
+    A rerun of one of its seeds makes it stand behind them, said in words.
+    """
     lied = seeds("lied", 0.99, 0.002)
     others = [*seeds("dense", 0.85), *seeds("good", 0.9), *seeds("bad", 0.5)]
     before = board_of([*others, *lied])

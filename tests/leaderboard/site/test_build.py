@@ -70,7 +70,10 @@ def test_an_interrupted_build_goes_on(
 
 
 def test_certificates_of_all_options_stand_on_the_routers_page(runs: Path, tmp_path: Path) -> None:
-    """Those of the old layout beside those of the new one; the marks of a run are those of its own options."""
+    """Those of the old layout beside those of the new one.
+
+    The marks of a run are those of its own options.
+    """
     (runs / "certificates").mkdir()
     kinds = [certificate_of(k=1), certificate_of(k=2).model_copy(update={"changed": {"k": 2}})]
     kinds[1].verdict = ["claims causal, leaks in training at length 128"]

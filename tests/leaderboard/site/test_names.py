@@ -1,4 +1,7 @@
-"""Python and JavaScript agree by name: scripts read what pages carry, and nothing is carried that none reads."""
+"""Python and JavaScript agree by name.
+
+Scripts read what pages carry, and pages carry nothing that no script reads.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +61,10 @@ def board() -> Board:
 
 
 def test_names_are_found_where_they_are_read() -> None:
-    text = "row.kind = 1; show(row.mean, other.row.no, {...row.all}); const row2 = row.values.map((v) => v)"
+    text = (
+        "row.kind = 1; show(row.mean, other.row.no, {...row.all}); "
+        "const row2 = row.values.map((v) => v)"
+    )
     assert read(text, "row") == {"mean", "values", "all"} and written(text, "row") == {"kind"}
 
 

@@ -148,7 +148,8 @@ def test_the_table_shows_intervals_differences_groups_and_marks(page: Any, site:
 
 
 def test_a_malformed_address_changes_nothing(page: Any, site: Path) -> None:
-    odd = "#x=constructor&cx=toString&sort=nothing%2B~quality-&columns=router~nowhere&select=0&machine=none&target=x"
+    odd = "#x=constructor&cx=toString&sort=nothing%2B~quality-&columns=router~nowhere"
+    odd += "&select=0&machine=none&target=x"
     visit(page, site, "tasks/mine.html", odd)
     assert (
         names(page) == ["good", "bad", "dense", "soft_one"]

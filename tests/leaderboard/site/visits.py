@@ -14,7 +14,7 @@ GOOD = next(record.id for record in example() if record.router == "good" and rec
 
 
 def study(name: str, objectives: list[str]) -> StudyRecord:
-    """Return a study of three parameters, one of which is no number, a failed trial and a pruned one."""
+    """Return a study of three parameters, one not numeric, with a failed and a pruned trial."""
     trials = [
         TrialRecord(
             number=number,

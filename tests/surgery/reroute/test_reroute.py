@@ -1,4 +1,7 @@
-"""Rerouting: the own rule reproduces the model, no weight is copied, padding and shared experts stay as they are."""
+"""Rerouting: the original rule reproduces the model, no weight is copied.
+
+Padding and shared experts stay as they are.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,10 @@ def test_the_original_rule_reproduces_the_logits(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["olmoe", "mixtral", "qwen2_moe", "qwen3_moe"])
 def test_token_choice_is_the_rule_of_most_of_them(name: str) -> None:
-    """Top-2 by softmax, normalised where the model does it; DeepSeek limits groups of experts besides."""
+    """Top-2 by softmax, normalised where the model does it.
+
+    DeepSeek limits groups of experts besides.
+    """
     model = build(name)
     expected = model(**batch())["logits"][:, :12]
     _, rows = reroute(model, "token_choice")
@@ -53,7 +59,10 @@ def test_no_weight_is_copied_or_changed(name: str) -> None:
 
 
 def test_usmoe_in_a_model_by_hand() -> None:
-    """s = (softmax(z) + 2σ(z)/E) / 2 with the trained gate; 12 tokens of 2 experts: the best 24 pairs of a sequence."""
+    """s = (softmax(z) + 2σ(z)/E) / 2 with the trained gate; 12 tokens of 2 experts.
+
+    The best 24 pairs of a sequence.
+    """
     model = build("olmoe")
     gate = model.model.layers[0].mlp.gate.weight.detach().clone()
     seen: list[Tensor] = []
@@ -78,7 +87,10 @@ def test_usmoe_in_a_model_by_hand() -> None:
 def test_usmoe_selects_by_raw_scores_where_the_model_normalises(
     name: str, normalised: bool
 ) -> None:
-    """By brute force over all 96 pairs: the best 24 of the raw scores, divided by the sum of their token's 8 scores."""
+    """By brute force over all 96 pairs.
+
+    The best 24 of the raw scores, divided by the sum of their token's 8 scores.
+    """
     model = build(name)
     gates = [layer.mlp.gate.weight.detach().clone() for layer in model.model.layers]
     reroute(model, "usmoe")
@@ -107,7 +119,10 @@ def test_usmoe_selects_by_raw_scores_where_the_model_normalises(
     ("name", "normalised"), [("olmoe", False), ("mixtral", True), ("qwen3_moe", True)]
 )
 def test_other_routers_divide_what_they_kept(name: str, normalised: bool, router: str) -> None:
-    """The selection is that of the softmax; where the model normalises, a token's kept weights sum to 1."""
+    """The selection is that of the softmax.
+
+    Where the model normalises, a token's kept weights sum to 1.
+    """
     model = build(name)
     gates = [layer.mlp.gate.weight.detach().clone() for layer in model.model.layers]
     reroute(model, router)
@@ -199,7 +214,7 @@ def test_copies_are_independent() -> None:
 
 
 def test_looking_ahead_is_measured_as_the_layers_are_built(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Token choice with the model's own two experts looks ahead in training, where that with one does not."""
+    """Token choice with the model's two experts looks ahead in training; with one it does not."""
     monkeypatch.setattr("moesuite.train.build.causal_routers", lambda: ["switch"])
 
     def layers(router: str, **options: Any) -> list[Any]:

@@ -177,14 +177,20 @@ def test_renormalised_weights_by_hand() -> None:
 
 @pytest.mark.parametrize("router", [name for name in router_names() if name != "dense"])
 def test_every_router_starts_where_its_weights_allow(router: str) -> None:
-    """Renormalised, served tokens are answered as by the dense MLP; but mixtures of tokens are no tokens."""
+    """Renormalised, served tokens are answered as by the dense MLP.
+
+    Mixtures of tokens are no tokens, so they are not.
+    """
     _, receipt = upcycle(build("vit"), router, 4, layers=[-1])
     (row,) = receipt.layers
     assert (row.served_difference <= 1e-5 * row.scale) is (router != "soft")
 
 
 def test_a_run_with_renormalised_weights(tmp_path: Path) -> None:
-    """Trained and accounted, with slots and without limit: the trained weights of a token sum to 1, or to its gates."""
+    """Trained and accounted, with slots and without limit.
+
+    The trained weights of a token sum to 1, or to its gates.
+    """
     words = ["slots_per_token=2", "trainer.max_steps=2", "measure=false", "logger=none"]
     words += [
         "router=token_choice",

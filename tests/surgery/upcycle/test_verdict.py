@@ -49,19 +49,22 @@ def layer(
         (
             [layer(0.0), layer(45.0, weights=0.504)],
             {"renormalised": False},
-            "starts off by 49% (h.1.mlp: |difference| 45 of 91): combine weights sum to 0.50; type renormalise=true "
+            "starts off by 49% (h.1.mlp: |difference| 45 of 91): combine weights sum to "
+            "0.50; type renormalise=true "
             "(renormalise=True in Python)",
         ),
         (
             [layer(45.0)],
             {"renormalised": True},
-            "starts off by 49% (h.1.mlp: |difference| 45 of 91): experts get mixtures of tokens, or weights do not sum "
+            "starts off by 49% (h.1.mlp: |difference| 45 of 91): experts get mixtures of "
+            "tokens, or weights do not sum "
             "to 1",
         ),
         (
             [layer(9.1)],
             {"renormalised": True, "expert_noise": 0.1},
-            "starts off by 10% (h.1.mlp: |difference| 9.1 of 91), by noise on the experts; type expert_noise=0",
+            "starts off by 10% (h.1.mlp: |difference| 9.1 of 91), by noise on the experts; "
+            "type expert_noise=0",
         ),
     ],
 )
@@ -74,7 +77,8 @@ def test_notes_of_a_verdict_by_hand() -> None:
         [layer(0.0, unserved=0.25), layer(0.0)], renormalised=True
     )  # a quarter of one of two layers
     assert unserved.endswith(
-        "; 12.5% of the tokens have no expert, and nothing in its place; type a larger slots_per_token"
+        "; 12.5% of the tokens have no expert, and nothing in its place; type a larger "
+        "slots_per_token"
     )
     single = verdict([layer(0.0, experts=1)], renormalised=True)
     assert (

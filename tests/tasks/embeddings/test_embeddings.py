@@ -1,4 +1,4 @@
-"""Embeddings: what is read, pooled and scored, against libraries; and runs from the command line."""
+"""Embeddings: reading, pooling and scores against libraries; runs from the command line."""
 
 from __future__ import annotations
 

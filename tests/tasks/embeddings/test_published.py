@@ -51,7 +51,7 @@ def test_published_figures(
 def test_a_wrapped_encoder_goes_the_same_way(
     real_data: Path, minilm: list[str], tmp_path: Path
 ) -> None:
-    """With copies of the MLP as experts and weights that sum to 1 the published figure stays, 4 digits of it."""
+    """Experts that copy the MLP, with weights that sum to 1, keep the figure to 4 digits."""
     words = [
         f"task.source={real_data / 'sts'}",
         "task.names=[STS16]",

@@ -52,7 +52,10 @@ def test_training_sequences_follow_from_their_keys() -> None:
 
 
 def test_perplexity_and_bits_per_byte_are_those_of_every_token(tmp_path: Path) -> None:
-    """Against one pass over the split by hand, with a model that only looks at the present token."""
+    """Against one pass over the split by hand.
+
+    The model looks at the present token only.
+    """
     task = language(tmp_path, tokenizer="character")
     test = task.dataset("test")
     assert isinstance(test, Sliding)

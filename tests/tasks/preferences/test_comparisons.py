@@ -1,4 +1,4 @@
-"""Comparison training: losses and measures by hand, consistency by construction, moves and pairs of texts."""
+"""Comparison training: losses and measures by hand, consistency by construction."""
 
 from __future__ import annotations
 
@@ -95,7 +95,10 @@ def measured(*found: tuple[Answers, list[float]]) -> dict[str, float]:
 
 
 def test_measures_by_hand() -> None:
-    """Scores (1, 2, 0) against the expert's (0.5, 0.2, 0.1): the second is chosen, 0.3 lost; 2 of 3 pairs are right."""
+    """Scores (1, 2, 0) against the expert's (0.5, 0.2, 0.1): the second is chosen, 0.3 lost.
+
+    2 of 3 pairs are right.
+    """
     (scored,) = answers("comparison", torch.tensor([1.0, 2.0, 0.0]), [3])
     found = measured((scored, [0.5, 0.2, 0.1]))
     assert found == pytest.approx(
@@ -199,7 +202,10 @@ def test_every_head_trains(words: list[str], tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_small_network_that_compares_beats_pubeval(command: Command, tmp_path: Path) -> None:
-    """The README's command, on fewer positions and steps: 0.50 is pubeval's own agreement with 2-ply."""
+    """The README's command, on fewer positions and steps.
+
+    0.50 is pubeval's own agreement with 2-ply.
+    """
     words = [
         "task=backgammon",
         "backbone=tesauro",

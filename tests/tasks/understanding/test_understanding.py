@@ -1,4 +1,4 @@
-"""GLUE and SuperGLUE: every set in the hub's schema, official metrics by hand and by scikit-learn, heads and words."""
+"""GLUE and SuperGLUE: every set in the hub's schema, with heads and as text to text."""
 
 from __future__ import annotations
 

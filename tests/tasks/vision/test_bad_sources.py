@@ -102,7 +102,7 @@ def test_a_gated_hub_data_set_explains_how_to_get_access(monkeypatch: pytest.Mon
     monkeypatch.setattr("moesuite.data.source._resolve", lambda hub, revision: revision)
     with pytest.raises(
         UserError,
-        match=r"a/b is gated: accept its terms at https://huggingface.co/datasets/a/b, then `hf auth",
+        match=r"is gated: accept its terms at https://huggingface.co/datasets/a/b, then `hf auth",
     ):
         vision(hub="a/b")
 

@@ -205,7 +205,10 @@ def test_probes_on_features_that_show_the_class() -> None:
 
 @pytest.mark.parametrize("kind", ["fgsm", "pgd"])
 def test_attacks_on_a_linear_model_by_hand(kind: Literal["fgsm", "pgd"]) -> None:
-    """Logits w·x and 0: the loss of class 0 grows fastest against the sign of w, until the radius or a full pixel."""
+    """Logits w·x and 0: the loss of class 0 grows fastest against the sign of w.
+
+    It stops at the radius or at a full pixel.
+    """
     mean, std = torch.tensor([0.5]), torch.tensor([0.25])
     w = torch.tensor([[[1.0, -2.0], [3.0, -4.0]]])
     pixels = torch.tensor([[[[0.5, 0.5], [0.02, 0.5]]]])

@@ -32,7 +32,8 @@ from tests.tasks.preferences.backgammon.recipes import MY_EXPERT
         ("your_expert.py:Anybody", "no file your_expert.py in this folder"),
         (
             "gnubg",
-            "the program gnubg is not installed; type apt-get install gnubg, or task.expert=gnubg-nn",
+            "the program gnubg is not installed; type apt-get install gnubg, or "
+            "task.expert=gnubg-nn",
         ),
     ],
 )

@@ -100,7 +100,10 @@ def test_a_player_without_a_legal_move_passes(expert: Expert) -> None:
 
 
 def test_the_package_and_the_program_know_the_same_rules_and_judge_alike(expert: Expert) -> None:
-    """Two implementations, other versions of the same networks: half of the scores within 0.01, most choices equal."""
+    """Two implementations, other versions of the same networks.
+
+    Half of the scores within 0.01, most choices equal.
+    """
     same, apart = [], []
     for one in itertools.islice(self_play(Package(), 0.5, 3), 100):
         after, scores = expert.judged(one.board, one.dice)

@@ -53,7 +53,10 @@ def test_positions_that_the_rules_do_not_allow() -> None:
 
 
 def test_tokens_by_hand() -> None:
-    """The player's own five on point 6 are 15 + 5; the opponent's two on the player's first point 15 - 2."""
+    """The player's own five on point 6 are 15 + 5.
+
+    The opponent's two on the player's first point 15 - 2.
+    """
     (row,) = tokens(START[None])
     assert row[5] == 20 and row[0] == 13 and row[23] == 17 and row[18] == 10
     assert (row[24:] == 15).all() and row.max() < VOCABULARY
