@@ -1,4 +1,4 @@
-"""A figure of routing health is computed in nn/stats and declared in the record, and nowhere else."""
+"""Figures of routing health are computed in nn/stats, declared in records, nowhere else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The output folder of an earlier build: everything is built anew where the sources of pages changed."""
+"""The output folder of an earlier build: changed sources of pages rebuild everything."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_a_change_in_a_room_of_the_pages_is_noticed(
 
 
 def test_a_folder_of_an_earlier_version_is_built_anew(runs: Path, tmp_path: Path) -> None:
-    """Entries and benchmarks of another form are kept there, and a page that is no longer written."""
+    """Entries and benchmarks of another form are kept, and a page that is no longer written."""
     out = tmp_path / "site"
     build([str(runs)], out)
     whole = contents(out)
