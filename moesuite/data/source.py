@@ -11,6 +11,7 @@ import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -193,7 +194,7 @@ def _from_parquet(
             f"task.source={folder}: a split is empty ({error}); allowed: at least one row"
         ) from None
     digest = hashlib.sha256()
-    for name in sorted(name for names in by_role.values() for name in names):
+    for name in sorted(chain.from_iterable(by_role.values())):
         with Path(name).open("rb") as stream:
             digest.update(hashlib.file_digest(stream, "sha256").digest())
     description = f"parquet files of {folder.name}"

@@ -139,7 +139,7 @@ def _encoder(encode: Encode) -> Any:
             self.mteb_model_meta = ModelMeta.create_empty(about)
 
         def encode(self, inputs: Any, **_: Any) -> NDArray[np.float32]:
-            texts = [text for batch in inputs for text in batch["text"]]
+            texts = list(chain.from_iterable(batch["text"] for batch in inputs))
             order = sorted(range(len(texts)), key=lambda index: len(texts[index]))  # little padding
             parts = [order[begin : begin + BATCH] for begin in range(0, len(order), BATCH)]
             vectors = np.concatenate([encode([texts[index] for index in part]) for part in parts])

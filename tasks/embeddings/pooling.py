@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Literal
 
 import torch
@@ -57,7 +58,7 @@ class Examples(Dataset[Sample]):
         encode: Callable[[Sequence[str]], list[Ids]],
         paired: bool,
     ) -> None:
-        flat = iter(encode([text for example in examples for text in example.texts]))
+        flat = iter(encode(list(chain.from_iterable(example.texts for example in examples))))
         self.rows = [([next(flat) for _ in example.texts], example) for example in examples]
         self.classes: dict[tuple[int, float], list[int]] = {}
         self.paired = paired

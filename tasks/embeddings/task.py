@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,13 +21,13 @@ import numpy as np
 import torch
 from annotated_types import Ge, Gt, Le
 from torch import Tensor
-from torch.nn import functional as F
 from torch.utils.data import Dataset
 from torchmetrics import MetricCollection
 
 from moesuite.records.metrics import EMBEDDINGS, OF_KIND, MetricSpec
 from moesuite.task import Batch, Predict, Task, UserError
 from moesuite.tasks.embeddings import scores
+from moesuite.tasks.embeddings.contrastive import contrastive_loss
 from moesuite.tasks.embeddings.mteb_package import Mteb
 from moesuite.tasks.embeddings.pairs import (
     Example,
@@ -125,7 +126,7 @@ class Embeddings(Task):
 
         def train() -> list[str]:
             examples = self._reading.roles.get("train", [])
-            return [text for example in examples for text in example.texts]
+            return list(chain.from_iterable(example.texts for example in examples))
 
         closing = self.embedding.prompt.rpartition("{}")[2]
         return text_encoder(self.tokenizer, self.length, train, closing)
@@ -189,17 +190,8 @@ class Embeddings(Task):
         return self._text.words(batch)
 
     def loss(self, output: Any, batch: Batch) -> Tensor:
-        """Return the cross-entropy of each second text among all those of the batch.
-
-        Texts of the same data set and target are no negatives of each other.
-        """
-        vectors = self._vectors(output, batch)
-        logits = vectors.first @ vectors.second.T / self.temperature
-        key = torch.stack([vectors.group.double(), vectors.target])
-        same = (key[:, :, None] == key[:, None, :]).all(dim=0).fill_diagonal_(False)
-        return F.cross_entropy(
-            logits.masked_fill(same, -torch.inf), torch.arange(len(logits), device=logits.device)
-        )
+        """Return the contrastive loss."""
+        return contrastive_loss(self._vectors(output, batch), self.temperature)
 
     def metrics(self) -> MetricCollection:
         """Return the scores of a whole split, as one metric with several values."""

@@ -23,21 +23,18 @@ from torch.utils.data import Dataset
 from torchmetrics import MetricCollection
 
 from moesuite.records.metrics import PREFERENCES
-from moesuite.task import Batch, Source, Task, UserError
+from moesuite.task import Batch, Source, Task
 from moesuite.tasks.options import About, Tokens
 from moesuite.tasks.preferences.agreement import Agreement, answers
 from moesuite.tasks.preferences.backgammon.expert import expert_of, file_of
-from moesuite.tasks.preferences.backgammon.labels import labelled, read
 from moesuite.tasks.preferences.backgammon.opponents import RULES, Matches, opponent
 from moesuite.tasks.preferences.backgammon.play import network, play
-from moesuite.tasks.preferences.backgammon.positions import TOKENS, VOCABULARY, as_words, tokens
+from moesuite.tasks.preferences.backgammon.positions import TOKENS, VOCABULARY, as_words
 from moesuite.tasks.preferences.backgammon.selfplay import Positions
 from moesuite.tasks.preferences.choices import Choice, Choices, Comparison, training_loss
-from moesuite.tasks.preferences.dialogues import Dialogues, read_pairs
-from moesuite.tasks.text.encoder import Ids, TextEncoder, padded, text_encoder
-
-WHOLE = 1 << 20  # tokens: the encoder cuts no text; `_end` does
-HELD_OUT = 0.05  # share of the training choices for validation
+from moesuite.tasks.preferences.dialogues import Dialogues
+from moesuite.tasks.preferences.reading import Roles, TextChoices, read_moves, with_validation
+from moesuite.tasks.text.encoder import padded
 
 
 class Preferences(Task):
@@ -86,67 +83,27 @@ class Preferences(Task):
         self.recipe = self_play.recipe
         self.train_on = train_on
         self.matches = matches
-        self.tokenizer = tokens.tokenizer
         self.length = tokens.length
+        self._texts = TextChoices(data, tokens)
         self.about = about
         self.unreadable = []
         self.own_files = file_of(self_play.expert)
 
     def prepare(self) -> None:
         """Read or make the choices; see `Task.prepare`."""
-        self.fingerprint, self.description = self._read[1].fingerprint, self._read[1].description
+        source = self._read[1]
+        self.fingerprint, self.description = source.fingerprint, source.description
 
     @cached_property
-    def _read(self) -> tuple[dict[str, list[Choice]], Source]:
-        """Choices of each role; validation is the end of the training split."""
-        roles, source = self._texts() if self.kind == "text" else self._moves()
-        train = roles["train"][: self.train_on]
-        held_out = max(1, round(HELD_OUT * len(train)))
-        if len(train) <= held_out or not roles["test"]:
-            raise UserError(
-                f"{source.description}: {len(train)} choices to train on and "
-                f"{len(roles['test'])} to test; allowed: at least 2 and 1"
-            )
-        return {"train": train[:-held_out], "val": train[-held_out:], "test": roles["test"]}, source
-
-    def _moves(self) -> tuple[dict[str, list[Choice]], Source]:
-        if self.matches.play:
-            expert_of(RULES, 0)  # fail before training if it is missing
-        source = labelled(self.data.source, self.recipe)
-        roles = {}
-        for role, rows in source.splits.items():
-            choices = read(rows, f"{source.description}, split {role}")
-            roles[role] = [Choice(tokens(boards), scores) for boards, scores in choices]
-        return roles, source
-
-    def _texts(self) -> tuple[dict[str, list[Choice]], Source]:
-        roles, source = self._pairs
-        encode = self._text.encode
-        scores = np.array([1, 0], dtype=np.float32)
-        choices = {
-            role: [Choice([self._end(ids) for ids in encode(pair)], scores) for pair in pairs]
-            for role, pairs in roles.items()
-        }
-        return choices, source
-
-    @cached_property
-    def _pairs(self) -> tuple[dict[str, list[tuple[str, str]]], Source]:
-        return read_pairs(self.data)
-
-    @cached_property
-    def _text(self) -> TextEncoder:
-        """The tokenizer, loaded or trained once."""
-
-        def train() -> list[str]:
-            return list(chain.from_iterable(self._pairs[0]["train"]))
-
-        return text_encoder(self.tokenizer, WHOLE, train)
-
-    def _end(self, ids: Ids) -> Ids:
-        """Return the first token, maybe a special one, and the end, where dialogues differ."""
-        if len(ids) <= self.length:
-            return ids
-        return np.concatenate([ids[:1], ids[1 - self.length :]])
+    def _read(self) -> tuple[Roles, Source]:
+        """Choices of each role, and their source; read once."""
+        if self.kind == "text":
+            roles, source = self._texts.read()
+        else:
+            if self.matches.play:
+                expert_of(RULES, 0)  # fail before training if it is missing
+            roles, source = read_moves(self.data.source, self.recipe)
+        return with_validation(roles, self.train_on, source.description), source
 
     @property
     def in_memory(self) -> bool:
@@ -163,7 +120,11 @@ class Preferences(Task):
         # 0, 15 men of the opponent, is never the last token
         vocabulary, length, padding = VOCABULARY, TOKENS, 0
         if self.kind == "text":
-            vocabulary, length, padding = self._text.size, self.length, self._text.padding
+            vocabulary, length, padding = (
+                self._texts.encoder.size,
+                self.length,
+                self._texts.encoder.padding,
+            )
         return {
             "head": "classification",
             "num_labels": 1,
@@ -211,7 +172,7 @@ class Preferences(Task):
     def _joined(self, rows: Sequence[Any]) -> dict[str, Tensor]:
         """Return the model's inputs of some rows, possibly of none."""
         if self.kind == "text":
-            return padded(rows, self._text.padding)
+            return padded(rows, self._texts.encoder.padding)
         stacked = np.stack(rows) if rows else np.zeros((0, TOKENS * self._inputs))
         return {"input_ids": torch.from_numpy(stacked).long()}
 
@@ -256,7 +217,11 @@ class Preferences(Task):
 
     def shown(self, batch: Batch) -> list[list[str]]:
         """Return the words of texts, or the men on each point."""
-        return self._text.words(batch) if self.kind == "text" else as_words(batch["input_ids"])
+        return (
+            self._texts.encoder.words(batch)
+            if self.kind == "text"
+            else as_words(batch["input_ids"])
+        )
 
     def size(self, batch: Batch) -> int:
         """Return the number of choices."""

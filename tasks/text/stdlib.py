@@ -60,7 +60,7 @@ def read_library(shares: Mapping[str, float]) -> Library:
         digest.update(f"{name.as_posix()} {len(content)}\n".encode() + content)
         modules.setdefault(name.parts[0].removesuffix(".py"), []).append(content)
     files: dict[str, list[bytes]] = {"train": [], **{role: [] for role in shares}}
-    total = sum(len(content) for contents in modules.values() for content in contents)
+    total = sum(map(len, chain.from_iterable(modules.values())))
     room = {role: share * total for role, share in shares.items()}
     for module in sorted(modules, key=lambda name: hashlib.sha256(name.encode()).hexdigest()):
         size = sum(len(content) for content in modules[module])

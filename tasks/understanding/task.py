@@ -131,13 +131,13 @@ class Understanding(Task):
     def collate(self, samples: Sequence[Sample]) -> Batch:
         """Join questions [B] to rows [R, T], with number of rows, index and answer of each [B]."""
         batch = {
-            **self._text.rows([texts for sample in samples for texts in sample.texts]),
+            **self._text.rows(list(chain.from_iterable(sample.texts for sample in samples))),
             "rows": torch.tensor([len(sample.texts) for sample in samples]),
             "index": torch.tensor([sample.number for sample in samples]),
             "answer": torch.tensor([sample.answer for sample in samples]),
         }
         if self.in_words:
-            batch |= self._decoder([words for sample in samples for words in sample.words])
+            batch |= self._decoder(list(chain.from_iterable(sample.words for sample in samples)))
         return batch
 
     def _decoder(self, words: Sequence[str]) -> dict[str, Tensor]:
@@ -210,4 +210,4 @@ class Understanding(Task):
 
     def content(self, sample: Sample) -> bytes:
         """Return the texts."""
-        return "\0".join(text for texts in sample.texts for text in texts).encode()
+        return "\0".join(chain.from_iterable(sample.texts)).encode()

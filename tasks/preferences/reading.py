@@ -1,0 +1,97 @@
+"""Choices as read: backgammon positions, or pairs of texts."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from itertools import chain
+
+import numpy as np
+
+from moesuite.task import Source, UserError
+from moesuite.tasks.options import Tokens
+from moesuite.tasks.preferences.backgammon.labels import labelled, read
+from moesuite.tasks.preferences.backgammon.positions import tokens
+from moesuite.tasks.preferences.backgammon.selfplay import Recipe
+from moesuite.tasks.preferences.choices import Choice
+from moesuite.tasks.preferences.dialogues import Dialogues, read_pairs
+from moesuite.tasks.text.encoder import Ids, TextEncoder, text_encoder
+
+WHOLE = 1 << 20  # tokens: the encoder cuts no text; `TextChoices` does
+HELD_OUT = 0.05  # share of the training choices for validation
+Roles = dict[str, list[Choice]]
+
+
+def read_moves(source: str | None, recipe: Recipe) -> tuple[Roles, Source]:
+    """Return the moves of labelled positions, from `source` or made by `recipe`."""
+    loaded = labelled(source, recipe)
+    roles = {}
+    for role, rows in loaded.splits.items():
+        choices = read(rows, f"{loaded.description}, split {role}")
+        roles[role] = [Choice(tokens(boards), scores) for boards, scores in choices]
+    return roles, loaded
+
+
+class TextChoices:
+    """Pairs of texts as choices of two, and their tokenizer.
+
+    Args:
+        data: where texts come from.
+        options: tokenizer, and tokens that are kept of a text.
+    """
+
+    def __init__(self, data: Dialogues, options: Tokens) -> None:
+        self.data = data
+        self.options = options
+
+    @cached_property
+    def pairs(self) -> tuple[dict[str, list[tuple[str, str]]], Source]:
+        """(chosen, rejected) of each role, and the source; read once."""
+        return read_pairs(self.data)
+
+    @cached_property
+    def encoder(self) -> TextEncoder:
+        """The tokenizer, loaded or trained once."""
+
+        def train() -> list[str]:
+            return list(chain.from_iterable(self.pairs[0]["train"]))
+
+        return text_encoder(self.options.tokenizer, WHOLE, train)
+
+    def read(self) -> tuple[Roles, Source]:
+        """Return the choices of each role: the chosen text first, with score 1, the other 0."""
+        pairs, source = self.pairs
+        encode = self.encoder.encode
+        scores = np.array([1, 0], dtype=np.float32)
+        roles = {
+            role: [Choice([self._end(ids) for ids in encode(pair)], scores) for pair in role_pairs]
+            for role, role_pairs in pairs.items()
+        }
+        return roles, source
+
+    def _end(self, ids: Ids) -> Ids:
+        """Return the first token, maybe a special one, and the end, where dialogues differ."""
+        length = self.options.length
+        if len(ids) <= length:
+            return ids
+        return np.concatenate([ids[:1], ids[1 - length :]])
+
+
+def with_validation(roles: Roles, train_on: int | None, where: str) -> Roles:
+    """Return the roles with the end of the training split held out for validation.
+
+    Args:
+        roles: choices of train and test.
+        train_on: number of training choices to use, the first ones; None: all.
+        where: name of the data for messages.
+
+    Raises:
+        UserError: for fewer than 2 training choices or no test choice.
+    """
+    train = roles["train"][:train_on]
+    held_out = max(1, round(HELD_OUT * len(train)))
+    if len(train) <= held_out or not roles["test"]:
+        raise UserError(
+            f"{where}: {len(train)} choices to train on and {len(roles['test'])} to test; "
+            "allowed: at least 2 and 1"
+        )
+    return {"train": train[:-held_out], "val": train[-held_out:], "test": roles["test"]}
