@@ -37,8 +37,8 @@ Object.assign(
       isLoading = true;
       document.head.append(el("script", { src: `../data/${board.slug}.curves.js` }));
     }
-    function loaded(found) {
-      curves = found;
+    function loaded(columns) {
+      curves = columns;
       waiting.splice(0).forEach((then) => then());
     }
 
@@ -61,12 +61,12 @@ Object.assign(
     // say which.
     function routersWithSeveral(name) {
       const first = new Map();
-      const found = new Set();
+      const several = new Set();
       for (const row of rows) {
         if (!first.has(row.router)) first.set(row.router, row[name]);
-        else if (first.get(row.router) !== row[name]) found.add(row.router);
+        else if (first.get(row.router) !== row[name]) several.add(row.router);
       }
-      return found;
+      return several;
     }
     const severalVariants = routersWithSeveral("variant");
     const severalSettings = routersWithSeveral("setting");
@@ -88,8 +88,8 @@ Object.assign(
     // A point may be on the front if nothing qualifies its result.
     const qualifies = (row) =>
       row.group !== null || !row.labels.some((label) => Object.hasOwn(board.warnings, label));
-    function pointsOf(found, cost) {
-      return found
+    function pointsOf(shown, cost) {
+      return shown
         .map((row) => ({
           x: cost(row),
           y: row.mean,
@@ -150,18 +150,18 @@ Object.assign(
       return el("label", {}, ` of ${board.metric} `, field);
     }
 
-    function drawPlot(found) {
+    function drawPlot(shown) {
       if (!Object.hasOwn(AXES, state.x)) state.x = "executed";
       if (state.x === REACH && !curves) {
-        load(() => drawPlot(found));
+        load(() => drawPlot(shown));
         return;
       }
       const redraw = () => {
         moesuite.remember();
-        drawPlot(found);
+        drawPlot(shown);
       };
       const [xLabel, cost] = AXES[state.x];
-      const points = pointsOf(found, cost);
+      const points = pointsOf(shown, cost);
       const axis = choiceOf("axis", AXES, state.x, () => {
         state.x = axis.value;
         redraw();
@@ -179,17 +179,17 @@ Object.assign(
             state.x === REACH ? targetField(redraw) : null,
           ),
           scrollable("Plot of quality against cost", ...plotOf(points, xLabel)),
-          el("p", { class: "quiet" }, plotNote(found.length - points.length)),
+          el("p", { class: "quiet" }, plotNote(shown.length - points.length)),
           legend([...kinds.values()], true),
         );
       if (["axis", "target"].includes(focused)) document.getElementById(focused)?.focus();
     }
 
     // The rows whose curves are drawn: the selected ones, or else the first of the table.
-    function rowsWithCurve(found) {
+    function rowsWithCurve(shown) {
       const chosen = state.selected.length
-        ? found.filter((row) => state.selected.includes(row.key))
-        : found;
+        ? shown.filter((row) => state.selected.includes(row.key))
+        : shown;
       return chosen.filter((row) => curves[row.key]?.step.length > 1).slice(0, MAX_CURVES);
     }
     function seriesOf(chosen, unit) {
@@ -209,18 +209,18 @@ Object.assign(
       return scrollable("Plot of learning curves", svg);
     }
 
-    function drawCurves(found) {
+    function drawCurves(shown) {
       if (!Object.hasOwn(CURVES, state.cx)) state.cx = "step";
       if (!curves) {
-        load(() => drawCurves(found));
+        load(() => drawCurves(shown));
         return;
       }
       const [xLabel, unit] = CURVES[state.cx];
-      const series = seriesOf(rowsWithCurve(found), unit);
+      const series = seriesOf(rowsWithCurve(shown), unit);
       const axis = choiceOf("curve-axis", CURVES, state.cx, () => {
         state.cx = axis.value;
         moesuite.remember();
-        drawCurves(found);
+        drawCurves(shown);
         document.getElementById("curve-axis").focus();
       });
       const which = state.selected.length
@@ -235,9 +235,9 @@ Object.assign(
           legend(series),
         );
     }
-    const charts = (found) => {
-      drawPlot(found);
-      drawCurves(found);
+    const charts = (shown) => {
+      drawPlot(shown);
+      drawCurves(shown);
     };
     return { charts, curves: loaded };
   })(),

@@ -51,7 +51,7 @@ var moesuite = (() => {
   }
   function count(value) {
     if (missing(value)) return "–";
-    const size = [1e9, 1e6, 1e3].find((one) => value >= one);
+    const size = [1e9, 1e6, 1e3].find((unit) => value >= unit);
     return size
       ? `${figure(value / size, 3)} ${{ 1e9: "B", 1e6: "M", 1e3: "k" }[size]}`
       : `${value}`;

@@ -86,8 +86,8 @@ Object.assign(
       return el("p", { class: "words" }, words);
     }
 
-    function examplesOf(found, layerName, chosen) {
-      const pairs = found.examples
+    function examplesOf(routing, layerName, chosen) {
+      const pairs = routing.examples
         .map((example) => [example, example.layers.find((layer) => layer.layer === layerName)])
         .filter(([, layer]) => layer);
       const images = pairs.filter(([example, layer]) => example.image && layer.columns);
@@ -112,15 +112,15 @@ Object.assign(
     }
 
     // Show the routing of examples, layer by layer.
-    function looked(place, found) {
-      const layers = found.examples.flatMap((example) => example.layers);
+    function looked(place, routing) {
+      const layers = routing.examples.flatMap((example) => example.layers);
       const names = [...new Set(layers.map((layer) => layer.layer))];
       if (!names.length) return;
       const numbers = new Set(layers.flatMap((layer) => layer.experts.flat()));
       const experts = [...numbers].sort((a, b) => a - b);
       const shown = el("div");
       const change = () =>
-        shown.replaceChildren(...examplesOf(found, layerChoice.value, expertChoice.value));
+        shown.replaceChildren(...examplesOf(routing, layerChoice.value, expertChoice.value));
       const option = (value, label) => el("option", { value }, label);
       const layerChoice = el(
         "select",

@@ -59,14 +59,14 @@ Object.assign(
     // Powers of ten, and twice and five times these where there is room.
     function logTicks(first, last) {
       const multiples = last - first > 3 ? [1] : [1, 2, 5];
-      const found = [];
+      const values = [];
       for (let power = Math.floor(first); power <= Math.ceil(last); power++) {
         for (const multiple of multiples) {
           const at = Math.log10(multiple) + power;
-          if (at >= first && at <= last) found.push(multiple * 10 ** power);
+          if (at >= first && at <= last) values.push(multiple * 10 ** power);
         }
       }
-      return found;
+      return values;
     }
     // About six round numbers.
     function ticks(first, last) {
@@ -74,12 +74,12 @@ Object.assign(
       const power = 10 ** Math.floor(Math.log10(raw));
       const step = [1, 2, 5, 10].map((m) => m * power).find((size) => size >= raw);
       const begin = Math.ceil(first / step);
-      const found = [];
+      const values = [];
       // counted, for adding a step that is below the rounding of the values would never end
       for (let i = 0; i <= Math.floor((last - first) / step) && (begin + i) * step <= last; i++) {
-        found.push(Number(((begin + i) * step).toPrecision(12)));
+        values.push(Number(((begin + i) * step).toPrecision(12)));
       }
-      return found;
+      return values;
     }
 
     function axes({ width, height }, x, y, xLabel, yLabel) {
@@ -191,7 +191,7 @@ Object.assign(
 
     // Series {name, kind, points: [[x, y], …]} as lines.
     function lines(series, { xLabel, yLabel, label, small }) {
-      const points = series.flatMap((one) => one.points);
+      const points = series.flatMap((line) => line.points);
       const xs = points.map((point) => point[0]);
       const ys = points.map((point) => point[1]);
       const about = { xs, ys, xLabel, yLabel, log: false, label, role: "img" };

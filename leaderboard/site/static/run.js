@@ -176,11 +176,11 @@ addEventListener("DOMContentLoaded", () => {
   showCurve();
   showHealthCurves();
   showHealth();
-  const routing = el("div");
-  place.append(routing);
+  const examples = el("div");
+  place.append(examples);
   const environment = Object.entries(record.environment);
   section("Environment", table("Where it ran", ["what", "which"], environment));
   document.getElementById("json").textContent = JSON.stringify(record, null, 1);
-  const found = json("looked");
-  if (found) looked(routing, found);
+  const routing = json("looked");
+  if (routing) looked(examples, routing);
 });

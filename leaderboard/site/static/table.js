@@ -46,10 +46,10 @@ Object.assign(
     }
 
     // Rows, and a heading before the first of each section.
-    function withHeadings(found, from, to) {
+    function withHeadings(shown, from, to) {
       const width = shownColumns().length + 1;
-      return found.slice(from, to).flatMap((row, i) => {
-        const before = found[from + i - 1];
+      return shown.slice(from, to).flatMap((row, i) => {
+        const before = shown[from + i - 1];
         const starts = board.sections.length > 1 && (!before || before.place !== row.place);
         if (!starts) return [rowOf(row)];
         const heading = el("th", { scope: "rowgroup", colspan: width }, row.section);
@@ -102,28 +102,28 @@ Object.assign(
       return `sorted by ${words.join(", then ")}`;
     }
 
-    function drawBody(found) {
+    function drawBody(shown) {
       const key = state.columns.join() + state.machine;
       if (key !== drawnFor) drawn = new Map();
       drawnFor = key;
       table.tBodies[0].remove(); // with all its rows at once: one by one takes longer
-      table.append(el("tbody", {}, withHeadings(found, 0, AT_ONCE)));
+      table.append(el("tbody", {}, withHeadings(shown, 0, AT_ONCE)));
       clearTimeout(growing);
-      grow(state.all ? found : found.slice(0, FIRST), AT_ONCE);
+      grow(state.all ? shown : shown.slice(0, FIRST), AT_ONCE);
       const more = document.getElementById("all");
-      more.hidden = state.all || found.length <= FIRST;
-      more.textContent = `Show all ${found.length} rows`;
+      more.hidden = state.all || shown.length <= FIRST;
+      more.textContent = `Show all ${shown.length} rows`;
       const cut = more.hidden ? "" : `, ${FIRST} of them shown`;
-      const counted = `${found.length} of ${rows.length} contestants${cut}`;
+      const counted = `${shown.length} of ${rows.length} contestants${cut}`;
       document.getElementById("count").textContent = counted;
     }
     // The first rows answer at once; the others follow, a part at a time.
     let growing = 0;
-    function grow(found, from) {
-      if (from >= found.length) return;
+    function grow(shown, from) {
+      if (from >= shown.length) return;
       growing = setTimeout(() => {
-        table.tBodies[0].append(...withHeadings(found, from, from + FIRST));
-        grow(found, from + FIRST);
+        table.tBodies[0].append(...withHeadings(shown, from, from + FIRST));
+        grow(shown, from + FIRST);
       });
     }
 
@@ -142,15 +142,15 @@ Object.assign(
     // Draw what a change has an effect on.
     let waiting = 0;
     function update(what) {
-      const found = visible();
+      const shown = visible();
       drawHead();
-      drawBody(found);
+      drawBody(shown);
       moesuite.drawComparison();
       drawNoise();
       moesuite.remember();
       if (what === "sort") return;
       clearTimeout(waiting);
-      waiting = setTimeout(() => moesuite.charts(found), what === "first" ? 0 : CHARTS_WAIT);
+      waiting = setTimeout(() => moesuite.charts(shown), what === "first" ? 0 : CHARTS_WAIT);
     }
     function start() {
       view.restore();

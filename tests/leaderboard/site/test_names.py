@@ -161,4 +161,4 @@ def test_routing_examples_are_read_by_name() -> None:
     text = script("looked")
     assert read(text, "layer") == LayerRouting.model_fields.keys()
     assert read(text, "example") == Example.model_fields.keys()
-    assert read(text, "found") <= Looked.model_fields.keys()
+    assert read(text, "routing") <= Looked.model_fields.keys()
