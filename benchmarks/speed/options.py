@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from moesuite.benchmarks.speed.contestants import Size
@@ -24,6 +26,5 @@ class SizeOptions(Options):
         """Return every combination of the numbers of groups and experts."""
         return [
             Size(groups, self.tokens, self.dim, self.hidden, num_experts)
-            for groups in self.groups
-            for num_experts in self.experts
+            for groups, num_experts in itertools.product(self.groups, self.experts)
         ]

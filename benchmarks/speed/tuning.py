@@ -169,7 +169,8 @@ def measure(options: TuningOptions) -> None:
             (front(folder, steps, count, seed), list(grid(folder, steps, side, seed)))
             for seed in range(studies)
         ]
-        largest = max(cost for pair in pairs for points in pair for _, cost in points)
+        points_of_all = itertools.chain(*itertools.chain(*pairs))
+        largest = max(cost for _, cost in points_of_all)
         fronts, grids = (
             [hypervolume(points, largest) for points in kind] for kind in zip(*pairs, strict=True)
         )

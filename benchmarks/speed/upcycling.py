@@ -10,6 +10,7 @@ is the peak beyond the finished model, in copies of the MLP of one layer.
 from __future__ import annotations
 
 import copy
+import itertools
 import statistics
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -41,9 +42,8 @@ def measure(dense: nn.Module, num_experts: int, rounds: int) -> dict[str, list[f
         for name, build in ways(num_experts).items():
             model = copy.deepcopy(dense)
             seconds[name].append(seconds_of(partial(build, model)))
-        experts = [
-            weight for _, layer in moe_layers(model) for weight in layer.experts.parameters()
-        ]
+        layers = (layer.experts.parameters() for _, layer in moe_layers(model))
+        experts = list(itertools.chain.from_iterable(layers))
         for name, weights in zip(CLONES, (experts, list(model.parameters())), strict=True):
             seconds[name].append(seconds_of(partial(_clone, weights)))
     return {name: samples[1:] for name, samples in seconds.items()}

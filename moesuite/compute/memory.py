@@ -35,11 +35,13 @@ def keep_freed_memory() -> bool:
     return bool(libc.mallopt(M_MMAP_MAX, 0) and libc.mallopt(M_TRIM_THRESHOLD, -1))
 
 
-def examples_that_fit(kept: float, output: float, device: torch.device, processes: int = 1) -> int:
+def examples_that_fit(
+    activations: float, output: float, device: torch.device, processes: int = 1
+) -> int:
     """Return the number of examples that can be evaluated at once, at least 1.
 
     Args:
-        kept: bytes that training would keep for one example, an upper bound for evaluation, which
+        activations: bytes that training would keep for one example, an upper bound for evaluation, which
             frees activations as it goes.
         output: bytes of the model's output for one example.
         device: device of the evaluation.
@@ -49,4 +51,4 @@ def examples_that_fit(kept: float, output: float, device: torch.device, processe
         free = float(torch.cuda.mem_get_info(device)[0])
     else:
         free = psutil.virtual_memory().available / processes
-    return max(1, int(SHARE * free / (kept + OUTPUTS * output + 1)))
+    return max(1, int(SHARE * free / (activations + OUTPUTS * output + 1)))

@@ -203,14 +203,14 @@ def dropless(
 
 def pairs(
     weights: Float[Tensor, "G T E"],
-    kept: Bool[Tensor, "G T E"],
+    selected: Bool[Tensor, "G T E"],
     losses: Mapping[str, Tensor] | None = None,
 ) -> RaggedRouting:
-    """Serve the selected pairs, `kept`, with their combine weights."""
+    """Serve the selected pairs with their combine weights."""
     groups, length, num_experts = weights.shape
-    group, token, expert = kept.nonzero(as_tuple=True)
-    chosen = (group * length + token, expert, weights[kept])
-    return RaggedRouting(*chosen, groups, length, num_experts, losses or {})
+    group, token, expert = selected.nonzero(as_tuple=True)
+    served = (group * length + token, expert, weights[selected])
+    return RaggedRouting(*served, groups, length, num_experts, losses or {})
 
 
 def real_positions(
