@@ -80,16 +80,16 @@ def started(words: list[str]) -> list[str]:
         try:
             config = to_config(composed)  # what is mistyped is told before seconds of imports
             with importing():
-                from moesuite.experiments.run_report import already, show
+                from moesuite.experiments.run_report import already_recorded, print_run
                 from moesuite.train.fit import fit, recorded
             done = recorded(config)
             record, path = done or fit(config, command)
             if (
                 os.environ.get("LOCAL_RANK", "0") == "0"
             ):  # the other processes of a multi-device run stay silent
-                show(record, path)
+                print_run(record, path)
                 if done:
-                    print(already(record))
+                    print(already_recorded(record))
         except (UserError, RunFailed) as error:
             failed.append(command)
             print(f"error: {error}", file=sys.stderr)

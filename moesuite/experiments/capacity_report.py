@@ -1,4 +1,4 @@
-"""Which capacity? Quality against slots per token, router by router, as far as it is not noise."""
+"""Console report of a sweep over capacities: quality against slots per token, for each router."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ from moesuite.records.record import RunRecord
 from moesuite.statistics.significance import BySeed, Direction, estimate, tie_groups
 
 NEAR = 0.01  # relative difference of slots that is not shown
+LEGEND = """\
+sufficient: fewest slots per token whose quality is not shown to be worse than the router's best
+[...]: slots per token used in evaluation, where they differ from those requested for training"""
 
 
-def enough(qualities: Mapping[float, BySeed], direction: Direction) -> float | None:
-    """Return the smallest capacity that the best one is not shown to be better than; None where seeds are too few.
+def sufficient_capacity(qualities: Mapping[float, BySeed], direction: Direction) -> float | None:
+    """Return the smallest capacity not shown to be worse than the best, or None for too few seeds.
 
     Args:
         qualities: by slots per token and seed.
@@ -24,67 +27,65 @@ def enough(qualities: Mapping[float, BySeed], direction: Direction) -> float | N
     """
     if any(estimate(list(values.values())).half is None for values in qualities.values()):
         return None
-    groups = tie_groups(
-        {f"{capacity:g}": values for capacity, values in qualities.items()}, direction
-    )
+    by_name = {f"{capacity:g}": values for capacity, values in qualities.items()}
+    groups = tie_groups(by_name, direction)
     return min(capacity for capacity in qualities if groups[f"{capacity:g}"] == 1)
 
 
-def lines(records: Sequence[RunRecord]) -> list[list[str]]:
-    """Return a line for each router: its name, quality at each capacity, the capacity that is enough.
+def capacity_rows(records: Sequence[RunRecord]) -> list[list[str]]:
+    """Return a row for each router: its name, quality at each capacity, the sufficient capacity.
 
     Args:
         records: of one task and metric, with their slots per token in the configuration.
     """
-    capacities, found = capacities_of(records), []
+    capacities = requested_capacities(records)
+    direction = records[0].quality[records[0].primary].direction
+    rows = []
     for router in dict.fromkeys(record.router for record in records):
-        own = {
-            capacity: [
-                r for r in records if r.router == router and r.config["slots_per_token"] == capacity
-            ]
+        of_router = [record for record in records if record.router == router]
+        runs = {
+            capacity: [run for run in of_router if run.config["slots_per_token"] == capacity]
             for capacity in capacities
         }
-        ran = {capacity: _by_seed(runs) for capacity, runs in own.items() if runs}
-        fewest = enough(ran, records[0].quality[records[0].primary].direction)
-        cells = [_cell(capacity, runs) for capacity, runs in own.items()]
-        found.append([router, *cells, "too few seeds" if fewest is None else f"{fewest:g}"])
-    return found
+        qualities = {capacity: _by_seed(members) for capacity, members in runs.items() if members}
+        sufficient = sufficient_capacity(qualities, direction)
+        cells = [_cell(capacity, members) for capacity, members in runs.items()]
+        rows.append([router, *cells, "too few seeds" if sufficient is None else f"{sufficient:g}"])
+    return rows
 
 
 def _by_seed(records: Sequence[RunRecord]) -> BySeed:
     return {record.seed: record.quality[record.primary].value for record in records}
 
 
-def _cell(asked: float, records: Sequence[RunRecord]) -> str:
-    """Return a mean with its interval, and in brackets the slots per token that were used where others were asked."""
+def _cell(requested: float, records: Sequence[RunRecord]) -> str:
+    """Return mean and interval, with the slots per token used in brackets if they differ."""
     if not records:
         return "–"
-    over = estimate(list(_by_seed(records).values()))
-    text = f"{over.mean:.4f}" if over.half is None else f"{over.mean:.4f} ±{over.half:.4f}"
+    interval = estimate(list(_by_seed(records).values()))
+    text = f"{interval.mean:.4f}"
+    if interval.half is not None:
+        text += f" ±{interval.half:.4f}"
     used = [
         record.compute.slots_per_token_effective for record in records if record.compute is not None
     ]
-    if used and abs(statistics.fmean(used) / asked - 1) > NEAR:
+    if used and abs(statistics.fmean(used) / requested - 1) > NEAR:
         text += f" [{statistics.fmean(used):.2g}]"
     return text
 
 
-def capacities_of(records: Sequence[RunRecord]) -> list[float]:
-    """Return the slots per token that runs asked for, from the fewest on."""
-    asked = {record.config["slots_per_token"] for record in records}
-    return sorted(capacity for capacity in asked if capacity is not None)
+def requested_capacities(records: Sequence[RunRecord]) -> list[float]:
+    """Return the slots per token that runs requested, in ascending order."""
+    requested = {record.config["slots_per_token"] for record in records}
+    return sorted(capacity for capacity in requested if capacity is not None)
 
 
-def show_capacities(console: Console, title: str, records: Sequence[RunRecord]) -> None:
-    """Print quality against slots per token, router by router, of runs that all ask for some."""
-    columns = ["router", *(f"{capacity:g}" for capacity in capacities_of(records)), "enough"]
+def print_capacities(console: Console, title: str, records: Sequence[RunRecord]) -> None:
+    """Print quality against slots per token of each router, for runs that all request some."""
+    capacities = [f"{capacity:g}" for capacity in requested_capacities(records)]
     heading = f"{title}: {records[0].primary} at slots per token, with 95 % intervals over seeds"
-    table = Table(*columns, title=heading, title_justify="left")
-    for line in lines(records):
-        table.add_row(*map(escape, line))
+    table = Table("router", *capacities, "sufficient", title=heading, title_justify="left")
+    for row in capacity_rows(records):
+        table.add_row(*map(escape, row))
     console.print(table)
-    console.print(
-        "enough: the fewest slots per token that the router's best are not shown to be better than\n"
-        "[...]: slots per token that evaluation used, where that is not what training had at most",
-        markup=False,
-    )
+    console.print(LEGEND, markup=False)

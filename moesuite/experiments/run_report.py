@@ -1,9 +1,11 @@
-"""The end of a run on the console."""
+"""Console report of one run: quality, training, cost, routing health."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
+from statistics import fmean
 
 from rich.console import Console
 from rich.table import Table
@@ -12,16 +14,15 @@ from moesuite.records.compute import Compute, Timing
 from moesuite.records.record import RunRecord, dropped_under_capacity
 from moesuite.records.store import RunFiles
 
+Row = tuple[str, str]  # name, value
 
-def show(record: RunRecord, path: Path) -> None:
-    """Print quality, cost against the matched dense model, routing health, and where the record is."""
+
+def print_run(record: RunRecord, path: Path) -> None:
+    """Print quality, cost against the matched dense model, routing health, and the record's path."""
     console = Console()
-    table = Table(
-        title=f"{record.router} on {record.task}, seed {record.seed}",
-        show_header=False,
-        title_justify="left",
-    )
-    for name, value in rows(record):
+    title = f"{record.router} on {record.task}, seed {record.seed}"
+    table = Table(title=title, show_header=False, title_justify="left")
+    for name, value in run_rows(record):
         table.add_row(name, value)
     console.print(table)
     console.print(f"record  {path}", soft_wrap=True, highlight=False)
@@ -29,100 +30,98 @@ def show(record: RunRecord, path: Path) -> None:
     console.print(page, soft_wrap=True, highlight=False)
 
 
-def already(record: RunRecord) -> str:
-    """Return when a run was recorded that was asked for again, and what to type."""
+def already_recorded(record: RunRecord) -> str:
+    """Return when a requested run was recorded, and how to repeat it."""
     when = f"{datetime.fromisoformat(record.created):%Y-%m-%d %H:%M %Z}"
     return f"already recorded on {when}; type force=true to run it again"
 
 
-def rows(record: RunRecord) -> list[tuple[str, str]]:
-    """Return the lines of the table."""
-    quality = [(name, f"{q.value:.4f}  (n={q.n})") for name, q in record.quality.items()]
+def run_rows(record: RunRecord) -> list[Row]:
+    """Return the rows of the table."""
+    return [
+        *_quality_rows(record),
+        *_training_rows(record),
+        *([] if record.compute is None else cost_rows(record.compute)),
+        *_energy_rows(record),
+        *_health_rows(record),
+    ]
+
+
+def _quality_rows(record: RunRecord) -> Iterator[Row]:
+    if record.partial:
+        yield "PARTIAL, kept off the leaderboard", ", ".join(record.partial)
+    for name, quality in record.quality.items():
+        yield name, f"{quality.value:.4f}  (n={quality.n})"
     if record.limited_quality:
         limited = record.limited_quality[record.primary].value
-        quality.append((f"{record.primary}, training capacity", f"{limited:.4f}"))
-    if (seen := record.lookahead) is not None and seen.outputs:
-        quality.append(
-            (
-                "SEES LATER TOKENS",
-                f"{seen.outputs:.1%} of outputs change with them, {seen.bits:+.4f} bits",
-            )
-        )
-    if record.partial:
-        quality.insert(0, ("PARTIAL, kept off the leaderboard", ", ".join(record.partial)))
-    lines = [*quality, ("steps, training time", f"{record.steps}, {record.seconds:.1f} s")]
+        yield f"{record.primary}, under training capacity", f"{limited:.4f}"
+    lookahead = record.lookahead
+    if lookahead is not None and lookahead.outputs:
+        changed = f"{lookahead.outputs:.1%} of outputs change with them"
+        yield "SEES LATER TOKENS", f"{changed}, {lookahead.bits:+.4f} bits"
+
+
+def _training_rows(record: RunRecord) -> Iterator[Row]:
+    yield "steps, training time", f"{record.steps}, {record.seconds:.1f} s"
     if record.steps:
-        lines.append(
-            (
-                "of it between steps, for data",
-                f"{record.waited:.1f} s, {record.waited / record.seconds:.1%}",
-            )
-        )
-    lines += (
-        []
-        if record.sunk is None
-        else [("of it by the dense run", f"{record.sunk.steps}, {record.sunk.seconds:.1f} s")]
-    )
+        share = record.waited / record.seconds
+        yield "of which waiting for data", f"{record.waited:.1f} s, {share:.1%}"
+    if record.sunk is not None:
+        yield "of which dense run", f"{record.sunk.steps}, {record.sunk.seconds:.1f} s"
     if record.verdict:
-        lines.append(("upcycled", record.verdict))
-    if record.compute is not None:
-        lines += cost_rows(record.compute)
-    if record.energy is not None:
-        lines.append(
-            (
-                "energy, estimate",
-                f"{1000 * record.energy.kwh:.3g} Wh ({record.energy.estimated_by})",
-            )
-        )
-    if record.health:
-        count = len(record.health)
-        unserved = sum(layer.unserved for layer in record.health) / count
-        experts, dead = (
-            sum(len(layer.load) for layer in record.health),
-            sum(layer.dead for layer in record.health),
-        )
-        entropy = sum(layer.entropy for layer in record.health) / count
-        text = f"{unserved:.1%} of the tokens unserved, {dead}/{experts} dead, load entropy {entropy:.3f}"
-        if (dropped := dropped_under_capacity(record.health)) is not None:
-            text += f"; {dropped:.1%} dropped under the training capacity"
-        lines.append((f"routing, {count} layer{'s' * (count > 1)}", text))
-    return lines
+        yield "upcycled", record.verdict
 
 
-def cost_rows(compute: Compute) -> list[tuple[str, str]]:
-    """Return the lines of what the run costs."""
+def cost_rows(compute: Compute) -> Iterator[Row]:
+    """Yield the rows of what the run costs."""
     expected = f"{compute.expected.total / 1e9:.4g} expected"
-    asked = f"{compute.slots_per_token_asked:g} / {compute.slots_per_token_effective:.3g}"
-    lines = [
-        ("GFLOP per example, activated", f"{compute.activated.total / 1e9:.4g}"),
-        ("GFLOP per example, executed", f"{compute.executed.total / 1e9:.4g} ({expected})"),
-        ("GFLOP per example, training", f"{compute.training.total / 1e9:.4g}"),
-        (
-            "parameters, total / active",
-            f"{compute.parameters_total:,} / {compute.parameters_active:,}",
-        ),
-        ("slots per token, asked / effective", asked),
-        (f"latency, batch {compute.batch_size}", timing(compute.latency)),
-        (f"training step, batch {compute.batch_size}", timing(compute.training_step)),
-    ]
+    yield "GFLOP per example, activated", f"{compute.activated.total / 1e9:.4g}"
+    yield "GFLOP per example, executed", f"{compute.executed.total / 1e9:.4g} ({expected})"
+    yield "GFLOP per example, training", f"{compute.training.total / 1e9:.4g}"
+    parameters = f"{compute.parameters_total:,} / {compute.parameters_active:,}"
+    yield "parameters, total / active", parameters
+    slots = f"{compute.slots_per_token_asked:g} / {compute.slots_per_token_effective:.3g}"
+    yield "slots per token, requested / effective", slots
+    yield f"latency, batch {compute.batch_size}", timing_text(compute.latency)
+    yield f"training step, batch {compute.batch_size}", timing_text(compute.training_step)
     if compute.latency_per_sample is not None and compute.throughput is not None:
-        per_sample = (
-            f"{1e6 * compute.latency_per_sample:.0f} µs, {compute.throughput:.0f}/s in training"
-        )
-        lines.append(("per sample, throughput", per_sample))
+        latency = f"{1e6 * compute.latency_per_sample:.0f} µs"
+        yield "per example, throughput", f"{latency}, {compute.throughput:.0f}/s in training"
     if compute.step_peak_bytes is not None and compute.dense_step_peak_bytes is not None:
-        ours, theirs = compute.step_peak_bytes / 2**20, compute.dense_step_peak_bytes / 2**20
-        lines.append(
-            ("memory of a step, above weights", f"{ours:.1f} MiB; {ours / theirs:.2f}x dense")
-        )
-    lines.append(("peak memory of the process", f"{compute.peak_memory_bytes / 2**20:.0f} MiB"))
+        mebibytes = compute.step_peak_bytes / 2**20
+        ratio = compute.step_peak_bytes / compute.dense_step_peak_bytes
+        yield "memory of a training step", f"{mebibytes:.1f} MiB above weights; {ratio:.2f}x dense"
+    yield "peak memory of the process", f"{compute.peak_memory_bytes / 2**20:.0f} MiB"
     if compute.uncounted:
-        lines.append(("not counted, no formula", ", ".join(compute.uncounted)))
-    return lines
+        yield "not counted, no formula", ", ".join(compute.uncounted)
 
 
-def timing(value: Timing | None) -> str:
+def timing_text(timing: Timing | None) -> str:
     """Return a measured time and its ratio to the dense model, or that it was not measured."""
-    if value is None:
+    if timing is None:
         return "not measured"
-    return f"{1000 * value.median:.2f} ms (IQR {1000 * value.iqr:.2f}, n={value.n}); {value.ratio_to_dense:.2f}x dense"
+    spread = f"IQR {1000 * timing.iqr:.2f}, n={timing.n}"
+    return f"{1000 * timing.median:.2f} ms ({spread}); {timing.ratio_to_dense:.2f}x dense"
+
+
+def _energy_rows(record: RunRecord) -> Iterator[Row]:
+    if record.energy is not None:
+        watt_hours = f"{1000 * record.energy.kwh:.3g} Wh"
+        yield "energy, estimate", f"{watt_hours} ({record.energy.estimated_by})"
+
+
+def _health_rows(record: RunRecord) -> Iterator[Row]:
+    layers = record.health
+    if not layers:
+        return
+    experts = sum(len(layer.load) for layer in layers)
+    dead = sum(layer.dead for layer in layers)
+    figures = (
+        f"{fmean(layer.unserved for layer in layers):.1%} of tokens unserved, "
+        f"{dead}/{experts} experts dead, "
+        f"load entropy {fmean(layer.entropy for layer in layers):.3f}"
+    )
+    dropped = dropped_under_capacity(layers)
+    if dropped is not None:
+        figures += f"; {dropped:.1%} dropped under the training capacity"
+    yield f"routing, {len(layers)} layer{'s' * (len(layers) > 1)}", figures

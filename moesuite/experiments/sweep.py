@@ -165,7 +165,7 @@ def more_than_one(devices: object) -> bool:
 
 def run_many(runs: Sequence[Run], launcher: Launcher, progress: Progress) -> Iterator[Outcome]:
     """Yield how each run ended, in their order, and say so, and how long the others will take."""
-    from moesuite.experiments.run_report import already
+    from moesuite.experiments.run_report import already_recorded
 
     for run, ended in zip(runs, launch(launcher, run_one, runs), strict=True):
         outcome = ended.result or Outcome(error=ended.error)
@@ -178,7 +178,7 @@ def run_many(runs: Sequence[Run], launcher: Launcher, progress: Progress) -> Ite
                 flush=True,
             )
         if record is not None and outcome.again:
-            print(already(record), flush=True)
+            print(already_recorded(record), flush=True)
         if line := progress.count(outcome, time.monotonic()):
             print(line, flush=True)
         yield outcome
@@ -199,17 +199,17 @@ def sweep(words: Sequence[str], launcher: Launcher) -> list[str]:
             continue
         records.append(outcome.record)
         if launcher.is_here:
-            from moesuite.experiments.run_report import show
+            from moesuite.experiments.run_report import print_run
 
-            show(outcome.record, outcome.path)
+            print_run(outcome.record, outcome.path)
     compare(records, progress)
     return failed
 
 
 def compare(records: Sequence[RunRecord], progress: Progress) -> None:
     """Print the end of many runs: a head-to-head, and how many of them were recorded already."""
-    from moesuite.experiments.benchmark_report import show
+    from moesuite.experiments.benchmark_report import print_comparison
 
-    show(records)
+    print_comparison(records)
     if told := progress.told():
         print(told)

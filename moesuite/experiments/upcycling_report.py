@@ -1,8 +1,8 @@
-"""What upcycling is worth: quality at equal extra budgets after one dense run, as Komatsuzaki et al. draw it.
+"""Console report of upcycling: quality at equal extra cost after one dense run.
 
-"Sparse Upcycling" (2022), https://arxiv.org/abs/2212.05055, figures 2 to 5: the extra cost,
-relative to what the dense run had cost, against the quality of continued dense training, of
-upcycled models, and of others from scratch.
+Komatsuzaki et al., "Sparse Upcycling" (2022), https://arxiv.org/abs/2212.05055, figures 2 to 5:
+extra cost, relative to the cost of the dense run, against the quality of continued dense training,
+of upcycled models and of models trained from scratch.
 """
 
 from __future__ import annotations
@@ -20,76 +20,83 @@ AXES: tuple[Axis, Axis] = ("flops", "seconds")
 SHARES = (0.1, 0.2, 0.5, 1.0)  # of the dense run's cost
 
 
-def at(record: RunRecord, dense: Sunk, share: float, axis: Axis) -> float | None:
-    """Return the quality of the last evaluation within a budget; None where the run was evaluated only beyond it.
+def quality_at(record: RunRecord, dense: Sunk, share: float, axis: Axis) -> float | None:
+    """Return the quality of the last evaluation within an extra cost, or None if there is none.
 
     Args:
-        record: upcycled, or from scratch, whose whole cost is extra.
-        dense: the run that was upcycled.
-        share: of the dense run's cost, beyond it, > 0.
-        axis: what the cost is counted in.
+        record: upcycled, or from scratch: then all of its cost is extra.
+        dense: the dense run that was upcycled.
+        share: extra cost, as a fraction of the dense run's, > 0.
+        axis: unit of the cost.
     """
-    begun = 0.0 if record.sunk is None else getattr(record.sunk, axis)
-    steps = 0 if record.sunk is None else record.sunk.steps
-    limit = begun + share * getattr(dense, axis)
-    # 1e-6: the same sum of FLOPs in another order
-    within = [p for p in record.curve if p.step > steps and getattr(p, axis) <= limit * (1 + 1e-6)]
+    sunk_cost = 0.0 if record.sunk is None else getattr(record.sunk, axis)
+    sunk_steps = 0 if record.sunk is None else record.sunk.steps
+    # 1e-6: FLOPs may be summed in another order
+    limit = (sunk_cost + share * getattr(dense, axis)) * (1 + 1e-6)
+    within = [
+        point for point in record.curve if point.step > sunk_steps and getattr(point, axis) <= limit
+    ]
     return within[-1].quality if within else None
 
 
-def label(record: RunRecord, dense: Sunk) -> str:
-    """Return what was done after the dense run, or instead of it."""
+def method_of(record: RunRecord, dense: Sunk) -> str:
+    """Return how a run relates to the dense run: continued, upcycled, or from scratch."""
     if record.sunk is None:
-        upcycled = record.router == "dense" and record.steps == dense.steps
-        return "dense, as upcycled" if upcycled else f"{record.router}, from scratch"
+        is_dense_run = record.router == "dense" and record.steps == dense.steps
+        return "dense, as upcycled" if is_dense_run else f"{record.router}, from scratch"
     if record.router == "dense":
         depth = record.config["tile_depth"]
         return f"dense, depth x{depth}" if depth > 1 else "dense, continued"
     return f"{record.router}, upcycled"
 
 
-def table(records: Sequence[RunRecord], axis: Axis) -> list[list[str]]:
-    """Return a line for each way and seed of one task: its name, quality at each budget, cost at its end.
+def method_rows(records: Sequence[RunRecord], axis: Axis) -> list[list[str]]:
+    """Return a row for each method and seed: quality at each extra cost, final quality, total cost.
 
     Args:
-        records: of one task, the dense run that was upcycled among them.
-        axis: what the budgets are counted in.
+        records: of one task, including the dense run that was upcycled.
+        axis: unit of the extra cost.
     """
-    sunk = {record.seed: record.sunk for record in records if record.sunk is not None}
-    lines = []
+    sunk_by_seed = {record.seed: record.sunk for record in records if record.sunk is not None}
+    rows = []
     for record in records:
-        if (dense := sunk.get(record.seed)) is None:  # what should have been upcycled failed
+        dense = sunk_by_seed.get(record.seed)
+        if dense is None:  # the run to upcycle failed
             continue
-        found = [at(record, dense, share, axis) for share in SHARES]
-        extra = [
-            getattr(record.curve[-1], key) - (getattr(record.sunk, key) if record.sunk else 0)
-            for key in AXES
-        ]
-        last = record.curve[-1]
-        costs = [
-            f"{extra[0] / 1e12:.2f}",
-            f"{last.flops / 1e12:.2f}",
-            f"{extra[1]:.0f}",
-            f"{last.seconds:.0f}",
-        ]
-        quality = ["–" if value is None else f"{value:.4f}" for value in found]
-        end = f"{record.quality[record.primary].value:.4f}"
-        lines.append([label(record, dense), str(record.seed), *quality, end, *costs])
-    return lines
+        qualities = [quality_at(record, dense, share, axis) for share in SHARES]
+        rows.append(
+            [
+                method_of(record, dense),
+                str(record.seed),
+                *("–" if quality is None else f"{quality:.4f}" for quality in qualities),
+                f"{record.quality[record.primary].value:.4f}",
+                *_costs(record),
+            ]
+        )
+    return rows
 
 
-def show_budgets(records: Sequence[RunRecord]) -> None:
-    """Print quality at equal extra budgets, in FLOPs and in seconds, for every task."""
+def _costs(record: RunRecord) -> list[str]:
+    """Return extra and total cost of a run in TFLOP, then in seconds."""
+    last, sunk = record.curve[-1], record.sunk
+    extra_flops = last.flops - (0 if sunk is None else sunk.flops)
+    extra_seconds = last.seconds - (0 if sunk is None else sunk.seconds)
+    flops = [f"{value / 1e12:.2f}" for value in (extra_flops, last.flops)]
+    return [*flops, f"{extra_seconds:.0f}", f"{last.seconds:.0f}"]
+
+
+def print_upcycling(records: Sequence[RunRecord]) -> None:
+    """Print quality at equal extra cost, in FLOPs and in seconds, for every task."""
     console = Console()
+    shares = [f"+{share:.0%}" for share in SHARES]
+    columns = ["method", "seed", *shares, "final", "extra TFLOP", "total", "extra s", "total"]
     for task in dict.fromkeys(record.task for record in records):
-        own = [record for record in records if record.task == task and record.curve]
-        if not any(record.sunk for record in own):
+        of_task = [record for record in records if record.task == task and record.curve]
+        if not any(record.sunk for record in of_task):
             continue
         for axis in AXES:
-            budgets = [f"+{share:.0%}" for share in SHARES]
-            costs = ["extra TFLOP", "total", "extra s", "total"]
-            title = f"{task}: {own[0].primary} at extra {axis}, relative to the dense run's"
-            shown = Table("way", "seed", *budgets, "end", *costs, title=title, title_justify="left")
-            for line in table(own, axis):
-                shown.add_row(*line)
-            console.print(shown)
+            title = f"{task}: {of_task[0].primary} at extra {axis}, relative to the dense run's"
+            table = Table(*columns, title=title, title_justify="left")
+            for row in method_rows(of_task, axis):
+                table.add_row(*row)
+            console.print(table)

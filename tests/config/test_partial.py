@@ -12,7 +12,7 @@ import pytest
 from moesuite import compose, fit
 from moesuite.config.partial import WHOLE, partial_options, stopped_by_time
 from moesuite.errors import UserError
-from moesuite.experiments.run_report import rows
+from moesuite.experiments.run_report import run_rows
 from moesuite.leaderboard.site.build import build
 from moesuite.records.store import read_record
 from tests.helpers import TINY_RUN, invoke
@@ -81,7 +81,7 @@ def test_partial_runs_are_left_out_of_the_board_with_the_reason(tmp_path: Path) 
         assert record.status == "ok" and record.partial == [
             f"trainer.{name}={value.replace('true', 'True')}"
         ]
-        assert dict(rows(record))["PARTIAL, kept off the leaderboard"] == record.partial[0]
+        assert dict(run_rows(record))["PARTIAL, kept off the leaderboard"] == record.partial[0]
         problems[str(path)] = record.partial[0]
     path.write_text(
         path.read_text().replace(

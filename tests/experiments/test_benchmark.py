@@ -10,8 +10,8 @@ from moesuite import compose, run
 from moesuite.discovery.names import benchmark_files, router_names
 from moesuite.errors import UserError
 from moesuite.experiments.benchmark import Grid, plan
-from moesuite.experiments.benchmark_report import show
-from moesuite.experiments.upcycling_report import at, label
+from moesuite.experiments.benchmark_report import print_comparison
+from moesuite.experiments.upcycling_report import method_of, quality_at
 from moesuite.records.record import CurvePoint, Quality, RunRecord, Sunk
 from moesuite.records.store import read_record
 from tests.experiments.grids import UPCYCLING
@@ -114,7 +114,7 @@ def test_lookahead_and_other_scores_are_separate_contestants(
 
     causal = [record("switch", "bits_per_byte", 2.0), record("hash", "bits_per_byte", 1.75)]
     others = [record("usmoe", "bits_per_byte", 0.5, leaks=True), record("soft", "perplexity", 9.0)]
-    show([*causal, record("hash", "bits_per_byte", 1.25), *others])
+    print_comparison([*causal, record("hash", "bits_per_byte", 1.25), *others])
     found = " ".join(capsys.readouterr().out.split())  # titles are broken into lines
     assert found.count("by the mean over seeds") == 3 and found.count("SEES LATER TOKENS,") == 1
     assert (
@@ -179,14 +179,23 @@ def test_quality_at_equal_budgets_by_hand() -> None:
         ]
 
     upcycled = RunRecord.model_construct(router="soft", sunk=dense, curve=points(11, 5, 4.0, 20.0))
-    assert at(upcycled, dense, 0.1, "flops") is None and at(upcycled, dense, 0.2, "flops") == 24
-    assert at(upcycled, dense, 0.5, "flops") == 28 and at(upcycled, dense, 1.0, "flops") == 40
-    assert at(upcycled, dense, 0.5, "seconds") == 28  # 5 + 2.5 seconds: up to 30 FLOPs
+    assert (
+        quality_at(upcycled, dense, 0.1, "flops") is None
+        and quality_at(upcycled, dense, 0.2, "flops") == 24
+    )
+    assert (
+        quality_at(upcycled, dense, 0.5, "flops") == 28
+        and quality_at(upcycled, dense, 1.0, "flops") == 40
+    )
+    assert quality_at(upcycled, dense, 0.5, "seconds") == 28  # 5 + 2.5 seconds: up to 30 FLOPs
     scratch = RunRecord.model_construct(
         router="soft", sunk=None, curve=points(1, 10, 4.0, 0.0), steps=20
     )
-    assert at(scratch, dense, 0.5, "flops") == 8 and at(scratch, dense, 1.0, "flops") == 20
-    assert (label(upcycled, dense), label(scratch, dense)) == (
+    assert (
+        quality_at(scratch, dense, 0.5, "flops") == 8
+        and quality_at(scratch, dense, 1.0, "flops") == 20
+    )
+    assert (method_of(upcycled, dense), method_of(scratch, dense)) == (
         "soft, upcycled",
         "soft, from scratch",
     )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from moesuite.experiments.benchmark_report import labelled, show
-from moesuite.experiments.capacity_report import enough, lines
+from moesuite.experiments.benchmark_report import print_comparison, run_labels
+from moesuite.experiments.capacity_report import capacity_rows, sufficient_capacity
 from moesuite.records.record import Quality, RunRecord
 
 SEEDS = range(5)
@@ -34,17 +34,17 @@ def records(router: str, qualities: dict[float, dict[int, float]]) -> list[RunRe
 
 
 def test_the_smallest_capacity_that_is_enough() -> None:
-    assert enough(RISING, "max") == 1.0
-    assert enough(RISING, "min") == 0.5  # of a loss the first is the best
-    assert enough({1.0: RISING[1.0]}, "max") == 1.0
+    assert sufficient_capacity(RISING, "max") == 1.0
+    assert sufficient_capacity(RISING, "min") == 0.5  # of a loss the first is the best
+    assert sufficient_capacity({1.0: RISING[1.0]}, "max") == 1.0
     assert (
-        enough({capacity: {0: 0.5} for capacity in RISING}, "max") is None
+        sufficient_capacity({capacity: {0: 0.5} for capacity in RISING}, "max") is None
     )  # one seed says nothing
 
 
 def test_a_line_for_each_router_with_its_interval() -> None:
     """Half an interval of 0.70, 0.71, ... 0.74: t = 2.776 at 4 degrees, times 0.01581 / sqrt(5)."""
-    first, second = lines([*records("soft", RISING), *records("switch", {1.0: {0: 0.5}})])
+    first, second = capacity_rows([*records("soft", RISING), *records("switch", {1.0: {0: 0.5}})])
     assert first[:2] == ["soft", "0.7200 ±0.0196"] and first[-1] == "1"
     assert second == ["switch", "–", "0.5000", "–", "too few seeds"]
 
@@ -56,9 +56,9 @@ def test_shown_beside_the_runs_without_a_capacity(
     dense = records("dense", {1.0: dict.fromkeys(SEEDS, 0.9)})
     for record in dense:
         record.config["slots_per_token"] = None
-    show([*records("soft", RISING), *dense])
+    print_comparison([*records("soft", RISING), *dense])
     shown = capsys.readouterr().out
-    assert "digits: top1 at slots per token" in shown and "the fewest slots per token that" in shown
+    assert "digits: top1 at slots per token" in shown and "fewest slots per token whose" in shown
     assert "digits, by the mean over seeds" in shown and "0.9000" in shown
 
 
@@ -73,4 +73,4 @@ def test_runs_of_a_router_are_named_by_their_differences() -> None:
         one("dense", 1, task={"head": "b"}),
         one("soft", 0, task={"head": "a"}),
     ]
-    assert labelled(found) == ["dense, task.head=a", "dense, task.head=b", "soft"]
+    assert run_labels(found) == ["dense, task.head=a", "dense, task.head=b", "soft"]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from moesuite.experiments.head_to_head import Contest, contests, differences, show_differences
+from moesuite.experiments.head_to_head import Contest, contests, differences, print_head_to_head
 from moesuite.experiments.sweep import Outcome, Progress, duration
 from moesuite.records.record import Quality, RunRecord
 from tests.helpers import TINY_RUN, invoke
@@ -57,7 +57,7 @@ def test_differences_by_hand() -> None:
     soft = [record("soft", seed, 0.5 + gain) for seed, gain in enumerate((0.1, 0.2, 0.3, 0.2, 0.2))]
     (row,) = differences(contest([*dense, *soft]))
     assert (row.contestant, row.seeds, row.missing) == ("soft", 5, "")
-    assert row.apart == pytest.approx(0.2) and row.half == pytest.approx(0.08779, abs=1e-4)
+    assert row.difference == pytest.approx(0.2) and row.half == pytest.approx(0.08779, abs=1e-4)
     assert row.mean == pytest.approx(0.7)
 
 
@@ -66,7 +66,7 @@ def test_seeds_that_one_of_both_lacks_are_named_and_do_not_count() -> None:
     dense = [record("dense", seed, 0.5) for seed in (0, 1, 2)]
     soft = [record("soft", seed, value) for seed, value in ((1, 0.6), (2, 0.8), (3, 9.0))]
     (row,) = differences(contest(dense + soft))
-    assert row.apart == pytest.approx(0.2) and row.half is None and row.seeds == 2
+    assert row.difference == pytest.approx(0.2) and row.half is None and row.seeds == 2
     assert row.missing == "soft lacks seed 0; dense lacks seed 3"
     (alone,) = differences(contest([dense[0], soft[2]]))
     assert alone.apart is None and alone.seeds == 0
@@ -79,7 +79,7 @@ def test_one_dense_model_stands_beside_all_numbers_of_experts() -> None:
     found = contest(
         [record("dense", 0, 0.5, num_experts=4), record("dense", 0, 0.5, num_experts=8), *runs]
     )
-    assert [(row.contestant, row.apart) for row in differences(found)] == [
+    assert [(row.contestant, row.difference) for row in differences(found)] == [
         ("soft, num_experts=8", pytest.approx(0.4)),
         ("soft, num_experts=4", pytest.approx(0.1)),
     ]
@@ -116,7 +116,7 @@ def test_other_options_are_separate_contests_and_checkpoints_are_not() -> None:
 
 def test_without_a_dense_run_one_line_gives_the_command() -> None:
     console = Console(width=200, record=True)
-    show_differences(console, "digits", [record("soft", 0, 0.1), record("hash", 0, 0.2)])
+    print_head_to_head(console, "digits", [record("soft", 0, 0.1), record("hash", 0, 0.2)])
     text = console.export_text()
     assert (
         text == "digits: no dense run to compare with; type router=dense,soft,hash for the "

@@ -14,7 +14,7 @@ from moesuite import compose, fit, moefy
 from moesuite.compute.energy import Meter
 from moesuite.config.groups import trainer_options
 from moesuite.errors import RunFailed, UserError
-from moesuite.experiments.run_report import rows
+from moesuite.experiments.run_report import run_rows
 from moesuite.records.store import read_record
 from moesuite.train.build import Built
 from tests.helpers import MY_ROUTER, SHORT, invoke, run
@@ -115,7 +115,7 @@ def test_energy_is_estimated_on_request(tmp_path: Path, monkeypatch: pytest.Monk
     )
     parts = record.energy.cpu_kwh + record.energy.gpu_kwh + record.energy.memory_kwh
     assert record.energy.kwh == pytest.approx(parts)
-    assert "codecarbon" in dict(rows(record))["energy, estimate"]
+    assert "codecarbon" in dict(run_rows(record))["energy, estimate"]
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"pip install 'moesuite\[energy\]'"):
         Meter(True)

@@ -10,7 +10,7 @@ import torch
 
 from moesuite import compose, fit, upcycle
 from moesuite.discovery.names import router_names
-from moesuite.experiments.run_report import rows
+from moesuite.experiments.run_report import run_rows
 from moesuite.nn.moe import moe_layers
 from moesuite.nn.stats import weight_sums
 from moesuite.records.record import UpcycledLayer
@@ -131,7 +131,7 @@ def test_the_verdict_of_a_run_is_on_its_console_and_in_its_record(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     record, dense = fit(compose("router=dense", *TINY_RUN))
-    assert record.verdict == "" and "upcycled" not in dict(rows(record))
+    assert record.verdict == "" and "upcycled" not in dict(run_rows(record))
     words = [
         f"upcycle={dense.with_suffix('')}/last.ckpt",
         "upcycle_state=weights",
@@ -140,4 +140,4 @@ def test_the_verdict_of_a_run_is_on_its_console_and_in_its_record(
     ]
     record, path = fit(compose(*words))
     assert record.verdict.startswith("starts off by ") and "type renormalise=true" in record.verdict
-    assert dict(rows(record))["upcycled"] == read_record(path).verdict == record.verdict
+    assert dict(run_rows(record))["upcycled"] == read_record(path).verdict == record.verdict

@@ -9,7 +9,7 @@ import pytest
 
 from moesuite import compose
 from moesuite.errors import UserError
-from moesuite.experiments.run_report import rows
+from moesuite.experiments.run_report import run_rows
 from moesuite.leaderboard.ingest.entry import entry_of
 from moesuite.leaderboard.ranking.board import boards
 from moesuite.profile import profile
@@ -108,7 +108,7 @@ def test_lookahead_is_measured(router: str, leaks: bool, tmp_path: Path) -> None
     assert (record.lookahead.outputs > 0.01) is leaks and (
         leaks or record.lookahead.bits == pytest.approx(0, abs=1e-5)
     )
-    assert ("SEES LATER TOKENS" in dict(rows(record))) is leaks
+    assert ("SEES LATER TOKENS" in dict(run_rows(record))) is leaks
     entry, facts = entry_of(record)
     (board,) = boards([entry], facts, {})
     assert ("sees later tokens" in board.rows[0].labels) is leaks
