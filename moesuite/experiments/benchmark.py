@@ -1,7 +1,7 @@
-"""Benchmarks: frozen grids of runs, one YAML each in `benchmarks/`; what is recorded already is not run again.
+"""Benchmarks: frozen grids of runs, one YAML file each in `benchmarks/`; recorded runs are skipped.
 
 A grid is a list of parts; each part is run for all its routers and seeds. All runs of one seed come
-before those of the next, so that an interrupted grid has whole comparisons.
+before those of the next, so that an interrupted grid has complete comparisons.
 """
 
 from __future__ import annotations
@@ -24,38 +24,28 @@ from moesuite.config.schema import role_of
 from moesuite.discovery.names import benchmark_files, router_names, task_files
 from moesuite.errors import UserError, unknown
 from moesuite.experiments.launchers import Launcher
-from moesuite.experiments.sweep import Outcome, Progress, Run, compare, expand, run_many
+from moesuite.experiments.sweep import Outcome, PlannedRun, Progress, expand, print_end, run_many
 from moesuite.records.store import RunFiles
 
 if TYPE_CHECKING:
     from moesuite.records.record import RunRecord
 
-DEVICE = (
-    "trainer.accelerator",
-    "trainer.devices",
-)  # beside options that change nothing, what a grid is run on
-SHOWN = (
-    "records",
-    "force",
-    "energy",
-    "logger",
-    "measure",
-    "data.workers",
-    *DEVICE,
-)  # of what is allowed
+# allowed in addition to options that do not change results: the device
+DEVICE = ("trainer.accelerator", "trainer.devices")
+EXAMPLES = ("records", "force", "energy", "logger", "measure", "data.workers", *DEVICE)
 
 
-class Part(Section):
+class GridPart(Section):
     """Runs of one task.
 
     Attributes:
         task: name.
-        routers: names; or "all", or "causal" for those whose certificate says so.
+        routers: names; or "all"; or "causal" for those with a causal certificate.
         seeds: of the runs.
         sweep: options with several values each, as on the command line; all combinations are run.
-        words: further options of every run; a list among them stands for its words, so that parts
-            share them.
-        name: by which later parts name this one.
+        words: further options of every run; nested lists are flattened, so that parts can share
+            them as YAML anchors.
+        name: identifies this part in `upcycles` of later parts.
         upcycles: name of an earlier part of one router, whose run of the same seed is upcycled.
     """
 
@@ -67,8 +57,8 @@ class Part(Section):
     name: str = ""
     upcycles: str = ""
 
-    def names(self) -> list[str]:
-        """Return the routers."""
+    def chosen_routers(self) -> list[str]:
+        """Return the names of the routers."""
         if self.routers == "causal":
             from moesuite.certify.certificate import causal_routers
 
@@ -79,17 +69,19 @@ class Part(Section):
 class Grid(Section):
     """A frozen grid."""
 
-    parts: list[Part]
+    parts: list[GridPart]
 
 
 @dataclass(frozen=True)
 class Planned:
-    """One run of a grid: what it is, and the words that it is started with.
+    """One run of a grid.
 
     Attributes:
         label: task, router and seed, for the console.
-        part, upcycles: names of its part, and of the one whose run of this seed it upcycles; empty
-            for none.
+        seed: of the run.
+        words: of its command.
+        part: name of its part; empty if it has none.
+        upcycles: name of the part whose run of this seed it upcycles; empty if it does not.
     """
 
     label: str
@@ -103,13 +95,16 @@ def plan(words: Sequence[str]) -> list[Planned]:
     """Return the runs of `benchmark=<name>`, with the other words added to each.
 
     Args:
-        words: benchmark=<name>; source.<task>=<folder> for local data; options that leave results
-            as they are.
+        words: benchmark=<name>; source.<task>=<folder> for local data; options that do not change
+            results.
 
     Raises:
-        UserError: for an unknown benchmark, or an option that would change what comes out.
+        UserError: for an unknown benchmark, or an option that would change results.
     """
-    files, sources, free, name = benchmark_files(), dict[str, str](), list[str](), ""
+    files = benchmark_files()
+    sources: dict[str, str] = {}
+    options: list[str] = []
+    name = ""
     for word in words:
         key, _, value = word.partition("=")
         if key == "benchmark":
@@ -117,73 +112,82 @@ def plan(words: Sequence[str]) -> list[Planned]:
         elif key.startswith("source."):
             sources[key.removeprefix("source.")] = value
         elif key in DEVICE or role_of(*key.split(".")[:2]) is Role.PRESENTATION:
-            free.append(word)
+            options.append(word)
         else:
             raise UserError(
-                f"{word}: a benchmark is a frozen grid; allowed beside it: source.<task>=<folder>, {', '.join(SHOWN)}; "
-                "for other options type python -m moesuite.run without benchmark="
+                f"{word}: a benchmark is a frozen grid; allowed beside it: "
+                f"source.<task>=<folder>, {', '.join(EXAMPLES)}; for other options type "
+                "python -m moesuite.run without benchmark="
             )
     if name not in files:
         raise unknown("benchmark", name, files, f"benchmark={next(iter(files))}")
     parts = checked(Grid, yaml.safe_load(files[name].read_text())).parts
-    if foreign := sources.keys() - {part.task for part in parts}:
-        raise unknown(
-            "task in source.<task>",
-            min(foreign),
-            {part.task for part in parts} & set(task_files()),
-            "source.",
-        )
-    runs = [run for part in parts for run in _runs(part, sources.get(part.task), free)]
-    return sorted(runs, key=lambda run: run.seed)
+    tasks = {part.task for part in parts}
+    if other_tasks := sources.keys() - tasks:
+        known = tasks & set(task_files())
+        raise unknown("task in source.<task>", min(other_tasks), known, "source.")
+    runs = [_runs(part, sources.get(part.task), options) for part in parts]
+    return sorted(itertools.chain(*runs), key=lambda run: run.seed)
 
 
-def _runs(part: Part, source: str | None, free: Sequence[str]) -> Iterator[Planned]:
-    own = [word for words in part.words for word in ([words] if isinstance(words, str) else words)]
-    own += [] if source is None else [f"task.source={source}"]
-    for seed, router, varied in itertools.product(part.seeds, part.names(), expand(part.sweep)):
-        words = [f"task={part.task}", f"router={router}", f"seed={seed}", *varied]
-        label = ", ".join([part.task, router, *varied, f"seed {seed}"])
-        yield Planned(label, seed, [*words, *own, *free], part.name, part.upcycles)
+def _runs(part: GridPart, source: str | None, options: Sequence[str]) -> Iterator[Planned]:
+    nested = [[words] if isinstance(words, str) else words for words in part.words]
+    shared = list(itertools.chain(*nested))
+    if source is not None:
+        shared.append(f"task.source={source}")
+    combinations = itertools.product(part.seeds, part.chosen_routers(), expand(part.sweep))
+    for seed, router, swept in combinations:
+        words = [f"task={part.task}", f"router={router}", f"seed={seed}", *swept]
+        label = ", ".join([part.task, router, *swept, f"seed {seed}"])
+        yield Planned(label, seed, [*words, *shared, *options], part.name, part.upcycles)
 
 
 def run_grid(words: Sequence[str], launcher: Launcher) -> list[str]:
-    """Run a benchmark, going on past failed runs, and compare its runs; return the commands of those that failed."""
+    """Run a benchmark and compare its runs; return the commands of those that failed.
+
+    A failed run does not stop the others, except those that upcycle it.
+    """
     runs = plan(words)
+    number = {id(run): index for index, run in enumerate(runs, start=1)}
     records: list[RunRecord] = []
+    failed: list[str] = []
+    checkpoints: dict[tuple[str, int], Path] = {}
     progress = Progress(len(runs))
-    failed, checkpoints = list[str](), dict[tuple[str, int], Path]()
-    numbers = iter(range(1, len(runs) + 1))
     for batch in batches(runs):
-        ready = []
-        for run, number in zip(batch, numbers, strict=False):
-            start = checkpoints.get((run.upcycles, run.seed))
-            own = [*run.words, *([] if start is None else words_of({"upcycle": str(start)}))]
-            if run.upcycles and start is None:
-                failed.append(reproduce(own))
-                reason = (
-                    f"there is no run {run.upcycles!r} of seed {run.seed} to upcycle: it failed"
-                )
-                print(f"error: {reason}", file=sys.stderr)
-                progress.count(Outcome(error=reason), time.monotonic())
-            else:
-                ready.append((run, Run(f"[{number}/{len(runs)}] {run.label}", own)))
-        for (run, one), outcome in zip(
-            ready, run_many([one for _, one in ready], launcher, progress), strict=True
-        ):
+        ready: list[tuple[Planned, PlannedRun]] = []
+        for run in batch:
+            checkpoint = checkpoints.get((run.upcycles, run.seed))
+            if run.upcycles and checkpoint is None:
+                failed.append(reproduce(run.words))
+                _count_without_start(run, progress)
+                continue
+            start = [] if checkpoint is None else words_of({"upcycle": str(checkpoint)})
+            label = f"[{number[id(run)]}/{len(runs)}] {run.label}"
+            ready.append((run, PlannedRun(label, [*run.words, *start])))
+        outcomes = run_many([command for _, command in ready], launcher, progress)
+        for (run, command), outcome in zip(ready, outcomes, strict=True):
             if outcome.record is None or outcome.path is None:
-                failed.append(reproduce(one.words))
+                failed.append(reproduce(command.words))
                 continue
             records.append(outcome.record)
             checkpoints[run.part, run.seed] = RunFiles(outcome.path).checkpoint
-    compare(records, progress)
+    print_end(records, progress)
     return failed
 
 
+def _count_without_start(run: Planned, progress: Progress) -> None:
+    """Report a run whose dense run failed."""
+    reason = f"there is no run {run.upcycles!r} of seed {run.seed} to upcycle: it failed"
+    print(f"error: {reason}", file=sys.stderr)
+    progress.count(Outcome(error=reason), time.monotonic())
+
+
 def batches(runs: Sequence[Planned]) -> Iterator[list[Planned]]:
-    """Yield what may run at once, in order: no run is with the one that it upcycles."""
+    """Split runs, in order, into batches that may run in parallel: none with a run it upcycles."""
     batch: list[Planned] = []
     for run in runs:
-        if run.upcycles and any((one.part, one.seed) == (run.upcycles, run.seed) for one in batch):
+        start = (run.upcycles, run.seed)
+        if run.upcycles and any((other.part, other.seed) == start for other in batch):
             yield batch
             batch = []
         batch.append(run)

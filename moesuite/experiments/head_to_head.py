@@ -176,7 +176,7 @@ def _missing(name: str, values: Mapping[Seeds, float], all_seeds: Sequence[Seeds
 
 
 def print_head_to_head(console: Console, title: str, records: Sequence[RunRecord]) -> None:
-    """Print every contest among runs of one task and metric; without a dense run, how to get one."""
+    """Print all contests among runs of one task and metric, or how to get a dense run."""
     all_contests = contests(records)
     for contest in all_contests:
         if rows := differences(contest):

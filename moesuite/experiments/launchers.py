@@ -1,11 +1,11 @@
-"""Where the runs of a sweep or benchmark, and the workers of a study, go: this process, others, SLURM or Ray.
+"""Launchers for the runs of a sweep or benchmark and the workers of a study.
 
-launcher=joblib     processes of this machine that share its cores; launcher.n_jobs=<processes> [all cores]
-launcher=submitit   jobs of SLURM where there is one, else processes here; launcher.slurm_partition=<name>,
-                    launcher.timeout_min=60, ...: options of submitit's executor; logs in
+launcher=joblib     processes on this machine; launcher.n_jobs=<processes> [all cores]
+launcher=submitit   SLURM jobs, or local processes without SLURM; options of submitit's executor:
+                    launcher.slurm_partition=<name>, launcher.timeout_min=60, ...; logs in
                     <records>/.submitit
-launcher=ray        a Ray cluster; launcher.address=<of a running one>, launcher.num_cpus=2, launcher.num_gpus=1, ...:
-                    options of a remote function
+launcher=ray        tasks on a Ray cluster; launcher.address=<of a running cluster>; options of a
+                    remote function: launcher.num_cpus=2, launcher.num_gpus=1, ...
 """
 
 from __future__ import annotations
@@ -26,23 +26,20 @@ from moesuite.errors import UserError, unknown
 from moesuite.records.store import job_logs
 
 HERE = "here"
-EXTRAS = {
-    "joblib": None,
-    "submitit": "slurm",
-    "ray": "ray",
-}  # what installs each; joblib comes with scikit-learn
+# extra that installs each; joblib comes with scikit-learn
+EXTRAS = {"joblib": None, "submitit": "slurm", "ray": "ray"}
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
 class Launcher:
-    """A launcher and its options, as the command line names them.
+    """A launcher and its options, as on the command line.
 
     Attributes:
         name: here, joblib, submitit or ray.
-        options: of that library.
-        records: folder of run records, also of logs.
+        options: passed to that library.
+        records: the records folder, which also holds logs.
     """
 
     name: str
@@ -51,23 +48,23 @@ class Launcher:
 
     @property
     def is_here(self) -> bool:
-        """Whether everything happens in this process."""
+        """Whether jobs run in this process."""
         return self.name == HERE
 
 
 @dataclass(frozen=True)
 class Ended(Generic[Result]):
-    """How a job ended: its result, or why there is none."""
+    """Result of a job, or the reason for none."""
 
     result: Result | None
     error: str = ""
 
 
 def parse_launcher(words: Sequence[str]) -> tuple[Launcher, list[str]]:
-    """Take `launcher=` and `launcher.<option>=` out of the words of a command; return them and the other words.
+    """Split a command into its launcher, `launcher=` and `launcher.<option>=`, and all other words.
 
     Raises:
-        UserError: for a launcher that is not known or not installed, or options without one.
+        UserError: for an unknown launcher, one that is not installed, or options without one.
     """
     name, options, rest, records = HERE, dict[str, Any](), list[str](), "runs"
     for word in words:
@@ -83,7 +80,7 @@ def parse_launcher(words: Sequence[str]) -> tuple[Launcher, list[str]]:
         raise unknown("launcher", name, [HERE, *EXTRAS], "launcher=joblib")
     if name == HERE and options:
         raise UserError(
-            f"launcher.{next(iter(options))}= without a launcher; type for example launcher=joblib"
+            f"launcher.{next(iter(options))}= without a launcher; type e.g. launcher=joblib"
         )
     if name != HERE and importlib.util.find_spec(name) is None:
         raise UserError(
@@ -95,12 +92,12 @@ def parse_launcher(words: Sequence[str]) -> tuple[Launcher, list[str]]:
 def launch(
     launcher: Launcher, work: Callable[[Job], Result], jobs: Sequence[Job]
 ) -> Iterator[Ended[Result]]:
-    """Yield how each job ended, in their order.
+    """Run jobs and yield how each ended, in their order.
 
     Args:
-        launcher: of the command line.
-        work: what is done with each job; a function of a module, since other processes import it.
-        jobs: of values that can be pickled.
+        launcher: from the command line.
+        work: called with each job; a module-level function, since other processes import it.
+        jobs: can be pickled.
 
     Raises:
         UserError: for an option that the launcher does not know, or processes that died.
@@ -115,14 +112,14 @@ def launch(
 
 @contextmanager
 def _reading_options(launcher: Launcher) -> Iterator[None]:
-    """Tell in one line what a library says of options that it does not take; never of the work itself."""
+    """Report options that a library rejects in one line; errors of the jobs are not touched."""
     try:
         yield
     except (TypeError, NameError, ValueError) as error:
-        given = ", ".join(f"launcher.{key}={value}" for key, value in launcher.options.items())
+        options = ", ".join(f"launcher.{key}={value}" for key, value in launcher.options.items())
         line = str(error).strip().splitlines()[0]
         raise UserError(
-            f"{given}: {launcher.name} says: {line}; allowed are the options that it documents"
+            f"{options}: {launcher.name} says: {line}; allowed: the options that it documents"
         ) from None
 
 
@@ -133,25 +130,23 @@ def _joblib(
     from joblib.externals.loky.process_executor import TerminatedWorkerError
 
     with _reading_options(launcher):
-        known = inspect.signature(
-            Parallel.__init__
-        ).parameters  # it takes whatever a backend may know
-        if foreign := launcher.options.keys() - known.keys():
-            raise TypeError(f"there is no option {min(foreign)!r}")
-        parallel = Parallel(
-            **{"n_jobs": -1, "batch_size": 1, **launcher.options}, return_as="generator"
-        )
+        # Parallel itself accepts any option, for its backends
+        parameters = inspect.signature(Parallel.__init__).parameters
+        if unknown_options := launcher.options.keys() - parameters.keys():
+            raise TypeError(f"there is no option {min(unknown_options)!r}")
+        options = {"n_jobs": -1, "batch_size": 1, **launcher.options}
+        parallel = Parallel(**options, return_as="generator")
     try:
         for result in parallel(delayed(_silently)(work, job) for job in jobs):
             yield Ended(result)
     except TerminatedWorkerError as error:
         raise UserError(
-            f"a process died ({str(error).splitlines()[0]}); the same command goes on"
+            f"a process died ({str(error).splitlines()[0]}); run the same command to resume"
         ) from None
 
 
 def _silently(work: Callable[[Job], Result], job: Job) -> Result:
-    """Work without a word: what many processes print at once nobody can read."""
+    """Run a job without console output: that of many processes at once is not readable."""
     with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
         return work(job)
 
@@ -168,22 +163,21 @@ def _submitit(
     )
     with _reading_options(launcher):
         executor.update_parameters(**options)
-    with executor.batch():  # one array of SLURM
+    with executor.batch():  # one SLURM job array
         waiting = deque(executor.submit(work, job) for job in jobs)
     try:
         while waiting:
-            one = waiting[0]
+            job = waiting[0]
             try:
-                ended = Ended(one.result())
+                ended = Ended(job.result())
             except (FailedJobError, UncompletedJobError) as error:
-                ended = Ended(
-                    None, f"{str(error).strip().splitlines()[-1]}; its log is {one.paths.stderr}"
-                )
+                reason = str(error).strip().splitlines()[-1]
+                ended = Ended(None, f"{reason}; its log is {job.paths.stderr}")
             waiting.popleft()
             yield ended
-    finally:  # of an interrupted command nothing is left behind
-        for one in waiting:
-            one.cancel(check=False)
+    finally:  # an interrupted command leaves no jobs behind
+        for job in waiting:
+            job.cancel(check=False)
 
 
 def _ray(

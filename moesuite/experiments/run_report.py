@@ -18,7 +18,7 @@ Row = tuple[str, str]  # name, value
 
 
 def print_run(record: RunRecord, path: Path) -> None:
-    """Print quality, cost against the matched dense model, routing health, and the record's path."""
+    """Print quality, cost against the dense model, routing health, and the path of the record."""
     console = Console()
     title = f"{record.router} on {record.task}, seed {record.seed}"
     table = Table(title=title, show_header=False, title_justify="left")

@@ -1,4 +1,4 @@
-"""Many runs by one command: the values of a sweep, or a frozen grid, one after another or on a launcher."""
+"""Many runs by one command: a sweep or a frozen grid, one after another or on a launcher."""
 
 from __future__ import annotations
 
@@ -21,12 +21,18 @@ from moesuite.experiments.launchers import Launcher, launch
 if TYPE_CHECKING:
     from moesuite.records.record import RunRecord
 
-FLAGS, FOLDER = ("-m", "--multirun"), ("--config-dir", "-cd")
+FLAGS = ("-m", "--multirun")
+CONFIG_DIR = ("--config-dir", "-cd")
 
 
 @dataclass(frozen=True)
-class Run:
-    """One of many runs: what is shown of it, and its words."""
+class PlannedRun:
+    """One run of a sweep or benchmark.
+
+    Attributes:
+        label: shown on the console.
+        words: of its command.
+    """
 
     label: str
     words: list[str]
@@ -34,69 +40,77 @@ class Run:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended: its record and where that is, or what went wrong.
+    """How a run ended.
 
     Attributes:
-        again: whether it was recorded already, and nothing was run.
+        record: None if it failed.
+        path: of the record.
+        error: reason of the failure.
+        was_recorded: whether it was recorded before, so that nothing was run.
     """
 
     record: RunRecord | None = None
     path: Path | None = None
     error: str = ""
-    again: bool = False
+    was_recorded: bool = False
 
 
 @dataclass
 class Progress:
-    """How far many runs are.
+    """Progress over many runs.
 
     Attributes:
-        total: runs.
-        done: that ended; `again`: of them, those that were recorded already.
-        begun: seconds, on a clock that never goes back.
+        total: number of runs.
+        done: number of runs that ended.
+        recorded: number of these that were recorded before.
+        begun: seconds on a monotonic clock.
     """
 
     total: int
     done: int = 0
-    again: int = 0
+    recorded: int = 0
     begun: float = field(default_factory=time.monotonic)
 
     def count(self, outcome: Outcome, now: float) -> str:
-        """Count a run that ended at `now` (seconds); return how long the others will take, empty after the last."""
+        """Count a run that ended at `now` (seconds).
+
+        Returns:
+            Number of runs done and estimated time left; empty after the last run.
+        """
         self.done += 1
-        self.again += outcome.again
+        self.recorded += outcome.was_recorded
         if self.done == self.total:
             return ""
-        fresh = self.done - self.again
-        left = (
-            f", about {duration((now - self.begun) / fresh * (self.total - self.done))} left"
-            if fresh
-            else ""
-        )
-        return f"{self.done} of {self.total} done{left}"
+        line = f"{self.done} of {self.total} done"
+        trained = self.done - self.recorded
+        if trained == 0:
+            return line
+        left = (now - self.begun) / trained * (self.total - self.done)
+        return f"{line}, about {duration(left)} left"
 
-    def told(self) -> str:
-        """Return how many runs were recorded already, and what to type; empty for none."""
-        if not self.again:
+    def recorded_before(self) -> str:
+        """Return how many runs were recorded before and how to repeat them; empty for none."""
+        if not self.recorded:
             return ""
-        runs = f"{self.again} of {self.total} runs {'was' if self.again == 1 else 'were'} already recorded"
-        return f"{runs}; type force=true to run {'it' if self.again == 1 else 'them'} again"
+        verb, them = ("was", "it") if self.recorded == 1 else ("were", "them")
+        runs = f"{self.recorded} of {self.total} runs {verb} already recorded"
+        return f"{runs}; type force=true to run {them} again"
 
 
 def duration(seconds: float) -> str:
-    """Return a time for a reader: two digits at most, in s, min or h."""
+    """Return a duration in s, min or h, rounded for the console."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def expand(words: Sequence[str]) -> list[list[str]]:
-    """Return the words of each run of a sweep: every combination of the values that stand behind commas.
+    """Return the words of each run of a sweep: every combination of the values of its options.
 
     Raises:
-        UserError: for a word that cannot be read, or a range without steps.
+        UserError: for a word that cannot be parsed, or a range without steps.
     """
-    flags, options = _parted(words)
+    flags, options = _flags_and_options(words)
     try:
         overrides = OverridesParser.create().parse_overrides(options)
     except HydraException as error:
@@ -108,63 +122,64 @@ def expand(words: Sequence[str]) -> list[list[str]]:
         if not override.is_sweep_override():
             axes.append([word])
         elif override.is_discrete_sweep():
-            axes.append(
-                [
-                    f"{override.get_key_element()}={value}"
-                    for value in override.sweep_string_iterator()
-                ]
-            )
+            key = override.get_key_element()
+            axes.append([f"{key}={value}" for value in override.sweep_string_iterator()])
         else:
             raise UserError(
-                f"{word}: a sweep needs values; type for example {override.key_or_group}=range(1,4)"
+                f"{word}: a sweep needs values; type e.g. {override.key_or_group}=range(1,4)"
             )
-    return [[*flags, *one] for one in itertools.product(*axes)]
+    return [[*flags, *combination] for combination in itertools.product(*axes)]
 
 
-def _parted(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return the flags that every run has, each as one word, and the options."""
-    flags, options, rest = list[str](), list[str](), iter(words)
+def _flags_and_options(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the flags of every run, each as one word, and the options."""
+    flags: list[str] = []
+    options: list[str] = []
+    rest = iter(words)
     for word in rest:
-        flag, given, value = word.partition("=")
-        if flag in FOLDER:
-            flags.append(f"{FOLDER[0]}={value if given else next(rest, '')}")
+        flag, separator, value = word.partition("=")
+        if flag in CONFIG_DIR:
+            flags.append(f"{CONFIG_DIR[0]}={value if separator else next(rest, '')}")
         elif not word.startswith("-"):
             options.append(word)
         elif word not in FLAGS:
-            raise UserError(
-                f"{word} in a sweep; allowed flags: {', '.join((*FLAGS, *FOLDER))}; type it without -m"
-            )
+            allowed = ", ".join((*FLAGS, *CONFIG_DIR))
+            raise UserError(f"{word} in a sweep; allowed flags: {allowed}; type it without -m")
     return flags, options
 
 
-def run_one(run: Run) -> Outcome:
-    """Compose, train and measure one of many runs; what goes wrong with it is no reason to stop the others."""
+def run_one(run: PlannedRun) -> Outcome:
+    """Compose, train and measure one of many runs; an error does not stop the others."""
     print(run.label, flush=True)
     try:
-        config = compose(*run.words)  # what is mistyped is told before seconds of imports
-        if more_than_one(config.trainer["devices"]):
+        config = compose(*run.words)  # fail on typos before the slow imports
+        devices = config.trainer["devices"]
+        if more_than_one(devices):
             raise UserError(
-                f"trainer.devices={config.trainer['devices']} in a sweep or benchmark: allowed is 1 device, because "
-                "each process of a run would start all of it again; start runs one by one, or type trainer.devices=1"
+                f"trainer.devices={devices} in a sweep or benchmark; allowed: 1, because every "
+                "process of a multi-device run would start the whole sweep again; start runs one "
+                "by one, or type trainer.devices=1"
             )
         from moesuite.train.fit import fit, recorded
 
-        if done := recorded(config):
-            return Outcome(*done, again=True)
+        if recorded_run := recorded(config):
+            return Outcome(*recorded_run, was_recorded=True)
         return Outcome(*fit(config, reproduce(run.words)))
     except (UserError, RunFailed) as error:
         return Outcome(error=str(error))
 
 
 def more_than_one(devices: object) -> bool:
-    """Return whether Lightning would start further processes, each by the command line of this one."""
+    """Return whether Lightning would start more processes, each with this command line."""
     import torch
 
     return torch.cuda.device_count() > 1 if str(devices) == "auto" else str(devices) != "1"
 
 
-def run_many(runs: Sequence[Run], launcher: Launcher, progress: Progress) -> Iterator[Outcome]:
-    """Yield how each run ended, in their order, and say so, and how long the others will take."""
+def run_many(
+    runs: Sequence[PlannedRun], launcher: Launcher, progress: Progress
+) -> Iterator[Outcome]:
+    """Run, and yield how each run ended, in their order; print outcomes and the time left."""
     from moesuite.experiments.run_report import already_recorded
 
     for run, ended in zip(runs, launch(launcher, run_one, runs), strict=True):
@@ -172,12 +187,10 @@ def run_many(runs: Sequence[Run], launcher: Launcher, progress: Progress) -> Ite
         record = outcome.record
         if record is None:
             print(f"error: {outcome.error}", file=sys.stderr)
-        elif not launcher.is_here:  # where it could print itself
-            print(
-                f"{run.label}: {record.primary} {record.quality[record.primary].value:.4g}",
-                flush=True,
-            )
-        if record is not None and outcome.again:
+        elif not launcher.is_here:  # its own output is lost
+            quality = record.quality[record.primary].value
+            print(f"{run.label}: {record.primary} {quality:.4g}", flush=True)
+        if record is not None and outcome.was_recorded:
             print(already_recorded(record), flush=True)
         if line := progress.count(outcome, time.monotonic()):
             print(line, flush=True)
@@ -185,14 +198,15 @@ def run_many(runs: Sequence[Run], launcher: Launcher, progress: Progress) -> Ite
 
 
 def sweep(words: Sequence[str], launcher: Launcher) -> list[str]:
-    """Run a sweep, and compare its runs; return the commands of those that failed."""
-    expanded = expand(words)
+    """Run a sweep and compare its runs; return the commands of those that failed."""
+    combinations = expand(words)
     runs = [
-        Run(f"[{n}/{len(expanded)}] {' '.join(one)}", one)
-        for n, one in enumerate(expanded, start=1)
+        PlannedRun(f"[{number}/{len(combinations)}] {' '.join(combination)}", combination)
+        for number, combination in enumerate(combinations, start=1)
     ]
     records: list[RunRecord] = []
-    failed, progress = list[str](), Progress(len(runs))
+    failed: list[str] = []
+    progress = Progress(len(runs))
     for run, outcome in zip(runs, run_many(runs, launcher, progress), strict=True):
         if outcome.record is None or outcome.path is None:
             failed.append(reproduce(run.words))
@@ -202,14 +216,14 @@ def sweep(words: Sequence[str], launcher: Launcher) -> list[str]:
             from moesuite.experiments.run_report import print_run
 
             print_run(outcome.record, outcome.path)
-    compare(records, progress)
+    print_end(records, progress)
     return failed
 
 
-def compare(records: Sequence[RunRecord], progress: Progress) -> None:
-    """Print the end of many runs: a head-to-head, and how many of them were recorded already."""
+def print_end(records: Sequence[RunRecord], progress: Progress) -> None:
+    """Print the end of many runs: their comparison, and how many were recorded before."""
     from moesuite.experiments.benchmark_report import print_comparison
 
     print_comparison(records)
-    if told := progress.told():
-        print(told)
+    if line := progress.recorded_before():
+        print(line)

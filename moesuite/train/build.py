@@ -35,8 +35,8 @@ from moesuite.train.upcycled_start import take_weights
 def declare_task(options: dict[str, Any]) -> Task:
     """Build a task from its resolved options, without its data."""
     cls = task_class(options["family"])
-    own = {key: value for key, value in options.items() if key not in ("family", "recipe")}
-    return cls.from_options(**checked_options(cls.__init__, own, "task"))
+    chosen = {key: value for key, value in options.items() if key not in ("family", "recipe")}
+    return cls.from_options(**checked_options(cls.__init__, chosen, "task"))
 
 
 def build_task(options: dict[str, Any]) -> Task:

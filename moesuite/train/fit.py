@@ -84,9 +84,9 @@ class Run:
         callbacks: list[L.Callback] = [self.curve, Interruption(self.files.checkpoint)]
         callbacks += [] if self.watch is None else [Watched(self.watch)]
         self.trainer = build_trainer(self.config, self.files, callbacks)
-        kept = self.expected.activation_bytes
+        activations = self.expected.activation_bytes
         self.data = with_fitting_eval_batch(
-            self.config.data, self.task, self.example, kept, forward.output, self.trainer
+            self.config.data, self.task, self.example, activations, forward.output, self.trainer
         )
         self.module = MoEModule(self.task, self.model, self.config, self.files.folder)
         self.planned = total_steps(self.trainer, self.task, self.config.data)

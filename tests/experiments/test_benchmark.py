@@ -54,7 +54,9 @@ def test_routers_by_rule() -> None:
     grid = Grid.model_validate(
         {"parts": [{"task": "digits"}, {"task": "stdlib", "routers": ["hash"], "seeds": [3]}]}
     )
-    assert grid.parts[0].names() == router_names() and grid.parts[1].names() == ["hash"]
+    assert grid.parts[0].chosen_routers() == router_names() and grid.parts[1].chosen_routers() == [
+        "hash"
+    ]
 
 
 def test_a_part_sweeps_every_combination(grid: Path) -> None:

@@ -69,7 +69,7 @@ def test_seeds_that_one_of_both_lacks_are_named_and_do_not_count() -> None:
     assert row.difference == pytest.approx(0.2) and row.half is None and row.seeds == 2
     assert row.missing == "soft lacks seed 0; dense lacks seed 3"
     (alone,) = differences(contest([dense[0], soft[2]]))
-    assert alone.apart is None and alone.seeds == 0
+    assert alone.difference is None and alone.seeds == 0
 
 
 def test_one_dense_model_stands_beside_all_numbers_of_experts() -> None:
@@ -127,14 +127,20 @@ def test_without_a_dense_run_one_line_gives_the_command() -> None:
 def test_how_long_the_others_will_take() -> None:
     """Two runs in 20 s, one of them recorded already: 20 s for each of the two that are left."""
     progress = Progress(total=4, begun=100.0)
-    assert progress.count(Outcome(again=True), now=100.0) == "1 of 4 done"
+    assert progress.count(Outcome(was_recorded=True), now=100.0) == "1 of 4 done"
     assert progress.count(Outcome(), now=120.0) == "2 of 4 done, about 40 s left"
-    assert progress.told() == "1 of 4 runs was already recorded; type force=true to run it again"
-    assert progress.count(Outcome(again=True), now=120.0) and not progress.count(
+    assert (
+        progress.recorded_before()
+        == "1 of 4 runs was already recorded; type force=true to run it again"
+    )
+    assert progress.count(Outcome(was_recorded=True), now=120.0) and not progress.count(
         Outcome(), now=140.0
     )
-    assert progress.told() == "2 of 4 runs were already recorded; type force=true to run them again"
-    assert Progress(3).told() == ""
+    assert (
+        progress.recorded_before()
+        == "2 of 4 runs were already recorded; type force=true to run them again"
+    )
+    assert Progress(3).recorded_before() == ""
     assert [duration(seconds) for seconds in (89.0, 90.0, 5399.0, 5400.0, 36000.0)] == [
         "89 s",
         "2 min",

@@ -57,7 +57,7 @@ def test_a_sweep_is_every_combination_in_order() -> None:
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["-m", "optim.lr=interval(0,1)"], "a sweep needs values; type for example optim.lr=range"),
+        (["-m", "optim.lr=interval(0,1)"], "a sweep needs values; type e.g. optim.lr=range"),
         (["-m", "seed=0,1", "router=[soft"], "allowed: option=value,value; see --help"),
         (
             ["-m", "seed=0,1", "--cfg", "job"],
@@ -66,7 +66,7 @@ def test_a_sweep_is_every_combination_in_order() -> None:
         (["-m", "seed=0,1", "launcher=jobblib"], "unknown launcher 'jobblib'; nearest: joblib"),
         (
             ["-m", "seed=0,1", "launcher.n_jobs=2"],
-            "launcher.n_jobs= without a launcher; type for example launcher=job",
+            "launcher.n_jobs= without a launcher; type e.g. launcher=job",
         ),
         (["launcher=joblib"], "launcher=joblib for one run; allowed with -m or benchmark="),
         (
@@ -133,7 +133,7 @@ def test_here_is_this_process() -> None:
 
 
 def test_a_dead_process_is_reported_and_the_same_command_resumes(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"a process died .*; the same command goes on"):
+    with pytest.raises(UserError, match=r"a process died .*; run the same command to resume"):
         list(launch(Launcher("joblib", {"n_jobs": 2}, ""), os._exit, [9]))
 
 
