@@ -159,7 +159,7 @@ def test_language_resets_its_optimizer_and_a_decoder_has_its_own_router(
         "layers=all",
     ]
     monkeypatch.setattr(
-        "moesuite.train.build.causal_routers", lambda: ["switch"]
+        "moesuite.certify.lookahead.causal_routers", lambda: ["switch"]
     )  # measuring all takes its time
     with pytest.raises(
         UserError, match="router=token_choice is not causal .* in the decoder, this task predicts"

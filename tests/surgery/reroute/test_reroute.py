@@ -215,7 +215,7 @@ def test_copies_are_independent() -> None:
 
 def test_looking_ahead_is_measured_as_the_layers_are_built(monkeypatch: pytest.MonkeyPatch) -> None:
     """Token choice with the model's two experts looks ahead in training; with one it does not."""
-    monkeypatch.setattr("moesuite.train.build.causal_routers", lambda: ["switch"])
+    monkeypatch.setattr("moesuite.certify.lookahead.causal_routers", lambda: ["switch"])
 
     def layers(router: str, **options: Any) -> list[Any]:
         return [layer for _, layer in moe_layers(reroute(build("olmoe"), router, **options)[0])]

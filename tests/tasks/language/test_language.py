@@ -195,7 +195,7 @@ def test_bad_input(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(
-        "moesuite.train.build.causal_routers", lambda: ["switch"]
+        "moesuite.certify.lookahead.causal_routers", lambda: ["switch"]
     )  # measured by tests/certify/test_certify.py
     Path("latin.txt").write_bytes(b"caf\xe9" * 1000)
     Path("empty.txt").write_text("\n")

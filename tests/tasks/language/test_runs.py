@@ -71,7 +71,7 @@ def test_a_masked_run_on_real_text(tmp_path: Path) -> None:
 def test_a_span_corruption_run_on_real_text(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("moesuite.train.build.causal_routers", lambda: ["switch"])
+    monkeypatch.setattr("moesuite.certify.lookahead.causal_routers", lambda: ["switch"])
     words = [
         f"backbone.kwargs.{key}"
         for key in ("d_model=32", "d_ff=64", "num_layers=2", "num_heads=2", "d_kv=16")
