@@ -14,6 +14,7 @@ mixtral-eager needs more than 24 GiB at 128 experts.
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import statistics
 import sys
@@ -22,17 +23,36 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from pydantic import Field, PositiveFloat
+from pydantic import Field, PositiveFloat, PositiveInt
 from rich.console import Console
 from rich.table import Table
 
 from moesuite.benchmarks.speed.contestants import PEERS, Size, both, contestants, forward
-from moesuite.benchmarks.speed.options import LAYERS, SizeOptions
 from moesuite.compute.memory import keep_freed_memory
 from moesuite.compute.timing import CPU, interleaved, peak_of
-from moesuite.config.cli import run_command
+from moesuite.config.cli import Options, run_command
 from moesuite.discovery.names import router_names
 from moesuite.errors import UserError, unknown
+
+LAYERS = "routers and peers; routers, peers: all of them"
+
+
+class SizeOptions(Options):
+    """Sizes of a layer, and how long each is measured."""
+
+    experts: list[PositiveInt] = Field([8, 64], min_length=1, description="numbers of experts")
+    groups: list[PositiveInt] = Field([16], min_length=1, description="numbers of groups")
+    tokens: int = Field(196, ge=1, description="tokens of a group")
+    dim: int = Field(384, ge=1, description="width of a token")
+    hidden: int = Field(1536, ge=1, description="width of the hidden layer of the dense MLP")
+    seconds: PositiveFloat = Field(20, description="of each measurement")
+
+    def sizes(self) -> list[Size]:
+        """Return every combination of the numbers of groups and experts."""
+        return [
+            Size(groups, self.tokens, self.dim, self.hidden, num_experts)
+            for groups, num_experts in itertools.product(self.groups, self.experts)
+        ]
 
 
 @dataclass(frozen=True)
@@ -149,7 +169,7 @@ def _machine(device: torch.device) -> str:
     return f"{torch.get_num_threads()} threads"
 
 
-class LayerOptions(SizeOptions):  # type: ignore[misc]
+class LayerOptions(SizeOptions):
     """Options of the command."""
 
     seconds: PositiveFloat = Field(30, description="of each pass")

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from moesuite.benchmarks.speed.contestants import Contestant, Dense, Size, both
-from moesuite.benchmarks.speed.options import SizeOptions
+from moesuite.benchmarks.speed.layer import SizeOptions
 from moesuite.compute.memory import keep_freed_memory
 from moesuite.compute.timing import interleaved
 from moesuite.config.cli import run_command

@@ -26,8 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from moesuite.benchmarks.speed.contestants import Size, contestants
-from moesuite.benchmarks.speed.layer import layer_names, measure
-from moesuite.benchmarks.speed.options import LAYERS, SizeOptions
+from moesuite.benchmarks.speed.layer import LAYERS, SizeOptions, layer_names, measure
 from moesuite.compute.cost import cost
 from moesuite.compute.memory import keep_freed_memory
 from moesuite.config.cli import run_command

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from moesuite.benchmarks.speed.contestants import Size, both, contestants
-from moesuite.benchmarks.speed.options import SizeOptions
+from moesuite.benchmarks.speed.layer import SizeOptions
 from moesuite.compute.memory import keep_freed_memory
 from moesuite.compute.timing import interleaved
 from moesuite.config.cli import run_command

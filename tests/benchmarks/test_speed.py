@@ -13,9 +13,8 @@ import timm
 
 from moesuite.benchmarks.speed import layer, layouts, scaling, step, upcycling
 from moesuite.benchmarks.speed.contestants import PEERS, Size, contestants
-from moesuite.benchmarks.speed.layer import LayerOptions, measure
+from moesuite.benchmarks.speed.layer import LayerOptions, SizeOptions, measure
 from moesuite.benchmarks.speed.loop import bare_epochs, lightning_epochs
-from moesuite.benchmarks.speed.options import SizeOptions
 from moesuite.benchmarks.speed.scaling import ScalingOptions
 from moesuite.benchmarks.speed.upcycling import UpcyclingOptions
 from moesuite.config.cli import run_command

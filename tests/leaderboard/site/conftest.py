@@ -15,7 +15,7 @@ from moesuite.leaderboard.site.build import build
 from moesuite.records.store import write_text
 from tests.leaderboard.boards import example, put
 from tests.leaderboard.records import compute_of, record_of
-from tests.leaderboard.site.visits import AXE, Watched, study
+from tests.leaderboard.visits import AXE, Watched, study
 
 
 @pytest.fixture(scope="module")

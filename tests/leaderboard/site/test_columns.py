@@ -19,7 +19,7 @@ from moesuite.leaderboard.site.render import cell
 from moesuite.records.record import RunRecord
 from tests.leaderboard.boards import boards_of, put
 from tests.leaderboard.records import record_of
-from tests.leaderboard.site.visits import cells, visit
+from tests.leaderboard.visits import cells, visit
 
 
 def waited(record: RunRecord) -> float:

@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import Command
 from tests.leaderboard.boards import put
 from tests.leaderboard.records import record_of
-from tests.leaderboard.site.visits import AXE, GOOD, Watched, visit
+from tests.leaderboard.visits import AXE, GOOD, Watched, visit
 
 PAGES = [
     "index.html",

@@ -9,7 +9,7 @@ from moesuite.leaderboard.site.build import build
 from moesuite.statistics.significance import pareto
 from tests.leaderboard.boards import put
 from tests.leaderboard.records import compute_of, record_of
-from tests.leaderboard.site.visits import visit
+from tests.leaderboard.visits import visit
 
 
 def test_the_front_is_that_of_the_statistics_module(page: Any, large: Path) -> None:

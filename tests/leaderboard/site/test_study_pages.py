@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tests.leaderboard.site.visits import visit
+from tests.leaderboard.visits import visit
 
 
 def test_a_study_shows_front_history_importances_and_every_trial(page: Any, site: Path) -> None:

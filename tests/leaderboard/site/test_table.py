@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tests.leaderboard.site.visits import cells, names, visit
+from tests.leaderboard.visits import cells, names, visit
 
 
 def test_sorting_by_one_column_and_by_several(page: Any, site: Path) -> None:
