@@ -18,6 +18,7 @@ VERBS = {
     "verify": "run records again, and say whether the same comes out",
     "leaderboard": "turn run records into a page",
     "list": "list routers, tasks, backbones, benchmarks and search spaces",
+    "completion": "print a completion script for bash, zsh or fish",
 }
 
 

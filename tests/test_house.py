@@ -73,7 +73,6 @@ LEADERBOARD_MAY_IMPORT = (
     "moesuite.statistics",
     "moesuite.config.schema",
     "moesuite.config.roles",
-    "moesuite.config.partial",
     "moesuite.discovery.names",
     "moesuite.config.cli",
     "moesuite.errors",

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from moesuite.config.partial import partial_options
+from moesuite.config.roles import partial_options
 from moesuite.errors import UserError
 from moesuite.leaderboard.gate.origin import check_command
 from moesuite.leaderboard.gate.plausible import check_plausible

@@ -91,9 +91,18 @@ def quoted(words: Sequence[str]) -> list[str]:
     ]
 
 
-def options_text(overrides: Sequence[str]) -> str:
-    """Return the composed configuration as YAML, for `--help`."""
-    return OmegaConf.to_yaml(_composed(overrides), resolve=True)
+def configuration(words: Sequence[str]) -> dict[str, Any]:
+    """Return the value of every dotted option of a composed configuration, for `--help`.
+
+    Raises:
+        UserError: for an unknown choice or option.
+    """
+    composed = _composed(words)
+    try:
+        values = OmegaConf.to_container(composed, resolve=True)
+    except OmegaConfBaseException as error:
+        raise explain(error) from None
+    return dict(_dotted(values))
 
 
 def _composed(overrides: Sequence[str]) -> DictConfig:
@@ -156,13 +165,14 @@ def unknown_option(name: str) -> UserError:
 
 def all_options() -> list[str]:
     """Return every dotted option of the default run."""
+    register([])
     GlobalHydra.instance().clear()
     with initialize_config_module("moesuite.config.conf", version_base=None):
-        return list(_dotted(OmegaConf.to_container(hydra_compose("config"), resolve=False)))
+        return list(dict(_dotted(OmegaConf.to_container(hydra_compose("config"), resolve=False))))
 
 
-def _dotted(values: Any, prefix: str = "") -> Iterator[str]:
+def _dotted(values: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in values.items():
-        yield f"{prefix}{key}"
+        yield f"{prefix}{key}", value
         if isinstance(value, dict):
             yield from _dotted(value, f"{prefix}{key}.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
@@ -14,6 +13,7 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
+from moesuite.config.run_options import trainer_options
 from moesuite.discovery.names import (
     CONF,
     family_defaults,
@@ -22,11 +22,9 @@ from moesuite.discovery.names import (
     task_families,
     task_files,
 )
-from moesuite.discovery.signature import SourceOption, signature_options
 from moesuite.errors import UserError, nearest, unknown
 
 GROUPS = ("task", "router", "backbone", "optim", "logger")
-BUILT_HERE = ("callbacks", "logger", "plugins", "use_distributed_sampler")  # set by `train`
 OUTSIDE = {
     "router": ", or router=my_file:MyRouter for your own",
     "backbone": ", or backbone=timm:<name>",
@@ -61,20 +59,6 @@ def _register_package() -> None:
             "task",
         )
     store("default", trainer_options(), "trainer", "trainer")
-
-
-def trainer_options() -> dict[str, Any]:
-    """Return the options of Lightning's Trainer and their defaults."""
-    return {name: option.default for name, option in declared_trainer_options().items()}
-
-
-def declared_trainer_options() -> dict[str, SourceOption]:
-    """Return every option of Lightning's Trainer that is a plain value, from its source."""
-    spec = importlib.util.find_spec("lightning")
-    assert spec is not None and spec.origin is not None
-    source = Path(spec.origin).parent / "pytorch" / "trainer" / "trainer.py"
-    options = signature_options(source, "Trainer", skip=1)
-    return {name: option for name, option in options.items() if name not in BUILT_HERE}
 
 
 def _register_choice(group: str, choice: str, folders: list[Path]) -> None:

@@ -12,6 +12,7 @@ import annotated_types as at
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic.fields import FieldInfo
 
+from moesuite.discovery.annotations import Unknown
 from moesuite.discovery.signature import option_fields
 from moesuite.errors import UserError, nearest
 
@@ -69,12 +70,15 @@ def values_of(annotation: Any, marks: Sequence[Any] = ()) -> str:
     if origin is Literal:
         return " | ".join(map(str, arguments))
     if origin in (Union, types.UnionType):
-        several = [values_of(member, marks) for member in arguments if member is not type(None)]
-        null = ["null"] if len(several) < len(arguments) else []
+        members = [member for member in arguments if member not in (type(None), Unknown)]
+        several = [values_of(member, marks) for member in members]
+        null = ["null"] if type(None) in arguments else []
         return " or ".join([*several, *null])
-    if origin in (list, tuple):
-        members = values_of(arguments[0]) if arguments else "values"
-        return "list of " + re.sub(r"^(integer|number)", r"\1s", members)
+    if annotation is Unknown:
+        return ""
+    if origin in (list, tuple, Sequence):
+        element = values_of(arguments[0]) if arguments else "values"
+        return "list of " + re.sub(r"^(integer|number)", r"\1s", element)
     kind = origin or annotation
     return f"{NOUNS.get(kind, getattr(kind, '__name__', 'text').lower())}{_range(marks)}"
 

@@ -14,6 +14,7 @@ import importlib.util
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +33,14 @@ class SourceOption:
         type: the annotation, as written; empty for none.
         meaning: what the docstrings say of it, range included; empty for nothing.
         group: name of the dataclass that declares it; empty for a parameter of the class itself.
+        file: where it is declared; types are read with the names of this file.
     """
 
     default: Any
     type: str = ""
     meaning: str = ""
     group: str = ""
+    file: Path = Path()
 
 
 def signature_options(path: Path, cls: str, skip: int) -> dict[str, SourceOption]:
@@ -68,7 +71,7 @@ def signature_options(path: Path, cls: str, skip: int) -> dict[str, SourceOption
             options |= _group_options(path, default, where)
         else:
             value = _literal(default, where)
-            options[argument.arg] = SourceOption(value, _type(argument.annotation))
+            options[argument.arg] = SourceOption(value, _type(argument.annotation), file=path)
     meanings = docstring_meanings(node) | docstring_meanings(init)
     return {
         name: dataclasses.replace(option, meaning=meanings.get(name, option.meaning))
@@ -82,8 +85,8 @@ def signature_defaults(path: Path, cls: str, skip: int) -> dict[str, Any]:
 
 
 def _init_of(node: ast.ClassDef) -> ast.FunctionDef | None:
-    functions = (item for item in node.body if isinstance(item, ast.FunctionDef))
-    return next((function for function in functions if function.name == "__init__"), None)
+    functions = [item for item in node.body if isinstance(item, ast.FunctionDef)]
+    return {function.name: function for function in functions}.get("__init__")
 
 
 def _parameters(init: ast.FunctionDef) -> Iterator[tuple[ast.arg, ast.expr]]:
@@ -119,7 +122,7 @@ def _fields(path: Path, name: str, where: str) -> dict[str, SourceOption]:
             default = _literal(_field_default(item.value), f"{home.name}: {name}")
             meaning = meanings.get(item.target.id, "")
             options[item.target.id] = SourceOption(
-                default, _type(item.annotation), meaning, node.name
+                default, _type(item.annotation), meaning, node.name, home
             )
     return options
 
@@ -134,18 +137,14 @@ def _field_default(value: ast.expr) -> ast.expr:
 
 
 def _definition(path: Path, name: str, where: str) -> tuple[Path, ast.ClassDef]:
-    """Return the class that has a name in a file: defined there, or imported by `from … import`.
-
-    Raises:
-        UserError: if it is neither.
-    """
+    """Return the class of a name that a file defines or imports; raises `UserError` for neither."""
     classes = source_classes(path)
     if name in classes:
         return path, classes[name]
-    imports = (node for node in _parsed(path).body if isinstance(node, ast.ImportFrom))
+    imports = (node for node in parsed(path).body if isinstance(node, ast.ImportFrom))
     for node in imports:
         for alias in node.names:
-            if name == (alias.asname or alias.name) and (source := _module_file(path, node)):
+            if name == (alias.asname or alias.name) and (source := module_file(path, node)):
                 return _definition(source, alias.name, where)
     raise UserError(
         f"{where}: {name} is called in a default, but {path.name} neither defines nor imports it; "
@@ -153,7 +152,7 @@ def _definition(path: Path, name: str, where: str) -> tuple[Path, ast.ClassDef]:
     )
 
 
-def _module_file(path: Path, node: ast.ImportFrom) -> Path | None:
+def module_file(path: Path, node: ast.ImportFrom) -> Path | None:
     """Return the file of a module that `path` imports from."""
     module = node.module or ""
     if node.level:
@@ -176,7 +175,7 @@ def _type(annotation: ast.expr | None) -> str:
 def docstring_meanings(node: ast.ClassDef | ast.FunctionDef) -> dict[str, str]:
     """Return the entries of `Args:` and `Attributes:` of a Google-style docstring, each on one line.
 
-    Names that share an entry, `mean, std: of each channel`, share its text.
+    Names of one entry, `mean, std: of each channel`, share its text.
     """
     meanings: dict[str, str] = {}
     names: list[str] = []
@@ -195,15 +194,17 @@ def docstring_meanings(node: ast.ClassDef | ast.FunctionDef) -> dict[str, str]:
 
 
 def source_classes(path: Path) -> dict[str, ast.ClassDef]:
-    """Return the top-level classes of a file.
-
-    Raises:
-        UserError: for a file that is not Python.
-    """
-    return {node.name: node for node in _parsed(path).body if isinstance(node, ast.ClassDef)}
+    """Return the top-level classes of a file; raises `UserError` for one that is not Python."""
+    return {node.name: node for node in parsed(path).body if isinstance(node, ast.ClassDef)}
 
 
-def _parsed(path: Path) -> ast.Module:
+def parsed(path: Path) -> ast.Module:
+    """Return the syntax tree of a file; raises `UserError` for one that is not Python."""
+    return _tree(path, path.stat().st_mtime_ns)
+
+
+@cache
+def _tree(path: Path, _: int) -> ast.Module:
     try:
         return ast.parse(path.read_text(), path.name)
     except (SyntaxError, ValueError) as error:

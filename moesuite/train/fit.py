@@ -16,7 +16,7 @@ from moesuite.compute.cost import combine
 from moesuite.compute.energy import Meter
 from moesuite.compute.memory import keep_freed_memory
 from moesuite.compute.passes import account
-from moesuite.config.partial import partial_options, refuse_nothing, stopped_by_time
+from moesuite.config.roles import partial_options, refuse_nothing, stopped_by_time
 from moesuite.config.run_command import command_of
 from moesuite.config.schema import RunConfig
 from moesuite.errors import Pruned, RunFailed, UserError

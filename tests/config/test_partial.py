@@ -10,7 +10,7 @@ import lightning as L
 import pytest
 
 from moesuite import compose, fit
-from moesuite.config.partial import WHOLE, partial_options, stopped_by_time
+from moesuite.config.roles import WHOLE, partial_options, stopped_by_time
 from moesuite.errors import UserError
 from moesuite.experiments.run_report import run_rows
 from moesuite.leaderboard.site.build import build

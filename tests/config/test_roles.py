@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from moesuite.config.compose import compose
-from moesuite.config.groups import trainer_options
 from moesuite.config.options import Section
 from moesuite.config.roles import TASK, TRAINER, FreeOptions, Role
+from moesuite.config.run_options import trainer_options
 from moesuite.config.schema import RunConfig, options_of, role_of
 from moesuite.discovery.names import family_defaults, task_families
 from moesuite.leaderboard.ingest.facts import contestant_of, setting_of

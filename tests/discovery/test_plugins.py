@@ -124,6 +124,8 @@ assert "torch" not in sys.modules and "moe_plugin.routing" not in sys.modules
     assert done.returncode == 0, done.stderr
     listed = python(site, tmp_path, "-m", "moesuite", "list").stdout
     assert "coin " in listed and "A coin decides." in listed and "small_digits" in listed
+    explained = python(site, tmp_path, "-m", "moesuite.run", "router=coin", "--help").stdout
+    assert "router.bias=0.5" in explained and "of the coin, in heads per toss" in explained
 
 
 def test_a_plugin_runs_and_its_code_is_a_part_of_the_id(site: Path, tmp_path: Path) -> None:

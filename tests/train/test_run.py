@@ -12,7 +12,7 @@ from timm import create_model
 
 from moesuite import compose, fit, moefy
 from moesuite.compute.energy import Meter
-from moesuite.config.groups import trainer_options
+from moesuite.config.run_options import trainer_options
 from moesuite.errors import RunFailed, UserError
 from moesuite.experiments.run_report import run_rows
 from moesuite.records.store import read_record
