@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 import yaml
 from pydantic import Field
 
-from moesuite.config.options import Section, checked
+from moesuite.config.options import Section, checked, is_section
 from moesuite.config.roles import Role
 from moesuite.config.run_command import reproduce, words_of
-from moesuite.config.schema import role_of
+from moesuite.config.schema import RunConfig, role_of
 from moesuite.discovery.names import benchmark_files, router_names, task_files
 from moesuite.errors import UserError, unknown
 from moesuite.experiments.launchers import Launcher
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 # allowed in addition to options that do not change results: the device
 DEVICE = ("trainer.accelerator", "trainer.devices")
-EXAMPLES = ("records", "force", "energy", "logger", "measure", "data.workers", *DEVICE)
 
 
 class GridPart(Section):
@@ -116,7 +115,7 @@ def plan(words: Sequence[str]) -> list[Planned]:
         else:
             raise UserError(
                 f"{word}: a benchmark is a frozen grid; allowed beside it: "
-                f"source.<task>=<folder>, {', '.join(EXAMPLES)}; for other options type "
+                f"source.<task>=<folder>, {', '.join((*_presentation_options(), *DEVICE))}; for other options type "
                 "python -m moesuite.run without benchmark="
             )
     if name not in files:
@@ -128,6 +127,15 @@ def plan(words: Sequence[str]) -> list[Planned]:
         raise unknown("task in source.<task>", min(other_tasks), known, "source.")
     runs = [_runs(part, sources.get(part.task), options) for part in parts]
     return sorted(itertools.chain(*runs), key=lambda run: run.seed)
+
+
+def _presentation_options() -> Iterator[str]:
+    """Yield the options of a run that do not change results."""
+    for name, field in RunConfig.model_fields.items():
+        options = field.annotation.model_fields if is_section(field.annotation) else [""]
+        for option in options:
+            if role_of(name, option) is Role.PRESENTATION:
+                yield f"{name}.{option}".rstrip(".")
 
 
 def _runs(part: GridPart, source: str | None, options: Sequence[str]) -> Iterator[Planned]:

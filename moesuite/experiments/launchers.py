@@ -22,6 +22,7 @@ from typing import Any, Generic, TypeVar
 
 import yaml
 
+from moesuite.config.schema import RunConfig
 from moesuite.errors import UserError, unknown
 from moesuite.records.store import job_logs
 
@@ -66,7 +67,10 @@ def parse_launcher(words: Sequence[str]) -> tuple[Launcher, list[str]]:
     Raises:
         UserError: for an unknown launcher, one that is not installed, or options without one.
     """
-    name, options, rest, records = HERE, dict[str, Any](), list[str](), "runs"
+    name = HERE
+    options: dict[str, Any] = {}
+    rest: list[str] = []
+    records: str = RunConfig.model_fields["records"].default
     for word in words:
         key, _, value = word.partition("=")
         if key == "launcher":
