@@ -96,7 +96,7 @@ def load_source(
     if path.exists() or source.startswith((".", "/", "~")) or source.count("/") != 1:
         state = "is not a folder or parquet file" if path.exists() else "does not exist"
         raise UserError(
-            f"task.source={source} {state}; allowed: an ImageFolder tree, a folder of parquet "
+            f"task.source={source} {state}; expected an ImageFolder tree, a folder of parquet "
             "files, a parquet file, or a hub id owner/name; type for example "
             "task.source=data/my_images"
         )
@@ -191,7 +191,7 @@ def _from_parquet(
         ) from None
     except ValueError as error:
         raise UserError(
-            f"task.source={folder}: a split is empty ({error}); allowed: at least one row"
+            f"task.source={folder}: a split is empty ({error}); expected at least one row"
         ) from None
     digest = hashlib.sha256()
     for name in sorted(chain.from_iterable(by_role.values())):
@@ -216,7 +216,7 @@ def _from_images(folder: Path, splits: Mapping[str, str]) -> Source:
             tree = None
         if tree is None or not tree.samples:
             raise UserError(
-                f"task.source={root} is empty: no images in class folders; allowed: "
+                f"task.source={root} is empty: no images in class folders; expected "
                 f"<folder>/<class>/<image>, or the same under {splits['train']}/ and "
                 f"{splits.get('test', 'test')}/"
             )

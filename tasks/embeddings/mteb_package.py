@@ -44,7 +44,7 @@ class Mteb:
         self._tasks = list(chain.from_iterable(_named(name) for name in self.names))
         if not self._tasks:
             raise UserError(
-                "task.names is empty; allowed: tasks or benchmarks of mteb; type for example "
+                "task.names is empty; expected tasks or benchmarks of mteb; type for example "
                 "task.names=[STSBenchmark]"
             )
         digest = hashlib.sha256()

@@ -137,7 +137,7 @@ def read_labelled(data: TextSets) -> Reading:
     reading = _read_sets(data, read)
     if "train" not in reading.roles:
         raise UserError(
-            f"{reading.description}: no training split to fit a probe on; allowed: train and test "
+            f"{reading.description}: no training split to fit a probe on; expected train and test "
             "files"
         )
     for group, name in enumerate(reading.names):
@@ -176,7 +176,7 @@ def _read_sets(data: TextSets, read: Read) -> Reading:
         about.append(f"{name} ({loaded.description})")
         for role, rows in loaded.splits.items():
             if len(rows) == 0:
-                raise UserError(f"{name}: split {role} is empty; allowed: at least one row")
+                raise UserError(f"{name}: split {role} is empty; expected at least one row")
             part = LoadedSplit(role, rows, f"{name}, split {role}", group, declared)
             roles.setdefault(role, []).extend(read(part))
     if "train" in roles:
@@ -197,7 +197,7 @@ def _score(value: Any, where: str) -> float:
     except (TypeError, ValueError):
         score = np.nan
     if not low <= score <= high:
-        raise UserError(f"{where}: score {value!r} is out of range; allowed: {low:g} to {high:g}")
+        raise UserError(f"{where}: score {value!r} is out of range; expected {low:g} to {high:g}")
     return score
 
 
@@ -207,5 +207,5 @@ def _label(value: Any, where: str) -> float:
     except (TypeError, ValueError):
         label = -1
     if label < 0:
-        raise UserError(f"{where}: label {value!r} is out of range; allowed: 0, 1, ...")
+        raise UserError(f"{where}: label {value!r} is out of range; expected 0, 1, ...")
     return float(label)

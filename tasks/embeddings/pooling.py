@@ -41,7 +41,7 @@ class Embedding:
     def __post_init__(self) -> None:
         if "{}" not in self.prompt:
             raise UserError(
-                f"task.prompt={self.prompt!r}: the text's place is missing; allowed: any text with "
+                f"task.prompt={self.prompt!r}: the text's place is missing; expected any text with "
                 "{} in it"
             )
 

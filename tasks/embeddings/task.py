@@ -116,7 +116,7 @@ class Embeddings(Task):
             reading = read_labelled(self.data)
         if not reading.roles.get("train", True) or not reading.roles["test"]:
             raise UserError(
-                f"{reading.description}: a split is empty; allowed: at least one example in each"
+                f"{reading.description}: a split is empty; expected at least one example in each"
             )
         return reading
 

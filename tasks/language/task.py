@@ -82,13 +82,13 @@ class Language(Task):
         self.stride = tokens.length // 2 if stride is None else stride
         if self.stride > self.length:
             raise UserError(
-                f"task.stride={stride}: allowed is 1 to task.length={self.length}; "
+                f"task.stride={stride}: expected 1 to task.length={self.length}; "
                 f"type task.stride={self.length}"
             )
         if data.streaming and self.tokenizer in LEARNED:
             raise UserError(
                 f"task.tokenizer={self.tokenizer} learns its vocabulary from the whole text, which "
-                "a stream never shows; allowed: byte, or a tokenizer's folder or hub id; type "
+                "a stream never shows; expected byte, or a tokenizer's folder or hub id; type "
                 "task.tokenizer=byte"
             )
         self.tokens = tokens

@@ -48,7 +48,7 @@ class Comparison:
         }
         if self.loss not in losses[self.head]:
             raise UserError(
-                f"task.loss={self.loss} with task.head={self.head}; allowed: pairs; "
+                f"task.loss={self.loss} with task.head={self.head}; expected pairs; "
                 "type task.head=comparison"
             )
 

@@ -56,7 +56,7 @@ def read_pairs(data: Dialogues) -> tuple[dict[str, list[Pair]], Source]:
         texts = [list(_texts(rows, columns[side], where)) for side in SIDES]
         roles[role] = [pair for pair in zip(*texts, strict=True) if pair[0] != pair[1]]
         if not roles[role]:
-            raise UserError(f"{where} is empty; allowed: at least one pair of two texts")
+            raise UserError(f"{where} is empty; expected at least one pair of two texts")
     return roles, loaded
 
 
@@ -65,7 +65,7 @@ def _json_lines(path: Path, splits: Mapping[str, str]) -> Source | None:
     files = list(chain.from_iterable(sorted(path.glob(pattern)) for pattern in JSONL))
     if path.is_file() and path.name.endswith((".jsonl", ".jsonl.gz")):
         raise UserError(
-            f"task.source={path} is one file; allowed: a folder with "
+            f"task.source={path} is one file; expected a folder with "
             f"{' and '.join(splits.values())}.jsonl"
         )
     if not files:
@@ -77,7 +77,7 @@ def _json_lines(path: Path, splits: Mapping[str, str]) -> Source | None:
         file = next((file for file in files if file.name.split(".")[0] == split), None)
         if file is None:
             raise UserError(
-                f"task.source={path} has no {split}.jsonl; allowed: a file for each of "
+                f"task.source={path} has no {split}.jsonl; expected a file for each of "
                 f"{', '.join(splits.values())}"
             )
         digest.update(file.read_bytes())
@@ -85,7 +85,7 @@ def _json_lines(path: Path, splits: Mapping[str, str]) -> Source | None:
             roles[role] = load_rows("json", data_files=str(file), split="train")
         except datasets.exceptions.DatasetGenerationError as error:
             reason = str(error.__cause__ or error).splitlines()[0]
-            raise UserError(f"{file}: {reason}; allowed: one JSON object in each line") from None
+            raise UserError(f"{file}: {reason}; expected one JSON object in each line") from None
     return Source(roles, f"sha256:{digest.hexdigest()}", f"JSON lines of {path.name}")
 
 
@@ -99,7 +99,7 @@ def _texts(rows: Any, column: str, where: str) -> Iterator[str]:
             messages = [f"{message['role']}: {message['content']}" for message in cell]
         except (TypeError, KeyError):
             raise UserError(
-                f"{where}, row {number}: {column} {cell!r}; allowed: a text, or a list of messages "
+                f"{where}, row {number}: {column} {cell!r}; expected a text, or a list of messages "
                 "with role and content"
             ) from None
         yield "\n\n".join(messages)

@@ -92,6 +92,6 @@ def with_validation(roles: Roles, train_on: int | None, where: str) -> Roles:
     if len(train) <= held_out or not roles["test"]:
         raise UserError(
             f"{where}: {len(train)} choices to train on and {len(roles['test'])} to test; "
-            "allowed: at least 2 and 1"
+            "expected at least 2 and 1"
         )
     return {"train": train[:-held_out], "val": train[-held_out:], "test": roles["test"]}

@@ -124,7 +124,7 @@ def _read_files(path: Path, splits: Mapping[str, str]) -> Text:
         documents.setdefault(role, []).append(content.rstrip(b"\n"))
     if not any(any(texts) for texts in documents.values()):
         raise UserError(
-            f"task.source={path} is empty: no text; allowed: a text file, or a folder of "
+            f"task.source={path} is empty: no text; expected a text file, or a folder of "
             "train*.txt, test*.txt"
         )
     about = f"text of {path.name}"
@@ -141,7 +141,7 @@ def _check_utf8(file: Path, content: bytes) -> None:
         content.decode()
     except UnicodeDecodeError as error:
         raise UserError(
-            f"{file}: not UTF-8 at byte {error.start}; allowed: UTF-8 text; type for example "
+            f"{file}: not UTF-8 at byte {error.start}; expected UTF-8 text; type for example "
             f"iconv -f latin1 -t utf8 {file.name}"
         ) from None
 
@@ -150,7 +150,7 @@ def _with_all_splits(documents: dict[str, list[bytes]], description: str) -> Doc
     """Split a text without a test split into 90 % train, 5 % val and 5 % test, in this order."""
     if not documents.get("train"):
         raise UserError(
-            f"{description} has no text to train on; allowed: files named train*.txt beside "
+            f"{description} has no text to train on; expected files named train*.txt beside "
             "test*.txt, or one text file; type for example "
             "task.splits.train=<how their names begin>"
         )
@@ -165,6 +165,6 @@ def _with_all_splits(documents: dict[str, list[bytes]], description: str) -> Doc
     for role, texts in documents.items():
         if not any(texts):
             raise UserError(
-                f"{description}: split {role} is empty; allowed: some text in every split"
+                f"{description}: split {role} is empty; expected some text in every split"
             )
     return documents

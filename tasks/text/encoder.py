@@ -126,7 +126,7 @@ def _check_room(tail: int, length: int, closing: str) -> None:
     if tail >= length:
         raise UserError(
             f"task.length={length}: the prompt's end {closing!r} alone has {tail} tokens; "
-            f"allowed: more than that; type for example task.length={2 * tail}"
+            f"expected more than that; type for example task.length={2 * tail}"
         )
 
 

@@ -65,7 +65,7 @@ def local_copy(source: str, name: str, hub: str, only: bool) -> str:
     if root.is_dir():
         content = ", ".join(sorted(path.name for path in root.iterdir())[:8])
     raise UserError(
-        f"task.source={source} has no folder {name} ({content}); allowed: a folder of parquet "
+        f"task.source={source} has no folder {name} ({content}); expected a folder of parquet "
         f"files for each data set, named {name} or {hub.split('/')[-1]}; or choose by task.names="
     )
 

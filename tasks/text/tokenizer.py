@@ -156,7 +156,7 @@ def load_tokenizer(name: str) -> Any:
         return transformers.AutoTokenizer.from_pretrained(name)
     except (OSError, ValueError) as error:
         raise UserError(
-            f"task.tokenizer={name}: cannot be loaded ({str(error).splitlines()[0]}); allowed: "
+            f"task.tokenizer={name}: cannot be loaded ({str(error).splitlines()[0]}); expected "
             f"{', '.join(BUILT_IN)}, or a folder with tokenizer.json; without a network, copy one "
             "and type task.tokenizer=path/to/it"
         ) from None

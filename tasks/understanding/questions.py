@@ -97,7 +97,7 @@ def read_questions(benchmark: Benchmark) -> Questions:
     read, questions = FORMS[subset.form], dict[str, list[Question]]()
     for number, (role, rows) in enumerate(loaded.splits.items()):
         if len(rows) == 0:
-            raise UserError(f"{name}: split {splits[role]} is empty; allowed: at least one row")
+            raise UserError(f"{name}: split {splits[role]} is empty; expected at least one row")
         part = LoadedSplit(role, rows, f"{name}, split {splits[role]}", max(0, number - 1))
         questions[role] = read(name, subset, part)
     test = list(chain.from_iterable(questions[role] for role in splits if role != "train"))
@@ -128,7 +128,7 @@ def _class(value: Any, count: int, where: str) -> float:
     if not isinstance(value, int) or not 0 <= value < count:
         hidden = " (labels of the benchmark's own test split are not public)" if value == -1 else ""
         raise UserError(
-            f"{where}: label {value!r} is out of range; allowed: 0 to {count - 1}{hidden}"
+            f"{where}: label {value!r} is out of range; expected 0 to {count - 1}{hidden}"
         )
     return float(value)
 
@@ -154,7 +154,7 @@ def _scores(name: str, subset: Subset, part: LoadedSplit) -> list[Question]:
     questions = []
     for *texts, score in _columns(part, *subset.texts, "label"):
         if not isinstance(score, int | float) or not 0 <= score <= 5:
-            raise UserError(f"{part.where}: label {score!r} is out of range; allowed: 0 to 5")
+            raise UserError(f"{part.where}: label {score!r} is out of range; expected 0 to 5")
         prompt = _prompt(name, dict(zip(subset.texts, texts, strict=True)))
         questions.append(
             Question(prompt, (_head_texts(texts),), words, float(score), words[round(score / STEP)])

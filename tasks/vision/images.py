@@ -63,7 +63,7 @@ def refuse_unreadable(names: Sequence[str]) -> None:
     if names:
         raise UserError(
             f"{len(names)} unreadable image{'s' * (len(names) > 1)}: {', '.join(names[:3])}; "
-            "allowed: images that Pillow can decode; repair or remove them, or type "
+            "expected images that Pillow can decode; repair or remove them, or type "
             "task.strict=false to leave them out and count them"
         )
 

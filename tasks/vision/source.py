@@ -169,10 +169,10 @@ def check_labels(labels: np.ndarray, names: list[str] | None, num_classes: int, 
         UserError: if they differ.
     """
     if len(labels) == 0:
-        raise UserError(f"{where} is empty: no rows; allowed: at least one example per split")
+        raise UserError(f"{where} is empty: no rows; expected at least one example per split")
     count = len(names) if names is not None else int(labels.max()) + 1
     if count != num_classes or labels.min() < 0:
         raise UserError(
-            f"{where} has {count} classes, the task {num_classes}; allowed: equal counts; "
+            f"{where} has {count} classes, the task {num_classes}; expected equal counts; "
             f"type for example task.num_classes={count}"
         )

@@ -72,12 +72,12 @@ def expert_of(name: str, plies: int) -> Expert:
         inspect.signature(cls).bind(plies)
     except TypeError as error:
         raise UserError(
-            f"task.expert={name}: made with the plies: {error}; allowed: __init__(self, plies)"
+            f"task.expert={name}: made with the plies: {error}; expected __init__(self, plies)"
         ) from None
     expert = cls(plies)
     if not isinstance(expert, Expert):
         raise UserError(
-            f"task.expert={name} is no expert; allowed: a class with name, moves and judged"
+            f"task.expert={name} is no expert; expected a class with name, moves and judged"
         )
     return expert
 

@@ -37,7 +37,7 @@ def labelled(source: str | None, recipe: Recipe) -> Source:
         if missing := [name for name in COLUMNS if name not in rows.column_names]:
             raise UserError(
                 f"{loaded.description}, split {role} has no column {missing[0]!r}; its columns: "
-                f"{', '.join(rows.column_names)}; allowed: {', '.join(COLUMNS)}"
+                f"{', '.join(rows.column_names)}; expected {', '.join(COLUMNS)}"
             )
     if source is not None:
         return loaded
@@ -77,13 +77,13 @@ def read(rows: Any, where: str) -> list[tuple[np.ndarray, np.ndarray]]:
 def _wrong(position: Any, alternatives: Any, scores: Any) -> str:
     """Return what is wrong with a row; empty for nothing."""
     if not isinstance(position, str):
-        return f"position {position!r}; allowed: a position id"
+        return f"position {position!r}; expected a position id"
     if not isinstance(alternatives, list) or not all(isinstance(i, str) for i in alternatives):
-        return f"alternatives {alternatives!r}; allowed: a list of position ids"
+        return f"alternatives {alternatives!r}; expected a list of position ids"
     if not isinstance(scores, list) or not all(_is_finite(score) for score in scores):
-        return f"scores {scores!r}; allowed: a list of finite numbers"
+        return f"scores {scores!r}; expected a list of finite numbers"
     if len(alternatives) != len(scores):
-        return f"{len(scores)} scores of {len(alternatives)} alternatives; allowed: one for each"
+        return f"{len(scores)} scores of {len(alternatives)} alternatives; expected one for each"
     return ""
 
 

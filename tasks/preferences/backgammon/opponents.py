@@ -35,7 +35,7 @@ class Matches:
             raise unknown("opponent in task.play", strangers[0], OPPONENTS, "task.play=[pubeval]")
         if self.play and kind == "text":
             raise UserError(
-                f"task.play={self.play} with task.kind=text; allowed: with backgammon; "
+                f"task.play={self.play} with task.kind=text; expected task.kind=backgammon; "
                 "type task.play=[]"
             )
 

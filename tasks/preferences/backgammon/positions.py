@@ -81,7 +81,7 @@ def check(boards: Int64[np.ndarray, "N 2 25"] | Boards, names: Sequence[str]) ->
         if illegal.any():
             raise UserError(
                 f"position {names[int(np.flatnonzero(illegal)[0])]} is not legal: {reason}; "
-                "allowed: positions that a game can reach; type for example 4HPwATDgc/ABMA, the "
+                "expected positions that a game can reach; type for example 4HPwATDgc/ABMA, the "
                 "first one"
             )
 
@@ -101,7 +101,7 @@ def _readable(position: str) -> bool:
 
 def _malformed(position: str) -> str:
     return (
-        f"{position!r} is no position id; allowed: the {LETTERS} letters that GNU Backgammon "
+        f"{position!r} is no position id; expected the {LETTERS} letters that GNU Backgammon "
         "shows; type for example 4HPwATDgc/ABMA, the first position of a game"
     )
 

@@ -221,7 +221,7 @@ def self_play(expert: Expert, random_moves: float, seed: int) -> Iterator[Positi
             after = judged[int(scores.argmax())]
         board = START if not after[1].any() else after[::-1].copy()
     raise UserError(
-        f"task.expert: {expert.name} has no legal move {PASSES:,} times in a row; allowed: one "
+        f"task.expert: {expert.name} has no legal move {PASSES:,} times in a row; expected one "
         "that knows them"
     )
 

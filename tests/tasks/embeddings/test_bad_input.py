@@ -30,7 +30,7 @@ def two(folder: Path, **columns: list[Any]) -> str:
         (
             "sts",
             {"sentence1": ["a"], "sentence2": ["b"], "score": [7.0]},
-            "score 7.0 is out of range; allowed: 0 to 5",
+            "score 7.0 is out of range; expected 0 to 5",
         ),
         ("sts", {"sentence1": [], "sentence2": [], "score": []}, "a split is empty"),
     ],

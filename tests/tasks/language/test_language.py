@@ -179,7 +179,7 @@ def test_cached_tokens_are_found_without_reading_and_belong_to_one_split() -> No
         (["task.source=here.txt"], "does not exist"),
         (
             ["task.source=long.txt", "task.stride=300"],
-            "task.stride=300: allowed is 1 to task.length=256",
+            "task.stride=300: expected 1 to task.length=256",
         ),
         (["task.source=long.txt", "task.objective=causle"], "task.objective='causle'"),
         (["task.source=long.txt", "backbone=vit_mini"], "expected hf:<name>"),

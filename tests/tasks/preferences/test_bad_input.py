@@ -22,17 +22,17 @@ from tests.tasks.preferences.words import QUICK, SMALL
     [
         (
             ["task.head=comparison_free", "task.loss=listwise"],
-            "task.loss=listwise with task.head=comparison_free; allow",
+            "task.loss=listwise with task.head=comparison_free; expected",
         ),
         (
             ["task.head=relative_score", "task.loss=chosen"],
-            "task.loss=chosen with task.head=relative_score; allowed: p",
+            "task.loss=chosen with task.head=relative_score; expected p",
         ),
         (["task.play=[pubevil]"], "pubevil"),
         (["task.games=7", "task.play=[random]"], "task.games"),
         (
             ["task=preferences_text", "task.play=[random]"],
-            "task.play=['random'] with task.kind=text; allowed: with backg",
+            "task.play=['random'] with task.kind=text; expected task.kind=backg",
         ),
         (["router=soft", "backbone=tesauro"], "Perceptron has no MLP that can become an MoE layer"),
         (["backbone=mlp:step", "router=dense"], "unknown activation in backbone 'mlp:step'"),

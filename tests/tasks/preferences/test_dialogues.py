@@ -72,7 +72,7 @@ def test_of_a_long_text_the_end_is_kept(tmp_path: Path) -> None:
     [
         (
             lambda folder: (folder / "test.jsonl").unlink(),
-            "has no test.jsonl; allowed: a file for each of train, test",
+            "has no test.jsonl; expected a file for each of train, test",
         ),
         (
             lambda folder: (folder / "test.jsonl").write_text('{"good": "a", "bad": "b"}\n'),
@@ -84,12 +84,12 @@ def test_of_a_long_text_the_end_is_kept(tmp_path: Path) -> None:
         ),
         (
             lambda folder: (folder / "test.jsonl").write_text("no json\n"),
-            "allowed: one JSON object in each line",
+            "expected one JSON object in each line",
         ),
         *(
             (
                 lambda folder, line=line: (folder / "test.jsonl").write_text(line),
-                f"test, row 0: rejected {told}; allowed",
+                f"test, row 0: rejected {told}; expected",
             )
             for line, told in {
                 '{"chosen": "a", "rejected": null}\n': "None",

@@ -22,14 +22,14 @@ from tests.tasks.local_data import TINY_BERT, parquet
         (
             ["task.subset=rte"],
             {"label": [-1] * 6},
-            "label -1 is out of range; allowed: 0 to 1 .*not public",
+            "label -1 is out of range; expected 0 to 1 .*not public",
         ),
         (
             ["task.subset=rte"],
             {"label": [2] * 6},
-            "rte, split validation: label 2 is out of range; allowed: 0 to 1",
+            "rte, split validation: label 2 is out of range; expected 0 to 1",
         ),
-        (["task.subset=stsb"], {"label": [5.5] * 6}, "label 5.5 is out of range; allowed: 0 to 5"),
+        (["task.subset=stsb"], {"label": [5.5] * 6}, "label 5.5 is out of range; expected 0 to 5"),
         (
             ["task.subset=rte"],
             {"sentence2": None},

@@ -17,7 +17,7 @@ from tests.tasks.vision.pictures import CLASSES, rows_of, vision
 @pytest.mark.parametrize(
     ("make", "options", "message"),
     [
-        (lambda p: p / "nowhere", {}, "does not exist; allowed: an ImageFolder tree"),
+        (lambda p: p / "nowhere", {}, "does not exist; expected an ImageFolder tree"),
         (lambda p: p, {}, "is empty: no images in class folders"),
     ],
 )

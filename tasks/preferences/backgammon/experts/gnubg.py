@@ -22,7 +22,7 @@ from moesuite.tasks.preferences.backgammon.positions import BAR, POINTS, Boards,
 SESSION = Path(__file__).with_name("_gnubg_session.py")
 GAMES = "/usr/games"  # Debian's folder, which is not on every PATH
 PATIENCE = 30  # seconds that it may take to start
-KIND = "allowed: GNU Backgammon with Python, as Debian's"
+KIND = "expected GNU Backgammon with Python, as Debian's"
 
 
 class Program:

@@ -16,14 +16,14 @@ from tests.tasks.preferences.backgammon.recipes import MY_EXPERT
     ("name", "says"),
     [
         ("gnbg", r"unknown expert in task.expert .gnbg.; nearest: gnubg"),
-        ("my_expert.py:Nobody", "is no expert; allowed: a class with name, moves and judged"),
+        ("my_expert.py:Nobody", "is no expert; expected a class with name, moves and judged"),
         (
             "my_expert.py:Somebody",
             "my_expert.py has no class Somebody; type for example task.expert=my_file:MyExpert",
         ),
         (
             "my_expert.py:Shallow",
-            r"made with the plies: too many positional .*; allowed: __init__\(self, plies\)",
+            r"made with the plies: too many positional .*; expected __init__\(self, plies\)",
         ),
         (
             "broken.py:Expert",
@@ -55,15 +55,15 @@ def test_invalid_experts_are_refused(
     [
         (
             "echo GNU Backgammon without Python",
-            "ended without an answer; allowed: GNU Backgammon with Python",
+            "ended without an answer; expected GNU Backgammon with Python",
         ),
         (
             "[ $1 = --version ] && echo GNU Backgammon || exec sleep 60",
-            r"gnubg did not start in 0\.5 s; allowed: GNU",
+            r"gnubg did not start in 0\.5 s; expected GNU",
         ),
-        ("exit 3", "gnubg --version says nothing; allowed: GNU Backgammon"),
-        ("exit 0", "gnubg --version says nothing; allowed: GNU Backgammon"),
-        ("exec sleep 60", "gnubg --version says nothing; allowed: GNU Backgammon"),
+        ("exit 3", "gnubg --version says nothing; expected GNU Backgammon"),
+        ("exit 0", "gnubg --version says nothing; expected GNU Backgammon"),
+        ("exec sleep 60", "gnubg --version says nothing; expected GNU Backgammon"),
     ],
 )
 def test_a_program_that_does_not_answer(

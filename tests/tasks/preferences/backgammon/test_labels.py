@@ -90,19 +90,19 @@ def test_the_same_recipe_is_the_same_file(
         ),
         (
             lambda table: _with(table, "scores", lambda _: 1.0),
-            r"row 0: scores 1.0; allowed: a list of finite numbers",
+            r"row 0: scores 1.0; expected a list of finite numbers",
         ),
         (
             lambda table: _with(table, "scores", lambda _: None),
-            r"row 0: scores None; allowed: a list of finite numbers",
+            r"row 0: scores None; expected a list of finite numbers",
         ),
         (
             lambda table: _with(table, "position", lambda _: None),
-            "row 0: position None; allowed: a position id",
+            "row 0: position None; expected a position id",
         ),
         (
             lambda table: _with(table, "position", lambda _: 3),
-            "row 0: position 3; allowed: a position id",
+            "row 0: position 3; expected a position id",
         ),
         (
             lambda table: _with(table, "alternatives", lambda own: own[0]),

@@ -38,7 +38,7 @@ def test_ids_are_those_of_gnu_backgammon_and_lead_back(found: list[np.ndarray]) 
 )
 def test_invalid_position_ids(position: str) -> None:
     with pytest.raises(
-        UserError, match=r"is no position id; allowed: the 14 letters .* type for example 4HPwATDgc"
+        UserError, match=r"is no position id; expected the 14 letters .* type for example 4HPwATDgc"
     ):
         decode([FIRST, position])
 
