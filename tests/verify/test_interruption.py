@@ -73,7 +73,7 @@ def test_ctrl_c_in_a_process_of_its_own(tmp_path: Path) -> None:
     _, error = process.communicate(timeout=120)
     assert process.returncode == 130 and "Traceback" not in error
     assert (
-        error.endswith("the same command goes on from the last checkpoint\n")
+        error.endswith("the same command resumes from the last checkpoint\n")
         and not RunFiles(path).verified.exists()
     )
     (stopped,) = (read_record(one) for one in folder.rglob("*.json") if one.name == path.name)
