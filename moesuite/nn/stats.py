@@ -80,7 +80,7 @@ def health(counts: Counts) -> RoutingHealth:
 
 
 def refused(counts: Counts) -> float:
-    """Return the share of the pairs that the router requested and the capacity refused, in [0, 1]."""
+    """Return the share of the requested pairs that the capacity refused, in [0, 1]."""
     demand = counts.demand.double().sum().item()
     return 1 - float(counts.load.double().sum()) / demand if demand > 0 else 0.0
 
