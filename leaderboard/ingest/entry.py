@@ -104,8 +104,9 @@ def entry_of(record: RunRecord, verdicts: Sequence[Verdict] = ()) -> tuple[Entry
         verdicts: of reruns, oldest first.
     """
     setting, contestant = setting_of(record), contestant_of(record)
-    quality, spec = record.quality.get(record.primary), spec_of(record, record.primary)
-    protocol = record.protocol
+    specs = {name: spec_of(record, name) for name in {record.primary, *record.quality}}
+    quality, spec = record.quality.get(record.primary), specs[record.primary]
+    protocol, points = record.protocol, thinned(record.curve)
     entry = Entry(
         **{name: getattr(record, name) for name in SAME},
         **_options(record.config),
@@ -115,8 +116,8 @@ def entry_of(record: RunRecord, verdicts: Sequence[Verdict] = ()) -> tuple[Entry
         margin=spec.margin,
         value=None if quality is None else quality.value,
         metrics={
-            name: (one.value, spec_of(record, name).direction == "min", one.n)
-            for name, one in record.quality.items()
+            name: (metric.value, specs[name].direction == "min", metric.n)
+            for name, metric in record.quality.items()
         },
         figures=figures_of(record),
         hardware=hardware_of(record),
@@ -125,8 +126,8 @@ def entry_of(record: RunRecord, verdicts: Sequence[Verdict] = ()) -> tuple[Entry
         version=record.environment.get("moesuite", ""),
         verified=sum(not _differs(verdict) for verdict in verdicts),
         refuted=len(list(takewhile(_differs, reversed(verdicts)))),
-        curve=_points(thinned(record.curve), CURVE),
-        health=_points([p for p in thinned(record.curve) if p.entropy is not None], HEALTH_CURVE),
+        curve=_points(points, CURVE),
+        health=_points([point for point in points if point.entropy is not None], HEALTH_CURVE),
     )
     return entry, {entry.setting: setting, entry.contestant: contestant}
 
@@ -148,10 +149,12 @@ def _differs(verdict: Verdict) -> bool:
 
 def figures_of(record: RunRecord) -> Figures:
     """Return the figures of a run by name of their column, floats with six digits."""
-    values = {column.name: column.read(record) for column in columns.figures() if column.read}
-    return {
-        name: short(value) if isinstance(value, float) else value for name, value in values.items()
-    }
+    values: Figures = {}
+    for column in columns.COLUMNS:
+        if column.read is not None:
+            value = column.read(record)
+            values[column.name] = short(value) if isinstance(value, float) else value
+    return values
 
 
 def spec_of(record: RunRecord, metric: str) -> MetricSpec:

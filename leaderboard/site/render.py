@@ -25,6 +25,7 @@ def environment() -> Environment:
         loader=PackageLoader("moesuite.leaderboard.site"),
         autoescape=True,
         undefined=StrictUndefined,
+        auto_reload=False,  # else each page asks the disk for each of its templates
         trim_blocks=True,
         lstrip_blocks=True,
     )
