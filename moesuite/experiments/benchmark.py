@@ -113,10 +113,10 @@ def plan(words: Sequence[str]) -> list[Planned]:
         elif key in DEVICE or role_of(*key.split(".")[:2]) is Role.PRESENTATION:
             options.append(word)
         else:
+            allowed = ", ".join((*_presentation_options(), *DEVICE))
             raise UserError(
-                f"{word}: a benchmark is a frozen grid; allowed beside it: "
-                f"source.<task>=<folder>, {', '.join((*_presentation_options(), *DEVICE))}; for other options type "
-                "python -m moesuite.run without benchmark="
+                f"{word}: a benchmark is a frozen grid; allowed beside it: source.<task>=<folder>, "
+                f"{allowed}; for other options type python -m moesuite.run without benchmark="
             )
     if name not in files:
         raise unknown("benchmark", name, files, f"benchmark={next(iter(files))}")

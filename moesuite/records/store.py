@@ -2,7 +2,7 @@
 
     <records>/<task>/<router>/<id>.json                 run record
     <records>/<task>/<router>/<id>/                     files of that run:
-        last.ckpt, start.ckpt                               its checkpoint; what an upcycled run starts from
+        last.ckpt, start.ckpt                               last checkpoint; start of upcycling
         routing.json                                        routing of a few test examples
         verified.json, .verify/                             verdicts of reruns; reruns in progress
         metrics.csv, ...                                    what loggers and task families write
@@ -225,7 +225,7 @@ def record_paths(records: str | Path) -> list[Path]:
 
 
 def neighbours(path: Path) -> list[RunRecord]:
-    """Read the records of the same task and router as one, itself included; other files are skipped."""
+    """Read all records beside one, of the same task and router; other files are skipped."""
     records = []
     for other in sorted(path.parent.glob("*.json")):
         try:
