@@ -1,4 +1,4 @@
-"""Shell completion of verbs, options, names and values, for `moesuite` and `python -m moesuite.<verb>`.
+"""Shell completion of verbs, options and values, for `moesuite` and `python -m moesuite.<verb>`.
 
     eval "$(moesuite completion bash)"                 in ~/.bashrc
     eval "$(moesuite completion zsh)"                  in ~/.zshrc, behind compinit
@@ -55,8 +55,9 @@ complete -o default -F _moesuite moesuite python python3
 """
 ZSH = """\
 _moesuite() {
-  local -a candidates
-  candidates=("${(@f)$(@PYTHON@ -m moesuite.completion words -- "${(@)words[1,CURRENT]}" 2> /dev/null)}")
+  local -a typed candidates
+  typed=("${(@)words[1,CURRENT]}")
+  candidates=("${(@f)$(@PYTHON@ -m moesuite.completion words -- "${(@)typed}" 2> /dev/null)}")
   candidates=(${candidates:#})
   if (( ${#candidates} )); then
     local -a open closed
@@ -72,7 +73,8 @@ compdef _moesuite moesuite python python3
 """
 FISH = """\
 function __moesuite_candidates
-  set -l words (commandline --tokenize --cut-at-cursor) (commandline --current-token --cut-at-cursor)
+  set -l words (commandline --tokenize --cut-at-cursor)
+  set --append words (commandline --current-token --cut-at-cursor)
   @PYTHON@ -m moesuite.completion words -- $words 2> /dev/null
 end
 for program in moesuite python python3
@@ -138,7 +140,7 @@ def _words(verb: str) -> list[str]:
 
 
 def _rows(verb: str, typed: Iterable[str]) -> list[OptionRow]:
-    """Return the options of a verb; those of a run follow the router and the task that are typed."""
+    """Return the options of a verb; those of a run follow the router and the task in `typed`."""
     rows = list[OptionRow]()
     if verb != "run":
         rows += declared(_declaration(verb))
@@ -159,12 +161,12 @@ def _declaration(verb: str) -> type[Options]:
     module = importlib.import_module(name)
     if hasattr(module, "__path__"):
         module = importlib.import_module(f"{name}.__main__")
-    found = [
+    classes = [
         value
         for value in vars(module).values()
         if isinstance(value, type) and issubclass(value, Options) and value is not Options
     ]
-    return found[0] if found else Options
+    return classes[0] if classes else Options
 
 
 def _choices(verb: str) -> list[OptionRow]:

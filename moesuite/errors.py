@@ -21,7 +21,7 @@ class Pruned(RunFailed):
 
 
 def nearest(name: str, options: Iterable[str], count: int = 3) -> list[str]:
-    """Return the `count` options most similar to `name`, best first; all options if none is similar."""
+    """Return the `count` options most similar to `name`, best first; all if none is similar."""
     options = sorted(options)
     close = difflib.get_close_matches(name, options, n=count, cutoff=0.4)
     return close or options

@@ -1,6 +1,7 @@
-"""What a configuration costs, without training it: FLOPs, parameters and memory, the matched dense model beside it.
+"""Cost of a configuration without training: FLOPs, parameters, memory, beside the dense model's.
 
-    python -m moesuite.profile backbone=vit_b16 router=soft num_experts=128 [task=imagenet] [format=table|markdown|json]
+    python -m moesuite.profile backbone=vit_b16 router=soft num_experts=128
+    python -m moesuite.profile task=wikitext2 router=switch format=json
 
 Takes every option of `python -m moesuite.run`; nothing is trained, no weight gets memory, and no
 data is read, except where a text's vocabulary is not known without it (task.tokenizer=word,
@@ -65,15 +66,15 @@ def profile(config: RunConfig) -> tuple[Cost, Cost]:
 
 def lines(model: Cost, dense: Cost) -> list[tuple[str, float, float]]:
     """Return (what, of the model, of the dense one) for every line of the table."""
-    found = [("parameters, total [M]", model.parameters_total / 1e6, dense.parameters_total / 1e6)]
-    found += [
-        ("parameters, active [M]", model.parameters_active / 1e6, dense.parameters_active / 1e6)
+    rows = [
+        ("parameters, total [M]", model.parameters_total / 1e6, dense.parameters_total / 1e6),
+        ("parameters, active [M]", model.parameters_active / 1e6, dense.parameters_active / 1e6),
     ]
     for title, ours, theirs in (
         ("forward", model.forward, dense.forward),
         ("training", model.training, dense.training),
     ):
-        found += [
+        rows += [
             (
                 f"{title}, activated [GFLOP]",
                 ours.activated.total / 1e9,
@@ -81,18 +82,18 @@ def lines(model: Cost, dense: Cost) -> list[tuple[str, float, float]]:
             ),
             (f"{title}, executed [GFLOP]", ours.executed.total / 1e9, theirs.executed.total / 1e9),
         ]
-        found += [
+        rows += [
             (f"  {part}", getattr(ours.executed, key) / 1e9, getattr(theirs.executed, key) / 1e9)
             for part, key in PARTS.items()
         ]
-    found += [
+    rows += [
         (
             "activations kept for backward [MiB]",
             model.activation_bytes / 2**20,
             dense.activation_bytes / 2**20,
         )
     ]
-    return found
+    return rows
 
 
 def show(config: RunConfig, model: Cost, dense: Cost, style: str) -> None:

@@ -88,7 +88,8 @@ def started(words: list[str]) -> list[str]:
         return sweep(words, launcher)
     if not launcher.is_here:
         raise UserError(
-            f"launcher={launcher.name} for one run; allowed with -m or benchmark=; type -m for a sweep"
+            f"launcher={launcher.name} for one run; allowed with -m or benchmark=;"
+            " type -m for a sweep"
         )
     failed: list[str] = []
 
@@ -118,7 +119,7 @@ def started(words: list[str]) -> list[str]:
 
 
 def help_text(words: list[str]) -> str:
-    """Return the help: what can be chosen, and every option of the present choice with its value."""
+    """Return the help: the choices, and every option of the present choice with its value."""
     values = configuration([word for word in words if word not in HELP_FLAGS])
     choices = {**group_choices(), "benchmark": list(benchmark_files())}
     groups = run_options(values["router.name"], values["task.family"], values)

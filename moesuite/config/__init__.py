@@ -1,1 +1,1 @@
-"""From the command line to a checked `RunConfig`: parsing, composition, discovery of names. No torch."""
+"""From the command line to a checked `RunConfig`: declarations, parsing, composition. No torch."""

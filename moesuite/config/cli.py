@@ -6,11 +6,11 @@ meaning stand there and nowhere else; parsing, `--help` and shell completion fol
     class ServeOptions(Options):
         folder: str = Field("site", description="folder of the pages")
         port: int = Field(8000, ge=1, le=65535, description="port of the server")
-        sizes: list[PositiveInt] = Field([8, 64], description="numbers of experts")       # sizes=8,64
-        check: Annotated[bool, Flag()] = Field(False, description="only read")            # --check
-        options: Annotated[dict[str, Any], Prefix("router.")] = Field({}, description=…)  # router.k=2
-        files: Annotated[list[Path], Words("record")] = Field([], description=…)          # no option=
-        others: Annotated[list[str], Rest("options of every run")] = Field([], …)         # what is left
+        sizes: list[PositiveInt] = Field([8, 64], description="numbers of experts")     # sizes=8,64
+        check: Annotated[bool, Flag()] = Field(False, description="only read")          # --check
+        options: Annotated[dict[str, Any], Prefix("router.")] = Field({}, …)   # router.k=2
+        files: Annotated[list[Path], Words("record")] = Field([], …)           # no option=
+        others: Annotated[list[str], Rest("option of a run")] = Field([], …)  # what is left
 
     def serve(options: ServeOptions) -> int | None: ...  # its exit code; None: 0
 
@@ -202,7 +202,7 @@ def help_text(
 
 @contextmanager
 def importing() -> Iterator[None]:
-    """Import without collecting garbage, now and later: it takes 2 of 8 seconds of a short command."""
+    """Import without garbage collection, now and later: 2 of 8 seconds of a short command."""
     gc.disable()
     try:
         yield

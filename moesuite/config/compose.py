@@ -1,4 +1,4 @@
-"""From words on the command line to a checked configuration. Imports no torch, so that `--help` is fast."""
+"""From the words of a command line to a checked configuration. No torch: `--help` is fast."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OPEN = ("backbone.kwargs", "task.recipe", "logger.csv")  # take other keys: +opt
 
 
 def compose(*overrides: str) -> RunConfig:
-    """Compose a configuration from the same words as on the command line, `--config-dir=<folder>` among them.
+    """Compose a configuration from the words of a command line, `--config-dir=<folder>` included.
 
     Raises:
         UserError: for an unknown or mistyped option, or a value outside its range.
@@ -37,12 +37,12 @@ def compose(*overrides: str) -> RunConfig:
 
 
 def composed(*overrides: str) -> DictConfig:
-    """Compose like `compose`, and leave the check to `varied`: many runs that differ in values alone take less time."""
+    """Compose as `compose` does, without the check: `varied` checks each of many runs."""
     return _composed(understood(overrides))
 
 
 def varied(base: DictConfig, options: Mapping[str, Any]) -> RunConfig:
-    """Return the configuration of `composed` words with other values of dotted options, as if they stood behind them.
+    """Return a composed configuration with other values of dotted options, checked.
 
     Raises:
         UserError: for an option that is not there, or a value outside its range.
@@ -57,37 +57,36 @@ def varied(base: DictConfig, options: Mapping[str, Any]) -> RunConfig:
 
 
 def understood(words: Sequence[str]) -> list[str]:
-    """Return the words as Hydra can read them; `upcycle=<library>:<name>` names a pretrained backbone too.
+    """Return the words in Hydra's grammar, with the backbone of `upcycle=<library>:<name>`.
 
-    Understood words are understood as they are: they stand in records, and start the processes of
+    Applied twice, nothing changes: these words are recorded, and start the processes of
     multi-device runs.
 
     Raises:
-        UserError: where another backbone is named beside it, or several are to be upcycled in one
-            sweep.
+        UserError: for another backbone beside it, or several models to upcycle in one sweep.
     """
-    given = [word.partition("=")[2].strip("'\"") for word in words if word.startswith("upcycle=")]
-    if not given or not given[-1].startswith(NAMED):
+    upcycled = [word.partition("=")[2] for word in words if word.startswith("upcycle=")]
+    model = upcycled[-1].strip("'\"") if upcycled else ""
+    if not model.startswith(NAMED):
         return quoted(words)
-    backbone, pretrained = f"backbone={given[-1]}", "backbone.pretrained=true"
-    if "," in given[-1]:
-        raise UserError(
-            f"upcycle={given[-1]}: allowed is one pretrained model; start a sweep for each"
-        )
+    backbone, pretrained = f"backbone={model}", "backbone.pretrained=true"
+    if "," in model:
+        raise UserError(f"upcycle={model}: allowed is one pretrained model; start a sweep for each")
     if other := [word for word in words if word.startswith("backbone=") and word != backbone]:
         raise UserError(
-            f"{other[0]} beside upcycle={given[-1]}: allowed is one of them; what is upcycled is the backbone"
+            f"{other[0]} beside upcycle={model}: allowed is one of them;"
+            " the upcycled model is the backbone"
         )
     return quoted([*words, *(word for word in (backbone, pretrained) if word not in words)])
 
 
 def quoted(words: Sequence[str]) -> list[str]:
-    """Quote values that look like calls and are names, such as `task.names=MTEB(eng, v2)`, for Hydra's grammar."""
+    """Quote names that look like calls in Hydra's grammar, such as `task.names=MTEB(eng, v2)`."""
     functions = create_functions().functions
-    found = [re.fullmatch(r"([\w./]+)=(\w+)(\(.*\))", word) for word in words]
+    calls = [re.fullmatch(r"([\w./]+)=(\w+)(\(.*\))", word) for word in words]
     return [
         f"{match[1]}='{match[2]}{match[3]}'" if match and match[2] not in functions else word
-        for word, match in zip(words, found, strict=True)
+        for word, match in zip(words, calls, strict=True)
     ]
 
 

@@ -32,7 +32,7 @@ OUTSIDE = {
 
 
 def register(arguments: Sequence[str]) -> None:
-    """Make tasks, routers, backbones and Trainer options known to Hydra, also those that only `arguments` name.
+    """Register tasks, routers, backbones and Trainer options with Hydra, also user code.
 
     Raises:
         UserError: for a choice that does not exist, with the nearest names.
@@ -45,7 +45,7 @@ def register(arguments: Sequence[str]) -> None:
 
 @cache
 def _register_package() -> None:
-    """Make what the package offers known, once in a process: reading it takes longer than composing."""
+    """Register what the package offers, once a process: reading takes longer than composing."""
     store = ConfigStore.instance().store
     for name in router_names():
         store(name, {"name": name, **router_defaults(name)}, "router", "router")
@@ -105,14 +105,15 @@ def config_folders(arguments: Sequence[str]) -> list[Path]:
             folder = Path(value or (arguments[index + 1] if index + 1 < len(arguments) else ""))
             if not folder.is_dir():
                 raise UserError(
-                    f"--config-dir {folder}: no such folder; allowed: a folder with task/, backbone/, ..."
+                    f"--config-dir {folder}: no such folder;"
+                    " allowed: a folder with task/, backbone/, ..."
                 )
             folders.append(folder)
     return folders
 
 
 def _choices(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yield (group, choice) for every group that the words choose, each value of a sweep by itself."""
+    """Yield (group, choice) for every choice in the words, each value of a sweep by itself."""
     for override in _parsed(arguments):
         if override.key_or_group == "trainer":  # its options are one by one
             raise UserError(

@@ -38,7 +38,7 @@ class OptionRow:
 
 
 def options_of(model: type[BaseModel], prefix: str = "") -> list[OptionRow]:
-    """Return the options that the fields of a model declare; a field that is a model has inner ones."""
+    """Return the options that the fields of a model declare, those of its sections included."""
     options = []
     for name, field in model.model_fields.items():
         if is_section(field.annotation):
@@ -86,7 +86,7 @@ class Flag:
 
 @dataclass(frozen=True)
 class Prefix:
-    """Marks a dict that takes every `<prefix><key>=value`; values are YAML unless the dict is of str."""
+    """Marks a dict that takes every `<prefix><key>=value`; values are YAML unless of str."""
 
     prefix: str
 
@@ -126,7 +126,7 @@ def typed(value: Any) -> str:
 
 def declared(options: type[BaseModel]) -> list[OptionRow]:
     """Return the options of a command as they are typed."""
-    found = []
+    options_typed = []
     for name, field in options.model_fields.items():
         mark, option = mark_of(field), option_of(name, field)
         if isinstance(mark, Flag):
@@ -138,5 +138,5 @@ def declared(options: type[BaseModel]) -> list[OptionRow]:
         elif option.default is not None:
             default = typed(field.get_default(call_default_factory=True))
             option = replace(option, default=default)
-        found.append(option)
-    return found
+        options_typed.append(option)
+    return options_typed

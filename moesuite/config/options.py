@@ -1,4 +1,4 @@
-"""Sections of options: their check, and values as the command line reads them. No torch, no Hydra."""
+"""Sections of options: checks, and values in the grammar of the command line. No torch."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def _range(marks: Iterable[Any]) -> str:
 
 
 def choices_of(annotation: Any) -> tuple[str, ...]:
-    """Return the values of a declaration that has only a few names: literals, true and false, null."""
+    """Return the names among the values of a declaration: literals, true, false, null."""
     if get_origin(annotation) is Literal:
         return tuple(map(str, get_args(annotation)))
     if annotation is bool:
@@ -166,7 +166,7 @@ def _explained(
 ) -> UserError:
     first, several = error.errors()[0], len(error.errors()) > 1
     location = first["loc"][:1] if typed else first["loc"]  # words of a command are flat
-    place, given = _place(location, values)
+    place, value = _place(location, values)
     path = ".".join([*([prefix] if prefix else []), *place])
     section, field = _field(model, place)
     if first["type"] == "extra_forbidden":
@@ -187,11 +187,11 @@ def _explained(
     if field is not None and has_example(field):
         example = f"{hint or path}={(typed or word)(example_of(field))}"
         hint = f"; type for example {shlex.quote(example)}"
-    return UserError(f"{path}={(typed or repr)(given)}: {message}{hint}")
+    return UserError(f"{path}={(typed or repr)(value)}: {message}{hint}")
 
 
 def _place(location: Sequence[int | str], values: Any) -> tuple[list[str], Any]:
-    """Return the part of pydantic's location that leads to a value, and it: unions name a type behind."""
+    """Return the part of a location that leads to a value, and the value: unions add a type."""
     place = list[str]()
     for part in location:
         try:

@@ -1,9 +1,9 @@
-"""Roles of the options of a run: whether one changes the results, tells contestants apart, or cuts a run short.
+"""Roles of the options of a run: which change the results, which tell contestants apart.
 
 Every field of `moesuite.config.schema` carries its role; options of tasks and of Lightning's
 Trainer, which other code declares, have theirs here. The id of a run and the settings of the
-leaderboard follow from them. Runs that are cut short on purpose (partial runs) are useful to try
-something, and kept off every board. No torch.
+leaderboard follow from them. Some options cut a run short: such partial runs are for trying
+something out, and kept off every board. No torch.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from moesuite.errors import UserError
 class Role(Enum):
     """What an option does.
 
-    `OUTCOME` changes what comes out and is shared by all that are compared; `CONTESTANT` is what
-    they differ in; `SEED` changes what comes out by chance alone. `DETAIL` may change rounding or
-    the curve, but not what is compared. `LABEL` names the run or permits it, and the board shows it
-    by itself. `LOCATION` says where data is read, whose fingerprint tells what is in it;
-    `PRESENTATION` how a run is executed, shown or stored. These two change nothing.
+    `OUTCOME` changes the results, and is equal in all runs that are compared; `CONTESTANT` is what
+    they differ in; `SEED` changes the results by chance alone. `DETAIL` may change rounding or the
+    curve, but not what is compared. `LABEL` names the run or permits it, and has its own place on
+    the board. `LOCATION` says where data is read; the fingerprint of the data identifies it.
+    `PRESENTATION` says how a run is executed, shown or stored. The last two change no result.
     """
 
     OUTCOME = "outcome"
@@ -47,7 +47,7 @@ class Role(Enum):
 
 @dataclass(frozen=True)
 class FreeOptions:
-    """Annotation of a section whose options have no fields: their roles by name; any other is `Role.OUTCOME`."""
+    """Roles by name of a section without fields; any other option is `Role.OUTCOME`."""
 
     roles: Mapping[str, Role]
 
@@ -137,11 +137,12 @@ def refuse_nothing(trainer: Mapping[str, Any]) -> None:
     """
     if trainer.get("limit_test_batches") == 0:
         raise UserError(
-            "trainer.limit_test_batches=0: nothing would be evaluated; type for example trainer.limit_test_batches=1, "
-            "which makes the run partial"
+            "trainer.limit_test_batches=0: nothing would be evaluated; type for example"
+            " trainer.limit_test_batches=1, which makes the run partial"
         )
     if batches := trainer.get("overfit_batches"):
         raise UserError(
-            f"trainer.overfit_batches={batches}: it replaces the order of the data, which an interrupted run goes on "
-            f"with; type trainer.limit_train_batches={batches}, which makes the run partial"
+            f"trainer.overfit_batches={batches}: it replaces the order of the data, from which an"
+            f" interrupted run resumes; type trainer.limit_train_batches={batches}, which makes the"
+            " run partial"
         )

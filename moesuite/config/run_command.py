@@ -1,4 +1,4 @@
-"""The command that makes a run again: as it was typed, or made from a configuration.
+"""The command that repeats a run: as typed, or derived from a configuration.
 
 Values are written in Hydra's grammar, https://hydra.cc/docs/advanced/override_grammar/basic/, to
 their last digit; commands are quoted for a POSIX shell.
@@ -15,7 +15,7 @@ from moesuite.config.groups import group_choices
 from moesuite.config.options import word
 from moesuite.config.schema import RunConfig
 
-FOLLOWING = 2  # options that follow others, such as data.batch_size, are told in a second pass
+FOLLOWING = 2  # passes: options that follow others, such as data.batch_size, need a second one
 
 
 def reproduce(words: Sequence[str]) -> str:
@@ -29,9 +29,9 @@ def words_of(options: Mapping[str, Any]) -> list[str]:
 
 
 def command_of(config: RunConfig) -> str:
-    """Return the command of a configuration, however it was made: its choices, and what differs from their options.
+    """Return the command of a configuration: its choices, and each option that differs from them.
 
-    What a task or backbone outside the package is made of stands there option by option.
+    A task or backbone outside the package is written option by option.
 
     Example:
         >>> command_of(compose("router=soft", "seed=1"))
@@ -62,19 +62,17 @@ def command_of(config: RunConfig) -> str:
 
 
 def _choice(group: str, name: str) -> str:
-    """Return what is typed for a name: of a set of a benchmark, as glue_mrpc, the benchmark."""
+    """Return what is typed for a name: for a subset of a task, as glue_mrpc, the task."""
     choices = group_choices()[group]
-    return (
-        name
-        if name in choices
-        else next((one for one in choices if name.startswith(f"{one}_")), name)
-    )
+    if name in choices:
+        return name
+    return next((choice for choice in choices if name.startswith(f"{choice}_")), name)
 
 
 def _differences(
     base: Mapping[str, Any], values: Mapping[str, Any], prefix: str = ""
 ) -> Iterator[str]:
-    """Yield the words that change options of `base` into `values`: an option more with +, one less with ~."""
+    """Yield the words that change `base` into `values`: + adds an option, ~ removes one."""
     for key in sorted(base.keys() - values.keys()):
         if base[key] is None:  # Hydra deletes no option whose value is null
             yield f"{prefix}{key}=0"

@@ -137,7 +137,7 @@ class RunConfig(Section):
         return {key: value for key, value in self.router.items() if key != "name"}
 
     def resolved(self) -> RunConfig:
-        """Return the same with what was left open filled in, by the recipes for images and for text."""
+        """Return a copy with open values resolved by the recipes for images and for text."""
         images = self.backbone.model.startswith("timm:")
         values: dict[str, Any] = {}
         if self.renormalise is None:
@@ -148,7 +148,7 @@ class RunConfig(Section):
 
     @property
     def upcycles_run(self) -> bool:
-        """Whether the run starts from the checkpoint of another, not from a pretrained model by its name."""
+        """Whether the run starts from another run's checkpoint, not from a pretrained model."""
         return self.upcycle is not None and not self.upcycle.startswith(NAMED)
 
     @property
@@ -159,7 +159,7 @@ class RunConfig(Section):
 
 @cache
 def _roles() -> dict[str, Role | dict[str, Role]]:
-    """Return the role of each option; of each option of a section where these have roles of their own."""
+    """Return the role of each option; of each option of a section whose options have roles."""
     return {name: _of_field(field) for name, field in RunConfig.model_fields.items()}
 
 

@@ -1,4 +1,4 @@
-"""Names on the command line -> files and classes. Signatures are read from source: nothing heavy is imported.
+"""Names on the command line -> files and classes. Signatures are read from source: no torch.
 
 A router's name is the name of its file in `moesuite/routers`, of an entry point of an installed
 package (`moesuite.discovery.plugins`), or `module.path:Class` or `path/to/file.py:Class` for a
@@ -179,7 +179,7 @@ def load_router(name: str) -> Any:
 
 
 def load_family(family: str) -> Any:
-    """Import the class of a task family: `vision` of the package, of a plugin, or `module:Class`."""
+    """Import the class of a task family: of the package, of a plugin, or `module:Class`."""
     if ":" in family:
         module_name, _, cls = family.rpartition(":")
         return getattr(importlib.import_module(module_name), cls)
@@ -203,7 +203,7 @@ def contract_class(path: Path, contract: str) -> ast.ClassDef:
     if len(classes) != 1:
         names = ", ".join(node.name for node in classes) or "none"
         raise UserError(
-            f"{path.name} has {len(classes)} subclasses of {contract} ({names}); allowed: one in a file; type for "
-            f"example class My{contract}({contract})"
+            f"{path.name} has {len(classes)} subclasses of {contract} ({names}); allowed: one in a"
+            f" file; type for example class My{contract}({contract})"
         )
     return classes[0]

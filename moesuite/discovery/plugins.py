@@ -106,7 +106,8 @@ def without_clash(kind: str, named: Mapping[str, Plugin], packaged: Iterable[str
     """
     if clashes := sorted(set(named) & set(packaged)):
         raise UserError(
-            f"{kind} {clashes[0]}: moesuite has a {kind} of this name, and {named[clashes[0]].where}"
-            " brings another; expected a name of its own; rename it there or uninstall the package"
+            f"{kind} {clashes[0]}: moesuite has a {kind} of this name, and"
+            f" {named[clashes[0]].where} brings another;"
+            " expected a name of its own; rename it there or uninstall the package"
         )
     return list(named)

@@ -1,4 +1,4 @@
-"""Options of a class: names, defaults, types and meanings, read from its source without importing it.
+"""Options of a class: names, defaults, types and meanings, read from source without an import.
 
 The parameters of `__init__` are the options. A parameter whose default is a call of a dataclass,
 `augmentation: Augmentation = Augmentation()`, stands for the fields of that dataclass: the command
@@ -173,7 +173,7 @@ def _type(annotation: ast.expr | None) -> str:
 
 
 def docstring_meanings(node: ast.ClassDef | ast.FunctionDef) -> dict[str, str]:
-    """Return the entries of `Args:` and `Attributes:` of a Google-style docstring, each on one line.
+    """Return the entries of `Args:` and `Attributes:` of a Google-style docstring, each a line.
 
     Names of one entry, `mean, std: of each channel`, share its text.
     """

@@ -1,4 +1,4 @@
-"""Classes of a user's own, named on the command line: `module.path:Class`, or `path/to/file.py:Class`."""
+"""User classes named on the command line: `module.path:Class` or `path/to/file.py:Class`."""
 
 from __future__ import annotations
 
@@ -29,29 +29,29 @@ def own_file(option: str, name: str, example: str) -> tuple[Path, str]:
         if (path := Path(folder) / relative).is_file():
             return path.resolve(), cls
     raise UserError(
-        f"{option}={name}: no file {relative} in this folder or on PYTHONPATH; allowed: module.path:Class or "
-        f"path/to/file.py:Class; type for example {option}={example}"
+        f"{option}={name}: no file {relative} in this folder or on PYTHONPATH; allowed:"
+        f" module.path:Class or path/to/file.py:Class; type for example {option}={example}"
     )
 
 
 def own_class(option: str, name: str, example: str) -> Any:
-    """Import a class; its file is imported once, under a name of its own, so that it can be pickled.
+    """Import a class; its file is imported once, under a unique name, so that it can be pickled.
 
     Raises:
         UserError: for a name that leads to no file, a file that cannot be imported, or no class of
             that name in it.
     """
     path, cls = own_file(option, name, example)
-    found = getattr(_module(path), cls, None)
-    if not isinstance(found, type):
+    imported = getattr(_module(path), cls, None)
+    if not isinstance(imported, type):
         raise UserError(
             f"{option}={name}: {path.name} has no class {cls}; type for example {option}={example}"
         )
-    return found
+    return imported
 
 
 def broken(path: Path, error: Exception) -> UserError:
-    """Return what to say of a file that cannot be read or imported."""
+    """Return the error for a file that cannot be read or imported."""
     return UserError(f"{path}: {type(error).__name__}: {error}; HYDRA_FULL_ERROR=1 shows where")
 
 
