@@ -41,8 +41,8 @@ def examples_that_fit(
     """Return the number of examples that can be evaluated at once, at least 1.
 
     Args:
-        activations: bytes that training would keep for one example, an upper bound for evaluation, which
-            frees activations as it goes.
+        activations: bytes that training would keep for one example, an upper bound for evaluation,
+            which frees activations as it goes.
         output: bytes of the model's output for one example.
         device: device of the evaluation.
         processes: processes that share the machine's memory, >= 1; a GPU is not shared.

@@ -132,7 +132,7 @@ class Vision(Task):
         return {**batch, "image": images, "label": labels}
 
     def inputs(self, batch: Batch) -> Tensor:
-        """Return normalised images [B, channels, height, width]; bytes are normalised on the device."""
+        """Return images [B, channels, height, width]; bytes are normalised on the device."""
         if batch["unreadable"]:
             self.unreadable.extend(batch["unreadable"])
             batch["unreadable"].clear()
