@@ -22,7 +22,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,11 +41,7 @@ RECORD_DEPTH = 3  # parts of <task>/<router>/<id>.json
 
 @dataclass(frozen=True)
 class RunFiles:
-    """Where the files of one run are.
-
-    Attributes:
-        record: `<records>/<task>/<router>/<id>.json`.
-    """
+    """Where the files of one run are; its record is `<records>/<task>/<router>/<id>.json`."""
 
     record: Path
 
@@ -160,8 +156,7 @@ def save_run(
     A finished record that another process wrote meanwhile stays, unless `overwrite`.
 
     Args:
-        files: where to.
-        record: of the run.
+        files, record: of the run.
         examples: empty if there are none.
         overwrite: replace a finished record.
         rank: of this process in a multi-device run; all but rank 0 write nothing.
@@ -202,9 +197,8 @@ def read_record(path: Path) -> RunRecord:
     try:
         return parse_record(path.read_text())
     except (UserError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"{path}: {error if isinstance(error, UserError) else 'is no text'}"
-        ) from None
+        reason = error if isinstance(error, UserError) else "is no text"
+        raise UserError(f"{path}: {reason}") from None
 
 
 def finished_record(path: Path) -> RunRecord | None:
@@ -228,10 +222,8 @@ def neighbours(path: Path) -> list[RunRecord]:
     """Read all records beside one, of the same task and router; other files are skipped."""
     records = []
     for other in sorted(path.parent.glob("*.json")):
-        try:
+        with suppress(UserError):
             records.append(read_record(other))
-        except UserError:
-            continue
     return records
 
 
