@@ -97,11 +97,7 @@ def configuration(words: Sequence[str]) -> dict[str, Any]:
         UserError: for an unknown choice or option.
     """
     composed = _composed(words)
-    try:
-        values = OmegaConf.to_container(composed, resolve=True)
-    except OmegaConfBaseException as error:
-        raise explain(error) from None
-    return dict(_dotted(values))
+    return dict(_dotted(_resolved(composed)))
 
 
 def _composed(overrides: Sequence[str]) -> DictConfig:
@@ -122,12 +118,23 @@ def to_config(composed: DictConfig) -> RunConfig:
     Raises:
         UserError: for a value outside its range, or an option that another one refers to.
     """
+    values = _resolved(composed)
+    return checked(RunConfig, {str(key): value for key, value in values.items() if key != "hydra"})
+
+
+def _resolved(composed: DictConfig) -> dict[Any, Any]:
+    """Return the values of a composed configuration.
+
+    A tokenizer that no backbone names is missing, so that tasks can tell; here it is the default.
+    """
     try:
         values = OmegaConf.to_container(composed, resolve=True)
     except OmegaConfBaseException as error:
         raise explain(error) from None
     assert isinstance(values, dict)
-    return checked(RunConfig, {str(key): value for key, value in values.items() if key != "hydra"})
+    if OmegaConf.is_missing(composed.get("backbone", {}), "tokenizer"):
+        values["backbone"]["tokenizer"] = "byte"
+    return values
 
 
 def explain(error: Exception) -> UserError:

@@ -92,3 +92,20 @@ def test_flat_options_of_the_command_line_reach_their_groups() -> None:
         "embedded": "digits",
     }
     assert {key: values[key] for key in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "tokenizer"),
+    [
+        (["task=preferences_text"], "bpe"),
+        (["task=glue", "backbone=bert_mini"], "bpe"),
+        (["task=preferences_text", "backbone.tokenizer=word"], "word"),
+        (["task=glue"], "sentence-transformers/all-MiniLM-L6-v2"),
+    ],
+)
+def test_a_task_of_texts_has_the_tokenizer_of_its_backbone_or_its_own(
+    words: list[str], tokenizer: str
+) -> None:
+    config = compose(*words)
+    assert config.task["tokenizer"] == tokenizer
+    assert config.backbone.tokenizer in (tokenizer, "byte")
