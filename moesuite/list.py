@@ -24,14 +24,17 @@ from moesuite.discovery.names import (
     CONF,
     benchmark_files,
     family_defaults,
+    plugin_refusal,
     router_defaults,
     router_names,
     source_of,
     summary,
+    task_clash,
     task_families,
     task_files,
 )
-from moesuite.errors import unknown
+from moesuite.discovery.plugins import plugins
+from moesuite.errors import UserError, unknown
 
 Kind = Literal["routers", "tasks", "backbones", "benchmarks", "spaces"]
 KINDS: tuple[Kind, ...] = ("routers", "tasks", "backbones", "benchmarks", "spaces")
@@ -106,8 +109,18 @@ def text(kinds: Iterable[Kind], with_options: bool) -> str:
             for family in sorted(task_families()):
                 options = [f"task.{option}" for option in _typed(family_defaults(family))]
                 lines += [f"  {family}", _indented(" ".join(options))]
+        lines += [f"  not usable: {error}" for error in _refused(kind)]
         blocks.append("\n".join(lines))
     return "\n\n".join(blocks)
+
+
+def _refused(kind: Kind) -> list[UserError]:
+    """Return why plugins of a kind cannot be used."""
+    if kind not in ("routers", "tasks"):
+        return []
+    errors = [plugin_refusal(kind, name) for name in plugins(kind)]
+    errors += [task_clash(name) for name in task_files()] if kind == "tasks" else []
+    return [error for error in errors if error is not None]
 
 
 def _indented(text: str) -> str:

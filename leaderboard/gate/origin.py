@@ -9,7 +9,8 @@ from functools import cache
 from typing import Any
 
 from moesuite.config.schema import NAMED
-from moesuite.discovery.names import router_defaults, router_names, task_files
+from moesuite.discovery.names import packaged, router_defaults, task_files
+from moesuite.discovery.plugins import Group
 from moesuite.errors import UserError
 from moesuite.leaderboard.gate.ranges import within
 from moesuite.records.record import RunRecord
@@ -79,7 +80,7 @@ def declared_task(name: str) -> dict[str, Any] | None:
 def _check_router(record: RunRecord) -> None:
     """Check options of a packaged router against its signature, and users' files against names."""
     config, decoder = record.config, record.config.get("decoder")
-    if record.router in _package_routers():
+    if packaged("routers", record.router) is not None:
         options = router_options(record.router)
         if more := config["router"].keys() - options - {"name"}:
             allowed = ", ".join(sorted(options)) or "none"
@@ -92,18 +93,13 @@ def _check_router(record: RunRecord) -> None:
         "task.family": str(config["task"].get("family", "")),
     }
     for option, sha in record.protocol.own.items():
-        if (option in names and ":" not in names[option]) or (
-            option not in names and not option.startswith("task.")
-        ):
+        kind: Group = "tasks" if option == "task.family" else "routers"
+        outside = option in names and packaged(kind, names[option]) is None
+        if not outside and (option in names or not option.startswith("task.")):
             raise UserError(
-                f"protocol.own.{option} is {sha!r:.20}; "
-                "allowed: of a class from outside the package only"
+                f"protocol.own.{option} is {sha[:12]}...; "
+                "allowed: the hash of a file that is not the package's"
             )
-
-
-@cache
-def _package_routers() -> frozenset[str]:
-    return frozenset(router_names())
 
 
 @cache

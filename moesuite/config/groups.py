@@ -17,8 +17,10 @@ from moesuite.config.run_options import trainer_options
 from moesuite.discovery.names import (
     CONF,
     family_defaults,
+    plugin_refusal,
     router_defaults,
     router_names,
+    task_clash,
     task_families,
     task_files,
 )
@@ -40,6 +42,10 @@ def register(arguments: Sequence[str]) -> None:
     _register_package()
     folders = config_folders(arguments)
     for group, choice in _choices(arguments):
+        if group == "router" and ":" not in choice and (error := plugin_refusal("routers", choice)):
+            raise error
+        if group == "task" and (error := task_clash(choice)):
+            raise error
         _register_choice(group, choice, folders)
 
 

@@ -11,9 +11,9 @@ import ast
 import importlib
 import importlib.util
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from moesuite.discovery.plugins import plugins, without_clash
+from moesuite.discovery.plugins import Group, Plugin, clash, plugins, refusal
 from moesuite.discovery.signature import SourceOption, signature_options, source_classes
 from moesuite.discovery.user_code import own_class, own_file
 from moesuite.errors import UserError, unknown
@@ -24,8 +24,22 @@ CONF = PACKAGE / "config" / "conf"
 
 def router_names() -> list[str]:
     """Return the names of all routers: of the package, and of installed plugins."""
-    packaged_names = [path.stem for path in (PACKAGE / "routers").glob("[!_]*.py")]
-    return sorted([*packaged_names, *without_clash("router", plugins("routers"), packaged_names)])
+    packaged_names = {path.stem for path in (PACKAGE / "routers").glob("[!_]*.py")}
+    brought = [name for name in plugins("routers") if plugin_refusal("routers", name) is None]
+    return sorted(packaged_names | set(brought))
+
+
+def plugin_refusal(group: Group, name: str) -> UserError | None:
+    """Return why a plugin's router, task family or package of tasks cannot be used, or None."""
+    return refusal(group, name, packaged(group, name) is not None)
+
+
+def task_clash(name: str) -> UserError | None:
+    """Return the error for a task that moesuite and a plugin both have, or None."""
+    if name not in _packaged_tasks():
+        return None
+    bringing = (plugin for plugin in _task_packages() if name in plugin.tasks)
+    return next((clash(name, plugin) for plugin in bringing), None)
 
 
 def list_routers() -> list[str]:
@@ -55,21 +69,33 @@ def task_folder() -> Path:
 
 def task_files() -> dict[str, Path]:
     """Return the YAML file of every task by name: of the package, and of installed plugins."""
-    files = {path.stem: path for path in _files("moesuite.tasks", "**/*.yaml")}
-    for plugin in plugins("tasks").values():
-        if not plugin.is_class:
-            brought = {path.stem: plugin for path in plugin.file.parent.rglob("*.yaml")}
-            without_clash("task", brought, files)
-            files |= {path.stem: path for path in sorted(plugin.file.parent.rglob("*.yaml"))}
-    return files
+    files: dict[str, Path] = {}
+    for plugin in _task_packages():
+        files |= plugin.tasks
+    return files | _packaged_tasks()
+
+
+def _packaged_tasks() -> dict[str, Path]:
+    return {path.stem: path for path in _files("moesuite.tasks", "**/*.yaml")}
+
+
+def _task_packages() -> list[Plugin]:
+    """Return the plugins that bring YAML files and can be read."""
+    return [
+        plugin
+        for name, plugin in plugins("tasks").items()
+        if not plugin.is_class and plugin_refusal("tasks", name) is None
+    ]
 
 
 def task_families() -> dict[str, Path]:
     """Return the Python file of every task family by name: of the package, and of plugins."""
-    families = _packaged_families()
-    brought = {name: plugin for name, plugin in plugins("tasks").items() if plugin.is_class}
-    without_clash("task family", brought, families)
-    return {**families, **{name: plugin.file for name, plugin in brought.items()}}
+    brought = {
+        name: plugin.file
+        for name, plugin in plugins("tasks").items()
+        if plugin.is_class and plugin_refusal("tasks", name) is None
+    }
+    return brought | _packaged_families()
 
 
 def _packaged_families() -> dict[str, Path]:
@@ -91,7 +117,7 @@ def _folder(package: str) -> Path:
     return Path(spec.submodule_search_locations[0])
 
 
-def packaged(kind: Literal["routers", "tasks"], name: str) -> Path | None:
+def packaged(kind: Group, name: str) -> Path | None:
     """Return the file of a router or a task family of the package, or None for any other name."""
     if kind == "tasks":
         return _packaged_families().get(name)
@@ -107,6 +133,10 @@ def source_of(name: str) -> tuple[Path, str | None]:
     """
     if ":" in name:
         return own_file("router", name, "my_file:MyRouter")
+    if path := packaged("routers", name):
+        return path, None
+    if refused := plugin_refusal("routers", name):
+        raise refused
     if name not in router_names():
         raise unknown(
             "router",
@@ -114,8 +144,6 @@ def source_of(name: str) -> tuple[Path, str | None]:
             router_names(),
             "router=soft, or router=my_file:MyRouter for your own",
         )
-    if path := packaged("routers", name):
-        return path, None
     plugin = plugins("routers")[name]
     return plugin.file, plugin.entry.attr or None
 

@@ -145,16 +145,48 @@ def test_a_plugin_is_certified_by_name(site: Path, tmp_path: Path) -> None:
     assert "coin" in done.stdout and len(list((tmp_path / "runs").rglob("coin*.json"))) == 1
 
 
+def test_a_clash_is_refused_where_the_name_is_chosen(tmp_path: Path) -> None:
+    site = install(tmp_path, "soft", "vision")
+    done = python(site, tmp_path, "-m", "moesuite.run", "router=soft", *CHEAP)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert done.stderr.startswith("error: soft: moesuite has this name itself, and soft = moe_plu")
+    assert "of the package moe-plugin" in done.stderr
+    listed = python(site, tmp_path, "-m", "moesuite", "list", "routers", "tasks")
+    refused = [line for line in listed.stdout.splitlines() if "not usable: " in line]
+    assert listed.returncode == 0 and [line.split()[2] for line in refused] == ["soft:", "vision:"]
+    composed = "import moesuite; moesuite.compose('router=dense'); moesuite.list_routers()"
+    assert python(site, tmp_path, "-c", composed).returncode == 0
+
+
 @pytest.mark.parametrize(
-    ("router", "family", "says"),
+    ("file", "text", "says"),
     [
-        ("soft", "small_family", "router soft: moesuite has a router of this name, and soft = "),
-        ("coin", "vision", "task family vision: moesuite has a task family of this name"),
+        ("routing.py", "class Coin(\n", "SyntaxError"),
+        ("routing.py", "class Other: ...\n", "unknown class 'Coin'"),
+        ("data_sets/small_digits.yaml", "task: {\n", "while parsing"),
+        ("family.py", None, "no source file of moe_plugin.family"),
     ],
 )
-def test_a_clash_is_an_error_in_words(router: str, family: str, says: str, tmp_path: Path) -> None:
-    site = install(tmp_path, router, family)
-    done = python(site, tmp_path, "-m", "moesuite.run", "--help")
-    assert done.returncode == 2 and done.stdout == ""
-    assert done.stderr.startswith(f"error: {says}") and done.stderr.count("\n") == 1
-    assert "of the package moe-plugin" in done.stderr
+def test_a_broken_plugin_stops_no_other_router(
+    file: str, text: str | None, says: str, tmp_path: Path
+) -> None:
+    site = install(tmp_path)
+    path = site / "moe_plugin" / file
+    path.unlink() if text is None else path.write_text(text)
+    listed = python(site, tmp_path, "-m", "moesuite", "list", "routers", "tasks")
+    (refused,) = [line for line in listed.stdout.splitlines() if "not usable: " in line]
+    assert listed.returncode == 0 and says in refused and "package moe-plugin" in refused
+    composed = "import moesuite; moesuite.compose('router=soft', 'task=digits')"
+    assert python(site, tmp_path, "-c", composed).returncode == 0
+    if file == "routing.py":
+        done = python(site, tmp_path, "-m", "moesuite.run", "router=coin", *CHEAP)
+        assert done.returncode == 2 and says in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_the_board_shows_a_record_of_a_plugin(site: Path, tmp_path: Path) -> None:
+    words = ["-m", "moesuite.run", "task=small_digits", "router=coin", *CHEAP]
+    assert python(site, tmp_path, *words).returncode == 0
+    board = python(site, tmp_path, "-m", "moesuite.leaderboard", "records=runs", "out=site")
+    assert board.returncode == 0, board.stderr
+    assert "left out" not in board.stderr + board.stdout
+    assert (tmp_path / "site" / "tasks" / "small_digits.html").is_file()
