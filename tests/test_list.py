@@ -52,3 +52,10 @@ def test_names_and_version_in_python_and_on_the_command_line() -> None:
     assert "list" in command("-m", "moesuite").stdout
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = moesuite.nothing
+
+
+@pytest.mark.parametrize("verb", ["list", "completion"])
+def test_a_command_without_options_says_so(verb: str) -> None:
+    refused = command("-m", "moesuite", verb, "--foo")
+    assert refused.returncode == 2 and refused.stdout == ""
+    assert refused.stderr == "error: unknown option '--foo'; this command has none but --help\n"

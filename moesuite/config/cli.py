@@ -173,6 +173,8 @@ def _value(field: FieldInfo, text: str) -> Any:
 def _unknown(options: type[Options], text: str) -> UserError:
     names = [option.name for option in declared(options) if not option.name.startswith("<")]
     name = text.partition("=")[0]
+    if not names:
+        return UserError(f"unknown option {name!r}; this command has none but --help")
     return unknown("option", name, names, example(options, nearest(name, names)[0]))
 
 

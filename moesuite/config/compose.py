@@ -15,7 +15,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from moesuite.config.groups import config_folders, register
+from moesuite.config.groups import config_folders, register, ungrammatical
 from moesuite.config.options import checked
 from moesuite.config.schema import NAMED, RunConfig
 from moesuite.errors import UserError, nearest
@@ -63,8 +63,11 @@ def understood(words: Sequence[str]) -> list[str]:
     multi-device runs.
 
     Raises:
-        UserError: for another backbone beside it, or several models to upcycle in one sweep.
+        UserError: for a value without an option, another backbone beside the upcycled one, or
+            several models to upcycle in one sweep.
     """
+    if nameless := [word for word in words if word.startswith("=")]:
+        raise ungrammatical(nameless[0])
     upcycled = [word.partition("=")[2] for word in words if word.startswith("upcycle=")]
     model = upcycled[-1].strip("'\"") if upcycled else ""
     if not model.startswith(NAMED):
@@ -146,6 +149,8 @@ def explain(error: Exception) -> UserError:
         return unknown_option(key[2])  # a key of a mapping: option={key: ...}
     if match := option or key:
         return unknown_option(match[1])
+    if no_value := re.match(r"Error parsing override '(.*)'\s+missing EQUAL", text):
+        return ungrammatical(no_value[1])
     if merged := re.match(r"Error merging override ([\w.]+)=(.*)", text):
         return UserError(
             f"{merged[1]}={merged[2]}: expected a mapping; type for example +{merged[1]}.<name>=1"

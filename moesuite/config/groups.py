@@ -137,7 +137,25 @@ def _parsed(arguments: Sequence[str]) -> list[Override]:
     words = [word for word in arguments if "=" in word and not word.startswith("-")]
     try:
         return OverridesParser.create().parse_overrides(words)
-    except HydraException as error:
-        raise UserError(
-            f"{str(error).splitlines()[0]}; allowed: option=value; see --help"
-        ) from None
+    except HydraException:
+        raise ungrammatical(next(word for word in words if not _is_grammatical(word))) from None
+
+
+def _is_grammatical(word: str) -> bool:
+    try:
+        OverridesParser.create().parse_overrides([word])
+    except HydraException:
+        return False
+    return True
+
+
+def ungrammatical(word: str) -> UserError:
+    """Return the error for a word that Hydra cannot parse, with one that it can."""
+    option, equals, value = word.partition("=")
+    if not option or not equals:
+        return UserError(f"{word}: expected option=value; type for example seed=0")
+    text = value.replace("'", "")
+    return UserError(
+        f"{word}: the value does not follow Hydra's grammar; expected plain words, or quotes"
+        f" around the value; type for example \"{option}='{text}'\""
+    )

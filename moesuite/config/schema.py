@@ -103,7 +103,9 @@ class RunConfig(Section):
     trial: Annotated[int | None, Role.LABEL] = Field(
         None, ge=0, description="number of the trial in its study; null: of no search", examples=[0]
     )
-    records: Annotated[str, Role.PRESENTATION] = Field("runs", description="folder of run records")
+    records: Annotated[str, Role.PRESENTATION] = Field(
+        "runs", min_length=1, description="folder of run records"
+    )
     force: Annotated[bool, Role.PRESENTATION] = Field(
         False, description="run again although the same run is recorded"
     )

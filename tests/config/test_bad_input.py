@@ -23,7 +23,11 @@ BAD = [
     (["trainer.max_step=3"], "unknown option 'trainer.max_step'; nearest: trainer.max_steps"),
     (["num_expert=3"], "unknown option 'num_expert'; nearest: num_experts"),
     (["router.kk=3"], "unknown option 'router.kk'; nearest: router.k"),
-    (["num_experts"], "num_experts"),
+    (["num_experts"], "num_experts: expected option=value; type for example seed=0"),
+    (["=3"], "=3: expected option=value; type for example seed=0"),
+    (["records="], "records='': string should have at least 1 character"),
+    (["router=é"], "type for example \"router='é'\""),
+    (["records=é ü"], "type for example \"records='é ü'\""),
     (
         ["num_experts=0"],
         "num_experts=0: input should be greater than or equal to 1; type for example num_experts=8",
