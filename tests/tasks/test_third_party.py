@@ -113,5 +113,5 @@ def test_a_contract_without_expected_metrics_fails() -> None:
     class Nothing(TaskContract):
         words = ("task=digits", *TINY_VIT)
 
-    with pytest.raises(NotImplementedError, match="give the metrics by a library"):
+    with pytest.raises(NotImplementedError, match="return metrics computed by a library"):
         Nothing().test_metrics_are_those_of_a_library()
