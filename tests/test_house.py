@@ -73,7 +73,7 @@ LEADERBOARD_MAY_IMPORT = (
     "moesuite.statistics",
     "moesuite.config.schema",
     "moesuite.config.roles",
-    "moesuite.discovery.names",
+    "moesuite.discovery",
     "moesuite.config.cli",
     "moesuite.errors",
 )
@@ -88,7 +88,7 @@ TASKS_MAY_IMPORT = (
 ROUTERS_MAY_IMPORT = (
     "moesuite.routing",
     "moesuite.config.options",  # the catalogue builds by name
-    "moesuite.discovery.names",
+    "moesuite.discovery",
     "moesuite.errors",
 )
 MAY_IMPORT = {
