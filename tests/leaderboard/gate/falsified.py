@@ -83,7 +83,7 @@ FALSIFIED: list[tuple[str, str, Any, str]] = [
     ("vision", "contents", {"init": "c" * 64}, "allowed: none without config.init"),
     ("vision", "contents", {"init": None, "upcycle": "c" * 64},
      "allowed: none without config.upcycle"),
-    ("vision", "protocol/own", {"router": "c" * 64}, "protocol.own.router is 'c"),
+    ("vision", "protocol/own", {"router": "c" * 64}, "protocol.own.router is c"),
     ("vision", "quality/top1/value", 0.12345, "allowed: a multiple of 1/360 (n)"),
     ("vision", "compute/activation_bytes", 0.0,
      "compute.activation_bytes is 0; allowed: more than 0 in training"),
