@@ -26,6 +26,7 @@ SMALL = Size(groups=2, tokens=16, dim=16, hidden=32, num_experts=4)
 WORDS = ["experts=4", "groups=2", "tokens=16", "dim=16", "hidden=32", "seconds=0.01"]
 
 
+@pytest.mark.slow
 def test_every_router_and_peer_is_measured_against_dense_and_bare() -> None:
     rows = {row.name: row for row in measure(SMALL, seconds=0.01)}
     assert set(rows) == {"bare", *router_names(), *PEERS}
@@ -170,6 +171,7 @@ def test_a_mistyped_option(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a setting of glibc")
+@pytest.mark.slow
 def test_freed_memory_is_kept() -> None:
     """Page faults of taking 64 MiB again: one per page of 4 KiB, or none."""
     code = """

@@ -106,6 +106,7 @@ def test_one_expert_is_the_dense_mlp_and_weights_below_one_are_reported() -> Non
     assert certify("hash", {}).checks["upcycled_is_dense"].holds
 
 
+@pytest.mark.slow
 def test_a_router_that_looks_ahead_is_refused_on_a_causal_task() -> None:
     task = build_task(compose().task)
     task.causal = True

@@ -112,6 +112,7 @@ print(json.dumps(lines))
 """
 
 
+@pytest.mark.slow
 def test_a_routing_of_the_wrong_form_is_one_line_everywhere(
     command: Command, tmp_path: Path
 ) -> None:

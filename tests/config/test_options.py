@@ -58,9 +58,9 @@ def suggested(error: UserError) -> list[str]:
 @pytest.mark.parametrize(
     "values",
     [
-        ("99", "None", "nonsense"),
-        # five more of the same kind: half a minute
-        pytest.param(("-1", "0", "[1.5]", "{a:1}", "1e9"), marks=pytest.mark.slow),
+        ("99", "None"),
+        # four more of the same kind: half a minute
+        pytest.param(("nonsense", "-1", "[1.5]", "{a:1}"), marks=pytest.mark.slow),
     ],
     ids=["few", "more"],
 )

@@ -63,6 +63,7 @@ def test_a_time_limit_shortens_runs_with_fixed_steps() -> None:
     )  # as many as the time allows: a setting
 
 
+@pytest.mark.slow
 def test_partial_runs_are_left_out_of_the_board_with_the_reason(tmp_path: Path) -> None:
     runs = tmp_path / "runs"
     whole, _ = fit(compose("router=soft", f"records={runs}", *TINY_RUN))

@@ -183,6 +183,7 @@ def test_a_broken_plugin_stops_no_other_router(
         assert done.returncode == 2 and says in done.stderr and done.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_the_board_shows_a_record_of_a_plugin(site: Path, tmp_path: Path) -> None:
     words = ["-m", "moesuite.run", "task=small_digits", "router=coin", *CHEAP]
     assert python(site, tmp_path, *words).returncode == 0

@@ -179,7 +179,13 @@ def test_routing_as_representation(tmp_path: Path) -> None:
         run(tmp_path, "task=stdlib_search", *words, "task.representation=routing", "router=dense")
 
 
-@pytest.mark.parametrize("backbone", ["gpt_mini", "t5_mini", "llama_mini"])
+@pytest.mark.parametrize(
+    "backbone",
+    [
+        "gpt_mini",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("t5_mini", "llama_mini")),
+    ],
+)
 def test_decoders_and_encoders_embed(backbone: str, tmp_path: Path) -> None:
     words = [
         f"task.source={search_folder(tmp_path / 'data')}",

@@ -145,6 +145,7 @@ def test_backbones_are_accounted(backbone: str) -> None:
     assert model.parameters_total > 1.5 * dense.parameters_total and not model.uncounted
 
 
+@pytest.mark.slow
 def test_two_runs_are_the_same(tmp_path: Path) -> None:
     words = ("task=stdlib", BOOK, *SMALL, "task.stride=32", "force=true")
     assert run(tmp_path, *words).quality == run(tmp_path, *words).quality
