@@ -19,7 +19,7 @@ from moesuite.data.cache import load_rows as load_rows
 from moesuite.data.source import HubSource as HubSource
 from moesuite.data.source import Source as Source
 from moesuite.data.source import load_source as load_source
-from moesuite.discovery.names import load_family
+from moesuite.discovery.loading import load_family
 from moesuite.discovery.signature import call_arguments
 from moesuite.discovery.user_code import own_class as own_class
 from moesuite.discovery.user_code import own_file as own_file

@@ -10,12 +10,13 @@ from __future__ import annotations
 import ast
 import importlib
 import importlib.util
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from moesuite.discovery.plugins import Group, Plugin, clash, plugins, refusal
 from moesuite.discovery.signature import SourceOption, signature_options, source_classes
-from moesuite.discovery.user_code import own_class, own_file
+from moesuite.discovery.user_code import own_file
 from moesuite.errors import UserError, unknown
 
 PACKAGE = Path(__file__).parents[1]
@@ -75,6 +76,7 @@ def task_files() -> dict[str, Path]:
     return files | _packaged_tasks()
 
 
+@cache
 def _packaged_tasks() -> dict[str, Path]:
     return {path.stem: path for path in _files("moesuite.tasks", "**/*.yaml")}
 
@@ -98,6 +100,7 @@ def task_families() -> dict[str, Path]:
     return brought | _packaged_families()
 
 
+@cache
 def _packaged_families() -> dict[str, Path]:
     return {path.parent.name: path for path in _files("moesuite.tasks", "*/task.py")}
 
@@ -166,10 +169,11 @@ def family_defaults(family: str) -> dict[str, Any]:
 
 def family_options(family: str) -> dict[str, SourceOption]:
     """Return the options of a task family as its class declares them."""
-    return signature_options(*_family_class(family), skip=1)
+    return signature_options(*family_class(family), skip=1)
 
 
-def _family_class(family: str) -> tuple[Path, str]:
+def family_class(family: str) -> tuple[Path, str]:
+    """Return the file of a task family and the name of its class."""
     path = task_families()[family]
     if packaged("tasks", family):
         return path, contract_class(path, "Task").name
@@ -187,34 +191,6 @@ def summary(path: Path, cls: str | None) -> str:
     classes = (node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == cls)
     node: ast.ClassDef | ast.Module = next(classes, tree)
     return (ast.get_docstring(node) or ast.get_docstring(tree) or "").partition("\n")[0]
-
-
-def load_router(name: str) -> Any:
-    """Import the class of a router: of the package, of a plugin, or a user's own.
-
-    Raises:
-        UserError: for an unknown name, or a plugin that cannot be imported.
-    """
-    path, cls = source_of(name)
-    if ":" in name:
-        return own_class("router", name, "my_file:MyRouter")
-    if cls is not None:
-        return plugins("routers")[name].load()
-    return getattr(
-        importlib.import_module(f"moesuite.routers.{path.stem}"),
-        contract_class(path, "Router").name,
-    )
-
-
-def load_family(family: str) -> Any:
-    """Import the class of a task family: of the package, of a plugin, or `module:Class`."""
-    if ":" in family:
-        module_name, _, cls = family.rpartition(":")
-        return getattr(importlib.import_module(module_name), cls)
-    if not packaged("tasks", family):
-        return plugins("tasks")[family].load()
-    module = importlib.import_module(f"moesuite.tasks.{family}.task")
-    return getattr(module, _family_class(family)[1])
 
 
 def contract_class(path: Path, contract: str) -> ast.ClassDef:

@@ -113,6 +113,7 @@ def plugins(group: Group) -> Mapping[str, Plugin]:
     return named
 
 
+@cache
 def refusal(group: Group, name: str, is_packaged: bool) -> UserError | None:
     """Return why a plugin cannot be used, or None: no plugin may stop another one, or the package.
 

@@ -11,7 +11,8 @@ from typing import Protocol as Interface
 from typing import runtime_checkable
 
 from moesuite.config.schema import RunConfig
-from moesuite.discovery.names import load_router, packaged, source_of
+from moesuite.discovery.loading import load_router
+from moesuite.discovery.names import packaged, source_of
 from moesuite.errors import UserError
 from moesuite.records.protocol import ENGINE, Protocol
 from moesuite.records.provenance import code_version

@@ -11,7 +11,8 @@ import subprocess
 from functools import cache
 from pathlib import Path
 
-from moesuite.discovery.names import PACKAGE, load_router, source_of, task_folder
+from moesuite.discovery.loading import load_router
+from moesuite.discovery.names import PACKAGE, source_of, task_folder
 from moesuite.records.protocol import ENGINE, of_router
 
 LIBRARIES = (

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from moesuite.config.options import checked_options
-from moesuite.discovery.names import load_router
+from moesuite.discovery.loading import load_router
 from moesuite.errors import UserError
 from moesuite.routing.router import LayerSpec, Router
 
