@@ -48,6 +48,10 @@ def test_the_default_configuration_has_the_defaults_of_the_fields() -> None:
     assert compared >= 25
 
 
+# one of each kind of value in every run; all options together take minutes
+SAMPLE = ("slots_per_token", "layers", "decoder", "backbone.tokenizer", "optim.lr", "logger")
+
+
 def suggested(error: UserError) -> list[str]:
     """Return the words that an error suggests: what a shell makes of them."""
     _, is_there, hint = str(error).partition("type for example ")
@@ -64,7 +68,14 @@ def suggested(error: UserError) -> list[str]:
     ],
     ids=["few", "more"],
 )
-@pytest.mark.parametrize("name", [name for name in FIELDS if name not in ("task", "router")])
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name in SAMPLE else pytest.param(name, marks=pytest.mark.slow)
+        for name in FIELDS
+        if name not in ("task", "router")
+    ],
+)
 def test_suggestions_of_errors_are_accepted(name: str, values: tuple[str, ...]) -> None:
     """Typed instead of the wrong value, in a shell; for every option and several wrong values."""
     for value in values:
