@@ -12,13 +12,6 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 from torchmetrics import MetricCollection
 
-from moesuite.data.cache import cache_folder as cache_folder
-from moesuite.data.cache import cached as cached
-from moesuite.data.cache import changed as changed
-from moesuite.data.cache import load_rows as load_rows
-from moesuite.data.source import HubSource as HubSource
-from moesuite.data.source import Source as Source
-from moesuite.data.source import load_source as load_source
 from moesuite.discovery.loading import load_family
 from moesuite.discovery.signature import call_arguments
 from moesuite.discovery.user_code import own_class as own_class
@@ -28,6 +21,13 @@ from moesuite.errors import unknown as unknown
 from moesuite.records.metrics import MetricSpec as MetricSpec
 from moesuite.records.record import Lookahead as Lookahead
 from moesuite.records.store import atomic as atomic
+from moesuite.sources.cache import cache_folder as cache_folder
+from moesuite.sources.cache import cached as cached
+from moesuite.sources.cache import changed as changed
+from moesuite.sources.cache import load_rows as load_rows
+from moesuite.sources.source import HubSource as HubSource
+from moesuite.sources.source import Source as Source
+from moesuite.sources.source import load_source as load_source
 
 Batch = Mapping[str, Any]
 Predict = Callable[[Batch], Any]  # batch -> output of the model in evaluation
@@ -55,6 +55,7 @@ class Task(ABC):
             states.
         fingerprint: of the data that was read; set by `prepare`.
         description: the data in one line; set by `prepare`.
+        notes: what a reader has to know about the data, a sentence each; set by `prepare`.
         own_files: file of each class from outside the package that it uses, by option.
         unreadable: names of the unreadable examples that were left out.
     """
@@ -68,6 +69,7 @@ class Task(ABC):
     reads_routing: bool = False
     fingerprint: str
     description: str
+    notes: Sequence[str] = ()
     own_files: Mapping[str, Path] = {}
     unreadable: list[str]
 

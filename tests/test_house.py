@@ -80,7 +80,7 @@ LEADERBOARD_MAY_IMPORT = (
 TASKS_MAY_IMPORT = (
     "moesuite.task",
     "moesuite.tasks",
-    "moesuite.data",
+    "moesuite.sources",
     "moesuite.errors",
     "moesuite.records.metrics",
     "moesuite.records.store",  # writes a file whole or not at all

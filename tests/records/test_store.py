@@ -19,7 +19,7 @@ ENGINE = sorted((ROOT / "moesuite").rglob("*.py")) + sorted((ROOT / "tasks").rgl
 READERS = sorted((ROOT / "leaderboard" / "ingest").rglob("*.py"))
 # what else writes files, and where: none of these folders is a records folder
 OTHER_FOLDERS = {
-    "moesuite/data/cache.py": "cache of prepared data",
+    "moesuite/sources/cache.py": "cache of prepared data",
     "moesuite/surgery/checkpoint.py": "a model, where the caller says",
     "tasks/text/tokenizer.py": "cache of tokens",
     "tasks/preferences/backgammon/selfplay.py": "cache of positions",

@@ -99,7 +99,7 @@ def test_a_gated_hub_data_set_explains_how_to_get_access(monkeypatch: pytest.Mon
         )
 
     monkeypatch.setattr("datasets.load_dataset", gated)
-    monkeypatch.setattr("moesuite.data.source._resolve", lambda hub, revision: revision)
+    monkeypatch.setattr("moesuite.sources.source._resolve", lambda hub, revision: revision)
     with pytest.raises(
         UserError,
         match=r"is gated: accept its terms at https://huggingface.co/datasets/a/b, then `hf auth",
@@ -118,7 +118,7 @@ def test_the_hub_request_has_the_pinned_revision(
         return real("parquet", data_files=str(parquet / f"{split}.parquet"), split="train")
 
     monkeypatch.setattr("datasets.load_dataset", load)
-    monkeypatch.setattr("moesuite.data.source._resolve", lambda hub, revision: revision)
+    monkeypatch.setattr("moesuite.sources.source._resolve", lambda hub, revision: revision)
     task = vision(hub="a/b", revision="c0ffee", config="small")
     assert asked == [("a/b", "small", "train", "c0ffee"), ("a/b", "small", "test", "c0ffee")]
     assert task.fingerprint == "a/b@c0ffee"

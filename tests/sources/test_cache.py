@@ -13,7 +13,7 @@ import datasets
 import numpy as np
 import pytest
 
-from moesuite.data.cache import SEAL, cached, changed, load_rows
+from moesuite.sources.cache import SEAL, cached, changed, load_rows
 from moesuite.tasks.preferences.backgammon.selfplay import Recipe, made
 from moesuite.tasks.text.corpus import Text
 from moesuite.tasks.text.tokenizer import tokens_of

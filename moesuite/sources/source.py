@@ -15,8 +15,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from moesuite.data.cache import load_rows
 from moesuite.errors import UserError
+from moesuite.sources.cache import load_rows
 
 HOLD_OUT = 0.1  # share held out for testing of a source without a test split
 
@@ -29,11 +29,14 @@ class Source:
         splits: by role: train, test, and val where there is one.
         fingerprint: of what was read.
         description: one line for the record.
+        notes: what a reader has to know, a sentence each: what was taken for what, what is left
+            out, what is held out.
     """
 
     splits: Mapping[str, Any]
     fingerprint: str
     description: str
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,179 @@
+"""Which files of a folder belong to which split: by the usual names, in any case.
+
+`train/`, `val-00000-of-00002.parquet`, `ptb.valid.txt`, `dev.tsv`, `Test/`: the words are those of
+Hugging Face `datasets` (https://huggingface.co/docs/hub/datasets-file-names-and-splits).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+
+ROLES = ("train", "val", "test")
+WORDS: Mapping[str, tuple[str, ...]] = {
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation", "dev", "development"),
+    "test": ("test", "testing", "eval", "evaluation"),
+}
+COMPRESSED = (".gz", ".zst", ".bz2", ".xz")
+# left by systems and tools, never data
+JUNK = ("__MACOSX", "Thumbs.db", "desktop.ini", "lost+found", "__pycache__")
+# what describes data and is none
+PAPERS = (
+    "readme", "license", "licence", "copying", "notice", "changelog", "changes", "citation",
+    "authors", "contributing", "dataset_infos", "dataset_info", "dataset_dict", "state",
+    "croissant", "requirements", "index",
+)  # fmt: skip
+SHARD = re.compile(r"[-_.]?\d+(-of-\d+)?$")  # the end of train-00000-of-00002, train_1, part3
+
+
+@dataclass(frozen=True)
+class Assigned:
+    """Files by the role that they play.
+
+    Attributes:
+        roles: train, val, test, and whatever else is declared -> files, sorted.
+        labels: role -> name of the split in the folder, for the reader.
+        unused: files of splits that play no role, or of no split.
+    """
+
+    roles: Mapping[str, list[Path]]
+    labels: Mapping[str, str] = field(default_factory=dict)
+    unused: Sequence[Path] = ()
+
+
+def list_files(folder: Path) -> list[Path]:
+    """Return all files below a folder, sorted; without hidden ones and what systems leave there."""
+    return sorted(_walk(folder))
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    for entry in folder.iterdir():
+        if entry.name.startswith((".", "~$")) or entry.name in JUNK:
+            continue
+        if entry.is_dir():
+            yield from _walk(entry)
+        else:
+            yield entry
+
+
+def suffix_of(file: Path) -> str:
+    """Return what a file is by its name, lower-case, without compression: .csv of x.CSV.gz."""
+    suffixes = [suffix.lower() for suffix in file.suffixes]
+    if suffixes and suffixes[-1] in COMPRESSED:
+        suffixes.pop()
+    return suffixes[-1] if suffixes else ""
+
+
+def stem_of(file: Path) -> str:
+    """Return the name of a file without format, compression and shard: train of train-1.csv.gz."""
+    name = file.name
+    if file.suffix.lower() in COMPRESSED:
+        name = Path(name).stem
+    return SHARD.sub("", Path(name).stem) or Path(name).stem
+
+
+def is_paper(file: Path) -> bool:
+    """Whether a file describes data, such as README.md or LICENSE."""
+    return file.name.split(".")[0].lower() in PAPERS
+
+
+def role_of(name: str) -> str | None:
+    """Return the role that a name of a split says: train, val, test, or None.
+
+    The name is a word of `WORDS`, or begins or ends with one: `ptb.train`, `test_prefs`.
+    """
+    words = re.split(r"[-_.]+", name.lower())
+    said = {role for role, names in WORDS.items() for end in (words[0], words[-1]) if end in names}
+    return said.pop() if len(said) == 1 else None
+
+
+def split_of(file: Path, folder: Path, declared: Iterable[str] = ()) -> str | None:
+    """Return the name of the split that a file belongs to, lower-case, or None.
+
+    It is the nearest folder that is named like a split and nothing else, or the file's own name.
+
+    Args:
+        file: below `folder`.
+        folder: the source.
+        declared: names of splits beside the usual ones.
+    """
+    exact = {name.lower() for name in chain(declared, *WORDS.values())}
+    folders = [part.lower() for part in file.relative_to(folder).parts[:-1]]
+    for part in reversed(folders):
+        if part in exact:
+            return part
+    stem = stem_of(file).lower()
+    if stem in exact or role_of(stem) is not None:
+        return stem
+    return next((part for part in reversed(folders) if role_of(part) is not None), None)
+
+
+def assign(
+    files: Iterable[Path], folder: Path, declared: Mapping[str, str], also_val: bool = True
+) -> Assigned:
+    """Give each split that is found its role.
+
+    A split of exactly the declared name comes first, then one whose name means the same. Without
+    a test split the validation split is scored.
+
+    Args:
+        files: below `folder`.
+        folder: the source.
+        declared: name of each role's split, for example {train: train, test: validation}.
+        also_val: take a validation split that is not declared.
+    """
+    splits: dict[str, list[Path]] = {}
+    strays = []
+    for file in files:
+        name = split_of(file, folder, declared.values())
+        if name is None:
+            strays.append(file)
+        else:
+            splits.setdefault(name, []).append(file)
+    names = choose(list(splits), declared, also_val)
+    used = set(chain.from_iterable(names.values()))
+    unused = chain(strays, *(splits[name] for name in splits if name not in used))
+    return Assigned(
+        {role: sorted(chain(*(splits[name] for name in names[role]))) for role in names},
+        {role: ", ".join(names[role]) for role in names},
+        sorted(unused),
+    )
+
+
+def choose(
+    names: Sequence[str], declared: Mapping[str, str], also_val: bool = True
+) -> dict[str, list[str]]:
+    """Return the names of the splits that play each role; roles without one are missing.
+
+    Args:
+        names: splits that are there.
+        declared: name of each role's split.
+        also_val: take a validation split that is not declared.
+    """
+    chosen: dict[str, list[str]] = {}
+    for role, wanted in declared.items():  # the declared name itself, of any role
+        if exact := [name for name in names if name.lower() == wanted.lower()]:
+            chosen[role] = exact
+    for role, wanted in declared.items():  # what means the same
+        if role not in chosen and (meaning := role_of(wanted)):
+            _take(chosen, role, meaning, names)
+    if "test" in declared:  # what is usually scored
+        for meaning in ("test", "val"):
+            if "test" not in chosen:
+                _take(chosen, "test", meaning, names)
+        if "test" not in chosen and "val" in chosen:
+            chosen["test"] = chosen.pop("val")
+    if also_val and "val" not in declared and "val" not in chosen:
+        _take(chosen, "val", "val", names)
+    return {role: chosen[role] for role in sorted(chosen, key=[*ROLES, *chosen].index)}
+
+
+def _take(chosen: dict[str, list[str]], role: str, meaning: str, names: Sequence[str]) -> None:
+    """Give `role` the splits of a meaning that no other role has."""
+    taken = set(chain.from_iterable(chosen.values()))
+    if free := [name for name in names if name not in taken and role_of(name) == meaning]:
+        chosen[role] = free
