@@ -6,11 +6,14 @@ Hugging Face `datasets` (https://huggingface.co/docs/hub/datasets-file-names-and
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
+
+from moesuite.errors import UserError
 
 ROLES = ("train", "val", "test")
 WORDS: Mapping[str, tuple[str, ...]] = {
@@ -28,6 +31,7 @@ PAPERS = (
     "croissant", "requirements", "index",
 )  # fmt: skip
 SHARD = re.compile(r"[-_.]?\d+(-of-\d+)?$")  # the end of train-00000-of-00002, train_1, part3
+Above = tuple[tuple[int, int], ...]  # device and inode of each folder above
 
 
 @dataclass(frozen=True)
@@ -46,18 +50,48 @@ class Assigned:
 
 
 def list_files(folder: Path) -> list[Path]:
-    """Return all files below a folder, sorted; without hidden ones and what systems leave there."""
-    return sorted(_walk(folder))
+    """Return all files below a folder, sorted; without hidden ones and what systems leave there.
+
+    Raises:
+        UserError: for a folder that may not be read.
+    """
+    return sorted(_walk(folder, ()))
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    for entry in folder.iterdir():
-        if entry.name.startswith((".", "~$")) or entry.name in JUNK:
-            continue
-        if entry.is_dir():
-            yield from _walk(entry)
-        else:
-            yield entry
+def _walk(folder: Path, above: Above) -> Iterator[Path]:
+    files, folders, above = entries_of(folder, above)
+    yield from (folder / name for name in files)
+    for name in folders:
+        yield from _walk(folder / name, above)
+
+
+def entries_of(folder: Path, above: Above = ()) -> tuple[list[str], list[str], Above]:
+    """Return the names of the files and folders in a folder, sorted, and `above` of the latter.
+
+    Links are followed, except back to a folder above: it is empty.
+
+    Args:
+        folder: to read.
+        above: the folders that it was reached through.
+
+    Raises:
+        UserError: for a folder that may not be read.
+    """
+    files, folders = list[str](), list[str]()
+    try:
+        state = folder.stat()
+        if (state.st_dev, state.st_ino) in above:
+            return [], [], above
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if not entry.name.startswith((".", "~$")) and entry.name not in JUNK:
+                    (folders if entry.is_dir() else files).append(entry.name)
+    except OSError as error:
+        raise UserError(
+            f"{folder} cannot be read: {error.strerror}; expected a folder that you may read, "
+            f"type for example chmod u+rx {folder}"
+        ) from None
+    return sorted(files), sorted(folders), (*above, (state.st_dev, state.st_ino))
 
 
 def suffix_of(file: Path) -> str:
