@@ -18,6 +18,11 @@ from moesuite.discovery.user_code import own_class as own_class
 from moesuite.discovery.user_code import own_file as own_file
 from moesuite.errors import UserError as UserError
 from moesuite.errors import unknown as unknown
+from moesuite.preview import Example as Example
+from moesuite.preview import Lazy as Lazy
+from moesuite.preview import Preview as Preview
+from moesuite.preview import as_example
+from moesuite.preview import joined as joined
 from moesuite.records.metrics import MetricSpec as MetricSpec
 from moesuite.records.record import Lookahead as Lookahead
 from moesuite.records.store import atomic as atomic
@@ -58,6 +63,8 @@ class Task(ABC):
         notes: what a reader has to know about the data, a sentence each; set by `prepare`.
         own_files: file of each class from outside the package that it uses, by option.
         unreadable: names of the unreadable examples that were left out.
+        previewed: options with which the data is shown without training, for example to report
+            unreadable examples instead of stopping at the first.
     """
 
     name: str
@@ -72,6 +79,7 @@ class Task(ABC):
     notes: Sequence[str] = ()
     own_files: Mapping[str, Path] = {}
     unreadable: list[str]
+    previewed: ClassVar[Mapping[str, Any]] = MappingProxyType({})
 
     @classmethod
     def from_options(cls, **options: Any) -> Task:
@@ -168,6 +176,17 @@ class Task(ABC):
     def shown(self, batch: Batch) -> Sequence[str | list[str]]:
         """Return each example of a batch for a reader: a data URI of an image, or token texts."""
         return []
+
+    def preview(self, split: Literal["train", "val", "test"]) -> Preview:
+        """Return what a reader wants to see of a split: by default its examples as `shown`."""
+        dataset: Any = self.dataset(split)
+        if not hasattr(dataset, "__len__"):
+            return Preview()
+
+        def example(index: int) -> Example:
+            return as_example(self.shown(self.collate([dataset[index]])))
+
+        return Preview(Lazy(len(dataset), example))
 
     def lookahead(self, predict: Predict, batch: Batch) -> Lookahead | None:
         """Measure whether outputs depend on later inputs, or return None if none are predicted."""

@@ -73,6 +73,25 @@ class Reading:
     description: str
 
 
+def read_examples(kind: str, data: TextSets, close: float) -> Reading:
+    """Return the texts of a kind of evaluation: search, similarity or classification.
+
+    Raises:
+        UserError: for data that cannot be read, or a split without examples.
+    """
+    if kind == "search":
+        reading = read_search(data.source)
+    elif kind == "similarity":
+        reading = read_scored(data, close)
+    else:
+        reading = read_labelled(data)
+    if not reading.roles.get("train", True) or not reading.roles["test"]:
+        raise UserError(
+            f"{reading.description}: a split is empty; expected at least one example in each"
+        )
+    return reading
+
+
 def read_search(source: str | None) -> Reading:
     """Return pairs for search: of the standard library, or of the columns query and document."""
     if source is None:

@@ -25,19 +25,13 @@ from torch.utils.data import Dataset
 from torchmetrics import MetricCollection
 
 from moesuite.records.metrics import EMBEDDINGS, OF_KIND, MetricSpec
-from moesuite.task import Batch, Predict, Task, UserError
+from moesuite.task import Batch, Predict, Preview, Task
 from moesuite.tasks.embeddings import scores
 from moesuite.tasks.embeddings.contrastive import contrastive_loss
 from moesuite.tasks.embeddings.mteb_package import Mteb
-from moesuite.tasks.embeddings.pairs import (
-    Example,
-    Reading,
-    TextSets,
-    read_labelled,
-    read_scored,
-    read_search,
-)
+from moesuite.tasks.embeddings.pairs import Example, Reading, TextSets, read_examples
 from moesuite.tasks.embeddings.pooling import Embedding, Examples, Sample, pool
+from moesuite.tasks.embeddings.preview import preview
 from moesuite.tasks.options import About
 from moesuite.tasks.text.encoder import Ids, TextEncoder, padded, text_encoder
 
@@ -107,18 +101,8 @@ class Embeddings(Task):
     def _reading(self) -> Reading:
         """The texts, read once."""
         if self._mteb is not None:
-            reading = self._mteb.read()
-        elif self.kind == "search":
-            reading = read_search(self.data.source)
-        elif self.kind == "similarity":
-            reading = read_scored(self.data, self.close)
-        else:
-            reading = read_labelled(self.data)
-        if not reading.roles.get("train", True) or not reading.roles["test"]:
-            raise UserError(
-                f"{reading.description}: a split is empty; expected at least one example in each"
-            )
-        return reading
+            return self._mteb.read()
+        return read_examples(self.kind, self.data, self.close)
 
     @cached_property
     def _text(self) -> TextEncoder:
@@ -132,7 +116,10 @@ class Embeddings(Task):
         return text_encoder(self.tokenizer, self.length, train, closing)
 
     def _encode(self, texts: Sequence[str]) -> list[Ids]:
-        return self._text.encode([self.embedding.prompt.replace("{}", text) for text in texts])
+        return self._text.encode([self._prompted(text) for text in texts])
+
+    def _prompted(self, text: str) -> str:
+        return self.embedding.prompt.replace("{}", text)
 
     @property
     def in_memory(self) -> bool:
@@ -188,6 +175,14 @@ class Embeddings(Task):
     def shown(self, batch: Batch) -> list[list[str]]:
         """Return the words of the texts."""
         return self._text.words(batch)
+
+    def preview(self, split: Literal["train", "val", "test"]) -> Preview:
+        """Return the texts, with the class or the score of each."""
+
+        def count(text: str) -> int:
+            return self._text.count((self._prompted(text),))
+
+        return preview(self._reading, split, self.kind, count, self.length)
 
     def loss(self, output: Any, batch: Batch) -> Tensor:
         """Return the contrastive loss."""

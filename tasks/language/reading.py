@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch.utils.data import Dataset
 
-from moesuite.tasks.language.packed import Packed, Sliding, check_length
+from moesuite.task import Example, Lazy, Preview, joined
+from moesuite.tasks.language.packed import Packed, Sample, Sliding, check_length
 from moesuite.tasks.language.stream import StreamedTokens, first_documents
 from moesuite.tasks.options import Tokens
 from moesuite.tasks.text.corpus import TextSource, check_column, read_stdlib, read_text
@@ -26,6 +27,7 @@ class Sequences:
         bytes_per_token: of the test split, line ends included.
         fingerprint: of what was read.
         description: one line for the record.
+        sizes: bytes of each role; empty for a stream.
     """
 
     splits: Mapping[str, Dataset[Any]]
@@ -34,6 +36,24 @@ class Sequences:
     bytes_per_token: float
     fingerprint: str
     description: str
+    sizes: Mapping[str, int] = field(default_factory=dict)
+
+    def preview(self, role: str) -> Preview:
+        """Return the sequences of a split as texts, and its size."""
+        split: Any = self.splits[role]
+
+        def example(sample: Sample) -> Example:
+            ids = sample[0][:-1].tolist()
+            if self.symbol is chr:  # bytes
+                return Example(texts=(bytes(ids).decode(errors="replace"),))
+            return Example(texts=(joined([self.symbol(token) for token in ids]),))
+
+        if isinstance(split, StreamedTokens):
+            return Preview(map(example, split), figures={"vocabulary": self.vocabulary})
+        figures = {"tokens": len(split.tokens), "vocabulary": self.vocabulary}
+        if role in self.sizes:
+            figures["bytes"] = self.sizes[role]
+        return Preview(Lazy(len(split), lambda index: example(split[index])), figures=figures)
 
 
 def read_sequences(data: TextSource, tokens: Tokens, stride: int) -> Sequences:
@@ -65,6 +85,7 @@ def read_sequences(data: TextSource, tokens: Tokens, stride: int) -> Sequences:
         numbers.size["test"] / len(numbers.splits["test"]),
         text.fingerprint,
         f"{text.description}; gzip -9 needs {numbers.gzip:.3f} bits per byte of test",
+        numbers.size,
     )
 
 

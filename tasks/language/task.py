@@ -23,7 +23,7 @@ from torch.utils.data import Dataset
 from torchmetrics import Metric, MetricCollection
 
 from moesuite.records.metrics import LANGUAGE
-from moesuite.task import Batch, Lookahead, Predict, Task, UserError
+from moesuite.task import Batch, Lookahead, Predict, Preview, Task, UserError
 from moesuite.tasks.language.metrics import MeanLoss
 from moesuite.tasks.language.packed import Sample
 from moesuite.tasks.language.reading import Sequences, read_sequences
@@ -228,6 +228,10 @@ class Language(Task):
         symbol, size = self._read.symbol, self._vocabulary
         rows = batch["input_ids"].tolist()
         return [[symbol(i) if i < size else "_" for i in row] for row in rows]
+
+    def preview(self, split: Literal["train", "val", "test"]) -> Preview:
+        """Return the sequences as texts, and the size of the split."""
+        return self._read.preview(split)
 
     def size(self, batch: Batch) -> int:
         """Return the number of sequences."""

@@ -23,7 +23,7 @@ from torch.utils.data import Dataset
 from torchmetrics import MetricCollection
 
 from moesuite.records.metrics import PREFERENCES
-from moesuite.task import Batch, Source, Task
+from moesuite.task import Batch, Preview, Source, Task
 from moesuite.tasks.options import About, Tokens
 from moesuite.tasks.preferences.agreement import Agreement, answers
 from moesuite.tasks.preferences.backgammon.expert import expert_of, file_of
@@ -33,6 +33,7 @@ from moesuite.tasks.preferences.backgammon.positions import TOKENS, VOCABULARY, 
 from moesuite.tasks.preferences.backgammon.selfplay import Positions
 from moesuite.tasks.preferences.choices import Choice, Choices, Comparison, training_loss
 from moesuite.tasks.preferences.dialogues import Dialogues
+from moesuite.tasks.preferences.preview import preview_moves, preview_pairs
 from moesuite.tasks.preferences.reading import Roles, TextChoices, read_moves, with_validation
 from moesuite.tasks.text.encoder import padded
 
@@ -222,6 +223,16 @@ class Preferences(Task):
             if self.kind == "text"
             else as_words(batch["input_ids"])
         )
+
+    def preview(self, split: Literal["train", "val", "test"]) -> Preview:
+        """Return the pairs of texts, the chosen one first, or the expert's move of positions."""
+        roles = self._read[0]
+        if self.kind == "backgammon":
+            return preview_moves(roles[split])
+        start = len(roles["train"]) if split == "val" else 0  # the end of the training split
+        pairs = self._texts.pairs[0]["test" if split == "test" else "train"]
+        pairs = pairs[start : start + len(roles[split])]
+        return preview_pairs(pairs, self._texts.encoder, self.length)
 
     def size(self, batch: Batch) -> int:
         """Return the number of choices."""

@@ -27,6 +27,7 @@ class TextEncoder:
         encode: texts -> token ids of each.
         rows: single texts or pairs of texts -> padded inputs of a model [N, T].
         symbol: token id -> its text.
+        count: a text or a pair of texts -> its number of tokens before it is cut.
     """
 
     size: int
@@ -34,6 +35,7 @@ class TextEncoder:
     encode: Callable[[Sequence[str]], list[Ids]]
     rows: Callable[[Sequence[tuple[str, ...]]], dict[str, Tensor]]
     symbol: Symbol
+    count: Callable[[tuple[str, ...]], int]
 
     def words(self, batch: Mapping[str, Tensor]) -> list[list[str]]:
         """Return the tokens of each text of a batch in words, without padding."""
@@ -78,8 +80,11 @@ def _built_in_encoder(
     def rows(texts: Sequence[tuple[str, ...]]) -> dict[str, Tensor]:
         return padded([_joined(encode(row), length) for row in texts], tokenizer.size)
 
+    def count(texts: tuple[str, ...]) -> int:
+        return sum(len(tokenizer.encode(text.encode())) for text in texts)
+
     # padding is one more token
-    return TextEncoder(tokenizer.size + 1, tokenizer.size, encode, rows, tokenizer.symbol)
+    return TextEncoder(tokenizer.size + 1, tokenizer.size, encode, rows, tokenizer.symbol, count)
 
 
 def _pretrained_encoder(tokenizer: Any, length: int, closing: str) -> TextEncoder:
@@ -118,7 +123,10 @@ def _pretrained_encoder(tokenizer: Any, length: int, closing: str) -> TextEncode
     def symbol(token: int) -> str:
         return tokenizer.decode([token])
 
-    return TextEncoder(len(tokenizer), padding, encode, rows, symbol)
+    def count(texts: tuple[str, ...]) -> int:
+        return len(tokenizer(*texts, verbose=False)["input_ids"])
+
+    return TextEncoder(len(tokenizer), padding, encode, rows, symbol, count)
 
 
 def _check_room(tail: int, length: int, closing: str) -> None:

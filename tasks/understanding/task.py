@@ -23,7 +23,7 @@ from torch.utils.data import Dataset
 from torchmetrics import MetricCollection
 
 from moesuite.records.metrics import UNDERSTANDING
-from moesuite.task import Batch, Task, unknown
+from moesuite.task import Batch, Example, Lazy, Preview, Task, unknown
 from moesuite.tasks.options import Tokens
 from moesuite.tasks.text.encoder import TextEncoder, padded, text_encoder
 from moesuite.tasks.understanding.answers import Answered, count
@@ -175,6 +175,24 @@ class Understanding(Task):
     def shown(self, batch: Batch) -> list[list[str]]:
         """Return the words of the texts."""
         return self._text.words(batch)
+
+    def preview(self, split: Literal["train", "val", "test"]) -> Preview:
+        """Return the texts of the questions, with their answers."""
+        questions = self._read.roles[split]
+        classes, is_score = self.declared.labels, self.declared.form == "score"
+        answers = [q.answer if is_score else q.words for q in questions]
+        labels: Any = answers if classes or is_score else []
+
+        def example(index: int) -> Example:
+            texts = tuple(dict.fromkeys(chain.from_iterable(questions[index].pairs)))
+            return Example(texts=texts, label=answers[index])
+
+        def tokens(index: int) -> list[int]:
+            question = questions[index]
+            rows = [(question.prompt,)] if self.in_words else question.pairs
+            return [self._text.count(row) for row in rows]
+
+        return Preview(Lazy(len(questions), example), labels, classes, tokens, self.length)
 
     def loss(self, output: Any, batch: Batch) -> Tensor:
         """Return the cross-entropy of words or alternatives, or the squared error of scores."""

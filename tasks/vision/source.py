@@ -81,12 +81,14 @@ class ImageData:
         unreadable: names of the images that were left out.
         fingerprint: of what was read.
         description: one line for the record.
+        classes: names of the classes by number; empty if the data does not name them.
     """
 
     splits: Mapping[str, Any]
     unreadable: list[str]
     fingerprint: str
     description: str
+    classes: Sequence[str] = ()
 
 
 def read_images(
@@ -109,7 +111,8 @@ def read_images(
     for role in loaded.splits:
         splits[role], bad = _read_split(source, image, loaded, role, transform(role))
         unreadable += bad
-    return ImageData(splits, unreadable, loaded.fingerprint, loaded.description)
+    names = class_names(loaded.splits["train"], source.columns["label"]) or ()
+    return ImageData(splits, unreadable, loaded.fingerprint, loaded.description, names)
 
 
 def _embedded(
@@ -134,7 +137,7 @@ def _read_split(
     rows, where = loaded.splits[role], f"{loaded.description}, split {role}"
     column, label = source.columns["image"], source.columns["label"]
     check_columns(rows.column_names or [], source.columns, where)
-    names = getattr(rows.features[label], "names", None) if rows.features else None
+    names = class_names(rows, label)
     rows = rows.cast_column(column, datasets.Image(decode=False))
     if source.streaming:
         return Stream(rows, source.columns, image.channels, transform, role == "train"), []
@@ -151,6 +154,11 @@ def _read_split(
     readable = np.delete(np.arange(len(labels)), list(unreadable))
     rows = rows.select(readable) if unreadable else rows
     return Rows(rows, labels[readable], column, image.channels, transform), [*unreadable.values()]
+
+
+def class_names(rows: Any, label: str) -> list[str] | None:
+    """Return the names of the classes that the column of labels declares, or None."""
+    return getattr(rows.features[label], "names", None) if rows.features else None
 
 
 def check_columns(columns: Sequence[str], wanted: Mapping[str, str], where: str) -> None:

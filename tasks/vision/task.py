@@ -19,10 +19,11 @@ from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibrationError
 
 from moesuite.records.metrics import VISION
-from moesuite.task import Batch, Task
+from moesuite.task import Batch, Preview, Task
 from moesuite.tasks.options import About
 from moesuite.tasks.vision.augment import Augmentation
 from moesuite.tasks.vision.images import Transform, Unreadable, as_uri, refuse_unreadable
+from moesuite.tasks.vision.preview import preview
 from moesuite.tasks.vision.probes import Attack, Probing, frozen
 from moesuite.tasks.vision.source import ImageFormat, ImageSource, read_images
 from moesuite.tasks.vision.splits import Arrays
@@ -34,6 +35,7 @@ class Vision(Task):
     """Classify images."""
 
     primary, specs = VISION["top1"], VISION
+    previewed = {"strict": False, "cache": False}  # images as stored, of their own size
 
     def __init__(
         self,
@@ -64,6 +66,7 @@ class Vision(Task):
         self.about = about
         self.unreadable: list[str] = []
         self._splits: Mapping[str, Any] = {}
+        self._classes: Sequence[str] = ()
 
     def prepare(self) -> None:
         """Load the data; see `Task.prepare`."""
@@ -71,7 +74,7 @@ class Vision(Task):
             return
         read = read_images(self.data, self.image, self._transform)
         self.fingerprint, self.description = read.fingerprint, read.description
-        self._splits = read.splits
+        self._splits, self._classes = read.splits, read.classes
         self.unreadable += read.unreadable
         self._check_readable()
 
@@ -181,6 +184,10 @@ class Vision(Task):
     def shown(self, batch: Batch) -> list[str]:
         """Return the images as the model sees them."""
         return [as_uri(image, self.image.mean, self.image.std) for image in self.inputs(batch)]
+
+    def preview(self, split: Literal["train", "val", "test"]) -> Preview:
+        """Return the images as stored, with the names of their classes."""
+        return preview(self._splits[split], self.image, self._classes)
 
     def size(self, batch: Batch) -> int:
         """Return the number of images."""
