@@ -30,9 +30,12 @@ from moesuite.sources.cache import cache_folder as cache_folder
 from moesuite.sources.cache import cached as cached
 from moesuite.sources.cache import changed as changed
 from moesuite.sources.cache import load_rows as load_rows
+from moesuite.sources.columns import Column as Column
+from moesuite.sources.columns import match_columns as match_columns
+from moesuite.sources.columns import note_of as note_of
 from moesuite.sources.source import HubSource as HubSource
+from moesuite.sources.source import Readable as Readable
 from moesuite.sources.source import Source as Source
-from moesuite.sources.source import load_source as load_source
 
 Batch = Mapping[str, Any]
 Predict = Callable[[Batch], Any]  # batch -> output of the model in evaluation

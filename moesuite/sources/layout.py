@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
@@ -30,6 +31,11 @@ PAPERS = (
     "authors", "contributing", "dataset_infos", "dataset_info", "dataset_dict", "state",
     "croissant", "requirements", "index",
 )  # fmt: skip
+# a task that reads files of these suffixes
+READ_BY: Mapping[str, tuple[str, ...]] = {
+    "imagenet": (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"),
+    "tinyshakespeare": (".txt", ".tokens", ".text"),
+}
 SHARD = re.compile(r"[-_.]?\d+(-of-\d+)?$")  # the end of train-00000-of-00002, train_1, part3
 Above = tuple[tuple[int, int], ...]  # device and inode of each folder above
 
@@ -211,3 +217,42 @@ def _take(chosen: dict[str, list[str]], role: str, meaning: str, names: Sequence
     taken = set(chain.from_iterable(chosen.values()))
     if free := [name for name in names if name not in taken and role_of(name) == meaning]:
         chosen[role] = free
+
+
+def homes(
+    files: Iterable[Path], folder: Path, declared: Iterable[str] = ()
+) -> dict[str, list[Path]]:
+    """Return files by the folder that holds all splits of a data set, relative to the source."""
+    exact = {name.lower() for name in chain(declared, *WORDS.values())}
+    homes_: dict[str, list[Path]] = {}
+    for file in files:
+        parts = file.relative_to(folder).parts[:-1]
+        whole = [part for part in parts if part.lower() not in exact and role_of(part) is None]
+        homes_.setdefault("/".join(whole), []).append(file)
+    return homes_
+
+
+def listed(names: Sequence[str], most: int = 5) -> str:
+    """Return names with commas, the first few of many."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def found_in(path: Path) -> str:
+    """Return in words what a file or folder holds, for errors."""
+    if path.is_file():
+        return f"it is a {suffix_of(path) or 'file without a suffix'}"
+    files = [file for file in list_files(path) if not is_paper(file)]
+    if not files:
+        return "it is empty"
+    counts = Counter(suffix_of(file) or "files without a suffix" for file in files)
+    kinds = [f"{count:,} {suffix}" for suffix, count in counts.most_common(4)]
+    names = listed([str(file.relative_to(path)) for file in files], 3)
+    return f"it holds {', '.join(kinds)} ({names}){_fit(counts)}"
+
+
+def _fit(counts: Mapping[str, int]) -> str:
+    """Return which task reads such files, or nothing."""
+    suffix = max(counts, key=lambda name: counts[name])
+    task = next((task for task, suffixes in READ_BY.items() if suffix in suffixes), None)
+    return "" if task is None else f"; such files are read by task={task}"

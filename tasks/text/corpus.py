@@ -74,7 +74,7 @@ def read_stdlib() -> Text:
 
 
 def read_text(data: TextSource) -> Text:
-    """Find text files, or a data set with a column of text; see `load_source`.
+    """Find text files, or a data set with a column of text; see `HubSource.load`.
 
     Raises:
         UserError: for a source that is missing, empty, not UTF-8, or without the column.

@@ -10,11 +10,16 @@ import numpy as np
 from annotated_types import Ge, Gt
 from PIL import Image
 
-from moesuite.task import HubSource, Source, UserError, cache_folder
+from moesuite.task import HubSource, Readable, Source, UserError, cache_folder
 from moesuite.tasks.vision.images import Transform, pixels_of, unreadable_files
 from moesuite.tasks.vision.installed import Embedded, load_embedded
 from moesuite.tasks.vision.splits import Arrays, Rows, Stream, decode_all
 
+READABLE = Readable(
+    "class folders of images (<class>/<image>, also below train/ and test/), MNIST's idx files, or "
+    "tables (parquet, csv, jsonl, ...) with an image and a label column",
+    images=True,
+)
 Count = Annotated[int, Ge(1)]
 
 
@@ -106,7 +111,7 @@ def read_images(
     """
     if source.embedded is not None and source.source is None:
         return _embedded(load_embedded(source.embedded), image, transform)
-    loaded = source.load(source.splits, source.config, source.streaming)
+    loaded = source.load(source.splits, source.config, source.streaming, READABLE)
     splits, unreadable = dict[str, Any](), list[str]()
     for role in loaded.splits:
         splits[role], bad = _read_split(source, image, loaded, role, transform(role))

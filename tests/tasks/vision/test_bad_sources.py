@@ -17,8 +17,8 @@ from tests.tasks.vision.pictures import CLASSES, rows_of, vision
 @pytest.mark.parametrize(
     ("make", "options", "message"),
     [
-        (lambda p: p / "nowhere", {}, "does not exist; expected an ImageFolder tree"),
-        (lambda p: p, {}, "is empty: no images in class folders"),
+        (lambda p: p / "nowhere", {}, "does not exist; expected class folders of images"),
+        (lambda p: p, {}, "expected class folders of images .*; it is empty"),
     ],
 )
 def test_sources_that_are_not_there(tmp_path: Path, make: Any, options: Any, message: str) -> None:
@@ -41,7 +41,9 @@ def test_a_column_that_is_missing(parquet: Path) -> None:
 
 def test_parquet_without_the_training_split(parquet: Path) -> None:
     (parquet / "train.parquet").unlink()
-    with pytest.raises(UserError, match="no parquet file of the split 'train' among test.parquet"):
+    with pytest.raises(
+        UserError, match="no split 'train' among test.parquet; name its file train.parquet"
+    ):
         vision(source=parquet, splits={"train": "train", "test": "other"})
 
 
@@ -99,7 +101,7 @@ def test_a_gated_hub_data_set_explains_how_to_get_access(monkeypatch: pytest.Mon
         )
 
     monkeypatch.setattr("datasets.load_dataset", gated)
-    monkeypatch.setattr("moesuite.sources.source._resolve", lambda hub, revision: revision)
+    monkeypatch.setattr("moesuite.sources.hub._resolve", lambda hub, revision: revision)
     with pytest.raises(
         UserError,
         match=r"is gated: accept its terms at https://huggingface.co/datasets/a/b, then `hf auth",
@@ -118,7 +120,7 @@ def test_the_hub_request_has_the_pinned_revision(
         return real("parquet", data_files=str(parquet / f"{split}.parquet"), split="train")
 
     monkeypatch.setattr("datasets.load_dataset", load)
-    monkeypatch.setattr("moesuite.sources.source._resolve", lambda hub, revision: revision)
+    monkeypatch.setattr("moesuite.sources.hub._resolve", lambda hub, revision: revision)
     task = vision(hub="a/b", revision="c0ffee", config="small")
     assert asked == [("a/b", "small", "train", "c0ffee"), ("a/b", "small", "test", "c0ffee")]
     assert task.fingerprint == "a/b@c0ffee"

@@ -1,0 +1,237 @@
+"""Files and folders as people have them: layouts and formats recognised, splits by usual names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from moesuite.errors import UserError
+from moesuite.sources.fingerprint import fingerprint
+from moesuite.sources.layout import (
+    Assigned,
+    assign,
+    choose,
+    found_in,
+    homes,
+    is_paper,
+    list_files,
+    listed,
+    role_of,
+    suffix_of,
+)
+from moesuite.sources.tables import (
+    FORMATS,
+    is_saved,
+    is_table,
+    json_splits,
+    load_saved,
+    read_tables,
+    saved_files,
+)
+
+TABLES = "tables (parquet, csv, tsv, jsonl, json, arrow, save_to_disk)"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Data as read.
+
+    Attributes:
+        splits: by role: train, test, and val where there is one.
+        fingerprint: of what was read.
+        description: one line for the record.
+        notes: what a reader has to know, a sentence each: what was taken for what, what is left
+            out, what is held out.
+    """
+
+    splits: Mapping[str, Any]
+    fingerprint: str
+    description: str
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Readable:
+    """What a family can read, beside ids of the hub.
+
+    Attributes:
+        words: the same in words, for errors.
+        images: whether image trees and idx files are read.
+        val: whether a validation split is used that is not declared.
+    """
+
+    words: str = TABLES
+    images: bool = False
+    val: bool = True
+
+
+TABLES_ONLY = Readable()
+
+
+def load_local(
+    path: Path, declared: Mapping[str, str], config: str | None, streaming: bool, readable: Readable
+) -> Source:
+    """Read a file or a folder; see `HubSource.load`."""
+    folder = path if path.is_dir() else path.parent
+    inner = folder / config if config else folder
+    if path.is_dir() and inner.is_dir():
+        path = folder = inner
+    if path.is_dir() and is_saved(path):
+        return _from_saved(path, declared, readable)
+    files = list_files(path) if path.is_dir() else [path]
+    tables = [file for file in files if is_table(file) and not is_paper(file)]
+    if readable.images and (source := _from_images(path, declared, len(tables))) is not None:
+        return source
+    if not tables:
+        raise UserError(f"task.source={path}: expected {readable.words}; {found_in(path)}")
+    return _from_tables(folder, tables, files, declared, streaming, readable)
+
+
+def _from_saved(folder: Path, declared: Mapping[str, str], readable: Readable) -> Source:
+    loaded = load_saved(folder)
+    chosen = choose(list(loaded), declared, readable.val)
+    used = [*chain.from_iterable(chosen.values())]
+    whole = fingerprint({"": [("", file) for file in saved_files(folder)]}, folder)
+    notes = [whole.note, *scored_split(chosen, declared)]
+    if unused := [name for name in loaded if name not in used]:
+        notes.append(f"not used: {listed(unused)}")
+    rows = _joined(loaded, chosen, folder, declared)
+    about = f"data set saved in {folder.name}"
+    return Source(rows, whole.value, about, tuple(filter(None, notes)))
+
+
+def _joined(
+    rows: Mapping[str, Any],
+    chosen: Mapping[str, Sequence[str]],
+    folder: Path,
+    declared: Mapping[str, str],
+) -> dict[str, Any]:
+    """Return the rows of each role."""
+    import datasets
+
+    needed = _needed(declared)
+    if needed not in chosen:
+        raise UserError(
+            f"task.source={folder}: no split {declared[needed]!r} among {listed(list(rows))}; "
+            f"type for example task.splits.{needed}={next(iter(rows), 'train')}"
+        )
+    return {
+        role: datasets.concatenate_datasets([rows[name] for name in names])
+        for role, names in chosen.items()
+    }
+
+
+def _from_images(path: Path, declared: Mapping[str, str], tables: int) -> Source | None:
+    """Read class folders of images; None where there are none, or tables hold the data."""
+    import datasets
+    from torchvision.datasets import ImageFolder
+
+    if tables:
+        return None
+    folders = [folder for folder in path.iterdir() if folder.is_dir()] if path.is_dir() else []
+    named = {folder.name: folder for folder in folders if role_of(folder.name) is not None}
+    chosen = choose(list(named), declared)
+    roots = {role: named[names[0]] for role, names in chosen.items()}
+    roots = roots if "train" in roots else {"train": path}
+    loaded, lines = {}, {}
+    for role, root in roots.items():
+        try:
+            tree = ImageFolder(str(root), loader=str, allow_empty=True)
+        except FileNotFoundError:
+            return None
+        if not tree.samples:
+            return None
+        files = [Path(file) for file, _ in tree.samples]
+        lines[role] = [
+            (tree.classes[label], files[row]) for row, (_, label) in enumerate(tree.samples)
+        ]
+        features = datasets.Features(
+            {"image": datasets.Image(), "label": datasets.ClassLabel(names=tree.classes)}
+        )
+        columns = {"image": [*map(str, files)], "label": [label for _, label in tree.samples]}
+        loaded[role] = datasets.Dataset.from_dict(columns, features=features)
+    whole = fingerprint(lines, path)
+    notes = filter(None, [whole.note, *scored_split(chosen, declared)])
+    return Source(loaded, whole.value, f"image tree {path.name}", tuple(notes))
+
+
+def _from_tables(
+    folder: Path,
+    tables: Sequence[Path],
+    files: Sequence[Path],
+    declared: Mapping[str, str],
+    streaming: bool,
+    readable: Readable,
+) -> Source:
+    """Read the tables of one format; those of others hold the same data, or something else."""
+    if len(tables) == 1 and suffix_of(tables[0]) == ".json" and (rows := json_splits(tables[0])):
+        chosen = choose(list(rows), declared, readable.val)
+        whole = fingerprint({"": [("", tables[0])]}, folder)
+        roles = _joined(rows, chosen, tables[0], declared)
+        scored = tuple(scored_split(chosen, declared))
+        return Source(roles, whole.value, f"JSON of {tables[0].name}", scored)
+    suffix = min(map(suffix_of, tables), key=FORMATS.index)
+    same = [file for file in tables if suffix_of(file) == suffix]
+    assigned = _assigned(folder, same, declared, readable)
+    whole = fingerprint(
+        {role: [("", file) for file in names] for role, names in assigned.roles.items()}, folder
+    )
+    rows = {
+        role: read_tables(names, f"{whole.value} {role}", streaming)
+        for role, names in assigned.roles.items()
+    }
+    used = set(chain.from_iterable(assigned.roles.values()))
+    notes = [whole.note, *scored_split(assigned.labels, declared)]
+    if unused := [str(file.relative_to(folder)) for file in files if file not in used]:
+        notes.append(f"not used: {listed(unused)}")
+    name = suffix.removeprefix(".")
+    return Source(rows, whole.value, f"{name} files of {folder.name}", tuple(filter(None, notes)))
+
+
+def _assigned(
+    folder: Path, tables: Sequence[Path], declared: Mapping[str, str], readable: Readable
+) -> Assigned:
+    """Give tables their roles; a lone file, and files that no name calls otherwise, train."""
+    needed = _needed(declared)
+    sets = homes(tables, folder, declared.values())
+    if len(sets) > 1 and "" not in sets:
+        raise UserError(
+            f"task.source={folder}: {len(sets)} data sets in one folder: {listed([*sets])}; "
+            f"expected one; type for example task.source={folder / next(iter(sets))}"
+        )
+    assigned = assign(sets.get("", tables), folder, declared, readable.val)
+    if needed not in assigned.roles and assigned.unused:  # their names say nothing else
+        assigned = Assigned(
+            {needed: list(assigned.unused), **assigned.roles},
+            {needed: listed([file.name for file in assigned.unused]), **assigned.labels},
+        )
+    if needed not in assigned.roles:
+        raise UserError(
+            f"task.source={folder}: no split {declared[needed]!r} among "
+            f"{listed([file.name for file in tables])}; name its file "
+            f"{declared[needed]}{suffix_of(tables[0])}"
+        )
+    return assigned
+
+
+def _needed(declared: Mapping[str, str]) -> str:
+    """Return the role that a source must have: some data sets are for testing only."""
+    return "train" if "train" in declared else "test"
+
+
+def scored_split(
+    labels: Mapping[str, str | Sequence[str]], declared: Mapping[str, str]
+) -> list[str]:
+    """Return a sentence where another split than the test split is scored."""
+    name = labels.get("test", "test")
+    name = name if isinstance(name, str) else ", ".join(name)
+    if (
+        "train" in labels
+        and role_of(name) == "val"
+        and role_of(declared.get("test", "test")) != "val"
+    ):
+        return [f"no test split: the validation split ({name}) is scored"]
+    return []

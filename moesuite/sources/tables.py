@@ -1,0 +1,213 @@
+"""Tables on disk as rows of `datasets`: parquet, Arrow, CSV, TSV, JSON (lines), `save_to_disk`.
+
+Copies that `datasets` makes are filed under the content of the files: a file that changes is read
+anew, whatever its size and date.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+from collections.abc import Iterable, Sequence
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import Any, Literal
+
+from moesuite.errors import UserError
+from moesuite.sources.cache import cache_folder, cached, load_rows
+from moesuite.sources.layout import COMPRESSED, role_of, suffix_of
+
+# in this order where a folder holds the same data in several
+FORMATS = (".parquet", ".arrow", ".jsonl", ".ndjson", ".json", ".csv", ".tsv")
+SNIFFED = 2**20  # bytes of a file that show how its cells are separated
+NO_ROWS = "corresponds to no data"  # what `datasets` says of files without rows
+SEPARATORS = ",;|\t"
+
+
+def is_table(file: Path) -> bool:
+    """Whether a file holds rows, by its name."""
+    return suffix_of(file) in FORMATS
+
+
+def is_saved(folder: Path) -> bool:
+    """Whether `datasets` wrote a folder by `save_to_disk`."""
+    return (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file()
+
+
+def load_saved(folder: Path) -> dict[str, Any]:
+    """Return the splits of a folder of `save_to_disk`; a single data set is called train.
+
+    Raises:
+        UserError: if its files are not whole.
+    """
+    import datasets
+
+    try:
+        loaded = datasets.load_from_disk(str(folder))
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(
+            f"task.source={folder}: unreadable as save_to_disk wrote it: {_first_line(error)}; "
+            "expected dataset_dict.json and the folders it names; save it again"
+        ) from None
+    return dict(loaded) if isinstance(loaded, datasets.DatasetDict) else {"train": loaded}
+
+
+def saved_files(folder: Path) -> list[Path]:
+    """Return the files of rows of a folder of `save_to_disk`."""
+    return sorted(folder.rglob("*.arrow"))
+
+
+def read_tables(files: Sequence[Path], content: str, streaming: bool = False) -> Any:
+    """Return the rows of files of one format, one after another.
+
+    Args:
+        files: of one split.
+        content: hash of their contents.
+        streaming: read while training, without a copy on disk.
+
+    Raises:
+        UserError: for a file that cannot be read or has no rows, with the reason.
+    """
+    import datasets
+    import pyarrow
+
+    place = cache_folder() / "rows" / hashlib.sha256(content.encode()).hexdigest()[:20]
+    try:
+        files = [_decompressed(file, place) for file in files]
+        rows = _read(files, str(place), streaming)
+    except (datasets.exceptions.DatasetGenerationError, OSError, ValueError, EOFError) as error:
+        raise _unreadable(files, error) from None
+    except (pyarrow.ArrowException, csv.Error) as error:
+        raise _unreadable(files, error) from None
+    if not streaming and len(rows) == 0:
+        raise _unreadable(files, ValueError(NO_ROWS))
+    return rows
+
+
+def _read(files: Sequence[Path], place: str, streaming: bool) -> Any:
+    import datasets
+
+    names, suffix = [str(file) for file in files], suffix_of(files[0])
+    load = partial(load_rows, data_files=names, split="train", streaming=streaming, cache_dir=place)
+    if suffix in (".parquet", ".arrow"):
+        return load(suffix[1:])
+    if suffix == ".json":
+        return datasets.Dataset.from_list(list(chain.from_iterable(map(_json_rows, files))))
+    if suffix in (".csv", ".tsv"):
+        separator, quoting = _dialect(files[0], suffix)
+        # an empty cell is missing; "NA", "null" and "None" are words
+        return load("csv", sep=separator, quoting=quoting, keep_default_na=False, na_values=[""])
+    return load("json")
+
+
+def _decompressed(file: Path, place: Path) -> Path:
+    """Return the file itself, or its content in the cache."""
+    if file.suffix.lower() not in COMPRESSED:
+        return file
+
+    def write(folder: Path) -> None:
+        (folder / file.stem).write_bytes(read_bytes(file))
+
+    name = hashlib.sha256(str(file).encode()).hexdigest()[:12]
+    return cached(place / name, write) / file.stem
+
+
+def read_bytes(file: Path) -> bytes:
+    """Return the content of a file, decompressed.
+
+    Raises:
+        UserError: for a file that is not compressed as its name says.
+    """
+    import fsspec
+    import zstandard
+
+    try:
+        with fsspec.open(str(file), compression="infer") as stream:
+            return stream.read()
+    except (OSError, EOFError, ValueError, zstandard.ZstdError) as error:
+        raise UserError(
+            f"{file}: cannot be decompressed ({_first_line(error)}); expected a whole "
+            f"{file.suffix} file"
+        ) from None
+
+
+def json_splits(file: Path) -> dict[str, Any]:
+    """Return the splits of one JSON file, {"train": [...], "test": [...]}; else nothing."""
+    import datasets
+
+    try:
+        values = json.loads(read_bytes(file))
+    except ValueError:
+        return {}
+    if not isinstance(values, dict) or not any(map(role_of, values)):
+        return {}
+    return {
+        name: datasets.Dataset.from_list(rows)
+        for name, rows in values.items()
+        if isinstance(rows, list) and rows and isinstance(rows[0], dict)
+    }
+
+
+def _json_rows(file: Path) -> list[dict[str, Any]]:
+    """Return the rows of a JSON file: a list of objects, columns, or one list under a name."""
+    text = file.read_text()
+    try:
+        values = json.loads(text)
+    except json.JSONDecodeError as error:
+        lines = [line for line in text.splitlines() if line.strip()]
+        try:  # JSON lines under the name of JSON
+            values = [json.loads(line) for line in lines]
+        except json.JSONDecodeError:
+            raise ValueError(str(error)) from None
+    if isinstance(values, dict):
+        values = _rows_within(values)
+    if not isinstance(values, list) or not all(isinstance(row, dict) for row in values):
+        raise ValueError('expected a list of objects, for example [{"text": "…", "label": 0}]')
+    return values
+
+
+def _rows_within(values: dict[str, Any]) -> Any:
+    """Return the one list of objects in a JSON object, or the rows of its columns."""
+    lists = {name: value for name, value in values.items() if isinstance(value, list)}
+    tables = [rows for rows in lists.values() if rows and isinstance(rows[0], dict)]
+    if len(tables) == 1:
+        return tables[0]
+    if len(lists) == len(values) and len({len(column) for column in lists.values()}) == 1:
+        return [dict(zip(lists, cells, strict=True)) for cells in zip(*lists.values(), strict=True)]
+    return values
+
+
+def _dialect(file: Path, suffix: str) -> tuple[str, int]:
+    """Return the separator of a file, and whether its quotes are quotes (`csv.QUOTE_*`).
+
+    Quotes are characters where reading them as quotes tears rows apart, as in GLUE's TSV files.
+    """
+    with file.open("rb") as stream:
+        sample = stream.read(SNIFFED).decode(errors="replace")
+    lines = sample.splitlines()[:-1] if len(sample) == SNIFFED else sample.splitlines()
+    header = lines[0] if lines else ""
+    default = "\t" if suffix == ".tsv" else ","
+    separator = max(SEPARATORS, key=lambda sign: (header.count(sign), sign == default))
+    separator = separator if header.count(separator) else default
+
+    def torn(quoting: Literal[0, 3]) -> int:
+        reader = csv.reader(io.StringIO("\n".join(lines)), delimiter=separator, quoting=quoting)
+        widths = [len(row) for row in reader if row]
+        return sum(width != widths[0] for width in widths)
+
+    plain = suffix == ".tsv" and torn(csv.QUOTE_NONE) < torn(csv.QUOTE_MINIMAL)
+    return separator, csv.QUOTE_NONE if plain else csv.QUOTE_MINIMAL
+
+
+def _unreadable(files: Iterable[Path], error: Exception) -> UserError:
+    names = ", ".join(str(file) for file in [*files][:3])
+    if NO_ROWS in str(error):
+        return UserError(f"{names}: a split is empty; expected at least one row")
+    return UserError(f"{names}: unreadable: {_first_line(error.__cause__ or error)}")
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
