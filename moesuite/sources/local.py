@@ -185,7 +185,8 @@ def _from_tables(
     }
     used = set(chain.from_iterable(assigned.roles.values()))
     notes = [whole.note, *scored_split(assigned.labels, declared)]
-    if unused := [str(file.relative_to(folder)) for file in files if file not in used]:
+    others = [file for file in files if file not in used and not is_paper(file)]
+    if unused := [str(file.relative_to(folder)) for file in others]:
         notes.append(f"not used: {listed(unused)}")
     name = suffix.removeprefix(".")
     return Source(rows, whole.value, f"{name} files of {folder.name}", tuple(filter(None, notes)))

@@ -10,6 +10,7 @@ import csv
 import hashlib
 import io
 import json
+import logging
 from collections.abc import Iterable, Sequence
 from functools import partial
 from itertools import chain
@@ -75,13 +76,18 @@ def read_tables(files: Sequence[Path], content: str, streaming: bool = False) ->
     import pyarrow
 
     place = cache_folder() / "rows" / hashlib.sha256(content.encode()).hexdigest()[:20]
+    files = [_decompressed(file, place) for file in files]
+    logger = logging.getLogger("datasets")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)  # the reason stands in the error
     try:
-        files = [_decompressed(file, place) for file in files]
         rows = _read(files, str(place), streaming)
     except (datasets.exceptions.DatasetGenerationError, OSError, ValueError, EOFError) as error:
         raise _unreadable(files, error) from None
     except (pyarrow.ArrowException, csv.Error) as error:
         raise _unreadable(files, error) from None
+    finally:
+        logger.setLevel(level)
     if not streaming and len(rows) == 0:
         raise _unreadable(files, ValueError(NO_ROWS))
     return rows
