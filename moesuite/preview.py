@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -29,34 +29,8 @@ class Example:
     label: str | float | None = None
 
 
-@dataclass(frozen=True)
-class Preview:
-    """A split as read.
-
-    Attributes:
-        examples: a sequence, whose unreadable examples raise `OSError`; of a stream an iterable.
-        labels: name of the class of each example, or its score; empty for neither.
-        classes: names of all classes in their order; empty if they are not known.
-        tokens: index of an example -> tokens of each of its texts before they are cut; None: no
-            text is cut.
-        length: tokens that are kept of a text.
-        mean: that is subtracted from each channel of images scaled to 0..1.
-        std: that each channel is divided by.
-        figures: other figures of the split by name, for the reader.
-    """
-
-    examples: Iterable[Example] = ()
-    labels: Sequence[str] | Sequence[float] = ()
-    classes: Sequence[str] = ()
-    tokens: Callable[[int], Sequence[int]] | None = None
-    length: int = 0
-    mean: Sequence[float] = ()
-    std: Sequence[float] = ()
-    figures: Mapping[str, int | float] = field(default_factory=dict)
-
-
-class Lazy(Sequence[Example]):
-    """Examples that are made when they are asked for.
+class Lazy:
+    """Examples of known number, each made when it is asked for.
 
     Args:
         length: their number.
@@ -70,16 +44,36 @@ class Lazy(Sequence[Example]):
     def __len__(self) -> int:
         return self.length
 
-    @overload
-    def __getitem__(self, index: int) -> Example: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Example]: ...
-    def __getitem__(self, index: int | slice) -> Example | Sequence[Example]:
-        if isinstance(index, slice):
-            return [self.make(place) for place in range(*index.indices(self.length))]
+    def __getitem__(self, index: int) -> Example:
         if not -self.length <= index < self.length:
             raise IndexError(index)
         return self.make(index % self.length)
+
+
+@dataclass(frozen=True)
+class Preview:
+    """A split as read.
+
+    Attributes:
+        examples: by index, or one after the other of a stream.
+        labels: name of the class of each example, or its score; empty for neither.
+        classes: names of all classes in their order; empty if they are not known.
+        tokens: index of an example -> tokens of each of its texts before they are cut; None: no
+            text is cut.
+        length: tokens that are kept of a text.
+        mean: that is subtracted from each channel of images scaled to 0..1.
+        std: that each channel is divided by.
+        figures: other figures of the split by name, for the reader.
+    """
+
+    examples: Lazy | Iterator[Example]
+    labels: Sequence[str] | Sequence[float] = ()
+    classes: Sequence[str] = ()
+    tokens: Callable[[int], Sequence[int]] | None = None
+    length: int = 0
+    mean: Sequence[float] = ()
+    std: Sequence[float] = ()
+    figures: Mapping[str, int | float] = field(default_factory=dict)
 
 
 def as_example(shown: Sequence[str | list[str]]) -> Example:

@@ -184,7 +184,7 @@ class Task(ABC):
         """Return what a reader wants to see of a split: by default its examples as `shown`."""
         dataset: Any = self.dataset(split)
         if not hasattr(dataset, "__len__"):
-            return Preview()
+            return Preview(iter(()))
 
         def example(index: int) -> Example:
             return as_example(self.shown(self.collate([dataset[index]])))

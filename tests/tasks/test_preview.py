@@ -27,7 +27,7 @@ def test_lazy_examples_are_made_when_asked_for() -> None:
 
     lazy = Lazy(5, make)
     assert len(lazy) == 5 and asked == []
-    assert lazy[-1].texts == ("4",) and [each.texts[0] for each in lazy[1:3]] == ["1", "2"]
+    assert lazy[-1].texts == ("4",) and asked == [4]
     assert [each.texts[0] for each in lazy] == list("01234")  # ends by IndexError
     with pytest.raises(IndexError):
         lazy[5]
@@ -42,8 +42,8 @@ def test_tokens_become_a_text() -> None:
 def test_a_task_of_others_shows_its_examples_as_shown() -> None:
     """The default needs `dataset`, `collate` and `shown` alone."""
     digits = build_task(compose("task=digits").task)
-    example = Task.preview(digits, "test").examples[0]  # type: ignore[index]
-    theirs = digits.preview("test").examples[0]  # type: ignore[index]
+    example = Task.preview(digits, "test").examples[0]
+    theirs = digits.preview("test").examples[0]
     assert example.image is not None and example.image.size == (8, 8) == theirs.image.size
     shown = np.asarray(example.image.convert("L"), dtype=int)
     assert np.abs(shown - np.asarray(theirs.image, dtype=int)).max() <= 1  # by way of floats
@@ -73,7 +73,7 @@ def test_images_are_shown_as_stored_with_the_names_of_their_classes(tmp_path: Pa
     task.prepare()
     shown = task.preview("test")
     assert shown.classes == ["ant", "bee"] == list(shown.labels)
-    assert [(each.image.size, each.mode) for each in shown.examples] == [  # type: ignore[union-attr]
+    assert [(each.image.size, each.mode) for each in shown.examples] == [
         ((5, 7), "RGB"),
         ((9, 3), "P"),
     ]
@@ -127,7 +127,7 @@ def test_pairs_of_texts_are_shown_whole_with_the_chosen_one_first(tmp_path: Path
     task = build_task(compose(*words).task)
     train, val = (task.preview(split) for split in ("train", "val"))
     assert len(train.examples) == 11 and len(val.examples) == 1  # type: ignore[arg-type]
-    chosen, rejected = val.examples[0].texts  # type: ignore[index]
+    chosen, rejected = val.examples[0].texts
     assert chosen == "\n\nHuman: question train 11\n\nAssistant: yes, it is yes, it is yes, it is "
     assert rejected.endswith("no") and train.tokens is not None
     assert (
