@@ -1,0 +1,1 @@
+"""Trees of image files, and the idx files of MNIST."""

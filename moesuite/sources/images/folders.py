@@ -1,0 +1,107 @@
+"""Folders as they lie on disk, read once, and which of their files are images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+
+from moesuite.sources.layout import Above, entries_of
+
+# pictures to their owner, though Pillow may not open them
+LOOK_ALIKE = (
+    ".heic", ".heif", ".hif", ".avif", ".jp2", ".j2k", ".jpx", ".jxl", ".webp", ".tif", ".tiff",
+    ".svg", ".eps", ".exr", ".hdr", ".dcm", ".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf",
+    ".rw2", ".raf",
+)  # fmt: skip
+# formats that Pillow recognises but decodes not at all, or with a program of others only
+NOT_DECODED = ("EPS", "MPEG")
+
+
+@cache
+def image_suffixes() -> frozenset[str]:
+    """Return the suffixes of the formats that Pillow can decode on this machine, lower-case."""
+    from PIL import Image, ImageFile, features
+
+    suffixes = Image.registered_extensions()  # imports all plugins
+    without = {*NOT_DECODED, *(() if features.check("jpg_2000") else ("JPEG2000",))}
+    for name, (factory, _) in Image.OPEN.items():
+        if isinstance(factory, type) and issubclass(factory, ImageFile.StubImageFile):
+            without.add(name)  # recognised, for a plugin of others to decode
+    decoded = Image.OPEN.keys() - without | {"MPO"}  # several JPEGs in one, opened as JPEG
+    return frozenset(suffix.lower() for suffix, name in suffixes.items() if name in decoded)
+
+
+def is_image(name: str) -> bool:
+    """Whether Pillow can decode files of this name."""
+    return f".{name.rpartition('.')[2]}".lower() in image_suffixes()
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder, without what is hidden.
+
+    Attributes:
+        path: of the folder.
+        files: names of its files, sorted.
+        folders: the folders in it, sorted by name.
+    """
+
+    path: Path
+    files: tuple[str, ...] = ()
+    folders: tuple[Folder, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Last part of the path."""
+        return self.path.name
+
+    @cached_property
+    def loose(self) -> list[Path]:
+        """Paths of the images in the folder itself."""
+        return [self.path / name for name in self.files if is_image(name)]
+
+    @cached_property
+    def images(self) -> list[Path]:
+        """Paths of all images below, in the order of torchvision's `ImageFolder`."""
+        return [file for folder in self.walk() for file in folder.loose]
+
+    @cached_property
+    def holding(self) -> tuple[Folder, ...]:
+        """The folders in it that hold images."""
+        return tuple(folder for folder in self.folders if folder.holds_images)
+
+    @cached_property
+    def holds_images(self) -> bool:
+        """Whether there are images in it or below."""
+        return bool(self.loose) or any(folder.holds_images for folder in self.folders)
+
+    def walk(self) -> list[Folder]:
+        """Return this folder and all below, sorted by path."""
+        return sorted(self._below(), key=lambda folder: str(folder.path))
+
+    def others(self) -> list[Path]:
+        """Return the paths of the files below that are no images."""
+        return [
+            folder.path / name
+            for folder in self.walk()
+            for name in folder.files
+            if not is_image(name)
+        ]
+
+    def _below(self) -> Iterator[Folder]:
+        yield self
+        for folder in self.folders:
+            yield from folder._below()
+
+
+def read_folder(path: Path) -> Folder:
+    """Read a folder and all below; see `entries_of`."""
+    return _read(path, ())
+
+
+def _read(path: Path, above: Above) -> Folder:
+    files, folders, above = entries_of(path, above)
+    below = (_read(path / name, above) for name in folders)
+    return Folder(path, tuple(files), tuple(below))

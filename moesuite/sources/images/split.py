@@ -1,0 +1,77 @@
+"""Labelled images as read from disk, and as rows of `datasets`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images of one split.
+
+    Attributes:
+        name: of its folder or file, for the reader; empty: all that is there.
+        labels: name of each image's class, [N].
+        classes: names of the classes, in the order of their indices.
+        files: of the images [N], or the idx files of pixels and labels.
+        pixels: uint8 [N, height, width] of idx files; None: each file is an image.
+    """
+
+    name: str
+    labels: list[str]
+    classes: tuple[str, ...]
+    files: list[Path]
+    pixels: np.ndarray | None = None
+
+    @property
+    def contents(self) -> Iterable[tuple[str, Path]]:
+        """Class and file of all that is read, in order, for the fingerprint."""
+        if self.pixels is not None:
+            return [("", file) for file in self.files]
+        return zip(self.labels, self.files, strict=True)
+
+    def rows(self) -> Any:
+        """Return a `datasets.Dataset` with the columns image and label; images are undecoded."""
+        import datasets
+        import pyarrow as pa
+
+        count, index = len(self.labels), {name: label for label, name in enumerate(self.classes)}
+        features = datasets.Features(
+            {"image": datasets.Image(), "label": datasets.ClassLabel(names=[*self.classes])}
+        )
+        if self.pixels is None:
+            cells = [pa.nulls(count, pa.binary()), pa.array(map(str, self.files), pa.string())]
+        else:
+            cells = [pa.array(_as_pgm(self.pixels), pa.binary()), pa.nulls(count, pa.string())]
+        images = pa.StructArray.from_arrays(cells, ["bytes", "path"])
+        labels = pa.array([index[name] for name in self.labels], pa.int64())
+        table = pa.table([images, labels], schema=features.arrow_schema)
+        return datasets.Dataset(table, info=datasets.DatasetInfo(features=features))
+
+
+@dataclass(frozen=True)
+class ImageTree:
+    """Images of a folder.
+
+    Attributes:
+        splits: by role: train, val, test.
+        notes: sentences for the reader: what is not used, and what labels were read from.
+    """
+
+    splits: Mapping[str, Split]
+    notes: tuple[str, ...] = ()
+
+
+def _as_pgm(pixels: np.ndarray) -> Iterable[bytes]:
+    """Return images [N, height, width] as files of the format PGM.
+
+    Such a file is a header and the pixels as they are: nothing is encoded.
+    """
+    _, height, width = pixels.shape
+    header = f"P5 {width} {height} 255\n".encode()
+    return (header + image.tobytes() for image in pixels)

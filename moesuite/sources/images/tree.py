@@ -1,0 +1,95 @@
+"""Trees of images: which folder is a split, which a class, and what is neither.
+
+    <split>/<class>/<image>, also with more folders below a class, as torchvision's `ImageFolder`
+    <class>/<image>, all of it for training
+    <class>/<split>/<image>
+    <split>/<image>, with labels in a list: see `find_labels`
+
+each below any number of folders that hold nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+
+from moesuite.errors import UserError
+from moesuite.sources.images.folders import read_folder
+from moesuite.sources.images.idx import read_idx
+from moesuite.sources.images.parts import Part, find_parts, inner_folder
+from moesuite.sources.images.split import ImageTree, Split
+from moesuite.sources.images.words import kinds, left_out, look_alikes, missing, unlabelled, unused
+from moesuite.sources.layout import choose, role_of
+
+
+def read_image_tree(
+    folder: Path, declared: Mapping[str, str], also_val: bool = True, tables: bool = False
+) -> ImageTree | None:
+    """Read which images a folder holds; none is opened.
+
+    Args:
+        folder: the source.
+        declared: name of each role's split, for example {train: train, test: validation}.
+        also_val: take a validation split that is not declared.
+        tables: whether there are tables beside the images, which may hold the data.
+
+    Returns:
+        Splits by role, without test where there is neither a test nor a validation split; None: no
+        images, or, with `tables`, images that are in no classes.
+
+    Raises:
+        UserError: for images whose splits, classes or labels cannot be told.
+    """
+    top = read_folder(folder)
+    if (arrays := read_idx(top, declared, also_val)) is not None:
+        return arrays
+    if not top.holds_images:
+        if (alike := look_alikes(top)) and not tables:
+            raise UserError(
+                f"task.source={folder}: no image that Pillow can read, but {kinds(alike, top)}; "
+                "convert them, for example to PNG"
+            )
+        return None
+    root = inner_folder(top)
+    parts, spare = find_parts(root, top, declared)
+    if tables and not any(len(part.classes) > 1 for part in parts):
+        return None
+    needed = "train" if "train" in declared else "test"
+    roles = _roles(parts, declared, also_val)
+    if needed not in roles:
+        raise missing(parts, spare, declared[needed], root)
+    used = [*chain(*roles.values())]
+    if flat := [part for part in used if not part.classes]:
+        raise unlabelled(flat[0], top)
+    splits = {role: _joined(those) for role, those in roles.items()}
+    if "train" in splits and len(splits["train"].classes) == 1:
+        raise UserError(
+            f"task.source={folder}: all images for training are of one class, "
+            f"{splits['train'].classes[0]}; expected two or more: <class>/<image>, or "
+            "train/<class>/<image>"
+        )
+    notes = [] if root is top else [f"images are read from {root.path.relative_to(folder)}/"]
+    notes += [*unused(parts, used, spare, root), *left_out(used, root)]
+    return ImageTree(splits, tuple(notes))
+
+
+def _roles(
+    parts: Sequence[Part], declared: Mapping[str, str], also_val: bool
+) -> dict[str, list[Part]]:
+    """Return the splits that play each role; test images without labels play none."""
+    if [part.name for part in parts] == [""]:
+        return {"train" if "train" in declared else "test": list(parts)}
+    names = [part.name for part in parts if part.classes or role_of(part.name) != "test"]
+    chosen = choose(names, declared, also_val)
+    return {role: [part for part in parts if part.name in chosen[role]] for role in chosen}
+
+
+def _joined(parts: Sequence[Part]) -> Split:
+    """Return the images of splits, sorted by class, then as they are in their folders."""
+    pairs = [(name, part.classes[name]) for part in parts for name in part.classes]
+    pairs.sort(key=lambda pair: pair[0])
+    labels = [name for name, images in pairs for _ in images]
+    files = [image for _, images in pairs for image in images]
+    classes = dict.fromkeys(name for name, _ in pairs)
+    return Split(", ".join(part.name for part in parts), labels, tuple(classes), files)

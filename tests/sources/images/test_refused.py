@@ -1,0 +1,87 @@
+"""Image trees that are refused, in the exact words, and folders that are none."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from moesuite import UserError
+from moesuite.sources.images.tree import read_image_tree
+from tests.sources.images.made import BOTH, make
+
+REFUSED = {
+    "validation images without labels": (
+        "train/a:2 train/b:1 val:3",
+        "3 images of val/ in no class folders (0.png, ...), and no list of their labels; expected "
+        "val/<class>/<image>, or val/labels.csv with the columns file_name and label",
+    ),
+    "ImageNet's validation images without the devkit": (
+        "train/a:2 train/b:1 val/ILSVRC2012_val_00000001.JPEG",
+        "1 image of val/ in no class folders (ILSVRC2012_val_00000001.JPEG, ...), and no list of "
+        "their labels; expected val/<class>/<image>, or below {0} ILSVRC2012_devkit_t12/data/ with "
+        "its ground truth and meta.mat, or LOC_val_solution.csv",
+    ),
+    "splits without classes": (
+        "train:2 val:2",
+        "2 images of train/ in no class folders (0.png, ...), and no list of their labels; "
+        "expected train/<class>/<image>, or train/labels.csv with the columns file_name and label",
+    ),
+    "no folders": (
+        "x.png y.png",
+        "2 images of it in no class folders (x.png, ...), and no list of their labels; expected "
+        "<class>/<image>, or labels.csv with the columns file_name and label",
+    ),
+    "one class": (
+        "train/a:2 test/a:1",
+        "all images for training are of one class, a; expected two or more: <class>/<image>, or "
+        "train/<class>/<image>",
+    ),
+    "no training split": (
+        "val/a:2 val/b:1",
+        "no split train, only val/; expected train/<class>/<image>",
+    ),
+    "classes beside a validation split": (
+        "a:2 b:1 val/a:1 val/b:1",
+        "no split train, only val/ and beside them a/, b/; move the class folders of that split "
+        "into {0}/train",
+    ),
+    "splits in a split": (
+        "train/train/a:2 train/train/b:1 train/val/a:1 test/a:1",
+        "train/ holds train/, val/: splits in a split; expected <split>/<class>/<image>; type for "
+        "example task.source={0}/train",
+    ),
+    "splits below some classes": (
+        "a/train:2 a/test:1 b:3",
+        "a/ holds test/, train/, b/ does not; expected <split>/<class>/<image>, or "
+        "<class>/<split>/<image> for every class",
+    ),
+    "several data sets": (
+        "flowers/train/a:1 flowers/test/a:1 birds/train/b:1 birds/test/b:1",
+        "2 data sets in one folder: birds/, flowers/; expected one; type for example "
+        "task.source={0}/birds",
+    ),
+    "only what Pillow cannot read": (
+        "a/x.heic b/y.heic",
+        "no image that Pillow can read, but 2 .heic (a/x.heic, b/y.heic); convert them, for "
+        "example to PNG",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_trees_that_are_refused(tmp_path: Path, name: str) -> None:
+    files, sentence = REFUSED[name]
+    whole = f"task.source={tmp_path}: {sentence.format(tmp_path)}"
+    with pytest.raises(UserError, match=f"^{re.escape(whole)}$"):
+        read_image_tree(make(tmp_path, files), BOTH)
+
+
+def test_a_folder_without_images_is_no_tree(tmp_path: Path) -> None:
+    assert read_image_tree(make(tmp_path, "train.csv README.md a/b/c.txt"), BOTH) is None
+
+
+def test_pictures_beside_tables_are_no_tree(tmp_path: Path) -> None:
+    make(tmp_path, "train.csv logo.png figures:2")
+    assert read_image_tree(tmp_path, BOTH, tables=True) is None
