@@ -56,11 +56,7 @@ class Assigned:
 
 
 def list_files(folder: Path) -> list[Path]:
-    """Return all files below a folder, sorted; without hidden ones and what systems leave there.
-
-    Raises:
-        UserError: for a folder that may not be read.
-    """
+    """Return all files below a folder, sorted; without hidden ones and what systems leave there."""
     return sorted(_walk(folder, ()))
 
 
@@ -74,11 +70,7 @@ def _walk(folder: Path, above: Above) -> Iterator[Path]:
 def entries_of(folder: Path, above: Above = ()) -> tuple[list[str], list[str], Above]:
     """Return the names of the files and folders in a folder, sorted, and `above` of the latter.
 
-    Links are followed, except back to a folder above: it is empty.
-
-    Args:
-        folder: to read.
-        above: the folders that it was reached through.
+    Links are followed, except back to one of the folders `above` that lead here: it is empty.
 
     Raises:
         UserError: for a folder that may not be read.
@@ -94,8 +86,7 @@ def entries_of(folder: Path, above: Above = ()) -> tuple[list[str], list[str], A
                     (folders if entry.is_dir() else files).append(entry.name)
     except OSError as error:
         raise UserError(
-            f"{folder} cannot be read: {error.strerror}; expected a folder that you may read, "
-            f"type for example chmod u+rx {folder}"
+            f"{folder} cannot be read: {error.strerror}; type for example chmod u+rx {folder}"
         ) from None
     return sorted(files), sorted(folders), (*above, (state.st_dev, state.st_ino))
 
