@@ -39,6 +39,7 @@ from moesuite.sources.source import Source as Source
 
 Batch = Mapping[str, Any]
 Predict = Callable[[Batch], Any]  # batch -> output of the model in evaluation
+Columns = Mapping[str, Any]  # by name: a tensor [N] or [N, K], or a sequence of N plain values
 ROLES: tuple[Literal["train", "val", "test"], ...] = ("train", "val", "test")
 Key = int | tuple[int, int]  # an example's index; in training with the seed of its augmentation
 
@@ -171,6 +172,18 @@ class Task(ABC):
     def examples(self, metric: str, total: int) -> int:
         """Return the number of examples behind a metric, of `total` scored ones."""
         return total
+
+    def predictions(self, output: Any, batch: Batch) -> Columns | None:
+        """Return the predictions of a batch for a file: `id` (texts), `target`, `prediction`, ...
+
+        Ids are the same in every run; the primary metric follows from the rows of a split. Columns
+        are those of `moesuite.train.results.predictions`. None: the family has none by example.
+        """
+        return None
+
+    def complete_predictions(self, columns: Columns) -> Columns:
+        """Return the predictions of a whole split, where those of a batch depend on others."""
+        return columns
 
     def beyond(self, model: nn.Module) -> dict[str, float]:
         """Return metrics that need the model itself in evaluation; may take gradients."""

@@ -115,6 +115,9 @@ class RunConfig(Section):
     energy: Annotated[bool, Role.PRESENTATION] = Field(
         False, description='estimate the energy of training; needs the extra "energy"'
     )
+    predictions: Annotated[bool, Role.PRESENTATION] = Field(
+        False, description="write the prediction of each test example to a parquet file"
+    )
     task: Annotated[dict[str, Any], FreeOptions(TASK)] = Field(
         description="name and options of the task"
     )

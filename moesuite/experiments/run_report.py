@@ -26,7 +26,10 @@ def print_run(record: RunRecord, path: Path) -> None:
         table.add_row(name, value)
     console.print(table)
     console.print(f"record  {path}", soft_wrap=True, highlight=False)
-    page = f"page    python -m moesuite.leaderboard records={RunFiles(path).records}"
+    files = RunFiles(path)
+    if files.predictions.exists():
+        console.print(f"rows    {files.predictions}", soft_wrap=True, highlight=False)
+    page = f"page    python -m moesuite.leaderboard records={files.records}"
     console.print(page, soft_wrap=True, highlight=False)
 
 

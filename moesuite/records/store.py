@@ -3,7 +3,7 @@
     <records>/<task>/<router>/<id>.json                 run record
     <records>/<task>/<router>/<id>/                     files of that run:
         last.ckpt, start.ckpt                               last checkpoint; start of upcycling
-        routing.json                                        routing of a few test examples
+        routing.json, predictions.parquet                   a few test examples; all, if asked for
         verified.json, .verify/                             verdicts of reruns; reruns in progress
         metrics.csv, ...                                    what loggers and task families write
     <records>/certificates/<router>.json                certificate of a router
@@ -36,6 +36,7 @@ from moesuite.records.study import StudyRecord
 CERTIFICATES, STUDIES, JOB_LOGS = "certificates", "studies", ".submitit"  # below <records>
 ROUTING, VERIFIED, RERUNS = "routing.json", "verified.json", ".verify"  # below a run's folder
 CHECKPOINT, START_CHECKPOINT = "last.ckpt", "start.ckpt"
+PREDICTIONS = "predictions.parquet"
 RECORD_DEPTH = 3  # parts of <task>/<router>/<id>.json
 
 
@@ -69,6 +70,11 @@ class RunFiles:
     def routing(self) -> Path:
         """Routing of a few test examples."""
         return self.folder / ROUTING
+
+    @property
+    def predictions(self) -> Path:
+        """Prediction of each test example, with predictions=true."""
+        return self.folder / PREDICTIONS
 
     @property
     def verified(self) -> Path:
@@ -207,10 +213,8 @@ def finished_record(path: Path) -> RunRecord | None:
     Raises:
         UserError: as in `read_record`.
     """
-    if not path.exists():
-        return None
-    record = read_record(path)
-    return record if record.status == "ok" else None
+    record = read_record(path) if path.exists() else None
+    return record if record is not None and record.status == "ok" else None
 
 
 def record_paths(records: str | Path) -> list[Path]:
@@ -242,8 +246,3 @@ def read_verdicts(files: RunFiles, identity: str) -> list[Verdict]:
     if verified.id != identity:
         raise UserError(f"{files.verified} is of the run {verified.id}; move it away")
     return verified.verdicts
-
-
-def has_checkpoint(records: Path) -> bool:
-    """Return whether any run below a records folder has a checkpoint to resume from."""
-    return any(records.rglob(CHECKPOINT))

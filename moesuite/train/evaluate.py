@@ -16,10 +16,12 @@ from moesuite.nn.stats import Counts, layer_health
 from moesuite.records.certificate import Example, LayerRouting
 from moesuite.records.metrics import MetricSpec
 from moesuite.records.record import LayerHealth, Lookahead, Quality
+from moesuite.records.store import PREDICTIONS
 from moesuite.routing.forms import Routing, SoftRouting
 from moesuite.surgery.moefy import limited_evaluation
 from moesuite.task import Task
 from moesuite.train.module import MoEModule
+from moesuite.train.results.predictions import Predictions, write_predictions
 
 EXAMPLES = 4  # kept of each run
 SLOTS = 16  # kept of soft routing
@@ -47,13 +49,19 @@ def evaluate(
 ) -> Evaluated:
     """Evaluate on the test split; if a router drops tokens, under the training capacity as well.
 
+    With predictions=true, the predictions without a capacity limit are written.
+
     Args:
         trainer: of the run.
         module: trained.
         loader: returns the batches of the test split.
         device: of the training.
     """
+    rows = module.predictions = Predictions(module.task) if module.config.predictions else None
     quality = _test(trainer, module, loader(), device)
+    module.predictions = None
+    path = module.folder / PREDICTIONS
+    write_predictions(path, rows, trainer.global_rank, trainer.world_size)
     ranked = module.counts
     limited_quality: dict[str, Quality] = {}
     limited: dict[str, Counts] = {}

@@ -20,6 +20,7 @@ from moesuite.nn.stats import Counts, count, is_finite
 from moesuite.surgery.checkpoint import KEY, contents
 from moesuite.task import Batch, Task
 from moesuite.train.optim import build_optimizer
+from moesuite.train.results.predictions import Predictions
 
 UNLIMITED = 2**62  # steps of a run that only time limits; its schedule does not depend on them
 
@@ -35,6 +36,7 @@ class MoEModule(L.LightningModule):
         results: metrics of the last evaluation by name.
         examples: examples of the last evaluation.
         counts: routing counts of the last evaluation by layer.
+        predictions: collects those of the next evaluation, unless it is None.
         last_loss: of the last training step.
     """
 
@@ -49,6 +51,7 @@ class MoEModule(L.LightningModule):
         self.results: dict[str, float] = {}
         self.counts: dict[str, Counts] = {}
         self.examples = 0
+        self.predictions: Predictions | None = None
         self.last_loss = math.nan
         self._check_every = 1
         self._log_every = 1
@@ -160,8 +163,11 @@ class MoEModule(L.LightningModule):
     def _evaluate(self, batch: Batch, metrics: Any) -> None:
         inputs = self.task.inputs(batch)
         if self.task.size(batch):
-            self.task.update(metrics, self._predict(inputs), batch)
+            output = self._predict(inputs)
+            self.task.update(metrics, output, batch)
             self.examples += self.task.scored(batch)
+            if self.predictions is not None:
+                self.predictions.add(output, batch)
 
     def _predict(self, inputs: Any) -> Any:
         """Count the routing; return the output, or the routing weights if the task reads them."""

@@ -26,7 +26,7 @@ from pydantic import Field, NonNegativeInt
 from moesuite.config.cli import BAD_INPUT, INTERRUPTED, Options, Words, run_command
 from moesuite.errors import RunFailed, UserError
 from moesuite.records.certificate import Verdict
-from moesuite.records.store import RunFiles, has_checkpoint
+from moesuite.records.store import CHECKPOINT, RunFiles
 from moesuite.verify.rerun import verify
 
 DIFFERENT = 1  # exit code
@@ -108,7 +108,7 @@ def interruption(path: Path, number: int) -> str:
         path: of the record that has no verdict.
         number: of this record among all, from 1.
     """
-    has_begun = has_checkpoint(RunFiles(path).reruns)
+    has_begun = any(RunFiles(path).reruns.rglob(CHECKPOINT))
     next_time = "resumes from the last checkpoint" if has_begun else "starts over"
     before = "; the records before it have their verdicts, leave them out" if number > 1 else ""
     return f"interrupted, without a verdict on {path}: the same command {next_time}{before}"

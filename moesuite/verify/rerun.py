@@ -23,7 +23,7 @@ from moesuite.records.store import (
 from moesuite.records.verification import is_seed_of, judge
 
 # options of a rerun, whatever those of the record are
-QUIET = {"force": False, "logger": {}, "measure": False, "energy": False}
+QUIET = {"force": False, "logger": {}, "measure": False, "energy": False, "predictions": False}
 
 
 def verify(path: Path, seeds: Sequence[int], source: str | None) -> Verdict:

@@ -13,7 +13,7 @@ from PIL import Image
 from moesuite.task import HubSource, Readable, Source, UserError, cache_folder
 from moesuite.tasks.vision.images import Transform, pixels_of, unreadable_files
 from moesuite.tasks.vision.installed import Embedded, load_embedded
-from moesuite.tasks.vision.splits import Arrays, Rows, Stream, decode_all
+from moesuite.tasks.vision.splits import Arrays, Ids, Rows, Stream, decode_all
 
 READABLE = Readable(
     "class folders of images (<class>/<image>, also below train/ and test/), MNIST's idx files, or "
@@ -127,7 +127,7 @@ def _embedded(
     pictures = [Image.fromarray(pixels.squeeze()) for pixels in data.pixels]
     pixels = np.stack([pixels_of(picture, image.image_size) for picture in pictures])
     splits = {
-        role: Arrays(pixels[index], data.labels[index], transform(role))
+        role: Arrays(pixels[index], data.labels[index], transform(role), Ids(index))
         for role, index in data.parts.items()
     }
     return ImageData(splits, [], data.fingerprint, data.description)
@@ -154,11 +154,14 @@ def _read_split(
         readable = np.delete(np.arange(len(labels)), broken)
         images = pixels[readable] if broken else pixels
         bad = [f"{where}, row {index}" for index in broken]
-        return Arrays(images, labels[readable], transform), bad
+        ids = Ids.of(rows, column, readable, source.source)
+        return Arrays(images, labels[readable], transform, ids), bad
     unreadable = unreadable_files(rows[column]) if source.source is not None else {}
     readable = np.delete(np.arange(len(labels)), list(unreadable))
+    ids = Ids.of(rows, column, readable, source.source)
     rows = rows.select(readable) if unreadable else rows
-    return Rows(rows, labels[readable], column, image.channels, transform), [*unreadable.values()]
+    split = Rows(rows, labels[readable], column, image.channels, transform, ids)
+    return split, [*unreadable.values()]
 
 
 def class_names(rows: Any, label: str) -> list[str] | None:

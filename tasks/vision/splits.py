@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,23 +26,60 @@ from moesuite.tasks.vision.images import (
     seeded,
 )
 
+Sample = tuple[Tensor, int, int]  # image, label, index for `ids` of the split
+
+
+@dataclass(frozen=True)
+class Ids:
+    """Ids of the images of a split, the same however it is read: file below `root`, or row.
+
+    Attributes:
+        numbers: row in the split of each image that can be read.
+        cells: undecoded images of all rows, where they are files.
+        root: folder of the source.
+    """
+
+    numbers: np.ndarray
+    cells: Sequence[dict[str, Any]] | None = None
+    root: str = ""
+
+    @classmethod
+    def of(cls, rows: Any, column: str, numbers: np.ndarray, root: str | None) -> Ids:
+        """Return the ids of undecoded images in a column of rows."""
+        if root is None or len(rows) == 0 or rows[0][column]["bytes"] is not None:
+            return cls(numbers)
+        return cls(numbers, rows[column], str(Path(root).expanduser()))
+
+    def __getitem__(self, index: int) -> str:
+        number = int(self.numbers[index])
+        if self.cells is None:
+            return str(number)
+        return os.path.relpath(self.cells[number]["path"], self.root)
+
 
 class Rows(Dataset[Any]):
     """Images decoded and transformed one at a time; an unreadable one becomes `Unreadable`."""
 
     def __init__(
-        self, rows: Any, labels: np.ndarray, image: str, channels: int, transform: Transform
+        self,
+        rows: Any,
+        labels: np.ndarray,
+        image: str,
+        channels: int,
+        transform: Transform,
+        ids: Ids,
     ) -> None:
         self.rows = rows
         self.labels = labels
         self.image = image
         self.channels = channels
         self.transform = transform
+        self.ids = ids
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitem__(self, key: Key) -> tuple[Tensor, int] | Unreadable:
+    def __getitem__(self, key: Key) -> Sample | Unreadable:
         index, seed = key if isinstance(key, tuple) else (key, 0)
         cell = self.rows[index][self.image]
         try:
@@ -48,7 +87,20 @@ class Rows(Dataset[Any]):
         except OSError:
             return Unreadable(cell_name(cell, index))
         with seeded(seed):
-            return self.transform(picture), int(self.labels[index])
+            return self.transform(picture), int(self.labels[index]), index
+
+
+class HashIds:
+    """Ids of images of a stream, whose rows have no number: the hash of the undecoded image."""
+
+    def __getitem__(self, index: int) -> str:
+        return f"{index:016x}"
+
+
+def hashed(cell: dict[str, Any]) -> int:
+    """Return 63 bits of the hash of an undecoded image."""
+    content = cell["path"].encode() if cell["bytes"] is None else cell["bytes"]
+    return int.from_bytes(hashlib.sha256(content).digest()[:8], "big") >> 1
 
 
 class Stream(IterableDataset[Any]):
@@ -56,6 +108,8 @@ class Stream(IterableDataset[Any]):
 
     In training they are shuffled in a buffer.
     """
+
+    ids = HashIds()
 
     def __init__(
         self, rows: Any, columns: dict[str, str], channels: int, transform: Transform, shuffle: bool
@@ -72,7 +126,7 @@ class Stream(IterableDataset[Any]):
         """Set the epoch, which with the seed determines the order."""
         self.epoch = epoch
 
-    def __iter__(self) -> Iterator[tuple[Tensor, int] | Unreadable]:
+    def __iter__(self) -> Iterator[Sample | Unreadable]:
         rows = self.rows
         if self.shuffle:
             rows = rows.shuffle(seed=self.seed, buffer_size=1024)
@@ -85,7 +139,7 @@ class Stream(IterableDataset[Any]):
                 yield Unreadable(cell_name(cell, index))
                 continue
             with seeded(hash((self.seed, self.epoch, index)) & 0x7FFFFFFF):
-                yield self.transform(picture), int(row[self.columns["label"]])
+                yield self.transform(picture), int(row[self.columns["label"]]), hashed(cell)
 
 
 class Arrays(Dataset[Any]):
@@ -94,10 +148,13 @@ class Arrays(Dataset[Any]):
     Without a transform whole batches are read at once, and normalised on the device.
     """
 
-    def __init__(self, images: np.ndarray, labels: np.ndarray, transform: Transform | None) -> None:
+    def __init__(
+        self, images: np.ndarray, labels: np.ndarray, transform: Transform | None, ids: Ids
+    ) -> None:
         self.images = images
         self.labels = labels
         self.transform = transform
+        self.ids = ids
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -107,12 +164,12 @@ class Arrays(Dataset[Any]):
         index = np.array([i for i, _ in pairs])
         labels = torch.from_numpy(self.labels[index])
         if self.transform is None:
-            return [(torch.from_numpy(self.images[index]), labels)]
+            return [(torch.from_numpy(self.images[index]), labels, torch.from_numpy(index))]
         pictures = []
         for i, seed in pairs:
             with seeded(seed):
                 pictures.append(self.transform(Image.fromarray(self.images[i].squeeze())))
-        return [(torch.stack(pictures), labels)]
+        return [(torch.stack(pictures), labels, torch.from_numpy(index))]
 
     def __getitem__(self, key: Key) -> Any:
         return self.__getitems__([key])[0]

@@ -19,7 +19,7 @@ from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibrationError
 
 from moesuite.records.metrics import VISION
-from moesuite.task import Batch, Preview, Task
+from moesuite.task import Batch, Columns, Preview, Task
 from moesuite.tasks.options import About
 from moesuite.tasks.vision.augment import Augmentation
 from moesuite.tasks.vision.images import Transform, Unreadable, as_uri, refuse_unreadable
@@ -112,16 +112,18 @@ class Vision(Task):
         return self._splits.get(split)
 
     def collate(self, samples: Sequence[Any]) -> Batch:
-        """Join samples to {image, label, unreadable}; whole batches pass through."""
+        """Join samples to {image, label, index, unreadable}; whole batches pass through."""
         if len(samples) == 1 and isinstance(samples[0], tuple) and samples[0][0].ndim == 4:
-            return {"image": samples[0][0], "label": samples[0][1], "unreadable": []}
+            image, label, index = samples[0]
+            return {"image": image, "label": label, "index": index, "unreadable": []}
         good = [sample for sample in samples if not isinstance(sample, Unreadable)]
         bad = [sample.name for sample in samples if isinstance(sample, Unreadable)]
         empty = torch.empty(0, *self.image.shape)
-        images = torch.stack([image for image, _ in good]) if good else empty
+        images = torch.stack([image for image, _, _ in good]) if good else empty
         return {
             "image": images,
-            "label": torch.tensor([label for _, label in good]),
+            "label": torch.tensor([label for _, label, _ in good]),
+            "index": torch.tensor([index for _, _, index in good]),
             "unreadable": bad,
         }
 
@@ -166,6 +168,18 @@ class Vision(Task):
     def update(self, metrics: MetricCollection, output: Tensor, batch: Batch) -> None:
         """Add a batch."""
         metrics.update(output.float().softmax(dim=-1), batch["label"])
+
+    def predictions(self, output: Tensor, batch: Batch) -> Columns:
+        """Return class, predicted class and probabilities of the images of a test batch."""
+        ids, scores = self._splits["test"].ids, output.float().softmax(dim=-1)
+        prediction = scores.argmax(dim=-1)
+        return {
+            "id": [ids[index] for index in batch["index"].tolist()],
+            "target": batch["label"],
+            "prediction": prediction,
+            "right": prediction == batch["label"],
+            "scores": scores,
+        }
 
     def beyond(self, model: nn.Module) -> dict[str, float]:
         """Return the accuracy of probes of frozen features, and under attacks."""

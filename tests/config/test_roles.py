@@ -57,6 +57,7 @@ CHANGES: dict[str, tuple[Any, Role]] = {
     "force": (True, Role.PRESENTATION),
     "measure": (False, Role.PRESENTATION),
     "energy": (True, Role.PRESENTATION),
+    "predictions": (True, Role.PRESENTATION),
     "logger": ({"mlflow": {}}, Role.PRESENTATION),
     "trainer.log_every_n_steps": (9, Role.PRESENTATION),
     "trainer.enable_progress_bar": (False, Role.PRESENTATION),

@@ -29,6 +29,7 @@ NAMES = {
     store.CERTIFICATES,
     store.JOB_LOGS,
     store.ROUTING,
+    store.PREDICTIONS,
     store.VERIFIED,
     store.RERUNS,
     store.CHECKPOINT,
@@ -125,6 +126,7 @@ def test_all_files_of_a_run_lie_beside_its_record(tmp_path: Path) -> None:
         files.checkpoint,
         files.start_checkpoint,
         files.routing,
+        files.predictions,
         files.verified,
         files.reruns,
     ):
@@ -191,9 +193,9 @@ def test_verdicts_are_read_back(tmp_path: Path) -> None:
 
 def test_reruns_are_removed_after_their_verdict(tmp_path: Path) -> None:
     files = store.RunFiles(tmp_path / "t" / "r" / "abc.json")
-    assert not store.has_checkpoint(files.reruns)
+    assert not any(files.reruns.rglob(store.CHECKPOINT))
     checkpoint = files.reruns / "code" / "t" / "r" / "abc" / store.CHECKPOINT
     store.write_text(checkpoint, "x")
-    assert store.has_checkpoint(files.reruns)
+    assert any(files.reruns.rglob(store.CHECKPOINT))
     store.remove_reruns(files)
     assert not files.reruns.exists()

@@ -8,11 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas
 import pytest
 import torch
 
 from moesuite import compose, fit
-from moesuite.records.store import read_record
+from moesuite.records.store import RunFiles, read_record
 from tests.conftest import Command
 from tests.helpers import SHORT, invoke, run, wait_for
 
@@ -95,11 +96,14 @@ def test_two_processes_write_one_record(command: Command, tmp_path: Path) -> Non
         "trainer.max_steps=3",
         *SHORT[1:],
     ]
-    done = command("moesuite.run", *words, "router=expert_choice")
+    done = command("moesuite.run", *words, "router=expert_choice", "predictions=true")
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("record  ") == 1
     (path,) = (tmp_path / "runs").rglob("digits/expert_choice/*.json")
     record = read_record(path)
     assert record.status == "ok" and record.quality["top1"].n == 360  # each test image once
+    rows = pandas.read_parquet(RunFiles(path).predictions)
+    assert rows.id.nunique() == len(rows) == 360
+    assert rows.right.mean() == pytest.approx(record.quality["top1"].value, abs=1e-6)
     sweep = command("moesuite.run", "-m", "seed=0,1", *words)
     assert sweep.returncode == 2 and "trainer.devices=2 in a sweep" in sweep.stderr

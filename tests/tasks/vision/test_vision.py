@@ -44,7 +44,7 @@ def test_an_image_tree(tree: Path) -> None:
     task = vision(source=tree)
     train, test = rows_of(task, "train"), rows_of(task, "test")
     assert (len(train), len(test)) == (27, 3)  # a fixed tenth is held out
-    assert all(image.shape == (3, 8, 8) for image, _ in train)
+    assert all(image.shape == (3, 8, 8) for image, _, _ in train)
     assert task.fingerprint == vision(source=tree).fingerprint
     (tree / "cat" / "0.png").unlink()
     assert task.fingerprint != vision(source=tree).fingerprint
@@ -178,7 +178,7 @@ def test_real_sources(real_data: Path) -> None:
         )
         assert (len(task.dataset("train")), len(task.dataset("test"))) == (train, test)  # type: ignore[arg-type]
     task = build_task(compose("task=imagenet", f"task.source={real_data / 'imagenet_sample'}").task)
-    image, _ = task.dataset("test")[0]  # type: ignore[index]
+    image, _, _ = task.dataset("test")[0]  # type: ignore[index]
     assert image.shape == (3, 224, 224) and len(task.dataset("train")) == 900  # type: ignore[arg-type]
 
 
