@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal
@@ -23,7 +24,9 @@ from moesuite.preview import Lazy as Lazy
 from moesuite.preview import Preview as Preview
 from moesuite.preview import as_example
 from moesuite.preview import joined as joined
+from moesuite.progress import track as track
 from moesuite.records.metrics import MetricSpec as MetricSpec
+from moesuite.records.record import Duplicates
 from moesuite.records.record import Lookahead as Lookahead
 from moesuite.records.store import atomic as atomic
 from moesuite.sources.cache import cache_folder as cache_folder
@@ -36,6 +39,7 @@ from moesuite.sources.columns import note_of as note_of
 from moesuite.sources.source import HubSource as HubSource
 from moesuite.sources.source import Readable as Readable
 from moesuite.sources.source import Source as Source
+from moesuite.statistics.duplicates import shared_with_train
 
 Batch = Mapping[str, Any]
 Predict = Callable[[Batch], Any]  # batch -> output of the model in evaluation
@@ -69,6 +73,7 @@ class Task(ABC):
         unreadable: names of the unreadable examples that were left out.
         previewed: options with which the data is shown without training, for example to report
             unreadable examples instead of stopping at the first.
+        unit: what `contents` yields.
     """
 
     name: str
@@ -84,6 +89,7 @@ class Task(ABC):
     own_files: Mapping[str, Path] = {}
     unreadable: list[str]
     previewed: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+    unit: str = "examples"
 
     @classmethod
     def from_options(cls, **options: Any) -> Task:
@@ -164,6 +170,43 @@ class Task(ABC):
         inputs = self.inputs(self.collate([sample]))
         tensors = inputs.values() if isinstance(inputs, dict) else [inputs]
         return b"".join(tensor.numpy(force=True).tobytes() for tensor in tensors)
+
+    def contents(self, split: Literal["train", "val", "test"]) -> Iterator[bytes] | None:
+        """Return the contents of the examples of a split, only of scored ones in "val" and "test".
+
+        They tell how many examples stand in the training split, too. Override it where the raw
+        content is at hand, so that nothing is decoded, tokenised or drawn.
+
+        Returns:
+            None for a stream, or a split that the task lacks.
+        """
+        data: Any = self.dataset(split)
+        if not hasattr(data, "__len__"):
+            return None
+        samples = (data[index] for index in range(len(data)))
+        return (
+            self.content(sample)
+            for sample in samples
+            if split == "train" or self.scored(self.collate([sample]))
+        )
+
+    @cached_property
+    def duplicates(self) -> dict[str, Duplicates] | None:
+        """Examples of "val" and "test" that stand in "train", too; None: not counted."""
+        contents = {role: self.contents(role) for role in ROLES}
+        others: dict[str, Iterator[bytes]] = {
+            role: each for role, each in contents.items() if role != "train" and each is not None
+        }
+        if contents["train"] is None or not others:
+            return None
+        train = track(contents["train"], "looking for test examples in train")
+        counts = shared_with_train(train, others)
+        if counts is None:
+            return None
+        return {
+            role: Duplicates(count=count, total=total, unit=self.unit)
+            for role, (count, total) in counts.items()
+        }
 
     def scored(self, batch: Batch) -> int:
         """Return the number of scored examples in a batch; others may help to score them."""

@@ -32,6 +32,7 @@ COMPARISON = (
     ),
 )
 NOTES = (
+    Column("data", "data", "what was read, and what is held out", shown=False),
     Column(
         "checks",
         "certificate",

@@ -46,6 +46,7 @@ def check_plausible(record: RunRecord) -> None:
     if record.status == "ok":
         _check_examples(record)
         _check_hits(record)
+    _check_duplicates(record)
     if record.compute is not None:
         check_costs(record, record.compute)
     check_routing(record)
@@ -137,6 +138,17 @@ def _check_examples(record: RunRecord) -> None:
     for name, quality in record.limited_quality.items():
         same = record.quality[name].n
         within(f"limited_quality.{name}.n", quality.n, same, same, f" (quality.{name}.n)")
+
+
+def _check_duplicates(record: RunRecord) -> None:
+    """Check the number of examples that also stand in train against the size of their split."""
+    for role, duplicates in (record.duplicates or {}).items():
+        if role not in ("val", "test"):
+            raise UserError(f"duplicates.{role} is of no split; allowed: val, test")
+        size = record.splits.get(role) if duplicates.unit == "examples" else None
+        within(f"duplicates.{role}.total", duplicates.total, 0, size, f" (splits.{role})")
+        most, why = duplicates.total, f" (duplicates.{role}.total)"
+        within(f"duplicates.{role}.count", duplicates.count, 0, most, why)
 
 
 def _check_hits(record: RunRecord) -> None:

@@ -25,6 +25,7 @@ SAME = (
     "reason",
     "task",
     "data_fingerprint",
+    "data_description",
     "router",
     "router_paper",
     "router_causal",
@@ -64,6 +65,7 @@ class Entry(StrictModel):
     task: str
     family: str
     data_fingerprint: str
+    data_description: str
     router: str
     router_paper: str
     router_causal: bool | None

@@ -44,6 +44,7 @@ class Board(StrictModel):
     task: str
     family: str
     data_fingerprint: str
+    data_description: str
     metric: str
     direction: Literal["max", "min"]
     causal: bool
@@ -118,6 +119,7 @@ def _board(
         task=first.task,
         family=first.family,
         data_fingerprint=first.data_fingerprint,
+        data_description=spec.data_description,
         metric=first.primary,
         direction=spec.direction,
         causal=any(entry.causal for entry in entries),

@@ -27,7 +27,7 @@ CHECKS = {
 CONTROLS = ("dense", "random")  # baselines of the routers, never ranked among them
 BUDGET = ("num_experts", "slots_per_token", "layers")
 # fields that the runs of a contestant have in common
-SAME = ("setting", "router", "router_paper", "backbone", "hub", "version")
+SAME = ("setting", "router", "router_paper", "backbone", "hub", "version", "data_description")
 
 
 class Difference(StrictModel):
@@ -106,6 +106,7 @@ class Row(StrictModel):
     metrics: dict[str, tuple[float, bool, int]]
     runs: list[tuple[int, str]]
     version: str
+    data_description: str
     newest: str
     verified: int
     refuted: int

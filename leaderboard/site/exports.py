@@ -54,7 +54,8 @@ def _cells(board: Board, row: Row, machines: Sequence[str]) -> dict[str, Any]:
     for machine in machines:
         cells |= _timings(board, row, machine)
     runs = " ".join(identity for _, identity in row.runs)
-    return cells | {"labels": "; ".join(row.labels), "runs": runs}
+    about = {"labels": "; ".join(row.labels), "data": row.data_description}
+    return cells | about | {"runs": runs}
 
 
 def _difference(to: str, difference: Difference | None) -> dict[str, Any]:
@@ -89,7 +90,10 @@ def every_eval_ever(board: Board, row: Row) -> dict[str, Any]:
     source = {
         "dataset_name": board.task,
         "source_type": "other",
-        "additional_details": {"fingerprint": board.data_fingerprint},
+        "additional_details": {
+            "fingerprint": board.data_fingerprint,
+            "description": row.data_description,
+        },
     }
     if row.hub:
         source |= {"source_type": "hf_dataset", "hf_repo": row.hub, "hf_split": "test"}

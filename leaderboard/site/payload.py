@@ -27,6 +27,7 @@ TEXTS = (
     "unranked",
     "dense_verdict",
     "best_verdict",
+    "data",
 )
 OF_DIFFERENCE = ("mean", "half", "seeds", "detectable", "equal")
 MARKS = {True: "1", False: "0", None: "-"}
@@ -104,6 +105,7 @@ def _row(board: Board, row: Row, strings: Strings) -> dict[str, Any]:
         "unranked": row.unranked,
         "dense_verdict": row.to_dense.verdict if row.to_dense else "",
         "best_verdict": row.to_best.verdict if row.to_best else "",
+        "data": row.data_description,
     }
     return {
         "key": row.key,

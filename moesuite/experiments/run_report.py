@@ -53,6 +53,9 @@ def run_rows(record: RunRecord) -> list[Row]:
 def _quality_rows(record: RunRecord) -> Iterator[Row]:
     if record.partial:
         yield "PARTIAL, kept off the leaderboard", ", ".join(record.partial)
+    for role, duplicates in (record.duplicates or {}).items():
+        if duplicates.count:
+            yield "CONTAMINATION", duplicates.sentence(role)
     for name, quality in record.quality.items():
         yield name, f"{quality.value:.4f}  (n={quality.n})"
     if record.limited_quality:

@@ -17,6 +17,7 @@ from moesuite.config.compose import compose
 from moesuite.config.run_command import reproduce
 from moesuite.errors import RunFailed, UserError
 from moesuite.experiments.launchers import Launcher, launch
+from moesuite.progress import duration
 
 if TYPE_CHECKING:
     from moesuite.records.record import RunRecord
@@ -95,13 +96,6 @@ class Progress:
         verb, them = ("was", "it") if self.recorded == 1 else ("were", "them")
         runs = f"{self.recorded} of {self.total} runs {verb} already recorded"
         return f"{runs}; type force=true to run {them} again"
-
-
-def duration(seconds: float) -> str:
-    """Return a duration in s, min or h, rounded for the console."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def expand(words: Sequence[str]) -> list[list[str]]:

@@ -34,6 +34,24 @@ class Quality(StrictModel):
     n: int
 
 
+class Duplicates(StrictModel):
+    """Examples of a split whose content stands in the training split, too, exact by hash.
+
+    Attributes:
+        count: number of them.
+        total: number of examples of the split.
+        unit: what is counted, if not "examples".
+    """
+
+    count: int
+    total: int
+    unit: str = "examples"
+
+    def sentence(self, role: str) -> str:
+        """Return the figures in words."""
+        return f"{self.count:,} of {self.total:,} {role} {self.unit} also stand in train"
+
+
 class RoutingHealth(StrictModel):
     """Routing health of one MoE layer over an evaluation; `moesuite.nn.stats` computes each figure.
 
@@ -140,6 +158,9 @@ class RunRecord(StrictModel):
         protocol: versions of engine, router and task family.
         code: hash of the sources of engine, tasks and router; provenance, as `git_commit` and
             `environment` are.
+        data_notes: what a reader has to know about the data, a sentence each.
+        duplicates: examples of "test", and of "val", that stand in the training split, too; None:
+            not counted, as of a stream.
         metrics: declaration of each metric of `quality`, as its task family makes it.
         partial: options that cut the run short, as they are typed; empty for a whole run.
         verdict: where an upcycled model started, in words; empty for others.
@@ -157,6 +178,8 @@ class RunRecord(StrictModel):
     task: str
     data_fingerprint: str
     data_description: str
+    data_notes: list[str] = []
+    duplicates: dict[str, Duplicates] | None = None
     unreadable: int = 0
     router: str
     router_paper: str = ""

@@ -10,7 +10,6 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
-from torch.utils.data import IterableDataset
 
 from moesuite.compute.cost import combine
 from moesuite.compute.energy import Meter
@@ -26,7 +25,7 @@ from moesuite.records.provenance import environment, git_state, now
 from moesuite.records.record import RunRecord, Status
 from moesuite.records.store import RunFiles, finished_record, record_path, save_run
 from moesuite.routers import router_class
-from moesuite.train.build import build_models, shared_task
+from moesuite.train.build import build_models, shared_task, tell_data
 from moesuite.train.callbacks import Curve, Interruption, Watch, Watched
 from moesuite.train.dataloaders import (
     ResumableLoader,
@@ -45,7 +44,7 @@ from moesuite.train.evaluate import (
 from moesuite.train.measure import MEASURE_BATCH, measure
 from moesuite.train.module import MoEModule
 from moesuite.train.optim import check_schedule
-from moesuite.train.trainer import build_trainer, quiet, total_steps
+from moesuite.train.trainer import build_trainer, quiet, refuse_endless, total_steps
 from moesuite.train.upcycled_start import Handover
 
 
@@ -65,12 +64,7 @@ class Run:
     def build(self) -> None:
         """Build models, trainer and callbacks, without training or writing anything."""
         refuse_nothing(self.config.trainer)
-        streamed = isinstance(self.task.dataset("train"), IterableDataset)
-        if streamed and self.config.trainer["max_steps"] == -1:
-            raise UserError(
-                f"{self.task.name}: streamed data has no known length; expected a number of steps, "
-                "e.g. trainer.max_steps=10000"
-            )
+        refuse_endless(self.config.trainer, self.task)
         self.example = example_batch(self.task, self.config.data, MEASURE_BATCH)
         inputs = self.task.inputs(self.example)
         self.built = build_models(self.config, self.task, inputs)
@@ -158,6 +152,8 @@ class Run:
             task=self.task.name,
             data_fingerprint=self.task.fingerprint,
             data_description=self.task.description,
+            data_notes=list(self.task.notes),
+            duplicates=self.task.duplicates,
             unreadable=len(set(self.task.unreadable)),
             router=self.config.router["name"],
             router_paper=router_class(self.config.router["name"]).paper,
@@ -219,6 +215,8 @@ def fit(config: RunConfig, command: str = "", watch: Watch | None = None) -> tup
     if (record := run.finished()) is not None:
         return record, run.path
     run.build()
+    if run.trainer.is_global_zero:
+        tell_data(run.task)
     context = run.trainer.precision_plugin.forward_context
     try:
         run.train()

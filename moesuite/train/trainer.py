@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,16 @@ def build_trainer(config: RunConfig, files: RunFiles, callbacks: Sequence[L.Call
         raise UserError(
             f"trainer: {str(error).splitlines()[0]}; see trainer.<option> in --help"
         ) from None
+
+
+def refuse_endless(options: Mapping[str, Any], task: Task) -> None:
+    """Raise `UserError` for streamed data without a number of steps."""
+    streamed = isinstance(task.dataset("train"), IterableDataset)
+    if streamed and options["max_steps"] == -1:
+        raise UserError(
+            f"{task.name}: streamed data has no known length; expected a number of steps, "
+            "e.g. trainer.max_steps=10000"
+        )
 
 
 def total_steps(trainer: L.Trainer, task: Task, data: Data) -> int:

@@ -9,7 +9,8 @@ import pytest
 from rich.console import Console
 
 from moesuite.experiments.head_to_head import Contest, contests, differences, print_head_to_head
-from moesuite.experiments.sweep import Outcome, Progress, duration
+from moesuite.experiments.sweep import Outcome, Progress
+from moesuite.progress import duration
 from moesuite.records.record import Quality, RunRecord
 from tests.helpers import TINY_RUN, invoke
 

@@ -127,6 +127,7 @@ moesuite.columns = (board, state) => {
       value: (row) => row.best_detectable,
       text: (row) => figure(row.best_detectable, 2),
     },
+    data: { value: (row) => row.data, text: (row) => row.data },
     checks: { value: certificateText, text: certificateText, cell: certificate },
     labels: {
       value: (row) => notes(row).join(),

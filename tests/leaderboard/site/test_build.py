@@ -112,6 +112,25 @@ def test_whenever_a_build_is_interrupted_the_next_one_is_whole(
     assert contents(out) == contents(tmp_path / "whole")
 
 
+def test_pages_say_what_was_read_and_what_of_the_test_stands_in_train(tmp_path: Path) -> None:
+    about = {
+        "data_description": "image tree mine; a tenth of the training split held out",
+        "data_notes": ["extra/ is not used"],
+        "unreadable": 2,
+        "duplicates": {"test": {"count": 37, "total": 360}},
+    }
+    record = record_of("good", 0, **about)
+    put(tmp_path / "runs", [record])
+    assert build([str(tmp_path / "runs")], tmp_path / "site").problems == []
+    page = (tmp_path / "site" / "runs" / f"{record.id}.html").read_text()
+    for words in ("a tenth of the training split held out", "extra/ is not used"):
+        assert f"{words}</li>" in page
+    assert "2 unreadable examples left out" in page and ">contamination</span>" in page
+    assert "37 of 360 test examples also stand in train" in page
+    for name in ("tasks/mine.html", "data/mine.csv"):
+        assert about["data_description"] in (tmp_path / "site" / name).read_text(), name
+
+
 EVIL = "</script><img src=x onerror=alert(1)>'\"&"
 
 
