@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
-from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal
@@ -26,7 +25,6 @@ from moesuite.preview import as_example
 from moesuite.preview import joined as joined
 from moesuite.progress import track as track
 from moesuite.records.metrics import MetricSpec as MetricSpec
-from moesuite.records.record import Duplicates
 from moesuite.records.record import Lookahead as Lookahead
 from moesuite.records.store import atomic as atomic
 from moesuite.sources.cache import cache_folder as cache_folder
@@ -39,7 +37,6 @@ from moesuite.sources.columns import note_of as note_of
 from moesuite.sources.source import HubSource as HubSource
 from moesuite.sources.source import Readable as Readable
 from moesuite.sources.source import Source as Source
-from moesuite.statistics.duplicates import shared_with_train
 
 Batch = Mapping[str, Any]
 Predict = Callable[[Batch], Any]  # batch -> output of the model in evaluation
@@ -189,24 +186,6 @@ class Task(ABC):
             for sample in samples
             if split == "train" or self.scored(self.collate([sample]))
         )
-
-    @cached_property
-    def duplicates(self) -> dict[str, Duplicates] | None:
-        """Examples of "val" and "test" that stand in "train", too; None: not counted."""
-        contents = {role: self.contents(role) for role in ROLES}
-        others: dict[str, Iterator[bytes]] = {
-            role: each for role, each in contents.items() if role != "train" and each is not None
-        }
-        if contents["train"] is None or not others:
-            return None
-        train = track(contents["train"], "looking for test examples in train")
-        counts = shared_with_train(train, others)
-        if counts is None:
-            return None
-        return {
-            role: Duplicates(count=count, total=total, unit=self.unit)
-            for role, (count, total) in counts.items()
-        }
 
     def scored(self, batch: Batch) -> int:
         """Return the number of scored examples in a batch; others may help to score them."""

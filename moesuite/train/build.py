@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -55,20 +54,6 @@ def shared_task(options: dict[str, Any]) -> Task:
 @lru_cache(maxsize=1)
 def _shared(options: str) -> Task:
     return build_task(json.loads(options))
-
-
-def tell_data(task: Task) -> None:
-    """Print on stderr what the data is, unless the last run of this process was on the same."""
-    duplicates = ["how many test examples also stand in train was not counted"]
-    if task.duplicates is not None:
-        duplicates = [each.sentence(role) for role, each in task.duplicates.items()]
-    _print_once(f"data: {task.description}", *task.notes, *duplicates)
-
-
-@lru_cache(maxsize=1)
-def _print_once(*lines: str) -> None:
-    """Print lines, unless the last call had the same."""
-    print("\n  ".join(lines), file=sys.stderr, flush=True)
 
 
 @dataclass(frozen=True)

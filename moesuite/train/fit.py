@@ -25,8 +25,10 @@ from moesuite.records.provenance import environment, git_state, now
 from moesuite.records.record import RunRecord, Status
 from moesuite.records.store import RunFiles, finished_record, record_path, save_run
 from moesuite.routers import router_class
-from moesuite.train.build import build_models, shared_task, tell_data
-from moesuite.train.callbacks import Curve, Interruption, Watch, Watched
+from moesuite.train.build import build_models, shared_task
+from moesuite.train.callbacks.curve import Curve
+from moesuite.train.callbacks.stopping import Interruption, Watch, Watched
+from moesuite.train.data_report import duplicates_of, tell_data
 from moesuite.train.dataloaders import (
     ResumableLoader,
     eval_loader,
@@ -153,7 +155,7 @@ class Run:
             data_fingerprint=self.task.fingerprint,
             data_description=self.task.description,
             data_notes=list(self.task.notes),
-            duplicates=self.task.duplicates,
+            duplicates=duplicates_of(self.task),
             unreadable=len(set(self.task.unreadable)),
             router=self.config.router["name"],
             router_paper=router_class(self.config.router["name"]).paper,

@@ -19,7 +19,7 @@ from moesuite.config.sections import Data
 from moesuite.errors import UserError, unknown
 from moesuite.records.store import RunFiles
 from moesuite.task import Task
-from moesuite.train.callbacks import ProgressBar
+from moesuite.train.callbacks.progress import ProgressBar
 
 
 def build_trainer(config: RunConfig, files: RunFiles, callbacks: Sequence[L.Callback]) -> L.Trainer:

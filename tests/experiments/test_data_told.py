@@ -10,7 +10,7 @@ from moesuite.experiments.run_report import run_rows
 from moesuite.records.record import Duplicates
 from moesuite.records.store import read_record
 from moesuite.tasks.vision.task import Vision
-from moesuite.train.build import _print_once
+from moesuite.train.data_report import print_once
 from tests.helpers import TINY_RUN, invoke
 
 NOTE = "one class is empty: eight"
@@ -19,7 +19,7 @@ NOTE = "one class is empty: eight"
 def test_the_data_is_told_once_and_recorded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    _print_once.cache_clear()
+    print_once.cache_clear()
     monkeypatch.setattr(Vision, "notes", (NOTE,))
     assert invoke(monkeypatch, *TINY_RUN, "-m", "seed=0,1", f"records={tmp_path}") == 0
     assert capsys.readouterr().err == (

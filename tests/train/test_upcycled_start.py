@@ -17,7 +17,7 @@ from moesuite.nn.moe import moe_layers
 from moesuite.profile import profile
 from moesuite.records.store import read_record
 from moesuite.surgery.moefy import moefy
-from moesuite.train.callbacks import Interruption
+from moesuite.train.callbacks.stopping import Interruption
 from moesuite.train.optim import build_optimizer, learning_rate
 from moesuite.train.upcycled_start import moments
 from tests.surgery.dense_models import build
@@ -97,7 +97,7 @@ def test_which_optimizer_state_continues(
 ) -> None:
     seen: list[int] = []
     monkeypatch.setattr(
-        "moesuite.train.callbacks.Curve.on_train_start",
+        "moesuite.train.callbacks.curve.Curve.on_train_start",
         lambda self, trainer, module: seen.append(len(trainer.optimizers[0].state)),
     )
     words = [f"upcycle={dense}", f"upcycle_state={state}", "trainer.max_steps=24", "router=switch"]

@@ -1,26 +1,17 @@
-"""Callbacks: learning curve, pruning, interruption by Ctrl-C, progress bar."""
+"""The learning curve: quality and routing health against steps, seconds and FLOPs."""
 
 from __future__ import annotations
 
-import signal
-import sys
-import threading
 import time
-from collections.abc import Callable, Collection
-from pathlib import Path
+from collections.abc import Collection
 from statistics import fmean
 from typing import Any
 
 import lightning as L
-from lightning.pytorch.callbacks import RichProgressBar
 
 from moesuite.nn.stats import Counts, health
 from moesuite.records.record import CurvePoint, RoutingHealth
 from moesuite.train.module import MoEModule
-
-Watch = Callable[[int, float], None]  # step, quality
-# progress bar updates per second: Lightning's 100 compete with training for the processor
-REFRESHES = 2
 
 
 class Curve(L.Callback):
@@ -126,19 +117,6 @@ class Curve(L.Callback):
         self._running_since = None
 
 
-class Watched(L.Callback):
-    """Reports each evaluation to `watch`, which may stop the run by raising `Pruned`."""
-
-    def __init__(self, watch: Watch) -> None:
-        self.watch = watch
-
-    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Report step and quality."""
-        assert isinstance(pl_module, MoEModule)
-        if not trainer.sanity_checking:
-            self.watch(trainer.global_step, pl_module.results[pl_module.task.primary.name])
-
-
 def _health(counts: Collection[Counts]) -> dict[str, Any]:
     """Return the figures of routing health that a point of the curve declares, over all MoE layers.
 
@@ -152,82 +130,3 @@ def _health(counts: Collection[Counts]) -> dict[str, Any]:
         values = [getattr(layer, name) for layer in layers]
         figures[name] = sum(values) if isinstance(values[0], int) else fmean(values)
     return figures
-
-
-class Interruption(L.Callback):
-    """Stops after the current step on Ctrl-C and saves a checkpoint; a second Ctrl-C stops at once.
-
-    Args:
-        checkpoint: where to save.
-    """
-
-    def __init__(self, checkpoint: Path) -> None:
-        self.checkpoint = checkpoint
-        self._requested = False
-
-    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Install the signal handler."""
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, self._request_stop)
-
-    def _request_stop(self, number: int, frame: object) -> None:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        self._requested = True
-        print("\nCtrl-C: stopping after this step; press again to stop at once", file=sys.stderr)
-
-    def on_train_batch_end(
-        self,
-        trainer: L.Trainer,
-        pl_module: L.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-    ) -> None:
-        """Stop between two steps, where the state of the run is consistent."""
-        if self._requested:
-            if trainer.checkpoint_callback is not None:
-                trainer.save_checkpoint(self.checkpoint)
-            raise KeyboardInterrupt
-
-    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Restore the default signal handler."""
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-class ProgressBar(RichProgressBar):
-    """Lightning's Rich bar with step time, quality and the share of tokens dropped by capacity."""
-
-    def __init__(self) -> None:
-        super().__init__(refresh_rate=REFRESHES, leave=False)
-        self._start = (0, 0.0)  # step, time
-        self._metrics: dict[str, Any] = {}
-        self._updated_at = 0.0
-
-    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Start the clock."""
-        super().on_train_start(trainer, pl_module)
-        self._start = (trainer.global_step, time.perf_counter())
-
-    def get_metrics(self, trainer: L.Trainer, pl_module: L.LightningModule) -> dict[str, Any]:
-        """Return the metrics beside the bar, computed only as often as it is drawn.
-
-        At every step they would slow down small steps.
-        """
-        if time.perf_counter() - self._updated_at < 1 / REFRESHES:
-            return self._metrics
-        metrics = super().get_metrics(trainer, pl_module)
-        metrics.pop("v_num", None)
-        first_step, started_at = self._start
-        steps = trainer.global_step - first_step
-        if steps > 0:
-            metrics["step_ms"] = f"{1000 * (time.perf_counter() - started_at) / steps:.1f}"
-        self._metrics = metrics
-        self._updated_at = time.perf_counter()
-        return metrics
-
-    def _get_train_description(self, current_epoch: int) -> str:
-        """Return the epoch; Lightning's own text counts to -2 in a run limited by steps."""
-        last = self.trainer.max_epochs
-        total = f"/{last}" if last is not None and last > 0 else ""
-        return f"Epoch {current_epoch + 1}{total}"

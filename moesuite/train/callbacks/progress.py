@@ -1,0 +1,50 @@
+"""Progress of training and evaluation: a bar on a terminal, lines where there is none."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.callbacks import RichProgressBar
+
+# progress bar updates per second: Lightning's 100 compete with training for the processor
+REFRESHES = 2
+
+
+class ProgressBar(RichProgressBar):
+    """Lightning's Rich bar with step time, quality and the share of tokens dropped by capacity."""
+
+    def __init__(self) -> None:
+        super().__init__(refresh_rate=REFRESHES, leave=False)
+        self._start = (0, 0.0)  # step, time
+        self._metrics: dict[str, Any] = {}
+        self._updated_at = 0.0
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Start the clock."""
+        super().on_train_start(trainer, pl_module)
+        self._start = (trainer.global_step, time.perf_counter())
+
+    def get_metrics(self, trainer: L.Trainer, pl_module: L.LightningModule) -> dict[str, Any]:
+        """Return the metrics beside the bar, computed only as often as it is drawn.
+
+        At every step they would slow down small steps.
+        """
+        if time.perf_counter() - self._updated_at < 1 / REFRESHES:
+            return self._metrics
+        metrics = super().get_metrics(trainer, pl_module)
+        metrics.pop("v_num", None)
+        first_step, started_at = self._start
+        steps = trainer.global_step - first_step
+        if steps > 0:
+            metrics["step_ms"] = f"{1000 * (time.perf_counter() - started_at) / steps:.1f}"
+        self._metrics = metrics
+        self._updated_at = time.perf_counter()
+        return metrics
+
+    def _get_train_description(self, current_epoch: int) -> str:
+        """Return the epoch; Lightning's own text counts to -2 in a run limited by steps."""
+        last = self.trainer.max_epochs
+        total = f"/{last}" if last is not None and last > 0 else ""
+        return f"Epoch {current_epoch + 1}{total}"
