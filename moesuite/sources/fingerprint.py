@@ -20,6 +20,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import track
 
+from moesuite.errors import UserError
 from moesuite.records.store import write_text
 from moesuite.sources.cache import cache_folder, digest
 
@@ -54,7 +55,7 @@ def fingerprint(splits: Mapping[str, Iterable[tuple[str, Path]]], folder: Path) 
     """
     lines = [(role, name, file) for role, files in splits.items() for name, file in files]
     files = sorted({file for _, _, file in lines})
-    stats = {file: file.stat() for file in files}
+    stats = {file: _stat(file) for file in files}
     total = sum(stat.st_size for stat in stats.values())
     if total <= LARGE:
         hashes = dict(zip(files, content_hashes(files, folder), strict=True))
@@ -86,7 +87,7 @@ def content_hashes(files: Sequence[Path], folder: Path) -> list[str]:
     place = str(folder.resolve())
     index = cache_folder() / "hashes" / f"{hashlib.sha256(place.encode()).hexdigest()[:20]}.json"
     cached = _read(index)
-    stats = {str(file): file.stat() for file in files}
+    stats = {str(file): _stat(file) for file in files}
     identity = {path: [stat.st_size, stat.st_mtime_ns, stat.st_ino] for path, stat in stats.items()}
     hashes = {
         path: cached[path][1]
@@ -103,6 +104,16 @@ def content_hashes(files: Sequence[Path], folder: Path) -> list[str]:
             with suppress(OSError):  # a cache that cannot be written costs time only
                 write_text(index, json.dumps(cached))
     return [hashes[str(file)] for file in files]
+
+
+def _stat(file: Path) -> os.stat_result:
+    try:
+        return file.stat()
+    except OSError as error:  # for example a link to nothing
+        raise UserError(
+            f"{file} cannot be read: {error.strerror}; expected a file; bring back what it links "
+            "to, or remove it"
+        ) from None
 
 
 def _hash(paths: Sequence[str], size: int) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from moesuite.errors import UserError
 from moesuite.sources.fingerprint import fingerprint
+from moesuite.sources.images.tree import read_image_tree
 from moesuite.sources.layout import (
     Assigned,
     assign,
@@ -83,7 +84,7 @@ def load_local(
         return _from_saved(path, declared, readable)
     files = list_files(path) if path.is_dir() else [path]
     tables = [file for file in files if is_table(file) and not is_paper(file)]
-    if readable.images and (source := _from_images(path, declared, len(tables))) is not None:
+    if readable.images and (source := _from_images(path, tables, declared, readable.val)):
         return source
     if not tables:
         raise UserError(f"task.source={path}: expected {readable.words}; {found_in(path)}")
@@ -124,38 +125,22 @@ def _joined(
     }
 
 
-def _from_images(path: Path, declared: Mapping[str, str], tables: int) -> Source | None:
-    """Read class folders of images; None where there are none, or tables hold the data."""
-    import datasets
-    from torchvision.datasets import ImageFolder
-
-    if tables:
+def _from_images(
+    path: Path, tables: Sequence[Path], declared: Mapping[str, str], also_val: bool
+) -> Source | None:
+    """Read an image tree or idx files; None where there are none, or tables hold the images."""
+    if not path.is_dir() or any(suffix_of(file) in (".parquet", ".arrow") for file in tables):
         return None
-    folders = [folder for folder in path.iterdir() if folder.is_dir()] if path.is_dir() else []
-    named = {folder.name: folder for folder in folders if role_of(folder.name) is not None}
-    chosen = choose(list(named), declared)
-    roots = {role: named[names[0]] for role, names in chosen.items()}
-    roots = roots if "train" in roots else {"train": path}
-    loaded, lines = {}, {}
-    for role, root in roots.items():
-        try:
-            tree = ImageFolder(str(root), loader=str, allow_empty=True)
-        except FileNotFoundError:
-            return None
-        if not tree.samples:
-            return None
-        files = [Path(file) for file, _ in tree.samples]
-        lines[role] = [
-            (tree.classes[label], files[row]) for row, (_, label) in enumerate(tree.samples)
-        ]
-        features = datasets.Features(
-            {"image": datasets.Image(), "label": datasets.ClassLabel(names=tree.classes)}
-        )
-        columns = {"image": [*map(str, files)], "label": [label for _, label in tree.samples]}
-        loaded[role] = datasets.Dataset.from_dict(columns, features=features)
-    whole = fingerprint(lines, path)
-    notes = filter(None, [whole.note, *scored_split(chosen, declared)])
-    return Source(loaded, whole.value, f"image tree {path.name}", tuple(notes))
+    tree = read_image_tree(path, declared, also_val, tables=len(tables) > 0)
+    if tree is None:
+        return None
+    whole = fingerprint({role: split.contents for role, split in tree.splits.items()}, path)
+    names = {role: split.name for role, split in tree.splits.items()}
+    notes = [whole.note, *scored_split(names, declared), *tree.notes]
+    if unused := [str(file.relative_to(path)) for file in tables if file not in tree.lists]:
+        notes.append(f"tables beside the images are not used: {listed(unused)}")
+    rows = {role: split.rows() for role, split in tree.splits.items()}
+    return Source(rows, whole.value, f"{tree.kind} {path.name}", tuple(filter(None, notes)))
 
 
 def _from_tables(
@@ -231,7 +216,7 @@ def scored_split(
     name = name if isinstance(name, str) else ", ".join(name)
     if (
         "train" in labels
-        and role_of(name) == "val"
+        and role_of(name.split(", ")[0]) == "val"
         and role_of(declared.get("test", "test")) != "val"
     ):
         return [f"no test split: the validation split ({name}) is scored"]

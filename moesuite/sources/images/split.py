@@ -61,10 +61,18 @@ class ImageTree:
     Attributes:
         splits: by role: train, val, test.
         notes: sentences for the reader: what is not used, and what labels were read from.
+        lists: files that labels were read from.
     """
 
     splits: Mapping[str, Split]
     notes: tuple[str, ...] = ()
+    lists: tuple[Path, ...] = ()
+
+    @property
+    def kind(self) -> str:
+        """What it is, in words."""
+        arrays = any(split.pixels is not None for split in self.splits.values())
+        return "idx files of" if arrays else "image tree"
 
 
 def _as_pgm(pixels: np.ndarray) -> Iterable[bytes]:

@@ -62,7 +62,8 @@ def read_image_tree(
     used = [*chain(*roles.values())]
     if flat := [part for part in used if not part.classes]:
         raise unlabelled(flat[0], top)
-    splits = {role: _joined(those) for role, those in roles.items()}
+    training = {name for part in roles.get("train", []) for name in part.classes}
+    splits = {role: _joined(those, training) for role, those in roles.items()}
     if "train" in splits and len(splits["train"].classes) == 1:
         raise UserError(
             f"task.source={folder}: all images for training are of one class, "
@@ -71,7 +72,8 @@ def read_image_tree(
         )
     notes = [] if root is top else [f"images are read from {root.path.relative_to(folder)}/"]
     notes += [*unused(parts, used, spare, root), *left_out(used, root)]
-    return ImageTree(splits, tuple(notes))
+    lists = tuple(part.labels.file for part in used if part.labels)
+    return ImageTree(splits, tuple(notes), lists)
 
 
 def _roles(
@@ -85,11 +87,18 @@ def _roles(
     return {role: [part for part in parts if part.name in chosen[role]] for role in chosen}
 
 
-def _joined(parts: Sequence[Part]) -> Split:
+def _joined(parts: Sequence[Part], training: set[str]) -> Split:
     """Return the images of splits, sorted by class, then as they are in their folders."""
     pairs = [(name, part.classes[name]) for part in parts for name in part.classes]
     pairs.sort(key=lambda pair: pair[0])
     labels = [name for name, images in pairs for _ in images]
     files = [image for _, images in pairs for image in images]
-    classes = dict.fromkeys(name for name, _ in pairs)
+    # a class of the training split without images here, if a list or an empty folder knows of it
+    known = training if all(part.labels for part in parts) else training & _folders(parts)
+    classes = sorted({*labels, *known})
     return Split(", ".join(part.name for part in parts), labels, tuple(classes), files)
+
+
+def _folders(parts: Sequence[Part]) -> set[str]:
+    """Return the names of class folders, empty or not."""
+    return {child.name for part in parts for folder in part.folders for child in folder.folders}

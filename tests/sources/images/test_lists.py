@@ -64,7 +64,7 @@ def test_a_part_of_imagenets_validation_images(tmp_path: Path) -> None:
     """The number in a name is the line, whichever images are there."""
     make(tmp_path, f"train/n01:2 train/n03:1 {flat('val', 'ILSVRC2012_val_00000003.JPEG')}")
     devkit(tmp_path, "2\n2\n1\n")
-    assert shown(read(tmp_path, VAL))["test"] == "val: n03=1"
+    assert shown(read(tmp_path, VAL))["test"] == "val: n01=0 n03=1"
 
 
 def test_a_devkit_without_its_synsets(tmp_path: Path) -> None:
@@ -155,7 +155,10 @@ def test_one_list_that_names_the_folders(tmp_path: Path) -> None:
     make(tmp_path, "train:2 test:2")
     lines = ("train/0.png,cat", "train/1.png,dog", "test/0.png,dog", "test/1.png,dog")
     write(tmp_path / "labels.csv", "\n".join(["file,label", *lines]))
-    assert shown(read(tmp_path, BOTH)) == {"train": "train: cat=1 dog=1", "test": "test: dog=2"}
+    assert shown(read(tmp_path, BOTH)) == {
+        "train": "train: cat=1 dog=1",
+        "test": "test: cat=0 dog=2",
+    }
 
 
 def test_a_list_without_some_of_the_images(tmp_path: Path) -> None:

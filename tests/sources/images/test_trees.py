@@ -128,7 +128,7 @@ TREES = {
     "empty class folders": (
         BOTH,
         "train/a:2 train/b:1 train/c/ test/a:1 test/b/",
-        {"train": "train: a=2 b=1", "test": "test: a=1"},
+        {"train": "train: a=2 b=1", "test": "test: a=1 b=0"},
         ["without images: 2 folders (train/c, test/b)"],
     ),
     "classes that differ are left to who maps labels": (
