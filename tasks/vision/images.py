@@ -1,10 +1,11 @@
-"""Images: decoding, resizing, reporting unreadable ones, and showing them to readers."""
+"""Images: resizing, reporting unreadable ones, and showing them to readers."""
 
 from __future__ import annotations
 
 import base64
 import io
 import random
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,8 +17,17 @@ from PIL import Image
 from torch import Tensor
 
 from moesuite.task import UserError
+from moesuite.tasks.vision.decoding import (
+    IMAGES,
+    Decoding,
+    RangeUnknown,
+    limits,
+    opened,
+    traits_of,
+)
 
 THUMBNAIL = 160  # largest side in pixels of an image shown to readers
+MANY = 10_000  # images whose headers take long enough to show progress
 Transform = Callable[[Image.Image], Tensor]
 
 
@@ -41,21 +51,6 @@ def seeded(seed: int) -> Iterator[None]:
         random.setstate(states[0])
         np.random.set_state(states[1])
         torch.random.set_rng_state(states[2])
-
-
-def decode(cell: dict[str, Any], channels: int) -> Image.Image:
-    """Decode an image cell of a data set, {bytes, path}, to grey or RGB.
-
-    Raises:
-        OSError: for an image that Pillow cannot decode.
-    """
-    stream = io.BytesIO(cell["bytes"]) if cell["bytes"] is not None else cell["path"]
-    try:
-        with Image.open(stream) as image:
-            return image.convert("L" if channels == 1 else "RGB")
-    except (SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        # what PIL raises for some broken files
-        raise OSError(str(error)) from None
 
 
 def refuse_unreadable(names: Sequence[str]) -> None:
@@ -90,23 +85,44 @@ def pixels_of(picture: Image.Image, size: int) -> np.ndarray:
     return np.asarray(picture).reshape(size, size, -1)
 
 
-def cell_name(cell: dict[str, Any], index: int) -> str:
+def cell_name(cell: dict[str, Any] | None, index: int) -> str:
     """Return the name of an image in messages: its path, or its row."""
-    return cell["path"] or f"row {index}"
+    return (cell and cell["path"]) or f"row {index}"
 
 
-def unreadable_files(cells: Sequence[dict[str, Any]]) -> dict[int, str]:
-    """Return row and name of the image files whose header is not that of an image.
+def unreadable(cell: dict[str, Any] | None, index: int, error: OSError) -> Unreadable:
+    """Return the placeholder of an image, with what to do where it is not broken."""
+    name = cell_name(cell, index)
+    return Unreadable(f"{name} ({error})" if isinstance(error, RangeUnknown) else name)
 
-    Reading a header costs about 0.1 ms. A file that is truncated further down is noticed when it is
-    decoded.
+
+def scan_files(
+    cells: Sequence[dict[str, Any] | None], decoding: Decoding
+) -> tuple[dict[int, str], Counter[str]]:
+    """Read the headers of image files, at about 0.1 ms each.
+
+    A file that is truncated further down is noticed when it is decoded.
+
+    Returns:
+        Row and name of the files whose header is not that of an image, and counts of images and
+        of their traits; see `Decoding.notes`.
+
+    Raises:
+        UserError: for pixels whose range is unknown.
     """
-    bad = {}
-    for index, cell in enumerate(cells):
-        if cell["bytes"] is None:
-            try:
-                with Image.open(cell["path"]):
-                    pass
-            except (OSError, SyntaxError, ValueError):
-                bad[index] = cell["path"]
-    return bad
+    from rich.progress import track
+
+    bad, traits = dict[int, str](), Counter[str]()
+    words = f"reading the headers of {len(cells)} images"
+    for index, cell in enumerate(
+        track(cells, description=words, transient=True, disable=len(cells) < MANY)
+    ):
+        try:
+            with opened(cell) as image:
+                limits(image, decoding)
+                traits.update([IMAGES, *traits_of(image)])
+        except RangeUnknown as error:
+            raise UserError(f"{cell_name(cell, index)}: {error}") from None
+        except OSError:
+            bad[index] = cell_name(cell, index)
+    return bad, traits

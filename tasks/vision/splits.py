@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,14 +18,24 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset
 
-from moesuite.task import Key, cached
+from moesuite.task import Key, UserError, cached
+from moesuite.tasks.vision.decoding import (
+    IMAGES,
+    VERSION,
+    Decoding,
+    RangeUnknown,
+    decode,
+    opened,
+    pixels,
+    traits_of,
+)
 from moesuite.tasks.vision.images import (
     Transform,
     Unreadable,
     cell_name,
-    decode,
     pixels_of,
     seeded,
+    unreadable,
 )
 
 Sample = tuple[Tensor, int, int]  # image, label, index for `ids` of the split
@@ -44,11 +56,11 @@ class Ids:
     root: str = ""
 
     @classmethod
-    def of(cls, rows: Any, column: str, numbers: np.ndarray, root: str | None) -> Ids:
-        """Return the ids of undecoded images in a column of rows."""
-        if root is None or len(rows) == 0 or rows[0][column]["bytes"] is not None:
+    def of(cls, rows: Any, numbers: np.ndarray, root: str | None) -> Ids:
+        """Return the ids of the undecoded images of rows."""
+        if root is None or not of_files(rows):
             return cls(numbers)
-        return cls(numbers, rows[column], str(Path(root).expanduser()))
+        return cls(numbers, rows["image"], str(Path(root).expanduser()))
 
     def __getitem__(self, index: int) -> str:
         number = int(self.numbers[index])
@@ -57,22 +69,20 @@ class Ids:
         return os.path.relpath(self.cells[number]["path"], self.root)
 
 
+def of_files(rows: Any) -> bool:
+    """Whether the images of rows are files, rather than stored in a table."""
+    return len(rows) > 0 and rows[0]["image"] is not None and rows[0]["image"]["bytes"] is None
+
+
 class Rows(Dataset[Any]):
     """Images decoded and transformed one at a time; an unreadable one becomes `Unreadable`."""
 
     def __init__(
-        self,
-        rows: Any,
-        labels: np.ndarray,
-        image: str,
-        channels: int,
-        transform: Transform,
-        ids: Ids,
+        self, rows: Any, labels: np.ndarray, decoding: Decoding, transform: Transform, ids: Ids
     ) -> None:
         self.rows = rows
         self.labels = labels
-        self.image = image
-        self.channels = channels
+        self.decoding = decoding
         self.transform = transform
         self.ids = ids
 
@@ -81,11 +91,11 @@ class Rows(Dataset[Any]):
 
     def __getitem__(self, key: Key) -> Sample | Unreadable:
         index, seed = key if isinstance(key, tuple) else (key, 0)
-        cell = self.rows[index][self.image]
+        cell = self.rows[index]["image"]
         try:
-            picture = decode(cell, self.channels)
-        except OSError:
-            return Unreadable(cell_name(cell, index))
+            picture = decode(cell, self.decoding)
+        except OSError as error:
+            return unreadable(cell, index, error)
         with seeded(seed):
             return self.transform(picture), int(self.labels[index]), index
 
@@ -112,11 +122,16 @@ class Stream(IterableDataset[Any]):
     ids = HashIds()
 
     def __init__(
-        self, rows: Any, columns: dict[str, str], channels: int, transform: Transform, shuffle: bool
+        self,
+        rows: Any,
+        order: np.ndarray,
+        decoding: Decoding,
+        transform: Transform,
+        shuffle: bool,
     ) -> None:
         self.rows = rows
-        self.columns = columns
-        self.channels = channels
+        self.order = order  # label in the stream -> index of the class
+        self.decoding = decoding
         self.transform = transform
         self.shuffle = shuffle
         self.epoch = 0
@@ -126,20 +141,30 @@ class Stream(IterableDataset[Any]):
         """Set the epoch, which with the seed determines the order."""
         self.epoch = epoch
 
+    def class_of(self, label: int | None) -> int | None:
+        """Return the index of the class of a label in the stream, or None if it is of none."""
+        known = label is not None and 0 <= label < len(self.order)
+        return int(self.order[label]) if known else None
+
     def __iter__(self) -> Iterator[Sample | Unreadable]:
         rows = self.rows
         if self.shuffle:
             rows = rows.shuffle(seed=self.seed, buffer_size=1024)
             rows.set_epoch(self.epoch)
         for index, row in enumerate(rows):
-            cell = row[self.columns["image"]]
+            cell = row["image"]
             try:
-                picture = decode(cell, self.channels)
-            except OSError:
-                yield Unreadable(cell_name(cell, index))
+                picture = decode(cell, self.decoding)
+            except OSError as error:
+                yield unreadable(cell, index, error)
+                continue
+            label = self.class_of(row["label"])
+            if label is None:
+                expected = f"label {row['label']}, expected 0 to {len(self.order) - 1}"
+                yield Unreadable(f"{cell_name(cell, index)} ({expected})")
                 continue
             with seeded(hash((self.seed, self.epoch, index)) & 0x7FFFFFFF):
-                yield self.transform(picture), int(row[self.columns["label"]]), hashed(cell)
+                yield self.transform(picture), label, hashed(cell)
 
 
 class Arrays(Dataset[Any]):
@@ -176,33 +201,45 @@ class Arrays(Dataset[Any]):
 
 
 def decode_all(
-    rows: Any, image: str, size: int, channels: int, folder: Path, key: str
-) -> tuple[np.ndarray, list[int]]:
+    rows: Any, size: int, decoding: Decoding, folder: Path, key: str
+) -> tuple[np.ndarray, list[int], Counter[str]]:
     """Decode a whole split into a memory-mapped array, once; later calls map the same file.
 
     Returns:
-        The array [N, size, size, channels] of bytes, and the rows that could not be read (all zero
-        there).
+        The array [N, size, size, channels] of bytes, the rows that could not be read (all zero
+        there), and counts of images and of their traits; see `Decoding.notes`.
+
+    Raises:
+        UserError: for pixels whose range is unknown.
     """
-    name = hashlib.sha256(f"{key} {image} {size} {channels} {len(rows)}".encode()).hexdigest()[:20]
-    files = cached(folder / name, partial(_decode, rows, image, size, channels))
-    return np.load(files / "pixels.npy", mmap_mode="r"), np.load(files / "unreadable.npy").tolist()
+    words = f"{key} {size} {decoding} {VERSION} {len(rows)}"
+    name = hashlib.sha256(words.encode()).hexdigest()[:20]
+    files = cached(folder / name, partial(_decode, rows, size, decoding))
+    traits = Counter[str](json.loads((files / "traits.json").read_text()))
+    array = np.load(files / "pixels.npy", mmap_mode="r")
+    return array, np.load(files / "unreadable.npy").tolist(), traits
 
 
-def _decode(rows: Any, image: str, size: int, channels: int, folder: Path) -> None:
+def _decode(rows: Any, size: int, decoding: Decoding, folder: Path) -> None:
     from rich.progress import track
 
-    shape = (len(rows), size, size, channels)
+    shape = (len(rows), size, size, decoding.channels)
     out = np.lib.format.open_memmap(folder / "pixels.npy", mode="w+", dtype=np.uint8, shape=shape)
-    bad = []
+    bad, traits = list[int](), Counter[str]()
     for index in track(
         range(len(rows)), description=f"decoding {len(rows)} images once", transient=True
     ):
+        cell = rows[index]["image"]
         try:
-            picture = decode(rows[index][image], channels)
+            with opened(cell) as picture:
+                seen = traits_of(picture)
+                out[index] = pixels_of(pixels(picture, decoding), size)
+        except RangeUnknown as error:
+            raise UserError(f"{cell_name(cell, index)}: {error}") from None
         except OSError:
             bad.append(index)
             continue
-        out[index] = pixels_of(picture, size)
+        traits.update([IMAGES, *seen])
     out.flush()
     np.save(folder / "unreadable.npy", np.array(bad, dtype=np.int64))
+    (folder / "traits.json").write_text(json.dumps(traits))

@@ -25,7 +25,8 @@ from moesuite.tasks.vision.augment import Augmentation
 from moesuite.tasks.vision.images import Transform, Unreadable, as_uri, refuse_unreadable
 from moesuite.tasks.vision.preview import preview
 from moesuite.tasks.vision.probes import Attack, Probing, frozen
-from moesuite.tasks.vision.source import ImageFormat, ImageSource, read_images
+from moesuite.tasks.vision.reading import read_images
+from moesuite.tasks.vision.source import ImageFormat, ImageSource
 from moesuite.tasks.vision.splits import Arrays
 
 BATCH = 256  # images at once for features and attacks
@@ -35,6 +36,7 @@ class Vision(Task):
     """Classify images."""
 
     primary, specs = VISION["top1"], VISION
+    protocol = 2  # more than 8 bits are scaled, alpha is composed, EXIF orientation is applied
     previewed = {"strict": False, "cache": False}  # images as stored, of their own size
 
     def __init__(
@@ -74,7 +76,7 @@ class Vision(Task):
             return
         read = read_images(self.data, self.image, self._transform)
         self.fingerprint, self.description = read.fingerprint, read.description
-        self._splits, self._classes = read.splits, read.classes
+        self.notes, self._splits, self._classes = read.notes, read.splits, read.classes
         self.unreadable += read.unreadable
         self._check_readable()
 

@@ -17,6 +17,7 @@ from moesuite.sources.cache import SEAL, cached, changed, load_rows
 from moesuite.tasks.preferences.backgammon.selfplay import Recipe, made
 from moesuite.tasks.text.corpus import Text
 from moesuite.tasks.text.tokenizer import tokens_of
+from moesuite.tasks.vision.decoding import Decoding
 from moesuite.tasks.vision.splits import decode_all
 
 Cached = tuple[Callable[[], Any], str]  # reads through the cache; the files that it reads
@@ -40,7 +41,7 @@ def _images(folder: Path) -> Cached:
     rows = rows.cast_column("image", datasets.Image(decode=False))
 
     def read() -> list[int]:
-        return decode_all(rows, "image", 8, 3, folder / "images", "key")[0].ravel().tolist()
+        return decode_all(rows, 8, Decoding(3), folder / "images", "key")[0].ravel().tolist()
 
     return read, "images/*/pixels.npy"
 

@@ -21,7 +21,7 @@ RECORDED = {
         *("name", "embedded", "hub", "revision", "config", "source", "splits", "columns"),
         *("num_classes", "image_size", "channels", "mean", "std", "cache", "streaming", "strict"),
         *("crop", "crop_pct", "hflip", "auto_augment", "erase", "mixup", "cutmix", "smoothing"),
-        *("probes", "attacks", "attack_radius", "licence", "size"),
+        *("probes", "attacks", "attack_radius", "background", "value_range", "licence", "size"),
     },
     "language": {
         *("name", "embedded", "hub", "revision", "config", "source", "splits", "column"),

@@ -29,14 +29,18 @@ def test_sources_that_are_not_there(tmp_path: Path, make: Any, options: Any, mes
 def test_class_counts_that_do_not_match(tree: Path, parquet: Path) -> None:
     for source in (tree, parquet):
         with pytest.raises(
-            UserError, match=r"has 3 classes, the task 10; .* type for example task.num_classes=3"
+            UserError,
+            match=r"has 3 classes \(cat, dog, owl\), the task 10; .* example task.num_classes=3",
         ):
             vision(source=source, num_classes=10)
 
 
-def test_a_column_that_is_missing(parquet: Path) -> None:
-    with pytest.raises(UserError, match=r"no column 'img'; its columns: image, label"):
-        vision(source=parquet, columns={"image": "img", "label": "label"})
+def test_a_column_that_is_missing(tmp_path: Path) -> None:
+    datasets.Dataset.from_dict({"words": ["a cat", "a dog"], "label": [0, 1]}).to_parquet(
+        tmp_path / "t.parquet"
+    )
+    with pytest.raises(UserError, match=r"no column 'image'; its columns: words \(string\), label"):
+        vision(source=tmp_path)
 
 
 def test_parquet_without_the_training_split(parquet: Path) -> None:

@@ -80,7 +80,7 @@ def test_cached_images_are_decoded_once_and_mapped(
 ) -> None:
     first = vision(source=parquet, cache=True)
     monkeypatch.setattr(
-        "moesuite.tasks.vision.splits.decode", lambda *_: pytest.fail("decoded again")
+        "moesuite.tasks.vision.splits.pixels", lambda *_: pytest.fail("decoded again")
     )
     second = vision(source=parquet, cache=True)
     assert isinstance(second.dataset("train").images, np.memmap)  # type: ignore[union-attr]
