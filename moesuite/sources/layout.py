@@ -37,6 +37,7 @@ READ_BY: Mapping[str, tuple[str, ...]] = {
     "tinyshakespeare": (".txt", ".tokens", ".text"),
 }
 SHARD = re.compile(r"[-_.]?\d+(-of-\d+)?$")  # the end of train-00000-of-00002, train_1, part3
+WORD = re.compile(r"[-_.]+")  # between the words of a name
 Above = tuple[tuple[int, int], ...]  # device and inode of each folder above
 
 
@@ -93,18 +94,14 @@ def entries_of(folder: Path, above: Above = ()) -> tuple[list[str], list[str], A
 
 def suffix_of(file: Path) -> str:
     """Return what a file is by its name, lower-case, without compression: .csv of x.CSV.gz."""
-    suffixes = [suffix.lower() for suffix in file.suffixes]
-    if suffixes and suffixes[-1] in COMPRESSED:
-        suffixes.pop()
-    return suffixes[-1] if suffixes else ""
+    suffixes = [suffix.lower() for suffix in file.suffixes if suffix.lower() not in COMPRESSED]
+    return next(reversed(suffixes), "")
 
 
 def stem_of(file: Path) -> str:
     """Return the name of a file without format, compression and shard: train of train-1.csv.gz."""
-    name = file.name
-    if file.suffix.lower() in COMPRESSED:
-        name = Path(name).stem
-    return SHARD.sub("", Path(name).stem) or Path(name).stem
+    path = Path(file.stem) if file.suffix.lower() in COMPRESSED else file
+    return SHARD.sub("", path.stem) or path.stem
 
 
 def is_paper(file: Path) -> bool:
@@ -117,9 +114,14 @@ def role_of(name: str) -> str | None:
 
     The name is a word of `WORDS`, or begins or ends with one: `ptb.train`, `test_prefs`.
     """
-    words = re.split(r"[-_.]+", name.lower())
+    words = WORD.split(name.lower())
     said = {role for role, names in WORDS.items() for end in (words[0], words[-1]) if end in names}
     return said.pop() if len(said) == 1 else None
+
+
+def _synonym(name: str) -> str:
+    """Return a name with its words for a split as roles: val_matched of dev-matched."""
+    return "_".join(role_of(word) or word for word in WORD.split(name.lower()))
 
 
 def split_of(file: Path, folder: Path, declared: Iterable[str] = ()) -> str | None:
@@ -186,9 +188,10 @@ def choose(
         also_val: take a validation split that is not declared.
     """
     chosen: dict[str, list[str]] = {}
-    for role, wanted in declared.items():  # the declared name itself, of any role
-        if exact := [name for name in names if name.lower() == wanted.lower()]:
-            chosen[role] = exact
+    for same in (str.lower, _synonym):  # the declared name itself, or dev_matched for val_matched
+        for role, wanted in declared.items():
+            if role not in chosen and (alike := [n for n in names if same(n) == same(wanted)]):
+                chosen[role] = alike
     for role, wanted in declared.items():  # what means the same
         if role not in chosen and (meaning := role_of(wanted)):
             _take(chosen, role, meaning, names)
@@ -205,8 +208,7 @@ def choose(
 
 def _take(chosen: dict[str, list[str]], role: str, meaning: str, names: Sequence[str]) -> None:
     """Give `role` the splits of a meaning that no other role has."""
-    taken = set(chain.from_iterable(chosen.values()))
-    if free := [name for name in names if name not in taken and role_of(name) == meaning]:
+    if free := [n for n in names if role_of(n) == meaning and n not in chain(*chosen.values())]:
         chosen[role] = free
 
 
@@ -233,8 +235,7 @@ def found_in(path: Path) -> str:
     """Return in words what a file or folder holds, for errors."""
     if path.is_file():
         return f"it is a {suffix_of(path) or 'file without a suffix'}"
-    files = [file for file in list_files(path) if not is_paper(file)]
-    if not files:
+    if not (files := [file for file in list_files(path) if not is_paper(file)]):
         return "it is empty"
     counts = Counter(suffix_of(file) or "files without a suffix" for file in files)
     kinds = [f"{count:,} {suffix}" for suffix, count in counts.most_common(4)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -21,6 +21,7 @@ from moesuite.sources.layout import (
     list_files,
     listed,
     role_of,
+    split_of,
     suffix_of,
 )
 from moesuite.sources.tables import (
@@ -62,11 +63,13 @@ class Readable:
         words: the same in words, for errors.
         images: whether image trees and idx files are read.
         val: whether a validation split is used that is not declared.
+        test_only: whether a test split will do, without one for training.
     """
 
     words: str = TABLES
     images: bool = False
     val: bool = True
+    test_only: bool = False
 
 
 TABLES_ONLY = Readable()
@@ -99,7 +102,7 @@ def _from_saved(folder: Path, declared: Mapping[str, str], readable: Readable) -
     notes = [whole.note, *scored_split(chosen, declared)]
     if unused := [name for name in loaded if name not in used]:
         notes.append(f"not used: {listed(unused)}")
-    rows = _joined(loaded, chosen, folder, declared)
+    rows = _joined(loaded, chosen, folder, declared, readable)
     about = f"data set saved in {folder.name}"
     return Source(rows, whole.value, about, tuple(filter(None, notes)))
 
@@ -109,11 +112,12 @@ def _joined(
     chosen: Mapping[str, Sequence[str]],
     folder: Path,
     declared: Mapping[str, str],
+    readable: Readable,
 ) -> dict[str, Any]:
     """Return the rows of each role."""
     import datasets
 
-    needed = _needed(declared)
+    needed = _needed(declared, chosen, readable)
     if needed not in chosen:
         raise UserError(
             f"task.source={folder}: no split {declared[needed]!r} among {listed(list(rows))}; "
@@ -155,7 +159,7 @@ def _from_tables(
     if len(tables) == 1 and suffix_of(tables[0]) == ".json" and (rows := json_splits(tables[0])):
         chosen = choose(list(rows), declared, readable.val)
         whole = fingerprint({"": [("", tables[0])]}, folder)
-        roles = _joined(rows, chosen, tables[0], declared)
+        roles = _joined(rows, chosen, tables[0], declared, readable)
         scored = tuple(scored_split(chosen, declared))
         return Source(roles, whole.value, f"JSON of {tables[0].name}", scored)
     suffix = min(map(suffix_of, tables), key=FORMATS.index)
@@ -181,7 +185,6 @@ def _assigned(
     folder: Path, tables: Sequence[Path], declared: Mapping[str, str], readable: Readable
 ) -> Assigned:
     """Give tables their roles; a lone file, and files that no name calls otherwise, train."""
-    needed = _needed(declared)
     sets = homes(tables, folder, declared.values())
     if len(sets) > 1 and "" not in sets:
         raise UserError(
@@ -189,11 +192,14 @@ def _assigned(
             f"expected one; type for example task.source={folder / next(iter(sets))}"
         )
     assigned = assign(sets.get("", tables), folder, declared, readable.val)
-    if needed not in assigned.roles and assigned.unused:  # their names say nothing else
+    strays = [file for file in assigned.unused if not split_of(file, folder, declared.values())]
+    lacking = "train" if "train" in declared else "test"
+    if lacking not in assigned.roles and strays:  # their names say nothing else
         assigned = Assigned(
-            {needed: list(assigned.unused), **assigned.roles},
-            {needed: listed([file.name for file in assigned.unused]), **assigned.labels},
+            {lacking: strays, **assigned.roles},
+            {lacking: listed([file.name for file in strays]), **assigned.labels},
         )
+    needed = _needed(declared, assigned.roles, readable)
     if needed not in assigned.roles:
         raise UserError(
             f"task.source={folder}: no split {declared[needed]!r} among "
@@ -203,9 +209,10 @@ def _assigned(
     return assigned
 
 
-def _needed(declared: Mapping[str, str]) -> str:
+def _needed(declared: Mapping[str, str], roles: Iterable[str], readable: Readable) -> str:
     """Return the role that a source must have: some data sets are for testing only."""
-    return "train" if "train" in declared else "test"
+    alone = readable.test_only and "test" in roles
+    return "train" if "train" in declared and not alone else "test"
 
 
 def scored_split(
@@ -214,10 +221,7 @@ def scored_split(
     """Return a sentence where another split than the test split is scored."""
     name = labels.get("test", "test")
     name = name if isinstance(name, str) else ", ".join(name)
-    if (
-        "train" in labels
-        and role_of(name.split(", ")[0]) == "val"
-        and role_of(declared.get("test", "test")) != "val"
-    ):
+    scored = role_of(name.split(", ")[0])
+    if scored == "val" and role_of(declared.get("test", "test")) != "val":
         return [f"no test split: the validation split ({name}) is scored"]
     return []
