@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -17,10 +17,13 @@ from moesuite.errors import UserError
 from moesuite.sources.images.folders import Folder, is_image
 from moesuite.sources.layout import role_of
 
-FILES = ("file_name", "filename", "file", "image", "image_id", "imageid", "img", "path", "id")
+FILES = (
+    "file_name", "filename", "file", "image", "image_id", "imageid", "image_name", "img", "path",
+    "id_code", "id",
+)  # fmt: skip
 LABELS = (
     "label", "labels", "class", "class_name", "category", "target", "wnid", "breed", "species",
-    "predictionstring",
+    "diagnosis", "dx", "predictionstring",
 )  # fmt: skip
 ANNOTATIONS = "val_annotations.txt"
 SYNSETS = "meta.mat"
@@ -62,7 +65,7 @@ def find_labels(images: Sequence[Path], top: Folder, role: str | None = None) ->
     parents = images[0].parents
     for folder in (by_path[parent] for parent in parents if parent in by_path):
         for name in folder.files:
-            if role_of(Path(name).stem) not in (None, role):
+            if role is not None and role_of(Path(name).stem) not in (None, role):
                 continue
             file = folder.path / name
             if labels := _of_images(_read_list(file), images, file):
@@ -74,18 +77,30 @@ def find_labels(images: Sequence[Path], top: Folder, role: str | None = None) ->
     return None
 
 
-def _of_images(labels: Mapping[str, str], images: Sequence[Path], file: Path) -> Labels | None:
+def _of_images(
+    pairs: Sequence[tuple[str, str]], images: Sequence[Path], file: Path
+) -> Labels | None:
     """Return the label of each image; None if the list is of other images."""
+    labels: dict[str, set[str]] = {}
+    for name, label in pairs:
+        labels.setdefault(name, set()).add(label)
     names = [next((name for name in _names(image) if name in labels), None) for image in images]
     listed = [name for name in names if name is not None]
-    if listed and len(listed) < len(images):
-        missing = [image.name for image, name in zip(images, names, strict=True) if name is None]
+    if not listed:
+        return None
+    missing = [image.name for image, name in zip(images, names, strict=True) if name is None]
+    if missing:
         raise UserError(
             f"{file} has no label for {len(missing)} of the {len(images)} images in "
             f"{images[0].parent} ({', '.join(missing[:3])}); expected one for each; add them, or "
             "remove the images"
         )
-    return Labels(file, listed, [labels[name] for name in listed]) if listed else None
+    if several := [name for name in listed if len(labels[name]) > 1]:
+        raise UserError(
+            f"{file} has {len(labels[several[0]])} labels for {several[0]} "
+            f"({', '.join(sorted(labels[several[0]])[:3])}); expected one for each image"
+        )
+    return Labels(file, listed, [label for name in listed for label in labels[name]])
 
 
 def _names(image: Path) -> Iterator[str]:
@@ -97,29 +112,29 @@ def _names(image: Path) -> Iterator[str]:
         yield name
 
 
-def _read_list(file: Path) -> dict[str, str]:
-    """Return the labels by names of images without suffix; nothing if it is no such list."""
+def _read_list(file: Path) -> list[tuple[str, str]]:
+    """Return names of images without suffix, and labels; nothing if it is no such list."""
     try:
         return _parse(file)
     except csv.Error:  # a table of something else
-        return {}
+        return []
 
 
-def _parse(file: Path) -> dict[str, str]:
+def _parse(file: Path) -> list[tuple[str, str]]:
     if file.name.lower() == ANNOTATIONS:
-        return {_stem(row[0]): row[1] for row in _cells(file, "\t") if len(row) > 1}
+        return [(_stem(row[0]), row[1]) for row in _cells(file, "\t") if len(row) > 1]
     if file.suffix.lower() not in (".csv", ".tsv") or "submission" in file.name.lower():
-        return {}  # a sample submission has labels that are not true
+        return []  # a sample submission has labels that are not true
     rows = _cells(file, "\t" if file.suffix.lower() == ".tsv" else ",")
     header = [name.strip().lower() for name in next(rows, [])]
     image = next((header.index(name) for name in FILES if name in header), None)
     label = next((header.index(name) for name in LABELS if name in header), None)
     if image is None or label is None:
-        return {}
-    rows = (row for row in rows if len(row) > max(image, label))
+        return []
+    rows = (row for row in rows if len(row) > max(image, label) and row[label].strip())
     if header[label] == "predictionstring":  # Kaggle's: a WordNet id and a box, more than once
-        return {_stem(row[image]): row[label].split(" ")[0] for row in rows}
-    return {_stem(row[image]): row[label].strip() for row in rows}
+        return [(_stem(row[image]), row[label].split()[0]) for row in rows]
+    return [(_stem(row[image]), row[label].strip()) for row in rows]
 
 
 def _cells(file: Path, separator: str) -> Iterator[list[str]]:
@@ -133,7 +148,7 @@ def _stem(name: str) -> str:
     return str(path.with_suffix("") if is_image(path.name) else path)
 
 
-def _read_devkit(folder: Folder) -> dict[str, str]:
+def _read_devkit(folder: Folder) -> list[tuple[str, str]]:
     """Return the WordNet ids of ImageNet's validation images.
 
     A line of the ground truth is the ILSVRC2012_ID of the image of that number; meta.mat says which
@@ -154,4 +169,4 @@ def _read_devkit(folder: Folder) -> dict[str, str]:
         raise UserError(
             f"{folder.path} is no data of ImageNet's devkit ({error}); {hint}"
         ) from None
-    return {f"ILSVRC2012_val_{number:08}": wnid for number, wnid in enumerate(wnids, start=1)}
+    return [(f"ILSVRC2012_val_{number:08}", wnid) for number, wnid in enumerate(wnids, start=1)]

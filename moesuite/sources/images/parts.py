@@ -12,6 +12,11 @@ from moesuite.sources.images.folders import Folder
 from moesuite.sources.images.lists import Labels, find_labels
 from moesuite.sources.layout import WORDS, role_of
 
+# folders of segmentation and detection
+NO_CLASSES = (
+    "images", "image", "img", "imgs", "jpegimages", "masks", "mask", "labels", "annotations",
+    "segmentation", "segmentationclass", "segmentationobject", "depth", "bounding_boxes",
+)  # fmt: skip
 SPLITS = frozenset(chain(*WORDS.values()))
 
 
@@ -75,12 +80,7 @@ def find_parts(
     parts = [_part(folder, folder.name) for folder in named]
     parts = parts or _crossed(root) or [_part(root, "")]
     for part in parts:
-        if len(inside := [name for name in part.classes if is_split(name)]) > 1:
-            raise UserError(
-                f"task.source={top.path}: {part.name or root.name}/ holds {slashed(inside)}: "
-                "splits in a split; expected <split>/<class>/<image>; type for example "
-                f"task.source={root.path / part.name}"
-            )
+        _check_classes(part, root, top)
     training = {"", declared.get("train", "train")}
     known = {
         name
@@ -94,6 +94,21 @@ def find_parts(
     return parts, spare
 
 
+def _check_classes(part: Part, root: Folder, top: Folder) -> None:
+    """Raise `UserError` if class folders are named like something else."""
+    place = f"task.source={top.path}: {part.name or root.name}/ holds "
+    if len(inside := [name for name in part.classes if is_split(name)]) > 1:
+        raise UserError(
+            f"{place}{slashed(inside)}: splits in a split; expected <split>/<class>/<image>; type "
+            f"for example task.source={root.path / part.name}"
+        )
+    if len(part.classes) > 1 and all(name.lower() in NO_CLASSES for name in part.classes):
+        raise UserError(
+            f"{place}{slashed(part.classes)}, which are no classes; expected a folder for each "
+            "class: <class>/<image>"
+        )
+
+
 def _split_folders(root: Folder, declared: Mapping[str, str]) -> list[Folder]:
     """Return the folders that are splits: by their whole names, else by a word in them."""
     exact = [folder for folder in root.holding if is_split(folder.name, declared.values())]
@@ -104,10 +119,10 @@ def _split_folders(root: Folder, declared: Mapping[str, str]) -> list[Folder]:
     worded = [folder for folder in others if role_of(folder.name) not in (None, *roles)]
     if exact:
         return [*exact, *worded]
+    only, several = worded == others, len({role_of(folder.name) for folder in worded}) > 1
     has_classes = any(f.holding for f in worded if role_of(f.name) == "train")
-    several = len({role_of(folder.name) for folder in worded}) > 1
-    # else they are classes, such as bullet_train and test_tube
-    return worded if has_classes and (several or worded == others) else []
+    # two of three speak for splits; bullet_train, test_tube and cup are classes
+    return worded if only + several + has_classes > 1 else []
 
 
 def _crossed(root: Folder) -> list[Part]:

@@ -11,6 +11,7 @@ from moesuite.errors import UserError
 from moesuite.sources.images.folders import LOOK_ALIKE, Folder
 from moesuite.sources.images.lists import IMAGENET
 from moesuite.sources.images.parts import Part, slashed
+from moesuite.sources.layout import found_in, role_of
 
 
 def unused(
@@ -44,9 +45,10 @@ def left_out(parts: Sequence[Part], root: Folder) -> Iterable[str]:
         yield f"left out, for Pillow cannot read them: {kinds(alike, root)}"
     if rest := [file for file in others if _suffix(file) not in LOOK_ALIKE]:
         yield f"left out, for they are no images: {kinds(rest, root)}"
-    empty = [child.path for f in folders for child in f.folders if not child.holds_images]
-    if empty:
-        yield f"without images: {counted(len(empty), 'folder')} {_names(empty, root)}"
+    empty = [child for f in folders for child in f.folders if not child.holds_images]
+    empty += [f for f in root.folders if not f.holds_images and role_of(f.name) is not None]
+    if paths := list(dict.fromkeys(folder.path for folder in empty)):
+        yield f"without images: {counted(len(paths), 'folder')} {_names(paths, root)}"
 
 
 def kinds(files: Sequence[Path], root: Folder) -> str:
@@ -88,6 +90,9 @@ def missing(parts: Sequence[Part], spare: Sequence[Folder], split: str, root: Fo
     if spare:
         hint = f"move the class folders of that split into {root.path / split}"
     beside = f" and beside them {slashed(folder.name for folder in spare)}" if spare else ""
+    for folder in root.folders:
+        if not folder.holds_images and role_of(folder.name) == role_of(split):
+            beside = f"; {folder.name}/ holds no images: {found_in(folder.path)}"
     return UserError(
         f"task.source={root.path}: no split {split}, only {slashed(part.name for part in parts)}"
         f"{beside}; {hint}"

@@ -168,3 +168,21 @@ def test_a_list_without_some_of_the_images(tmp_path: Path) -> None:
         UserError, match=r"labels.csv has no label for 2 of the 4 images in .* \(2.png, 3.png\)"
     ):
         read(tmp_path)
+
+
+def test_two_labels_for_an_image(tmp_path: Path) -> None:
+    make(tmp_path, "train:2")
+    write(tmp_path / "labels.csv", "file,label\n0.png,cat\n1.png,dog\n1.png,cat\n0.png,cat\n")
+    with pytest.raises(
+        UserError, match=r"labels.csv has 2 labels for 1 \(cat, dog\); expected one"
+    ):
+        read(tmp_path)
+
+
+def test_splits_in_a_word_with_lists_of_their_own(tmp_path: Path) -> None:
+    make(tmp_path, "train_images:3 test_images:2")
+    write(tmp_path / "train.csv", "id_code,diagnosis\n0,1\n1,0\n2,1\n")
+    write(tmp_path / "test.csv", "id_code\n0\n1\n")
+    tree = read(tmp_path)
+    assert shown(tree) == {"train": "train_images: 0=1 1=2"}
+    assert tree.notes[0] == "not used: test_images/ (2 images without labels)"

@@ -47,6 +47,32 @@ REFUSED = {
         "no split train, only val/ and beside them a/, b/; move the class folders of that split "
         "into {0}/train",
     ),
+    "a class beside that is called test": (
+        "a:2 b:1 test:1",
+        "no split train, only test/ and beside them a/, b/; move the class folders of that split "
+        "into {0}/train",
+    ),
+    "training images still in archives": (
+        "train/n01.tar train/n02.tar val/n01:1 val/n02:1",
+        "no split train, only val/; train/ holds no images: it holds 2 .tar (n01.tar, n02.tar); "
+        "expected train/<class>/<image>",
+    ),
+    "splits in a word, without classes": (
+        "train_images:2 test_images:1",
+        "2 images of train_images/ in no class folders (0.png, ...), and no list of their labels; "
+        "expected train_images/<class>/<image>, or train_images/labels.csv with the columns "
+        "file_name and label",
+    ),
+    "segmentation": (
+        "train/images:2 train/masks:2 val/images:1 val/masks:1",
+        "train/ holds images/, masks/, which are no classes; expected a folder for each class: "
+        "<class>/<image>",
+    ),
+    "detection": (
+        "train/images:2 train/labels/0.txt",
+        "all images for training are of one class, images; expected two or more: <class>/<image>, "
+        "or train/<class>/<image>",
+    ),
     "splits in a split": (
         "train/train/a:2 train/train/b:1 train/val/a:1 test/a:1",
         "train/ holds train/, val/: splits in a split; expected <split>/<class>/<image>; type for "

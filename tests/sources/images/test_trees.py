@@ -131,6 +131,12 @@ TREES = {
         {"train": "train: a=2 b=1", "test": "test: a=1 b=0"},
         ["without images: 2 folders (train/c, test/b)"],
     ),
+    "a split without images": (
+        BOTH,
+        "train/a:2 train/b:1 val/images.tar test/",
+        {"train": "train: a=2 b=1"},
+        ["without images: 2 folders (test, val)"],
+    ),
     "classes that differ are left to who maps labels": (
         BOTH,
         "train/a:2 train/b:1 test/a:1 test/c:1",
