@@ -93,6 +93,7 @@ def _joined(parts: Sequence[Part], training: set[str]) -> Split:
     pairs.sort(key=lambda pair: pair[0])
     labels = [name for name, images in pairs for _ in images]
     files = [image for _, images in pairs for image in images]
+    _check_encoding(files)
     # a class of the training split without images here, if a list or an empty folder knows of it
     known = training if all(part.labels for part in parts) else training & _folders(parts)
     classes = sorted({*labels, *known})
@@ -102,3 +103,15 @@ def _joined(parts: Sequence[Part], training: set[str]) -> Split:
 def _folders(parts: Sequence[Part]) -> set[str]:
     """Return the names of class folders, empty or not."""
     return {child.name for part in parts for folder in part.folders for child in folder.folders}
+
+
+def _check_encoding(files: Sequence[Path]) -> None:
+    """Raise `UserError` for a name that cannot be stored in a table."""
+    for file in files:
+        try:
+            str(file).encode()
+        except UnicodeEncodeError:
+            raise UserError(
+                f"{ascii(str(file))}: the name is not UTF-8; expected names that are; rename it, "
+                "for example by convmv -f latin1 -t utf8"
+            ) from None

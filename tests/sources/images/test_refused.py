@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -111,3 +112,10 @@ def test_a_folder_without_images_is_no_tree(tmp_path: Path) -> None:
 def test_pictures_beside_tables_are_no_tree(tmp_path: Path) -> None:
     make(tmp_path, "train.csv logo.png figures:2")
     assert read_image_tree(tmp_path, BOTH, tables=True) is None
+
+
+def test_a_name_that_is_not_utf8(tmp_path: Path) -> None:
+    make(tmp_path, "a:1 b:1")
+    (tmp_path / "a" / os.fsdecode(b"caf\xe9.png")).touch()
+    with pytest.raises(UserError, match=r"caf.udce9.png': the name is not UTF-8; expected"):
+        read_image_tree(tmp_path, BOTH)
