@@ -55,6 +55,11 @@ class Example:
     group: int = 0
     scored: bool = True
 
+    @property
+    def content(self) -> bytes:
+        """Its texts, by which duplicates are found."""
+        return "\0".join(self.texts).encode()
+
 
 @dataclass(frozen=True)
 class Reading:

@@ -11,7 +11,7 @@ https://arxiv.org/abs/2307.16645) by task.prompt='This sentence : "{}" means in 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -235,9 +235,14 @@ class Embeddings(Task):
         group = reading.names.index(metric)
         return sum(example.scored for example in reading.roles["test"] if example.group == group)
 
+    def contents(self, split: Literal["train", "val", "test"]) -> Iterator[bytes] | None:
+        """Return the texts, of a test split those that are scored."""
+        examples = self._reading.roles.get(split)
+        return None if examples is None else (e.content for e in examples if e.scored)
+
     def content(self, sample: Sample) -> bytes:
         """Return the texts."""
-        return "\0".join(sample[1].texts).encode()
+        return sample[1].content
 
     def scored(self, batch: Batch) -> int:
         """Return the number of scored examples; the others are for fitting a probe."""

@@ -12,7 +12,7 @@ from moesuite.task import Example, Lazy, Preview, joined
 from moesuite.tasks.language.packed import Packed, Sample, Sliding, check_length
 from moesuite.tasks.language.stream import StreamedTokens, first_documents
 from moesuite.tasks.options import Tokens
-from moesuite.tasks.text.corpus import TextSource, check_column, read_stdlib, read_text
+from moesuite.tasks.text.corpus import Text, TextSource, check_column, read_stdlib, read_text
 from moesuite.tasks.text.tokenizer import Symbol, build_tokenizer, tokens_of
 
 
@@ -28,6 +28,7 @@ class Sequences:
         fingerprint: of what was read.
         description: one line for the record.
         sizes: bytes of each role; empty for a stream.
+        text: what was read; None for a stream.
     """
 
     splits: Mapping[str, Dataset[Any]]
@@ -37,6 +38,7 @@ class Sequences:
     fingerprint: str
     description: str
     sizes: Mapping[str, int] = field(default_factory=dict)
+    text: Text | None = None
 
     def preview(self, role: str) -> Preview:
         """Return the sequences of a split as texts, and its size."""
@@ -86,6 +88,7 @@ def read_sequences(data: TextSource, tokens: Tokens, stride: int) -> Sequences:
         text.fingerprint,
         f"{text.description}; gzip -9 needs {numbers.gzip:.3f} bits per byte of test",
         numbers.size,
+        text,
     )
 
 

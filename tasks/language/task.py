@@ -10,7 +10,7 @@ nats of the split / ln 2 / its bytes.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
@@ -24,6 +24,7 @@ from torchmetrics import Metric, MetricCollection
 
 from moesuite.records.metrics import LANGUAGE
 from moesuite.task import Batch, Lookahead, Predict, Preview, Task, UserError
+from moesuite.tasks.language.lines import SHORTEST, line_hashes
 from moesuite.tasks.language.metrics import MeanLoss
 from moesuite.tasks.language.packed import Sample
 from moesuite.tasks.language.reading import Sequences, read_sequences
@@ -44,6 +45,7 @@ class Language(Task):
     """Predict tokens of text."""
 
     specs = LANGUAGE
+    unit = f"lines of {SHORTEST} or more characters"
 
     def __init__(
         self,
@@ -232,6 +234,11 @@ class Language(Task):
     def preview(self, split: Literal["train", "val", "test"]) -> Preview:
         """Return the sequences as texts, and the size of the split."""
         return self._read.preview(split)
+
+    def contents(self, split: Literal["train", "val", "test"]) -> Iterator[bytes] | None:
+        """Return the hashes of the lines of a split; None for a stream."""
+        text = self._read.text
+        return None if text is None else line_hashes(text, split)
 
     def size(self, batch: Batch) -> int:
         """Return the number of sequences."""

@@ -10,7 +10,7 @@ Controls: `relative_score`, his earlier way, regresses the expert's score of an 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import chain
 from typing import Annotated, Any, Literal
@@ -237,6 +237,10 @@ class Preferences(Task):
     def size(self, batch: Batch) -> int:
         """Return the number of choices."""
         return len(batch["sizes"])
+
+    def contents(self, split: Literal["train", "val", "test"]) -> Iterator[bytes] | None:
+        """Return all alternatives of each choice; in training some are drawn."""
+        return map(self.content, self._read[0][split])
 
     def content(self, sample: Choice) -> bytes:
         """Return the alternatives."""

@@ -9,7 +9,7 @@ valid and evaluation has no decoding options.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import chain
 from typing import Any, Literal
@@ -225,6 +225,13 @@ class Understanding(Task):
         """Return the number of examples behind a metric, if the whole split was scored."""
         questions = self._read.roles["test"]
         return count(metric, questions) if total == len(questions) else total
+
+    def contents(self, split: Literal["train", "val", "test"]) -> Iterator[bytes] | None:
+        """Return the texts of each question, with all alternatives."""
+        questions = self._read.roles.get(split)
+        if questions is None:
+            return None
+        return ("\0".join(chain.from_iterable(each.pairs)).encode() for each in questions)
 
     def content(self, sample: Sample) -> bytes:
         """Return the texts."""

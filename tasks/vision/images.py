@@ -9,6 +9,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from moesuite.sources.fingerprint import content_hashes
 from moesuite.task import UserError
 from moesuite.tasks.vision.decoding import (
     IMAGES,
@@ -126,3 +129,18 @@ def scan_files(
         except OSError:
             bad[index] = cell_name(cell, index)
     return bad, traits
+
+
+def undecoded(rows: Any, root: str) -> Iterator[bytes]:
+    """Return the content of each image of a split; of files the hash, as their fingerprint has it.
+
+    Args:
+        rows: with undecoded cells in the column "image".
+        root: folder of the source, under which hashes of files are cached; may be empty.
+    """
+    parts = rows.select_columns(["image"]).iter(1000)  # 30 times as fast as by row
+    cells = chain.from_iterable(part["image"] for part in parts)
+    if len(rows) == 0 or rows[0]["image"]["bytes"] is not None:
+        return (cell["bytes"] for cell in cells)
+    files = [Path(cell["path"]) for cell in cells]
+    return map(str.encode, content_hashes(files, Path(root or files[0].parent)))

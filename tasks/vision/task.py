@@ -11,6 +11,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -22,12 +23,18 @@ from moesuite.records.metrics import VISION
 from moesuite.task import Batch, Columns, Preview, Task
 from moesuite.tasks.options import About
 from moesuite.tasks.vision.augment import Augmentation
-from moesuite.tasks.vision.images import Transform, Unreadable, as_uri, refuse_unreadable
+from moesuite.tasks.vision.images import (
+    Transform,
+    Unreadable,
+    as_uri,
+    refuse_unreadable,
+    undecoded,
+)
 from moesuite.tasks.vision.preview import preview
 from moesuite.tasks.vision.probes import Attack, Probing, frozen
 from moesuite.tasks.vision.reading import read_images
 from moesuite.tasks.vision.source import ImageFormat, ImageSource
-from moesuite.tasks.vision.splits import Arrays
+from moesuite.tasks.vision.splits import Arrays, Rows
 
 BATCH = 256  # images at once for features and attacks
 
@@ -204,6 +211,13 @@ class Vision(Task):
     def preview(self, split: Literal["train", "val", "test"]) -> Preview:
         """Return the images as stored, with the names of their classes."""
         return preview(self._splits[split], self.image, self._classes)
+
+    def contents(self, split: Literal["train", "val", "test"]) -> Iterator[bytes] | None:
+        """Return pixels, or image files as they are: nothing is decoded."""
+        data = self._splits.get(split)
+        if isinstance(data, Arrays):
+            return map(np.ndarray.tobytes, data.images)
+        return undecoded(data.rows, data.ids.root) if isinstance(data, Rows) else None
 
     def size(self, batch: Batch) -> int:
         """Return the number of images."""
