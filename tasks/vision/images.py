@@ -138,9 +138,13 @@ def undecoded(rows: Any, root: str) -> Iterator[bytes]:
         rows: with undecoded cells in the column "image".
         root: folder of the source, under which hashes of files are cached; may be empty.
     """
-    parts = rows.select_columns(["image"]).iter(1000)  # 30 times as fast as by row
-    cells = chain.from_iterable(part["image"] for part in parts)
-    if len(rows) == 0 or rows[0]["image"]["bytes"] is not None:
-        return (cell["bytes"] for cell in cells)
-    files = [Path(cell["path"]) for cell in cells]
+
+    def cells() -> Iterator[dict[str, Any]]:
+        parts = rows.select_columns(["image"]).iter(1000)  # 30 times as fast as by row
+        return filter(None, chain.from_iterable(part["image"] for part in parts))
+
+    first = next(cells(), None)
+    if first is None or first["bytes"] is not None:
+        return (cell["bytes"] for cell in cells())
+    files = [Path(cell["path"]) for cell in cells()]
     return map(str.encode, content_hashes(files, Path(root or files[0].parent)))
