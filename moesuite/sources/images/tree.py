@@ -112,6 +112,6 @@ def _check_encoding(files: Sequence[Path]) -> None:
             str(file).encode()
         except UnicodeEncodeError:
             raise UserError(
-                f"{ascii(str(file))}: the name is not UTF-8; expected names that are; rename it, "
+                f"{str(file)!a}: the name is not UTF-8; expected names that are; rename it, "
                 "for example by convmv -f latin1 -t utf8"
             ) from None
