@@ -44,7 +44,7 @@ BAD = [
     (["layers=[99]"], "candidates: 0 blocks.0.mlp, 1 blocks.1.mlp"),
     (["trainer.precision=17"], "trainer: Precision"),
     (["task.source=/nowhere"], "task.source=/nowhere does not exist"),
-    (["task.num_classes=11"], "has 10 classes, the task 11"),
+    (["task.num_classes=11"], "has 10 classes (0, 1, 2, 3, 4, 5, 6, 7, 8, 9), the task 11"),
     (["router=my_file:Nothing"], "no file my_file.py"),
     (["backbone.kwargs.depth=two"], "refuses its arguments"),
     (["--config-dir", "nowhere"], "no such folder"),
