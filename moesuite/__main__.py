@@ -13,6 +13,7 @@ VERBS = {
     "run": "train and measure one router on one task, or a sweep with -m",
     "tune": "search capacity, slots, experts, a router's own parameters, the optimizer",
     "certify": "measure how routers behave: causality, determinism, gradients, ...",
+    "data": "show how data is read, without training: splits, examples, labels, duplicates",
     "profile": "account a configuration without training: FLOPs, parameters, memory",
     "compute": "cost tables of papers, recomputed",
     "verify": "run records again, and say whether the same comes out",

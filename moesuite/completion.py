@@ -83,7 +83,8 @@ end
 """
 SCRIPTS = {"bash": BASH, "zsh": ZSH, "fish": FISH}
 FLAGS = {"run": ["-m", "--multirun", "--config-dir", "--cfg", "--hydra-help"]}
-TAKES_RUN_OPTIONS = ("run", "profile", "tune")
+TAKES_RUN_OPTIONS = ("run", "profile", "tune", "data")
+SHOWN_BY_DATA = ("task", "backbone")  # tokenizers follow the backbone
 
 
 class CompletionOptions(Options):
@@ -151,8 +152,14 @@ def _rows(verb: str, typed: Iterable[str]) -> list[OptionRow]:
             router if router in router_names() else "token_choice",
             _family(chosen.get("task", "digits")),
         )
-        rows += [row for group in groups.values() for row in group]
-    return [*rows, *_choices(verb)]
+        rows += [
+            row for group in groups.values() for row in group if verb != "data" or _is_of_data(row)
+        ]
+    return [*rows, *(row for row in _choices(verb) if verb != "data" or _is_of_data(row))]
+
+
+def _is_of_data(row: OptionRow) -> bool:
+    return row.name.split(".")[0] in SHOWN_BY_DATA
 
 
 def _declaration(verb: str) -> type[Options]:

@@ -50,6 +50,9 @@ def test_options_of_other_verbs_and_other_programs() -> None:
     assert "router=all" in candidates(["moesuite", "certify", "router="])
     assert candidates(["moesuite", "leaderboard", "--s"]) == ["--serve"]
     assert "tune=capacity" in candidates(["moesuite", "tune", "tune="])
+    assert candidates(["moesuite", "data", "ne"]) == ["near="]
+    assert candidates(["moesuite", "data", "task=digits", "task.si"]) == ["task.size="]
+    assert candidates(["moesuite", "data", "router"]) == []
     assert candidates(["python", "-m", "pytest", "router="]) == []
     assert candidates(["python", "script.py", "router="]) == []
 

@@ -51,8 +51,8 @@ class Sequences:
             return Example(texts=(joined([self.symbol(token) for token in ids]),))
 
         if isinstance(split, StreamedTokens):
-            return Preview(map(example, split), figures={"vocabulary": self.vocabulary})
-        figures = {"tokens": len(split.tokens), "vocabulary": self.vocabulary}
+            return Preview(map(example, split))
+        figures = {"tokens": len(split.tokens)}
         if role in self.sizes:
             figures["bytes"] = self.sizes[role]
         return Preview(Lazy(len(split), lambda index: example(split[index])), figures=figures)

@@ -9,6 +9,7 @@ from PIL import Image
 
 from moesuite.task import Example, Lazy, Preview
 from moesuite.tasks.vision.decoding import Decoding, opened, pixels
+from moesuite.tasks.vision.images import cell_name
 from moesuite.tasks.vision.source import ImageFormat
 from moesuite.tasks.vision.splits import Arrays, Stream
 
@@ -31,7 +32,11 @@ def preview(split: Any, image: ImageFormat, classes: Sequence[str]) -> Preview:
         if isinstance(split, Arrays):
             picture = Image.fromarray(split.images[index].squeeze())
             return Example(image=picture, mode=picture.mode, label=labels[index])
-        return _of_cell(split.rows[index]["image"], split.decoding, labels[index])
+        cell = split.rows[index]["image"]
+        try:
+            return _of_cell(cell, split.decoding, labels[index])
+        except OSError as error:
+            raise OSError(f"{cell_name(cell, index)}: {error}") from None
 
     return Preview(Lazy(len(labels), example), labels, names, **scale)
 
