@@ -48,12 +48,14 @@ class Example:
         target: score of a comparison, index of a class, or index of a pair for search.
         group: index of its data set among several.
         scored: whether it is scored; False for texts that a probe is fitted on.
+        number: its place among the examples of its role.
     """
 
     texts: tuple[str, ...]
     target: float
     group: int = 0
     scored: bool = True
+    number: int = 0
 
     @property
     def content(self) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, Literal
 
@@ -49,7 +49,8 @@ class Embedding:
 class Examples(Dataset[Sample]):
     """Tokenised examples.
 
-    In training, a text with a label comes with another one of its class, by the key's seed.
+    In training, a text with a label comes with another one of its class, by the key's seed. In
+    evaluation, texts of similar length stand together: little padding.
     """
 
     def __init__(
@@ -58,6 +59,9 @@ class Examples(Dataset[Sample]):
         encode: Callable[[Sequence[str]], list[Ids]],
         paired: bool,
     ) -> None:
+        examples = [replace(example, number=row) for row, example in enumerate(examples)]
+        if not paired:
+            examples.sort(key=lambda example: max(map(len, example.texts)))
         flat = iter(encode(list(chain.from_iterable(example.texts for example in examples))))
         self.rows = [([next(flat) for _ in example.texts], example) for example in examples]
         self.classes: dict[tuple[int, float], list[int]] = {}

@@ -16,6 +16,7 @@ from torchmetrics import Metric
 
 Scores = dict[str, float]
 CUTOFF = 10
+SEARCH = (f"ndcg@{CUTOFF}", "mrr", "recall@1", f"recall@{CUTOFF}")
 PROBE_STEPS = 1000  # of L-BFGS at most
 
 
@@ -39,7 +40,12 @@ class Embedded:
 
 
 def search(embedded: Embedded) -> Scores:
-    """Return nDCG, mean reciprocal rank and recall of search.
+    """Return nDCG, mean reciprocal rank and recall of search."""
+    return dict(zip(SEARCH, searches(embedded).mean(axis=0).tolist(), strict=True))
+
+
+def searches(embedded: Embedded) -> np.ndarray:
+    """Return the scores of each search [N, 4].
 
     Each first text is a query, and its second text the only answer among all second texts.
     """
@@ -63,8 +69,7 @@ def search(embedded: Embedded) -> Scores:
                 float(retrieval_recall(scores, answer, top_k=CUTOFF)),
             ]
         )
-    names = (f"ndcg@{CUTOFF}", "mrr", "recall@1", f"recall@{CUTOFF}")
-    return dict(zip(names, np.mean(rows, axis=0).tolist(), strict=True))
+    return np.array(rows)
 
 
 def spearman(embedded: Embedded) -> float:
@@ -76,14 +81,20 @@ def spearman(embedded: Embedded) -> float:
 
 
 def probe(embedded: Embedded) -> float:
-    """Return the accuracy of logistic regression, fitted on the examples that are not scored."""
+    """Return the accuracy of a probe."""
+    targets = embedded.target[embedded.scored].numpy().astype(int)
+    return float((probed(embedded) == targets).mean())
+
+
+def probed(embedded: Embedded) -> np.ndarray:
+    """Return the classes of the scored examples by logistic regression, fitted on the others."""
     from sklearn.linear_model import LogisticRegression
 
     x = embedded.first.double().numpy()
     y = embedded.target.numpy().astype(int)
     scored = embedded.scored.numpy()
     model = LogisticRegression(max_iter=PROBE_STEPS).fit(x[~scored], y[~scored])
-    return float(model.score(x[scored], y[scored]))
+    return np.asarray(model.predict(x[scored]))
 
 
 def by_set(

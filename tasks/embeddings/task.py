@@ -25,12 +25,13 @@ from torch.utils.data import Dataset
 from torchmetrics import MetricCollection
 
 from moesuite.records.metrics import EMBEDDINGS, OF_KIND, MetricSpec
-from moesuite.task import Batch, Predict, Preview, Task
+from moesuite.task import Batch, Columns, Predict, Preview, Task
 from moesuite.tasks.embeddings import scores
 from moesuite.tasks.embeddings.contrastive import contrastive_loss
 from moesuite.tasks.embeddings.mteb_package import Mteb
 from moesuite.tasks.embeddings.pairs import Example, Reading, TextSets, read_examples
 from moesuite.tasks.embeddings.pooling import Embedding, Examples, Sample, pool
+from moesuite.tasks.embeddings.predictions import embedded_rows, scored_rows
 from moesuite.tasks.embeddings.preview import preview
 from moesuite.tasks.options import About
 from moesuite.tasks.text.encoder import Ids, TextEncoder, padded, text_encoder
@@ -89,28 +90,23 @@ class Embeddings(Task):
         reading = self._reading
         self.fingerprint, self.description = reading.fingerprint, reading.description
         if self.kind == "search":
-            pairs = [example.texts for example in reading.roles["test"]]
-            control = scores.bm25(*zip(*pairs, strict=True))
+            control = scores.bm25(*zip(*(e.texts for e in reading.roles["test"]), strict=True))
             self.description += f"; control: BM25 has {self.primary.name} {control:.4f}"
         for role, examples in reading.roles.items():
-            if role != "train":  # texts of similar length stand together: little padding
-                examples = sorted(examples, key=lambda example: max(map(len, example.texts)))
             self._datasets[role] = Examples(examples, self._encode, paired=role == "train")
 
     @cached_property
     def _reading(self) -> Reading:
         """The texts, read once."""
-        if self._mteb is not None:
-            return self._mteb.read()
-        return read_examples(self.kind, self.data, self.close)
+        mteb = self._mteb
+        return mteb.read() if mteb else read_examples(self.kind, self.data, self.close)
 
     @cached_property
     def _text(self) -> TextEncoder:
         """The tokenizer, loaded or trained once."""
 
         def train() -> list[str]:
-            examples = self._reading.roles.get("train", [])
-            return list(chain.from_iterable(example.texts for example in examples))
+            return list(chain.from_iterable(e.texts for e in self._reading.roles.get("train", [])))
 
         closing = self.embedding.prompt.rpartition("{}")[2]
         return text_encoder(self.tokenizer, self.length, train, closing)
@@ -153,11 +149,9 @@ class Embeddings(Task):
         texts = [tokens[0] for tokens, _ in samples]
         texts += [tokens[1] for tokens, _ in samples if len(tokens) == 2]
         examples = [example for _, example in samples]
-        about = {
-            "target": torch.tensor([example.target for example in examples], dtype=torch.float64),
-            "group": torch.tensor([example.group for example in examples]),
-            "scored": torch.tensor([example.scored for example in examples]),
-        }
+        fields = ("group", "scored", "number")
+        about = {key: torch.tensor([getattr(each, key) for each in examples]) for key in fields}
+        about["target"] = torch.tensor([each.target for each in examples], dtype=torch.float64)
         return {**padded(texts, self._text.padding), **about}
 
     def inputs(self, batch: Batch) -> dict[str, Tensor]:
@@ -201,6 +195,15 @@ class Embeddings(Task):
         """Add a batch."""
         metrics.update(self._vectors(output, batch))
 
+    def predictions(self, output: Any, batch: Batch) -> Columns | None:
+        """Return the embeddings of a test batch; mteb has examples of many kinds."""
+        vectors = self._vectors(output, batch)
+        return None if self._mteb else embedded_rows(batch["number"], vectors)
+
+    def complete_predictions(self, columns: Columns) -> Columns:
+        """Return ranks, cosines or predicted classes from the embeddings of the whole split."""
+        return scored_rows(self.kind, columns, self._reading)
+
     def whole(self, predict: Predict, folder: Path) -> dict[str, float] | None:
         """Return mteb's scores for kind=mteb; its own result files are written to `folder`/mteb."""
         if self._mteb is None:
@@ -222,10 +225,8 @@ class Embeddings(Task):
 
     def split_sizes(self) -> dict[str, int]:
         """Return the number of examples of each split; empty for mteb, which counts texts."""
-        if self._mteb is not None:
-            return {}
         test = sum(example.scored for example in self._reading.roles["test"])
-        return {**super().split_sizes(), "test": test}
+        return {} if self._mteb else {**super().split_sizes(), "test": test}
 
     def examples(self, metric: str, total: int) -> int:
         """Return the number of examples behind a metric: of one data set, its own."""

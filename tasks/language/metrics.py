@@ -1,10 +1,18 @@
-"""Metrics of language modelling: means over the scored targets of a split."""
+"""Metrics of language modelling: means over the scored targets of a split, and leaks."""
 
 from __future__ import annotations
 
+import math
+
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn import functional as F
 from torchmetrics import Metric
+
+from moesuite.task import Lookahead
+
+ROUNDING = 1e-4  # of an output's largest value: other sizes of matrix products round otherwise
 
 
 class MeanLoss(Metric):
@@ -29,3 +37,13 @@ class MeanLoss(Metric):
         """Return the mean."""
         mean = self.total / self.count
         return mean.exp() if self.exponent else mean * self.scale
+
+
+def leak(
+    before: Float[Tensor, "B T V"], after: Float[Tensor, "B T V"], targets: Int[Tensor, "B T"]
+) -> Lookahead:
+    """Measure how far logits depend on later tokens, which were exchanged after `before`."""
+    nats = F.cross_entropy(after.flatten(0, 1), targets.flatten())
+    nats -= F.cross_entropy(before.flatten(0, 1), targets.flatten())
+    changed = (before - after).abs().amax(dim=-1) > ROUNDING * before.abs().amax(dim=-1)
+    return Lookahead(outputs=changed.float().mean().item(), bits=nats.item() / math.log(2))

@@ -11,7 +11,8 @@ from torch.utils.data import Dataset
 
 from moesuite.task import Key, UserError
 
-# tokens [length + 1], number of targets to score at the end, seed
+IGNORED = -100  # a target that is not scored
+# tokens [length + 1], number of targets to score at the end, seed: of a window its index
 Sample = tuple[NDArray[np.int64], int, int]
 
 
@@ -55,6 +56,11 @@ class Sliding(Dataset[Sample]):
         index = key[0] if isinstance(key, tuple) else key
         begin, scored = self.windows[index]
         return self.tokens[begin : begin + self.length + 1].astype(np.int64), scored, index
+
+    def position(self, index: int) -> int:
+        """Return the place in the split of the first token that a window scores."""
+        begin, scored = self.windows[index]
+        return begin + 1 + self.length - scored
 
 
 def windows(length: int, stride: int, total: int) -> Iterator[tuple[int, int]]:

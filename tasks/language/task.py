@@ -23,18 +23,17 @@ from torch.utils.data import Dataset
 from torchmetrics import Metric, MetricCollection
 
 from moesuite.records.metrics import LANGUAGE
-from moesuite.task import Batch, Lookahead, Predict, Preview, Task, UserError
+from moesuite.task import Batch, Columns, Lookahead, Predict, Preview, Task, UserError
 from moesuite.tasks.language.lines import SHORTEST, line_hashes
-from moesuite.tasks.language.metrics import MeanLoss
-from moesuite.tasks.language.packed import Sample
+from moesuite.tasks.language.metrics import MeanLoss, leak
+from moesuite.tasks.language.packed import IGNORED, Sample
+from moesuite.tasks.language.predictions import window_losses
 from moesuite.tasks.language.reading import Sequences, read_sequences
 from moesuite.tasks.language.spans import Spans
 from moesuite.tasks.options import About, Tokens
 from moesuite.tasks.text.corpus import TextSource
 from moesuite.tasks.text.tokenizer import LEARNED
 
-IGNORED = -100  # a target that is not scored
-ROUNDING = 1e-4  # of an output's largest value: other sizes of matrix products round otherwise
 SPAN = 3.0  # tokens of a hidden span on average
 # shares of masked tokens that become random ones, or stay (Devlin et al. 2018, section 3.1)
 RANDOM = 0.1
@@ -149,19 +148,20 @@ class Language(Task):
         return self._read.splits.get(split)
 
     def collate(self, samples: Sequence[Sample]) -> Batch:
-        """Join samples to {input_ids, labels}, both [B, length], and the decoder's inputs.
+        """Join samples to {input_ids, labels}, both [B, length], index, and the decoder's inputs.
 
         Labels that are not scored are -100.
         """
+        index = torch.tensor([seed for _, _, seed in samples])
         if self.objective == "span_corruption":
-            return self._corrupt(samples)
+            return {**self._corrupt(samples), "index": index}
         tokens = torch.from_numpy(np.stack([tokens for tokens, _, _ in samples]))
         inputs, labels = tokens[:, :-1], tokens[:, 1:].clone()
         for row, (_, scored, _) in enumerate(samples):
             labels[row, : self.length - scored] = IGNORED
         if self.objective == "masked":
             inputs, labels = self._mask(tokens[:, 1:], labels, [seed for _, _, seed in samples])
-        return {"input_ids": inputs, "labels": labels}
+        return {"input_ids": inputs, "labels": labels, "index": index}
 
     def _mask(self, tokens: Tensor, labels: Tensor, seeds: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Hide a share of the tokens, by the seed of each sequence; only hidden ones are scored."""
@@ -185,7 +185,7 @@ class Language(Task):
 
     def inputs(self, batch: Batch) -> dict[str, Tensor]:
         """Return token ids."""
-        return {key: value for key, value in batch.items() if key != "labels"}
+        return {key: value for key, value in batch.items() if key not in ("labels", "index")}
 
     def loss(self, output: Any, batch: Batch) -> Tensor:
         """Return the mean cross-entropy of the targets."""
@@ -207,6 +207,10 @@ class Language(Task):
         loss = F.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum")
         metrics.update(loss.double(), (labels != IGNORED).sum())
 
+    def predictions(self, output: Any, batch: Batch) -> Columns:
+        """Return the losses of the windows of a test batch."""
+        return window_losses(self._read, batch, output.logits.float())
+
     def lookahead(self, predict: Predict, batch: Batch) -> Lookahead | None:
         """Measure how the outputs of the first half of sequences depend on the second half.
 
@@ -219,11 +223,7 @@ class Language(Task):
         before, after = (
             predict({**batch, "input_ids": i}).logits[:, : half - 1].float() for i in (ids, other)
         )
-        targets = ids[:, 1:half].flatten()  # of the window, whichever of them are scored
-        nats = F.cross_entropy(after.flatten(0, 1), targets)
-        nats -= F.cross_entropy(before.flatten(0, 1), targets)
-        changed = (before - after).abs().amax(dim=-1) > ROUNDING * before.abs().amax(dim=-1)
-        return Lookahead(outputs=changed.float().mean().item(), bits=nats.item() / math.log(2))
+        return leak(before, after, ids[:, 1:half])  # whichever of them are scored
 
     def shown(self, batch: Batch) -> list[list[str]]:
         """Return the tokens, hidden ones as _."""

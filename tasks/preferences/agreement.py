@@ -10,6 +10,7 @@ import torchmetrics
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from moesuite.task import Batch, Columns
 from moesuite.tasks.preferences.choices import Head
 
 
@@ -41,6 +42,23 @@ def answers(head: Head, output: Float[Tensor, " R"], sizes: list[int]) -> Iterat
         off_diagonal = ~torch.eye(size, dtype=torch.bool, device=output.device)
         logits[off_diagonal] = pair_logits  # in the order of itertools.permutations
         yield Answers((logits.sigmoid() + 1 - logits.T.sigmoid()).sum(dim=1), logits)
+
+
+def chosen(head: Head, output: Float[Tensor, " R"], batch: Batch) -> Columns:
+    """Return the columns of a batch of choices: the expert's, the network's, and all scores."""
+    predictions = list(answers(head, output, batch["sizes"]))
+    experts = batch["scores"].split(batch["sizes"])
+    picks = [int(prediction.utility.argmax()) for prediction in predictions]
+    return {
+        "id": [str(number) for number in batch["index"].tolist()],
+        "target": [int(scores.argmax()) for scores in experts],
+        "prediction": picks,
+        "right": [
+            bool(scores[pick] == scores.max()) for scores, pick in zip(experts, picks, strict=True)
+        ],
+        "scores": [prediction.utility.tolist() for prediction in predictions],
+        "expert": [scores.tolist() for scores in experts],
+    }
 
 
 def cycles(beats: Int[Tensor, "n n"]) -> tuple[int, int]:

@@ -62,11 +62,13 @@ class Choice:
         scores: of each, [n]; higher is better.
         pairs: pairs (a, b) of alternatives that a network of two inputs sees, in this order;
             else empty.
+        number: row of the choice in its split.
     """
 
     rows: Sequence[Any] | np.ndarray
     scores: Float[np.ndarray, " n"]
     pairs: Sequence[tuple[int, int]] = ()
+    number: int = 0
 
 
 class Choices(Dataset[Choice]):
@@ -98,7 +100,8 @@ class Choices(Dataset[Choice]):
         index, seed = key if isinstance(key, tuple) else (key, 0)
         choice = self.choices[index]
         if self.most is None:
-            return Choice(choice.rows, choice.scores, list(self._pairs(choice.scores, None)))
+            pairs = list(self._pairs(choice.scores, None))
+            return Choice(choice.rows, choice.scores, pairs, index)
         random = np.random.default_rng(seed)
         best, count = int(choice.scores.argmax()), len(choice.scores)
         others = np.delete(np.arange(count), best)
@@ -106,7 +109,7 @@ class Choices(Dataset[Choice]):
         sample = np.sort([best, *sampled])
         scores = choice.scores[sample]
         rows = [choice.rows[row] for row in sample]
-        return Choice(rows, scores, list(self._pairs(scores, random)))
+        return Choice(rows, scores, list(self._pairs(scores, random)), index)
 
     def _pairs(
         self, scores: np.ndarray, random: np.random.Generator | None

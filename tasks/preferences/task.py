@@ -23,9 +23,9 @@ from torch.utils.data import Dataset
 from torchmetrics import MetricCollection
 
 from moesuite.records.metrics import PREFERENCES
-from moesuite.task import Batch, Preview, Source, Task
+from moesuite.task import Batch, Columns, Preview, Source, Task
 from moesuite.tasks.options import About, Tokens
-from moesuite.tasks.preferences.agreement import Agreement, answers
+from moesuite.tasks.preferences.agreement import Agreement, answers, chosen
 from moesuite.tasks.preferences.backgammon.expert import expert_of, file_of
 from moesuite.tasks.preferences.backgammon.opponents import RULES, Matches, opponent
 from moesuite.tasks.preferences.backgammon.play import network, play
@@ -167,6 +167,7 @@ class Preferences(Task):
             **self._joined(rows),
             "scores": scores,
             "sizes": sizes,
+            "index": torch.tensor([sample.number for sample in samples]),
             "pairs": torch.tensor(pairs, dtype=torch.long).reshape(-1, 2),
         }
 
@@ -203,6 +204,10 @@ class Preferences(Task):
         predictions = list(answers(self.comparison.head, logits, batch["sizes"]))
         metrics.update(predictions, batch["scores"].split(batch["sizes"]))
 
+    def predictions(self, output: Any, batch: Batch) -> Columns:
+        """Return the choices of a test batch, and the scores of all alternatives."""
+        return chosen(self.comparison.head, output.logits.float().squeeze(1), batch)
+
     def beyond(self, model: nn.Module) -> dict[str, float]:
         """Return the points of games against each opponent, and half their confidence interval."""
         figures: dict[str, float] = {}
@@ -218,11 +223,9 @@ class Preferences(Task):
 
     def shown(self, batch: Batch) -> list[list[str]]:
         """Return the words of texts, or the men on each point."""
-        return (
-            self._texts.encoder.words(batch)
-            if self.kind == "text"
-            else as_words(batch["input_ids"])
-        )
+        if self.kind == "text":
+            return self._texts.encoder.words(batch)
+        return as_words(batch["input_ids"])
 
     def preview(self, split: Literal["train", "val", "test"]) -> Preview:
         """Return the pairs of texts, the chosen one first, or the expert's move of positions."""

@@ -23,10 +23,11 @@ from torch.utils.data import Dataset
 from torchmetrics import MetricCollection
 
 from moesuite.records.metrics import UNDERSTANDING
-from moesuite.task import Batch, Example, Lazy, Preview, Task, unknown
+from moesuite.task import Batch, Columns, Example, Lazy, Preview, Task, unknown
 from moesuite.tasks.options import Tokens
 from moesuite.tasks.text.encoder import TextEncoder, padded, text_encoder
 from moesuite.tasks.understanding.answers import Answered, count
+from moesuite.tasks.understanding.predictions import answered
 from moesuite.tasks.understanding.questions import STEP, Benchmark, Questions, read_questions
 from moesuite.tasks.understanding.rows import Rows, Sample
 
@@ -211,11 +212,20 @@ class Understanding(Task):
 
     def update(self, metrics: MetricCollection, output: Any, batch: Batch) -> None:
         """Add a batch."""
-        scores = self._scores(output, batch)
+        metrics.update(batch["index"], self._answers(self._scores(output, batch)))
+
+    def _answers(self, scores: Float[Tensor, "B A"]) -> Float[Tensor, " B"]:
+        """Return the answers: indices of classes or alternatives, or similarities."""
+        if self.declared.form == "score" and not self.in_words:
+            return scores.squeeze(1)
         answers = scores.argmax(dim=1).float()
-        if self.declared.form == "score":
-            answers = answers * STEP if self.in_words else scores.squeeze(1)
-        metrics.update(batch["index"], answers)
+        return answers * STEP if self.declared.form == "score" else answers
+
+    def predictions(self, output: Any, batch: Batch) -> Columns:
+        """Return the answers to the questions of a test batch, and their scores."""
+        scores, is_score = self._scores(output, batch), self.declared.form == "score"
+        questions, parts, answers = self._read.roles["test"], self.declared.test, self._answers
+        return answered(questions, parts, batch["index"], answers(scores), scores, is_score)
 
     def size(self, batch: Batch) -> int:
         """Return the number of questions."""
