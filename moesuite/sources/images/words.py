@@ -34,11 +34,14 @@ def unused(
 
 
 def left_out(parts: Sequence[Part], root: Folder) -> Iterable[str]:
-    """Yield sentences: files that are no images, folders without images, lists of labels."""
+    """Yield sentences: lists of labels, folders below classes, files and folders without images."""
     for part in parts:
         if part.labels is not None:
             yield f"labels of {part.name or 'the images'} are read from {part.labels.file.name}"
     folders = list(chain(*(part.folders for part in parts)))
+    if deep := [child for f in folders for child in f.holding if len(child.holding) > 1]:
+        inside = slashed(child.name for child in deep[0].holding)
+        yield f"folders below a class are one class: {deep[0].name}/ holds {inside}"
     lists = {part.labels.file for part in parts if part.labels is not None}
     others = [file for folder in folders for file in folder.others() if file not in lists]
     if alike := [file for file in others if _suffix(file) in LOOK_ALIKE]:

@@ -45,7 +45,13 @@ TREES = {
         BOTH,
         "train/a/x:1 train/a/y/z:1 train/b:1",
         {"train": "train: a=2 b=1"},
-        [],
+        ["folders below a class are one class: a/ holds x/, y/"],
+    ),
+    "folds, which may be no classes": (
+        BOTH,
+        "fold1/a:1 fold1/b:1 fold2/a:1 fold2/b:1",
+        {"train": ": fold1=2 fold2=2"},
+        ["folders below a class are one class: fold1/ holds a/, b/"],
     ),
     "kaggle's folders above": (
         VAL,
