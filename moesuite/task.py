@@ -23,6 +23,7 @@ from moesuite.preview import Lazy as Lazy
 from moesuite.preview import Preview as Preview
 from moesuite.preview import as_example
 from moesuite.preview import joined as joined
+from moesuite.progress import Lines as Lines
 from moesuite.progress import track as track
 from moesuite.records.metrics import MetricSpec as MetricSpec
 from moesuite.records.record import Lookahead as Lookahead

@@ -17,10 +17,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import track
-
 from moesuite.errors import UserError
+from moesuite.progress import track
 from moesuite.records.store import write_text
 from moesuite.sources.cache import cache_folder, digest
 
@@ -125,7 +123,7 @@ def _hash(paths: Sequence[str], size: int) -> list[str]:
             return list(done)
         told = f"hashing {len(paths):,} files, {size / 2**30:,.1f} GiB, once"
         print(told, file=sys.stderr, flush=True)
-        hashes = list(track(done, told, len(paths), transient=True, console=Console(stderr=True)))
+        hashes = list(track(done, "hashing, once", len(paths), "files"))
     seconds = time.monotonic() - begun
     print(f"hashed in {seconds:,.0f} s; kept in {cache_folder()}", file=sys.stderr, flush=True)
     return hashes

@@ -12,6 +12,7 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from rich.console import Console
 from torch.utils.data import IterableDataset
 
 from moesuite.config.schema import RunConfig
@@ -19,7 +20,7 @@ from moesuite.config.sections import Data
 from moesuite.errors import UserError, unknown
 from moesuite.records.store import RunFiles
 from moesuite.task import Task
-from moesuite.train.callbacks.progress import ProgressBar
+from moesuite.train.callbacks.progress import ProgressBar, ProgressLines
 
 
 def build_trainer(config: RunConfig, files: RunFiles, callbacks: Sequence[L.Callback]) -> L.Trainer:
@@ -28,7 +29,7 @@ def build_trainer(config: RunConfig, files: RunFiles, callbacks: Sequence[L.Call
     Args:
         config: of the run.
         files: paths of the run.
-        callbacks: in addition to progress bar and checkpoints.
+        callbacks: in addition to progress and checkpoints.
 
     Raises:
         UserError: for options that Lightning rejects.
@@ -42,7 +43,8 @@ def build_trainer(config: RunConfig, files: RunFiles, callbacks: Sequence[L.Call
         options["gradient_clip_val"] = config.optim.clip
     options["enable_model_summary"] = bool(options["enable_model_summary"])  # off by default
     if options["enable_progress_bar"] is not False:
-        all_callbacks.append(ProgressBar())
+        all_callbacks.append(ProgressBar() if Console().is_terminal else ProgressLines())
+    options["enable_progress_bar"] = any(isinstance(each, ProgressBar) for each in all_callbacks)
     if options["enable_checkpointing"] is not False:
         all_callbacks.append(
             ModelCheckpoint(files.folder, files.checkpoint.stem, enable_version_counter=False)

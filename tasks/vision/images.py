@@ -19,7 +19,7 @@ from PIL import Image
 from torch import Tensor
 
 from moesuite.sources.fingerprint import content_hashes
-from moesuite.task import UserError
+from moesuite.task import UserError, track
 from moesuite.tasks.vision.decoding import (
     IMAGES,
     Decoding,
@@ -30,7 +30,6 @@ from moesuite.tasks.vision.decoding import (
 )
 
 THUMBNAIL = 160  # largest side in pixels of an image shown to readers
-MANY = 10_000  # images whose headers take long enough to show progress
 Transform = Callable[[Image.Image], Tensor]
 
 
@@ -113,13 +112,8 @@ def scan_files(
     Raises:
         UserError: for pixels whose range is unknown.
     """
-    from rich.progress import track
-
     bad, traits = dict[int, str](), Counter[str]()
-    words = f"reading the headers of {len(cells)} images"
-    for index, cell in enumerate(
-        track(cells, description=words, transient=True, disable=len(cells) < MANY)
-    ):
+    for index, cell in enumerate(track(cells, "reading headers", len(cells), "images")):
         try:
             with opened(cell) as image:
                 limits(image, decoding)

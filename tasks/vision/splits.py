@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset
 
-from moesuite.task import Key, UserError, cached
+from moesuite.task import Key, UserError, cached, track
 from moesuite.tasks.vision.decoding import (
     IMAGES,
     VERSION,
@@ -221,14 +221,10 @@ def decode_all(
 
 
 def _decode(rows: Any, size: int, decoding: Decoding, folder: Path) -> None:
-    from rich.progress import track
-
     shape = (len(rows), size, size, decoding.channels)
     out = np.lib.format.open_memmap(folder / "pixels.npy", mode="w+", dtype=np.uint8, shape=shape)
     bad, traits = list[int](), Counter[str]()
-    for index in track(
-        range(len(rows)), description=f"decoding {len(rows)} images once", transient=True
-    ):
+    for index in track(range(len(rows)), "decoding, once", len(rows), "images"):
         cell = rows[index]["image"]
         try:
             with opened(cell) as picture:

@@ -20,7 +20,7 @@ from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibrationError
 
 from moesuite.records.metrics import VISION
-from moesuite.task import Batch, Columns, Preview, Task
+from moesuite.task import Batch, Columns, Preview, Task, track
 from moesuite.tasks.options import About
 from moesuite.tasks.vision.augment import Augmentation
 from moesuite.tasks.vision.images import (
@@ -201,7 +201,10 @@ class Vision(Task):
         """Yield images and labels of a split, without augmentation."""
         device, dataset = next(model.parameters()).device, copy.copy(self._splits[split])
         dataset.transform = self._transform("test")
-        for batch in DataLoader(dataset, batch_size=BATCH, collate_fn=self.collate):
+        loader = DataLoader(dataset, batch_size=BATCH, collate_fn=self.collate)
+        for batch in track(
+            loader, f"{split} images for probes and attacks", len(loader), "batches"
+        ):
             yield self.inputs(batch).to(device), batch["label"].to(device)
 
     def shown(self, batch: Batch) -> list[str]:

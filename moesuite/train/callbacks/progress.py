@@ -2,14 +2,68 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any
 
 import lightning as L
 from lightning.pytorch.callbacks import RichProgressBar
 
+from moesuite.progress import Clock, Lines
+
 # progress bar updates per second: Lightning's 100 compete with training for the processor
 REFRESHES = 2
+
+
+class ProgressLines(L.Callback):
+    """Lines on stderr for training, validation and the evaluation on the test split.
+
+    Args:
+        clock: monotonic, in seconds.
+    """
+
+    def __init__(self, clock: Clock = time.monotonic) -> None:
+        self.clock = clock
+        self.training: Lines | None = None
+        self.evaluation: Lines | None = None
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Begin to count steps, of a resumed run those that are left."""
+        total, done = _known(trainer.estimated_stepping_batches), trainer.global_step
+        self.training = Lines("training", total, "steps", done, self.clock)
+
+    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
+        """Count a step."""
+        if self.training is not None and trainer.is_global_zero:
+            self.training.count(trainer.global_step)
+
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Begin to count batches."""
+        total = _known(sum(trainer.num_val_batches))
+        self.evaluation = Lines("validation", total, clock=self.clock)
+
+    def on_test_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Begin to count batches."""
+        total = _known(sum(trainer.num_test_batches))
+        self.evaluation = Lines("evaluation", total, clock=self.clock)
+
+    def on_validation_batch_end(self, trainer: L.Trainer, *rest: Any) -> None:
+        """Count a batch."""
+        self._count_batch(trainer, *rest)
+
+    def on_test_batch_end(self, trainer: L.Trainer, *rest: Any) -> None:
+        """Count a batch."""
+        self._count_batch(trainer, *rest)
+
+    def _count_batch(
+        self, trainer: L.Trainer, module: Any, outputs: Any, batch: Any, index: int, *_: Any
+    ) -> None:
+        if self.evaluation is not None and trainer.is_global_zero:
+            self.evaluation.count(index + 1)
+
+
+def _known(count: int | float) -> int | None:
+    return int(count) if math.isfinite(count) else None
 
 
 class ProgressBar(RichProgressBar):

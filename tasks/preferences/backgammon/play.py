@@ -15,6 +15,7 @@ import torch
 from scipy import stats
 from torch import nn
 
+from moesuite.task import Lines
 from moesuite.tasks.preferences.backgammon.expert import Chooser, Expert
 from moesuite.tasks.preferences.backgammon.positions import START, tokens, won
 
@@ -85,6 +86,7 @@ def play(first: Chooser, second: Chooser, expert: Expert, games: int, seed: int)
     begins = np.arange(2 * pairs) % 2  # 1: the second player has the first move
     result = np.zeros(2 * pairs)
     running = np.ones(2 * pairs, dtype=bool)
+    lines = Lines("games of backgammon", 2 * pairs, "games")
     for ply in range(MOST_PLIES):
         dice = np.repeat(_roll(random, pairs, opening=ply == 0), 2, axis=0)
         turn = (begins + ply) % 2
@@ -101,6 +103,7 @@ def play(first: Chooser, second: Chooser, expert: Expert, games: int, seed: int)
             points = won(boards[moving])
             result[moving] = points * (1 - 2 * side)
             running[moving[points > 0]] = False
+        lines.count(int((~running).sum()))
         if not running.any():
             break
         boards = boards[:, ::-1].copy()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,10 +17,8 @@ from annotated_types import Ge, Le
 from filelock import AcquireReturnProxy, FileLock, Timeout
 from joblib import Parallel, cpu_count, delayed
 from joblib.externals.loky import get_reusable_executor
-from rich.console import Console
-from rich.progress import Progress, track
 
-from moesuite.task import UserError, cache_folder, cached, changed
+from moesuite.task import UserError, cache_folder, cached, changed, track
 from moesuite.tasks.preferences.backgammon.expert import Dice, Expert, Scores, expert_of, version_of
 from moesuite.tasks.preferences.backgammon.positions import START, Boards, encode
 
@@ -133,9 +132,8 @@ def _alone(path: Path) -> AcquireReturnProxy:
     try:
         return lock.acquire(blocking=False)
     except Timeout:
-        Console(stderr=True).print(
-            "another process makes these backgammon positions; waiting for it"
-        )
+        told = "another process makes these backgammon positions; waiting for it"
+        print(told, file=sys.stderr, flush=True)
         return lock.acquire()
 
 
@@ -143,40 +141,33 @@ def _make(recipe: Recipe, folder: Path) -> None:
     """Play and judge; the training split has no board of the test split."""
     plies = recipe.train_plies, recipe.test_plies
     names = [expert_of(recipe.expert, number).name for number in plies]
-    console = Console(stderr=True)
-    console.print(
-        f"making {recipe.train:,} + {recipe.test:,} backgammon positions, once: {recipe.folder}",
-        soft_wrap=True,
-    )
+    told = f"making {recipe.train:,} + {recipe.test:,} backgammon positions, once: {recipe.folder}"
+    print(told, file=sys.stderr, flush=True)
     games = self_play(expert_of(recipe.expert, 0), recipe.random_moves, recipe.seed)
     test = list(itertools.islice(games, recipe.test))
-    rows = _judged(test, recipe, names[1], console)
+    rows = _judged(test, recipe, names[1])
     test_boards = {row["position"] for row in rows}
     test_boards.update(*(row["alternatives"] for row in rows))
-    train: list[Row] = []
-    with Progress(console=console) as progress:
-        bar = progress.add_task(names[0], total=recipe.train)
-        while len(train) < recipe.train:
-            chunk = judge(list(itertools.islice(games, CHUNK)), recipe.expert, recipe.train_plies)
-            train += [
-                row
-                for row in chunk
-                if test_boards.isdisjoint([row["position"], *row["alternatives"]])
-            ]
-            progress.update(bar, completed=len(train))
-    _write(folder, {"train": train[: recipe.train], "test": rows}, names)
+
+    def training_rows() -> Iterator[Row]:
+        while chunk := list(itertools.islice(games, CHUNK)):
+            for row in judge(chunk, recipe.expert, recipe.train_plies):
+                if test_boards.isdisjoint([row["position"], *row["alternatives"]]):
+                    yield row
+
+    rows_of_train = track(training_rows(), names[0], recipe.train, "positions")
+    train = list(itertools.islice(rows_of_train, recipe.train))
+    _write(folder, {"train": train, "test": rows}, names)
 
 
-def _judged(
-    positions: Sequence[Position], recipe: Recipe, name: str, console: Console
-) -> list[Row]:
+def _judged(positions: Sequence[Position], recipe: Recipe, name: str) -> list[Row]:
     """Judge the test split in processes; nested in a worker, joblib would default to threads."""
     chunks = [positions[first : first + CHUNK] for first in range(0, len(positions), CHUNK)]
     work = Parallel(n_jobs=min(cpu_count(), len(chunks)), backend="loky", return_as="generator")(
         delayed(judge)(chunk, recipe.expert, recipe.test_plies) for chunk in chunks
     )
     try:
-        judged_chunks = track(work, name, total=len(chunks), console=console)
+        judged_chunks = track(work, name, len(chunks), f"times {CHUNK} positions")
         return list(itertools.chain.from_iterable(judged_chunks))
     finally:
         # a worker of a sweep would wait for these processes at its end
