@@ -20,7 +20,7 @@ from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibrationError
 
 from moesuite.records.metrics import VISION
-from moesuite.task import Batch, Columns, Preview, Task, track
+from moesuite.task import Batch, Columns, Preview, Task, UserError, track
 from moesuite.tasks.options import About
 from moesuite.tasks.vision.augment import Augmentation
 from moesuite.tasks.vision.images import (
@@ -86,6 +86,11 @@ class Vision(Task):
         self.notes, self._splits, self._classes = read.notes, read.splits, read.classes
         self.unreadable += read.unreadable
         self._check_readable()
+        if empty := [role for role, count in self.split_sizes().items() if count == 0]:
+            raise UserError(
+                f"{self.description}, split {empty[0]}: none of its images is readable; expected "
+                "images that Pillow can decode"
+            )
 
     def _check_readable(self) -> None:
         if self.data.strict:
