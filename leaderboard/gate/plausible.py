@@ -19,7 +19,7 @@ from moesuite.leaderboard.gate.course import check_course, check_curve
 from moesuite.leaderboard.gate.origin import check_origin, declared_task
 from moesuite.leaderboard.gate.ranges import within
 from moesuite.leaderboard.gate.routing import check_routing
-from moesuite.records.metrics import EMBEDDINGS, FAMILIES, MetricSpec, known_spec, primary_name
+from moesuite.records.metrics import FAMILIES, MetricSpec, known_spec, primary_name
 from moesuite.records.record import RunRecord
 
 # over the same examples the first is never the larger one
@@ -130,7 +130,7 @@ def _check_examples(record: RunRecord) -> None:
             within(where, quality.n, options.get("games"), options.get("games"), " (task.games)")
         elif test is not None and family in FAMILIES:
             partial = family == "understanding" or (
-                family == "embeddings" and name not in EMBEDDINGS
+                family in ("embeddings", "language") and name not in FAMILIES[family]
             )
             within(
                 where, quality.n, 1 if partial else test - record.unreadable, test, " (splits.test)"

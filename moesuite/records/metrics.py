@@ -190,9 +190,18 @@ def known_spec(family: str, options: Mapping[str, Any], metric: str) -> MetricSp
     """Return the package's declaration of a metric, or None.
 
     Embeddings are also scored on each of several data sets, under its name, by the metric that
-    ranks.
+    ranks, and texts on each of several domains, under `bits_per_byte/<domain>`.
     """
     table = FAMILIES.get(family, {})
+    if family == "language":
+        ranking = table[str(primary_name(family, options))]
+        return table.get(metric) or of_domain(ranking, metric)
     if metric not in table and family == "embeddings":
         return table[OF_KIND[options.get("kind", "search")]].model_copy(update={"name": metric})
     return table.get(metric)
+
+
+def of_domain(ranking: MetricSpec, metric: str) -> MetricSpec | None:
+    """Return the declaration of the score of a domain, `<metric that ranks>/<domain>`, or None."""
+    name, _, domain = metric.partition("/")
+    return ranking.model_copy(update={"name": metric}) if domain and name == ranking.name else None

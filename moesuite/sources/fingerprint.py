@@ -1,6 +1,6 @@
 """Fingerprints of local data: of the contents of its files, hashed once.
 
-A hash is read from the cache while path, size, time of change and inode of its file stay the same.
+A hash is read from the cache while path, size, times of change and inode of its file stay the same.
 Of more than `LARGE` bytes only a sample is hashed; sizes and times of change stand for the rest.
 """
 
@@ -86,7 +86,11 @@ def content_hashes(files: Sequence[Path], folder: Path) -> list[str]:
     index = cache_folder() / "hashes" / f"{hashlib.sha256(place.encode()).hexdigest()[:20]}.json"
     cached = _read(index)
     stats = {str(file): _stat(file) for file in files}
-    identity = {path: [stat.st_size, stat.st_mtime_ns, stat.st_ino] for path, stat in stats.items()}
+    # `st_ctime` tells a file that was overwritten and given its old date, as by `cp -p`
+    identity = {
+        path: [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
+        for path, stat in stats.items()
+    }
     hashes = {
         path: cached[path][1]
         for path, known in identity.items()
@@ -96,7 +100,7 @@ def content_hashes(files: Sequence[Path], folder: Path) -> list[str]:
     if missing:
         begun = time.time_ns()
         hashes |= zip(missing, _hash(missing, sum(stats[p].st_size for p in missing)), strict=True)
-        settled = [path for path in missing if stats[path].st_mtime_ns < begun - TICK]
+        settled = [path for path in missing if stats[path].st_ctime_ns < begun - TICK]
         cached |= {path: (identity[path], hashes[path]) for path in settled}
         if settled:
             with suppress(OSError):  # a cache that cannot be written costs time only

@@ -20,7 +20,7 @@ ROLES = ("train", "val", "test")
 WORDS: Mapping[str, tuple[str, ...]] = {
     "train": ("train", "training"),
     "val": ("val", "valid", "validation", "dev", "development"),
-    "test": ("test", "testing", "eval", "evaluation"),
+    "test": ("test", "testing", "eval", "evaluation", "heldout"),
 }
 COMPRESSED = (".gz", ".zst", ".bz2", ".xz")
 # left by systems and tools, never data
@@ -34,7 +34,7 @@ PAPERS = (
 # a task that reads files of these suffixes
 READ_BY: Mapping[str, tuple[str, ...]] = {
     "imagenet": (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"),
-    "tinyshakespeare": (".txt", ".tokens", ".text"),
+    "tinyshakespeare": (".txt", ".tokens", ".text", ".raw"),
 }
 SHARD = re.compile(r"[-_.]?\d+(-of-\d+)?$")  # the end of train-00000-of-00002, train_1, part3
 WORD = re.compile(r"[-_.]+")  # between the words of a name

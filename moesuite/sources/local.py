@@ -91,7 +91,7 @@ def load_local(
         return source
     if not tables:
         raise UserError(f"task.source={path}: expected {readable.words}; {found_in(path)}")
-    return _from_tables(folder, tables, files, declared, streaming, readable)
+    return from_tables(folder, tables, files, declared, streaming, readable)
 
 
 def _from_saved(folder: Path, declared: Mapping[str, str], readable: Readable) -> Source:
@@ -147,7 +147,7 @@ def _from_images(
     return Source(rows, whole.value, f"{tree.kind} {path.name}", tuple(filter(None, notes)))
 
 
-def _from_tables(
+def from_tables(
     folder: Path,
     tables: Sequence[Path],
     files: Sequence[Path],
@@ -155,7 +155,16 @@ def _from_tables(
     streaming: bool,
     readable: Readable,
 ) -> Source:
-    """Read the tables of one format; those of others hold the same data, or something else."""
+    """Read the tables of one format; those of others hold the same data, or something else.
+
+    Args:
+        folder: the source.
+        tables: of one data set.
+        files: of the folder, to name those that are not used.
+        declared: name of each role's split.
+        streaming: read while training, without a copy on disk.
+        readable: what the family can read.
+    """
     if len(tables) == 1 and suffix_of(tables[0]) == ".json" and (rows := json_splits(tables[0])):
         chosen = choose(list(rows), declared, readable.val)
         whole = fingerprint({"": [("", tables[0])]}, folder)

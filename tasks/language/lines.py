@@ -38,11 +38,14 @@ def line_hashes(text: Text, role: str) -> Iterator[bytes]:
 
 
 def _write(text: Text, folder: Path) -> None:
-    for role, documents in text.read().items():
+    roles: dict[str, list[bytes]] = {}
+    for key, documents in text.read().items():  # of a role, or of a role and a domain
+        roles.setdefault(key.partition("/")[0], []).extend(documents)
+    for role, documents in roles.items():
         lines = chain.from_iterable(document.split(b"\n") for document in documents)
         digests = b"".join(
             hashlib.blake2b(line, digest_size=HASH).digest()
             for line in map(bytes.strip, lines)
-            if len(line.decode()) >= SHORTEST
+            if len(line.decode(errors="replace")) >= SHORTEST
         )
         np.save(folder / f"{role}.npy", np.frombuffer(digests, dtype=np.uint64))

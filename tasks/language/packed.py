@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,16 +12,33 @@ from torch.utils.data import Dataset
 from moesuite.task import Key, UserError
 
 IGNORED = -100  # a target that is not scored
-# tokens [length + 1], number of targets to score at the end, seed: of a window its index
-Sample = tuple[NDArray[np.int64], int, int]
+SHORTEST = 8  # tokens of a sequence, as in `moesuite.tasks.options.Tokens`
+
+
+class Sample(NamedTuple):
+    """A sequence.
+
+    Attributes:
+        tokens: [length + 1].
+        scored: number of targets to score, the last ones.
+        seed: of what is hidden; of a window its index.
+        domain: number of its domain.
+    """
+
+    tokens: NDArray[np.int64]
+    scored: int
+    seed: int
+    domain: int = 0
 
 
 def check_length(tokens: NDArray[Any], length: int, where: str) -> None:
     """Raise `UserError` for tokens that do not fill one sequence."""
     if len(tokens) <= length:
+        most = max(SHORTEST, len(tokens) // 2)
+        hint = f"type for example task.length={most}" if len(tokens) > most else "use a longer text"
         raise UserError(
             f"{where} has {len(tokens)} tokens, too few for one sequence of task.length={length}; "
-            f"type for example task.length={max(8, len(tokens) // 2)}"
+            f"{hint}"
         )
 
 
@@ -38,29 +55,57 @@ class Packed(Dataset[Sample]):
     def __getitem__(self, key: Key) -> Sample:
         index, seed = key if isinstance(key, tuple) else (key, 0)
         begin = min(index * self.length + seed % self.length, len(self.tokens) - self.length - 1)
-        return self.tokens[begin : begin + self.length + 1].astype(np.int64), self.length, seed
+        tokens = self.tokens[begin : begin + self.length + 1].astype(np.int64)
+        return Sample(tokens, self.length, seed)
 
 
 class Sliding(Dataset[Sample]):
-    """Windows of a split for evaluation."""
+    """Windows of a split for evaluation; none goes across domains.
 
-    def __init__(self, tokens: NDArray[Any], length: int, stride: int) -> None:
-        self.tokens = tokens
+    Args:
+        parts: tokens of each domain by its number.
+        length: tokens of a window.
+        stride: tokens between windows.
+    """
+
+    def __init__(self, parts: Mapping[int, NDArray[Any]], length: int, stride: int) -> None:
+        self.parts = parts
         self.length = length
-        self.windows = list(windows(length, stride, len(tokens) - 1))
+        self.windows = [
+            (domain, begin, scored)
+            for domain, tokens in parts.items()
+            for begin, scored in windows(length, stride, len(tokens) - 1)
+        ]
+        domains = [domain for domain, _, _ in self.windows]
+        self.first = {domain: domains.index(domain) for domain in parts}
+
+    @property
+    def tokens(self) -> NDArray[Any]:
+        """The tokens of all domains."""
+        parts = list(self.parts.values())
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def count(self, domain: int) -> int:
+        """Return the number of windows of a domain."""
+        return sum(number == domain for number, _, _ in self.windows)
 
     def __len__(self) -> int:
         return len(self.windows)
 
     def __getitem__(self, key: Key) -> Sample:
         index = key[0] if isinstance(key, tuple) else key
-        begin, scored = self.windows[index]
-        return self.tokens[begin : begin + self.length + 1].astype(np.int64), scored, index
+        domain, begin, scored = self.windows[index]
+        tokens = self.parts[domain][begin : begin + self.length + 1].astype(np.int64)
+        return Sample(tokens, scored, index, domain)
 
     def position(self, index: int) -> int:
-        """Return the place in the split of the first token that a window scores."""
-        begin, scored = self.windows[index]
+        """Return the place in its domain of the first token that a window scores."""
+        _, begin, scored = self.windows[index]
         return begin + 1 + self.length - scored
+
+    def row(self, index: int) -> int:
+        """Return the number of a window within its domain."""
+        return index - self.first[self.windows[index][0]]
 
 
 def windows(length: int, stride: int, total: int) -> Iterator[tuple[int, int]]:

@@ -16,7 +16,7 @@ def window_losses(text: Sequences, batch: Batch, logits: Float[Tensor, "B T V"])
 
     Args:
         text: as read.
-        batch: labels [B, T], and index [B] of each window.
+        batch: labels [B, T], and index and domain [B] of each window.
         logits: of the next token, or of a hidden one.
     """
     windows, labels, numbers = text.splits["test"], batch["labels"], batch["index"].tolist()
@@ -26,8 +26,12 @@ def window_losses(text: Sequences, batch: Batch, logits: Float[Tensor, "B T V"])
     ).view_as(labels)
     is_scored = labels != IGNORED
     tokens = is_scored.sum(dim=1)
+    ids = [str(number) for number in numbers]
+    if text.domains:
+        names = [list(text.domains)[domain] for domain in batch["domain"].tolist()]
+        ids = [f"{name}/{windows.row(number)}" for name, number in zip(names, numbers, strict=True)]
     return {
-        "id": [str(number) for number in numbers],
+        "id": ids,
         "position": [windows.position(number) for number in numbers],
         "tokens": tokens,
         "bytes": tokens.double() * text.bytes_per_token,

@@ -44,12 +44,12 @@ class StreamedTokens(IterableDataset[Sample]):
         rows.set_epoch(self.epoch)
         pending, number = np.empty(0, dtype=np.int64), 0
         for row in rows:
-            document = self.tokenizer.encode(row[self.column].encode()).astype(np.int64)
+            document = self.tokenizer.encode((row[self.column] or "").encode()).astype(np.int64)
             pending = np.concatenate([pending, document])
             while len(pending) > self.length:
                 number += 1
                 seed = hash((self.seed, self.epoch, number)) & 0x7FFFFFFF
-                yield pending[: self.length + 1], self.length, seed
+                yield Sample(pending[: self.length + 1], self.length, seed)
                 pending = pending[self.length :]
 
 
@@ -60,6 +60,6 @@ def first_documents(
 
     The line end after each document counts as a byte.
     """
-    documents = [row[column].encode() for row in islice(rows, count)]
+    documents = [(row[column] or "").encode() for row in islice(rows, count)]
     tokens = np.concatenate([tokenizer.encode(document) for document in documents])
     return tokens, sum(len(document) + 1 for document in documents) / len(tokens)

@@ -9,7 +9,6 @@ nats of the split / ln 2 / its bytes.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Annotated, Any, Literal
@@ -20,13 +19,14 @@ from annotated_types import Ge, Gt, Lt
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import Dataset
-from torchmetrics import Metric, MetricCollection
+from torchmetrics import MetricCollection
 
-from moesuite.records.metrics import LANGUAGE
+from moesuite.records.metrics import LANGUAGE, MetricSpec, of_domain
 from moesuite.task import Batch, Columns, Lookahead, Predict, Preview, Task, UserError
 from moesuite.tasks.language.lines import SHORTEST, line_hashes
-from moesuite.tasks.language.metrics import MeanLoss, leak
-from moesuite.tasks.language.packed import IGNORED, Sample
+from moesuite.tasks.language.masks import hide
+from moesuite.tasks.language.metrics import leak, metrics_of, sums_of
+from moesuite.tasks.language.packed import IGNORED, Sample, Sliding
 from moesuite.tasks.language.predictions import window_losses
 from moesuite.tasks.language.reading import Sequences, read_sequences
 from moesuite.tasks.language.spans import Spans
@@ -35,9 +35,6 @@ from moesuite.tasks.text.corpus import TextSource
 from moesuite.tasks.text.tokenizer import LEARNED
 
 SPAN = 3.0  # tokens of a hidden span on average
-# shares of masked tokens that become random ones, or stay (Devlin et al. 2018, section 3.1)
-RANDOM = 0.1
-KEPT = 0.1
 
 
 class Language(Task):
@@ -104,6 +101,7 @@ class Language(Task):
         """Load the text; see `Task.prepare`."""
         self.fingerprint = self._read.fingerprint
         self.description = self._read.description
+        self.notes = self._read.notes
 
     @cached_property
     def _read(self) -> Sequences:
@@ -138,7 +136,7 @@ class Language(Task):
 
     def blank(self) -> dict[str, Tensor]:
         """Return one sequence."""
-        sample = np.zeros(self.length + 1, dtype=np.int64), self.length, 0
+        sample = Sample(np.zeros(self.length + 1, dtype=np.int64), self.length, 0)
         return {
             key: tensor.to("meta") for key, tensor in self.inputs(self.collate([sample])).items()
         }
@@ -148,44 +146,38 @@ class Language(Task):
         return self._read.splits.get(split)
 
     def collate(self, samples: Sequence[Sample]) -> Batch:
-        """Join samples to {input_ids, labels}, both [B, length], index, and the decoder's inputs.
+        """Join samples to {input_ids, labels, index, domain}, and the decoder's inputs.
 
-        Labels that are not scored are -100.
+        Ids and labels are [B, length], the others [B]. Labels that are not scored are -100.
         """
-        index = torch.tensor([seed for _, _, seed in samples])
+        numbers = {
+            "index": torch.tensor([sample.seed for sample in samples]),
+            "domain": torch.tensor([sample.domain for sample in samples]),
+        }
         if self.objective == "span_corruption":
-            return {**self._corrupt(samples), "index": index}
-        tokens = torch.from_numpy(np.stack([tokens for tokens, _, _ in samples]))
+            return {**self._corrupt(samples), **numbers}
+        tokens = torch.from_numpy(np.stack([sample.tokens for sample in samples]))
         inputs, labels = tokens[:, :-1], tokens[:, 1:].clone()
-        for row, (_, scored, _) in enumerate(samples):
-            labels[row, : self.length - scored] = IGNORED
+        for row, sample in enumerate(samples):
+            labels[row, : self.length - sample.scored] = IGNORED
         if self.objective == "masked":
-            inputs, labels = self._mask(tokens[:, 1:], labels, [seed for _, _, seed in samples])
-        return {"input_ids": inputs, "labels": labels, "index": index}
-
-    def _mask(self, tokens: Tensor, labels: Tensor, seeds: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Hide a share of the tokens, by the seed of each sequence; only hidden ones are scored."""
-        draws = [
-            torch.rand(3, self.length, generator=torch.Generator().manual_seed(seed))
-            for seed in seeds
-        ]
-        chosen, kind, other = torch.stack(draws, dim=1)  # [B, length] each
-        hidden = chosen < self.mask_share
-        inputs = tokens.masked_fill(hidden & (kind >= RANDOM + KEPT), self._vocabulary)
-        inputs = torch.where(hidden & (kind < RANDOM), (other * self._vocabulary).long(), inputs)
-        return inputs, labels.masked_fill(~hidden, IGNORED)
+            seeds = [sample.seed for sample in samples]
+            share, size = self.mask_share, self._vocabulary
+            inputs, labels = hide(tokens[:, 1:], labels, seeds, share, size)
+        return {"input_ids": inputs, "labels": labels, **numbers}
 
     def _corrupt(self, samples: Sequence[Sample]) -> Batch:
         """Hide spans, by the seed of each sequence."""
         spans = self._spans
-        pairs = [spans.corrupt(tokens[1:], seed) for tokens, _, seed in samples]
+        pairs = [spans.corrupt(sample.tokens[1:], sample.seed) for sample in samples]
         inputs, labels = (np.stack(part) for part in zip(*pairs, strict=True))
         arrays = {"input_ids": inputs, "decoder_input_ids": spans.shifted(labels), "labels": labels}
         return {key: torch.from_numpy(array) for key, array in arrays.items()}
 
     def inputs(self, batch: Batch) -> dict[str, Tensor]:
         """Return token ids."""
-        return {key: value for key, value in batch.items() if key not in ("labels", "index")}
+        others = ("labels", "index", "domain")
+        return {key: value for key, value in batch.items() if key not in others}
 
     def loss(self, output: Any, batch: Batch) -> Tensor:
         """Return the mean cross-entropy of the targets."""
@@ -194,18 +186,29 @@ class Language(Task):
         )
 
     def metrics(self) -> MetricCollection:
-        """Return perplexity by token, and for causal models bits per byte."""
-        metrics = {"perplexity": MeanLoss(exponent=True)}
-        if self.causal:
-            metrics["bits_per_byte"] = MeanLoss(scale=1 / math.log(2) / self._read.bytes_per_token)
-        return MetricCollection(dict[str, Metric | MetricCollection](metrics), compute_groups=False)
+        """Return perplexity by token, and for causal models bits per byte.
+
+        Of several domains, the metric that ranks is also returned for each, as bits_per_byte/news.
+        """
+        read = self._read
+        return metrics_of(self.primary.name, self.causal, read.bytes_per_token, read.domains)
 
     def update(self, metrics: MetricCollection, output: Any, batch: Batch) -> None:
         """Add a batch."""
-        labels = batch["labels"].flatten()
-        logits = output.logits.float().flatten(0, 1)
-        loss = F.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum")
-        metrics.update(loss.double(), (labels != IGNORED).sum())
+        domain = batch["domain"] if self._read.domains else None
+        metrics.update(**sums_of(output.logits.float(), batch["labels"], domain))
+
+    def spec(self, metric: str) -> MetricSpec:
+        """Return the declaration of a metric; the score of a domain is the primary metric's."""
+        return of_domain(self.primary, metric) or super().spec(metric)
+
+    def examples(self, metric: str, total: int) -> int:
+        """Return the number of sequences behind a metric: of a domain, its own."""
+        domains = list(self._read.domains)
+        test, name = self._read.splits["test"], metric.partition("/")[2]
+        if name not in domains or not isinstance(test, Sliding):
+            return total
+        return min(total, test.count(domains.index(name)))
 
     def predictions(self, output: Any, batch: Batch) -> Columns:
         """Return the losses of the windows of a test batch."""

@@ -1,22 +1,42 @@
-"""Text and its splits; it is read only if its tokens are not cached."""
+"""Text and its splits, from files, tables or the hub; read only if its tokens are not cached."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from annotated_types import Ge
 
-from moesuite.task import HubSource, UserError
+from moesuite.sources.fingerprint import fingerprint
+from moesuite.sources.layout import (
+    found_in,
+    is_paper,
+    list_files,
+    listed,
+    role_of,
+    stem_of,
+    suffix_of,
+)
+from moesuite.sources.local import from_tables
+from moesuite.sources.source import with_test
+from moesuite.sources.tables import is_saved, is_table
+from moesuite.task import HubSource, Readable, Source, UserError, note_of
+from moesuite.tasks.text.candidates import candidates
+from moesuite.tasks.text.columns import TEXT, text_column
+from moesuite.tasks.text.domains import SHARES, WHOLE, Splits, domains_of, splits_of
+from moesuite.tasks.text.plain import read_plain
 from moesuite.tasks.text.stdlib import read_library
 
-# of one long text, in this order, as is usual for enwik8 and text8
-SHARES = {"train": 0.9, "val": 0.05, "test": 0.05}
-Documents = Mapping[str, Sequence[bytes]]  # of each role
+TABLES = "tables with a column of text (parquet, csv, tsv, jsonl, json, arrow, save_to_disk)"
+READABLE = Readable(f"text files, also .gz, .zst, .bz2 or .xz, or {TABLES}")
+STREAMABLE = Readable(f"{TABLES} to stream; without task.streaming=true text files are read too")
+# of each role; of a role and a domain, "test/wikipedia", where a text has several domains
+Documents = Mapping[str, Sequence[bytes]]
 
 
 @dataclass(frozen=True)
@@ -24,8 +44,8 @@ class TextSource(HubSource):
     """A text.
 
     Attributes:
-        source: text file, folder of train*.txt and test*.txt, parquet files, or hub id to read
-            instead.
+        source: text file, folder of text files or tables (train*, valid*, test*; several domains:
+            a file or a folder each), or hub id to read instead.
         embedded: text of the Python installation, read unless `source` is given: stdlib.
         config: name of the configuration on the hub.
         splits: name of the split of each role: train, val, test.
@@ -59,12 +79,14 @@ class Text:
         description: one line for the record.
         how: how it is split; with the fingerprint it determines the documents.
         read: returns the documents of each role.
+        notes: sentences for the reader.
     """
 
     fingerprint: str
     description: str
     how: str
     read: Callable[[], Documents]
+    notes: tuple[str, ...] = ()
 
 
 def read_stdlib() -> Text:
@@ -77,94 +99,140 @@ def read_text(data: TextSource) -> Text:
     """Find text files, or a data set with a column of text; see `HubSource.load`.
 
     Raises:
-        UserError: for a source that is missing, empty, not UTF-8, or without the column.
+        UserError: for a source that is missing, empty, no text, or without the column.
     """
     if data.source is not None:
         path = Path(data.source).expanduser()
-        is_parquet = path.suffix == ".parquet" or any(path.glob("**/*.parquet"))
-        if path.exists() and not is_parquet:
-            return _read_files(path, data.splits)
-    loaded = data.load(data.splits, data.config)
-    for role, rows in loaded.splits.items():
-        check_column(rows, data.column, f"{loaded.description}, split {role}")
+        if data.config and (path / data.config).is_dir():
+            path /= data.config
+        if path.is_file() or (path.is_dir() and not is_saved(path)):
+            return _read_local(path, data)
+    return _of_rows(data.load(data.splits, data.config, readable=READABLE), data)
+
+
+def _read_local(path: Path, data: TextSource) -> Text:
+    """Read a file, or a folder of one or several domains."""
+    found = candidates(path, data.splits, READABLE.words)
+    if not found.files:
+        raise UserError(f"task.source={path}: expected {READABLE.words}; {found_in(path)}")
+    folder = path if path.is_dir() else path.parent
+    domains = domains_of(found.files, folder, data.splits)
+    if len(domains) == 1 and is_table(found.files[0]):
+        return _of_rows(data.load(data.splits, data.config, readable=READABLE), data)
+    splits = {
+        name: splits_of(files, folder, data.splits)
+        for name, files in domains.items()
+        if not is_table(files[0])
+    }
+    used = [*chain(*(chain(*each.roles.values()) for each in splits.values()))]
+    if len(splits) == len(domains) and not any(each.trains for each in splits.values()):
+        raise UserError(
+            f"task.source={path} has no text to train on, only "
+            f"{listed([file.name for file in used])}; expected one text file, or train*.txt "
+            "beside valid*.txt and test*.txt; name the text to train on train.txt"
+        )
+    texts = {}
+    for name, files in domains.items():
+        if name in splits:
+            texts[name] = _of_files(name or path.name, splits[name], folder)
+        else:
+            rows = with_test(from_tables(folder, files, files, data.splits, False, READABLE))
+            rows = replace(rows, description=f"{name}, {rows.description}")
+            texts[name] = _of_rows(rows, data)
+            used += files
+    notes = found.notes()
+    rest = [file for file in list_files(path) if file not in {*used}] if path.is_dir() else []
+    if unused := [str(file.relative_to(folder)) for file in rest if not is_paper(file)]:
+        notes.append(f"not used: {listed(unused)}")
+    notes += _better(path)
+    text = texts[""] if len(texts) == 1 else _joined(path.name, texts)
+    return replace(text, notes=(*text.notes, *notes))
+
+
+def _better(path: Path) -> list[str]:
+    """Return a sentence where a file is cut although other splits stand beside it."""
+    if path.is_dir() or role_of(stem_of(path)) is None:
+        return []
+    beside = [file for file in path.parent.iterdir() if suffix_of(file) == suffix_of(path)]
+    names = sorted(file.name for file in beside if role_of(stem_of(file)) in ("val", "test"))
+    return [f"not used: {listed(names)}; task.source={path.parent} reads them"] if names else []
+
+
+def _of_files(name: str, splits: Splits, folder: Path) -> Text:
+    """Return the text of plain files."""
+    lines = {role: [("", file) for file in files] for role, files in splits.roles.items()}
+    whole = fingerprint(lines, folder)
+    about = ", ".join(filter(None, [f"text of {name}", splits.how]))
+
+    def read() -> Documents:
+        documents: Documents = {
+            role: [*map(read_plain, files)] for role, files in splits.roles.items()
+        }
+        if not any(chain(*documents.values())):
+            raise UserError(f"{about} is empty: no text; expected {READABLE.words}")
+        if WHOLE in documents:
+            documents = _cut(b"\n".join(documents[WHOLE]))
+        return _filled(documents, about)
+
+    notes = filter(None, [whole.note, *splits.notes])
+    return Text(whole.value, about, f"{SHARES}", read, tuple(notes))
+
+
+def _of_rows(loaded: Source, data: TextSource) -> Text:
+    """Return the text of a column of tables."""
+    columns = {
+        role: text_column(rows, data.column, f"{loaded.description}, split {role}")
+        for role, rows in loaded.splits.items()
+    }
 
     def read() -> Documents:
         documents = {
-            role: [text.rstrip("\n").encode() for text in rows[data.column]]
+            role: [(text or "").rstrip("\n").encode() for text in rows[columns[role]]]
             for role, rows in loaded.splits.items()
         }
-        return _with_all_splits(documents, loaded.description)
+        return _filled(documents, loaded.description)
 
-    how = f"{data.column} {sorted(data.splits.items())} {SHARES}"
-    return Text(loaded.fingerprint, loaded.description, how, read)
-
-
-def check_column(rows: Any, column: str, where: str) -> None:
-    """Raise `UserError` if a column is missing, with the columns of the data."""
-    columns = rows.column_names or []
-    if columns and column not in columns:
-        raise UserError(
-            f"{where} has no column {column!r}; its columns: {', '.join(columns)}; "
-            f"type for example task.column={columns[0]}"
-        )
+    how = f"{columns['train']} {sorted(data.splits.items())} {SHARES}"
+    taken = {note_of({"text": name}, [TEXT]) for name in columns.values() if name != data.column}
+    return Text(loaded.fingerprint, loaded.description, how, read, (*loaded.notes, *sorted(taken)))
 
 
-def _read_files(path: Path, splits: Mapping[str, str]) -> Text:
-    """Read a text file, or a folder of files whose names begin with the name of their split."""
-    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
-    digest, roles, documents = hashlib.sha256(), list[str](), dict[str, list[bytes]]()
-    for file in files:
-        content = file.read_bytes()
-        _check_utf8(file, content)
-        digest.update(hashlib.sha256(content).digest())
-        role = next(
-            (role for role, name in splits.items() if file.name.startswith((name, role))), "train"
-        )
-        roles.append(role)
-        documents.setdefault(role, []).append(content.rstrip(b"\n"))
-    if not any(any(texts) for texts in documents.values()):
-        raise UserError(
-            f"task.source={path} is empty: no text; expected a text file, or a folder of "
-            "train*.txt, test*.txt"
-        )
-    about = f"text of {path.name}"
+def _joined(name: str, texts: Mapping[str, Text]) -> Text:
+    """Return several domains as one text, whose splits are evaluated by domain."""
+    whole = hashlib.sha256()
+    for domain, text in texts.items():
+        whole.update(f"{domain} {text.fingerprint}\n".encode())
+
+    def read() -> Documents:
+        documents: dict[str, list[bytes]] = {"train": []}
+        for domain, text in texts.items():
+            for role, part in text.read().items():
+                key = role if role == "train" else f"{role}/{domain}"
+                documents.setdefault(key, []).extend(part)
+        return documents
+
     return Text(
-        f"sha256:{digest.hexdigest()}",
-        about,
-        f"{roles} {SHARES}",
-        lambda: _with_all_splits(documents, about),
+        f"sha256:{whole.hexdigest()}",
+        f"{len(texts)} domains of {name}: {'; '.join(text.description for text in texts.values())}",
+        " ".join(sorted({text.how for text in texts.values()})),
+        read,
+        tuple(f"{domain}: {note}" for domain, text in texts.items() for note in text.notes),
     )
 
 
-def _check_utf8(file: Path, content: bytes) -> None:
-    try:
-        content.decode()
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f"{file}: not UTF-8 at byte {error.start}; expected UTF-8 text; type for example "
-            f"iconv -f latin1 -t utf8 {file.name}"
-        ) from None
+def _cut(text: bytes) -> Documents:
+    """Split a text into 90 % train, 5 % val and 5 % test, in this order."""
+    ends = np.cumsum([round(len(text) * share) for share in SHARES.values()])
+    bounds = [0, *ends[:-1], len(text)]
+    return {
+        role: [text[begin:end]]
+        for role, begin, end in zip(SHARES, bounds[:-1], bounds[1:], strict=True)
+    }
 
 
-def _with_all_splits(documents: dict[str, list[bytes]], description: str) -> Documents:
-    """Split a text without a test split into 90 % train, 5 % val and 5 % test, in this order."""
-    if not documents.get("train"):
-        raise UserError(
-            f"{description} has no text to train on; expected files named train*.txt beside "
-            "test*.txt, or one text file; type for example "
-            "task.splits.train=<how their names begin>"
-        )
-    if "test" not in documents:
-        text = b"\n".join(documents["train"])
-        ends = np.cumsum([round(len(text) * share) for share in SHARES.values()])
-        bounds = [0, *ends[:-1], len(text)]
-        documents = {
-            role: [text[begin:end]]
-            for role, begin, end in zip(SHARES, bounds[:-1], bounds[1:], strict=True)
-        }
+def _filled(documents: Documents, about: str) -> Documents:
+    """Return the documents; raise `UserError` for a split without text."""
     for role, texts in documents.items():
         if not any(texts):
-            raise UserError(
-                f"{description}: split {role} is empty; expected some text in every split"
-            )
+            raise UserError(f"{about}: split {role} is empty; expected some text in every split")
     return documents

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,12 @@ BPE_SIZE = 8192
 
 @dataclass(frozen=True)
 class Tokens:
-    """The token ids of a text.
+    """The token ids of a text, by role, or by role and domain as in `Documents`.
 
     Attributes:
-        splits: token ids of each role, documents concatenated, memory-mapped.
+        splits: token ids, documents concatenated, memory-mapped.
         vocabulary: size of the vocabulary.
-        size: bytes of each role, including a line end after each document.
+        size: bytes, including a line end after each document.
         gzip: bits that `gzip -9` needs for a byte of the test split.
         symbol: token id -> its text.
     """
@@ -58,7 +59,7 @@ def tokens_of(text: Text, tokenizer: str) -> Tokens:
     name = hashlib.sha256(key.encode()).hexdigest()[:32]
     folder = cached(cache_folder() / "tokens" / name, partial(_write, text, tokenizer))
     about = json.loads((folder / "about.json").read_text())
-    splits = {role: np.load(folder / f"{role}.npy", mmap_mode="r") for role in about["size"]}
+    splits = {role: np.load(_file(folder, role), mmap_mode="r") for role in about["size"]}
     return Tokens(
         splits,
         about["vocabulary"],
@@ -66,6 +67,11 @@ def tokens_of(text: Text, tokenizer: str) -> Tokens:
         about["gzip"],
         _symbol(tokenizer, about["symbols"]),
     )
+
+
+def _file(folder: Path, role: str) -> Path:
+    """Return the file of a role, or of a domain's."""
+    return folder / f"{role.replace('/', '-')}.npy"
 
 
 def _symbol(tokenizer: str, symbols: Sequence[str]) -> Symbol:
@@ -76,17 +82,18 @@ def _symbol(tokenizer: str, symbols: Sequence[str]) -> Symbol:
 def _write(text: Text, name: str, folder: Path) -> None:
     """Write the tokens of each role, and the figures about them."""
     documents = text.read()
+    test = chain(*(texts for role, texts in documents.items() if role.partition("/")[0] == "test"))
     tokenizer = build_tokenizer(name, documents["train"])
     dtype = _smallest_dtype(tokenizer.size)
     sizes = {}
     for role, texts in documents.items():
         ids = [tokenizer.encode(document).astype(dtype) for document in texts]
-        np.save(folder / f"{role}.npy", np.concatenate(ids))
+        np.save(_file(folder, role), np.concatenate(ids))
         sizes[role] = sum(len(document) + 1 for document in texts)
     about = {
         "vocabulary": tokenizer.size,
         "size": sizes,
-        "gzip": gzip_bits_per_byte(b"\n".join([*documents["test"], b""])),
+        "gzip": gzip_bits_per_byte(b"\n".join([*test, b""])),
         "symbols": [*map(tokenizer.symbol, range(tokenizer.size))] if name in LEARNED else [],
     }
     (folder / "about.json").write_text(json.dumps(about))
@@ -139,7 +146,9 @@ def build_tokenizer(name: str, train: Sequence[bytes]) -> Tokenizer:
     loaded = load_tokenizer(name)
     return Tokenizer(
         len(loaded),
-        lambda text: np.array(loaded(text.decode() + "\n", add_special_tokens=False)["input_ids"]),
+        lambda text: np.array(
+            loaded(text.decode(errors="replace") + "\n", add_special_tokens=False)["input_ids"]
+        ),
         lambda token: loaded.decode([token]),
     )
 
@@ -180,7 +189,7 @@ def _learned_vocabulary(name: str, train: Sequence[bytes]) -> Tokenizer:
     """Number the characters, or the words and line ends, of the training split by frequency."""
 
     def cut(document: bytes) -> Sequence[str]:
-        text = document.decode() + "\n"
+        text = document.decode(errors="replace") + "\n"  # a cut text may end within a character
         return text if name == "character" else text.replace("\n", " <eos> ").split()
 
     counts = Counter[str]()

@@ -15,9 +15,8 @@ from torch.nn import functional as F
 
 from moesuite import compose
 from moesuite.errors import UserError
-from moesuite.tasks.language.packed import Packed, Sliding, windows
+from moesuite.tasks.language.packed import IGNORED, Packed, Sliding, windows
 from moesuite.tasks.language.spans import Spans
-from moesuite.tasks.language.task import IGNORED
 from moesuite.tasks.text.corpus import Text, read_stdlib
 from moesuite.tasks.text.tokenizer import build_tokenizer, tokens_of
 from moesuite.train.build import build_task
@@ -45,7 +44,7 @@ def test_windows_by_hand() -> None:
 def test_training_sequences_follow_from_their_keys() -> None:
     data = Packed(np.arange(100, dtype=np.uint8), length=8)
     assert len(data) == 12
-    tokens, scored, _ = data[3, 5]
+    tokens, scored, *_ = data[3, 5]
     assert tokens.tolist() == list(range(29, 38)) and scored == 8  # 3 · 8 + 5
     assert data[11, 7][0].tolist() == list(range(91, 100))  # the last one ends with the text
     assert data[3][0].tolist() == list(range(24, 33))
