@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from moesuite.surgery.reroute import reroute as reroute
     from moesuite.surgery.upcycle import upcycle as upcycle
     from moesuite.train.fit import fit as fit
+    from moesuite.train.results.loaded_run import load_run as load_run
 
 _HOMES = {
     "compose": "config.compose",
@@ -58,6 +59,7 @@ _HOMES = {
     "save_moe": "surgery.checkpoint",
     "moefy": "surgery.moefy",
     "fit": "train.fit",
+    "load_run": "train.results.loaded_run",
     "upcycle": "surgery.upcycle",
 }
 __all__ = list(_HOMES)

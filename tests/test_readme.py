@@ -33,7 +33,7 @@ BLOCKS = {
 @pytest.fixture
 def my_file(tmp_path: Path) -> str:
     """Return the path of the README's router, in a file of its own."""
-    (tmp_path / "my_file.py").write_text(BLOCKS["python"][3])
+    (tmp_path / "my_file.py").write_text(BLOCKS["python"][4])
     return str(tmp_path / "my_file.py")
 
 
@@ -41,13 +41,13 @@ def test_exactly_two_commands_set_it_up() -> None:
     assert [len(block.strip().splitlines()) for block in BLOCKS["bash"]] == [1, 1]
 
 
-@pytest.mark.parametrize("number", [0, 1, 2])
+@pytest.mark.parametrize("number", [0, 1, 2, 3])
 def test_the_python_examples_run(number: int) -> None:
     exec(compile(BLOCKS["python"][number], "README.md", "exec"), {})
 
 
 def test_the_router_is_one_file_of_at_most_40_lines_that_keeps_the_contract(my_file: str) -> None:
-    assert len(BLOCKS["python"][3].splitlines()) <= 40
+    assert len(BLOCKS["python"][4].splitlines()) <= 40
     cls = router_class(f"{my_file}:MyRouter")
     assert issubclass(cls, Router)
     case = type("Case", (RouterContract,), {"router": cls})()

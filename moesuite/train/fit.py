@@ -23,7 +23,7 @@ from moesuite.records.certificate import Example
 from moesuite.records.identity import identity
 from moesuite.records.provenance import environment, git_state, now
 from moesuite.records.record import RunRecord, Status
-from moesuite.records.store import RunFiles, finished_record, record_path, save_run
+from moesuite.records.store import RunFiles, record_path, save_run
 from moesuite.routers import router_class
 from moesuite.train.build import build_models, shared_task
 from moesuite.train.callbacks.curve import Curve
@@ -46,6 +46,7 @@ from moesuite.train.evaluate import (
 from moesuite.train.measure import MEASURE_BATCH, measure
 from moesuite.train.module import MoEModule
 from moesuite.train.optim import check_schedule
+from moesuite.train.results.loaded_run import recorded_run
 from moesuite.train.trainer import build_trainer, quiet, refuse_endless, total_steps
 from moesuite.train.upcycled_start import Handover
 
@@ -128,7 +129,7 @@ class Run:
 
     def finished(self) -> RunRecord | None:
         """Return the record of this run if it is finished and not to be replaced."""
-        return None if self.config.force else finished_record(self.path)
+        return recorded_run(self.config, self.files)
 
     def save(self, record: RunRecord, examples: list[Example]) -> None:
         """Write record and routing examples, unless another process finished the run meanwhile."""

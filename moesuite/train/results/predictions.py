@@ -57,15 +57,15 @@ class Predictions:
         self.task = task
         self._batches: list[Columns] = []
 
-    def add(self, output: Any, batch: Batch) -> None:
-        """Add a batch.
+    def add(self, output: Any, batch: Batch) -> bool:
+        """Add a batch; return False if the family has no predictions.
 
         Raises:
             UserError: for columns of different lengths, or without ids.
         """
         columns = self.task.predictions(output, batch)
         if columns is None:
-            return
+            return False
         lengths = {name: len(values) for name, values in columns.items()}
         if ID not in lengths or len({*lengths.values()}) != 1:
             raise UserError(
@@ -78,6 +78,7 @@ class Predictions:
                 for name, values in columns.items()
             }
         )
+        return True
 
     def gathered(self, rank: int = 0, world: int = 1) -> Columns | None:
         """Return the columns of the whole split on rank 0; elsewhere, or if there are none, None.
