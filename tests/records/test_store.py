@@ -20,6 +20,8 @@ READERS = sorted((ROOT / "leaderboard" / "ingest").rglob("*.py"))
 # what else writes files, and where: none of these folders is a records folder
 OTHER_FOLDERS = {
     "moesuite/sources/cache.py": "cache of prepared data",
+    "moesuite/sources/tables.py": "cache of decompressed files",
+    "tasks/vision/splits.py": "cache of pixels",
     "moesuite/surgery/checkpoint.py": "a model, where the caller says",
     "tasks/text/tokenizer.py": "cache of tokens",
     "tasks/preferences/backgammon/selfplay.py": "cache of positions",
@@ -61,7 +63,11 @@ def writes(tree: ast.AST) -> Iterator[int]:
         of_path = name in ("write_text", "write_bytes")
         dump = ast.unparse(node.func) in ("json.dump", "torch.save", "pickle.dump", "yaml.dump")
         modes = [arg for arg in node.args if isinstance(arg, ast.Constant)]
-        modes += [word.value for word in node.keywords if isinstance(word.value, ast.Constant)]
+        modes += [
+            word.value
+            for word in node.keywords
+            if word.arg == "mode" and isinstance(word.value, ast.Constant)
+        ]
         opens = {name, getattr(node.func, "id", "")} & {"open", "fdopen"} and any(
             isinstance(mode.value, str) and set(mode.value) & set("wax") for mode in modes
         )
@@ -86,7 +92,7 @@ path.write_text("x")
 json.dump(values, stream)
 open("file", "w")
 path.open(mode="a")
-path.open("rb")
+path.open("rb", errors="replace")
 with atomic(path) as part:
     torch.save(state, part)
 """
