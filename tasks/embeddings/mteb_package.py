@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from moesuite.task import UserError, atomic, unknown
+from moesuite.task import Lines, UserError, atomic, unknown
+from moesuite.tasks.embeddings.mteb_examples import scored_examples
 from moesuite.tasks.embeddings.pairs import Example, Reading
 from moesuite.tasks.text.local_copies import local_copy
 
@@ -67,7 +68,8 @@ class Mteb:
         names = [task.metadata.name for task in self._tasks]
         about = f"{', '.join(names)} of mteb {mteb.__version__}"
         examples = [Example((text,), float(row)) for row, text in enumerate(texts)]
-        return Reading({"test": examples}, names, f"sha256:{digest.hexdigest()}", about)
+        sizes = dict(zip(names, map(scored_examples, self._tasks), strict=True))
+        return Reading({"test": examples}, names, f"sha256:{digest.hexdigest()}", about, sizes)
 
     def scores(self, encode: Encode, folder: Path) -> dict[str, float]:
         """Run all tasks, write mteb's own JSON, and return each main score and their mean.
@@ -78,8 +80,10 @@ class Mteb:
         """
         import mteb
 
-        encoder, each = _encoder(encode), {}
-        for task in self._tasks:
+        each = {}
+        for number, task in enumerate(self._tasks, start=1):
+            of = f"{task.metadata.name}, {number} of {len(self._tasks)} tasks"
+            encoder = _encoder(encode, Lines(of, unit="texts"))
             (result,) = mteb.evaluate(encoder, task, cache=None, co2_tracker=False).task_results
             with atomic(folder / f"{task.metadata.name}.json") as part:
                 result.to_disk(part)
@@ -125,8 +129,8 @@ def _load(task: Any) -> None:
         ) from None
 
 
-def _encoder(encode: Encode) -> Any:
-    """Return an encoder with mteb's interface."""
+def _encoder(encode: Encode, lines: Lines) -> Any:
+    """Return an encoder with mteb's interface, which tells how many texts it has embedded."""
     from mteb.models import ModelMeta
     from mteb.models.abs_encoder import AbsEncoder
     from mteb.models.model_meta import ScoringFunction
@@ -137,13 +141,18 @@ def _encoder(encode: Encode) -> Any:
         def __init__(self) -> None:
             about = {"name": "moesuite/encoder", "similarity_fn_name": ScoringFunction.COSINE}
             self.mteb_model_meta = ModelMeta.create_empty(about)
+            self.done = 0
 
         def encode(self, inputs: Any, **_: Any) -> NDArray[np.float32]:
             texts = list(chain.from_iterable(batch["text"] for batch in inputs))
             order = sorted(range(len(texts)), key=lambda index: len(texts[index]))  # little padding
             parts = [order[begin : begin + BATCH] for begin in range(0, len(order), BATCH)]
-            vectors = np.concatenate([encode([texts[index] for index in part]) for part in parts])
-            return vectors[np.argsort(order)]
+            vectors = []
+            for part in parts:
+                vectors.append(encode([texts[index] for index in part]))
+                self.done += len(part)
+                lines.count(self.done)
+            return np.concatenate(vectors)[np.argsort(order)]
 
     return Encoder()
 

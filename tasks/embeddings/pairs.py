@@ -72,12 +72,21 @@ class Reading:
         names: of the data sets, by group.
         fingerprint: of what was read.
         description: one line for the record.
+        sizes: scored examples of each data set, where another program reads them; else None.
     """
 
     roles: Mapping[str, list[Example]]
     names: list[str]
     fingerprint: str
     description: str
+    sizes: Mapping[str, int] | None = None
+
+    def scored(self, name: str) -> int:
+        """Return the number of scored examples of a data set; of all for any other name."""
+        if self.sizes is not None:
+            return self.sizes.get(name, sum(self.sizes.values()))
+        group = self.names.index(name) if name in self.names else None
+        return sum(e.scored and group in (None, e.group) for e in self.roles["test"])
 
 
 def read_examples(kind: str, data: TextSets, close: float) -> Reading:

@@ -224,17 +224,13 @@ class Embeddings(Task):
         return self.specs.get(metric) or self.primary.model_copy(update={"name": metric})
 
     def split_sizes(self) -> dict[str, int]:
-        """Return the number of examples of each split; empty for mteb, which counts texts."""
-        test = sum(example.scored for example in self._reading.roles["test"])
-        return {} if self._mteb else {**super().split_sizes(), "test": test}
+        """Return the number of examples of each split."""
+        return {**super().split_sizes(), "test": self._reading.scored("")}
 
     def examples(self, metric: str, total: int) -> int:
         """Return the number of examples behind a metric: of one data set, its own."""
-        reading = self._reading
-        if self.kind == "mteb" or metric not in reading.names:
-            return total
-        group = reading.names.index(metric)
-        return sum(example.scored for example in reading.roles["test"] if example.group == group)
+        of_one = self._mteb is not None or metric in self._reading.names
+        return self._reading.scored(metric) if of_one else total
 
     def contents(self, split: Literal["train", "val", "test"]) -> Iterator[bytes] | None:
         """Return the texts, of a test split those that are scored."""
