@@ -1,8 +1,9 @@
 """Backgammon positions with labels, from files or self-play.
 
-Files have a row for each position: `position` (id), `dice` (two numbers), `alternatives` (ids of
-the boards after each legal move, as the player who moved sees them), `scores` (of each; the
-expert's, higher is better).
+Files (parquet, JSON lines, CSV, ...) have a row for each position: `position` (id), `alternatives`
+(ids of the boards after each legal move, as the player who moved sees them), `scores` (of each; the
+expert's, higher is better). In CSV and TSV a cell holds a list as JSON. Other columns, such as the
+`dice` of positions from self-play, are not read.
 """
 
 from __future__ import annotations
@@ -19,8 +20,7 @@ from moesuite.task import HubSource, Source, UserError
 from moesuite.tasks.preferences.backgammon.positions import decode
 from moesuite.tasks.preferences.backgammon.selfplay import EXPERTS, Recipe, made
 
-COLUMNS = ("position", "dice", "alternatives", "scores")
-READ = ("position", "alternatives", "scores")  # the columns that training reads
+COLUMNS = ("position", "alternatives", "scores")
 SPLITS = {"train": "train", "test": "test"}
 AT_ONCE = 20_000  # ids that are decoded at once
 
@@ -54,7 +54,7 @@ def read(rows: Any, where: str) -> list[tuple[np.ndarray, np.ndarray]]:
         UserError: for values of another kind, malformed ids, positions that are not legal, scores
             that are not finite, or not as many as alternatives.
     """
-    columns = [list(rows[name]) for name in READ]
+    columns = [list(map(_parsed, rows[name])) for name in COLUMNS]
     for number, row in enumerate(zip(*columns, strict=True)):
         if wrong := _wrong(*row):
             raise UserError(f"{where}, row {number}: {wrong}")
@@ -72,6 +72,16 @@ def read(rows: Any, where: str) -> list[tuple[np.ndarray, np.ndarray]]:
         for part, values in zip(parts, scores, strict=False)
         if len(values) > 1
     ]
+
+
+def _parsed(cell: Any) -> Any:
+    """Return the list that a text holds as JSON; any other cell as it is."""
+    if not isinstance(cell, str) or not cell.lstrip().startswith("["):
+        return cell
+    try:
+        return json.loads(cell)
+    except ValueError:
+        return cell
 
 
 def _wrong(position: Any, alternatives: Any, scores: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import sys
 from collections.abc import Callable
@@ -61,7 +62,7 @@ def test_the_same_recipe_is_the_same_file(
     [
         (
             lambda table: table.remove_columns("scores"),
-            "has no column 'scores'; its columns: position, dice",
+            "has no column 'scores'; its columns: position, dice, alternatives; expected pos",
         ),
         (
             lambda table: table.map(lambda row: {"alternatives": ["x", *row["alternatives"][1:]]}),
@@ -126,6 +127,32 @@ def test_files_that_are_wrong(
     with pytest.raises(UserError, match=says):
         source = labelled(str(tmp_path / "own"), SMALL)
         read(source.splits["train"], "here")
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "csv", "tsv", "parquet"])
+def test_labels_of_ones_own_need_no_dice(ending: str, folder: Path, tmp_path: Path) -> None:
+    """A list in a cell of CSV and TSV is JSON."""
+    write: dict[str, Callable[[Any, str], Any]] = {
+        "parquet": lambda table, path: table.to_parquet(path),
+        "jsonl": lambda table, path: table.to_json(path),
+        "csv": lambda table, path: _with_text(table).to_csv(path),
+        "tsv": lambda table, path: _with_text(table).to_csv(path, sep="\t"),
+    }
+    source = labelled(None, SMALL)
+    for role, rows in source.splits.items():
+        write[ending](rows.remove_columns("dice"), str(tmp_path / f"{role}.{ending}"))
+    again = labelled(str(tmp_path), SMALL)
+    for role, rows in source.splits.items():
+        pairs = zip(read(again.splits[role], "here"), read(rows, "there"), strict=True)
+        for (boards, scores), (same_boards, same_scores) in pairs:
+            assert (boards == same_boards).all() and scores == pytest.approx(same_scores)
+
+
+def _with_text(table: datasets.Dataset) -> datasets.Dataset:
+    lists = ("alternatives", "scores")
+    return datasets.Dataset.from_dict(
+        {**table.to_dict(), **{name: list(map(json.dumps, table[name])) for name in lists}}
+    )
 
 
 def _with(table: datasets.Dataset, column: str, change: Callable[[Any], Any]) -> datasets.Dataset:
