@@ -33,7 +33,9 @@ class About:
     Attributes:
         licence: terms of the data, for the reader.
         size: number of examples or bytes of the data, for the reader.
+        ceiling: what is published to keep models from the best value of the metric, for the reader.
     """
 
     licence: str = ""
     size: str = ""
+    ceiling: str = ""

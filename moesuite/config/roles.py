@@ -63,6 +63,7 @@ TASK = {
     "source": Role.LOCATION,
     "licence": Role.PRESENTATION,
     "size": Role.PRESENTATION,
+    "ceiling": Role.PRESENTATION,
 }
 TRAINER = {
     "accelerator": Role.DETAIL,

@@ -60,25 +60,34 @@ class DataOptions(Options):
 
 
 def show_data(options: DataOptions) -> None:
-    """Print how data is read; write the page.
+    """Print how data is read, and write the page; or only write the data cards."""
+    if options.cards is not None:
+        from moesuite.data.cards import write_cards
 
-    Raises:
-        UserError: for data that cannot be read, or a source without a task.
-    """
-    words = options.run
-    if options.source is not None:
-        if not any(each.startswith("task=") for each in words):
-            raise UserError(
-                f"source={options.source}: for which task? Type for example task=imagenet "
-                f"source={options.source}; all tasks: moesuite list tasks"
-            )
-        words = [*words, f"task.source={word(options.source)}"]
-    config = compose(*words)
+        write_cards(options.cards)
+        return
+    config = compose(*words_of_run(options))
     with importing():
         from moesuite.data.cautions import cautions
         from moesuite.data.survey import read_task, survey
     surveyed = survey(read_task(config.task), options.examples, options.sample, options.near)
     print_survey(surveyed, cautions(surveyed), options)
+
+
+def words_of_run(options: DataOptions) -> list[str]:
+    """Return the words that configure the task.
+
+    Raises:
+        UserError: for a source without a task.
+    """
+    if options.source is None:
+        return options.run
+    if not any(each.startswith("task=") for each in options.run):
+        raise UserError(
+            f"source={options.source}: for which task? Type for example task=imagenet "
+            f"source={options.source}; all tasks: moesuite list tasks"
+        )
+    return [*options.run, f"task.source={word(options.source)}"]
 
 
 def print_survey(survey: Survey, warnings: list[str], options: DataOptions) -> None:

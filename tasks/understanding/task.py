@@ -23,11 +23,12 @@ from torch.utils.data import Dataset
 from torchmetrics import MetricCollection
 
 from moesuite.records.metrics import UNDERSTANDING
-from moesuite.task import Batch, Columns, Example, Lazy, Preview, Task, unknown
-from moesuite.tasks.options import Tokens
+from moesuite.task import Batch, Columns, Preview, Task, unknown
+from moesuite.tasks.options import About, Tokens
 from moesuite.tasks.text.encoder import TextEncoder, padded, text_encoder
 from moesuite.tasks.understanding.answers import Answered, count
 from moesuite.tasks.understanding.predictions import answered
+from moesuite.tasks.understanding.preview import preview
 from moesuite.tasks.understanding.questions import STEP, Benchmark, Questions, read_questions
 from moesuite.tasks.understanding.rows import Rows, Sample
 
@@ -45,6 +46,7 @@ class Understanding(Task):
         data: Benchmark = Benchmark(),
         objective: Literal["classification", "text_to_text"] = "classification",
         tokens: Tokens = Tokens(tokenizer="bpe", length=128),
+        about: About = About(),
     ) -> None:
         """Declare a set of a benchmark.
 
@@ -54,6 +56,7 @@ class Understanding(Task):
             objective: classification by a head, or text_to_text by an encoder and a decoder.
             tokens: tokenizer and length.
             length: tokens that are kept of a text or a pair of texts, >= 8.
+            about: for the reader.
 
         Raises:
             UserError: for a set that is not among `sets`.
@@ -67,6 +70,7 @@ class Understanding(Task):
         self.objective = objective
         self.tokenizer = tokens.tokenizer
         self.length = tokens.length
+        self.about = about
         self.in_words = self.causal_decoder = objective == "text_to_text"
         metrics = self.declared.metrics
         self.primary = UNDERSTANDING[metrics[0] if len(metrics) == 1 else "score"]
@@ -179,21 +183,9 @@ class Understanding(Task):
 
     def preview(self, split: Literal["train", "val", "test"]) -> Preview:
         """Return the texts of the questions, with their answers."""
-        questions = self._read.roles[split]
-        classes, is_score = self.declared.labels, self.declared.form == "score"
-        answers = [q.answer if is_score else q.words for q in questions]
-        labels: Any = answers if classes or is_score else []
-
-        def example(index: int) -> Example:
-            texts = tuple(dict.fromkeys(chain.from_iterable(questions[index].pairs)))
-            return Example(texts=texts, label=answers[index])
-
-        def tokens(index: int) -> list[int]:
-            question = questions[index]
-            rows = [(question.prompt,)] if self.in_words else question.pairs
-            return [self._text.count(row) for row in rows]
-
-        return Preview(Lazy(len(questions), example), labels, classes, tokens, self.length)
+        return preview(
+            self._read.roles[split], self.declared, self._text.count, self.length, self.in_words
+        )
 
     def loss(self, output: Any, batch: Batch) -> Tensor:
         """Return the cross-entropy of words or alternatives, or the squared error of scores."""
