@@ -9,8 +9,8 @@ from __future__ import annotations
 import io
 import struct
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -132,6 +132,22 @@ def limits(image: Image.Image, decoding: Decoding) -> tuple[float, float] | None
     raise RangeUnknown(
         f"pixels are {kind}; expected the values that are black and white; type for example "
         f"task.value_range={example}"
+    )
+
+
+def dark(cells: Iterable[dict[str, Any] | None], decoding: Decoding) -> str:
+    """Return a warning where images use less than a quarter of their full range; empty for none."""
+    peak = high = 0
+    for cell in cells:
+        with suppress(OSError), opened(cell) as image:
+            if (black_and_white := limits(image, decoding)) is not None:
+                peak = max(peak, int(np.asarray(image).max()))
+                high = max(high, int(black_and_white[1]))
+    if decoding.value_range is not None or peak == 0 or 4 * peak >= high:
+        return ""
+    return (
+        f"pixels of the first images reach {peak} of {high}: for brighter ones type for example "
+        f"task.value_range=[0,{2 ** peak.bit_length() - 1}]"
     )
 
 

@@ -13,11 +13,13 @@ from PIL import Image
 
 from moesuite.sources.labels import LabelColumn, check_count, class_labels, order_of, shortened
 from moesuite.task import Column, Source, UserError, cache_folder, match_columns, note_of
-from moesuite.tasks.vision.decoding import Decoding
+from moesuite.tasks.vision.decoding import Decoding, dark
 from moesuite.tasks.vision.images import Transform, pixels_of, scan_files
 from moesuite.tasks.vision.installed import Embedded, load_embedded
 from moesuite.tasks.vision.source import READABLE, ImageFormat, ImageSource
 from moesuite.tasks.vision.splits import Arrays, Ids, Rows, Stream, decode_all, of_files
+
+FIRST = 16  # images whose brightness is looked at
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,8 @@ def read_images(
     unreadable = list(chain.from_iterable(part.unreadable for part in parts.values()))
     traits = sum((part.traits for part in parts.values()), Counter[str]())
     notes += [*labels.notes, *reading.decoding.notes(traits)]
+    if warning := dark(next(iter(rows.values()))[:FIRST]["image"], reading.decoding):
+        notes.append(warning)
     if unreadable:
         notes.append(f"{len(unreadable)} unreadable images left out: {shortened(unreadable)}")
     data = {role: part.data for role, part in parts.items()}
@@ -136,7 +140,9 @@ class Reading:
         matched = match_columns(rows, wanted, where)
         rows = rows.select_columns([*matched.values()])
         rows = rows.rename_columns({name: what for what, name in matched.items() if name != what})
-        return rows.cast_column("image", datasets.Image(decode=False)), note_of(matched, wanted)
+        rows = rows.cast_column("image", datasets.Image(decode=False))
+        has_columns = self.source.streaming or not of_files(rows)  # a tree of images has none
+        return rows, note_of(matched, wanted) if has_columns else ""
 
     def part(
         self, rows: Any, labels: np.ndarray, loaded: Source, role: str, transform: Any

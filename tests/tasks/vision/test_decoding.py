@@ -201,6 +201,12 @@ def test_the_first_of_several_frames_is_read(kind: str) -> None:
     assert "several frames" not in traits(saved(frames[0], kind))
 
 
+def test_the_preview_in_a_photo_is_no_frame() -> None:
+    photo, preview = Image.new("RGB", (8, 8), (255, 0, 0)), Image.new("RGB", (4, 4))
+    file = saved(photo, "MPO", save_all=True, append_images=[preview])
+    assert traits(file) == [] and np.allclose(pixels(file, 3), (255, 0, 0), atol=3)
+
+
 @pytest.mark.parametrize(
     ("image", "kind", "expected"),
     [

@@ -58,6 +58,19 @@ def test_images_of_16_bits(tmp_path: Path, cache: bool) -> None:
 
 
 @CACHE
+def test_dark_images_of_16_bits_are_told(tmp_path: Path, cache: bool) -> None:
+    """Many scanners write 12 bits into 16: white is 4095, and of 65535 a sixteenth."""
+    tree = tree_of(tmp_path, ".png", png(16, GREY, struct.pack(">H", 4000), 1))
+    warning = (
+        "pixels of the first images reach 4000 of 65535: for brighter ones type for example "
+        "task.value_range=[0,4095]"
+    )
+    assert warning in vision(source=tree, cache=cache, **ONE).notes
+    told = vision(source=tree, cache=cache, value_range=[0.0, 4095.0], **ONE)
+    assert not any("brighter" in note for note in told.notes)
+
+
+@CACHE
 @pytest.mark.parametrize("strict", [False, True])
 def test_floats_are_refused_until_their_range_is_told(
     tmp_path: Path, cache: bool, strict: bool
@@ -165,6 +178,12 @@ def test_options_of_no_sense(tree: Path, options: dict[str, Any], words: str) ->
     with pytest.raises(UserError) as error:
         vision(source=tree, **options)
     assert str(error.value).startswith(words) and "type for example task." in str(error.value)
+
+
+def test_a_decompression_bomb_is_unreadable(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 200)  # more than twice as many: 21 x 21
+    with pytest.raises(UserError, match="3 unreadable images: "):
+        vision(source=tree)
 
 
 def test_unreadable_images_are_noted(tree: Path) -> None:
