@@ -20,6 +20,7 @@ from moesuite.config.sections import Data
 from moesuite.errors import UserError, unknown
 from moesuite.records.store import RunFiles
 from moesuite.task import Task
+from moesuite.train.callbacks.checkpoint import EndOfTraining
 from moesuite.train.callbacks.progress import ProgressBar, ProgressLines
 
 
@@ -46,9 +47,10 @@ def build_trainer(config: RunConfig, files: RunFiles, callbacks: Sequence[L.Call
         all_callbacks.append(ProgressBar() if Console().is_terminal else ProgressLines())
     options["enable_progress_bar"] = any(isinstance(each, ProgressBar) for each in all_callbacks)
     if options["enable_checkpointing"] is not False:
-        all_callbacks.append(
-            ModelCheckpoint(files.folder, files.checkpoint.stem, enable_version_counter=False)
-        )
+        all_callbacks += [
+            ModelCheckpoint(files.folder, files.checkpoint.stem, enable_version_counter=False),
+            EndOfTraining(files.checkpoint),
+        ]
     options |= {"callbacks": all_callbacks, "logger": build_loggers(config, files.folder)}
     try:
         return L.Trainer(**options, use_distributed_sampler=False)

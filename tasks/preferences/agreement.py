@@ -46,8 +46,8 @@ def answers(head: Head, output: Float[Tensor, " R"], sizes: list[int]) -> Iterat
 
 def chosen(head: Head, output: Float[Tensor, " R"], batch: Batch) -> Columns:
     """Return the columns of a batch of choices: the expert's, the network's, and all scores."""
-    predictions = list(answers(head, output, batch["sizes"]))
-    experts = batch["scores"].split(batch["sizes"])
+    predictions = list(answers(head, output.cpu(), batch["sizes"]))
+    experts = batch["scores"].cpu().split(batch["sizes"])
     picks = [int(prediction.utility.argmax()) for prediction in predictions]
     return {
         "id": [str(number) for number in batch["index"].tolist()],

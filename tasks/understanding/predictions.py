@@ -30,6 +30,7 @@ def answered(
         scores: of each class or alternative; -inf where a question has fewer.
         is_score: whether answers are similarities, which are not right or wrong.
     """
+    answers, scores = answers.cpu(), scores.cpu()
     batch = [questions[number] for number in index.tolist()]
     columns: dict[str, Any] = {
         "id": [str(number) for number in index.tolist()],

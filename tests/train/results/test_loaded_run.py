@@ -57,9 +57,14 @@ def test_a_record_its_path_and_its_folder_are_the_same_run(run_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    "words", [("trainer.max_epochs=0", "router=soft"), ("trainer.precision=bf16-mixed",)]
+    "words",
+    [
+        ("trainer.max_epochs=0", "router=soft"),
+        ("trainer.precision=bf16-mixed",),
+        ("trainer.max_steps=4", "trainer.val_check_interval=3"),  # ends after the last validation
+    ],
 )
-def test_runs_without_training_and_in_mixed_precision(
+def test_runs_without_training_in_mixed_precision_and_between_validations(
     words: tuple[str, ...], tmp_path: Path
 ) -> None:
     path = fit(compose(*TINY_RUN, f"records={tmp_path}", *words))[1]
