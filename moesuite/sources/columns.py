@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from moesuite.errors import UserError
 
-Kind = Literal["image", "label", "text", "number", "messages"]
+Kind = Literal["image", "label", "text", "number", "messages", "list"]
 # usual names of what a column holds, lower-case
 USUAL: Mapping[str, tuple[str, ...]] = {
     "image": ("image", "img", "images", "picture", "photo", "pixels", "jpg", "png"),
@@ -22,8 +22,12 @@ USUAL: Mapping[str, tuple[str, ...]] = {
     "sentence2": ("sentence2", "sentence_2", "sentence_b", "text2", "text_b", "s2", "hypothesis"),
     "query": ("query", "question", "anchor", "queries"),
     "document": ("document", "answer", "positive", "passage", "doc", "pos", "context"),
-    "chosen": ("chosen", "preferred", "winner", "response_chosen", "better", "accepted"),
-    "rejected": ("rejected", "dispreferred", "loser", "response_rejected", "worse", "refused"),
+    "chosen": (
+        "chosen", "preferred", "winner", "response_chosen", "better", "accepted", "response_j",
+    ),
+    "rejected": (
+        "rejected", "dispreferred", "loser", "response_rejected", "worse", "refused", "response_k",
+    ),
     "prompt": ("prompt", "instruction", "question", "input", "query"),
 }  # fmt: skip
 # a task that reads these columns, the most of them first
@@ -47,6 +51,7 @@ class Column:
         name: declared name; empty: `what`.
         option: option that names the column, for errors, or empty.
         optional: whether rows may lack it.
+        guessed: whether the one column of its kind is taken whatever its name.
     """
 
     what: str
@@ -54,6 +59,7 @@ class Column:
     name: str = ""
     option: str = ""
     optional: bool = False
+    guessed: bool = True
 
 
 def match_columns(rows: Any, wanted: Sequence[Column], where: str) -> dict[str, str]:
@@ -85,11 +91,12 @@ def match_columns(rows: Any, wanted: Sequence[Column], where: str) -> dict[str, 
     required = [column for column in wanted if not column.optional]
     for column in required:
         free = [name for name in fits[column.what] if name not in matched.values()]
-        if column.what not in matched and len(free) == 1:
+        if column.guessed and column.what not in matched and len(free) == 1:
             matched[column.what] = free[0]
     for column in required:
         if column.what not in matched:
-            raise _missing(rows, column, fits[column.what], where)
+            free = [name for name in fits[column.what] if name not in matched.values()]
+            raise _missing(rows, column, free if column.guessed else [], where)
     return matched
 
 
@@ -121,14 +128,14 @@ def _missing(rows: Any, column: Column, fitting: Sequence[str], where: str) -> U
     name = column.name or column.what
     reason = f"has no column {name!r}"
     if name in kinds:
-        reason = f"has a column {name!r} of {kinds[name]}, expected {EXPECTED[column.kind]}"
+        reason = f"has a column {name!r} of {kinds[name]}"
     elif len(fitting) > 1:
         reason += f", and more than one that could be it: {', '.join(fitting)}"
-    hint = f"rename one to {name}"
+    hint = f"; expected {name} of {EXPECTED[column.kind]}"
     if column.option:
-        example = fitting[0] if fitting else "<its name>"
-        hint = f"type for example {column.option}={example}"
-    return UserError(f"{where} {reason}; its columns: {listed}; {hint}{_fit(rows.column_names)}")
+        hint += f", type for example {column.option}={fitting[0] if fitting else '<its name>'}"
+    fit = "" if name in kinds else _fit(rows.column_names)
+    return UserError(f"{where} {reason}; its columns: {listed}{hint}{fit}")
 
 
 def _fit(names: Sequence[str]) -> str:
@@ -144,6 +151,7 @@ EXPECTED: Mapping[Kind, str] = {
     "text": "text",
     "number": "numbers",
     "messages": "text or lists of messages",
+    "list": "lists",
 }
 
 
@@ -183,7 +191,8 @@ def _is_image(feature: Any) -> bool:
     return isinstance(feature, datasets.Image) or struct or "binary" in _dtype(feature)
 
 
-def _is_dialogue(feature: Any) -> bool:
+def _is_list(feature: Any) -> bool:
+    """Whether cells are lists, or texts that may hold them."""
     import datasets
 
     return _is_text(feature) or isinstance(feature, datasets.List | datasets.LargeList | list)
@@ -194,7 +203,8 @@ KINDS: Mapping[Kind, Callable[[Any], bool]] = {
     "label": _is_label,
     "text": _is_text,
     "number": _is_number,
-    "messages": _is_dialogue,
+    "messages": _is_list,
+    "list": _is_list,
 }
 
 

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from itertools import chain
-from pathlib import Path
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from moesuite.task import HubSource, Source, UserError, load_rows
+from moesuite.task import (
+    Column,
+    HubSource,
+    Readable,
+    Source,
+    UserError,
+    match_columns,
+    note_of,
+)
+from moesuite.tasks.preferences.prompts import after_prompt, is_dialogue
+from moesuite.tasks.preferences.votes import WORDS, better_of, votes_in
 
-JSONL = ("*.jsonl", "*.jsonl.gz")
+READABLE = Readable(
+    "pairs of texts in tables (parquet, csv, tsv, jsonl, json, arrow, save_to_disk) with the "
+    "columns chosen and rejected, and maybe prompt"
+)
 SIDES = ("chosen", "rejected")
 Pair = tuple[str, str]
 
@@ -21,14 +32,32 @@ class Dialogues(HubSource):
     """Pairs of texts of which one was preferred.
 
     Attributes:
-        splits: name of the split of each role: train, test.
-        columns: names of the columns of the chosen and the rejected text.
+        splits: name of the split of each role: train, test, optionally val.
+        columns: names of the columns of the chosen and the rejected text, and of the prompt, which
+            stands before both; an empty name of the prompt: none.
     """
 
     splits: dict[str, str] = field(default_factory=lambda: {"train": "train", "test": "test"})
     columns: dict[str, str] = field(
-        default_factory=lambda: {"chosen": "chosen", "rejected": "rejected"}
+        default_factory=lambda: {"chosen": "chosen", "rejected": "rejected", "prompt": "prompt"}
     )
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Cells of a table.
+
+    Attributes:
+        rows: number of the row, prompt, chosen and rejected text of each pair.
+        ties: rows where neither was preferred.
+        prompt: name of the column of the prompt, or empty.
+        note: what was taken for what; empty if all is as declared.
+    """
+
+    rows: Iterable[tuple[int, Any, Any, Any]]
+    ties: int
+    prompt: str
+    note: str
 
 
 def read_pairs(data: Dialogues) -> tuple[dict[str, list[Pair]], Source]:
@@ -38,68 +67,92 @@ def read_pairs(data: Dialogues) -> tuple[dict[str, list[Pair]], Source]:
         UserError: for a source that is missing or lacks a column, for what is no text, or if
             nothing is left.
     """
-    loaded = None
-    if data.source is not None:
-        loaded = _json_lines(Path(data.source).expanduser(), data.splits)
-    loaded = loaded or data.load(data.splits)
-    columns = data.columns
-    roles = {}
+    loaded = data.load(data.splits, readable=READABLE)
+    roles, prompts = dict[str, list[Pair]](), dict[str, str]()
+    counts, notes = Counter[str](), list(loaded.notes)
     for role, rows in loaded.splits.items():
-        for name in columns.values():
-            if name not in rows.column_names:
-                raise UserError(
-                    f"{loaded.description}, split {role} has no column {name!r}; its columns: "
-                    f"{', '.join(rows.column_names)}; "
-                    f"type for example task.columns.chosen={rows.column_names[0]}"
-                )
         where = f"{loaded.description}, split {role}"
-        texts = [list(_texts(rows, columns[side], where)) for side in SIDES]
-        roles[role] = [pair for pair in zip(*texts, strict=True) if pair[0] != pair[1]]
+        cells = _cells(rows, data.columns, where)
+        pairs = list(_pairs(cells, where, counts))
+        roles[role] = [pair for pair in pairs if pair[0] != pair[1]]
         if not roles[role]:
             raise UserError(f"{where} is empty; expected at least one pair of two texts")
-    return roles, loaded
-
-
-def _json_lines(path: Path, splits: Mapping[str, str]) -> Source | None:
-    """Return the JSON lines of a folder, a file for each split, or None."""
-    files = list(chain.from_iterable(sorted(path.glob(pattern)) for pattern in JSONL))
-    if path.is_file() and path.name.endswith((".jsonl", ".jsonl.gz")):
+        counts.update(ties=cells.ties, equal=len(pairs) - len(roles[role]))
+        notes.append(cells.note)
+        prompts[role] = cells.prompt
+    if len(set(prompts.values())) > 1:
+        columns = ", ".join(f"{role} {name or 'none'}" for role, name in prompts.items())
         raise UserError(
-            f"task.source={path} is one file; expected a folder with "
-            f"{' and '.join(splits.values())}.jsonl"
+            f"{loaded.description}: column of the prompt: {columns}; expected the same in each "
+            "split; type for example task.columns.prompt= for none"
         )
-    if not files:
-        return None
-    import datasets
-
-    digest, roles = hashlib.sha256(), {}
-    for role, split in splits.items():
-        file = next((file for file in files if file.name.split(".")[0] == split), None)
-        if file is None:
-            raise UserError(
-                f"task.source={path} has no {split}.jsonl; expected a file for each of "
-                f"{', '.join(splits.values())}"
-            )
-        digest.update(file.read_bytes())
-        try:
-            roles[role] = load_rows("json", data_files=str(file), split="train")
-        except datasets.exceptions.DatasetGenerationError as error:
-            reason = str(error.__cause__ or error).splitlines()[0]
-            raise UserError(f"{file}: {reason}; expected one JSON object in each line") from None
-    return Source(roles, f"sha256:{digest.hexdigest()}", f"JSON lines of {path.name}")
+    notes += _counted(counts, prompts["train"])
+    return roles, replace(loaded, notes=tuple(dict.fromkeys(filter(None, notes))))
 
 
-def _texts(rows: Any, column: str, where: str) -> Iterator[str]:
-    """Yield texts; of a dialogue its messages with their roles."""
-    for number, cell in enumerate(rows[column]):
-        if isinstance(cell, str):
-            yield cell
-            continue
-        try:
-            messages = [f"{message['role']}: {message['content']}" for message in cell]
-        except (TypeError, KeyError):
-            raise UserError(
-                f"{where}, row {number}: {column} {cell!r}; expected a text, or a list of messages "
-                "with role and content"
-            ) from None
-        yield "\n\n".join(messages)
+def _cells(rows: Any, columns: Mapping[str, str], where: str) -> Cells:
+    """Return the cells of pairs, by the names of columns, or by a vote."""
+    named = set(rows.column_names) & {columns[side] for side in SIDES}
+    if not named and (votes := votes_in(rows.column_names)):
+        better = better_of(rows, votes, where)
+        prompt = votes.prompt if votes.prompt in rows.column_names else ""
+        answers = list(zip(*(rows[name] for name in votes.answers), strict=True))
+        prompts = rows[prompt] if prompt else [""] * len(answers)
+        pairs = (
+            (number, prompts[number], answers[number][first], answers[number][1 - first])
+            for number, first in enumerate(better)
+            if first is not None
+        )
+        return Cells(pairs, better.count(None), prompt, votes.note)
+    wanted = [
+        Column(side, "messages", columns[side], f"task.columns.{side}", guessed=False)
+        for side in SIDES
+    ]
+    if name := columns.get("prompt", "prompt"):  # must be there if it is told
+        optional = name == "prompt"
+        option = "task.columns.prompt"
+        wanted.append(Column("prompt", "messages", name, option, optional, guessed=False))
+    try:
+        matched = match_columns(rows, wanted, where)
+    except UserError as error:
+        if named:
+            raise
+        raise UserError(f"{error}; votes are read by the columns {WORDS}") from None
+    prompt = matched.get("prompt", "")
+    prompts = rows[prompt] if prompt else [""] * len(rows)
+    cells = zip(prompts, *(rows[matched[side]] for side in SIDES), strict=True)
+    numbered = ((number, *row) for number, row in enumerate(cells))
+    return Cells(numbered, 0, prompt, note_of(matched, wanted))
+
+
+def _pairs(cells: Cells, where: str, counts: Counter[str]) -> Iterator[Pair]:
+    """Yield the texts of pairs, the prompt before both; count where it was put there."""
+    for number, prompt, *sides in cells.rows:
+        prompt = prompt or ""
+        for name, cell in zip(("prompt", *SIDES), (prompt, *sides), strict=True):
+            if not is_dialogue(cell):
+                raise UserError(
+                    f"{where}, row {number}: {name} {cell!r}; expected a text, or a list of "
+                    "messages with role and content"
+                )
+        (chosen, rejected), put = after_prompt(prompt, sides)
+        counts["before" if put else "without"] += 1
+        yield chosen, rejected
+
+
+def _counted(counts: Counter[str], prompt: str) -> Iterator[str]:
+    """Yield what was done to pairs, and how many were left out."""
+    before, pairs = counts["before"], counts["before"] + counts["without"]
+    if prompt and before == 0:
+        yield f"column {prompt} is not repeated: both answers begin with it"
+    elif prompt and before < pairs:
+        yield (
+            f"column {prompt} stands before both answers of {before:,} of {pairs:,} pairs; "
+            "the others begin with it, or have none"
+        )
+    elif prompt:
+        yield f"column {prompt} stands before both answers"
+    if counts["equal"]:
+        yield f"pairs of equal texts left out: {counts['equal']:,}"
+    if counts["ties"]:
+        yield f"pairs without a preference left out: {counts['ties']:,}"

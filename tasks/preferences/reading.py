@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from itertools import chain
+from typing import Any
 
 import numpy as np
 
@@ -76,11 +78,13 @@ class TextChoices:
         return np.concatenate([ids[:1], ids[1 - length :]])
 
 
-def with_validation(roles: Roles, train_on: int | None, where: str) -> Roles:
-    """Return the roles with the end of the training split held out for validation.
+def with_validation(
+    roles: Mapping[str, Sequence[Any]], train_on: int | None, where: str
+) -> dict[str, Sequence[Any]]:
+    """Return train, val and test; without a validation split it is the end of the training split.
 
     Args:
-        roles: choices of train and test.
+        roles: choices, or pairs of texts, of train, test, and maybe val.
         train_on: number of training choices to use, the first ones; None: all.
         where: name of the data for messages.
 
@@ -88,10 +92,11 @@ def with_validation(roles: Roles, train_on: int | None, where: str) -> Roles:
         UserError: for fewer than 2 training choices or no test choice.
     """
     train = roles["train"][:train_on]
-    held_out = max(1, round(HELD_OUT * len(train)))
-    if len(train) <= held_out or not roles["test"]:
+    held_out = 0 if roles.get("val") else max(1, round(HELD_OUT * len(train)))
+    if len(train) <= max(1, held_out) or not roles["test"]:
         raise UserError(
             f"{where}: {len(train)} choices to train on and {len(roles['test'])} to test; "
             "expected at least 2 and 1"
         )
-    return {"train": train[:-held_out], "val": train[-held_out:], "test": roles["test"]}
+    end = len(train) - held_out
+    return {"train": train[:end], "val": roles.get("val") or train[end:], "test": roles["test"]}

@@ -42,6 +42,7 @@ class Preferences(Task):
     """Choose what the expert would choose."""
 
     primary, specs = PREFERENCES["top1"], PREFERENCES
+    protocol = 2  # a prompt stands before both answers; a validation split is used
 
     def __init__(
         self,
@@ -62,8 +63,8 @@ class Preferences(Task):
             kind: backgammon (moves) or text (which of two answers was preferred).
             comparison: what is learned of a choice.
             data: where texts, or labelled positions, come from.
-            source: folder of labelled positions or of pairs of texts (parquet; texts as JSON lines
-                too), or a hub id.
+            source: folder or file of labelled positions or of pairs of texts (parquet, csv, tsv,
+                jsonl, json, arrow), or a hub id.
             self_play: positions of backgammon to make.
             train_on: number of training choices to use, the first ones, >= 1; null: all.
             matches: games of backgammon after training.
@@ -94,6 +95,7 @@ class Preferences(Task):
         """Read or make the choices; see `Task.prepare`."""
         source = self._read[1]
         self.fingerprint, self.description = source.fingerprint, source.description
+        self.notes = source.notes
 
     @cached_property
     def _read(self) -> tuple[Roles, Source]:
@@ -229,12 +231,9 @@ class Preferences(Task):
 
     def preview(self, split: Literal["train", "val", "test"]) -> Preview:
         """Return the pairs of texts, the chosen one first, or the expert's move of positions."""
-        roles = self._read[0]
         if self.kind == "backgammon":
-            return preview_moves(roles[split])
-        start = len(roles["train"]) if split == "val" else 0  # the end of the training split
-        pairs = self._texts.pairs[0]["test" if split == "test" else "train"]
-        pairs = pairs[start : start + len(roles[split])]
+            return preview_moves(self._read[0][split])
+        pairs = with_validation(self._texts.pairs[0], self.train_on, self.name)[split]
         return preview_pairs(pairs, self._texts.encoder, self.length)
 
     def size(self, batch: Batch) -> int:

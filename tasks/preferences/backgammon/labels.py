@@ -1,14 +1,16 @@
 """Backgammon positions with labels, from files or self-play.
 
-Files (parquet, JSON lines, CSV, ...) have a row for each position: `position` (id), `alternatives`
-(ids of the boards after each legal move, as the player who moved sees them), `scores` (of each; the
-expert's, higher is better). In CSV and TSV a cell holds a list as JSON. Other columns, such as the
-`dice` of positions from self-play, are not read.
+Tables have a row for each position: `position` (id), `alternatives` (ids of the boards after each
+legal move, as the player who moved sees them), `scores` (of each; the expert's, higher is better).
+In text, as in CSV, the latter two are lists in brackets, or words with spaces between. Other
+columns, such as the `dice` of positions from self-play, are not read.
 """
 
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import chain
 from math import isfinite
@@ -16,11 +18,28 @@ from typing import Any
 
 import numpy as np
 
-from moesuite.task import HubSource, Source, UserError
+from moesuite.task import (
+    Column,
+    HubSource,
+    Readable,
+    Source,
+    UserError,
+    match_columns,
+    note_of,
+)
 from moesuite.tasks.preferences.backgammon.positions import decode
 from moesuite.tasks.preferences.backgammon.selfplay import EXPERTS, Recipe, made
 
-COLUMNS = ("position", "alternatives", "scores")
+READABLE = Readable(
+    "labelled positions of backgammon in tables (parquet, csv, tsv, jsonl, json, arrow, "
+    "save_to_disk) with the columns position, alternatives and scores"
+)
+WANTED = (
+    Column("position", "text", guessed=False),
+    Column("alternatives", "list", guessed=False),
+    Column("scores", "list", guessed=False),
+)
+WORD = re.compile(r"""[^\s,;'"\[\]()]+""")  # of a list in text
 SPLITS = {"train": "train", "test": "test"}
 AT_ONCE = 20_000  # ids that are decoded at once
 
@@ -32,15 +51,14 @@ def labelled(source: str | None, recipe: Recipe) -> Source:
         UserError: for files without a column, or an expert that is neither installed nor has labels
             in the cache.
     """
-    loaded = HubSource(source=source or str(made(recipe))).load(SPLITS)
+    hub = HubSource(source=source or str(made(recipe)))
+    loaded = hub.load(SPLITS, readable=READABLE)
+    notes = list(loaded.notes)
     for role, rows in loaded.splits.items():
-        if missing := [name for name in COLUMNS if name not in rows.column_names]:
-            raise UserError(
-                f"{loaded.description}, split {role} has no column {missing[0]!r}; its columns: "
-                f"{', '.join(rows.column_names)}; expected {', '.join(COLUMNS)}"
-            )
+        matched = match_columns(rows, WANTED, f"{loaded.description}, split {role}")
+        notes.append(note_of(matched, WANTED))
     if source is not None:
-        return loaded
+        return replace(loaded, notes=tuple(dict.fromkeys(filter(None, notes))))
     experts = json.loads((recipe.folder / EXPERTS).read_text())
     return replace(loaded, description=f"self-play, train by {experts[0]}, test by {experts[1]}")
 
@@ -54,11 +72,13 @@ def read(rows: Any, where: str) -> list[tuple[np.ndarray, np.ndarray]]:
         UserError: for values of another kind, malformed ids, positions that are not legal, scores
             that are not finite, or not as many as alternatives.
     """
-    columns = [list(map(_parsed, rows[name])) for name in COLUMNS]
-    for number, row in enumerate(zip(*columns, strict=True)):
+    matched = match_columns(rows, WANTED, where)
+    positions = list(rows[matched["position"]])
+    names = [_listed(cell) for cell in rows[matched["alternatives"]]]
+    scores = [_listed(cell, _number) for cell in rows[matched["scores"]]]
+    for number, row in enumerate(zip(positions, names, scores, strict=True)):
         if wrong := _wrong(*row):
             raise UserError(f"{where}, row {number}: {wrong}")
-    positions, names, scores = columns
     for first in range(0, len(positions), AT_ONCE):
         decode(positions[first : first + AT_ONCE])
     flat = list(chain.from_iterable(names))
@@ -74,14 +94,17 @@ def read(rows: Any, where: str) -> list[tuple[np.ndarray, np.ndarray]]:
     ]
 
 
-def _parsed(cell: Any) -> Any:
-    """Return the list that a text holds as JSON; any other cell as it is."""
-    if not isinstance(cell, str) or not cell.lstrip().startswith("["):
-        return cell
+def _listed(cell: Any, convert: Callable[[str], Any] = str) -> Any:
+    """Return the list that stands in text; other values as they are."""
+    return [convert(word) for word in WORD.findall(cell)] if isinstance(cell, str) else cell
+
+
+def _number(word: str) -> float | str:
+    """Return the number of a word; of another word the word, which is refused by its row."""
     try:
-        return json.loads(cell)
+        return float(word)
     except ValueError:
-        return cell
+        return word
 
 
 def _wrong(position: Any, alternatives: Any, scores: Any) -> str:

@@ -10,7 +10,6 @@ import pytest
 
 from moesuite import compose, fit
 from moesuite.errors import UserError
-from moesuite.tasks.preferences.dialogues import Dialogues, read_pairs
 from moesuite.train.build import build_task
 from tests.tasks.local_data import dialogue
 from tests.tasks.preferences.words import QUICK
@@ -65,44 +64,3 @@ def test_of_a_long_text_the_end_is_kept(tmp_path: Path) -> None:
         "\nnt: no\n",
     ]
     assert "".join(task.shown(task.collate([data[0]]))[1]) == "\nnt: no\n"
-
-
-@pytest.mark.parametrize(
-    ("change", "says"),
-    [
-        (
-            lambda folder: (folder / "test.jsonl").unlink(),
-            "has no test.jsonl; expected a file for each of train, test",
-        ),
-        (
-            lambda folder: (folder / "test.jsonl").write_text('{"good": "a", "bad": "b"}\n'),
-            "has no column 'chosen'; its",
-        ),
-        (
-            lambda folder: (folder / "test.jsonl").write_text('{"chosen": "a", "rejected": "a"}\n'),
-            "split test is empty",
-        ),
-        (
-            lambda folder: (folder / "test.jsonl").write_text("no json\n"),
-            "expected one JSON object in each line",
-        ),
-        *(
-            (
-                lambda folder, line=line: (folder / "test.jsonl").write_text(line),
-                f"test, row 0: rejected {told}; expected",
-            )
-            for line, told in {
-                '{"chosen": "a", "rejected": null}\n': "None",
-                '{"chosen": "a", "rejected": 3}\n': "3",
-                '{"chosen": "a", "rejected": [{"role": "user"}]}\n': r"\[{'role': 'user'}\]",
-                '{"chosen": "a", "rejected": ["b"]}\n': r"\['b'\]",
-            }.items()
-        ),
-    ],
-)
-def test_texts_that_are_wrong(change: Any, says: str, tmp_path: Path) -> None:
-    folder = dialogue(tmp_path / "texts", "hh")
-    change(folder)
-    columns = {"chosen": "chosen", "rejected": "rejected"}
-    with pytest.raises(UserError, match=says):
-        read_pairs(Dialogues(source=str(folder), columns=columns))

@@ -1,6 +1,14 @@
-"""Words of short comparison runs."""
+"""Words of short comparison runs, and files of pairs."""
 
 from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+Row = Mapping[str, Any]
 
 SMALL = [
     "task=backgammon",
@@ -11,3 +19,9 @@ SMALL = [
     "backbone.kwargs.intermediate_size=32",
 ]
 QUICK = ["measure=false", "logger=none", "trainer.enable_progress_bar=false", "trainer.max_steps=3"]
+
+
+def lines(path: Path, *rows: Row) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    path.write_bytes(gzip.compress(text.encode()) if path.suffix == ".gz" else text.encode())

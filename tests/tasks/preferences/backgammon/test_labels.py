@@ -62,7 +62,7 @@ def test_the_same_recipe_is_the_same_file(
     [
         (
             lambda table: table.remove_columns("scores"),
-            "has no column 'scores'; its columns: position, dice, alternatives; expected pos",
+            "has no column 'scores'; its columns: position .* expected scores of lists",
         ),
         (
             lambda table: table.map(lambda row: {"alternatives": ["x", *row["alternatives"][1:]]}),
@@ -82,6 +82,16 @@ def test_the_same_recipe_is_the_same_file(
             r"row 0: scores \[-inf, .*finite num",
         ),
         (
+            lambda table: _with(table, "scores", lambda own: "0.5, high"),
+            r"row 0: scores \[0.5, 'high'\]; expected a list of finite numbers",
+        ),
+        (
+            lambda table: _with(
+                table, "position", lambda own: None if own == table["position"][0] else own
+            ),
+            "row 0: position None; expected a position id",
+        ),
+        (
             lambda table: _with(table, "scores", lambda own: [None, *own[1:]]),
             r"row 0: scores \[None, .*finite numbers",
         ),
@@ -91,23 +101,23 @@ def test_the_same_recipe_is_the_same_file(
         ),
         (
             lambda table: _with(table, "scores", lambda _: 1.0),
-            r"row 0: scores 1.0; expected a list of finite numbers",
+            "has a column 'scores' of float64; its columns: .*; expected scores of lists",
         ),
         (
             lambda table: _with(table, "scores", lambda _: None),
-            r"row 0: scores None; expected a list of finite numbers",
+            "has a column 'scores' of null; its columns: .*; expected scores of lists",
         ),
         (
             lambda table: _with(table, "position", lambda _: None),
-            "row 0: position None; expected a position id",
+            "has a column 'position' of null; its columns: .*; expected position of text",
         ),
         (
             lambda table: _with(table, "position", lambda _: 3),
-            "row 0: position 3; expected a position id",
+            "has a column 'position' of int64; its columns: .*; expected position of text",
         ),
         (
             lambda table: _with(table, "alternatives", lambda own: own[0]),
-            "row 0: alternatives '.*a list of position ids",
+            r"row 0: \d+ scores of 1 alternatives; expected one for each",
         ),
         (
             lambda table: _with(table, "alternatives", lambda own: [None, *own[1:]]),
@@ -139,9 +149,12 @@ def test_labels_of_ones_own_need_no_dice(ending: str, folder: Path, tmp_path: Pa
         "tsv": lambda table, path: _with_text(table).to_csv(path, sep="\t"),
     }
     source = labelled(None, SMALL)
+    own = tmp_path / "own"  # not the folder of the cache
+    own.mkdir()
     for role, rows in source.splits.items():
-        write[ending](rows.remove_columns("dice"), str(tmp_path / f"{role}.{ending}"))
-    again = labelled(str(tmp_path), SMALL)
+        write[ending](rows.remove_columns("dice"), str(own / f"{role}.{ending}"))
+    again = labelled(str(own), SMALL)
+    assert again.description == f"{ending} files of own"
     for role, rows in source.splits.items():
         pairs = zip(read(again.splits[role], "here"), read(rows, "there"), strict=True)
         for (boards, scores), (same_boards, same_scores) in pairs:
@@ -159,6 +172,35 @@ def _with(table: datasets.Dataset, column: str, change: Callable[[Any], Any]) ->
     return datasets.Dataset.from_dict(
         {**table.to_dict(), column: [change(own) for own in table[column]]}
     )
+
+
+@pytest.mark.parametrize("cell", [str, lambda values: " ".join(map(str, values))])
+def test_lists_in_text_as_python_prints_them_or_with_spaces(
+    cell: Callable[[list[Any]], str], folder: Path, tmp_path: Path
+) -> None:
+    source = labelled(None, SMALL)
+    own = tmp_path / "own"
+    own.mkdir()
+    for role, name in (("train", "Training"), ("test", "eval")):
+        rows = source.splits[role].rename_column("position", "Position")
+        for column in ("alternatives", "scores"):
+            rows = _with(rows, column, cell)
+        rows.to_csv(str(own / f"{name}.csv"))
+    again = labelled(str(own), SMALL)
+    assert again.notes[-1] == "column Position read as position"
+    for role, rows in source.splits.items():
+        pairs = zip(read(again.splits[role], "here"), read(rows, "there"), strict=True)
+        for (boards, scores), (same_boards, same_scores) in pairs:
+            assert (boards == same_boards).all() and scores == pytest.approx(same_scores)
+
+
+def test_what_is_no_table_of_positions_is_told(tmp_path: Path) -> None:
+    (tmp_path / "match.sgf").write_text("(;GM[6])")
+    with pytest.raises(
+        UserError,
+        match=r"expected labelled positions of backgammon in tables .*; it holds 1 .sgf \(match",
+    ):
+        labelled(str(tmp_path), SMALL)
 
 
 def test_a_pass_is_no_choice(folder: Path) -> None:
