@@ -98,9 +98,13 @@ def unreadable(cell: dict[str, Any] | None, index: int, error: OSError) -> Unrea
     return Unreadable(f"{name} ({error})" if isinstance(error, RangeUnknown) else name)
 
 
-def scan_files(
-    cells: Sequence[dict[str, Any] | None], decoding: Decoding
-) -> tuple[dict[int, str], Counter[str]]:
+def cells_of(rows: Any) -> Iterator[dict[str, Any] | None]:
+    """Yield the undecoded images of rows, which are read in batches: 30 times as fast as by row."""
+    parts = rows.select_columns(["image"]).iter(1000)
+    return chain.from_iterable(part["image"] for part in parts)
+
+
+def scan_files(rows: Any, decoding: Decoding) -> tuple[dict[int, str], Counter[str]]:
     """Read the headers of image files, at about 0.1 ms each.
 
     A file that is truncated further down is noticed when it is decoded.
@@ -113,7 +117,7 @@ def scan_files(
         UserError: for pixels whose range is unknown.
     """
     bad, traits = dict[int, str](), Counter[str]()
-    for index, cell in enumerate(track(cells, "reading headers", len(cells), "images")):
+    for index, cell in enumerate(track(cells_of(rows), "reading headers", len(rows), "images")):
         try:
             with opened(cell) as image:
                 limits(image, decoding)
@@ -132,13 +136,8 @@ def undecoded(rows: Any, root: str) -> Iterator[bytes]:
         rows: with undecoded cells in the column "image".
         root: folder of the source, under which hashes of files are cached; may be empty.
     """
-
-    def cells() -> Iterator[dict[str, Any]]:
-        parts = rows.select_columns(["image"]).iter(1000)  # 30 times as fast as by row
-        return filter(None, chain.from_iterable(part["image"] for part in parts))
-
-    first = next(cells(), None)
+    first = next(filter(None, cells_of(rows)), None)
     if first is None or first["bytes"] is not None:
-        return (cell["bytes"] for cell in cells())
-    files = [Path(cell["path"]) for cell in cells()]
+        return (cell["bytes"] for cell in filter(None, cells_of(rows)))
+    files = [Path(cell["path"]) for cell in filter(None, cells_of(rows))]
     return map(str.encode, content_hashes(files, Path(root or files[0].parent)))

@@ -68,7 +68,7 @@ def read_images(
         names = reading.stream_classes(rows, loaded.description)
         splits = reading.streams(rows, names, loaded.description, transform)
         return ImageData(splits, [], loaded.fingerprint, loaded.description, names, notes)
-    columns = {role: LabelColumn(rows[role]["label"], class_names(rows[role])) for role in rows}
+    columns = {role: LabelColumn(rows[role]["label"][:], class_names(rows[role])) for role in rows}
     labels = class_labels(columns, image.num_classes, loaded.description)
     parts = {
         role: reading.part(rows[role], labels.indices[role], loaded, role, transform(role))
@@ -159,10 +159,10 @@ class Reading:
             return Part(Arrays(images, labels[readable], transform, ids), bad, traits)
         if not of_files(rows):
             # in a table headers cost a read of all images: the first tells what pixels they have
-            scan_files(rows[:1]["image"], self.decoding)
+            scan_files(rows.select(range(1)), self.decoding)
             ids = Ids.of(rows, np.arange(len(labels)), self.source.source)
             return Part(Rows(rows, labels, self.decoding, transform, ids), [], Counter())
-        unreadable, traits = scan_files(rows["image"], self.decoding)
+        unreadable, traits = scan_files(rows, self.decoding)
         readable = np.delete(np.arange(len(labels)), list(unreadable))
         ids = Ids.of(rows, readable, self.source.source)
         rows = rows.select(readable) if unreadable else rows
