@@ -14,13 +14,14 @@ import importlib
 import shlex
 import sys
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
 
 from moesuite.__main__ import VERBS
-from moesuite.config.cli import Options, Words, run_command
+from moesuite.config.cli import FOLDER, Options, Words, flags_first, run_command
 from moesuite.config.option_help import OptionRow, declared
 from moesuite.config.run_options import run_options
 from moesuite.discovery.names import (
@@ -31,7 +32,7 @@ from moesuite.discovery.names import (
     task_files,
 )
 from moesuite.errors import UserError, unknown
-from moesuite.list import KINDS
+from moesuite.list import KINDS, yaml_files
 
 BASH = """\
 _moesuite() {
@@ -82,8 +83,9 @@ for program in moesuite python python3
 end
 """
 SCRIPTS = {"bash": BASH, "zsh": ZSH, "fish": FISH}
-FLAGS = {"run": ["-m", "--multirun", "--config-dir", "--cfg", "--hydra-help"]}
 TAKES_RUN_OPTIONS = ("run", "profile", "tune", "data")
+FLAGS = {verb: [FOLDER] for verb in ("profile", "tune", "data", "list")}
+FLAGS["run"] = ["-m", "--multirun", FOLDER, "--cfg", "--hydra-help"]
 SHOWN_BY_DATA = ("task", "backbone")  # tokenizers follow the backbone
 
 
@@ -106,6 +108,8 @@ def candidates(words: Sequence[str]) -> list[str]:
     if verb == "":  # the verb itself
         return [name for name in (*VERBS, "--help", "--version") if name.startswith(last)]
     option, is_value, _ = last.partition("=")
+    if (option == FOLDER and is_value) or (len(typed) > 1 and typed[-2] == FOLDER):
+        return []  # the shell completes folders
     rows = _rows(verb, typed[:-1])
     if not is_value:
         names = [_typed(row) for row in rows if "<" not in row.name]
@@ -142,20 +146,18 @@ def _words(verb: str) -> list[str]:
 
 def _rows(verb: str, typed: Iterable[str]) -> list[OptionRow]:
     """Return the options of a verb; those of a run follow the router and the task in `typed`."""
-    rows = list[OptionRow]()
-    if verb != "run":
-        rows += declared(_declaration(verb))
+    declared_here = [] if verb == "run" else declared(_declaration(verb))
+    rows, folders = list[OptionRow](), _folders(typed)
     if verb in TAKES_RUN_OPTIONS:
         chosen = dict(word.split("=", 1) for word in typed if "=" in word)
         router = chosen.get("router", "token_choice")
         groups = run_options(
             router if router in router_names() else "token_choice",
-            _family(chosen.get("task", "digits")),
+            _family(chosen.get("task", "digits"), folders),
         )
-        rows += [
-            row for group in groups.values() for row in group if verb != "data" or _is_of_data(row)
-        ]
-    return [*rows, *(row for row in _choices(verb) if verb != "data" or _is_of_data(row))]
+        rows += chain.from_iterable(groups.values())
+    rows += _choices(verb, folders)
+    return [*declared_here, *(row for row in rows if verb != "data" or _is_of_data(row))]
 
 
 def _is_of_data(row: OptionRow) -> bool:
@@ -176,31 +178,37 @@ def _declaration(verb: str) -> type[Options]:
     return classes[0] if classes else Options
 
 
-def _choices(verb: str) -> list[OptionRow]:
-    """Return the options that take the name of something."""
+def _folders(typed: Iterable[str]) -> list[Path]:
+    """Return the folders of `--config-dir` among words."""
+    try:
+        words = flags_first([*typed])
+    except UserError:
+        return []
+    return [Path(word.partition("=")[2]) for word in words if word.startswith(f"{FOLDER}=")]
+
+
+def _choices(verb: str, folders: Sequence[Path]) -> list[OptionRow]:
+    """Return the options that take the name of something, also of your own in `folders`."""
     if verb not in (*TAKES_RUN_OPTIONS, "certify"):
         return []
-    routers, spaces = router_names(), _yaml_names("tune")
+    routers = router_names()
     names: dict[str, Iterable[str]] = {
         "router": routers if verb in ("run", "profile") else ["all", *routers]
     }
     if verb in TAKES_RUN_OPTIONS:
-        names |= {"task": sorted(task_files()), "backbone": _yaml_names("backbone")}
-        names |= {group: _yaml_names(group) for group in ("optim", "logger")}
+        names["task"] = sorted({**task_files(), **yaml_files(folders, "task")})
+        for group in ("backbone", "optim", "logger"):
+            names[group] = sorted(yaml_files([CONF, *folders], group))
     if verb == "run":
         names["benchmark"] = sorted(benchmark_files())
     if verb == "tune":
-        names["tune"] = spaces
+        names["tune"] = sorted(yaml_files([CONF], "tune"))
     return [OptionRow(name, choices=tuple(choices)) for name, choices in names.items()]
 
 
-def _yaml_names(folder: str) -> list[str]:
-    return sorted(path.stem for path in (CONF / folder).glob("*.yaml"))
-
-
-def _family(task: str) -> str:
+def _family(task: str, folders: Iterable[Path]) -> str:
     """Return the family of a task, from the defaults list of its YAML file."""
-    path = task_files().get(task)
+    path = {**yaml_files(folders, "task"), **task_files()}.get(task)
     text = path.read_text() if path is not None else ""
     return next((family for family in task_families() if f"_{family}" in text), "vision")
 

@@ -10,7 +10,7 @@ What an option means: python -m moesuite.run router=<name> task=<name> --help
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -18,7 +18,7 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import Field
 
-from moesuite.config.cli import Options, Words, run_command
+from moesuite.config.cli import FOLDER, Options, Rest, Words, run_command
 from moesuite.config.options import word
 from moesuite.discovery.names import (
     CONF,
@@ -56,25 +56,42 @@ class ListOptions(Options):
     kinds: Annotated[list[str], Words("kind")] = Field(
         [], description=f"any of {', '.join(KINDS)}; default: all"
     )
+    folders: Annotated[list[str], Rest(f"{FOLDER}=<folder>")] = Field(
+        [], description="folder of your own task/*.yaml and backbone/*.yaml"
+    )
 
 
-def entries(kind: Kind) -> list[Entry]:
-    """Return what there is of a kind, by name."""
+def entries(kind: Kind, folders: Sequence[Path] = ()) -> list[Entry]:
+    """Return what there is of a kind, by name.
+
+    Args:
+        kind: what is listed.
+        folders: of `--config-dir`, which add tasks and backbones.
+    """
     if kind == "routers":
         return [
             Entry(name, summary(*source_of(name)), _typed(router_defaults(name)))
             for name in router_names()
         ]
     if kind == "tasks":
-        return [Entry(name, _comment(path)) for name, path in sorted(task_files().items())]
+        files = {**task_files(), **yaml_files(folders, "task")}
+        return [Entry(name, _comment(path)) for name, path in sorted(files.items())]
     if kind == "benchmarks":
         files = benchmark_files()
         return [Entry(name, _comment(path, "What: ")) for name, path in sorted(files.items())]
-    folder = {"backbones": "backbone", "spaces": "tune"}[kind]
+    files = yaml_files([CONF], "tune")
+    if kind == "backbones":
+        files = yaml_files([CONF, *folders], "backbone")
     return [
-        Entry(path.stem, _comment(path), _typed(yaml.safe_load(path.read_text())))
-        for path in sorted((CONF / folder).glob("*.yaml"))
+        Entry(name, _comment(path), _typed(yaml.safe_load(path.read_text())))
+        for name, path in sorted(files.items())
     ]
+
+
+def yaml_files(folders: Iterable[Path], group: str) -> dict[str, Path]:
+    """Return the YAML files of a group by name."""
+    paths = [path for folder in folders for path in (folder / group).glob("*.yaml")]
+    return {path.stem: path for path in paths}
 
 
 def _typed(options: Mapping[str, object]) -> tuple[str, ...]:
@@ -91,11 +108,11 @@ def _comment(path: Path, start: str = "") -> str:
     return comment.removeprefix(start)
 
 
-def text(kinds: Iterable[Kind], with_options: bool) -> str:
+def text(kinds: Iterable[Kind], with_options: bool, folders: Sequence[Path] = ()) -> str:
     """Return the lines of kinds; the options of tasks follow by family."""
     blocks = []
     for kind in kinds:
-        lines, listed = [f"{kind}:"], entries(kind)
+        lines, listed = [f"{kind}:"], entries(kind, folders)
         column = max(len(entry.name) for entry in listed) + 2
         for entry in listed:
             line = f"  {entry.name:{column}}{entry.summary}"
@@ -137,8 +154,16 @@ def run(options: ListOptions) -> None:
     for kind in options.kinds:
         if kind not in KINDS:
             raise unknown("kind", kind, KINDS, "moesuite list routers")
+    for typed in options.folders:
+        if not typed.startswith(f"{FOLDER}="):
+            raise unknown("option", typed, [FOLDER], f"{FOLDER} conf")
+    folders = []
+    if options.folders:  # Hydra takes long to import
+        from moesuite.config.groups import config_folders
+
+        folders = config_folders(options.folders)[1:]
     chosen = [kind for kind in KINDS if kind in options.kinds]
-    print(text(chosen or KINDS, with_options=bool(chosen)))
+    print(text(chosen or KINDS, with_options=bool(chosen), folders=folders))
 
 
 def main() -> None:

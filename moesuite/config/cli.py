@@ -51,6 +51,10 @@ BAD_INPUT, INTERRUPTED = 2, 130  # exit codes
 CODES = {0: "success", BAD_INPUT: "bad input or a failure, in one line", INTERRUPTED: "Ctrl-C"}
 HELP = ("-h", "--help")
 Format = Literal["table", "markdown", "json"]  # of what a command prints
+FOLDER = "--config-dir"  # of your own task/*.yaml, backbone/*.yaml, ...
+# flags of Hydra that take a value, by each of their names
+VALUED = {FOLDER: FOLDER, "-cd": FOLDER, "--cfg": "--cfg", "-c": "--cfg"}
+VALUED |= {"--package": "--package", "-p": "--package"}
 FULL_ERROR = "HYDRA_FULL_ERROR"  # set to 1, errors come with their traceback
 
 
@@ -109,6 +113,25 @@ def exits(interrupted: str = "interrupted") -> Iterator[None]:
         sys.exit(INTERRUPTED)
 
 
+def flags_first(words: Sequence[str]) -> list[str]:
+    """Return flags, each with its value as one word, then options; Hydra reads no other order.
+
+    Raises:
+        UserError: for `--config-dir` without a folder.
+    """
+    flags, options, rest = list[str](), list[str](), iter(words)
+    for word in rest:
+        name, has_value, value = word.partition("=")
+        if name in VALUED:
+            value = value if has_value else next(rest, "")
+            if not value:
+                raise UserError(f"{word}: expected a value; type for example {FOLDER} conf")
+            flags.append(f"{VALUED[name]}={value}")
+        else:
+            (flags if word.startswith("-") else options).append(word)
+    return [*flags, *options]
+
+
 def parse(options: type[OptionsType], words: Sequence[str]) -> OptionsType:
     """Read the words of a command.
 
@@ -117,7 +140,7 @@ def parse(options: type[OptionsType], words: Sequence[str]) -> OptionsType:
     """
     marked = {name: mark_of(field) for name, field in options.model_fields.items()}
     values = dict[str, Any]()
-    for text in words:
+    for text in flags_first(words):
         name, has_value, value = text.partition("=")
         place = _place(text, marked)
         mark = marked.get(place)

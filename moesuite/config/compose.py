@@ -15,6 +15,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from moesuite.config.cli import flags_first
 from moesuite.config.groups import config_folders, register, ungrammatical
 from moesuite.config.options import checked
 from moesuite.config.schema import NAMED, RunConfig
@@ -57,7 +58,7 @@ def varied(base: DictConfig, options: Mapping[str, Any]) -> RunConfig:
 
 
 def understood(words: Sequence[str]) -> list[str]:
-    """Return the words in Hydra's grammar, with the backbone of `upcycle=<library>:<name>`.
+    """Return the words in Hydra's grammar and order, with the backbone of `upcycle=<model>`.
 
     Applied twice, nothing changes: these words are recorded, and start the processes of
     multi-device runs.
@@ -66,6 +67,7 @@ def understood(words: Sequence[str]) -> list[str]:
         UserError: for a value without an option, another backbone beside the upcycled one, or
             several models to upcycle in one sweep.
     """
+    words = flags_first(words)
     if nameless := [word for word in words if word.startswith("=")]:
         raise ungrammatical(nameless[0])
     upcycled = [word.partition("=")[2] for word in words if word.startswith("upcycle=")]

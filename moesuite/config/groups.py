@@ -13,6 +13,7 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
+from moesuite.config.cli import FOLDER, flags_first
 from moesuite.config.run_options import trainer_options
 from moesuite.discovery.names import (
     CONF,
@@ -105,13 +106,13 @@ def config_folders(arguments: Sequence[str]) -> list[Path]:
         UserError: for a folder that does not exist.
     """
     folders = [CONF]
-    for index, argument in enumerate(arguments):
+    for argument in flags_first(arguments):
         flag, _, value = argument.partition("=")
-        if flag in ("--config-dir", "-cd"):
-            folder = Path(value or (arguments[index + 1] if index + 1 < len(arguments) else ""))
+        if flag == FOLDER:
+            folder = Path(value)
             if not folder.is_dir():
                 raise UserError(
-                    f"--config-dir {folder}: no such folder;"
+                    f"{FOLDER} {folder}: no such folder;"
                     " allowed: a folder with task/, backbone/, ..."
                 )
             folders.append(folder)

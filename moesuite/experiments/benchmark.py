@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import yaml
 from pydantic import Field
 
+from moesuite.config.cli import FOLDER
 from moesuite.config.options import Section, checked, is_section
 from moesuite.config.roles import Role
 from moesuite.config.run_command import reproduce, words_of
@@ -95,7 +96,7 @@ def plan(words: Sequence[str]) -> list[Planned]:
 
     Args:
         words: benchmark=<name>; source.<task>=<folder> for local data; options that do not change
-            results.
+            results; --config-dir=<folder>, which may hold loggers and backbones.
 
     Raises:
         UserError: for an unknown benchmark, or an option that would change results.
@@ -110,7 +111,7 @@ def plan(words: Sequence[str]) -> list[Planned]:
             name = value
         elif key.startswith("source."):
             sources[key.removeprefix("source.")] = value
-        elif key in DEVICE or role_of(*key.split(".")[:2]) is Role.PRESENTATION:
+        elif key in (*DEVICE, FOLDER) or role_of(*key.split(".")[:2]) is Role.PRESENTATION:
             options.append(word)
         else:
             allowed = ", ".join((*_presentation_options(), *DEVICE))

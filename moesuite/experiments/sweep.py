@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
+from moesuite.config.cli import FOLDER, flags_first
 from moesuite.config.compose import compose
 from moesuite.config.run_command import reproduce
 from moesuite.errors import RunFailed, UserError
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from moesuite.records.record import RunRecord
 
 FLAGS = ("-m", "--multirun")
-CONFIG_DIR = ("--config-dir", "-cd")
 
 
 @dataclass(frozen=True)
@@ -129,15 +129,13 @@ def _flags_and_options(words: Sequence[str]) -> tuple[list[str], list[str]]:
     """Return the flags of every run, each as one word, and the options."""
     flags: list[str] = []
     options: list[str] = []
-    rest = iter(words)
-    for word in rest:
-        flag, separator, value = word.partition("=")
-        if flag in CONFIG_DIR:
-            flags.append(f"{CONFIG_DIR[0]}={value if separator else next(rest, '')}")
+    for word in flags_first(words):
+        if word.startswith(f"{FOLDER}="):
+            flags.append(word)
         elif not word.startswith("-"):
             options.append(word)
         elif word not in FLAGS:
-            allowed = ", ".join((*FLAGS, *CONFIG_DIR))
+            allowed = ", ".join((*FLAGS, FOLDER))
             raise UserError(f"{word} in a sweep; allowed flags: {allowed}; type it without -m")
     return flags, options
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
+from moesuite.config.cli import FOLDER, flags_first
 from moesuite.config.compose import compose
 from moesuite.config.run_command import reproduce
 from moesuite.errors import UserError
 from moesuite.records.record import RunRecord, record_id
 
 START = shlex.split(reproduce([]))
-FOLDER_FLAGS = ("--config-dir", "-cd")
 
 
 def command_problem(record: RunRecord) -> str:
@@ -28,22 +28,19 @@ def command_problem(record: RunRecord) -> str:
         words = []
     if words[: len(START)] != START:
         return f"its command is none of this package, and was not executed: {record.command[:60]!r}"
-    words = list(_joined(words[len(START) :]))
-    for word in words:
-        flag, _, folder = word.partition("=")
-        if flag in FOLDER_FLAGS and not Path(folder).is_dir():
-            raise UserError(f"its command names {word}, which is not here; verify it where it is")
     try:
-        return _difference(record, words)
+        words = flags_first(words[len(START) :])
+        missing = [word for word in words if _names_no_folder(word)]
+        if not missing:
+            return _difference(record, words)
     except UserError as error:
         return f"its command gives no run: {error}"
+    raise UserError(f"its command names {missing[0]}, which is not here; verify it where it is")
 
 
-def _joined(words: Sequence[str]) -> Iterator[str]:
-    """Yield words, with a flag and its folder as one."""
-    rest = iter(words)
-    for word in rest:
-        yield f"{word}={next(rest, '')}" if word in FOLDER_FLAGS else word
+def _names_no_folder(word: str) -> bool:
+    flag, _, folder = word.partition("=")
+    return flag == FOLDER and not Path(folder).is_dir()
 
 
 def _difference(record: RunRecord, words: Sequence[str]) -> str:
