@@ -54,8 +54,14 @@ def test_names_and_version_in_python_and_on_the_command_line() -> None:
         _ = moesuite.nothing
 
 
-@pytest.mark.parametrize("verb", ["list", "completion"])
-def test_a_command_without_options_says_so(verb: str) -> None:
+@pytest.mark.parametrize(
+    ("verb", "says"),
+    [
+        ("list", "; nearest: --config-dir; all: --config-dir; type for example --config-dir conf"),
+        ("completion", "; this command has none but --help"),
+    ],
+)
+def test_an_unknown_option_is_refused(verb: str, says: str) -> None:
     refused = command("-m", "moesuite", verb, "--foo")
     assert refused.returncode == 2 and refused.stdout == ""
-    assert refused.stderr == "error: unknown option '--foo'; this command has none but --help\n"
+    assert refused.stderr == f"error: unknown option '--foo'{says}\n"

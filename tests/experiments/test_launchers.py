@@ -61,7 +61,7 @@ def test_a_sweep_is_every_combination_in_order() -> None:
         (["-m", "seed=0,1", "router=[soft"], "allowed: option=value,value; see --help"),
         (
             ["-m", "seed=0,1", "--cfg", "job"],
-            "--cfg in a sweep; allowed flags: -m, --multirun, --config-dir; type it",
+            "--cfg=job in a sweep; allowed flags: -m, --multirun, --config-dir; type it",
         ),
         (["-m", "seed=0,1", "launcher=jobblib"], "unknown launcher 'jobblib'; nearest: joblib"),
         (
