@@ -147,6 +147,8 @@ class MoEModule(L.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log the metrics; show the primary one in the progress bar."""
+        if self.trainer.sanity_checking:  # of two batches, maybe without a scored example
+            return
         self._finish(self.val_metrics)
         for name, value in self.results.items():
             self.log(f"val/{name}", value, prog_bar=name == self.task.primary.name)
