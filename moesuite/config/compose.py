@@ -21,7 +21,8 @@ from moesuite.config.options import checked
 from moesuite.config.schema import NAMED, RunConfig
 from moesuite.errors import UserError, nearest
 
-OPEN = ("backbone.kwargs", "task.recipe", "logger.csv")  # take other keys: +option.key=
+# take other keys: +option.key=
+OPEN = ("backbone.kwargs", "task.recipe", "task.sets", "logger.csv")
 
 
 def compose(*overrides: str) -> RunConfig:

@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 import logging
+import re
 from collections.abc import Iterable, Sequence
 from functools import partial
 from itertools import chain
@@ -26,6 +27,8 @@ FORMATS = (".parquet", ".arrow", ".jsonl", ".ndjson", ".json", ".csv", ".tsv")
 SNIFFED = 2**20  # bytes of a file that show how its cells are separated
 NO_ROWS = "corresponds to no data"  # what `datasets` says of files without rows
 SEPARATORS = ",;|\t"
+QUOTED = re.compile(r'"([^"]|"")*"')
+NUMBER = re.compile(r"-?\d+(\.\d+)?")
 
 
 def is_table(file: Path) -> bool:
@@ -103,9 +106,8 @@ def _read(files: Sequence[Path], place: str, streaming: bool) -> Any:
     if suffix == ".json":
         return datasets.Dataset.from_list(list(chain.from_iterable(map(_json_rows, files))))
     if suffix in (".csv", ".tsv"):
-        separator, quoting = _dialect(files[0], suffix)
         # an empty cell is missing; "NA", "null" and "None" are words
-        return load("csv", sep=separator, quoting=quoting, keep_default_na=False, na_values=[""])
+        return load("csv", **_dialect(files[0], suffix), keep_default_na=False, na_values=[""])
     return load("json")
 
 
@@ -186,10 +188,11 @@ def _rows_within(values: dict[str, Any]) -> Any:
     return values
 
 
-def _dialect(file: Path, suffix: str) -> tuple[str, int]:
-    """Return the separator of a file, and whether its quotes are quotes (`csv.QUOTE_*`).
+def _dialect(file: Path, suffix: str) -> dict[str, Any]:
+    """Return how pandas reads a file: separator, quotes, and names of columns without a header.
 
-    Quotes are characters where reading them as quotes tears rows apart, as in GLUE's TSV files.
+    Quotes are characters where reading them as quotes tears rows or cells apart, as in GLUE's TSV
+    files. A first line with a number among its cells is a row: columns are column1, column2, ...
     """
     with file.open("rb") as stream:
         sample = stream.read(SNIFFED).decode(errors="replace")
@@ -204,8 +207,20 @@ def _dialect(file: Path, suffix: str) -> tuple[str, int]:
         widths = [len(row) for row in reader if row]
         return sum(width != widths[0] for width in widths)
 
-    plain = suffix == ".tsv" and torn(csv.QUOTE_NONE) < torn(csv.QUOTE_MINIMAL)
-    return separator, csv.QUOTE_NONE if plain else csv.QUOTE_MINIMAL
+    marks = (cell for line in lines for cell in line.split(separator) if cell.startswith('"'))
+    whole = torn(csv.QUOTE_NONE) == 0 and not all(map(QUOTED.fullmatch, marks))
+    plain = suffix == ".tsv" and (whole or torn(csv.QUOTE_NONE) < torn(csv.QUOTE_MINIMAL))
+    dialect = {"sep": separator, "quoting": csv.QUOTE_NONE if plain else csv.QUOTE_MINIMAL}
+    cells = next(csv.reader([header], delimiter=separator), [])
+    if _is_row(cells):
+        return {**dialect, "header": None, "names": [f"column{n + 1}" for n in range(len(cells))]}
+    return dialect
+
+
+def _is_row(cells: Sequence[str]) -> bool:
+    """Whether a first line has a number, and is not what pandas writes for unnamed columns."""
+    names = [cell for cell in cells if cell]
+    return any(map(NUMBER.fullmatch, names)) and names != [*map(str, range(len(names)))]
 
 
 def _unreadable(files: Iterable[Path], error: Exception) -> UserError:

@@ -3,40 +3,28 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
-import numpy as np
-
-from moesuite.task import HubSource, UserError, unknown
-from moesuite.tasks.text.local_copies import LoadedSplit, local_copy
+from moesuite.sources.labels import LabelColumn, class_labels
+from moesuite.task import Column, HubSource, Readable, UserError
+from moesuite.tasks.embeddings.sets import LoadedSet, TextSets, load_sets
+from moesuite.tasks.text.local_copies import LoadedSplit, load_split
+from moesuite.tasks.text.score_range import score_numbers
 from moesuite.tasks.text.stdlib import documented, read_library
 
 SHARES = {"test": 0.1, "val": 0.05}
-SCORE_RANGE = (0.0, 5.0)
-
-
-@dataclass(frozen=True)
-class TextSets:
-    """Data sets of texts, and which of them to evaluate.
-
-    Attributes:
-        sets: hub id, revision, splits and column of labels of each data set by name.
-        names: data sets to evaluate; null: all; of mteb, tasks or a benchmark.
-        source: folder of local copies, a folder for each data set; for search, of parquet files.
-    """
-
-    sets: dict[str, dict[str, str]] = field(default_factory=lambda: {})
-    names: list[str] | str | None = None
-    source: str | None = None
-
-    @property
-    def chosen(self) -> list[str]:
-        """Names of the data sets to evaluate: all by default."""
-        if isinstance(self.names, str):
-            return [self.names]
-        return list(self.names or self.sets)
+PAIR = (Column("query", "text"), Column("document", "text"))
+SCORED = (
+    Column("sentence1", "text"),
+    Column("sentence2", "text"),
+    Column("score", "number"),
+)
+TABLES = Readable().words
+SEARCHED = Readable(f"{TABLES} with the columns query and document", test_only=True)
+SIMILAR = Readable(f"{TABLES} with the columns sentence1, sentence2 and score", test_only=True)
+LABELLED = Readable(f"{TABLES} with the columns text and label", val=False)
 
 
 @dataclass(frozen=True)
@@ -63,6 +51,9 @@ class Example:
         return "\0".join(self.texts).encode()
 
 
+Roles = dict[str, list[Example]]
+
+
 @dataclass(frozen=True)
 class Reading:
     """Examples as read.
@@ -73,6 +64,8 @@ class Reading:
         fingerprint: of what was read.
         description: one line for the record.
         sizes: scored examples of each data set, where another program reads them; else None.
+        notes: sentences for the reader: what was taken for what, what is left out.
+        classes: names of the classes of each data set, by group.
     """
 
     roles: Mapping[str, list[Example]]
@@ -80,6 +73,8 @@ class Reading:
     fingerprint: str
     description: str
     sizes: Mapping[str, int] | None = None
+    notes: tuple[str, ...] = ()
+    classes: Sequence[tuple[str, ...]] = ()
 
     def scored(self, name: str) -> int:
         """Return the number of scored examples of a data set; of all for any other name."""
@@ -96,38 +91,44 @@ def read_examples(kind: str, data: TextSets, close: float) -> Reading:
         UserError: for data that cannot be read, or a split without examples.
     """
     if kind == "search":
-        reading = read_search(data.source)
-    elif kind == "similarity":
-        reading = read_scored(data, close)
-    else:
-        reading = read_labelled(data)
-    if not reading.roles.get("train", True) or not reading.roles["test"]:
+        return read_search(data.source)
+    reading = read_scored(data, close) if kind == "similarity" else read_labelled(data)
+    if not reading.roles.get("train", True):
         raise UserError(
-            f"{reading.description}: a split is empty; expected at least one example in each"
+            f"{reading.description}: all texts for training stand in the test split too; expected "
+            "others"
         )
     return reading
 
 
 def read_search(source: str | None) -> Reading:
     """Return pairs for search: of the standard library, or of the columns query and document."""
+    notes: list[str] = []
     if source is None:
         library = read_library(SHARES)
         pairs, fingerprint = documented(library), library.fingerprint
         about = f"docstrings and code of {library.description}"
     else:
         splits = {"train": "train", "val": "validation", "test": "test"}
-        loaded = HubSource(source=source).load(splits)
-        fingerprint, about = loaded.fingerprint, loaded.description
+        loaded = HubSource(source=source).load(splits, readable=SEARCHED)
+        fingerprint, about, notes = loaded.fingerprint, loaded.description, [*loaded.notes]
         pairs = {}
         for role, rows in loaded.splits.items():
-            part = LoadedSplit(role, rows, about)
+            part = load_split(role, rows, f"{Path(source).name}, split {role}", PAIR)
             pairs[role] = list(zip(part.column("query"), part.column("document"), strict=True))
+            notes += part.notes
+        documents = [document for _, document in pairs["test"]]
+        if repeated := len(documents) - len({*documents}):
+            notes.append(
+                f"{repeated} of {len(documents)} test documents repeat others: a query's only "
+                "answer is the one in its row"
+            )
     roles = {
         role: [Example(pair, float(row)) for row, pair in enumerate(role_pairs)]
         for role, role_pairs in pairs.items()
     }
     about = f"{about}: {len(roles['test'])} queries and documents of test"
-    return Reading(roles, [], fingerprint, about)
+    return Reading(roles, [], fingerprint, about, notes=tuple(dict.fromkeys(notes)))
 
 
 def read_scored(data: TextSets, close: float) -> Reading:
@@ -137,110 +138,90 @@ def read_scored(data: TextSets, close: float) -> Reading:
         UserError: for a set that is not known or cannot be read, a column that is missing, or a
             score out of range.
     """
-
-    def read(part: LoadedSplit) -> list[Example]:
-        first, second, scores = map(part.column, ("sentence1", "sentence2", "score"))
-        pairs = list(zip(first, second, strict=True))
-        values = [_score(score, part.where) for score in scores]
-        if part.role != "train":
-            return [
-                Example(pair, value, part.group) for pair, value in zip(pairs, values, strict=True)
+    sets, notes = load_sets(data, lambda _: SCORED, SIMILAR)
+    roles: Roles = {}
+    scores: dict[str, list[float]] = {}
+    for group, loaded in enumerate(sets):
+        numbers, note = score_numbers(loaded.splits)
+        notes += said(loaded, len(sets), note)
+        for role, part in loaded.splits.items():
+            scores.setdefault(role, []).extend(numbers[role])
+            pairs = zip(part.column("sentence1"), part.column("sentence2"), strict=True)
+            examples = [
+                Example(pair, float(row) if role == "train" else score, group)
+                for row, (pair, score) in enumerate(zip(pairs, numbers[role], strict=True))
+                if role != "train" or score >= close
             ]
-        return [
-            Example(pairs[row], float(row), part.group)
-            for row, value in enumerate(values)
-            if value >= close
-        ]
-
-    return _read_sets(data, read)
+            roles.setdefault(role, []).extend(examples)
+    if scores.get("train") and not roles["train"]:
+        top = max(scores["train"])
+        raise UserError(
+            f"{sets[0].name}: no pair for training has a score of at least task.close={close:g}; "
+            f"the largest is {top:g}; type for example task.close={top:g}"
+        )
+    return joined(sets, roles, notes)
 
 
 def read_labelled(data: TextSets) -> Reading:
     """Return texts with a label; the test split begins with the training texts to fit a probe on.
 
     Raises:
-        UserError: for a set that is not known or cannot be read, a column that is missing, or a
-            label out of range.
+        UserError: for a set that is not known or cannot be read, a column that is missing, or
+            labels that are none.
     """
 
-    def read(part: LoadedSplit) -> list[Example]:
-        declared = part.declared.get("label", "label")
-        labels = part.column(declared if declared in part.rows.column_names else "label")
-        texts = zip(part.column("text"), labels, strict=True)
-        return [Example((text,), _label(label, part.where), part.group) for text, label in texts]
+    def wanted(declared: Mapping[str, str]) -> list[Column]:
+        return [Column("text", "text"), Column("label", "label", declared.get("label", ""))]
 
-    reading = _read_sets(data, read)
-    if "train" not in reading.roles:
-        raise UserError(
-            f"{reading.description}: no training split to fit a probe on; expected train and test "
-            "files"
-        )
-    for group, name in enumerate(reading.names):
-        classes = {
-            role: {e.target for e in examples if e.group == group}
-            for role, examples in reading.roles.items()
-        }
-        if unseen := sorted(classes["test"] - classes["train"]):
+    sets, notes = load_sets(data, wanted, LABELLED)
+    roles: Roles = {}
+    classes = []
+    for group, loaded in enumerate(sets):
+        if "train" not in loaded.splits:
             raise UserError(
-                f"{name}: label {unseen[0]:g} of the test split is out of range: the training "
-                f"split has {', '.join(f'{label:g}' for label in sorted(classes['train']))}"
+                f"{loaded.name} ({loaded.description}): no training split to fit a probe on; "
+                "expected train and test files"
             )
-    fitted = [Example(e.texts, e.target, e.group, scored=False) for e in reading.roles["train"]]
+        columns = {role: _labels(part) for role, part in loaded.splits.items()}
+        labels = class_labels(columns, None, loaded.name)
+        classes.append(labels.names)
+        notes += said(loaded, len(sets), *labels.notes)
+        for role, part in loaded.splits.items():
+            pairs = zip(part.column("text"), labels.indices[role], strict=True)
+            roles.setdefault(role, []).extend(
+                Example((text,), float(label), group) for text, label in pairs
+            )
+    reading = joined(sets, roles, notes)
+    fitted = [replace(example, scored=False) for example in reading.roles["train"]]
     roles = {"train": reading.roles["train"], "test": fitted + reading.roles["test"]}
-    return Reading(roles, reading.names, reading.fingerprint, reading.description)
+    return replace(reading, roles=roles, classes=classes)
 
 
-Read = Callable[[LoadedSplit], list[Example]]
+def _labels(part: LoadedSplit) -> LabelColumn:
+    """Return the labels of a split, with the names that a ClassLabel has for them."""
+    feature = (part.rows.features or {}).get(part.columns["label"])
+    return LabelColumn(part.column("label"), getattr(feature, "names", None))
 
 
-def _read_sets(data: TextSets, read: Read) -> Reading:
-    """Read the chosen sets; a set without a training split is for testing only."""
-    sets, chosen = data.sets, data.chosen
-    roles: dict[str, list[Example]] = {}
-    digest, about = hashlib.sha256(), []
-    for group, name in enumerate(chosen):
-        if name not in sets:
-            raise unknown("data set in task.names", name, sets, f"task.names=[{next(iter(sets))}]")
-        declared = sets[name]
-        splits = {role: role for role in declared.get("splits", "train test").split()}
-        hub, folder = declared["hub"], data.source
-        if folder is not None:
-            folder = local_copy(folder, name, hub, only=len(chosen) == 1)
-        loaded = HubSource(hub, declared.get("revision"), folder).load(splits)
-        digest.update(f"{name} {loaded.fingerprint}\n".encode())
-        about.append(f"{name} ({loaded.description})")
-        for role, rows in loaded.splits.items():
-            if len(rows) == 0:
-                raise UserError(f"{name}: split {role} is empty; expected at least one row")
-            part = LoadedSplit(role, rows, f"{name}, split {role}", group, declared)
-            roles.setdefault(role, []).extend(read(part))
+def joined(sets: Sequence[LoadedSet], roles: Roles, notes: list[str]) -> Reading:
+    """Return the examples of all sets; what stands in the test split is left out of training."""
+    digest = hashlib.sha256()
+    for loaded in sets:
+        digest.update(f"{loaded.name} {loaded.fingerprint}\n".encode())
     if "train" in roles:
         test = {(example.group, example.texts) for example in roles["test"]}
         train = [
             example for example in roles["train"] if (example.group, example.texts) not in test
         ]
         if left_out := len(roles["train"]) - len(train):
-            about.append(f"{left_out} training examples left out: they stand in the test split too")
+            notes.append(f"{left_out} training examples left out: they stand in the test split too")
         roles["train"] = train
-    return Reading(roles, chosen, f"sha256:{digest.hexdigest()}", "; ".join(about))
+    about = "; ".join(f"{loaded.name} ({loaded.description})" for loaded in sets)
+    names = [loaded.name for loaded in sets]
+    return Reading(roles, names, f"sha256:{digest.hexdigest()}", about, notes=tuple(notes))
 
 
-def _score(value: Any, where: str) -> float:
-    low, high = SCORE_RANGE
-    try:
-        score = float(value)
-    except (TypeError, ValueError):
-        score = np.nan
-    if not low <= score <= high:
-        raise UserError(f"{where}: score {value!r} is out of range; expected {low:g} to {high:g}")
-    return score
-
-
-def _label(value: Any, where: str) -> float:
-    try:
-        label = int(value)
-    except (TypeError, ValueError):
-        label = -1
-    if label < 0:
-        raise UserError(f"{where}: label {value!r} is out of range; expected 0, 1, ...")
-    return float(label)
+def said(loaded: LoadedSet, count: int, *more: str) -> list[str]:
+    """Return the notes of a set, each once, with its name where there are several."""
+    prefix = f"{loaded.name}: " if count > 1 else ""
+    return [f"{prefix}{note}" for note in dict.fromkeys([*loaded.notes, *more]) if note]

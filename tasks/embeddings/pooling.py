@@ -45,6 +45,10 @@ class Embedding:
                 "{} in it"
             )
 
+    def prompted(self, text: str) -> str:
+        """Return a text with the words around it."""
+        return self.prompt.replace("{}", text)
+
 
 class Examples(Dataset[Sample]):
     """Tokenised examples.

@@ -25,7 +25,10 @@ def preview(
     if kind == "classification":
         several = len(reading.names) > 1
         prefixes = [f"{name} " if several else "" for name in reading.names]
-        labels = [f"{prefixes[example.group]}{example.target:g}" for example in examples]
+        labels = [
+            f"{prefixes[each.group]}{reading.classes[each.group][int(each.target)]}"
+            for each in examples
+        ]
     elif kind == "similarity" and role != "train":  # of close pairs, which are all alike
         labels = [example.target for example in examples]
 

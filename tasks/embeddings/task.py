@@ -29,10 +29,11 @@ from moesuite.task import Batch, Columns, Predict, Preview, Task
 from moesuite.tasks.embeddings import scores
 from moesuite.tasks.embeddings.contrastive import contrastive_loss
 from moesuite.tasks.embeddings.mteb_package import Mteb
-from moesuite.tasks.embeddings.pairs import Example, Reading, TextSets, read_examples
+from moesuite.tasks.embeddings.pairs import Example, Reading, read_examples
 from moesuite.tasks.embeddings.pooling import Embedding, Examples, Sample, pool
 from moesuite.tasks.embeddings.predictions import embedded_rows, scored_rows
 from moesuite.tasks.embeddings.preview import preview
+from moesuite.tasks.embeddings.sets import TextSets
 from moesuite.tasks.options import About
 from moesuite.tasks.text.encoder import Ids, TextEncoder, padded, text_encoder
 
@@ -89,6 +90,7 @@ class Embeddings(Task):
             return
         reading = self._reading
         self.fingerprint, self.description = reading.fingerprint, reading.description
+        self.notes = reading.notes
         if self.kind == "search":
             control = scores.bm25(*zip(*(e.texts for e in reading.roles["test"]), strict=True))
             self.description += f"; control: BM25 has {self.primary.name} {control:.4f}"
@@ -112,10 +114,7 @@ class Embeddings(Task):
         return text_encoder(self.tokenizer, self.length, train, closing)
 
     def _encode(self, texts: Sequence[str]) -> list[Ids]:
-        return self._text.encode([self._prompted(text) for text in texts])
-
-    def _prompted(self, text: str) -> str:
-        return self.embedding.prompt.replace("{}", text)
+        return self._text.encode([self.embedding.prompted(text) for text in texts])
 
     @property
     def in_memory(self) -> bool:
@@ -174,7 +173,7 @@ class Embeddings(Task):
         """Return the texts, with the class or the score of each."""
 
         def count(text: str) -> int:
-            return self._text.count((self._prompted(text),))
+            return self._text.count((self.embedding.prompted(text),))
 
         return preview(self._reading, split, self.kind, count, self.length)
 

@@ -7,7 +7,7 @@ from itertools import chain
 
 from moesuite.task import Example, Lazy, Preview
 from moesuite.tasks.understanding.answers import Question, Texts
-from moesuite.tasks.understanding.questions import Subset
+from moesuite.tasks.understanding.subset import Subset
 
 
 def preview(

@@ -23,13 +23,14 @@ from torch.utils.data import Dataset
 from torchmetrics import MetricCollection
 
 from moesuite.records.metrics import UNDERSTANDING
-from moesuite.task import Batch, Columns, Preview, Task, unknown
+from moesuite.task import Batch, Columns, Preview, Task
 from moesuite.tasks.options import About, Tokens
 from moesuite.tasks.text.encoder import TextEncoder, padded, text_encoder
 from moesuite.tasks.understanding.answers import Answered, count
+from moesuite.tasks.understanding.forms import STEP
 from moesuite.tasks.understanding.predictions import answered
 from moesuite.tasks.understanding.preview import preview
-from moesuite.tasks.understanding.questions import STEP, Benchmark, Questions, read_questions
+from moesuite.tasks.understanding.questions import Benchmark, Questions, read_questions
 from moesuite.tasks.understanding.rows import Rows, Sample
 
 IGNORED = -100  # a target that is not scored
@@ -61,12 +62,9 @@ class Understanding(Task):
         Raises:
             UserError: for a set that is not among `sets`.
         """
-        if data.subset not in data.sets:
-            example = f"task.subset={next(iter(data.sets), '')}"
-            raise unknown("set in task.subset", data.subset, data.sets, example)
         self.name = name
         self.data = data
-        self.declared = data.sets[data.subset]
+        self.declared = data.declared
         self.objective = objective
         self.tokenizer = tokens.tokenizer
         self.length = tokens.length
@@ -79,6 +77,7 @@ class Understanding(Task):
     def prepare(self) -> None:
         """Load the set; see `Task.prepare`."""
         self.fingerprint, self.description = self._read.fingerprint, self._read.description
+        self.notes = self._read.notes
 
     @cached_property
     def _read(self) -> Questions:

@@ -24,8 +24,8 @@ def two(folder: Path, **columns: list[Any]) -> str:
     [
         (
             "sts",
-            {"sentence1": ["a"], "sentence2": ["b"], "rating": [1.0]},
-            "no column 'score'; its columns: sentence1",
+            {"sentence1": ["a"], "sentence2": ["b"], "rating": [1.0], "votes": [3]},
+            "no column 'score', and more than one that could be it: rating, votes; its columns",
         ),
         (
             "sts",
@@ -46,8 +46,8 @@ def test_labels_out_of_range(tmp_path: Path) -> None:
     texts = sentences(4)
     for number, (train, test, says) in enumerate(
         [
-            ([0, 1, 0, 1], [0, 5, 1, 0], "label 5 of the test split is out of range"),
-            ([0, 1, -1, 0], [0] * 4, "label -1"),
+            ([0, 1, 0, 1], [0, 5, 1, 0], "Emotion, split test, row 1: label 5, which the training"),
+            ([0, 1, -1, 0], [0] * 4, "Emotion, split train, row 2: label -1"),
         ]
     ):
         folder = parquet(
@@ -73,7 +73,7 @@ def test_labels_out_of_range(tmp_path: Path) -> None:
         (["task=mteb", "task.names=MTEB(eng, v3)"], r"nearest: MTEB\(eng, v"),
         (["task=mteb"], "task.names is empty"),
         (
-            ["task=sts", "task.names=[STS21]", "task.source=."],
+            ["task=sts", "task.names=[STS21]", "task.source=two"],
             "unknown data set in task.names 'STS21'; nearest: STS1",
         ),
         (["task=sts", "task.source=.", "task.names=[STS12,STS13]"], "has no folder STS12"),
@@ -90,6 +90,8 @@ def test_bad_input(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     search_folder(tmp_path / "data")
+    for name in ("mine", "others"):
+        search_folder(tmp_path / "two" / name)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(UserError, match=says):
         run(tmp_path, *words)

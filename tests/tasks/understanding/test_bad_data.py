@@ -33,7 +33,7 @@ from tests.tasks.local_data import TINY_BERT, parquet
         (
             ["task.subset=rte"],
             {"sentence2": None},
-            "has no column 'sentence2'; its columns: sentence1, label",
+            r"has no column 'sentence2'; its columns: sentence1 \(string\), label",
         ),
         (["task.subset=mnli"], {}, "mnli: no split 'validation_m.*'"),
     ],
