@@ -64,8 +64,11 @@ class DomainLoss(Metric):
 
     def update(self, losses: Tensor, scored: Tensor, domains: Tensor) -> None:
         """Add sequences: their sums of losses [B], scored targets [B] and domains [B]."""
-        self.totals.index_add_(0, domains, losses.double())
-        self.counts.index_add_(0, domains, scored.double())
+        numbers = torch.arange(len(self.names), device=domains.device)
+        members = (domains == numbers[:, None]).double()  # [domains, B]
+        # sums, as adding by index has no fixed order on a GPU
+        self.totals += (members * losses).sum(dim=1)
+        self.counts += (members * scored).sum(dim=1)
 
     def compute(self) -> dict[str, Tensor]:
         """Return the score of each domain by name."""

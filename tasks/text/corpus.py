@@ -141,8 +141,8 @@ def _read_local(path: Path, data: TextSource) -> Text:
             texts[name] = _of_rows(rows, data)
             used += files
     notes = found.notes()
-    rest = [file for file in list_files(path) if file not in {*used}] if path.is_dir() else []
-    if unused := [str(file.relative_to(folder)) for file in rest if not is_paper(file)]:
+    rest = {*list_files(path)} - {*used} if path.is_dir() else set()
+    if unused := sorted(str(file.relative_to(folder)) for file in rest if not is_paper(file)):
         notes.append(f"not used: {listed(unused)}")
     notes += _better(path)
     text = texts[""] if len(texts) == 1 else _joined(path.name, texts)

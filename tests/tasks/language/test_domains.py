@@ -6,6 +6,7 @@ import math
 import os
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -97,14 +98,44 @@ def test_each_domain_is_scored_by_itself(tmp_path: Path) -> None:
     assert bytes(test.parts[0]).decode() == ("x = [1, 2]; y = x\n" * 60)[-55:]
 
 
-def test_a_domain_is_scored_by_the_metric_that_ranks(tmp_path: Path) -> None:
+@pytest.mark.parametrize("objective", ["causal", "masked", "span_corruption"])
+def test_a_domain_is_scored_by_the_metric_that_ranks(objective: str, tmp_path: Path) -> None:
     text_of(tmp_path, play=TEXT, code="x = [1, 2]; y = x\n" * 60)
-    options = {"source": str(tmp_path), "length": 16, "tokenizer": "word", "metric": "perplexity"}
-    task = Language.from_options(name="t", **options)
+    options = {"source": str(tmp_path), "length": 16, "metric": "perplexity"}
+    task = Language.from_options(name="t", objective=objective, **options)
     task.prepare()
     spec = task.spec("perplexity/code")
     assert (spec.name, spec.direction, spec.least) == ("perplexity/code", "min", 1)
     assert task.spec("bits_per_byte") == LANGUAGE["bits_per_byte"]
+    test: Any = task.dataset("test")
+    metrics, size = task.metrics(), task.backbone_arguments()["vocab_size"]
+    batch = task.collate([test[0], test[1], test[len(test) - 1]])
+    assert batch["domain"].tolist() == [0, 0, 1]
+    # all tokens are equally likely
+    first = task.collate([test[0]])
+    uniform = SimpleNamespace(logits=torch.zeros(*first["labels"].shape, size))
+    task.update(metrics, uniform, first)
+    found = {name: value.item() for name, value in metrics.compute().items()}
+    bits = found.pop("bits_per_byte", None)
+    assert bits == (pytest.approx(8) if objective == "causal" else None)
+    # of the other domain nothing was scored
+    assert found == pytest.approx({"perplexity": size, "perplexity/code": size})
+
+
+def test_windows_of_domains_are_shown_and_named(tmp_path: Path) -> None:
+    text_of(tmp_path, play=TEXT, code="x = [1, 2]; y = x\n" * 60)
+    task = Language.from_options(name="t", source=str(tmp_path), length=16, stride=16)
+    task.prepare()
+    figures = task.preview("test").figures
+    # (54 + 445 bytes, and a line end each)
+    assert figures["tokens"] == figures["tokens of code"] + figures["tokens of play"] == 501
+    test: Any = task.dataset("test")
+    batch = task.collate([test[index] for index in range(len(test))])
+    logits = torch.zeros(*batch["labels"].shape, 256)
+    columns = task.predictions(SimpleNamespace(logits=logits), batch)
+    # 54 and 445 targets in windows of 16
+    assert columns["id"] == [f"code/{n}" for n in range(4)] + [f"play/{n}" for n in range(28)]
+    assert list(columns["position"])[:5] == [1, 17, 33, 49, 1]
 
 
 def test_the_record_of_a_run_has_a_score_of_each_domain(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from moesuite import compose
 from moesuite.errors import UserError
 from moesuite.tasks.language.packed import IGNORED, Packed, Sliding, windows
 from moesuite.tasks.language.spans import Spans
-from moesuite.tasks.text.corpus import Text, read_stdlib
+from moesuite.tasks.text.corpus import Text, TextSource, read_stdlib, read_text
 from moesuite.tasks.text.tokenizer import build_tokenizer, tokens_of
 from moesuite.train.build import build_task
 from tests.helpers import run
@@ -130,6 +130,15 @@ def test_tokenizers(tmp_path: Path) -> None:
     assert build_tokenizer("byte", train).encode(b"\xc3").tolist() == [0xC3, 10]
     with pytest.raises(UserError, match="type task.tokenizer=path/to/it"):
         build_tokenizer(str(tmp_path), train)
+
+
+def test_a_text_may_be_cut_within_a_character(tmp_path: Path) -> None:
+    # 1,001 bytes: the first 901 end within é
+    (tmp_path / "a.txt").write_text("é" * 500 + ".")
+    text = read_text(TextSource(source=str(tmp_path)))
+    assert bytes(text.read()["train"][0]).endswith(b"\xc3")
+    numbers = tokens_of(text, "character")
+    assert numbers.symbol(int(numbers.splits["train"][-2])) == "\N{REPLACEMENT CHARACTER}"
 
 
 def test_the_standard_library_is_split_by_module() -> None:
