@@ -11,6 +11,7 @@ from moesuite.preview import Example
 
 CLASSES = 20  # lines of the table of labels
 CHARACTERS = 160  # of a text, about two lines
+TEXTS = 4  # of an example: alternatives of a choice may be many
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def _labels(survey: Survey) -> Sheet:
 
 def _scores(survey: Survey) -> Sheet:
     rows = [
-        [role, *(f"{value:g}" for value in (each.least, each.median, each.ninety, each.most))]
+        [role, *(f"{value:.4g}" for value in (each.least, each.median, each.ninety, each.most))]
         for role, split in survey.splits.items()
         if (each := split.scores)
     ]
@@ -141,10 +142,14 @@ def _channels(values: list[float]) -> str:
 
 def caption(example: Example) -> str:
     """Return an example in words: its label, and its texts cut, or the size of its image."""
-    label = "" if example.label is None else f"[{example.label}] "
+    value = example.label
+    name = value if isinstance(value, str) or value is None else f"{value:.4g}"
+    label = "" if name is None else f"[{name}] "
     if example.image is not None:
         width, height = example.image.size
         return f"{label}{width}x{height} {example.mode}"
-    plain = [" ".join(text.split()) for text in example.texts]
-    texts = [text if len(text) <= CHARACTERS else f"{text[: CHARACTERS - 1]}…" for text in plain]
-    return label + "\n  ".join(texts)
+    texts = [" ".join(text.split()) for text in example.texts[:TEXTS]]
+    lines = [text if len(text) <= CHARACTERS else f"{text[: CHARACTERS - 1]}…" for text in texts]
+    if more := len(example.texts) - TEXTS:
+        lines += [f"and {more} more texts"] if more > 0 else []
+    return label + "\n  ".join(lines)

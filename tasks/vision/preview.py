@@ -42,10 +42,14 @@ def preview(split: Any, image: ImageFormat, classes: Sequence[str]) -> Preview:
 
 
 def _streamed(split: Stream, names: Sequence[str]) -> Iterator[Example]:
-    for row in split.rows:
+    """Yield images in their order, of an unreadable one what is wrong."""
+    for number, row in enumerate(split.rows):
         index = split.class_of(row["label"])
         label = str(row["label"]) if index is None else names[index]
-        yield _of_cell(row["image"], split.decoding, label)
+        try:
+            yield _of_cell(row["image"], split.decoding, label)
+        except OSError as error:
+            yield Example(texts=(f"{cell_name(row['image'], number)}: {error}",), label=label)
 
 
 def _of_cell(cell: dict[str, Any], decoding: Decoding, label: str) -> Example:

@@ -138,9 +138,10 @@ class Reading:
             Column("label", "label", columns.get("label", ""), "task.columns.label"),
         ]
         matched = match_columns(rows, wanted, where)
+        # of a stream, columns that are selected before are decoded, and stop at an unreadable image
+        rows = rows.cast_column(matched["image"], datasets.Image(decode=False))
         rows = rows.select_columns([*matched.values()])
         rows = rows.rename_columns({name: what for what, name in matched.items() if name != what})
-        rows = rows.cast_column("image", datasets.Image(decode=False))
         has_columns = self.source.streaming or not of_files(rows)  # a tree of images has none
         return rows, note_of(matched, wanted) if has_columns else ""
 

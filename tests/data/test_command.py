@@ -2,40 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from PIL import Image
 
-from moesuite.data.__main__ import main
-from tests.data.sources import cut, image_tree, jpeg
+from tests.data.sources import Show, cut, image_tree, jpeg
 from tests.tasks.glue import understanding_folder
 from tests.tasks.local_data import BYTES, dialogue, parquet, search_folder
 
-Show = Callable[..., Any]
 COUNTS = {"train": {"ant": 30, "bee": 2}, "test": {"ant": 3, "bee": 3}}
-
-
-@pytest.fixture
-def show(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Show:
-    """Return a function that runs the command: its JSON, or (exit code, stdout, stderr)."""
-
-    def run(*words: str) -> Any:
-        monkeypatch.setattr("sys.argv", ["data", *words])
-        code = 0
-        try:
-            main()
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        out, err = capsys.readouterr()
-        return json.loads(out) if "format=json" in words and code == 0 else (code, out, err)
-
-    return run
 
 
 @pytest.fixture
@@ -43,7 +21,7 @@ def tree(tmp_path: Path) -> Path:
     return image_tree(tmp_path / "tree", COUNTS)
 
 
-def images(tree: Path, *words: str) -> list[str]:
+def images_of(tree: Path, *words: str) -> list[str]:
     return ["task=stl10", f"source={tree}", "task.num_classes=2", *words]
 
 
@@ -69,7 +47,7 @@ def test_faults_of_images_are_told_and_stop_nothing(show: Show, tree: Path) -> N
     shutil.copy(tree / "train" / "ant" / "3.png", tree / "train" / "ant" / "copy.png")
     for number in (4, 5):
         Image.new("L", (16, 16), number).save(tree / "train" / "ant" / f"{number}.png")
-    found = show(*images(tree, "format=json"))
+    found = show(*images_of(tree, "format=json"))
     train, test = found["splits"]["train"], found["splits"]["test"]
     assert (train["size"], test["size"]) == (32, 7)  # without the one that is no image
     assert train["labels"] == {"ant": 30, "bee": 2}
@@ -97,31 +75,31 @@ def test_near_duplicates_of_images(show: Show, tree: Path) -> None:
     with Image.open(tree / "train" / "ant" / "2.png") as image:
         image.save(tree / "test" / "ant" / "copy.bmp")
         image.point(lambda value: min(255, value + 2)).save(tree / "test" / "bee" / "bright.png")
-    test = show(*images(tree, "format=json", "near=true"))["splits"]["test"]
+    test = show(*images_of(tree, "format=json", "near=true"))["splits"]["test"]
     assert test["repeats"]["near"] == 2 and test["size"] == 8
 
 
 def test_a_mean_far_from_the_data_is_told_with_what_to_type(show: Show, tree: Path) -> None:
-    words = images(tree, "task.mean=[0.1,0.1,0.1]", "task.std=[0.3,0.3,0.3]", "format=json")
+    words = images_of(tree, "task.mean=[0.1,0.1,0.1]", "task.std=[0.3,0.3,0.3]", "format=json")
     (sentence,) = [each for each in show(*words)["warnings"] if "pixels have" in each]
     typed = sentence.partition("type ")[2].split()
-    again = show(*images(tree, *typed, "format=json"))["warnings"]
+    again = show(*images_of(tree, *typed, "format=json"))["warnings"]
     assert re.match(r"task\.mean=\[0\.(49|50)", typed[0]) and not any(
         "pixels have" in x for x in again
     )
 
 
 def test_a_sample_of_a_large_split(show: Show, tree: Path) -> None:
-    train = show(*images(tree, "sample=8", "format=json"))["splits"]["train"]
+    train = show(*images_of(tree, "sample=8", "format=json"))["splits"]["train"]
     assert train["pixels"]["images"] == train["sampled"] == 8 and train["size"] == 32
-    _, out, _ = show(*images(tree, "sample=8"))
+    _, out, _ = show(*images_of(tree, "sample=8"))
     assert "images, of a sample that is evenly spaced (sample=null: of all)" in out
-    assert "of a sample" not in show(*images(tree, "sample=null"))[1]
+    assert "of a sample" not in show(*images_of(tree, "sample=null"))[1]
 
 
 def test_the_table_and_the_page(show: Show, tree: Path, tmp_path: Path) -> None:
     page = tmp_path / "data.html"
-    code, out, _ = show(*images(tree, f"html={page}", "examples=2"))
+    code, out, _ = show(*images_of(tree, f"html={page}", "examples=2"))
     assert code == 0 and "│ bee   │     2 │    3 │" in out and "\x1b" not in out
     assert "  [ant] 16x16 RGB" in out and "warning: train: classes are very unequal" in out
     html = page.read_text()
