@@ -23,8 +23,7 @@ WORDS: Mapping[str, tuple[str, ...]] = {
     "test": ("test", "testing", "eval", "evaluation", "heldout"),
 }
 COMPRESSED = (".gz", ".zst", ".bz2", ".xz")
-# left by systems and tools, never data
-JUNK = ("__MACOSX", "Thumbs.db", "desktop.ini", "lost+found", "__pycache__")
+JUNK = ("__MACOSX", "Thumbs.db", "desktop.ini", "lost+found", "__pycache__")  # never data
 # what describes data and is none
 PAPERS = (
     "readme", "license", "licence", "copying", "notice", "changelog", "changes", "citation",
@@ -36,7 +35,8 @@ READ_BY: Mapping[str, tuple[str, ...]] = {
     "imagenet": (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"),
     "tinyshakespeare": (".txt", ".tokens", ".text", ".raw"),
 }
-SHARD = re.compile(r"[-_.]?\d+(-of-\d+)?$")  # the end of train-00000-of-00002, train_1, part3
+SHARD = re.compile(r"[-_.]?\d+(-of-\d+(-[0-9a-f]{8,})?)?$")  # of train-0-of-2, train_1, part3
+PHRASE = ("of", "for", "the", "and")  # test_of_time is no test split
 WORD = re.compile(r"[-_.]+")  # between the words of a name
 Above = tuple[tuple[int, int], ...]  # device and inode of each folder above
 
@@ -115,7 +115,8 @@ def role_of(name: str) -> str | None:
     The name is a word of `WORDS`, or begins or ends with one: `ptb.train`, `test_prefs`.
     """
     words = WORD.split(name.lower())
-    said = {role for role, names in WORDS.items() for end in (words[0], words[-1]) if end in names}
+    ends = (words[-1],) if words[1:2] and words[1] in PHRASE else (words[0], words[-1])
+    said = {role for role, names in WORDS.items() for end in ends if end in names}
     return said.pop() if len(said) == 1 else None
 
 
@@ -139,8 +140,7 @@ def split_of(file: Path, folder: Path, declared: Iterable[str] = ()) -> str | No
     for part in reversed(folders):
         if part in exact:
             return part
-    stem = stem_of(file).lower()
-    if stem in exact or role_of(stem) is not None:
+    if (stem := stem_of(file).lower()) in exact or role_of(stem) is not None:
         return stem
     return next((part for part in reversed(folders) if role_of(part) is not None), None)
 

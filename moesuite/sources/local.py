@@ -99,7 +99,8 @@ def _from_saved(folder: Path, declared: Mapping[str, str], readable: Readable) -
     chosen = choose(list(loaded), declared, readable.val)
     used = [*chain.from_iterable(chosen.values())]
     whole = fingerprint({"": [("", file) for file in saved_files(folder)]}, folder)
-    notes = [whole.note, *scored_split(chosen, declared)]
+    labels = {role: listed(names) for role, names in chosen.items()}
+    notes = [whole.note, *scored_split(chosen, declared), *joined(labels)]
     if unused := [name for name in loaded if name not in used]:
         notes.append(f"not used: {listed(unused)}")
     rows = _joined(loaded, chosen, folder, declared, readable)
@@ -182,7 +183,7 @@ def from_tables(
         for role, names in assigned.roles.items()
     }
     used = set(chain.from_iterable(assigned.roles.values()))
-    notes = [whole.note, *scored_split(assigned.labels, declared)]
+    notes = [whole.note, *scored_split(assigned.labels, declared), *joined(assigned.labels)]
     others = [file for file in files if file not in used and not is_paper(file)]
     if unused := [str(file.relative_to(folder)) for file in others]:
         notes.append(f"not used: {listed(unused)}")
@@ -222,6 +223,11 @@ def _needed(declared: Mapping[str, str], roles: Iterable[str], readable: Readabl
     """Return the role that a source must have: some data sets are for testing only."""
     alone = readable.test_only and "test" in roles
     return "train" if "train" in declared and not alone else "test"
+
+
+def joined(labels: Mapping[str, str]) -> list[str]:
+    """Return a sentence for each role that several splits play, by the names of the splits."""
+    return [f"{role} is {names} together" for role, names in labels.items() if ", " in names]
 
 
 def scored_split(

@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import json
 import logging
 import re
 from collections.abc import Iterable, Sequence
@@ -20,12 +19,16 @@ from typing import Any, Literal
 
 from moesuite.errors import UserError
 from moesuite.sources.cache import cache_folder, cached, load_rows
-from moesuite.sources.layout import COMPRESSED, role_of, suffix_of
+from moesuite.sources.layout import COMPRESSED, suffix_of
+from moesuite.sources.raw.content import check_text, first_line, read_bytes
+from moesuite.sources.raw.json_rows import broken_line, json_rows, named_splits
 
 # in this order where a folder holds the same data in several
 FORMATS = (".parquet", ".arrow", ".jsonl", ".ndjson", ".json", ".csv", ".tsv")
 SNIFFED = 2**20  # bytes of a file that show how its cells are separated
 NO_ROWS = "corresponds to no data"  # what `datasets` says of files without rows
+# what `datasets` says of files of one split with other columns
+OTHER_COLUMNS = ("Couldn't cast", "Schema at index", "must have the same columns")
 SEPARATORS = ",;|\t"
 QUOTED = re.compile(r'"([^"]|"")*"')
 NUMBER = re.compile(r"-?\d+(\.\d+)?")
@@ -53,7 +56,7 @@ def load_saved(folder: Path) -> dict[str, Any]:
         loaded = datasets.load_from_disk(str(folder))
     except (OSError, ValueError, KeyError) as error:
         raise UserError(
-            f"task.source={folder}: unreadable as save_to_disk wrote it: {_first_line(error)}; "
+            f"task.source={folder}: unreadable as save_to_disk wrote it: {first_line(error)}; "
             "expected dataset_dict.json and the folders it names; save it again"
         ) from None
     return dict(loaded) if isinstance(loaded, datasets.DatasetDict) else {"train": loaded}
@@ -79,14 +82,18 @@ def read_tables(files: Sequence[Path], content: str, streaming: bool = False) ->
     import pyarrow
 
     place = cache_folder() / "rows" / hashlib.sha256(content.encode()).hexdigest()[:20]
-    files = [_decompressed(file, place) for file in files]
+    plain = [_decompressed(file, place) for file in files]
+    for name, file in zip(files, plain, strict=True):
+        check_text(name, file)
     logger = logging.getLogger("datasets")
     level = logger.level
     logger.setLevel(logging.CRITICAL)  # the reason stands in the error
     try:
-        rows = _read(files, str(place), streaming)
+        rows = _read(plain, str(place), streaming)
+    except StopIteration:  # JSON lines without one
+        raise _unreadable(files, ValueError(NO_ROWS)) from None
     except (datasets.exceptions.DatasetGenerationError, OSError, ValueError, EOFError) as error:
-        raise _unreadable(files, error) from None
+        raise _broken_line(files, plain) or _unreadable(files, error) from None
     except (pyarrow.ArrowException, csv.Error) as error:
         raise _unreadable(files, error) from None
     finally:
@@ -96,15 +103,26 @@ def read_tables(files: Sequence[Path], content: str, streaming: bool = False) ->
     return rows
 
 
-def _read(files: Sequence[Path], place: str, streaming: bool) -> Any:
+def json_splits(file: Path) -> dict[str, Any]:
+    """Return the splits of one JSON file, {"train": [...], "test": [...]}; else nothing."""
+    return {name: _as_rows(rows) for name, rows in named_splits(file).items()}
+
+
+def _as_rows(values: Sequence[dict[str, Any]]) -> Any:
+    """Return rows with every column that one of them has."""
     import datasets
 
+    names = dict.fromkeys(chain.from_iterable(values))
+    return datasets.Dataset.from_list([{**dict.fromkeys(names), **row} for row in values])
+
+
+def _read(files: Sequence[Path], place: str, streaming: bool) -> Any:
     names, suffix = [str(file) for file in files], suffix_of(files[0])
     load = partial(load_rows, data_files=names, split="train", streaming=streaming, cache_dir=place)
     if suffix in (".parquet", ".arrow"):
         return load(suffix[1:])
     if suffix == ".json":
-        return datasets.Dataset.from_list(list(chain.from_iterable(map(_json_rows, files))))
+        return _as_rows(list(chain.from_iterable(map(json_rows, files))))
     if suffix in (".csv", ".tsv"):
         # an empty cell is missing; "NA", "null" and "None" are words
         return load("csv", **_dialect(files[0], suffix), keep_default_na=False, na_values=[""])
@@ -121,71 +139,6 @@ def _decompressed(file: Path, place: Path) -> Path:
 
     name = hashlib.sha256(str(file).encode()).hexdigest()[:12]
     return cached(place / name, write) / file.stem
-
-
-def read_bytes(file: Path) -> bytes:
-    """Return the content of a file, decompressed.
-
-    Raises:
-        UserError: for a file that is not compressed as its name says.
-    """
-    import fsspec
-    import zstandard
-
-    try:
-        with fsspec.open(str(file), compression="infer") as stream:
-            return stream.read()
-    except (OSError, EOFError, ValueError, zstandard.ZstdError) as error:
-        raise UserError(
-            f"{file}: cannot be decompressed ({_first_line(error)}); expected a whole "
-            f"{file.suffix} file"
-        ) from None
-
-
-def json_splits(file: Path) -> dict[str, Any]:
-    """Return the splits of one JSON file, {"train": [...], "test": [...]}; else nothing."""
-    import datasets
-
-    try:
-        values = json.loads(read_bytes(file))
-    except ValueError:
-        return {}
-    if not isinstance(values, dict) or not any(map(role_of, values)):
-        return {}
-    return {
-        name: datasets.Dataset.from_list(rows)
-        for name, rows in values.items()
-        if isinstance(rows, list) and rows and isinstance(rows[0], dict)
-    }
-
-
-def _json_rows(file: Path) -> list[dict[str, Any]]:
-    """Return the rows of a JSON file: a list of objects, columns, or one list under a name."""
-    text = file.read_text()
-    try:
-        values = json.loads(text)
-    except json.JSONDecodeError as error:
-        lines = [line for line in text.splitlines() if line.strip()]
-        try:  # JSON lines under the name of JSON
-            values = [json.loads(line) for line in lines]
-        except json.JSONDecodeError:
-            raise ValueError(str(error)) from None
-    if isinstance(values, dict):
-        values = _rows_within(values)
-    if not isinstance(values, list) or not all(isinstance(row, dict) for row in values):
-        raise ValueError('expected a list of objects, for example [{"text": "…", "label": 0}]')
-    return values
-
-
-def _rows_within(values: dict[str, Any]) -> Any:
-    """Return the one list of objects in a JSON object, or the rows of its columns."""
-    lists = {name: value for name, value in values.items() if isinstance(value, list)}
-    tables = [rows for rows in lists.values() if rows and isinstance(rows[0], dict)]
-    if len(tables) == 1:
-        return tables[0]
-    if len(lists) == len(values) and len({len(column) for column in lists.values()}) == 1:
-        return [dict(zip(lists, cells, strict=True)) for cells in zip(*lists.values(), strict=True)]
-    return values
 
 
 def _dialect(file: Path, suffix: str) -> dict[str, Any]:
@@ -223,12 +176,23 @@ def _is_row(cells: Sequence[str]) -> bool:
     return any(map(NUMBER.fullmatch, names)) and names != [*map(str, range(len(names)))]
 
 
+def _broken_line(files: Sequence[Path], plain: Sequence[Path]) -> UserError | None:
+    """Return what is wrong with the first broken line of JSON lines; None for no such line."""
+    if suffix_of(plain[0]) not in (".jsonl", ".ndjson"):
+        return None
+    broken = (
+        UserError(f"{name}: unreadable: {line}; expected one JSON object in each line")
+        for name, file in zip(files, plain, strict=True)
+        if (line := broken_line(file))
+    )
+    return next(broken, None)
+
+
 def _unreadable(files: Iterable[Path], error: Exception) -> UserError:
     names = ", ".join(str(file) for file in [*files][:3])
+    reason = first_line(error.__cause__ or error)
     if NO_ROWS in str(error):
         return UserError(f"{names}: a split is empty; expected at least one row")
-    return UserError(f"{names}: unreadable: {_first_line(error.__cause__ or error)}")
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    if any(words in f"{error} {reason}" for words in OTHER_COLUMNS):
+        reason = "its files differ in their columns; expected the same columns in each of a split"
+    return UserError(f"{names}: unreadable: {reason}")
