@@ -25,6 +25,9 @@ OFFICIAL: Mapping[str, tuple[str, ...]] = {
     "label": ("Quality", "is_duplicate", "gold_label"),
     "premise": ("sentence1",),
     "hypothesis": ("sentence2",),
+    **{  # WSC keeps them in one column
+        f"span{n}_{part}": (f"target.span{n}_{part}",) for n in (1, 2) for part in ("index", "text")
+    },
 }
 # of files without a header: column by its place, 1 for the first
 HEADLESS: Mapping[str, Mapping[str, str]] = {"cola": {"sentence": "column4", "label": "column2"}}
@@ -59,7 +62,8 @@ def wanted_columns(name: str, subset: Subset, there: Sequence[str]) -> list[Colu
     if subset.form == "copa":
         return [*texts(COPA), label]
     if subset.form == "wsc":
-        return [*texts(WSC), *(Column(number, "number") for number in WSC_NUMBERS), label]
+        numbers = [Column(each, "number", called(each)) for each in WSC_NUMBERS]
+        return [*texts(WSC), *numbers, label]
     if subset.form == "record":
         lists = [Column(each, "messages") for each in ("entities", "answers")]
         return [*texts(("passage", "query")), *lists]

@@ -86,6 +86,7 @@ def read_questions(benchmark: Benchmark) -> Questions:
     for number, (role, rows) in enumerate(loaded.splits.items()):
         where = f"{name}, split {splits[role]}"
         check_declared(name, subset, rows, where)
+        rows = rows.flatten() if subset.form == "wsc" else rows
         part = load_split(role, rows, where, wanted_columns(name, subset, rows.column_names))
         notes += part.notes
         read = FORMS[subset.form](name, subset, part)

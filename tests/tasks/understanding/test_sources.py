@@ -97,6 +97,16 @@ READ: dict[str, tuple[str, str, dict[str, str], list[Any], list[Any]]] = {
         },
         [(("h", "train"), "neutral")], [(("h", "val"), "neutral")],
     ),
+    "WSC keeps spans in one column": (
+        "superglue", "wsc",
+        {
+            f"WSC/{split}.jsonl": f'{{"text": "Ann {split} as she ran.", "label": true, "target": '
+            '{"span1_index": 0, "span1_text": "Ann", "span2_index": 3, "span2_text": "she"}}\n'
+            for split in ("train", "val")
+        },
+        [(("she: Ann", "#Ann# train as *she* ran."), "True")],
+        [(("she: Ann", "#Ann# val as *she* ran."), "True")],
+    ),
     "the folder of the set itself": (
         "glue", "wnli",
         {
