@@ -52,7 +52,7 @@ def load_hub(
 
 
 def own_choice(
-    hub: str, config: str | None, splits: Mapping[str, str]
+    hub: str, config: str | None, splits: Mapping[str, str], test_only: bool = False
 ) -> tuple[str | None, dict[str, str]]:
     """Return the configuration and the splits to read of a data set that no task declares.
 
@@ -62,6 +62,7 @@ def own_choice(
         hub: id of the data set.
         config: configuration that the task declares.
         splits: name of each role's split that the task declares.
+        test_only: whether a test split will do, without one for training.
     """
     import datasets
 
@@ -72,7 +73,9 @@ def own_choice(
     except Exception:  # whatever is wrong, loading reports it
         return config, dict(splits)
     chosen = {role: choices[0] for role, choices in choose(names, splits).items()}
-    return config, chosen or dict(splits)
+    if not chosen or ("train" in splits and "train" not in chosen and not test_only):
+        return config, dict(splits)  # loading reports the splits that are there
+    return config, chosen
 
 
 def _resolve(hub: str, revision: str | None) -> str | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from moesuite.errors import UserError
 from moesuite.sources.hub import load_hub, own_choice
-from moesuite.sources.local import TABLES_ONLY, load_local
+from moesuite.sources.local import TABLES_ONLY, load_local, scored_split
 from moesuite.sources.local import Readable as Readable
 from moesuite.sources.local import Source as Source
 
@@ -67,10 +67,11 @@ class HubSource:
                 f"task.source={self.source} does not exist; expected {readable.words}, or a hub id "
                 "owner/name; type for example task.source=data/my_data"
             )
-        config, splits = own_choice(self.source, config, splits)
-        loaded, commit = load_hub(self.source, None, config, splits, streaming)
-        source = Source(loaded, f"{self.source}@{commit}", f"hub {self.source}, revision {commit}")
-        return with_test(source)
+        config, chosen = own_choice(self.source, config, splits, readable.test_only)
+        loaded, commit = load_hub(self.source, None, config, chosen, streaming)
+        about = f"hub {self.source}, revision {commit}"
+        notes = tuple(scored_split(chosen, splits))
+        return with_test(Source(loaded, f"{self.source}@{commit}", about, notes))
 
 
 def with_test(source: Source) -> Source:
