@@ -90,9 +90,8 @@ def _places(data: TextSets, readable: Readable) -> tuple[dict[str, str | None], 
     chosen = data.chosen
     if data.source is None:
         if strange := [name for name in chosen if name not in data.sets]:
-            hint = f"task.names=[{next(iter(data.sets), 'MR')}]"
-            if not data.sets:
-                hint += " task.source=<folder with a folder MR>"
+            hint = f"task.names=[{next(iter(data.sets), strange[0])}]"
+            hint += f", or for your own task.source=<folder with a folder {strange[0]}>"
             raise unknown("data set in task.names", strange[0], data.sets, hint)
         return dict.fromkeys(chosen), []
     root = Path(data.source).expanduser()

@@ -59,7 +59,7 @@ def load_split(role: str, rows: Any, where: str, wanted: Sequence[Column]) -> Lo
     if len(rows) == 0:
         raise UserError(f"{where} is empty; expected at least one row")
     matched = match_columns(rows, wanted, where)
-    notes = [note_of(matched, wanted)]
+    notes = [note_of({what: name for what, name in matched.items() if name != what}, wanted)]
     texts = [matched[column.what] for column in wanted if column.kind == "text"]
     missing = sorted({row for name in texts for row in _missing(rows[name])})
     if len(missing) == len(rows):

@@ -76,6 +76,10 @@ def test_labels_out_of_range(tmp_path: Path) -> None:
             ["task=sts", "task.names=[STS21]", "task.source=two"],
             "unknown data set in task.names 'STS21'; nearest: STS1",
         ),
+        (
+            ["task=sts", "task.names=[MR]"],
+            "type for example task.names=.*, or for your own task.source=<folder with a folder MR>",
+        ),
         (["task=sts", "task.source=.", "task.names=[STS12,STS13]"], "has no folder STS12"),
         (["task=stdlib_search", "task.prompt=summary"], "the text's place is missing"),
         (
