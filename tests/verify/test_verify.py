@@ -185,7 +185,7 @@ def test_changed_preconditions_are_reported(
     (path, _, _) = copied(runs, tmp_path)
     record = read_record(path)
     cases = {
-        "its protocol is engine 1, router 99, family 1; of this code: engine 1, router": remade(
+        "its protocol is engine 1, router 99, family 2; of this code: engine 1, router": remade(
             path, protocol=record.protocol.model_copy(update={"router": 99})
         ),
         "its data is sha256:0ther1234, here it is sha256:": remade(
