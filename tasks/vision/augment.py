@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 from annotated_types import Ge, Gt, Le
+from PIL import Image
 from torch import Tensor
 
 from moesuite.tasks.vision.images import Transform, seeded
@@ -55,7 +56,7 @@ class Augmentation:
         common: dict[str, Any] = {"mean": tuple(mean), "std": tuple(std)}
         if not (train and self.by_image):
             return create_transform(shape, crop_pct=self.crop_pct, **common)
-        return create_transform(
+        transform = create_transform(
             shape,
             is_training=True,
             scale=(self.crop or 1.0, 1.0),
@@ -65,6 +66,10 @@ class Augmentation:
             re_prob=self.erase,
             **common,
         )
+        for operation in _operations(transform):
+            if "Posterize" in operation.name:
+                operation.aug_fn = posterized
+        return transform
 
     @property
     def mixes(self) -> bool:
@@ -83,3 +88,21 @@ class Augmentation:
         even = len(labels) // 2 * 2  # timm mixes pairs
         with seeded(seed):
             return mix(images[:even].clone(), labels[:even])
+
+
+def posterized(image: Image.Image, bits: int, **options: Any) -> Image.Image:
+    """Return an image with the first bits of each channel, 0 to 8; black with 0.
+
+    timm draws 0 at the end of its range. Pillow returned black until it refused 0 in version 13.
+    """
+    from timm.data.auto_augment import posterize
+
+    return posterize(image, bits, **options) if bits else Image.new(image.mode, image.size)
+
+
+def _operations(transform: Any) -> Iterator[Any]:
+    """Yield the operations on images that timm's policies draw from."""
+    for part in transform.transforms:
+        yield from getattr(part, "ops", ())  # RandAugment, AugMix
+        for several in getattr(part, "policy", ()):  # AutoAugment
+            yield from several
