@@ -20,7 +20,13 @@ def test_the_data_is_told_once_and_recorded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     print_once.cache_clear()
-    monkeypatch.setattr(Vision, "notes", (NOTE,))
+    prepare = Vision.prepare
+
+    def prepared(task: Vision) -> None:
+        prepare(task)
+        task.notes = (NOTE,)
+
+    monkeypatch.setattr(Vision, "prepare", prepared)
     assert invoke(monkeypatch, *TINY_RUN, "-m", "seed=0,1", f"records={tmp_path}") == 0
     assert capsys.readouterr().err == (
         "data: scikit-learn digits, 80/20 split, stratified\n"

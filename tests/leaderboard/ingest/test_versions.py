@@ -22,6 +22,8 @@ from moesuite.task import task_class
 from tests.leaderboard.boards import boards_of, put
 from tests.leaderboard.records import record_of
 
+pytestmark = pytest.mark.usefixtures("made_records")
+
 
 def version(**changes: Any) -> Protocol:
     return Protocol.model_validate({"engine": 1, "router": 1, "family": 1, **changes})

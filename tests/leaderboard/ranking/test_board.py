@@ -12,6 +12,8 @@ from moesuite.leaderboard.site.build import build
 from tests.leaderboard.boards import boards_of, example
 from tests.leaderboard.records import certificate_of, compute_of, config_of, record_of
 
+pytestmark = pytest.mark.usefixtures("made_records")
+
 
 def test_paired_differences_and_tie_groups() -> None:
     """good is better than dense in every seed by 0.0302 on average; bad is far below."""

@@ -15,6 +15,8 @@ from moesuite.records.certificate import Check
 from tests.leaderboard.boards import GOLDEN, contents, example, golden_files, put
 from tests.leaderboard.records import certificate_of, record_of
 
+pytestmark = pytest.mark.usefixtures("made_records")
+
 
 def test_the_pages_are_the_golden_ones(runs: Path, tmp_path: Path) -> None:
     """Written anew by `python -m tests.leaderboard.boards`."""
