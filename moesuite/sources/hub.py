@@ -7,7 +7,7 @@ from typing import Any
 
 from moesuite.errors import UserError
 from moesuite.sources.cache import load_rows
-from moesuite.sources.layout import choose
+from moesuite.sources.roles import check_declared, choose
 
 
 def load_hub(
@@ -72,6 +72,7 @@ def own_choice(
         names = datasets.get_dataset_split_names(hub, config or configs[0])
     except Exception:  # whatever is wrong, loading reports it
         return config, dict(splits)
+    check_declared(names, splits, f"task.source={hub}")
     chosen = {role: choices[0] for role, choices in choose(names, splits).items()}
     if not chosen or ("train" in splits and "train" not in chosen and not test_only):
         return config, dict(splits)  # loading reports the splits that are there

@@ -15,13 +15,10 @@ from itertools import chain
 from pathlib import Path
 
 from moesuite.errors import UserError
+from moesuite.sources.roles import WORDS as WORDS
+from moesuite.sources.roles import choose as choose
+from moesuite.sources.roles import role_of as role_of
 
-ROLES = ("train", "val", "test")
-WORDS: Mapping[str, tuple[str, ...]] = {
-    "train": ("train", "training"),
-    "val": ("val", "valid", "validation", "dev", "development"),
-    "test": ("test", "testing", "eval", "evaluation", "heldout"),
-}
 COMPRESSED = (".gz", ".zst", ".bz2", ".xz")
 JUNK = ("__MACOSX", "Thumbs.db", "desktop.ini", "lost+found", "__pycache__")  # never data
 # what describes data and is none
@@ -36,8 +33,6 @@ READ_BY: Mapping[str, tuple[str, ...]] = {
     "tinyshakespeare": (".txt", ".tokens", ".text", ".raw"),
 }
 SHARD = re.compile(r"[-_.]?\d+(-of-\d+(-[0-9a-f]{8,})?)?$")  # of train-0-of-2, train_1, part3
-PHRASE = ("of", "for", "the", "and")  # test_of_time is no test split
-WORD = re.compile(r"[-_.]+")  # between the words of a name
 Above = tuple[tuple[int, int], ...]  # device and inode of each folder above
 
 
@@ -109,22 +104,6 @@ def is_paper(file: Path) -> bool:
     return file.name.split(".")[0].lower() in PAPERS
 
 
-def role_of(name: str) -> str | None:
-    """Return the role that a name of a split says: train, val, test, or None.
-
-    The name is a word of `WORDS`, or begins or ends with one: `ptb.train`, `test_prefs`.
-    """
-    words = WORD.split(name.lower())
-    ends = (words[-1],) if words[1:2] and words[1] in PHRASE else (words[0], words[-1])
-    said = {role for role, names in WORDS.items() for end in ends if end in names}
-    return said.pop() if len(said) == 1 else None
-
-
-def _synonym(name: str) -> str:
-    """Return a name with its words for a split as roles: val_matched of dev-matched."""
-    return "_".join(role_of(word) or word for word in WORD.split(name.lower()))
-
-
 def split_of(file: Path, folder: Path, declared: Iterable[str] = ()) -> str | None:
     """Return the name of the split that a file belongs to, lower-case, or None.
 
@@ -175,41 +154,6 @@ def assign(
         {role: ", ".join(names[role]) for role in names},
         sorted(unused),
     )
-
-
-def choose(
-    names: Sequence[str], declared: Mapping[str, str], also_val: bool = True
-) -> dict[str, list[str]]:
-    """Return the names of the splits that play each role; roles without one are missing.
-
-    Args:
-        names: splits that are there.
-        declared: name of each role's split.
-        also_val: take a validation split that is not declared.
-    """
-    chosen: dict[str, list[str]] = {}
-    for same in (str.lower, _synonym):  # the declared name itself, or dev_matched for val_matched
-        for role, wanted in declared.items():
-            if role not in chosen and (alike := [n for n in names if same(n) == same(wanted)]):
-                chosen[role] = alike
-    for role, wanted in declared.items():  # what means the same
-        if role not in chosen and (meaning := role_of(wanted)):
-            _take(chosen, role, meaning, names)
-    if "test" in declared:  # what is usually scored
-        for meaning in ("test", "val"):
-            if "test" not in chosen:
-                _take(chosen, "test", meaning, names)
-        if "test" not in chosen and "val" in chosen:
-            chosen["test"] = chosen.pop("val")
-    if also_val and "val" not in declared and "val" not in chosen:
-        _take(chosen, "val", "val", names)
-    return {role: chosen[role] for role in sorted(chosen, key=[*ROLES, *chosen].index)}
-
-
-def _take(chosen: dict[str, list[str]], role: str, meaning: str, names: Sequence[str]) -> None:
-    """Give `role` the splits of a meaning that no other role has."""
-    if free := [n for n in names if role_of(n) == meaning and n not in chain(*chosen.values())]:
-        chosen[role] = free
 
 
 def homes(

@@ -24,6 +24,7 @@ from moesuite.sources.layout import (
     split_of,
     suffix_of,
 )
+from moesuite.sources.roles import check_declared, replaced
 from moesuite.sources.tables import (
     FORMATS,
     is_saved,
@@ -100,7 +101,7 @@ def _from_saved(folder: Path, declared: Mapping[str, str], readable: Readable) -
     used = [*chain.from_iterable(chosen.values())]
     whole = fingerprint({"": [("", file) for file in saved_files(folder)]}, folder)
     labels = {role: listed(names) for role, names in chosen.items()}
-    notes = [whole.note, *scored_split(chosen, declared), *joined(labels)]
+    notes = [whole.note, *said(labels, declared)]
     if unused := [name for name in loaded if name not in used]:
         notes.append(f"not used: {listed(unused)}")
     rows = _joined(loaded, chosen, folder, declared, readable)
@@ -124,6 +125,7 @@ def _joined(
             f"task.source={folder}: no split {declared[needed]!r} among {listed(list(rows))}; "
             f"type for example task.splits.{needed}={next(iter(rows), 'train')}"
         )
+    check_declared(rows, declared, f"task.source={folder}")
     return {
         role: datasets.concatenate_datasets([rows[name] for name in names])
         for role, names in chosen.items()
@@ -141,7 +143,7 @@ def _from_images(
         return None
     whole = fingerprint({role: split.contents for role, split in tree.splits.items()}, path)
     names = {role: split.name for role, split in tree.splits.items()}
-    notes = [whole.note, *scored_split(names, declared), *tree.notes]
+    notes = [whole.note, *said(names, declared), *tree.notes]
     if unused := [str(file.relative_to(path)) for file in tables if file not in tree.lists]:
         notes.append(f"tables beside the images are not used: {listed(unused)}")
     rows = {role: split.rows() for role, split in tree.splits.items()}
@@ -183,7 +185,7 @@ def from_tables(
         for role, names in assigned.roles.items()
     }
     used = set(chain.from_iterable(assigned.roles.values()))
-    notes = [whole.note, *scored_split(assigned.labels, declared), *joined(assigned.labels)]
+    notes = [whole.note, *said(assigned.labels, declared)]
     others = [file for file in files if file not in used and not is_paper(file)]
     if unused := [str(file.relative_to(folder)) for file in others]:
         notes.append(f"not used: {listed(unused)}")
@@ -216,6 +218,8 @@ def _assigned(
             f"{listed([file.name for file in tables])}; name its file "
             f"{declared[needed]}{suffix_of(tables[0])}"
         )
+    names = [split_of(file, folder, declared.values()) for file in tables]
+    check_declared(filter(None, names), declared, f"task.source={folder}")
     return assigned
 
 
@@ -225,9 +229,11 @@ def _needed(declared: Mapping[str, str], roles: Iterable[str], readable: Readabl
     return "train" if "train" in declared and not alone else "test"
 
 
-def joined(labels: Mapping[str, str]) -> list[str]:
-    """Return a sentence for each role that several splits play, by the names of the splits."""
-    return [f"{role} is {names} together" for role, names in labels.items() if ", " in names]
+def said(labels: Mapping[str, str], declared: Mapping[str, str]) -> list[str]:
+    """Return sentences on the splits that play the roles, where that is not plain."""
+    chosen = {role: names.split(", ") for role, names in labels.items()}
+    joined = [f"{role} is {names} together" for role, names in labels.items() if ", " in names]
+    return [*scored_split(labels, declared), *joined, *replaced(chosen, declared)]
 
 
 def scored_split(

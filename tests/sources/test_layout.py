@@ -28,6 +28,8 @@ from tests.sources.files import TRAIN_TEST, write
         ("test", "test"),
         ("eval", "test"),
         ("Evaluation", "test"),
+        ("val2017", "val"),
+        ("my val", "val"),
         ("train_test", None),
         ("trainer", None),
         ("contest", None),

@@ -18,7 +18,7 @@ import numpy as np
 from moesuite.errors import UserError
 from moesuite.sources.images.folders import Folder
 from moesuite.sources.images.split import ImageTree, Split
-from moesuite.sources.layout import choose
+from moesuite.sources.roles import check_declared, choose
 
 NAME = re.compile(
     r"(?P<set>.*?)[-_.]?(?P<split>train|t10k|test|val|valid|validation|dev)"
@@ -46,6 +46,7 @@ def read_idx(top: Folder, declared: Mapping[str, str], also_val: bool = True) ->
             f"{', '.join(pairs)}; expected {declared[needed]}-images-idx3-ubyte and "
             f"{declared[needed]}-labels-idx1-ubyte"
         )
+    check_declared(pairs, declared, f"task.source={top.path}")
     read = {role: _read_split(top, names[0], pairs[names[0]]) for role, names in chosen.items()}
     numbers = sorted({int(number) for _, labels in read.values() for number in np.unique(labels)})
     classes = tuple(map(str, numbers))
@@ -105,6 +106,8 @@ def _read(file: Path, dimensions: int) -> np.ndarray:
         data = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{file}: not a whole gzip file ({error}); get it again") from None
+    if not data:
+        raise UserError(f"{file}: is empty; expected an idx file; get it again")
     magic = bytes([0, 0, 8, dimensions])
     if data[:4] != magic:
         raise UserError(

@@ -20,7 +20,7 @@ from moesuite.sources.images.idx import read_idx
 from moesuite.sources.images.parts import Part, find_parts, inner_folder
 from moesuite.sources.images.split import ImageTree, Split
 from moesuite.sources.images.words import kinds, left_out, look_alikes, missing, unlabelled, unused
-from moesuite.sources.layout import choose, role_of
+from moesuite.sources.roles import check_declared, choose, role_of
 
 
 def read_image_tree(
@@ -59,6 +59,7 @@ def read_image_tree(
     roles = _roles(parts, declared, also_val)
     if needed not in roles:
         raise missing(parts, spare, declared[needed], root)
+    check_declared([part.name for part in parts], declared, f"task.source={folder}")
     used = [*chain(*roles.values())]
     if flat := [part for part in used if not part.classes]:
         raise unlabelled(flat[0], top)

@@ -113,6 +113,12 @@ def test_a_file_that_is_cut_off(tmp_path: Path, length: int) -> None:
     refused(tmp_path, rf"holds {max(0, length - 16)} bytes of data, its header says .*; expected a")
 
 
+def test_an_empty_file(tmp_path: Path) -> None:
+    write(tmp_path, "train", [0, 1])
+    (tmp_path / NAMES[0].format("train")).write_bytes(b"")
+    refused(tmp_path, r"idx3-ubyte: is empty; expected an idx file; get it again$")
+
+
 def test_a_gzip_file_that_is_cut_off(tmp_path: Path) -> None:
     write(tmp_path, "train", [0, 1], end=".gz")
     file = tmp_path / f"{NAMES[0].format('train')}.gz"

@@ -78,3 +78,16 @@ def test_a_link_to_nothing(tmp_path: Path) -> None:
     (tmp_path / "a" / "9.png").symlink_to(tmp_path / "nowhere.png")
     with pytest.raises(UserError, match=r"a/9.png cannot be read: No such file or directory;"):
         load(tmp_path)
+
+
+def test_splits_that_are_joined_are_named(tmp_path: Path) -> None:
+    source = load(make(tmp_path, "Train/a:2 train/b:2 test/a:1 val/a:1 valid/b:1"))
+    assert source.notes == ("train is Train, train together", "val is val, valid together")
+
+
+def test_a_split_that_is_not_there(tmp_path: Path) -> None:
+    make(tmp_path, "train/a:2 train/b:2 test/a:1")
+    with pytest.raises(UserError, match=r"no split 'nope'; the splits are test, train; type for"):
+        HubSource(source=str(tmp_path)).load(
+            {"train": "train", "test": "nope"}, readable=Readable(images=True)
+        )
