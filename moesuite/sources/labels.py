@@ -6,16 +6,15 @@ says which classes there are, and their order.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from moesuite.errors import UserError
-from moesuite.sources.layout import role_of
+from moesuite.sources.classes import check_count, composed, lacking, order_of, shortened
 
-SHOWN = 10  # classes that a note or an error names
 BOOLEANS = ("false", "true")
 
 
@@ -37,7 +36,7 @@ class Labels:
     """Labels as indices of classes.
 
     Attributes:
-        indices: of the class of each row, int64 [N], by role.
+        indices: of the class of each row, int64 [N], by the name of the split.
         names: of the classes, in their order.
         notes: what was mapped, a sentence each.
     """
@@ -60,15 +59,15 @@ def class_labels(columns: Mapping[str, LabelColumn], num_classes: int | None, wh
     """Map the labels of all splits to indices of classes.
 
     Args:
-        columns: of each split by role; the first is the training split, or the only one.
+        columns: of each split by its name; the first is the training split, or the only one.
         num_classes: of the task; None: as many as there are.
         where: the source, for errors.
 
     Raises:
-        UserError: for labels that are missing, negative or no classes, for names that differ
-            between splits, and for another number of classes.
+        UserError: for labels that are missing, negative or no classes, for classes that the
+            training split lacks, and for another number of classes.
     """
-    reads = {role: _read(column, f"{where}, split {role}") for role, column in columns.items()}
+    reads = {name: _read(column, f"{where}, split {name}") for name, column in columns.items()}
     first = next(iter(reads))
     if all(read.names is None for read in reads.values()):
         labels = _of_integers(reads, num_classes, where)
@@ -77,60 +76,7 @@ def class_labels(columns: Mapping[str, LabelColumn], num_classes: int | None, wh
     train = reads[first]
     is_said = train.names is not None and train.declared
     check_count(labels.names, num_classes, where, None if is_said else len(train.numbers))
-    return labels
-
-
-def check_count(
-    names: Sequence[str], num_classes: int | None, where: str, rows: int | None = None
-) -> None:
-    """Compare the number of classes with that of the task.
-
-    Args:
-        names: of the classes.
-        num_classes: of the task; None: any from 2 on.
-        where: the source, for errors.
-        rows: number of rows that the names were gathered from; None: they are declared.
-
-    Raises:
-        UserError: if they differ. It suggests a number only if the names are those of classes.
-    """
-    if (num_classes is None and len(names) > 1) or len(names) == num_classes:
-        return
-    count = f"{len(names)} classes ({shortened(names)})"
-    if len(names) == 1:
-        hint = f"one class ({names[0]}); expected at least two"
-    elif all(role_of(name) for name in names):
-        hint = f"{count}, which are names of splits; expected <split>/<class>/<image>"
-    elif rows is not None and len(names) > SHOWN and 2 * len(names) > rows:
-        hint = f"{count} in {rows} rows; expected classes with several examples each"
-    else:
-        hint = (
-            f"{count}, the task {num_classes}; expected equal counts; "
-            f"type for example task.num_classes={len(names)}"
-        )
-    raise UserError(f"{where} has {hint}")
-
-
-def order_of(names: Sequence[str], reference: Sequence[str], where: str) -> np.ndarray:
-    """Return the index in `reference` of each of the names that a split declares.
-
-    Raises:
-        UserError: if they are not the same names.
-    """
-    lacks, more = sorted({*reference} - {*names}), sorted({*names} - {*reference})
-    if lacks or more:
-        said = [f"lacks {shortened(lacks)}"] * bool(lacks)
-        said += [f"has {shortened(more)} that training lacks"] * bool(more)
-        raise UserError(f"{where} has other classes than training: it {' and '.join(said)}")
-    places = {name: place for place, name in enumerate(reference)}
-    return np.array([places[name] for name in names], dtype=np.int64)
-
-
-def shortened(names: Iterable[Any]) -> str:
-    """Return the first names, and how many there are in all if these are not all."""
-    words = [str(name) for name in names]
-    more = f", ... ({len(words)} in all)" if len(words) > SHOWN else ""
-    return f"{', '.join(words[:SHOWN])}{more}"
+    return replace(labels, notes=(*labels.notes, *lacking(labels.indices, labels.names)))
 
 
 def _of_integers(reads: Mapping[str, _Read], num_classes: int | None, where: str) -> Labels:
@@ -172,29 +118,14 @@ def _of_names(reads: Mapping[str, _Read], where: str) -> Labels:
             indices[role] = read.numbers
             notes.append(f"integer labels of split {role} are indices of {shortened(names)}")
             continue
-        if read.declared and given.declared:
-            order = order_of(read.names, names, place)
-        else:
-            order = _order_of_rows(read, names, place)
+        used = [read.names[number] for number in np.unique(read.numbers)]
+        order = order_of(read.names, names, used, place)
         indices[role] = order[read.numbers]
-        if read.declared and read.names != names:
+        if read.declared and (order[1:] < order[:-1]).any():
             notes.append(f"labels of split {role} have another order: mapped by name")
     if not given.declared:
         notes.insert(0, _told(names))
     return Labels(indices, names, tuple(notes))
-
-
-def _order_of_rows(read: _Read, reference: Sequence[str], where: str) -> np.ndarray:
-    """Return the index in `reference` of each name of a split; only those of rows have to be."""
-    places = {name: place for place, name in enumerate(reference)}
-    names = read.names or ()
-    used = {names[number] for number in np.unique(read.numbers)}
-    if strange := sorted(used - {*reference}):
-        raise UserError(
-            f"{where}: labels that training lacks: {shortened(strange)}; expected some of "
-            f"{shortened(reference)}"
-        )
-    return np.array([places.get(name, -1) for name in names], dtype=np.int64)
 
 
 def _told(names: Sequence[str]) -> str:
@@ -221,13 +152,14 @@ def _read(column: LabelColumn, where: str) -> _Read:
     if str in kinds and len(kinds) > 1:
         raise UserError(f"{where}: labels are names and numbers; expected either names or integers")
     if str in kinds:
+        values = [*composed(values)]
         names = tuple(sorted({*values}))
         places = {name: place for place, name in enumerate(names)}
         numbers = np.array([places[value] for value in values], dtype=np.int64)
         return _Read(numbers, names, declared=False)
     read = _Read(np.array(values, dtype=np.int64), None if kinds != {bool} else BOOLEANS)
     if column.names is not None:
-        read = replace(read, names=tuple(column.names))
+        read = replace(read, names=composed(column.names))
         _check_range(read.numbers, column.names, where)
     return read
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -48,12 +48,19 @@ class Source:
         description: one line for the record.
         notes: what a reader has to know, a sentence each: what was taken for what, what is left
             out, what is held out.
+        names: of the splits in the source, by role, where they are known.
     """
 
     splits: Mapping[str, Any]
     fingerprint: str
     description: str
     notes: tuple[str, ...] = ()
+    names: Mapping[str, str] = field(default_factory=dict)
+
+    def name_of(self, role: str) -> str:
+        """Return the name of a split for the reader; of one that is held out its role."""
+        name = self.names.get(role)
+        return name if name and [*self.names.values()].count(name) == 1 else role
 
 
 @dataclass(frozen=True)
@@ -147,7 +154,8 @@ def _from_images(
     if unused := [str(file.relative_to(path)) for file in tables if file not in tree.lists]:
         notes.append(f"tables beside the images are not used: {listed(unused)}")
     rows = {role: split.rows() for role, split in tree.splits.items()}
-    return Source(rows, whole.value, f"{tree.kind} {path.name}", tuple(filter(None, notes)))
+    about = f"{tree.kind} {path.name}"
+    return Source(rows, whole.value, about, tuple(filter(None, notes)), names)
 
 
 def from_tables(

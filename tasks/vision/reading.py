@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from moesuite.sources.labels import LabelColumn, check_count, class_labels, order_of, shortened
+from moesuite.sources.classes import check_count, order_of, shortened
+from moesuite.sources.labels import LabelColumn, class_labels
 from moesuite.task import Column, Source, UserError, cache_folder, match_columns, note_of
 from moesuite.tasks.vision.decoding import Decoding, dark
 from moesuite.tasks.vision.images import Transform, pixels_of, scan_files
@@ -62,17 +63,23 @@ def read_images(
     loaded = source.load(source.splits, source.config, source.streaming, READABLE)
     rows, notes = dict[str, Any](), [*loaded.notes]
     for role, table in loaded.splits.items():
-        rows[role], note = reading.undecoded(table, f"{loaded.description}, split {role}")
+        where = f"{loaded.description}, split {loaded.name_of(role)}"
+        rows[role], note = reading.undecoded(table, where)
         notes += [note] * bool(note and note not in notes)
     if source.streaming:
         names = reading.stream_classes(rows, loaded.description)
         splits = reading.streams(rows, names, loaded.description, transform)
         return ImageData(splits, [], loaded.fingerprint, loaded.description, names, notes)
-    columns = {role: LabelColumn(rows[role]["label"][:], class_names(rows[role])) for role in rows}
+    columns = {
+        loaded.name_of(role): LabelColumn(part["label"][:], class_names(part))
+        for role, part in rows.items()
+    }
     labels = class_labels(columns, image.num_classes, loaded.description)
     parts = {
-        role: reading.part(rows[role], labels.indices[role], loaded, role, transform(role))
-        for role in rows
+        role: reading.part(
+            part, labels.indices[loaded.name_of(role)], loaded, role, transform(role)
+        )
+        for role, part in rows.items()
     }
     unreadable = list(chain.from_iterable(part.unreadable for part in parts.values()))
     traits = sum((part.traits for part in parts.values()), Counter[str]())
@@ -192,7 +199,8 @@ class Reading:
         """Return the splits as streams, whose labels are mapped onto `names`."""
         streams = {}
         for role, part in rows.items():
-            order = order_of(class_names(part) or names, names, f"{where}, split {role}")
+            declared = class_names(part) or names
+            order = order_of(declared, names, declared, f"{where}, split {role}")
             streams[role] = Stream(part, order, self.decoding, transform(role), role == "train")
         return streams
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from moesuite import UserError
-from moesuite.sources.labels import LabelColumn, check_count, class_labels
+from moesuite.sources.classes import check_count
+from moesuite.sources.labels import LabelColumn, class_labels
 
 Split = list[Any] | tuple[list[Any], list[str]]  # labels; with the names that a source declares
 
@@ -95,6 +96,24 @@ MAPPED: dict[str, tuple[dict[str, Any], dict[str, list[int]], list[str], list[st
         ["cat", "dog"],
         ["integer labels of split train are indices of cat, dog"],
     ),
+    "composed and decomposed letters": (  # as Linux and macOS write them
+        {"train": (["th\u00e9", "caf\u00e9"]), "test": ([0, 1], ["cafe\u0301", "the\u0301"])},
+        {"train": [1, 0], "test": [0, 1]},
+        ["caf\u00e9", "th\u00e9"],
+        ["labels: caf\u00e9 = 0, th\u00e9 = 1"],
+    ),
+    "fewer names": (
+        {"train": ([0, 1, 2], PETS), "test": ([0, 1], ["cat", "owl"])},
+        {"train": [0, 1, 2], "test": [0, 2]},
+        PETS,
+        [],
+    ),
+    "more names, which no row has": (
+        {"train": ([0, 1, 2], PETS), "test": ([1, 0], ["dog", "cat", "cow"])},
+        {"train": [0, 1, 2], "test": [0, 1]},
+        PETS,
+        ["labels of split test have another order: mapped by name"],
+    ),
     "booleans": (
         {"train": [True, False], "test": [True]},
         {"train": [1, 0], "test": [1]},
@@ -116,7 +135,19 @@ def test_labels_are_mapped(case: str) -> None:
     mapped = labels(**splits)
     assert {role: part.tolist() for role, part in mapped.indices.items()} == indices
     assert {part.dtype for part in mapped.indices.values()} == {np.dtype(np.int64)}
-    assert [*mapped.names] == names and [*mapped.notes] == notes
+    said = [note for note in mapped.notes if "no example" not in note]
+    assert [*mapped.names] == names and said == notes
+
+
+def test_classes_without_examples_are_noted() -> None:
+    """Declared or seen in training; a split may lack them, and the reader knows."""
+    mapped = labels(train=([0, 1, 0], PETS), val=[1, 0, 2], test=([1, 1], ["owl", "dog"]))
+    assert mapped.notes == (
+        "integer labels of split val are indices of cat, dog, owl",
+        "labels of split test have another order: mapped by name",
+        "split train has no example of owl",
+        "split test has no example of cat, owl",
+    )
 
 
 def test_long_notes_are_shortened() -> None:
@@ -127,17 +158,21 @@ def test_long_notes_are_shortened() -> None:
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "other names": (
-        {"train": ([0], ["cat", "dog"]), "test": ([0], ["cat", "cow"])},
-        "here, split test has other classes than training: it lacks dog and has cow that training "
-        "lacks",
+        {"train": ([0], ["cat", "dog"]), "test": ([0, 1], ["cat", "cow"])},
+        "here, split test: classes that training lacks: cow; expected some of cat, dog",
     ),
-    "fewer names": (
-        {"train": ([0], PETS), "val": ([0], PETS), "test": ([0], ["cat", "dog"])},
-        "here, split test has other classes than training: it lacks owl",
+    "other capitals": (
+        {"train": ([0], PETS), "val": (["Dog", "cat"])},
+        "here, split val: classes that training lacks: Dog; expected some of cat, dog, owl; they "
+        "differ only in capitals or blanks: give them the same",
+    ),
+    "a blank at the end": (
+        {"train": ["ant", "bee"], "test": ["ant ", "bee"]},
+        "here, split test: classes that training lacks: 'ant '; expected some of ant, bee; they ",
     ),
     "an unknown name": (
         {"train": ["cat", "dog"], "test": ["dog", "cow"]},
-        "here, split test: labels that training lacks: cow; expected some of cat, dog",
+        "here, split test: classes that training lacks: cow; expected some of cat, dog",
     ),
     "an unknown integer": (
         {"num_classes": 2, "train": [1, 2], "test": [2, 3]},
@@ -202,6 +237,7 @@ def test_labels_are_refused(case: str) -> None:
     [
         (["train", "val"], None, "2 classes (train, val), which are names of splits; expected "),
         (["images"], None, "one class (images); expected at least two"),
+        (["100", "101", "102"], 3, "3 classes (100, 101, 102) in 3 rows; expected classes with "),
         ([str(n) for n in range(50)], 60, "50 classes (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, ... (50 in "),
     ],
 )

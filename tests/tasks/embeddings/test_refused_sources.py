@@ -53,7 +53,7 @@ REFUSED: dict[str, tuple[str, dict[str, Any], list[str] | None, str]] = {
     ),
     "a label that training lacks": (
         "classification", {"MR/train.csv": texts(0, "a", "b"), "MR/test.csv": texts(5, "c")}, None,
-        "MR, split test: labels that training lacks: c; expected some of a, b",
+        "MR, split test: classes that training lacks: c; expected some of a, b",
     ),
     "pairs of another family": (
         "classification", {"MR/train.csv": pairs(0, 3)}, None,
