@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from moesuite.errors import UserError
-from moesuite.sources.classes import check_count, composed, lacking, order_of, shortened
+from moesuite.sources.raw.classes import check_count, composed, lacking, order_of, shortened
 
 BOOLEANS = ("false", "true")
 

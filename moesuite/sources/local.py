@@ -20,11 +20,10 @@ from moesuite.sources.layout import (
     is_paper,
     list_files,
     listed,
-    role_of,
     split_of,
     suffix_of,
 )
-from moesuite.sources.roles import check_declared, replaced
+from moesuite.sources.roles import check_declared, said, scored_split
 from moesuite.sources.tables import (
     FORMATS,
     is_saved,
@@ -235,22 +234,3 @@ def _needed(declared: Mapping[str, str], roles: Iterable[str], readable: Readabl
     """Return the role that a source must have: some data sets are for testing only."""
     alone = readable.test_only and "test" in roles
     return "train" if "train" in declared and not alone else "test"
-
-
-def said(labels: Mapping[str, str], declared: Mapping[str, str]) -> list[str]:
-    """Return sentences on the splits that play the roles, where that is not plain."""
-    chosen = {role: names.split(", ") for role, names in labels.items()}
-    joined = [f"{role} is {names} together" for role, names in labels.items() if ", " in names]
-    return [*scored_split(labels, declared), *joined, *replaced(chosen, declared)]
-
-
-def scored_split(
-    labels: Mapping[str, str | Sequence[str]], declared: Mapping[str, str]
-) -> list[str]:
-    """Return a sentence where another split than the test split is scored."""
-    name = labels.get("test", "test")
-    name = name if isinstance(name, str) else ", ".join(name)
-    scored = role_of(name.split(", ")[0])
-    if scored == "val" and role_of(declared.get("test", "test")) != "val":
-        return [f"no test split: the validation split ({name}) is scored"]
-    return []

@@ -122,3 +122,22 @@ def options_of(splits: Mapping[str, str]) -> str:
 def _quoted(name: str) -> str:
     escaped = name.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
+
+
+def said(labels: Mapping[str, str], declared: Mapping[str, str]) -> list[str]:
+    """Return sentences on the splits that play the roles, where that is not plain."""
+    chosen = {role: names.split(", ") for role, names in labels.items()}
+    joined = [f"{role} is {names} together" for role, names in labels.items() if ", " in names]
+    return [*scored_split(labels, declared), *joined, *replaced(chosen, declared)]
+
+
+def scored_split(
+    labels: Mapping[str, str | Sequence[str]], declared: Mapping[str, str]
+) -> list[str]:
+    """Return a sentence where another split than the test split is scored."""
+    name = labels.get("test", "test")
+    name = name if isinstance(name, str) else ", ".join(name)
+    scored = role_of(name.split(", ")[0])
+    if scored == "val" and role_of(declared.get("test", "test")) != "val":
+        return [f"no test split: the validation split ({name}) is scored"]
+    return []

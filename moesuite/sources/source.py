@@ -12,9 +12,10 @@ from pathlib import Path
 
 from moesuite.errors import UserError
 from moesuite.sources.hub import load_hub, own_choice
-from moesuite.sources.local import TABLES_ONLY, load_local, scored_split
+from moesuite.sources.local import TABLES_ONLY, load_local
 from moesuite.sources.local import Readable as Readable
 from moesuite.sources.local import Source as Source
+from moesuite.sources.roles import scored_split
 
 HOLD_OUT = 0.1  # share held out for testing of a source without a test split
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from moesuite.sources.fingerprint import content_hashes
 from moesuite.sources.layout import COMPRESSED, assign, homes, role_of, split_of, stem_of
-from moesuite.sources.local import scored_split
+from moesuite.sources.roles import scored_split
 
 # of a text without splits, in this order, as is usual for enwik8 and text8
 SHARES = {"train": 0.9, "val": 0.05, "test": 0.05}

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from moesuite.sources.classes import check_count, order_of, shortened
 from moesuite.sources.labels import LabelColumn, class_labels
+from moesuite.sources.raw.classes import check_count, order_of, shortened
 from moesuite.task import Column, Source, UserError, cache_folder, match_columns, note_of
 from moesuite.tasks.vision.decoding import Decoding, dark
 from moesuite.tasks.vision.images import Transform, pixels_of, scan_files

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from moesuite import UserError
-from moesuite.sources.classes import check_count
 from moesuite.sources.labels import LabelColumn, class_labels
+from moesuite.sources.raw.classes import check_count
 
 Split = list[Any] | tuple[list[Any], list[str]]  # labels; with the names that a source declares
 

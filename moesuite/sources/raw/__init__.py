@@ -1,1 +1,1 @@
-"""What is in files of tables: bytes, text, JSON."""
+"""What is in files of tables: bytes, text, JSON, names of classes."""
