@@ -20,6 +20,7 @@ WORDS: Mapping[str, tuple[str, ...]] = {
     "val": ("val", "valid", "validation", "dev", "development"),
     "test": ("test", "testing", "eval", "evaluation", "heldout"),
 }
+WHOLE = "."  # as the name of the training split: all of a folder, whose folders are classes
 PHRASE = ("of", "for", "the", "and")  # test_of_time is no test split
 WORD = re.compile(r"[-_.\s]+")  # between the words of a name
 
@@ -91,7 +92,7 @@ def check_declared(names: Iterable[str], declared: Mapping[str, str], place: str
     names = list(dict.fromkeys(names))
     lower = {name.lower() for name in names}
     for role, wanted in declared.items():
-        if role_of(wanted) is None and wanted.lower() not in lower:
+        if wanted != WHOLE and role_of(wanted) is None and wanted.lower() not in lower:
             there = f"the splits are {', '.join(names)}" if any(names) else "there are no splits"
             example = option_of(role, next((n for n in names if role_of(n) == role), role))
             raise UserError(f"{place}: no split {wanted!r}; {there}; type for example {example}")
@@ -103,7 +104,7 @@ def replaced(chosen: Mapping[str, Sequence[str]], declared: Mapping[str, str]) -
     return [
         f"no split {wanted}: {', '.join(chosen[role])} is read for it"
         for role, wanted in declared.items()
-        if role in chosen and wanted.lower() not in usual and wanted not in chosen[role]
+        if role in chosen and wanted.lower() not in usual | {WHOLE} and wanted not in chosen[role]
         if _synonym(wanted) not in map(_synonym, chosen[role])
     ]
 

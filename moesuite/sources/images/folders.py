@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property
+from itertools import chain
 from pathlib import Path
 
 from moesuite.sources.layout import Above, entries_of
+from moesuite.sources.roles import WORDS
 
 # pictures to their owner, though Pillow may not open them
 LOOK_ALIKE = (
@@ -17,6 +19,7 @@ LOOK_ALIKE = (
 )  # fmt: skip
 # formats that Pillow recognises but decodes not at all, or with a program of others only
 NOT_DECODED = ("EPS", "MPEG")
+SPLITS = frozenset(chain(*WORDS.values()))
 
 
 @cache
@@ -105,3 +108,22 @@ def _read(path: Path, above: Above) -> Folder:
     files, folders, above = entries_of(path, above)
     below = (_read(path / name, above) for name in folders)
     return Folder(path, tuple(files), tuple(below))
+
+
+def is_split(name: str, declared: Iterable[str] = ()) -> bool:
+    """Whether a folder is named like a split and nothing else."""
+    return name.lower() in SPLITS or name.lower() in {word.lower() for word in declared}
+
+
+def inner_folder(folder: Folder) -> Folder:
+    """Return the folder that splits or classes lie in: below folders that hold nothing else."""
+    if len(folder.holding) != 1:
+        return folder
+    (child,) = folder.holding
+    deep = inner_folder(child)
+    if any(is_split(below.name) for below in deep.holding):
+        return deep
+    if folder.loose or deep.loose or len(deep.holding) < 2:  # one class
+        return folder
+    # train/ is no wrapping, train/train/ is
+    return folder if is_split(child.name) and not is_split(folder.name) else deep

@@ -1,172 +1,158 @@
-"""Labels of images that lie in one folder: in lists beside them, as data sets are published.
-
-`val_annotations.txt` of Tiny-ImageNet, `LOC_val_solution.csv` of Kaggle's ImageNet, the devkit of
-ILSVRC 2012, and tables with a column of file names and one of labels, such as Hugging Face's
-`metadata.csv` (https://huggingface.co/docs/datasets/image_dataset#imagefolder).
-"""
+"""Which line of a list is of which image."""
 
 from __future__ import annotations
 
-import csv
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from moesuite.errors import UserError
 from moesuite.sources.images.folders import Folder, is_image
-from moesuite.sources.layout import role_of
+from moesuite.sources.images.listings import TRUTH, Entry, read_devkit, read_listing
+from moesuite.sources.roles import role_of
 
-FILES = (
-    "file_name", "filename", "file", "image", "image_id", "imageid", "image_name", "img", "path",
-    "id_code", "id",
-)  # fmt: skip
-LABELS = (
-    "label", "labels", "class", "class_name", "category", "target", "wnid", "breed", "species",
-    "diagnosis", "dx", "predictionstring",
-)  # fmt: skip
-ANNOTATIONS = "val_annotations.txt"
-SYNSETS = "meta.mat"
-TRUTH = "ILSVRC2012_validation_ground_truth.txt"
 MOST_FOLDERS = 3  # that a list names before a file
 IMAGENET = re.compile(r"ILSVRC2012_val_(\d{8})")
 
 
 @dataclass(frozen=True)
 class Labels:
-    """Labels of images.
+    """What a list says of the images of a split.
 
     Attributes:
-        file: list that they are read from.
-        names: under which the images are listed.
-        of_images: label of each image.
+        file: the list.
+        of_images: line of each image.
+        absent: lines of lists that are of no image of the split.
+        what: is read from it: labels, or the split.
+        ignored: values of a column of splits that name none.
+        folders: of the images, which are no classes.
     """
 
     file: Path
-    names: Sequence[str]
-    of_images: Sequence[str]
+    of_images: Mapping[Path, Entry]
+    absent: Sequence[Entry] = ()
+    what: str = "labels"
+    ignored: Sequence[str] = ()
+    folders: Sequence[str] = ()
+
+    @property
+    def names(self) -> set[str]:
+        """Names under which the images are listed."""
+        return {entry.name for entry in self.of_images.values()}
 
 
-def find_labels(images: Sequence[Path], top: Folder, role: str | None = None) -> Labels | None:
-    """Return the label of each image from a list; None if there is no list.
+def find_entries(images: Sequence[Path], top: Folder, role: str | None = None) -> list[Entry]:
+    """Return the lines of the nearest list of some of the images; nothing if there is none.
 
     Lists are looked for beside the images, in the folders above up to `top`, and, for ImageNet's
-    devkit, anywhere below `top`.
+    devkit, anywhere below `top`. Lists called train.csv, test.csv are read together, each as a
+    split.
 
     Args:
-        images: in one folder.
+        images: whose labels are looked for.
         top: the source.
         role: what their split is for, by its name: lists for another one are not theirs.
 
     Raises:
-        UserError: for a list that lacks some of the images, or a devkit that is not whole.
+        UserError: for a devkit that is not whole.
     """
     by_path = {folder.path: folder for folder in top.walk()}
-    parents = images[0].parents
-    for folder in (by_path[parent] for parent in parents if parent in by_path):
+    for folder in (by_path[parent] for parent in images[0].parents if parent in by_path):
+        lists: dict[str | None, list[Entry]] = {}
         for name in folder.files:
-            if role is not None and role_of(Path(name).stem) not in (None, role):
+            said = role_of(Path(name).stem)
+            if role is not None and said not in (None, role):
                 continue
-            file = folder.path / name
-            if labels := _of_images(_read_list(file), images, file):
-                return labels
+            entries = read_listing(folder.path / name)
+            if any(match(entries, images)):
+                lists.setdefault(said, entries)
+        if lists:
+            return _together(lists, images, role)
     if any(IMAGENET.fullmatch(image.stem) for image in images):
         for folder in by_path.values():
             if TRUTH in folder.files:
-                return _of_images(_read_devkit(folder), images, folder.path / TRUTH)
-    return None
+                return read_devkit(folder)
+    return []
 
 
-def _of_images(
-    pairs: Sequence[tuple[str, str]], images: Sequence[Path], file: Path
-) -> Labels | None:
-    """Return the label of each image; None if the list is of other images."""
-    labels: dict[str, set[str]] = {}
-    for name, label in pairs:
-        labels.setdefault(name, set()).add(label)
-    names = [next((name for name in _names(image) if name in labels), None) for image in images]
-    listed = [name for name in names if name is not None]
-    if not listed:
-        return None
-    missing = [image.name for image, name in zip(images, names, strict=True) if name is None]
-    if missing:
-        raise UserError(
-            f"{file} has no label for {len(missing)} of the {len(images)} images in "
-            f"{images[0].parent} ({', '.join(missing[:3])}); expected one for each; add them, or "
-            "remove the images"
-        )
-    if several := [name for name in listed if len(labels[name]) > 1]:
-        raise UserError(
-            f"{file} has {len(labels[several[0]])} labels for {several[0]} "
-            f"({', '.join(sorted(labels[several[0]])[:3])}); expected one for each image"
-        )
-    return Labels(file, listed, [label for name in listed for label in labels[name]])
+def _together(
+    lists: Mapping[str | None, list[Entry]], images: Sequence[Path], role: str | None
+) -> list[Entry]:
+    """Return the lines of lists of one folder, by what their names say: all of several splits."""
+    first = next(iter(lists.values()))
+    if role is not None or (len(lists) == 1 and all(match(first, images))):
+        return first  # of all images, whatever it is called
+    named = {said: entries for said, entries in lists.items() if said is not None}
+    if None in lists and len(named) < 2:
+        return lists[None]
+    return [
+        entry._replace(split=entry.split or said)
+        for said, entries in named.items()
+        for entry in entries
+    ]
+
+
+def match(entries: Sequence[Entry], images: Sequence[Path]) -> list[list[Entry]]:
+    """Return the lines of each image that say different things; longer names come first."""
+    if not entries:
+        return [[] for _ in images]
+    full: dict[str, list[Entry]] = {}
+    stems: dict[str, list[Entry]] = {}
+    for entry in entries:
+        for table, name in ((full, entry.name), (stems, _stem(entry.name))):
+            lines = table.setdefault(name, [])
+            if all(line[1:3] != entry[1:3] for line in lines):
+                lines.append(entry)
+    found: list[list[Entry]] = []
+    for image in images:
+        names = list(_names(image))[::-1]
+        hits = [full[name] for name in names if name in full]
+        found.append(next(iter(hits or [stems[n] for n in map(_stem, names) if n in stems]), []))
+    return found
+
+
+def check(images: Sequence[Path], lines: Sequence[Sequence[Entry]]) -> None:
+    """Raise `UserError` for a line of two images, and an image of two lines."""
+    of_names: dict[tuple[str, Path], Path] = {}
+    for image, those in zip(images, lines, strict=True):
+        if len(those) > 1:
+            labels, splits = {line.label for line in those}, {line.split for line in those}
+            kind, said = ("labels", labels) if len(labels) > 1 else ("splits", splits)
+            raise UserError(
+                f"{those[0].file} has {len(said)} {kind} for {those[0].name} "
+                f"({', '.join(sorted(said)[:3])}); expected one for each image"
+            )
+        for line in those:
+            other = of_names.setdefault((line.name, line.file), image)
+            if other != image:
+                raise UserError(
+                    f"{line.file}: {other} and {image} have the same name in it ({line.name}); "
+                    "expected the name of each with its folder, for example "
+                    f"{image.parent.name}/{image.name}"
+                )
+
+
+def lacking(file: Path, images: Sequence[Path], lines: Sequence[Sequence[Entry]]) -> UserError:
+    """Build the error for a list without some of the images."""
+    missing = [image.name for image, those in zip(images, lines, strict=True) if not those]
+    return UserError(
+        f"{file} has no label for {len(missing)} of the {len(images)} images in "
+        f"{images[0].parent} ({', '.join(missing[:3])}); expected one for each; add them, or "
+        "remove the images"
+    )
 
 
 def _names(image: Path) -> Iterator[str]:
-    """Yield the names that an image may have in a list: 1, train/1, images/train/1, ..."""
-    name = image.stem
+    """Yield the names that an image may have in a list: 1.png, train/1.png, images/train/1.png."""
+    name = image.name
     yield name
     for parent in image.parents[:MOST_FOLDERS]:
         name = f"{parent.name}/{name}"
         yield name
 
 
-def _read_list(file: Path) -> list[tuple[str, str]]:
-    """Return names of images without suffix, and labels; nothing if it is no such list."""
-    try:
-        return _parse(file)
-    except csv.Error:  # a table of something else
-        return []
-
-
-def _parse(file: Path) -> list[tuple[str, str]]:
-    if file.name.lower() == ANNOTATIONS:
-        return [(_stem(row[0]), row[1]) for row in _cells(file, "\t") if len(row) > 1]
-    if file.suffix.lower() not in (".csv", ".tsv") or "submission" in file.name.lower():
-        return []  # a sample submission has labels that are not true
-    rows = _cells(file, "\t" if file.suffix.lower() == ".tsv" else ",")
-    header = [name.strip().lower() for name in next(rows, [])]
-    image = next((header.index(name) for name in FILES if name in header), None)
-    label = next((header.index(name) for name in LABELS if name in header), None)
-    if image is None or label is None:
-        return []
-    rows = (row for row in rows if len(row) > max(image, label) and row[label].strip())
-    if header[label] == "predictionstring":  # Kaggle's: a WordNet id and a box, more than once
-        return [(_stem(row[image]), row[label].split()[0]) for row in rows]
-    return [(_stem(row[image]), row[label].strip()) for row in rows]
-
-
-def _cells(file: Path, separator: str) -> Iterator[list[str]]:
-    with file.open(newline="", encoding="utf-8-sig", errors="replace") as stream:
-        yield from csv.reader(stream, delimiter=separator)
-
-
 def _stem(name: str) -> str:
-    """Return the name of an image in a list, without suffix."""
-    path = PurePosixPath(name.strip())
+    """Return the name of an image without suffix."""
+    path = PurePosixPath(name)
     return str(path.with_suffix("") if is_image(path.name) else path)
-
-
-def _read_devkit(folder: Folder) -> list[tuple[str, str]]:
-    """Return the WordNet ids of ImageNet's validation images.
-
-    A line of the ground truth is the ILSVRC2012_ID of the image of that number; meta.mat says which
-    WordNet id that is.
-    """
-    from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
-
-    hint = f"expected {TRUTH} and meta.mat; unpack ILSVRC2012_devkit_t12.tar.gz"
-    if SYNSETS not in folder.files:
-        raise UserError(f"{folder.path} has no {SYNSETS}; {hint}")
-    try:
-        synsets = loadmat(folder.path / SYNSETS, squeeze_me=True)["synsets"]
-        ids = dict(zip(synsets["ILSVRC2012_ID"].tolist(), synsets["WNID"].tolist(), strict=True))
-        lines = (folder.path / TRUTH).read_text().split()
-        wnids = [str(ids[int(line)]) for line in lines]
-    except (OSError, MatReadError, ValueError, LookupError, TypeError) as error:
-        raise UserError(
-            f"{folder.path} is no data of ImageNet's devkit ({error}); {hint}"
-        ) from None
-    return [(f"ILSVRC2012_val_{number:08}", wnid) for number, wnid in enumerate(wnids, start=1)]

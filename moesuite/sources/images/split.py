@@ -2,12 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from moesuite.sources.images.folders import Folder
+from moesuite.sources.images.lists import Labels
+
+
+@dataclass(frozen=True)
+class Part:
+    """A split as it lies on disk.
+
+    Attributes:
+        name: of its folder; empty: the whole source.
+        classes: images of each class, in the order of torchvision's `ImageFolder`.
+        loose: images without a class.
+        folders: that it was read from.
+        labels: from a list; None: from class folders.
+    """
+
+    name: str
+    classes: Mapping[str, list[Path]]
+    loose: Sequence[Path]
+    folders: Sequence[Folder]
+    labels: Labels | None = None
+
+    @property
+    def count(self) -> int:
+        """Number of images."""
+        return sum(map(len, self.classes.values())) + len(self.loose)
+
+    @property
+    def by_list(self) -> bool:
+        """Whether a list tells the classes."""
+        return self.labels is not None and self.labels.what == "labels"
 
 
 @dataclass(frozen=True)
@@ -83,3 +115,10 @@ def _as_pgm(pixels: np.ndarray) -> Iterable[bytes]:
     _, height, width = pixels.shape
     header = f"P5 {width} {height} 255\n".encode()
     return (header + image.tobytes() for image in pixels)
+
+
+def slashed(names: Iterable[str]) -> str:
+    """Return names of folders, the first few."""
+    names = list(names)
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(f"{name}/" for name in names[:3]) + more

@@ -15,11 +15,20 @@ from itertools import chain
 from pathlib import Path
 
 from moesuite.errors import UserError
-from moesuite.sources.images.folders import read_folder
+from moesuite.sources.images.folders import inner_folder, read_folder
 from moesuite.sources.images.idx import read_idx
-from moesuite.sources.images.parts import Part, find_parts, inner_folder
-from moesuite.sources.images.split import ImageTree, Split
-from moesuite.sources.images.words import kinds, left_out, look_alikes, missing, unlabelled, unused
+from moesuite.sources.images.parts import find_parts
+from moesuite.sources.images.split import ImageTree, Part, Split
+from moesuite.sources.images.words import (
+    beside,
+    kinds,
+    left_out,
+    look_alikes,
+    missing,
+    told,
+    unlabelled,
+    unused,
+)
 from moesuite.sources.roles import check_declared, choose, role_of
 
 
@@ -72,7 +81,8 @@ def read_image_tree(
             "train/<class>/<image>"
         )
     notes = [] if root is top else [f"images are read from {root.path.relative_to(folder)}/"]
-    notes += [*unused(parts, used, spare, root), *left_out(used, root)]
+    notes += [*unused(parts, used, spare, root), *told(used, top), *left_out(used, root)]
+    notes += beside(used, top)
     lists = tuple(part.labels.file for part in used if part.labels)
     return ImageTree(splits, tuple(notes), lists)
 
@@ -98,7 +108,8 @@ def _joined(parts: Sequence[Part], training: set[str]) -> Split:
     # a class of the training split without images here, if a list or an empty folder knows of it
     known = training if all(part.labels for part in parts) else training & _folders(parts)
     classes = sorted({*labels, *known})
-    return Split(", ".join(part.name for part in parts), labels, tuple(classes), files)
+    name = ", ".join(dict.fromkeys(part.name for part in parts))
+    return Split(name, labels, tuple(classes), files)
 
 
 def _folders(parts: Sequence[Part]) -> set[str]:

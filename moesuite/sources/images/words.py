@@ -9,9 +9,13 @@ from pathlib import Path
 
 from moesuite.errors import UserError
 from moesuite.sources.images.folders import LOOK_ALIKE, Folder
-from moesuite.sources.images.lists import IMAGENET
-from moesuite.sources.images.parts import Part, slashed
-from moesuite.sources.layout import found_in, role_of
+from moesuite.sources.images.lists import IMAGENET, match
+from moesuite.sources.images.split import Part, slashed
+from moesuite.sources.layout import found_in
+from moesuite.sources.roles import WHOLE, option_of, role_of
+from moesuite.sources.tables import is_table
+
+ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar")
 
 
 def unused(
@@ -21,8 +25,11 @@ def unused(
     words = [
         f"{part.name}/ ({counted(part.count, 'image')}{'' if part.classes else ' without labels'})"
         for part in parts
-        if part not in used
+        if part not in used and part.name
     ]
+    rest = [image for part in parts if part not in used and not part.name for image in part.loose]
+    if rest:
+        words.append(f"{counted(len(rest), 'image')} in no list {_names(rest, root)}")
     words += [f"{folder.name}/ ({counted(len(folder.images), 'image')})" for folder in spare]
     loose = [*chain(*(part.loose for part in used))]
     if root.path not in [folder.path for part in used for folder in part.folders]:
@@ -33,16 +40,46 @@ def unused(
         yield f"not used: {', '.join(words)}"
 
 
+def told(parts: Sequence[Part], top: Folder) -> Iterable[str]:
+    """Yield sentences on lists: what is read from them, and what they name that is not there."""
+    labels = [(part.name, part.labels) for part in parts if part.labels is not None]
+    for name, those in labels:
+        what = f"labels of {name or 'the images'} are"
+        if those.what != "labels":
+            what = f"the split {name} is"
+        folders = f", not from {slashed(those.folders)}" if those.folders else ""
+        yield f"{what} read from {those.file.name}{folders}"
+        if those.ignored:
+            values = ", ".join(those.ignored[:3])
+            yield f"{those.file.name}: its column of splits ({values}) names none and is not used"
+    for file in dict.fromkeys(those.file for _, those in labels):
+        absent = [line for _, those in labels for line in those.absent if line.file == file]
+        there = {line.name for lines in match(absent, top.images) for line in lines}
+        if names := [n for n in dict.fromkeys(line.name for line in absent) if n not in there]:
+            first = ", ".join(names[:3]) + ", ..." * (len(names) > 3)
+            yield f"{file.name} names {counted(len(names), 'image')} that no file is: {first}"
+
+
+def beside(parts: Sequence[Part], top: Folder) -> Iterable[str]:
+    """Yield a sentence that names archives and lists of splits that are not read."""
+    read = {file for part in parts for folder in part.folders for file in folder.others()}
+    read |= {part.labels.file for part in parts if part.labels is not None}
+    rest = [file for file in top.others() if file not in read and not is_table(file)]
+    rest = [file for file in rest if _suffix(file) in ARCHIVES or _lists_splits(file.stem)]
+    if rest:
+        yield f"not used: {_names(rest, top)[1:-1]}"
+
+
 def left_out(parts: Sequence[Part], root: Folder) -> Iterable[str]:
-    """Yield sentences: lists of labels, folders below classes, files and folders without images."""
-    for part in parts:
-        if part.labels is not None:
-            yield f"labels of {part.name or 'the images'} are read from {part.labels.file.name}"
-    folders = list(chain(*(part.folders for part in parts)))
-    if deep := [child for f in folders for child in f.holding if len(child.holding) > 1]:
+    """Yield sentences: folders below classes, files and folders without images."""
+    lists = {part.labels.file for part in parts if part.labels is not None}
+    by_path = {folder.path: folder for part in parts for folder in part.folders}
+    folders = list(by_path.values())
+    classes = [f.path for part in parts if not part.by_list for f in part.folders]
+    grown = [child for f in folders if f.path in classes for child in f.holding]
+    if deep := [child for child in grown if len(child.holding) > 1]:
         inside = slashed(child.name for child in deep[0].holding)
         yield f"folders below a class are one class: {deep[0].name}/ holds {inside}"
-    lists = {part.labels.file for part in parts if part.labels is not None}
     others = [file for folder in folders for file in folder.others() if file not in lists]
     if alike := [file for file in others if _suffix(file) in LOOK_ALIKE]:
         yield f"left out, for Pillow cannot read them: {kinds(alike, root)}"
@@ -92,6 +129,8 @@ def missing(parts: Sequence[Part], spare: Sequence[Folder], split: str, root: Fo
     hint = f"expected {split}/<class>/<image>"
     if spare:
         hint = f"move the class folders of that split into {root.path / split}"
+        if not any(folder.holding for part in parts for folder in part.folders):
+            hint += f", or, if all of them are classes, type {option_of('train', WHOLE)}"
     beside = f" and beside them {slashed(folder.name for folder in spare)}" if spare else ""
     for folder in root.folders:
         if not folder.holds_images and role_of(folder.name) == role_of(split):
@@ -100,6 +139,10 @@ def missing(parts: Sequence[Part], spare: Sequence[Folder], split: str, root: Fo
         f"task.source={root.path}: no split {split}, only {slashed(part.name for part in parts)}"
         f"{beside}; {hint}"
     )
+
+
+def _lists_splits(stem: str) -> bool:
+    return role_of(stem) is not None or "split" in stem.lower()
 
 
 def _suffix(file: Path) -> str:

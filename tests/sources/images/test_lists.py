@@ -115,6 +115,12 @@ def test_kaggles_imagenet(tmp_path: Path) -> None:
     [
         ("train/metadata.csv", "file_name,label\n0.png,cat\n1.png,dog\n2.png,cat\n"),
         ("labels.csv", "id,breed\n0,cat\n1,dog\n2,cat\n"),
+        ("labels.csv", "Image;Id\n0.png;cat\n1.png;dog\n2.png;cat\n"),
+        (
+            "metadata.jsonl",
+            '{"file_name": "train/0.png", "label": "cat", "x": null}\n\n'
+            '{"file_name": "./train/1.png", "label": "dog"}\n{"label": "cat", "file_name": "2"}',
+        ),
         ("labels.tsv", "path\tbox\tclass\ntrain/0.png\t1\tcat\ntrain/1.png\t2\tdog\n2.png\t3\tcat"),
         ("train_labels.csv", "\ufeffImage,Category\n2.png,cat\n1.png,dog\n0.png,cat\n9.png,owl"),
     ],
@@ -174,7 +180,7 @@ def test_two_labels_for_an_image(tmp_path: Path) -> None:
     make(tmp_path, "train:2")
     write(tmp_path / "labels.csv", "file,label\n0.png,cat\n1.png,dog\n1.png,cat\n0.png,cat\n")
     with pytest.raises(
-        UserError, match=r"labels.csv has 2 labels for 1 \(cat, dog\); expected one"
+        UserError, match=r"labels.csv has 2 labels for 1.png \(cat, dog\); expected one"
     ):
         read(tmp_path)
 

@@ -51,7 +51,7 @@ REFUSED = {
     "a class beside that is called test": (
         "a:2 b:1 test:1",
         "no split train, only test/ and beside them a/, b/; move the class folders of that split "
-        "into {0}/train",
+        "into {0}/train, or, if all of them are classes, type task.splits.train=.",
     ),
     "training images still in archives": (
         "train/n01.tar train/n02.tar val/n01:1 val/n02:1",
@@ -78,6 +78,28 @@ REFUSED = {
         "train/train/a:2 train/train/b:1 train/val/a:1 test/a:1",
         "train/ holds train/, val/: splits in a split; expected <split>/<class>/<image>; type for "
         "example task.source={0}/train",
+    ),
+    "splits in a split without classes": (
+        "train/train:2 train/val:1 test/a:1",
+        "train/ holds train/, val/: splits in a split; expected <split>/<class>/<image>; rename "
+        "them if they are classes",
+    ),
+    "folds": (
+        "fold1/a:1 fold1/b:1 fold2/a:1 fold2/b:1",
+        "fold1/, fold2/, each with a/, b/: parts of a data set, no classes; type for example "
+        "task.splits.train=fold1 task.splits.test=fold2; if they are classes, type "
+        "task.splits.train=.",
+    ),
+    "splits of another language": (
+        "teßt/a:1 teßt/b:1 träin/a:2 träin/b:1",
+        "teßt/, träin/, each with a/, b/: parts of a data set, no classes; type for example "
+        "'task.splits.train=\"träin\"' 'task.splits.test=\"teßt\"'; if they are classes, type "
+        "task.splits.train=.",
+    ),
+    "parts of a split": (
+        "train/big/a:1 train/big/b:1 train/small/a:1 train/small/b:1",
+        "train/ holds big/, small/, each with a/, b/: parts of a data set, no classes; expected "
+        "train/<class>/<image>; move for example big/a and small/a into train/a",
     ),
     "splits below some classes": (
         "a/train:2 a/test:1 b:3",

@@ -47,11 +47,35 @@ TREES = {
         {"train": "train: a=2 b=1"},
         ["folders below a class are one class: a/ holds x/, y/"],
     ),
-    "folds, which may be no classes": (
+    "all folders as classes": (
+        {"train": ".", "test": "test"},
+        "dev:2 test:1 fold/a:1 fold/b:1",
+        {"train": ": dev=2 fold=2 test=1"},
+        ["folders below a class are one class: fold/ holds a/, b/"],
+    ),
+    "years": (
         BOTH,
-        "fold1/a:1 fold1/b:1 fold2/a:1 fold2/b:1",
-        {"train": ": fold1=2 fold2=2"},
-        ["folders below a class are one class: fold1/ holds a/, b/"],
+        "train2017/a:2 train2017/b:1 val2017/a:1 val2017/b:1",
+        {"train": "train2017: a=2 b=1", "test": "val2017: a=1 b=1"},
+        [],
+    ),
+    "splits of one's own": (
+        {"train": "tr", "test": "te"},
+        "tr/a:2 tr/b:1 te/a:1 te/b:1",
+        {"train": "tr: a=2 b=1", "test": "te: a=1 b=1"},
+        [],
+    ),
+    "classes called like splits in splits": (
+        BOTH,
+        "train/train:2 train/test:1 train/car:1 test/test:1",
+        {"train": "train: car=1 test=1 train=2", "test": "test: test=1"},
+        [],
+    ),
+    "archives and lists beside": (
+        BOTH,
+        "train/a:2 train/b:1 train.zip official_split.txt words.txt",
+        {"train": "train: a=2 b=1"},
+        ["not used: official_split.txt, train.zip"],
     ),
     "kaggle's folders above": (
         VAL,
@@ -141,7 +165,7 @@ TREES = {
         BOTH,
         "train/a:2 train/b:1 val/images.tar test/",
         {"train": "train: a=2 b=1"},
-        ["without images: 2 folders (test, val)"],
+        ["without images: 2 folders (test, val)", "not used: val/images.tar"],
     ),
     "classes that differ are left to who maps labels": (
         BOTH,
