@@ -12,6 +12,33 @@ class UserError(ValueError):
     """Invalid user input, reported as one line. On the command line: exit code 2, no traceback."""
 
 
+class UnknownOption(UserError):
+    """An option that does not exist.
+
+    Attributes:
+        name: of the option, as typed.
+    """
+
+    def __init__(self, name: str, options: Iterable[str], end: str) -> None:
+        """Name the nearest options.
+
+        Args:
+            name: of the option, as typed.
+            options: that exist.
+            end: of the message.
+        """
+        super().__init__(
+            f"unknown option {name!r}; nearest: {', '.join(nearest(name, options)[:3])}{end}"
+        )
+        self.name = name
+        self.end = end
+
+    def among(self, options: Iterable[str]) -> UnknownOption:
+        """Return the error with the nearest of other options, where one looks like the name."""
+        close = difflib.get_close_matches(self.name, options, n=3)
+        return UnknownOption(self.name, close, self.end) if close else self
+
+
 class RunFailed(RuntimeError):
     """A run that did not finish, for example for a loss that is not finite; its record says why."""
 

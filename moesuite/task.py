@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 from torchmetrics import MetricCollection
 
+from moesuite.config.options import as_path as as_path
 from moesuite.discovery.loading import load_family
 from moesuite.discovery.signature import call_arguments
 from moesuite.discovery.user_code import own_class as own_class

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from typing import Any, Literal
 
@@ -139,10 +139,15 @@ def _options(config: dict[str, Any]) -> dict[str, Any]:
     task = config.get("task", {})
     return {
         "family": str(task.get("family", "")),
-        "hub": str(task.get("hub") or ""),
+        "hub": hub_of(task),
         "study": str(config.get("study") or ""),
         "trial": config.get("trial"),
     }
+
+
+def hub_of(task: Mapping[str, Any]) -> str:
+    """Return the hub id of the data that a task's options read; empty for a source of its own."""
+    return "" if task.get("source") else str(task.get("hub") or "")
 
 
 def _differs(verdict: Verdict) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 
 from moesuite.leaderboard import columns
 from moesuite.leaderboard.columns.column import Value
+from moesuite.leaderboard.ingest.entry import hub_of
 from moesuite.leaderboard.ranking.board import Board
 from moesuite.leaderboard.ranking.contestants import Difference, Row
 from moesuite.leaderboard.ranking.labels import REFUTED
@@ -159,7 +160,7 @@ def model_index(record: RunRecord) -> str:
     See https://github.com/huggingface/hub-docs/blob/main/modelcard.md.
     """
     task = record.config.get("task", {})
-    family = str(task.get("family", ""))
+    family, hub = str(task.get("family", "")), hub_of(task)
     lines = [
         "---",
         "library_name: moesuite",
@@ -170,10 +171,10 @@ def model_index(record: RunRecord) -> str:
         f"      type: {json.dumps(HUB_TASKS.get(family, family or 'other'))}",
         "    dataset:",
         f"      name: {json.dumps(record.task)}",
-        f"      type: {json.dumps(task.get('hub') or record.task)}",
+        f"      type: {json.dumps(hub or record.task)}",
         "      split: test",
     ]
-    if task.get("revision"):
+    if hub and task.get("revision"):
         lines.append(f"      revision: {json.dumps(task['revision'])}")
     lines.append("    metrics:")
     for name, quality in sorted(record.quality.items()):

@@ -44,7 +44,7 @@ from moesuite.config.option_help import Rest as Rest
 from moesuite.config.option_help import Words as Words
 from moesuite.config.option_help import declared, flag_of, mark_of, row, rows, typed
 from moesuite.config.options import Section, checked, example_of
-from moesuite.errors import RunFailed, UserError, nearest, unknown
+from moesuite.errors import RunFailed, UnknownOption, UserError, nearest, unknown
 
 OptionsType = TypeVar("OptionsType", bound="Options")
 BAD_INPUT, INTERRUPTED = 2, 130  # exit codes
@@ -86,7 +86,11 @@ def run_command(
         if set(HELP) & set(words):
             print(help_text(options, doc, codes, notes))
             return
-        code = run(parse(options, words))
+        try:
+            code = run(parse(options, words))
+        except UnknownOption as error:  # of a run: those of the command look like it, too
+            names = (option.name for option in declared(options))
+            raise error.among(name for name in names if not name.startswith("<")) from None
         if code is not None:
             sys.exit(code)
 

@@ -19,8 +19,10 @@ from moesuite.config.cli import flags_first
 from moesuite.config.groups import config_folders, register, ungrammatical
 from moesuite.config.options import checked
 from moesuite.config.schema import NAMED, RunConfig
-from moesuite.errors import UserError, nearest
+from moesuite.errors import UnknownOption, UserError
 
+# a split of each role, of which a task need not declare that for validation
+SPLITS = re.compile(r"task\.splits(\.val=.*|=\{(\s*(train|val|test)\s*:[^,{}]*(,|(?=\})))*\})")
 # take other keys: +option.key=
 OPEN = ("backbone.kwargs", "task.recipe", "task.sets", "logger.csv")
 
@@ -86,8 +88,17 @@ def understood(words: Sequence[str]) -> list[str]:
     return quoted([*words, *(word for word in (backbone, pretrained) if word not in words)])
 
 
+def _added(word: str) -> str:
+    """Return a word that sets a validation split so that Hydra adds the option where it is not."""
+    return f"++{word}" if SPLITS.fullmatch(word) else word
+
+
 def quoted(words: Sequence[str]) -> list[str]:
-    """Quote names that look like calls in Hydra's grammar, such as `task.names=MTEB(eng, v2)`."""
+    """Quote names that look like calls in Hydra's grammar, such as `task.names=MTEB(eng, v2)`.
+
+    Splits that a task does not declare are added.
+    """
+    words = list(map(_added, words))
     functions = create_functions().functions
     calls = [re.fullmatch(r"([\w./]+)=(\w+)(\(.*\))", word) for word in words]
     return [
@@ -166,15 +177,12 @@ def explain(error: Exception) -> UserError:
     return UserError(" ".join(line.strip() for line in str(error).splitlines() if line.strip()))
 
 
-def unknown_option(name: str) -> UserError:
+def unknown_option(name: str) -> UnknownOption:
     """Return the error for a dotted option that does not exist."""
     options = all_options()
     section = name.rpartition(".")[0]
     new = f"; to add it type for example +{name}=<value>" if section in OPEN else ""
-    return UserError(
-        f"unknown option {name!r}; nearest: {', '.join(nearest(name, options)[:3])}{new};"
-        " all options: --help"
-    )
+    return UnknownOption(name, options, f"{new}; all options: --help")
 
 
 def all_options() -> list[str]:

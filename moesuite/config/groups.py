@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
@@ -14,6 +16,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from moesuite.config.cli import FOLDER, flags_first
+from moesuite.config.options import word
 from moesuite.config.run_options import trainer_options
 from moesuite.discovery.names import (
     CONF,
@@ -150,13 +153,20 @@ def _is_grammatical(word: str) -> bool:
     return True
 
 
-def ungrammatical(word: str) -> UserError:
+def ungrammatical(typed: str) -> UserError:
     """Return the error for a word that Hydra cannot parse, with one that it can."""
-    option, equals, value = word.partition("=")
+    option, equals, value = typed.partition("=")
     if not option or not equals:
-        return UserError(f"{word}: expected option=value; type for example seed=0")
-    text = value.replace("'", "")
+        return UserError(f"{typed}: expected option=value; type for example seed=0")
+    text = value.strip("'") if value.count("'") == 1 else value  # a quote that is not closed
+    example = f"{option}={word(text)}"
     return UserError(
-        f"{word}: the value does not follow Hydra's grammar; expected plain words, or quotes"
-        f" around the value; type for example \"{option}='{text}'\""
+        f"{typed}: the value does not follow Hydra's grammar; expected plain words, or quotes"
+        f" around the value; type for example {_quoted(example)}"
     )
+
+
+def _quoted(text: str) -> str:
+    """Quote a word for a POSIX shell: in double quotes where nothing in them has a meaning."""
+    is_plain = "'" in text and not re.search(r'["$`\\!]', text)
+    return f'"{text}"' if is_plain else shlex.quote(text)

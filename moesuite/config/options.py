@@ -6,6 +6,7 @@ import re
 import shlex
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeGuard, TypeVar, Union, get_args, get_origin
 
 import annotated_types as at
@@ -50,6 +51,14 @@ def word(value: Any) -> str:
         r"(\\*)('|$)", lambda match: 2 * match[1] + ("\\'" if match[2] else ""), literal
     )
     return f"'{escaped}'"
+
+
+def as_path(text: str | Path) -> Path:
+    """Return the path that a value names: ~ is the home folder, ~x of no user is a name."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:  # no such user
+        return Path(text)
 
 
 def values_of(annotation: Any, marks: Sequence[Any] = ()) -> str:

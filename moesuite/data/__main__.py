@@ -15,6 +15,7 @@ are shown and nothing is counted.
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -64,14 +65,23 @@ def show_data(options: DataOptions) -> None:
     if options.cards is not None:
         from moesuite.data.cards import write_cards
 
+        refuse_folder("cards", options.cards, "tasks.md")
         write_cards(options.cards)
         return
+    refuse_folder("html", options.html, "data.html")
     config = compose(*words_of_run(options))
     with importing():
         from moesuite.data.cautions import cautions
         from moesuite.data.survey import read_task, survey
     surveyed = survey(read_task(config.task), options.examples, options.sample, options.near)
     print_survey(surveyed, cautions(surveyed), options)
+
+
+def refuse_folder(option: str, path: Path | None, name: str) -> None:
+    """Raise `UserError` if what is to be written is a folder."""
+    if path is not None and path.is_dir():
+        example = shlex.quote(f"{option}={path / name}")
+        raise UserError(f"{option}={path} is a folder; expected a file; type for example {example}")
 
 
 def words_of_run(options: DataOptions) -> list[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol as Interface
 from typing import runtime_checkable
 
+from moesuite.config.options import as_path
 from moesuite.config.schema import RunConfig
 from moesuite.discovery.loading import load_router
 from moesuite.discovery.names import packaged, source_of
@@ -111,7 +112,7 @@ def existing(option: str, checkpoint: str) -> Path:
     Raises:
         UserError: if there is no such file.
     """
-    if not (path := Path(checkpoint).expanduser()).is_file():
+    if not (path := as_path(checkpoint)).is_file():
         raise UserError(
             f"{option}={checkpoint}: no such file; allowed: a checkpoint of a run; "
             f"type for example {option}=runs/digits/dense/0123456789ab/last.ckpt"

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
+from moesuite.config.options import as_path
 from moesuite.errors import UserError
 from moesuite.sources.hub import load_hub, own_choice
 from moesuite.sources.local import TABLES_ONLY, load_local
@@ -33,6 +33,14 @@ class HubSource:
     hub: str | None = None
     revision: str | None = None
     source: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse an empty source, which would be the current folder."""
+        if self.source is not None and not self.source.strip():
+            raise UserError(
+                "task.source is empty; expected a folder, a file or a hub id; type for example "
+                "task.source=data/my_data, or task.source=. for this folder"
+            )
 
     def load(
         self,
@@ -60,7 +68,7 @@ class HubSource:
                 )
             loaded, commit = load_hub(self.hub, self.revision, config, splits, streaming)
             return Source(loaded, f"{self.hub}@{commit}", f"hub {self.hub}, revision {commit}")
-        path = Path(self.source).expanduser()
+        path = as_path(self.source)
         if path.exists():
             return with_test(load_local(path, splits, config, streaming, readable))
         if self.source.startswith((".", "/", "~")) or self.source.count("/") != 1:

@@ -20,7 +20,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from moesuite.config.options import checked
+from moesuite.config.options import as_path, checked
 from moesuite.errors import UserError
 from moesuite.models.backbones import from_recipe, recipe_of
 from moesuite.models.candidates import Adapter
@@ -85,7 +85,7 @@ def load_moe(
         UserError: for a path without a description, one of another format, or weights that do not
             fit.
     """
-    path = Path(path).expanduser()
+    path = as_path(path)
     if (path / "config.json").is_file():
         return _from_pretrained(path, adapter, model)
     saved = _read(path)

@@ -12,12 +12,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from moesuite.config.options import as_path
 from moesuite.config.schema import BalanceScope
 from moesuite.errors import UserError
 from moesuite.models.backbones import load_pretrained
@@ -137,7 +137,7 @@ def upcycle_mlps(
 
 def _load(name: str) -> nn.Module:
     """Load a pretrained model by its name, or the model of a run by its checkpoint."""
-    if not Path(name).expanduser().is_file():
+    if not as_path(name).is_file():
         return load_pretrained(name)
     model = load_moe(name)
     if list(moe_layers(model)):

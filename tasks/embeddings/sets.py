@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from moesuite.sources.layout import found_in, listed
-from moesuite.task import Column, HubSource, Readable, UserError, unknown
+from moesuite.task import Column, HubSource, Readable, UserError, as_path, unknown
 from moesuite.tasks.text.local_copies import LoadedSplit, load_split, local_copy, plain, sets_in
 
 Declared = Mapping[str, str]  # hub, revision, splits, label
@@ -94,7 +93,7 @@ def _places(data: TextSets, readable: Readable) -> tuple[dict[str, str | None], 
             hint += f", or for your own task.source=<folder with a folder {strange[0]}>"
             raise unknown("data set in task.names", strange[0], data.sets, hint)
         return dict.fromkeys(chosen), []
-    root = Path(data.source).expanduser()
+    root = as_path(data.source)
     if not root.exists() and (len(chosen) == 1 or not data.names):  # a hub id
         return {chosen[0] if data.names else root.name: data.source}, []
     if not data.names:
@@ -120,7 +119,7 @@ def _all_sets(
     """Return all sets of a source: those that are declared first, then others by their names."""
     there = sets_in(source)
     if not there:
-        root = Path(source).expanduser()
+        root = as_path(source)
         raise UserError(f"task.source={source}: expected {readable.words}; {found_in(root)}")
     aliases = {
         plain(alias): name

@@ -25,7 +25,7 @@ from moesuite.sources.layout import (
 from moesuite.sources.local import from_tables
 from moesuite.sources.source import with_test
 from moesuite.sources.tables import is_saved, is_table
-from moesuite.task import HubSource, Readable, Source, UserError, note_of
+from moesuite.task import HubSource, Readable, Source, UserError, as_path, note_of
 from moesuite.tasks.text.candidates import candidates
 from moesuite.tasks.text.columns import TEXT, text_column
 from moesuite.tasks.text.domains import SHARES, WHOLE, Splits, domains_of, splits_of
@@ -102,7 +102,7 @@ def read_text(data: TextSource) -> Text:
         UserError: for a source that is missing, empty, no text, or without the column.
     """
     if data.source is not None:
-        path = Path(data.source).expanduser()
+        path = as_path(data.source)
         if data.config and (path / data.config).is_dir():
             path /= data.config
         if path.is_file() or (path.is_dir() and not is_saved(path)):

@@ -16,7 +16,7 @@ from moesuite.sources.layout import (
     stem_of,
 )
 from moesuite.sources.tables import is_saved, is_table
-from moesuite.task import Column, UserError, match_columns, note_of
+from moesuite.task import Column, UserError, as_path, match_columns, note_of
 
 NESTED = "data"  # folder of a data set on the hub that holds its files
 
@@ -85,7 +85,7 @@ def sets_in(source: str) -> dict[str, Path]:
     A file or a folder of splits is one set, called like it; in another folder each folder with
     tables is one, and else each table.
     """
-    root = Path(source).expanduser()
+    root = as_path(source)
     if root.is_file():
         return {stem_of(root): root}
     alone = {root.resolve().name: root}
@@ -113,7 +113,7 @@ def local_copy(source: str, name: str, hub: str, only: bool) -> str:
     Raises:
         UserError: if there is none.
     """
-    root = Path(source).expanduser()
+    root = as_path(source)
     tail = hub.split("/")[-1]
     places = sorted(root.iterdir()) if root.is_dir() else []
     for wanted in (name, tail):

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from itertools import chain
-from pathlib import Path
 from typing import Literal
 
 from moesuite.sources.layout import listed
-from moesuite.task import HubSource, Readable, UserError, unknown
+from moesuite.task import HubSource, Readable, UserError, as_path, unknown
 from moesuite.tasks.text.local_copies import load_split, local_copy
 from moesuite.tasks.understanding.answers import Question
 from moesuite.tasks.understanding.columns import check_declared, wanted_columns
@@ -72,7 +71,7 @@ def read_questions(benchmark: Benchmark) -> Questions:
         "train": "train",
         **{f"test{number or ''}": split for number, split in enumerate(subset.test)},
     }
-    if data.source is not None and Path(data.source).expanduser().exists():
+    if data.source is not None and as_path(data.source).exists():
         data = replace(data, source=local_copy(data.source, name, data.hub or name, only=True))
     columns = listed([*subset.texts, "label"], 10)
     readable = Readable(f"{Readable().words} with the columns {columns}", val=False)

@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset
 
-from moesuite.task import Key, UserError, cached, track
+from moesuite.task import Key, UserError, as_path, cached, track
 from moesuite.tasks.vision.decoding import (
     IMAGES,
     VERSION,
@@ -60,7 +60,7 @@ class Ids:
         """Return the ids of the undecoded images of rows."""
         if root is None or not of_files(rows):
             return cls(numbers)
-        return cls(numbers, rows["image"], str(Path(root).expanduser()))
+        return cls(numbers, rows["image"], str(as_path(root)))
 
     def __getitem__(self, index: int) -> str:
         number = int(self.numbers[index])

@@ -31,6 +31,11 @@ BAD = [
     (["records="], "records='': string should have at least 1 character"),
     (["router=é"], "type for example \"router='é'\""),
     (["records=é ü"], "type for example \"records='é ü'\""),
+    (["records=a [b"], "type for example \"records='a [b'\""),
+    (
+        ["records=w $x,[1] it's"],
+        """type for example 'records='"'"'w $x,[1] it\\'"'"'s'"'"''""",
+    ),
     (
         ["num_experts=0"],
         "num_experts=0: input should be greater than or equal to 1; type for example num_experts=8",

@@ -10,7 +10,7 @@ from pydantic import Field, PositiveInt
 
 from moesuite.config.cli import Flag, Options, Prefix, Rest, Words, parse, run_command
 from moesuite.config.options import values_of
-from moesuite.errors import RunFailed, UserError
+from moesuite.errors import RunFailed, UnknownOption, UserError
 
 
 class ServeOptions(Options):
@@ -48,6 +48,20 @@ def test_words_become_typed_values() -> None:
 def test_unclaimed_words_are_passed_on_unchanged() -> None:
     options = parse(TuneOptions, ["trials=2", "-m", "space.k=int(1,4)", "router.k=2", "x"])
     assert options.run == ["-m", "router.k=2", "x"] and options.space == {"k": "int(1,4)"}
+
+
+def test_an_option_that_looks_like_one_of_the_command_is_so_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def tune(options: TuneOptions) -> None:
+        raise UnknownOption(options.run[0], ["trainer.max_steps", "train"], "; all: --help")
+
+    for word, says in (("trails", "trials"), ("traner", "train, trainer.max_steps")):
+        monkeypatch.setattr("sys.argv", ["tune", word])
+        with pytest.raises(SystemExit):
+            run_command(tune, TuneOptions, None)
+        error = capsys.readouterr().err
+        assert error.startswith(f"error: unknown option '{word}'; nearest: {says}")
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
 
 from moesuite import UserError, compose
-from moesuite.config.options import is_section
+from moesuite.config.options import as_path, is_section
 from moesuite.config.schema import RunConfig
 from moesuite.config.sections import Backbone, Data, Optim
 from moesuite.discovery.names import CONF
@@ -34,6 +35,20 @@ def test_every_field_has_a_meaning_and_every_number_a_range(name: str) -> None:
         assert any(hasattr(mark, "ge") or hasattr(mark, "gt") for mark in field.metadata)
     if field.default is None:
         assert field.examples, "what an error may suggest"
+
+
+def test_a_validation_split_may_be_named_where_none_is_declared() -> None:
+    for words in (["task.splits={train:a,val:b,test:c}"], ["task.splits.val=b"]):
+        splits = compose("task=imagenet", *words).task["splits"]
+        assert splits["val"] == "b" and splits.keys() == {"train", "val", "test"}
+    assert compose("task=wikitext2", "task.splits.val=b").task["splits"]["val"] == "b"
+    with pytest.raises(UserError, match="unknown option 'task.splits.vl'"):
+        compose("task=imagenet", "task.splits={train:a,vl:b}")
+
+
+def test_a_folder_may_be_named_like_a_home() -> None:
+    assert as_path("~no such user") == Path("~no such user")
+    assert as_path("~/x") == Path.home() / "x"
 
 
 def test_the_default_configuration_has_the_defaults_of_the_fields() -> None:

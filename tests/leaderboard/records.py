@@ -86,7 +86,7 @@ def config_of(
             "family": family,
             "hub": "someone/data",
             "revision": "abc",
-            "source": "/here",
+            "source": None,
         },
         "router": {"name": router} if router in ("dense", "soft") else {"name": router, "k": 1},
         "backbone": {"name": "vit", "model": "timm:vit", "seed": seed},

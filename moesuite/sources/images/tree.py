@@ -10,6 +10,7 @@ each below any number of folders that hold nothing else.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
@@ -120,10 +121,18 @@ def _folders(parts: Sequence[Part]) -> set[str]:
 def _check_encoding(files: Sequence[Path]) -> None:
     """Raise `UserError` for a name that cannot be stored in a table."""
     for file in files:
-        try:
-            str(file).encode()
-        except UnicodeEncodeError:
+        if not _is_utf8(file):
+            folder = next(filter(_is_utf8, file.parents))
             raise UserError(
-                f"{str(file)!a}: the name is not UTF-8; expected names that are; rename it, "
-                "for example by convmv -f latin1 -t utf8"
-            ) from None
+                f"{str(file)!a}: the name is not UTF-8; expected names that are; rename it, for "
+                f"example by convmv -r -f latin1 -t utf8 --notest {shlex.quote(str(folder))}"
+            )
+
+
+def _is_utf8(path: Path) -> bool:
+    """Whether a path can be stored in a table."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -17,7 +17,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from torch import nn
 from torch.utils.data import DataLoader, IterableDataset
 
-from moesuite.config.options import checked
+from moesuite.config.options import as_path, checked
 from moesuite.config.schema import RunConfig
 from moesuite.errors import UserError
 from moesuite.models.forward import call, evaluating, placed
@@ -26,7 +26,7 @@ from moesuite.progress import track
 from moesuite.records.record import RunRecord
 from moesuite.records.store import RunFiles, finished_record, read_record, record_path
 from moesuite.surgery.checkpoint import load_moe
-from moesuite.task import Batch, Task
+from moesuite.task import ROLES, Batch, Task
 from moesuite.train.build import build_models, shared_task
 from moesuite.train.dataloaders import eval_loader, example_batch
 from moesuite.train.results.predictions import Predictions, write_predictions
@@ -60,7 +60,12 @@ class LoadedRun:
         """Return the batches of a split in its own order, each example once, on the CPU.
 
         The test split stands in for a missing "val".
+
+        Raises:
+            UserError: for another name of a split.
         """
+        if split not in ROLES:
+            raise UserError(f"no split {split!r}; expected one of {', '.join(ROLES)}")
         return eval_loader(self.task, self.config.data, split)
 
     def predict(self, batch: Batch) -> Any:
@@ -85,6 +90,10 @@ def load_run(record: RunRecord | str | Path, source: str | None = None) -> Loade
         UserError: for a path without a record, a run that is not finished or kept no checkpoint of
             its end, or other data than the record's.
     """
+    if not isinstance(record, RunRecord | str | Path):
+        raise UserError(
+            f"load_run takes the path of a record or a RunRecord; this is a {type(record).__name__}"
+        )
     path = _path(record)
     if not isinstance(record, RunRecord):
         record = read_record(path)
@@ -99,7 +108,7 @@ def load_run(record: RunRecord | str | Path, source: str | None = None) -> Loade
 def _path(record: RunRecord | str | Path) -> Path:
     if isinstance(record, RunRecord):
         return record_path(record.config["records"], record.task, record.router, record.id)
-    path = Path(record).expanduser()
+    path = as_path(record)
     if path.is_dir():
         path = path.parent / f"{path.name}.json"
     if not path.is_file():

@@ -11,6 +11,7 @@ import jsonschema
 import pytest
 import yaml
 
+from moesuite.leaderboard.ingest.entry import entry_of
 from moesuite.leaderboard.site import exports
 from moesuite.leaderboard.site.build import build
 from tests.leaderboard.boards import boards_of, put
@@ -51,6 +52,15 @@ def test_a_model_card_takes_the_block() -> None:
         record_of('a: "b"\n', 0, config={"task": {"name": "- x", "family": ""}})
     )
     assert yaml.safe_load(odd.strip("-\n"))["model-index"][0]["name"] == 'vit-a: "b"\n'
+
+
+def test_data_of_ones_own_is_not_called_the_hub_s() -> None:
+    config = {"task": {"name": "images", "hub": "someone/data", "revision": "abc", "source": "x"}}
+    record = record_of("good", 0, 0.875, config=config)
+    block = exports.model_index(record)
+    assert 'type: "mine"' in block and "someone" not in block and "abc" not in block
+    assert entry_of(record)[0].hub == ""
+    assert entry_of(record_of("good", 0, 0.875))[0].hub == "someone/data"
 
 
 def test_the_feed_is_atom_and_tells_the_newest_first(runs: Path, tmp_path: Path) -> None:

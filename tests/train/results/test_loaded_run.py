@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import shutil
 from pathlib import Path
 
@@ -46,6 +47,8 @@ def test_the_accuracy_by_hand_is_the_record_s(run_path: Path) -> None:
     assert top1(run) == pytest.approx(run.record.quality["top1"].value, abs=1e-6)
     assert not run.model.training and next(moe_layers(run.model))[1].router.drops
     assert len(run.loader("train").dataset) == run.record.splits["train"]  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="no split 'nope'; expected one of train, val, test"):
+        inspect.unwrap(LoadedRun.loader)(run, "nope")  # type: ignore[arg-type]
     assert run.config.trainer["max_steps"] == 2 and moesuite.load_run is load_run
 
 
@@ -96,6 +99,8 @@ def rewrite(path: Path, **changes: object) -> None:
 
 
 def test_what_cannot_be_loaded_is_told_in_one_line(copied: Path) -> None:
+    with pytest.raises(UserError, match="path of a record or a RunRecord; this is a dict"):
+        inspect.unwrap(load_run)({"id": "x"})  # type: ignore[arg-type]
     files = RunFiles(copied)
     for wrong in (copied.with_name("other.json"), files.folder.with_name("other")):
         with pytest.raises(UserError, match=r"other.*: no such record; expected <records>/<task>"):
