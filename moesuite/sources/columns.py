@@ -90,12 +90,12 @@ def match_columns(rows: Any, wanted: Sequence[Column], where: str) -> dict[str, 
                 matched[column.what] = name
     required = [column for column in wanted if not column.optional]
     for column in required:
-        free = [name for name in fits[column.what] if name not in matched.values()]
+        free = _guesses(rows, column, fits[column.what], matched)
         if column.guessed and column.what not in matched and len(free) == 1:
             matched[column.what] = free[0]
     for column in required:
         if column.what not in matched:
-            free = [name for name in fits[column.what] if name not in matched.values()]
+            free = _guesses(rows, column, fits[column.what], matched)
             raise _missing(rows, column, free if column.guessed else [], where)
     return matched
 
@@ -103,7 +103,7 @@ def match_columns(rows: Any, wanted: Sequence[Column], where: str) -> dict[str, 
 def note_of(matched: Mapping[str, str], wanted: Sequence[Column]) -> str:
     """Return one line that says what was taken for what; empty if all is as declared."""
     declared = {column.what: column.name or column.what for column in wanted}
-    other = {what: name for what, name in matched.items() if name != declared[what]}
+    other = {w: name for w, name in matched.items() if name not in (declared[w], w)}
     return ", ".join(f"column {name} read as {what}" for what, name in other.items())
 
 
@@ -122,6 +122,15 @@ def _usual(column: Column, names: Sequence[str]) -> str:
     return next(iter(ranked), "")
 
 
+def _guesses(
+    rows: Any, column: Column, names: Sequence[str], matched: Mapping[str, str]
+) -> list[str]:
+    """Return the columns that could be it by their type; floats are classes only by their name."""
+    free = [name for name in names if name not in matched.values()]
+    floats = ("float", "double") if column.kind == "label" else ()
+    return [name for name in free if not _dtype(_feature(rows, name)).startswith(floats)]
+
+
 def _missing(rows: Any, column: Column, fitting: Sequence[str], where: str) -> UserError:
     kinds = {name: _kind_of(rows, name) for name in rows.column_names}
     listed = ", ".join(f"{name} ({kind})" for name, kind in kinds.items())
@@ -133,7 +142,8 @@ def _missing(rows: Any, column: Column, fitting: Sequence[str], where: str) -> U
         reason += f", and more than one that could be it: {', '.join(fitting)}"
     hint = f"; expected {name} of {EXPECTED[column.kind]}"
     if column.option:
-        hint += f", type for example {column.option}={fitting[0] if fitting else '<its name>'}"
+        typed = f"type for example {column.option}={fitting[0]}" if fitting else ""
+        hint += f", {typed or f'{column.option} names another'}"
     fit = "" if name in kinds else _fit(rows.column_names)
     return UserError(f"{where} {reason}; its columns: {listed}{hint}{fit}")
 
@@ -146,8 +156,8 @@ def _fit(names: Sequence[str]) -> str:
 
 
 EXPECTED: Mapping[Kind, str] = {
-    "image": "images",
-    "label": "classes",
+    "image": "images, or paths of image files beside the table; no lists of pixels, no base64",
+    "label": "classes, as names or integers",
     "text": "text",
     "number": "numbers",
     "messages": "text or lists of messages",
@@ -175,7 +185,9 @@ def _is_text(feature: Any) -> bool:
 def _is_label(feature: Any) -> bool:
     dtype = _dtype(feature)
     return (
-        hasattr(feature, "names") or _is_text(feature) or dtype.startswith(("int", "uint", "bool"))
+        hasattr(feature, "names")
+        or _is_text(feature)
+        or dtype.startswith(("int", "uint", "bool", "float", "double"))  # maybe whole numbers
     )
 
 

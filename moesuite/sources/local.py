@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from moesuite.errors import UserError
-from moesuite.sources.fingerprint import fingerprint
+from moesuite.sources.fingerprint import Fingerprint, fingerprint
 from moesuite.sources.images.tree import read_image_tree
 from moesuite.sources.layout import (
     Assigned,
@@ -23,6 +23,8 @@ from moesuite.sources.layout import (
     split_of,
     suffix_of,
 )
+from moesuite.sources.raw.linked import with_files
+from moesuite.sources.raw.shards import missing_parts
 from moesuite.sources.roles import check_declared, said, scored_split
 from moesuite.sources.tables import (
     FORMATS,
@@ -184,20 +186,29 @@ def from_tables(
     suffix = min(map(suffix_of, tables), key=FORMATS.index)
     same = [file for file in tables if suffix_of(file) == suffix]
     assigned = _assigned(folder, same, declared, readable)
-    whole = fingerprint(
-        {role: [("", file) for file in names] for role, names in assigned.roles.items()}, folder
-    )
+    whole = _hashed(assigned.roles, folder)
     rows = {
         role: read_tables(names, f"{whole.value} {role}", streaming)
         for role, names in assigned.roles.items()
     }
-    used = set(chain.from_iterable(assigned.roles.values()))
-    notes = [whole.note, *said(assigned.labels, declared)]
+    used, told = set(chain.from_iterable(assigned.roles.values())), missing_parts(same)
+    if readable.images:
+        rows, links, more = with_files(rows, assigned.roles, folder)
+        used, told = used.union(*links.values()), [*told, *more]
+        if links:
+            content = {role: [*assigned.roles[role], *links[role]] for role in links}
+            whole = _hashed(content, folder)
+    notes = [whole.note, *said(assigned.labels, declared), *told]
     others = [file for file in files if file not in used and not is_paper(file)]
     if unused := [str(file.relative_to(folder)) for file in others]:
         notes.append(f"not used: {listed(unused)}")
     name = suffix.removeprefix(".")
     return Source(rows, whole.value, f"{name} files of {folder.name}", tuple(filter(None, notes)))
+
+
+def _hashed(roles: Mapping[str, Sequence[Path]], folder: Path) -> Fingerprint:
+    names = {role: [("", file) for file in files] for role, files in roles.items()}
+    return fingerprint(names, folder)
 
 
 def _assigned(

@@ -11,7 +11,7 @@ import hashlib
 import io
 import logging
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -22,15 +22,18 @@ from moesuite.sources.cache import cache_folder, cached, load_rows
 from moesuite.sources.layout import COMPRESSED, suffix_of
 from moesuite.sources.raw.content import check_text, first_line, read_bytes
 from moesuite.sources.raw.json_rows import broken_line, json_rows, named_splits
+from moesuite.sources.raw.shards import is_pointer, load_parts
 
 # in this order where a folder holds the same data in several
 FORMATS = (".parquet", ".arrow", ".jsonl", ".ndjson", ".json", ".csv", ".tsv")
 SNIFFED = 2**20  # bytes of a file that show how its cells are separated
-NO_ROWS = "corresponds to no data"  # what `datasets` says of files without rows
+# what `datasets` says of files without rows
+NO_ROWS = ("corresponds to no data", "BatchSize must be greater than 0")
 # what `datasets` says of files of one split with other columns
 OTHER_COLUMNS = ("Couldn't cast", "Schema at index", "must have the same columns")
 SEPARATORS = ",;|\t"
 QUOTED = re.compile(r'"([^"]|"")*"')
+IMAGE = re.compile(r"\S+\.(png|jpe?g|webp|gif|bmp|tiff?)", re.IGNORECASE)
 NUMBER = re.compile(r"-?\d+(\.\d+)?")
 
 
@@ -90,8 +93,10 @@ def read_tables(files: Sequence[Path], content: str, streaming: bool = False) ->
     logger.setLevel(logging.CRITICAL)  # the reason stands in the error
     try:
         rows = _read(plain, str(place), streaming)
+    except UserError:
+        raise
     except StopIteration:  # JSON lines without one
-        raise _unreadable(files, ValueError(NO_ROWS)) from None
+        raise _unreadable(files, ValueError(NO_ROWS[0])) from None
     except (datasets.exceptions.DatasetGenerationError, OSError, ValueError, EOFError) as error:
         raise _broken_line(files, plain) or _unreadable(files, error) from None
     except (pyarrow.ArrowException, csv.Error) as error:
@@ -99,7 +104,7 @@ def read_tables(files: Sequence[Path], content: str, streaming: bool = False) ->
     finally:
         logger.setLevel(level)
     if not streaming and len(rows) == 0:
-        raise _unreadable(files, ValueError(NO_ROWS))
+        raise _unreadable(files, ValueError(NO_ROWS[0]))
     return rows
 
 
@@ -120,7 +125,11 @@ def _read(files: Sequence[Path], place: str, streaming: bool) -> Any:
     names, suffix = [str(file) for file in files], suffix_of(files[0])
     load = partial(load_rows, data_files=names, split="train", streaming=streaming, cache_dir=place)
     if suffix in (".parquet", ".arrow"):
-        return load(suffix[1:])
+
+        def load_some(some: Sequence[Path]) -> Any:
+            return load(suffix[1:], data_files=[str(file) for file in some])
+
+        return load_parts(files, load_some, streaming)
     if suffix == ".json":
         return _as_rows(list(chain.from_iterable(map(json_rows, files))))
     if suffix in (".csv", ".tsv"):
@@ -145,7 +154,8 @@ def _dialect(file: Path, suffix: str) -> dict[str, Any]:
     """Return how pandas reads a file: separator, quotes, and names of columns without a header.
 
     Quotes are characters where reading them as quotes tears rows or cells apart, as in GLUE's TSV
-    files. A first line with a number among its cells is a row: columns are column1, column2, ...
+    files. A first line with a number or an image among its cells is a row: columns are
+    column1, column2, ...
     """
     with file.open("rb") as stream:
         sample = stream.read(SNIFFED).decode(errors="replace")
@@ -171,8 +181,10 @@ def _dialect(file: Path, suffix: str) -> dict[str, Any]:
 
 
 def _is_row(cells: Sequence[str]) -> bool:
-    """Whether a first line has a number, and is not what pandas writes for unnamed columns."""
+    """Whether a first line has a number or an image, and pandas wrote no names of its own."""
     names = [cell for cell in cells if cell]
+    if any(map(IMAGE.fullmatch, names)):
+        return True
     return any(map(NUMBER.fullmatch, names)) and names != [*map(str, range(len(names)))]
 
 
@@ -188,10 +200,14 @@ def _broken_line(files: Sequence[Path], plain: Sequence[Path]) -> UserError | No
     return next(broken, None)
 
 
-def _unreadable(files: Iterable[Path], error: Exception) -> UserError:
-    names = ", ".join(str(file) for file in [*files][:3])
+def _unreadable(files: Sequence[Path], error: Exception) -> UserError:
+    names = ", ".join(str(file) for file in files[:3])
     reason = first_line(error.__cause__ or error)
-    if NO_ROWS in str(error):
+    if pointer := next(filter(is_pointer, files), None):
+        return UserError(
+            f"{pointer}: a pointer of git-lfs, not its content; type git lfs pull in its repository"
+        )
+    if any(words in f"{error} {reason}" for words in NO_ROWS):
         return UserError(f"{names}: a split is empty; expected at least one row")
     if any(words in f"{error} {reason}" for words in OTHER_COLUMNS):
         reason = "its files differ in their columns; expected the same columns in each of a split"

@@ -149,8 +149,7 @@ class Reading:
         rows = rows.cast_column(matched["image"], datasets.Image(decode=False))
         rows = rows.select_columns([*matched.values()])
         rows = rows.rename_columns({name: what for what, name in matched.items() if name != what})
-        has_columns = self.source.streaming or not of_files(rows)  # a tree of images has none
-        return rows, note_of(matched, wanted) if has_columns else ""
+        return rows, note_of(matched, wanted)
 
     def part(
         self, rows: Any, labels: np.ndarray, loaded: Source, role: str, transform: Any

@@ -83,6 +83,18 @@ CASES: dict[str, tuple[Dataset, tuple[Column, ...], dict[str, str], str]] = {
         "column text_a read as sentence1, column text_b read as sentence2, "
         "column similarity read as score",
     ),
+    "the name of the thing is no news": (
+        rows(image=Image(), label=INT),
+        (Column("image", "image", "img"), Column("label", "label", "fine_label")),
+        {"image": "image", "label": "label"},
+        "",
+    ),
+    "floats are classes by their name, not by their type": (
+        rows(image=Image(), width=FLOAT, Target=FLOAT),
+        (Column("image", "image"), LABEL),
+        {"image": "image", "label": "Target"},
+        "column Target read as label",
+    ),
     "no column is two things": (
         rows(sentence=STRING, label=STRING),
         (TEXT, LABEL),
@@ -123,24 +135,31 @@ REFUSED: dict[str, tuple[Dataset, Column, str]] = {
         rows(a=FLOAT, b=FLOAT),
         TEXT,
         "mine has no column 'text'; its columns: a (float64), b (float64); expected text of text, "
-        "type for example task.column=<its name>",
+        "task.column names another",
     ),
     "of another type": (
         rows(text=FLOAT, b=FLOAT),
         TEXT,
         "mine has a column 'text' of float64; its columns: text (float64), b (float64); expected "
-        "text of text, type for example task.column=<its name>",
+        "text of text, task.column names another",
     ),
     "not guessed": (
         rows(essay=STRING),
         Column("chosen", "text", guessed=False),
         "mine has no column 'chosen'; its columns: essay (string); expected chosen of text",
     ),
+    "floats are not guessed to be classes": (
+        rows(image=Image(), width=FLOAT),
+        LABEL,
+        "mine has no column 'label'; its columns: image (images), width (float64); expected label "
+        "of classes, as names or integers, task.columns.label names another",
+    ),
     "read by another task": (
         rows(sentence1=STRING, sentence2=STRING, score=FLOAT),
         Column("image", "image"),
         "mine has no column 'image'; its columns: sentence1 (string), sentence2 (string), score "
-        "(float64); expected image of images; such columns are read by task=sts",
+        "(float64); expected image of images, or paths of image files beside the table; no lists "
+        "of pixels, no base64; such columns are read by task=sts",
     ),
 }
 

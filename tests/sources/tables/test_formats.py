@@ -30,7 +30,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MOESUITE_CACHE", str(tmp_path / "cache"))
 
 
-def parquet(columns: dict[str, list[Any]]) -> bytes:
+def parquet(columns: dict[str, Any]) -> bytes:
     sink = io.BytesIO()
     pq.write_table(pa.table(columns), sink)
     return sink.getvalue()
@@ -175,6 +175,14 @@ BROKEN: dict[str, tuple[dict[str, str | bytes], str]] = {
     "more cells than columns": (
         {"a.csv": "a,b\n1,2\n1,2,3\n"},
         "a.csv: unreadable: .*Expected 2 fields in line 3, saw 3",
+    ),
+    "parquet without rows": (
+        {"a.parquet": parquet({"text": pa.array([], pa.string())})},
+        "a.parquet: a split is empty; expected at least one row",
+    ),
+    "a pointer of git-lfs": (
+        {"a.parquet": "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"},
+        "a.parquet: a pointer of git-lfs, not its content; type git lfs pull in its repository",
     ),
     "cut parquet": ({"a.parquet": parquet(ROWS)[:-20]}, "a.parquet: unreadable: Parquet magic"),
     "parquet of other columns": (
