@@ -65,6 +65,7 @@ def test_the_router_trains_from_the_command_line(
     assert len(list((tmp_path / "runs" / "digits" / "MyRouter").glob("*.json"))) == 1
 
 
+@pytest.mark.slow
 def test_every_command_has_options_that_exist(
     my_file: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

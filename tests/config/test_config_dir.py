@@ -93,6 +93,7 @@ def test_a_run_and_its_command(
     assert "task.num_classes=10" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_benchmark_passes_the_folder_on() -> None:
     for words in (
         ["benchmark=quick", "--config-dir=conf"],

@@ -128,6 +128,7 @@ assert "torch" not in sys.modules and "moe_plugin.routing" not in sys.modules
     assert "router.bias=0.5" in explained and "of the coin, in heads per toss" in explained
 
 
+@pytest.mark.slow
 def test_a_plugin_runs_and_its_code_is_a_part_of_the_id(site: Path, tmp_path: Path) -> None:
     words = ["-m", "moesuite.run", "task=small_digits", "router=coin", *CHEAP]
     done = python(site, tmp_path, *words)
@@ -139,6 +140,7 @@ def test_a_plugin_runs_and_its_code_is_a_part_of_the_id(site: Path, tmp_path: Pa
     assert wrong.returncode == 2 and "router.bias=-1" in wrong.stderr
 
 
+@pytest.mark.slow
 def test_a_plugin_is_certified_by_name(site: Path, tmp_path: Path) -> None:
     done = python(site, tmp_path, "-m", "moesuite.certify", "router=coin")
     assert done.returncode in (0, 1), done.stderr
@@ -162,9 +164,13 @@ def test_a_clash_is_refused_where_the_name_is_chosen(tmp_path: Path) -> None:
     ("file", "text", "says"),
     [
         ("routing.py", "class Coin(\n", "SyntaxError"),
-        ("routing.py", "class Other: ...\n", "unknown class 'Coin'"),
         ("data_sets/small_digits.yaml", "task: {\n", "while parsing"),
-        ("family.py", None, "no source file of moe_plugin.family"),
+        pytest.param(
+            "routing.py", "class Other: ...\n", "unknown class 'Coin'", marks=pytest.mark.slow
+        ),
+        pytest.param(
+            "family.py", None, "no source file of moe_plugin.family", marks=pytest.mark.slow
+        ),
     ],
 )
 def test_a_broken_plugin_stops_no_other_router(

@@ -127,6 +127,7 @@ def test_lookahead_and_other_scores_are_separate_contestants(
     ) < found.index("usmoe")
 
 
+@pytest.mark.slow
 def test_a_grid_upcycles_what_it_trained(
     grid: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -152,6 +153,7 @@ def test_a_grid_upcycles_what_it_trained(
     assert commands == 1
 
 
+@pytest.mark.slow
 def test_a_failed_dense_run_is_not_upcycled(
     grid: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -74,6 +74,7 @@ def test_ctrl_c_leaves_a_checkpoint_and_the_run_goes_on_from_it(tmp_path: Path) 
     assert resumed.quality == whole.quality  # nothing was lost
 
 
+@pytest.mark.slow
 def test_a_process_that_ran_the_same_and_was_faster_keeps_its_record(tmp_path: Path) -> None:
     words = [*SHORT[1:], "router=dense", "trainer.max_epochs=1"]
     first = fit(compose(*words, f"records={tmp_path / 'first'}"))[1]

@@ -52,7 +52,12 @@ def test_layers_of_two_routers_are_causal_where_all_are() -> None:
         assert Built(model, model).causal is causal
 
 
-@pytest.mark.parametrize("router", ["dense", "token_choice", "expert_choice", "soft"])
+SLOW = ("dense", "token_choice", "expert_choice")
+
+
+@pytest.mark.parametrize(
+    "router", ["soft", *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)]
+)
 def test_every_router_writes_a_whole_record(tmp_path: Path, router: str) -> None:
     record = run(
         tmp_path, f"router={router}", "measure=true", "logger=csv", "trainer.log_every_n_steps=1"

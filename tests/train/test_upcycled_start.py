@@ -119,6 +119,7 @@ def test_weights_alone_begin_at_step_0(dense: Path, tmp_path: Path) -> None:
     assert record.steps == 3 and record.sunk is None and len(record.upcycled) == 1
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on_from_its_own_checkpoint(
     dense: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -139,6 +140,7 @@ def test_an_interrupted_run_goes_on_from_its_own_checkpoint(
     assert resumed.curve[-1].flops == pytest.approx(whole.curve[-1].flops)
 
 
+@pytest.mark.slow
 def test_language_resets_its_optimizer_and_a_decoder_has_its_own_router(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

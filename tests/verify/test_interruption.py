@@ -18,6 +18,7 @@ from tests.helpers import MY_ROUTER, SHORT, wait_for
 from tests.verify.recorded import copied, verified
 
 
+@pytest.mark.slow
 def test_an_interrupted_verification_goes_on(
     runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -69,8 +69,16 @@ def test_labels_out_of_range(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["task=mteb", "task.names=[STSBenchmrk]"], "nearest: STSBenchmark"),
-        (["task=mteb", "task.names=MTEB(eng, v3)"], r"nearest: MTEB\(eng, v"),
+        pytest.param(
+            ["task=mteb", "task.names=[STSBenchmrk]"],
+            "nearest: STSBenchmark",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            ["task=mteb", "task.names=MTEB(eng, v3)"],
+            r"nearest: MTEB\(eng, v",
+            marks=pytest.mark.slow,
+        ),
         (["task=mteb"], "task.names is empty"),
         (
             ["task=sts", "task.names=[STS21]", "task.source=two"],

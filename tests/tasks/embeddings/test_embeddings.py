@@ -47,6 +47,7 @@ def test_padding_fills_up_on_the_right() -> None:
     assert batch["attention_mask"].tolist() == [[1, 1, 1], [1, 0, 0]]
 
 
+@pytest.mark.slow
 def test_docstrings_and_code_of_the_standard_library() -> None:
     pairs = documented(read_library({"test": 0.1, "val": 0.05}))
     assert len(pairs["train"]) > 3500 and len(pairs["test"]) > 700 and len(pairs["val"]) > 150

@@ -53,6 +53,7 @@ def test_bad_options_are_one_clear_line(
     assert last.startswith("error: ") and says in last
 
 
+@pytest.mark.slow
 def test_play_without_the_expert_is_refused_before_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

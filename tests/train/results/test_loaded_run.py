@@ -59,6 +59,7 @@ def test_a_record_its_path_and_its_folder_are_the_same_run(run_path: Path) -> No
         assert run.record == whole.record and run.task is whole.task
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [
@@ -75,6 +76,7 @@ def test_runs_without_training_in_mixed_precision_and_between_validations(
     assert top1(run) == pytest.approx(run.record.quality["top1"].value, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_routing_weights_are_the_output_where_the_task_reads_them(tmp_path: Path) -> None:
     words = (
         "task=stdlib_search",
