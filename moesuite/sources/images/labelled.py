@@ -51,44 +51,48 @@ def _in_folders(part: Part, top: Folder, declared: Mapping[str, str]) -> list[Pa
     """Return a split of class folders: a list of all its images may say otherwise."""
     folders = {image: name for name, images in part.classes.items() for image in images}
     entries = find_entries(list(folders), top, role_of(part.name))
-    told = _of_all(entries, list(folders))
+    told = _unambiguous(entries, list(folders))
     if told and all(entry.label for entry in told.values()):
         part = _overruled(part, folders, told, entries)
     if part.name:
         return [part]
-    if not _splits(list(told.values()), declared):
+    if len(told) < len(folders) or not _splits(list(told.values()), declared):
         entries = read_split_lists(top)
-        told = _of_all(entries, list(folders))
-    if not told:
+        told = _unambiguous(entries, list(folders))
+    if len(told) < len(folders):
         return [part]
     if part.labels is None:
         part = replace(part, labels=_labels(told, entries, what="the split"))
     return _divided(part, declared)
 
 
-def _of_all(entries: Sequence[Entry], images: Sequence[Path]) -> dict[Path, Entry]:
-    """Return the line of each image; nothing if an image has none or several, or shares it."""
+def _unambiguous(entries: Sequence[Entry], images: Sequence[Path]) -> dict[Path, Entry]:
+    """Return the line of each image that has one; nothing if images share a line."""
     lines = match(entries, images)
     told = {image: those[0] for image, those in zip(images, lines, strict=True) if len(those) == 1}
     names = {(entry.name, entry.file) for entry in told.values()}
-    return told if len(names) == len(images) else {}
+    return told if len(names) == len(told) else {}
 
 
 def _overruled(
     part: Part, folders: Mapping[Path, str], told: Mapping[Path, Entry], entries: Sequence[Entry]
 ) -> Part:
     """Return a split with the classes of a list, unless its folders are classes, too."""
-    pairs = {(folder, told[image].label) for image, folder in folders.items()}
-    classes = {folder for folder, _ in pairs}
+    pairs = {(folders[image], entry.label) for image, entry in told.items()}
+    classes, labels = set(folders.values()), {label for _, label in pairs}
+    if 2 * len(told) < len(folders) or len(pairs) == len(classes) == len(labels):
+        return part  # a list of something else, or of the same classes by other names
     wrong = {(folder, label) for folder, label in pairs if label in classes and label != folder}
     if wrong:
-        line = next(told[i] for i, folder in folders.items() if (folder, told[i].label) in wrong)
+        line = next(told[i] for i in told if (folders[i], told[i].label) in wrong)
         raise UserError(
             f"{line.file} says {line.label} of {line.name}, which lies in another class folder; "
             f"expected one class for each image; mend either, or remove {line.file.name}"
         )
-    if len(pairs) == len(classes):
-        return part  # the same classes by other names, or larger ones
+    if len(pairs) <= len(classes):
+        return part  # larger classes
+    if len(told) < len(folders):
+        raise lacking(entries[0].file, list(folders), match(entries, list(folders)))
     return _classed(part, told, entries, sorted(classes))
 
 

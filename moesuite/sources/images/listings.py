@@ -11,12 +11,13 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
 from moesuite.errors import UserError
-from moesuite.sources.images.folders import Folder
+from moesuite.sources.images.folders import Folder, is_image
 from moesuite.sources.roles import role_of
 
 FILES = (
@@ -28,9 +29,12 @@ LABELS = (
     "diagnosis", "dx", "predictionstring",
 )  # fmt: skip
 SPLITS = ("split", "set", "subset", "partition")
+MOST_FOLDERS = 3  # before the name of a file
 ANNOTATIONS = "val_annotations.txt"
 SYNSETS = "meta.mat"
 TRUTH = "ILSVRC2012_validation_ground_truth.txt"
+CUB = {"images.txt", "train_test_split.txt"}
+CUB_SPLITS = {"0": "test", "1": "train"}
 NUMBER = re.compile(r"\s+\d+$")  # the label behind a name
 
 
@@ -54,18 +58,35 @@ def read_listing(file: Path) -> list[Entry]:
     """Return what a table lists of images; nothing if it is of something else."""
     try:
         return list(_entries(file))
-    except (csv.Error, ValueError):
+    except (csv.Error, ValueError, IndexError):
         return []
 
 
 def read_split_lists(top: Folder) -> list[Entry]:
-    """Return what text files called like splits list: a name of an image on each line."""
+    """Return what text files called like splits list: a name of an image on each line.
+
+    CUB-200-2011 numbers its images, and lists which numbers are for training.
+    """
+    for folder in top.walk():
+        if {*folder.files} >= CUB:
+            return _read_cub(folder.path)
     return [
         Entry(_plain(NUMBER.sub("", line.strip())), "", said, file)
         for file in top.others()
         if file.suffix.lower() == ".txt" and (said := role_of(file.stem)) is not None
         for line in file.read_text(errors="replace").splitlines()
     ]
+
+
+def _read_cub(folder: Path) -> list[Entry]:
+    file = folder / "train_test_split.txt"
+    try:
+        lines = (folder / "images.txt").read_text().splitlines()
+        names = dict(line.split(maxsplit=1) for line in lines)
+        rows = [line.split() for line in file.read_text().splitlines()]
+        return [Entry(_plain(names[at]), "", CUB_SPLITS[which], file) for at, which in rows]
+    except (ValueError, KeyError):  # lists of something else
+        return []
 
 
 def read_devkit(folder: Folder) -> list[Entry]:
@@ -104,12 +125,17 @@ def _entries(file: Path) -> Iterator[Entry]:
     if suffix not in (".csv", ".tsv", ".jsonl") or "submission" in file.name.lower():
         return  # a sample submission has labels that are not true
     table = _json_lines(file) if suffix == ".jsonl" else _cells(file, _separator(file))
-    header = [name.strip().lower() for name in next(table, [])]
+    first = next(table, [])
+    header = [name.strip().lower() for name in first]
     image, label, split = (_column(header, names) for names in (FILES, LABELS, SPLITS))
+    if len(first) == 2 and is_image(first[0]):  # no header
+        table, image, label, split = chain([first], table), 0, 1, None
     if sorted(header) == ["id", "image"]:
         label = header.index("id")  # Kaggle's: which whale an image shows
-    if image is None or (label is None and split is None):
+    if image is None:
         return
+    if label is None and split is None:
+        yield from _one_hot(table, first, image, file)
     for row in table:
         cells = [
             row[at].strip() if at is not None and at < len(row) else "" for at in (label, split)
@@ -118,6 +144,21 @@ def _entries(file: Path) -> Iterator[Entry]:
             if label is not None and header[label] == "predictionstring":
                 cells[0] = cells[0].split()[0]  # a WordNet id and a box, more than once
             yield Entry(_plain(row[image]), cells[0], cells[1], file)
+
+
+def _one_hot(
+    table: Iterable[Sequence[str]], header: Sequence[str], image: int, file: Path
+) -> Iterator[Entry]:
+    """Yield lines of a column for each class, with 1 in that of an image and 0 in the others.
+
+    Raises:
+        ValueError: for columns of something else.
+    """
+    for row in filter(None, table):
+        marks = {name: float(row[at]) for at, name in enumerate(header) if at != image}
+        if len(marks) < 2 or sorted(marks.values()) != [0] * (len(marks) - 1) + [1]:
+            raise ValueError(f"{file}: not one class for each image")
+        yield Entry(_plain(row[image]), max(marks, key=lambda name: marks[name]), "", file)
 
 
 def _column(header: Sequence[str], names: Sequence[str]) -> int | None:
@@ -151,4 +192,6 @@ def _json_lines(file: Path) -> Iterator[list[str]]:
 
 
 def _plain(name: str) -> str:
-    return name.strip().replace("\\", "/").removeprefix("./")
+    """Return a name with slashes, and not more folders than are compared."""
+    parts = name.strip().replace("\\", "/").removeprefix("./").split("/")
+    return "/".join(parts[-MOST_FOLDERS - 1 :])

@@ -9,10 +9,9 @@ from pathlib import Path, PurePosixPath
 
 from moesuite.errors import UserError
 from moesuite.sources.images.folders import Folder, is_image
-from moesuite.sources.images.listings import TRUTH, Entry, read_devkit, read_listing
+from moesuite.sources.images.listings import MOST_FOLDERS, TRUTH, Entry, read_devkit, read_listing
 from moesuite.sources.roles import role_of
 
-MOST_FOLDERS = 3  # that a list names before a file
 IMAGENET = re.compile(r"ILSVRC2012_val_(\d{8})")
 
 

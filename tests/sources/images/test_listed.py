@@ -54,6 +54,45 @@ LISTED: dict[str, tuple[str, Mapping[str, str], dict[str, str], list[str]]] = {
         {"train": "train: a=1 b=1", "test": "dev: a=1 b=1"},
         ["the split dev is read from x.csv"],
     ),
+    "numbers of images, as CUB has them": (
+        "images/1.a:2 images/2.b:1",
+        {
+            "images.txt": "1 1.a/0.png\n2 1.a/1.png\n3 2.b/0.png\n",
+            "train_test_split.txt": "1 1\n2 0\n3 1\n",
+        },
+        {"train": "train: 1.a=1 2.b=1", "test": "test: 1.a=1 2.b=0"},
+        ["the split test is read from train_test_split.txt"],
+    ),
+    "CUB's lists of something else": (
+        "images/1.a:2 images/2.b:1",
+        {"images.txt": "1\n", "train_test_split.txt": "1 1\n"},
+        {"train": ": 1.a=2 2.b=1"},
+        ["not used: train_test_split.txt"],
+    ),
+    "a column for each class": (
+        "images:2",
+        {"truth.csv": "image,MEL,NV\n0,0.0,1.0\n1,1.0,0.0\n"},
+        {"train": ": MEL=1 NV=1"},
+        ["labels of the images are read from truth.csv"],
+    ),
+    "no header": (
+        "images:2",
+        {"labels.csv": "images/0.png,a\n1.png,b\n"},
+        {"train": ": a=1 b=1"},
+        [],
+    ),
+    "classes by numbers from 0": (
+        "1:1 2:1",
+        {"labels.csv": "file,label\n1/0.png,0\n2/0.png,1\n"},
+        {"train": ": 1=1 2=1"},
+        [],
+    ),
+    "a list of one of the images": (
+        "a:2 b:1",
+        {"best.csv": "file,label\na/1.png,b\n"},
+        {"train": ": a=2 b=1"},
+        [],
+    ),
     "folders that are no classes": (
         "part_1:2 part_2/2.png part_2/3.png",
         {"metadata.csv": "image_id,dx\n0,a\n1,b\n2,b\n3,a\n"},
@@ -98,6 +137,11 @@ def test_lists_are_used_or_named(tmp_path: Path, name: str) -> None:
             "says b of a/0.png, which lies in another class folder; expected one class",
         ),
         (
+            "part_1:2 part_2/2.png part_2/3.png",
+            {"metadata.csv": "image_id,dx\n0,a\n1,b\n2,b\n"},
+            r"has no label for 1 of the 4 images in .* \(3.png\); expected one for each",
+        ),
+        (
             "images/0.png images/0.jpg",
             {"labels.csv": "id,label\n0,a\n1,b\n"},
             r"0.png have the same name in it \(0\); expected the name of each with its folder",
@@ -115,3 +159,10 @@ def test_lists_that_are_refused(
     write(make(tmp_path, files), lists)
     with pytest.raises(UserError, match=says):
         read(tmp_path)
+
+
+def test_a_list_by_absolute_paths(tmp_path: Path) -> None:
+    make(tmp_path, "images:2")
+    lines = [f"{tmp_path}/images/{number}.png,{label}" for number, label in ((0, "a"), (1, "b"))]
+    write(tmp_path, {"labels.csv": "\n".join(["file,label", *lines])})
+    assert shown(read(tmp_path)) == {"train": ": a=1 b=1"}
