@@ -16,7 +16,6 @@ from moesuite.sources.layout import (
     assign,
     choose,
     found_in,
-    homes,
     is_paper,
     list_files,
     listed,
@@ -24,6 +23,13 @@ from moesuite.sources.layout import (
     suffix_of,
 )
 from moesuite.sources.raw.linked import with_files
+from moesuite.sources.raw.one_set import (
+    at_any_depth,
+    check_test,
+    of_one_format,
+    repeated,
+    without_packed,
+)
 from moesuite.sources.raw.shards import missing_parts
 from moesuite.sources.roles import check_declared, said, scored_split
 from moesuite.sources.tables import (
@@ -167,7 +173,7 @@ def from_tables(
     streaming: bool,
     readable: Readable,
 ) -> Source:
-    """Read the tables of one format; those of others hold the same data, or something else.
+    """Read the tables of each split in one format; others hold the same, or something else.
 
     Args:
         folder: the source.
@@ -183,15 +189,17 @@ def from_tables(
         roles = _joined(rows, chosen, tables[0], declared, readable)
         scored = tuple(scored_split(chosen, declared))
         return Source(roles, whole.value, f"JSON of {tables[0].name}", scored)
-    suffix = min(map(suffix_of, tables), key=FORMATS.index)
-    same = [file for file in tables if suffix_of(file) == suffix]
+    same = of_one_format(without_packed(tables), folder, declared, FORMATS)
     assigned = _assigned(folder, same, declared, readable)
+    check_test(assigned, files, folder, declared, readable.images)
     whole = _hashed(assigned.roles, folder)
     rows = {
         role: read_tables(names, f"{whole.value} {role}", streaming)
         for role, names in assigned.roles.items()
     }
-    used, told = set(chain.from_iterable(assigned.roles.values())), missing_parts(same)
+    used = set(chain.from_iterable(assigned.roles.values()))
+    formats = dict.fromkeys(suffix_of(file).removeprefix(".") for file in sorted(used))
+    told = [*repeated(assigned.roles, folder), *missing_parts(same)]
     if readable.images:
         rows, links, more = with_files(rows, assigned.roles, folder)
         used, told = used.union(*links.values()), [*told, *more]
@@ -202,8 +210,8 @@ def from_tables(
     others = [file for file in files if file not in used and not is_paper(file)]
     if unused := [str(file.relative_to(folder)) for file in others]:
         notes.append(f"not used: {listed(unused)}")
-    name = suffix.removeprefix(".")
-    return Source(rows, whole.value, f"{name} files of {folder.name}", tuple(filter(None, notes)))
+    about = f"{', '.join(formats)} files of {folder.name}"
+    return Source(rows, whole.value, about, tuple(filter(None, notes)))
 
 
 def _hashed(roles: Mapping[str, Sequence[Path]], folder: Path) -> Fingerprint:
@@ -215,13 +223,8 @@ def _assigned(
     folder: Path, tables: Sequence[Path], declared: Mapping[str, str], readable: Readable
 ) -> Assigned:
     """Give tables their roles; a lone file, and files that no name calls otherwise, train."""
-    sets = homes(tables, folder, declared.values())
-    if len(sets) > 1 and "" not in sets:
-        raise UserError(
-            f"task.source={folder}: {len(sets)} data sets in one folder: {listed([*sets])}; "
-            f"expected one; type for example task.source={folder / next(iter(sets))}"
-        )
-    assigned = assign(sets.get("", tables), folder, declared, readable.val)
+    tables = at_any_depth(tables, folder, declared)
+    assigned = assign(tables, folder, declared, readable.val)
     strays = [file for file in assigned.unused if not split_of(file, folder, declared.values())]
     lacking = "train" if "train" in declared else "test"
     if lacking not in assigned.roles and strays:  # their names say nothing else

@@ -177,6 +177,8 @@ def _dialect(file: Path, suffix: str) -> dict[str, Any]:
     cells = next(csv.reader([header], delimiter=separator), [])
     if _is_row(cells):
         return {**dialect, "header": None, "names": [f"column{n + 1}" for n in range(len(cells))]}
+    if twice := next((cell for cell in cells if cell and cells.count(cell) > 1), ""):
+        raise ValueError(f"two columns are called {twice!r}; expected a name of its own for each")
     return dialect
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from tests.sources.files import TRAIN_TEST, write
 
 CSV = "text,label\nto be,0\nor not,1\n"
 OBJECTS = [{"text": "to be", "label": 0}, {"text": "or not", "label": 1}]
+GZ = gzip.compress(CSV.encode())
 LINES = "".join(json.dumps(row) + "\n" for row in OBJECTS)
 
 
@@ -93,7 +95,67 @@ FOLDERS: dict[str, tuple[dict[str, str | bytes], dict[str, int], str]] = {
         {"train": 2, "test": 2},
         "csv files of own",
     ),
+    "a test split of another format": (
+        {"train.jsonl": LINES, "test.csv": CSV},
+        {"train": 2, "test": 2},
+        "csv, jsonl files of own",
+    ),
+    "a test split that lies deeper": (
+        {"train.jsonl": LINES, "data/test.jsonl": LINES},
+        {"train": 2, "test": 2},
+        "jsonl files of own",
+    ),
+    "folders of splits of other depths": (
+        {"train/a.csv": CSV, "test/sub/c.csv": CSV},
+        {"train": 2, "test": 2},
+        "csv files of own",
+    ),
+    "a table beside the folder of the data": (
+        {"labels.json": LINES, "data/train.csv": CSV, "data/test.csv": CSV},
+        {"train": 2, "test": 2},
+        "csv files of own; not used: labels.json",
+    ),
+    "the same compressed and not": (
+        {"train.csv": CSV, "train.csv.gz": GZ, "test.csv.gz": GZ},
+        {"train": 2, "test": 2},
+        "not used: train.csv.gz",
+    ),
+    "the same contents twice": (
+        {"train/a.csv": CSV, "train/b.csv": CSV, "train/c.csv": CSV, "test.csv": CSV},
+        {"train": 6, "test": 2},
+        "2 of 3 files of train repeat others: read twice",
+    ),
 }
+SEVERAL = "splits at several depths: .* expected each split once"
+NO_TEST: dict[str, tuple[dict[str, str | bytes], str]] = {
+    "a whole set deeper": (
+        {"train.csv": CSV, "data/train.csv": CSV, "data/test.csv": CSV},
+        SEVERAL,
+    ),
+    "several test splits deeper": (
+        {"train.csv": CSV, "books/test.csv": CSV, "news/test.csv": CSV},
+        SEVERAL,
+    ),
+    "several sets deeper": (
+        {"labels.json": LINES, "a/train.csv": CSV, "b/train.csv": CSV},
+        "2 data sets in one folder: a, b; expected one; type for example task.source=.*own/a$",
+    ),
+    "a test split that cannot be read": (
+        {"train.csv": CSV, "test.xlsx": "x", "test.py": "x"},
+        "not read, and a part of train would be scored: test.xlsx; expected .*, as test.csv; to do",
+    ),
+    "a test split that cannot be read, beside validation": (
+        {"train.csv": CSV, "dev.csv": CSV, "test/a.txt": "x"},
+        "a test split that is not read, and dev would be scored: test/a.txt; expected it beside",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", NO_TEST)
+def test_nothing_else_is_scored_where_a_test_split_lies(case: str, tmp_path: Path) -> None:
+    files, says = NO_TEST[case]
+    with pytest.raises(UserError, match=says):
+        load(write(tmp_path / "own", files))
 
 
 @pytest.mark.parametrize("case", FOLDERS)

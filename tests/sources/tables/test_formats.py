@@ -184,6 +184,10 @@ BROKEN: dict[str, tuple[dict[str, str | bytes], str]] = {
         {"a.parquet": "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"},
         "a.parquet: a pointer of git-lfs, not its content; type git lfs pull in its repository",
     ),
+    "two columns of one name": (
+        {"a.csv": "text,label,label\nto be,0,3\n"},
+        "a.csv: unreadable: two columns are called 'label'; expected a name of its own for each",
+    ),
     "cut parquet": ({"a.parquet": parquet(ROWS)[:-20]}, "a.parquet: unreadable: Parquet magic"),
     "parquet of other columns": (
         {"1.parquet": parquet(ROWS), "2.parquet": parquet({"story": ["x"]})},
