@@ -70,8 +70,9 @@ class Task(ABC):
         notes: what a reader has to know about the data, a sentence each; set by `prepare`.
         own_files: file of each class from outside the package that it uses, by option.
         unreadable: names of the unreadable examples that were left out.
-        previewed: options with which the data is shown without training, for example to report
-            unreadable examples instead of stopping at the first.
+        previewing: whether the data is shown without training; set before `prepare`.
+        problems: what training refuses of data that can be shown, a sentence each; if `previewing`.
+        previewed: options with which the data is shown, to report unreadable examples for example.
         unit: what `contents` yields.
     """
 
@@ -87,6 +88,8 @@ class Task(ABC):
     notes: Sequence[str] = ()
     own_files: Mapping[str, Path] = {}
     unreadable: list[str]
+    previewing: bool = False
+    problems: Sequence[str] = ()
     previewed: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     unit: str = "examples"
 

@@ -18,7 +18,7 @@ HIDDEN = "-1"  # label that stands for one that is not public
 
 def cautions(survey: Survey) -> list[str]:
     """Return the warnings on some data, a sentence each."""
-    sentences = []
+    sentences = [f"training refuses this data: {problem}" for problem in survey.problems]
     if survey.unreadable:
         sentences.append(f"left out, because they cannot be read: {_names(survey.unreadable)}")
     for role, split in survey.splits.items():

@@ -21,7 +21,7 @@ from moesuite.data.figures import (
 from moesuite.preview import Example, Lazy, Preview
 from moesuite.progress import track
 from moesuite.task import ROLES, Task, task_class
-from moesuite.train.build import build_task
+from moesuite.train.build import declare_task
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,7 @@ class Survey:
         description: the data in one line.
         fingerprint: of the data.
         notes: what was taken for what, what is left out, what is held out.
+        problems: what training refuses, a sentence each.
         unreadable: names of examples that are left out because they cannot be read.
         arguments: what the data sets for a backbone: classes, vocabulary, image size, length.
         mean: that the task subtracts from each channel.
@@ -74,6 +75,7 @@ class Survey:
     description: str
     fingerprint: str
     notes: list[str]
+    problems: list[str]
     unreadable: list[str]
     arguments: dict[str, Any]
     mean: list[float]
@@ -89,7 +91,10 @@ def read_task(options: Mapping[str, Any]) -> Task:
         UserError: for data that cannot be read.
     """
     changes = task_class(options["family"]).previewed
-    return build_task({**options, **{key: changes[key] for key in changes if key in options}})
+    task = declare_task({**options, **{key: changes[key] for key in changes if key in options}})
+    task.previewing = True
+    task.prepare()
+    return task
 
 
 def survey(task: Task, examples: int, sample: int | None, near: bool) -> Survey:
@@ -116,6 +121,7 @@ def survey(task: Task, examples: int, sample: int | None, near: bool) -> Survey:
         task.description,
         task.fingerprint,
         list(task.notes),
+        list(task.problems),
         left_out,
         task.backbone_arguments(),
         list(first.mean),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -77,6 +78,32 @@ def class_labels(columns: Mapping[str, LabelColumn], num_classes: int | None, wh
     is_said = train.names is not None and train.declared
     check_count(labels.names, num_classes, where, None if is_said else len(train.numbers))
     return replace(labels, notes=(*labels.notes, *lacking(labels.indices, labels.names)))
+
+
+def labels_as_they_are(columns: Mapping[str, LabelColumn]) -> Labels:
+    """Return the labels of all splits for a reader: a class for each one that occurs.
+
+    Args:
+        columns: of each split by its name.
+    """
+    words = {
+        name: [_word(value, column.names) for value in column.values]
+        for name, column in columns.items()
+    }
+    names = sorted({*chain.from_iterable(words.values())})
+    if all(name.isdecimal() for name in names):
+        names.sort(key=int)
+    places = {name: place for place, name in enumerate(names)}
+    indices = {
+        name: np.array([places[word] for word in part], dtype=np.int64)
+        for name, part in words.items()
+    }
+    return Labels(indices, tuple(names))
+
+
+def _word(value: Any, names: Sequence[str] | None) -> str:
+    is_place = names is not None and isinstance(value, int) and 0 <= value < len(names)
+    return str(names[value] if names is not None and is_place else value)
 
 
 def _of_integers(reads: Mapping[str, _Read], num_classes: int | None, where: str) -> Labels:

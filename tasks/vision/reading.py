@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from moesuite.sources.labels import LabelColumn, class_labels
+from moesuite.sources.labels import LabelColumn, class_labels, labels_as_they_are
 from moesuite.sources.raw.classes import check_count, order_of, shortened
 from moesuite.task import Column, Source, UserError, cache_folder, match_columns, note_of
 from moesuite.tasks.vision.decoding import Decoding, dark
@@ -34,6 +34,7 @@ class ImageData:
         description: one line for the record.
         classes: names of the classes in their order; empty if the data does not name them.
         notes: what a reader has to know, a sentence each.
+        problems: with its labels, a sentence each, if they are only shown.
     """
 
     splits: Mapping[str, Any]
@@ -42,10 +43,14 @@ class ImageData:
     description: str
     classes: Sequence[str] = ()
     notes: Sequence[str] = ()
+    problems: Sequence[str] = ()
 
 
 def read_images(
-    source: ImageSource, image: ImageFormat, transform: Callable[[str], Transform | None]
+    source: ImageSource,
+    image: ImageFormat,
+    transform: Callable[[str], Transform | None],
+    previewing: bool = False,
 ) -> ImageData:
     """Read images.
 
@@ -53,6 +58,7 @@ def read_images(
         source: where they come from.
         image: what the model sees.
         transform: returns the transform of a role; None: normalise whole batches only.
+        previewing: show the labels as they are where they cannot be trained on.
 
     Raises:
         UserError: for a source that is missing, empty, or of another schema or number of classes.
@@ -74,7 +80,13 @@ def read_images(
         loaded.name_of(role): LabelColumn(part["label"][:], class_names(part))
         for role, part in rows.items()
     }
-    labels = class_labels(columns, image.num_classes, loaded.description)
+    problems = list[str]()
+    try:
+        labels = class_labels(columns, image.num_classes, loaded.description)
+    except UserError as error:
+        if not previewing:
+            raise
+        problems, labels = [str(error)], labels_as_they_are(columns)
     parts = {
         role: reading.part(
             part, labels.indices[loaded.name_of(role)], loaded, role, transform(role)
@@ -90,7 +102,7 @@ def read_images(
         notes.append(f"{len(unreadable)} unreadable images left out: {shortened(unreadable)}")
     data = {role: part.data for role, part in parts.items()}
     about = loaded.fingerprint, loaded.description
-    return ImageData(data, unreadable, *about, labels.names, notes)
+    return ImageData(data, unreadable, *about, labels.names, notes, problems)
 
 
 def _embedded(

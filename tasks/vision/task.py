@@ -81,10 +81,11 @@ class Vision(Task):
         """Load the data; see `Task.prepare`."""
         if self._splits:
             return
-        read = read_images(self.data, self.image, self._transform)
+        read = read_images(self.data, self.image, self._transform, self.previewing)
         self.fingerprint, self.description = read.fingerprint, read.description
         self.notes, self._splits, self._classes = read.notes, read.splits, read.classes
         self.unreadable += read.unreadable
+        self.problems = read.problems
         self._check_readable()
         if empty := [role for role, count in self.split_sizes().items() if count == 0]:
             raise UserError(

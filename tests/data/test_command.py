@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from moesuite.sources.labels import LabelColumn, labels_as_they_are
 from tests.data.sources import Show, cut, image_tree, jpeg
 from tests.tasks.glue import understanding_folder
 from tests.tasks.local_data import BYTES, dialogue, parquet, search_folder
@@ -68,6 +69,28 @@ def test_faults_of_images_are_told_and_stop_nothing(show: Show, tree: Path) -> N
     for sentence in expected:
         assert any(re.fullmatch(sentence, each) for each in found["warnings"]), sentence
     assert len(found["warnings"]) == len(expected)
+
+
+def test_labels_that_cannot_be_trained_on_are_shown_as_they_are(show: Show, tree: Path) -> None:
+    found = show(*images_of(tree, "format=json", "task.num_classes=3"))
+    assert found["splits"]["train"]["labels"] == {"ant": 30, "bee": 2}
+    assert "2 classes (ant, bee), the task 3" in found["problems"][0]
+    assert found["warnings"][0] == f"training refuses this data: {found['problems'][0]}"
+    (tree / "test" / "bee").rename(tree / "test" / "Bee")
+    found = show(*images_of(tree, "format=json"))
+    assert found["splits"]["train"]["labels"] == {"Bee": 0, "ant": 30, "bee": 2}
+    assert found["splits"]["test"]["labels"] == {"Bee": 3, "ant": 3, "bee": 0}
+    assert (
+        len(found["problems"]) == 1 and "classes that training lacks: Bee" in found["problems"][0]
+    )
+
+
+def test_labels_are_shown_by_name_and_numbers_in_their_order() -> None:
+    columns = {"train": LabelColumn([0, 1, 1], ["cat", "ant"]), "test": LabelColumn([2, None])}
+    labels = labels_as_they_are(columns)
+    assert labels.names == ("2", "None", "ant", "cat")
+    assert [labels.indices[name].tolist() for name in columns] == [[3, 2, 2], [0, 1]]
+    assert labels_as_they_are({"train": LabelColumn([10, 9])}).names == ("9", "10")
 
 
 def test_near_duplicates_of_images(show: Show, tree: Path) -> None:
