@@ -189,9 +189,7 @@ OBJECTIVES = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "objective", ["causal", "masked", pytest.param("span_corruption", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("objective", ["causal", "masked", "span_corruption"])
 def test_language(objective: str, tmp_path: Path) -> None:
     (tmp_path / "text.txt").write_text(TEXT)
     record, rows = predicted(
@@ -230,9 +228,7 @@ def test_texts_that_were_preferred(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "head", ["comparison", pytest.param("comparison_free", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("head", ["comparison", "comparison_free"])
 def test_moves_of_backgammon(head: str, tmp_path: Path) -> None:
     """Two moves of the same score are both right."""
     record, rows = predicted(
