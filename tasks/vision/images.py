@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import random
 from collections import Counter
@@ -19,6 +20,7 @@ from PIL import Image
 from torch import Tensor
 
 from moesuite.sources.fingerprint import content_hashes
+from moesuite.sources.raw.shards import is_pointer
 from moesuite.task import UserError, track
 from moesuite.tasks.vision.decoding import (
     IMAGES,
@@ -35,9 +37,15 @@ Transform = Callable[[Image.Image], Tensor]
 
 @dataclass(frozen=True)
 class Unreadable:
-    """Placeholder for an unreadable image on its way from a loader process to the main process."""
+    """Placeholder for an unreadable image on its way from a loader process to the main process.
+
+    Attributes:
+        name: for the reader.
+        refusal: why the data cannot be read at all, broken images left out or not; may be empty.
+    """
 
     name: str
+    refusal: str = ""
 
 
 @contextmanager
@@ -87,15 +95,36 @@ def pixels_of(picture: Image.Image, size: int) -> np.ndarray:
     return np.asarray(picture).reshape(size, size, -1)
 
 
-def cell_name(cell: dict[str, Any] | None, index: int) -> str:
-    """Return the name of an image in messages: its path, or its row."""
-    return (cell and cell["path"]) or f"row {index}"
+def cell_name(cell: dict[str, Any] | None, index: int, where: str) -> str:
+    """Return the name of an image in messages: its path, or its row in the split `where`.
+
+    Of a file without an image it says why.
+    """
+    if cell is None or cell["path"] is None or cell["bytes"] is not None:
+        return f"{where}, row {index}"
+    file = Path(cell["path"])
+    if not file.is_file():
+        return f"{file} (no such file)"
+    return f"{file} (a pointer of git-lfs: type git lfs pull)" if is_pointer(file) else str(file)
 
 
-def unreadable(cell: dict[str, Any] | None, index: int, error: OSError) -> Unreadable:
+def unreadable(cell: dict[str, Any] | None, index: int, where: str, error: OSError) -> Unreadable:
     """Return the placeholder of an image, with what to do where it is not broken."""
-    name = cell_name(cell, index)
-    return Unreadable(f"{name} ({error})" if isinstance(error, RangeUnknown) else name)
+    name = cell_name(cell, index, where)
+    return Unreadable(name, f"{name}: {error}" if isinstance(error, RangeUnknown) else "")
+
+
+class HashIds:
+    """Ids of images of a stream, whose rows have no number: the hash of the undecoded image."""
+
+    def __getitem__(self, index: int) -> str:
+        return f"{index:016x}"
+
+
+def hashed(cell: dict[str, Any]) -> int:
+    """Return 63 bits of the hash of an undecoded image."""
+    content = cell["path"].encode() if cell["bytes"] is None else cell["bytes"]
+    return int.from_bytes(hashlib.sha256(content).digest()[:8], "big") >> 1
 
 
 def cells_of(rows: Any) -> Iterator[dict[str, Any] | None]:
@@ -104,10 +133,10 @@ def cells_of(rows: Any) -> Iterator[dict[str, Any] | None]:
     return chain.from_iterable(part["image"] for part in parts)
 
 
-def scan_files(rows: Any, decoding: Decoding) -> tuple[dict[int, str], Counter[str]]:
+def scan_files(rows: Any, decoding: Decoding, where: str) -> tuple[dict[int, str], Counter[str]]:
     """Read the headers of image files, at about 0.1 ms each.
 
-    A file that is truncated further down is noticed when it is decoded.
+    A file that is truncated further down is noticed when it is decoded. `where` names the split.
 
     Returns:
         Row and name of the files whose header is not that of an image, and counts of images and
@@ -123,9 +152,9 @@ def scan_files(rows: Any, decoding: Decoding) -> tuple[dict[int, str], Counter[s
                 limits(image, decoding)
                 traits.update([IMAGES, *traits_of(image)])
         except RangeUnknown as error:
-            raise UserError(f"{cell_name(cell, index)}: {error}") from None
+            raise UserError(f"{cell_name(cell, index, where)}: {error}") from None
         except OSError:
-            bad[index] = cell_name(cell, index)
+            bad[index] = cell_name(cell, index, where)
     return bad, traits
 
 

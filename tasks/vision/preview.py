@@ -36,7 +36,7 @@ def preview(split: Any, image: ImageFormat, classes: Sequence[str]) -> Preview:
         try:
             return _of_cell(cell, split.decoding, labels[index])
         except OSError as error:
-            raise OSError(f"{cell_name(cell, index)}: {error}") from None
+            raise OSError(f"{cell_name(cell, index, split.where)}: {error}") from None
 
     return Preview(Lazy(len(labels), example), labels, names, **scale)
 
@@ -49,7 +49,9 @@ def _streamed(split: Stream, names: Sequence[str]) -> Iterator[Example]:
         try:
             yield _of_cell(row["image"], split.decoding, label)
         except OSError as error:
-            yield Example(texts=(f"{cell_name(row['image'], number)}: {error}",), label=label)
+            yield Example(
+                texts=(f"{cell_name(row['image'], number, split.where)}: {error}",), label=label
+            )
 
 
 def _of_cell(cell: dict[str, Any], decoding: Decoding, label: str) -> Example:

@@ -15,7 +15,7 @@ from moesuite.sources.labels import LabelColumn, class_labels, labels_as_they_ar
 from moesuite.sources.raw.classes import check_count, order_of, shortened
 from moesuite.task import Column, Source, UserError, cache_folder, match_columns, note_of
 from moesuite.tasks.vision.decoding import Decoding, dark
-from moesuite.tasks.vision.images import Transform, pixels_of, scan_files
+from moesuite.tasks.vision.images import Transform, cell_name, pixels_of, scan_files
 from moesuite.tasks.vision.installed import Embedded, load_embedded
 from moesuite.tasks.vision.source import READABLE, ImageFormat, ImageSource
 from moesuite.tasks.vision.splits import Arrays, Ids, Rows, Stream, decode_all, of_files
@@ -167,25 +167,26 @@ class Reading:
         self, rows: Any, labels: np.ndarray, loaded: Source, role: str, transform: Any
     ) -> Part:
         """Read a split; labels are indices of classes."""
+        where = f"{loaded.description}, split {loaded.name_of(role)}"
         if self.source.cache:
             folder, key = cache_folder() / "images", f"{loaded.fingerprint} {role}"
             size = self.image.image_size
-            pixels, broken, traits = decode_all(rows, size, self.decoding, folder, key)
+            pixels, broken, traits = decode_all(rows, size, self.decoding, folder, key, where)
             readable = np.delete(np.arange(len(labels)), broken)
             images = pixels[readable] if broken else pixels
             ids = Ids.of(rows, readable, self.source.source)
-            bad = [f"{loaded.description}, split {role}, row {index}" for index in broken]
+            bad = [cell_name(rows[index]["image"], index, where) for index in broken]
             return Part(Arrays(images, labels[readable], transform, ids), bad, traits)
         if not of_files(rows):
-            # in a table headers cost a read of all images: the first tells what pixels they have
-            scan_files(rows.select(range(1)), self.decoding)
+            # in a table headers cost a read of all images: the first tell what pixels they have
+            _, traits = scan_files(rows.select(range(min(FIRST, len(rows)))), self.decoding, where)
             ids = Ids.of(rows, np.arange(len(labels)), self.source.source)
-            return Part(Rows(rows, labels, self.decoding, transform, ids), [], Counter())
-        unreadable, traits = scan_files(rows, self.decoding)
+            return Part(Rows(rows, labels, self.decoding, transform, ids, where), [], traits)
+        unreadable, traits = scan_files(rows, self.decoding, where)
         readable = np.delete(np.arange(len(labels)), list(unreadable))
         ids = Ids.of(rows, readable, self.source.source)
         rows = rows.select(readable) if unreadable else rows
-        data = Rows(rows, labels[readable], self.decoding, transform, ids)
+        data = Rows(rows, labels[readable], self.decoding, transform, ids, where)
         return Part(data, [*unreadable.values()], traits)
 
     def stream_classes(self, rows: Mapping[str, Any], where: str) -> Sequence[str]:
@@ -211,8 +212,9 @@ class Reading:
         streams = {}
         for role, part in rows.items():
             declared = class_names(part) or names
-            order = order_of(declared, names, declared, f"{where}, split {role}")
-            streams[role] = Stream(part, order, self.decoding, transform(role), role == "train")
+            split, shuffle = f"{where}, split {role}", role == "train"
+            order = order_of(declared, names, declared, split)
+            streams[role] = Stream(part, order, self.decoding, transform(role), shuffle, split)
         return streams
 
 

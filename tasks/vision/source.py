@@ -93,6 +93,21 @@ class ImageFormat:
     mean: list[float] = field(default_factory=lambda: [0.485, 0.456, 0.406])
     std: list[Annotated[float, Gt(0)]] = field(default_factory=lambda: [0.229, 0.224, 0.225])
 
+    def of_channels(self, name: Literal["mean", "std"]) -> list[float]:
+        """Return mean or std, one a channel; of grey images those of RGB have the first.
+
+        Raises:
+            UserError: for another number of them.
+        """
+        values = self.mean if name == "mean" else self.std
+        if len(values) not in (self.channels, 3):
+            example = ",".join(["0.5"] * self.channels)
+            raise UserError(
+                f"task.{name}={values}: expected {self.channels}, one for each of task.channels; "
+                f"type for example 'task.{name}=[{example}]'"
+            )
+        return values[: self.channels]
+
     @property
     def shape(self) -> tuple[int, int, int]:
         """Shape of an image: [channels, height, width]."""

@@ -30,14 +30,20 @@ from moesuite.tasks.vision.decoding import (
     traits_of,
 )
 from moesuite.tasks.vision.images import (
+    HashIds,
     Transform,
     Unreadable,
     cell_name,
+    hashed,
     pixels_of,
     seeded,
     unreadable,
 )
 
+MAPS = (
+    "labels of a stream are taken as they are: where they begin at 1 or have gaps, type "
+    "task.streaming=false, which maps them"
+)
 Sample = tuple[Tensor, int, int]  # image, label, index for `ids` of the split
 
 
@@ -64,9 +70,10 @@ class Ids:
 
     def __getitem__(self, index: int) -> str:
         number = int(self.numbers[index])
-        if self.cells is None:
+        cell = self.cells[number] if self.cells is not None else None
+        if cell is None or cell["path"] is None:
             return str(number)
-        return os.path.relpath(self.cells[number]["path"], self.root)
+        return os.path.relpath(cell["path"], self.root)
 
 
 def of_files(rows: Any) -> bool:
@@ -78,13 +85,20 @@ class Rows(Dataset[Any]):
     """Images decoded and transformed one at a time; an unreadable one becomes `Unreadable`."""
 
     def __init__(
-        self, rows: Any, labels: np.ndarray, decoding: Decoding, transform: Transform, ids: Ids
+        self,
+        rows: Any,
+        labels: np.ndarray,
+        decoding: Decoding,
+        transform: Transform,
+        ids: Ids,
+        where: str,
     ) -> None:
         self.rows = rows
         self.labels = labels
         self.decoding = decoding
         self.transform = transform
         self.ids = ids
+        self.where = where  # names the split in messages
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -95,22 +109,9 @@ class Rows(Dataset[Any]):
         try:
             picture = decode(cell, self.decoding)
         except OSError as error:
-            return unreadable(cell, index, error)
+            return unreadable(cell, int(self.ids.numbers[index]), self.where, error)
         with seeded(seed):
             return self.transform(picture), int(self.labels[index]), index
-
-
-class HashIds:
-    """Ids of images of a stream, whose rows have no number: the hash of the undecoded image."""
-
-    def __getitem__(self, index: int) -> str:
-        return f"{index:016x}"
-
-
-def hashed(cell: dict[str, Any]) -> int:
-    """Return 63 bits of the hash of an undecoded image."""
-    content = cell["path"].encode() if cell["bytes"] is None else cell["bytes"]
-    return int.from_bytes(hashlib.sha256(content).digest()[:8], "big") >> 1
 
 
 class Stream(IterableDataset[Any]):
@@ -128,12 +129,14 @@ class Stream(IterableDataset[Any]):
         decoding: Decoding,
         transform: Transform,
         shuffle: bool,
+        where: str,
     ) -> None:
         self.rows = rows
         self.order = order  # label in the stream -> index of the class
         self.decoding = decoding
         self.transform = transform
         self.shuffle = shuffle
+        self.where = where  # names the split in messages
         self.epoch = 0
         self.seed = 0
 
@@ -156,12 +159,12 @@ class Stream(IterableDataset[Any]):
             try:
                 picture = decode(cell, self.decoding)
             except OSError as error:
-                yield unreadable(cell, index, error)
+                yield unreadable(cell, index, self.where, error)
                 continue
             label = self.class_of(row["label"])
             if label is None:
-                expected = f"label {row['label']}, expected 0 to {len(self.order) - 1}"
-                yield Unreadable(f"{cell_name(cell, index)} ({expected})")
+                name, top = cell_name(cell, index, self.where), len(self.order) - 1
+                yield Unreadable(name, f"{name}: label {row['label']}; expected 0 to {top}; {MAPS}")
                 continue
             with seeded(hash((self.seed, self.epoch, index)) & 0x7FFFFFFF):
                 yield self.transform(picture), label, hashed(cell)
@@ -201,9 +204,11 @@ class Arrays(Dataset[Any]):
 
 
 def decode_all(
-    rows: Any, size: int, decoding: Decoding, folder: Path, key: str
+    rows: Any, size: int, decoding: Decoding, folder: Path, key: str, where: str
 ) -> tuple[np.ndarray, list[int], Counter[str]]:
     """Decode a whole split into a memory-mapped array, once; later calls map the same file.
+
+    `key` tells the content of the split, `where` its name for readers.
 
     Returns:
         The array [N, size, size, channels] of bytes, the rows that could not be read (all zero
@@ -214,13 +219,13 @@ def decode_all(
     """
     words = f"{key} {size} {decoding} {VERSION} {len(rows)}"
     name = hashlib.sha256(words.encode()).hexdigest()[:20]
-    files = cached(folder / name, partial(_decode, rows, size, decoding))
+    files = cached(folder / name, partial(_decode, rows, size, decoding, where))
     traits = Counter[str](json.loads((files / "traits.json").read_text()))
     array = np.load(files / "pixels.npy", mmap_mode="r")
     return array, np.load(files / "unreadable.npy").tolist(), traits
 
 
-def _decode(rows: Any, size: int, decoding: Decoding, folder: Path) -> None:
+def _decode(rows: Any, size: int, decoding: Decoding, where: str, folder: Path) -> None:
     shape = (len(rows), size, size, decoding.channels)
     out = np.lib.format.open_memmap(folder / "pixels.npy", mode="w+", dtype=np.uint8, shape=shape)
     bad, traits = list[int](), Counter[str]()
@@ -231,7 +236,7 @@ def _decode(rows: Any, size: int, decoding: Decoding, folder: Path) -> None:
                 seen = traits_of(picture)
                 out[index] = pixels_of(pixels(picture, decoding), size)
         except RangeUnknown as error:
-            raise UserError(f"{cell_name(cell, index)}: {error}") from None
+            raise UserError(f"{cell_name(cell, index, where)}: {error}") from None
         except OSError:
             bad.append(index)
             continue

@@ -6,6 +6,7 @@ On request also the accuracy of probes of frozen features, and under adversarial
 from __future__ import annotations
 
 import copy
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -20,6 +21,7 @@ from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibrationError
 
 from moesuite.records.metrics import VISION
+from moesuite.sources.raw.classes import shortened
 from moesuite.task import Batch, Columns, Preview, Task, UserError, track
 from moesuite.tasks.options import About
 from moesuite.tasks.vision.augment import Augmentation
@@ -67,13 +69,13 @@ class Vision(Task):
         """
         self.name = name
         self.data = data
-        self.image = replace(
-            image, mean=image.mean[: image.channels], std=image.std[: image.channels]
-        )
+        self.image = replace(image, mean=image.of_channels("mean"), std=image.of_channels("std"))
         self.augmentation = augmentation
         self.probing = probing
         self.about = about
         self.unreadable: list[str] = []
+        self._broken: list[str] = []  # those of them that were noticed when they were decoded
+        self._noted: Sequence[str] = ()
         self._splits: Mapping[str, Any] = {}
         self._classes: Sequence[str] = ()
 
@@ -84,6 +86,7 @@ class Vision(Task):
         read = read_images(self.data, self.image, self._transform, self.previewing)
         self.fingerprint, self.description = read.fingerprint, read.description
         self.notes, self._splits, self._classes = read.notes, read.splits, read.classes
+        self._noted = read.notes
         self.unreadable += read.unreadable
         self.problems = read.problems
         self._check_readable()
@@ -96,6 +99,20 @@ class Vision(Task):
     def _check_readable(self) -> None:
         if self.data.strict:
             refuse_unreadable(self.unreadable)
+
+    def _leave_out(self, bad: Sequence[tuple[str, str]]) -> None:
+        """Count and tell images that turned out to be broken; see `Unreadable`."""
+        if refusals := [refusal for _, refusal in bad if refusal]:
+            raise UserError(refusals[0])
+        new = [name for name, _ in bad if name not in self.unreadable]
+        self.unreadable += new
+        self._check_readable()
+        self._broken += new
+        if new:
+            count = f"{len(self._broken)} image{'s' * (len(self._broken) > 1)}"
+            note = f"{count} broken behind the header, left out: {shortened(self._broken)}"
+            self.notes = [*self._noted, note]
+            print(note, file=sys.stderr, flush=True)
 
     def _transform(self, role: str) -> Transform | None:
         """Return timm's transform; None where whole batches need no more than normalisation."""
@@ -132,7 +149,8 @@ class Vision(Task):
             image, label, index = samples[0]
             return {"image": image, "label": label, "index": index, "unreadable": []}
         good = [sample for sample in samples if not isinstance(sample, Unreadable)]
-        bad = [sample.name for sample in samples if isinstance(sample, Unreadable)]
+        # as pairs: a dataclass is no batch that can be moved to a device
+        bad = [(each.name, each.refusal) for each in samples if isinstance(each, Unreadable)]
         empty = torch.empty(0, *self.image.shape)
         images = torch.stack([image for image, _, _ in good]) if good else empty
         return {
@@ -154,9 +172,8 @@ class Vision(Task):
     def inputs(self, batch: Batch) -> Tensor:
         """Return images [B, channels, height, width]; bytes are normalised on the device."""
         if batch["unreadable"]:
-            self.unreadable.extend(batch["unreadable"])
+            self._leave_out(batch["unreadable"])
             batch["unreadable"].clear()
-            self._check_readable()
         image = batch["image"]
         if image.dtype != torch.uint8:
             return image

@@ -6,6 +6,7 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -110,6 +111,18 @@ def test_a_mean_far_from_the_data_is_told_with_what_to_type(show: Show, tree: Pa
     assert re.match(r"task\.mean=\[0\.(49|50)", typed[0]) and not any(
         "pixels have" in x for x in again
     )
+
+
+def test_dark_images_are_brightened_before_they_are_normalised(show: Show, tree: Path) -> None:
+    """12 bits in files of 16: the range is suggested, and no mean of what is nearly black."""
+    for path in tree.rglob("*.*"):
+        if path.is_file():
+            path.unlink()
+            levels = np.random.default_rng(0).integers(0, 4096, (16, 16), dtype=np.uint16)
+            Image.fromarray(levels).save(path.with_suffix(".png"))
+    shown = show(*images_of(tree, "format=json"))
+    assert not any("pixels have" in each for each in shown["warnings"])
+    assert any("task.value_range=[0,4095]" in note for note in shown["notes"])
 
 
 def test_a_sample_of_a_large_split(show: Show, tree: Path) -> None:

@@ -41,7 +41,9 @@ def _images(folder: Path) -> Cached:
     rows = rows.cast_column("image", datasets.Image(decode=False))
 
     def read() -> list[int]:
-        return decode_all(rows, 8, Decoding(3), folder / "images", "key")[0].ravel().tolist()
+        return (
+            decode_all(rows, 8, Decoding(3), folder / "images", "key", "here")[0].ravel().tolist()
+        )
 
     return read, "images/*/pixels.npy"
 

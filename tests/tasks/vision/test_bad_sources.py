@@ -60,7 +60,36 @@ def test_a_broken_header_is_named_or_left_out(tree: Path) -> None:
     assert len(rows_of(task, "train")) + len(rows_of(task, "test")) == 29
 
 
-def test_a_truncated_image_is_found_when_it_is_read(tree: Path) -> None:
+def test_files_without_their_image_say_why(tree: Path) -> None:
+    (tree / "dog" / "3.png").write_text("version https://git-lfs.github.com/spec/v1\nsize 9\n")
+    with pytest.raises(UserError, match=r"3\.png \(a pointer of git-lfs: type git lfs pull\); exp"):
+        vision(source=tree)
+    table = tree.parent / "table"
+    table.mkdir()
+    cells = [{"bytes": None, "path": f"images/{n}.png"} for n in range(6)]
+    features = datasets.Features(
+        image={"bytes": datasets.Value("binary"), "path": datasets.Value("string")},
+        label=datasets.Value("int64"),
+    )
+    rows = {"image": cells, "label": [0, 1, 2] * 2}
+    datasets.Dataset.from_dict(rows, features=features).to_parquet(table / "train.parquet")
+    with pytest.raises(UserError, match=r"6 unreadable images: images/\d.png \(no such file\), "):
+        vision(source=table)
+
+
+@pytest.mark.parametrize("options", [{"mean": [0.5]}, {"std": [0.5] * 2}, {"mean": [0.5] * 4}])
+def test_a_mean_for_each_channel(tree: Path, options: dict[str, Any]) -> None:
+    (name,) = options
+    with pytest.raises(
+        UserError, match=rf"task.{name}=.*: expected 3, .*'task.{name}=\[0.5,0.5,0.5"
+    ):
+        vision(source=tree, **options)
+    assert vision(source=tree, channels=1, mean=[0.5], std=[0.5]).image.mean == [0.5]
+
+
+def test_a_truncated_image_is_found_when_it_is_read(
+    tree: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for path in tree.rglob("*.png"):
         path.write_bytes(path.read_bytes()[:120])  # all headers are whole, all bodies are not
     strict = vision(source=tree)
@@ -72,6 +101,9 @@ def test_a_truncated_image_is_found_when_it_is_read(tree: Path) -> None:
     batches = list(eval_loader(lenient, Data(eval_batch_size=2, workers=0), "test"))
     assert [len(lenient.inputs(batch)) for batch in batches] == [0, 0]  # type: ignore[arg-type]
     assert len(lenient.unreadable) == 3
+    (note,) = [note for note in lenient.notes if "broken" in note]
+    assert note.startswith("3 images broken behind the header, left out: ") and ".png" in note
+    assert note in capsys.readouterr().err
 
 
 def test_a_broken_image_in_a_cached_source(tmp_path: Path) -> None:
