@@ -6,15 +6,9 @@ from collections.abc import Sequence
 from itertools import combinations
 
 from moesuite.errors import UserError
-from moesuite.sources.images.folders import Folder, inner_folder, is_split
+from moesuite.sources.images.folders import NO_CLASSES, Folder, inner_folder, is_split
 from moesuite.sources.images.split import Part, slashed
 from moesuite.sources.roles import WHOLE, option_of, options_of, role_of
-
-# folders of segmentation and detection
-NO_CLASSES = (
-    "images", "image", "img", "imgs", "jpegimages", "masks", "mask", "labels", "annotations",
-    "segmentation", "segmentationclass", "segmentationobject", "depth", "bounding_boxes",
-)  # fmt: skip
 
 
 def check_classes(part: Part, root: Folder, top: Folder) -> None:
@@ -40,26 +34,24 @@ def check_shared(part: Part, top: Folder) -> None:
     children = [child for folder in part.folders for child in folder.holding]
     below = [{folder.name for folder in inner_folder(child).holding} for child in children]
     common = set.intersection(*below) if len(below) > 1 else set()
-    if len(common) < 2 or 2 * len(common) <= len(set.union(*below)):
+    if len(common) < 2 or 2 * len(common) <= len(set.union(*below)) or common <= {*NO_CLASSES}:
         return
-    place = (
-        f"task.source={top.path}: {part.name}/ holds " if part.name else f"task.source={top.path}: "
-    )
-    names = slashed(child.name for child in children)
-    sentence = (
-        f"{place}{names}, each with {slashed(sorted(common))}: parts of a data set, no classes"
-    )
+    names, inside = slashed(child.name for child in children), slashed(sorted(common))
     if part.name:
         label = min(common)
         raise UserError(
-            f"{sentence}; expected {part.name}/<class>/<image>; move for example "
-            f"{children[0].name}/{label} and {children[1].name}/{label} into {part.name}/{label}"
+            f"task.source={top.path}: {part.name}/ holds {names}, each with {inside}: which are "
+            f"the classes? expected {part.name}/<class>/<image>; move for example "
+            f"{children[0].name}/{label} and {children[1].name}/{label} into {part.name}/{label}, "
+            f"or the images of {children[0].name}/{label} into {children[0].name}"
         )
     held_out = {child.name: role_of(child.name) in ("val", "test") for child in children}
     train, test, *_ = sorted(children, key=lambda f: (held_out[f.name], -len(f.images), f.name))
+    options = options_of({"train": train.name, "test": test.name})
     raise UserError(
-        f"{sentence}; type for example {options_of({'train': train.name, 'test': test.name})}; if "
-        f"they are classes, type {option_of('train', WHOLE)}"
+        f"task.source={top.path}: {names}, each with {inside}: splits, folds or classes? if they "
+        f"are splits, type for example {options}; if they are classes, type "
+        f"{option_of('train', WHOLE)}"
     )
 
 

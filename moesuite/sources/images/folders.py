@@ -19,6 +19,12 @@ LOOK_ALIKE = (
 )  # fmt: skip
 # formats that Pillow recognises but decodes not at all, or with a program of others only
 NOT_DECODED = ("EPS", "MPEG")
+# folders of segmentation and detection
+NO_CLASSES = (
+    "images", "image", "img", "imgs", "jpegimages", "masks", "mask", "labels", "annotations",
+    "segmentation", "segmentationclass", "segmentationobject", "depth", "bounding_boxes",
+)  # fmt: skip
+PICTURES = NO_CLASSES[:5]
 SPLITS = frozenset(chain(*WORDS.values()))
 
 
@@ -127,3 +133,11 @@ def inner_folder(folder: Folder) -> Folder:
         return folder
     # train/ is no wrapping, train/train/ is
     return folder if is_split(child.name) and not is_split(folder.name) else deep
+
+
+def class_images(folder: Folder) -> list[Path]:
+    """Return the images of a class folder: of `images/` only, where `masks/` is beside it."""
+    names = [child.name.lower() for child in folder.holding]
+    pictures = [child for child in folder.holding if child.name.lower() in PICTURES]
+    annotated = len(names) > 1 and not folder.loose and {*names} <= {*NO_CLASSES}
+    return pictures[0].images if annotated and len(pictures) == 1 else folder.images

@@ -7,7 +7,7 @@ from itertools import chain
 
 from moesuite.errors import UserError
 from moesuite.sources.images.checks import check_classes, check_lists, check_shared
-from moesuite.sources.images.folders import Folder, inner_folder, is_split
+from moesuite.sources.images.folders import Folder, class_images, inner_folder, is_split
 from moesuite.sources.images.labelled import labelled
 from moesuite.sources.images.split import Part, slashed
 from moesuite.sources.roles import WHOLE, role_of
@@ -101,5 +101,7 @@ def _crossed(root: Folder) -> list[Part]:
 
 def _part(folder: Folder, name: str) -> Part:
     inner = inner_folder(folder)
-    classes = {child.name: child.images for child in inner.holding}
-    return Part(name, classes, inner.loose, [inner])
+    classes = {child.name: class_images(child) for child in inner.holding}
+    read = set(chain(*classes.values()))
+    masks = [image for child in inner.holding for image in child.images if image not in read]
+    return Part(name, classes, [*inner.loose, *masks], [inner])

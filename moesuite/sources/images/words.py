@@ -8,7 +8,7 @@ from itertools import chain
 from pathlib import Path
 
 from moesuite.errors import UserError
-from moesuite.sources.images.folders import LOOK_ALIKE, Folder
+from moesuite.sources.images.folders import LOOK_ALIKE, Folder, class_images
 from moesuite.sources.images.lists import IMAGENET, match
 from moesuite.sources.images.split import Part, slashed
 from moesuite.sources.layout import found_in
@@ -77,7 +77,9 @@ def left_out(parts: Sequence[Part], root: Folder) -> Iterable[str]:
     folders = list(by_path.values())
     classes = [f.path for part in parts if not part.by_list for f in part.folders]
     grown = [child for f in folders if f.path in classes for child in f.holding]
-    if deep := [child for child in grown if len(child.holding) > 1]:
+    if deep := [
+        child for child in grown if len(child.holding) > 1 and child.images == class_images(child)
+    ]:
         inside = slashed(child.name for child in deep[0].holding)
         yield f"folders below a class are one class: {deep[0].name}/ holds {inside}"
     others = [file for folder in folders for file in folder.others() if file not in lists]

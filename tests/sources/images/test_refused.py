@@ -86,20 +86,21 @@ REFUSED = {
     ),
     "folds": (
         "fold1/a:1 fold1/b:1 fold2/a:1 fold2/b:1",
-        "fold1/, fold2/, each with a/, b/: parts of a data set, no classes; type for example "
-        "task.splits.train=fold1 task.splits.test=fold2; if they are classes, type "
+        "fold1/, fold2/, each with a/, b/: splits, folds or classes? if they are splits, type for "
+        "example task.splits.train=fold1 task.splits.test=fold2; if they are classes, type "
         "task.splits.train=.",
     ),
     "splits of another language": (
         "teßt/a:1 teßt/b:1 träin/a:2 träin/b:1",
-        "teßt/, träin/, each with a/, b/: parts of a data set, no classes; type for example "
-        "'task.splits.train=\"träin\"' 'task.splits.test=\"teßt\"'; if they are classes, type "
-        "task.splits.train=.",
+        "teßt/, träin/, each with a/, b/: splits, folds or classes? if they are splits, type for "
+        "example 'task.splits.train=\"träin\"' 'task.splits.test=\"teßt\"'; if they are classes, "
+        "type task.splits.train=.",
     ),
     "parts of a split": (
         "train/big/a:1 train/big/b:1 train/small/a:1 train/small/b:1",
-        "train/ holds big/, small/, each with a/, b/: parts of a data set, no classes; expected "
-        "train/<class>/<image>; move for example big/a and small/a into train/a",
+        "train/ holds big/, small/, each with a/, b/: which are the classes? expected "
+        "train/<class>/<image>; move for example big/a and small/a into train/a, or the images of "
+        "big/a into big",
     ),
     "splits below some classes": (
         "a/train:2 a/test:1 b:3",

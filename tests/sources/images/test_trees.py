@@ -71,6 +71,12 @@ TREES = {
         {"train": "train: car=1 test=1 train=2", "test": "test: test=1"},
         [],
     ),
+    "masks beside the images of each class": (
+        BOTH,
+        "a/images:2 a/masks:2 b/Images:1 b/masks:1",
+        {"train": ": a=2 b=1"},
+        ["not used: 3 images in no class folder (a/masks/0.png, a/masks/1.png, b/masks/0.png)"],
+    ),
     "archives and lists beside": (
         BOTH,
         "train/a:2 train/b:1 train.zip official_split.txt words.txt",
