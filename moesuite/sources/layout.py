@@ -11,13 +11,14 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, takewhile
 from pathlib import Path
 
 from moesuite.errors import UserError
 from moesuite.sources.roles import WORDS as WORDS
 from moesuite.sources.roles import choose as choose
 from moesuite.sources.roles import role_of as role_of
+from moesuite.sources.roles import spelled
 
 COMPRESSED = (".gz", ".zst", ".bz2", ".xz")
 JUNK = ("__MACOSX", "Thumbs.db", "desktop.ini", "lost+found", "__pycache__")  # never data
@@ -119,9 +120,15 @@ def split_of(file: Path, folder: Path, declared: Iterable[str] = ()) -> str | No
     for part in reversed(folders):
         if part in exact:
             return part
-    if (stem := stem_of(file).lower()) in exact or role_of(stem) is not None:
-        return stem
-    return next((part for part in reversed(folders) if role_of(part) is not None), None)
+    stem = stem_of(file)
+    if stem.lower() in exact:
+        return stem.lower()
+    if role_of(stem) is not None:
+        return spelled(stem).lower()
+    parts = file.relative_to(folder).parts[:-1]
+    return next(
+        (spelled(part).lower() for part in reversed(parts) if role_of(part) is not None), None
+    )
 
 
 def assign(
@@ -140,8 +147,12 @@ def assign(
     """
     splits: dict[str, list[Path]] = {}
     strays = []
+    files = list(files)
+    complete = _complete(files)
     for file in files:
         name = split_of(file, folder, declared.values())
+        if file.parent in complete and role_of(stem_of(file)):
+            name = spelled(stem_of(file)).lower()  # of test/data/train.txt
         if name is None:
             strays.append(file)
         else:
@@ -156,15 +167,28 @@ def assign(
     )
 
 
+def _complete(files: Iterable[Path]) -> set[Path]:
+    """Return the folders with a file called train and one to score, whatever is above them."""
+    roles: dict[Path, set[str]] = {}
+    for file in files:
+        stem = stem_of(file).lower()
+        roles.setdefault(file.parent, set()).update(r for r in WORDS if stem in WORDS[r])
+    return {folder for folder, said in roles.items() if "train" in said and len(said) > 1}
+
+
 def homes(
     files: Iterable[Path], folder: Path, declared: Iterable[str] = ()
 ) -> dict[str, list[Path]]:
-    """Return files by the folder that holds all splits of a data set, relative to the source."""
+    """Return files by the folder that holds all splits of a data set, relative to the source.
+
+    Whatever lies below the folder of a split belongs to it: `train/a/1.txt` is at home where
+    `test/b/c/2.txt` is.
+    """
     exact = {name.lower() for name in chain(declared, *WORDS.values())}
     homes_: dict[str, list[Path]] = {}
     for file in files:
         parts = file.relative_to(folder).parts[:-1]
-        whole = [part for part in parts if part.lower() not in exact and role_of(part) is None]
+        whole = takewhile(lambda part: part.lower() not in exact and role_of(part) is None, parts)
         homes_.setdefault("/".join(whole), []).append(file)
     return homes_
 
@@ -179,8 +203,10 @@ def found_in(path: Path) -> str:
     """Return in words what a file or folder holds, for errors."""
     if path.is_file():
         return f"it is a {suffix_of(path) or 'file without a suffix'}"
-    if not (files := [file for file in list_files(path) if not is_paper(file)]):
-        return "it is empty"
+    whole = list_files(path)
+    if not (files := [file for file in whole if not is_paper(file)]):
+        papers = listed([str(file.relative_to(path)) for file in whole])
+        return f"it holds only what describes data: {papers}" if papers else "it is empty"
     counts = Counter(suffix_of(file) or "files without a suffix" for file in files)
     kinds = [f"{count:,} {suffix}" for suffix, count in counts.most_common(4)]
     names = listed([str(file.relative_to(path)) for file in files], 3)

@@ -23,18 +23,28 @@ WORDS: Mapping[str, tuple[str, ...]] = {
 WHOLE = "."  # as the name of the training split: all of a folder, whose folders are classes
 PHRASE = ("of", "for", "the", "and")  # test_of_time is no test split
 WORD = re.compile(r"[-_.\s]+")  # between the words of a name
+ENDS = "|".join(word.title() for word in chain(*WORDS.values()))
+HUMP = re.compile(rf"(?<=[a-z])(?=({ENDS})\d*$)")  # before the last word of myTrain
+AFTER = re.compile(r"(set|data|split)$")  # trainset, testdata
 
 
 def role_of(name: str) -> str | None:
     """Return the role that a name of a split says: train, val, test, or None.
 
     The name is a word of `WORDS`, or begins or ends with one: `ptb.train`, `test_prefs`; a number
-    at its end says nothing: `val2017`.
+    at its end says nothing: `val2017`. So does what it is a part of: `trainset`, `testdata`.
     """
-    words = [word.rstrip(string.digits) for word in WORD.split(name.lower())]
+    words = [
+        AFTER.sub("", word.rstrip(string.digits)) for word in WORD.split(spelled(name).lower())
+    ]
     ends = (words[-1],) if words[1:2] and words[1] in PHRASE else (words[0], words[-1])
     said = {role for role, names in WORDS.items() for end in ends if end in names}
     return said.pop() if len(said) == 1 else None
+
+
+def spelled(name: str) -> str:
+    """Return a name with its last word told from the one before: my_Train of myTrain."""
+    return HUMP.sub("_", name)
 
 
 def _synonym(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -30,3 +31,21 @@ def text_column(rows: Any, column: str, where: str) -> str:
         f"{where} has no column {column!r}{kind}; its columns: {', '.join(names)}; type for "
         f"example task.column={name}"
     )
+
+
+def missing_texts(splits: Mapping[str, Any], columns: Mapping[str, str]) -> list[str]:
+    """Return a sentence for each role with rows without a text.
+
+    Args:
+        splits: rows of `datasets` of each role.
+        columns: name of the column of text of each role.
+    """
+    counts = {
+        role: rows.select_columns([columns[role]]).with_format("arrow")[:].column(0).null_count
+        for role, rows in splits.items()
+    }
+    return [
+        f"{count:,} rows of {role} have no text and are read as empty"
+        for role, count in counts.items()
+        if count
+    ]

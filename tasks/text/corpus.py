@@ -26,9 +26,9 @@ from moesuite.sources.local import from_tables
 from moesuite.sources.source import with_test
 from moesuite.sources.tables import is_saved, is_table
 from moesuite.task import HubSource, Readable, Source, UserError, as_path, note_of
-from moesuite.tasks.text.candidates import candidates
-from moesuite.tasks.text.columns import TEXT, text_column
-from moesuite.tasks.text.domains import SHARES, WHOLE, Splits, domains_of, splits_of
+from moesuite.tasks.text.candidates import candidates, check_tests
+from moesuite.tasks.text.columns import TEXT, missing_texts, text_column
+from moesuite.tasks.text.domains import SHARES, WHOLE, Splits, domains_of, repeated, splits_of
 from moesuite.tasks.text.plain import read_plain
 from moesuite.tasks.text.stdlib import read_library
 
@@ -117,6 +117,7 @@ def _read_local(path: Path, data: TextSource) -> Text:
         raise UserError(f"task.source={path}: expected {READABLE.words}; {found_in(path)}")
     folder = path if path.is_dir() else path.parent
     domains = domains_of(found.files, folder, data.splits)
+    check_tests(path, [*chain(*domains.values())], data.splits)
     if len(domains) == 1 and is_table(found.files[0]):
         return _of_rows(data.load(data.splits, data.config, readable=READABLE), data)
     splits = {
@@ -174,7 +175,7 @@ def _of_files(name: str, splits: Splits, folder: Path) -> Text:
             documents = _cut(b"\n".join(documents[WHOLE]))
         return _filled(documents, about)
 
-    notes = filter(None, [whole.note, *splits.notes])
+    notes = filter(None, [whole.note, *splits.notes, *repeated(splits.roles, folder)])
     return Text(whole.value, about, f"{SHARES}", read, tuple(notes))
 
 
@@ -194,7 +195,9 @@ def _of_rows(loaded: Source, data: TextSource) -> Text:
 
     how = f"{columns['train']} {sorted(data.splits.items())} {SHARES}"
     taken = {note_of({"text": name}, [TEXT]) for name in columns.values() if name != data.column}
-    return Text(loaded.fingerprint, loaded.description, how, read, (*loaded.notes, *sorted(taken)))
+    missing = missing_texts(loaded.splits, columns)
+    notes = (*loaded.notes, *sorted(taken), *missing)
+    return Text(loaded.fingerprint, loaded.description, how, read, notes)
 
 
 def _joined(name: str, texts: Mapping[str, Text]) -> Text:

@@ -8,18 +8,20 @@ that differ by a number only are shards of one text.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import dropwhile
 from pathlib import Path
 
 from moesuite.sources.fingerprint import content_hashes
-from moesuite.sources.layout import COMPRESSED, assign, homes, role_of, split_of, stem_of
-from moesuite.sources.roles import scored_split
+from moesuite.sources.layout import COMPRESSED, assign, homes, listed, role_of, split_of, stem_of
+from moesuite.sources.roles import said, spelled
 
 # of a text without splits, in this order, as is usual for enwik8 and text8
 SHARES = {"train": 0.9, "val": 0.05, "test": 0.05}
 WHOLE = "whole"  # the role of a text that is cut into train, val and test
 MOST = 16  # domains; of more files or folders each is a document
+HASHED = 1000  # files of a split whose contents are compared
 Files = list[Path]
 
 
@@ -55,31 +57,72 @@ def domains_of(files: Files, folder: Path, declared: Mapping[str, str]) -> dict[
     for home, inside in homes(files, folder, declared.values()).items():
         folders.setdefault(home.partition("/")[0], []).extend(inside)
     top = folders.pop("", [])
-    if any(split_of(file, folder, declared.values()) for file in top):
-        groups = _grouped([(_beside_split(file), [file]) for file in top])
-        each = [assign(members, folder, declared).roles for members in groups.values()]
-        if all({"train", "test"} <= roles.keys() for roles in each):
-            return groups
+    if not top and len(folders) == 1:
+        top = next(iter(folders.values()))
+    named = [file for file in top if split_of(file, folder, declared.values())]
+    if named:
+        more = _completing(named, folders, folder, declared)
+        top, named = [*top, *more], [*named, *more]
+        groups = _grouped([(_beside_split(file, folder), [file]) for file in named])
+        if all(_is_complete(members, folder, declared) for members in groups.values()):
+            return groups if len(groups) > 1 else {"": top}
         return {"": top}
-    return _grouped([(_stem(file), [file]) for file in top] + [*folders.items()])
+    whole = {name for name in folders if _is_complete(folders[name], folder, declared)}
+    return _grouped([(_stem(file), [file]) for file in top] + [*folders.items()], whole)
 
 
-def _grouped(units: Sequence[tuple[str, Files]]) -> dict[str, Files]:
+def _is_complete(files: Files, folder: Path, declared: Mapping[str, str]) -> bool:
+    """Whether there is a split to train on and one to score."""
+    return {"train", "test"} <= assign(files, folder, declared).roles.keys()
+
+
+def _completing(
+    top: Files, folders: Mapping[str, Files], folder: Path, declared: Mapping[str, str]
+) -> Files:
+    """Return the files of splits of one folder, such as data/test.txt beside train.txt.
+
+    Nothing where the top has a test split, or both have a split of the same role.
+    """
+    names = {file: split_of(file, folder, declared.values()) for file in top}
+    roles = {role_of(name) for name in names.values() if name}
+    below = {
+        key: [file for file in files if split_of(file, folder, declared.values())]
+        for key, files in folders.items()
+    }
+    below = {key: files for key, files in below.items() if files}
+    if len(below) != 1 or {"train", "test"} <= roles:
+        return []
+    (files,) = below.values()
+    others = {role_of(split_of(file, folder, declared.values()) or "") for file in files}
+    return [] if roles & others else files
+
+
+def _grouped(units: Sequence[tuple[str, Files]], whole: Container[str] = ()) -> dict[str, Files]:
     """Return the files of units whose names differ by more than a number; under "" if all do not.
 
     A group of several units is named by what they share.
+
+    Args:
+        units: name and files.
+        whole: names of units that are no shards.
     """
     groups: dict[str, list[tuple[str, Files]]] = {}
     for name, files in units:
-        groups.setdefault(re.sub(r"[-_.]*\d+[-_.]*", "", name), []).append((name, files))
+        key = name if name in whole else re.sub(r"[-_.]*\d+[-_.]*", "", name)
+        groups.setdefault(key, []).append((name, files))
     if not 2 <= len(groups) <= MOST:
         return {"": [file for _, files in units for file in files]}
     return {
-        (shared if len(members) > 1 and shared else members[0][0]): [
+        _shared(key, [name for name, _ in members]): [
             file for _, files in members for file in files
         ]
-        for shared, members in groups.items()
+        for key, members in groups.items()
     }
+
+
+def _shared(key: str, names: Sequence[str]) -> str:
+    """Return the name of a group: that of all its units, or without the numbers they differ by."""
+    return names[0] if len({*names}) == 1 or not key else key
 
 
 def _stem(file: Path) -> str:
@@ -88,9 +131,16 @@ def _stem(file: Path) -> str:
     return Path(name).stem
 
 
-def _beside_split(file: Path) -> str:
-    """Return the name of a file without the word of its split: wiki of wiki.train.txt."""
-    words = re.split(r"[-_.]+", stem_of(file))
+def _beside_split(file: Path, folder: Path) -> str:
+    """Return what a file is called without the word of its split: wiki of wiki.train.txt.
+
+    Of one deeper below the folder of its split it is the next folder: pos of train/pos/1.txt.
+    """
+    parts = file.relative_to(folder).parts[:-1]
+    below = [*dropwhile(lambda part: role_of(part) is None, parts)][1:]
+    if below:
+        return below[0]
+    words = re.split(r"[-_.]+", spelled(stem_of(file)))
     if role_of(words[0]) is not None:
         words = words[1:]
     elif role_of(words[-1]) is not None:
@@ -116,7 +166,30 @@ def splits_of(files: Files, folder: Path, declared: Mapping[str, str]) -> Splits
         roles["train"] = rest
     if "train" in roles and "test" not in roles:
         return _cut(roles["train"], folder)
-    return Splits(roles, notes=scored_split(assigned.labels, declared))
+    return Splits(roles, notes=said(assigned.labels, declared))
+
+
+def repeated(roles: Mapping[str, Files], folder: Path) -> list[str]:
+    """Return a sentence for each role with files of equal content.
+
+    Args:
+        roles: files of each.
+        folder: the source.
+    """
+    notes = []
+    for files in roles.values():
+        if len(files) > HASHED:
+            continue
+        first: dict[str, Path] = {}
+        hashes = content_hashes(files, folder)
+        again = [
+            f"{file.name} of {first[value].name}"
+            for file, value in zip(files, hashes, strict=True)
+            if first.setdefault(value, file) != file
+        ]
+        if again:
+            notes.append(f"{len(again):,} files repeat one of their split: {listed(again)}")
+    return notes
 
 
 def _cut(files: Files, folder: Path) -> Splits:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import codecs
+import json
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
@@ -10,7 +13,7 @@ from shlex import quote
 import fsspec
 
 from moesuite.errors import UserError
-from moesuite.sources.layout import COMPRESSED
+from moesuite.sources.layout import COMPRESSED, suffix_of
 from moesuite.sources.tables import read_bytes
 
 SUFFIXES = (".txt", ".tokens", ".text", ".raw", "")  # of what is meant as text
@@ -22,6 +25,7 @@ BINARY = {
     b"GIF8": "a GIF image",
     b"RIFF": "a RIFF file (WebP, WAV or AVI)",
     b"%PDF": "a PDF",
+    b"{\\rtf": "a rich text file (RTF)",
     b"PK\x03\x04": "a zip archive (also docx, epub, npz)",
     b"\x1f\x8b": "a gzip file",
     b"\x28\xb5\x2f\xfd": "a zstd file",
@@ -41,6 +45,9 @@ NAMES = {  # what a misnamed file should be called
     "a bzip2 file": ".bz2",
     "a parquet file": ".parquet",
     "an Arrow file": ".arrow",
+    "JSON lines": ".jsonl",
+    "rows separated by commas": ".csv",
+    "rows separated by tabs": ".tsv",
 }
 WIDE = {  # byte order marks of encodings with several bytes to a character; the longer ones first
     codecs.BOM_UTF32_LE: "utf-32",
@@ -49,6 +56,8 @@ WIDE = {  # byte order marks of encodings with several bytes to a character; the
     codecs.BOM_UTF16_BE: "utf-16",
 }
 TOOLS = {".gz": "gzip", ".zst": "zstd", ".bz2": "bzip2", ".xz": "xz"}
+JSON_ROW = re.compile(rb'\s*\{\s*"[^"]*"\s*:')  # how a line of JSON lines begins
+COLUMN = re.compile(rb"[a-z_]\w*")  # name of a column
 UNDEFINED = {0x81, 0x8D, 0x8F, 0x90, 0x9D}  # bytes that are no character of windows-1252
 FOREIGN = 0.2  # share of bytes beyond ASCII from which a text in a Latin alphabet is none
 
@@ -61,11 +70,13 @@ class Looks:
         binary: what it is, if it is no text; else empty.
         encoding: of several bytes to a character, if a byte order mark says so; else empty.
         windows: whether lines end with a carriage return and a line feed.
+        links: whether all lines are addresses of web pages.
     """
 
     binary: str = ""
     encoding: str = ""
     windows: bool = False
+    links: bool = False
 
 
 def look(file: Path) -> Looks:
@@ -85,6 +96,10 @@ def look(file: Path) -> Looks:
         raise UserError(
             f"{file} cannot be read: permission denied; type for example chmod u+r {file}"
         ) from None
+    except FileNotFoundError:
+        raise UserError(
+            f"{file}: a link to what is not there ({file.resolve()}); expected a file"
+        ) from None
     except Exception:  # each compression has errors of its own; reading it whole reports them
         read_bytes(file)
         raise
@@ -92,7 +107,36 @@ def look(file: Path) -> Looks:
     encoding = next((name for mark, name in WIDE.items() if head.startswith(mark)), "")
     if not kind and not encoding and b"\0" in head:
         kind = f"binary (a zero byte at {head.index(0)})"
-    return Looks(kind, encoding, b"\r\n" in head)
+    lines = [line for line in head.splitlines() if line.strip()]
+    if not kind and suffix_of(file) in SUFFIXES:
+        kind = _rows(lines)
+    links = bool(lines) and all(line.startswith((b"http://", b"https://")) for line in lines[:-1])
+    links = links and lines[0].startswith(b"http")
+    return Looks(kind, encoding, b"\r\n" in head, links)
+
+
+def _rows(lines: Sequence[bytes]) -> str:
+    """Return which table a file is that is called a text; nothing for a text.
+
+    JSON lines are objects with a name each; of rows the first line names a column of text.
+    """
+    if len(lines) < 2:
+        return ""
+    if all(JSON_ROW.match(line) for line in lines[:2]) and _is_json(lines[0]):
+        return "JSON lines"
+    names = {b",": "rows separated by commas", b"\t": "rows separated by tabs"}
+    for separator, kind in names.items():
+        cells = [cell.strip(b' "').lower() for cell in lines[0].split(separator)]
+        if len(cells) > 1 and b"text" in cells and all(map(COLUMN.fullmatch, cells)):
+            return kind
+    return ""
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except ValueError:
+        return False
 
 
 def no_text(file: Path, kind: str, expected: str) -> UserError:

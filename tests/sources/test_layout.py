@@ -37,6 +37,14 @@ from tests.sources.files import TRAIN_TEST, write
         ("test_of_time", None),
         ("dev-for-you", None),
         ("training_and_test", "test"),
+        ("trainset", "train"),
+        ("dev_set", "val"),
+        ("testdata", "test"),
+        ("myTrain", "train"),
+        ("mySetTest2", "test"),
+        ("dataset", None),
+        ("testament", None),
+        ("trainStation", None),
         ("", None),
     ],
 )
@@ -106,6 +114,18 @@ FOLDERS: dict[str, tuple[Sequence[str], Mapping[str, str], dict[str, list[str]],
         ["notes.csv"],
     ),
     "none called so": (("a.csv", "b.csv"), TRAIN_TEST, {}, ["a.csv", "b.csv"]),
+    "what lies below the folder of a split": (
+        ("train/a.csv", "train/b/c.csv", "test/d/e.csv"),
+        TRAIN_TEST,
+        {"train": ["train/a.csv", "train/b/c.csv"], "test": ["test/d/e.csv"]},
+        [],
+    ),
+    "files of all splits in a folder called like one": (
+        ("test/data/train.csv", "test/data/myTest.csv", "test/data/test.csv"),
+        TRAIN_TEST,
+        {"train": ["test/data/train.csv"], "test": ["test/data/test.csv"]},
+        ["test/data/myTest.csv"],
+    ),
     "a split for each role of a set for testing": (
         ("dev_matched.csv", "dev_mismatched.csv"),
         {"test": "validation_matched", "test1": "validation_mismatched"},
@@ -135,6 +155,7 @@ def test_files_get_roles(case: str) -> None:
         (("data/train.csv", "data/test.csv"), ["data"]),
         (("train/a.csv", "test/a.csv"), [""]),
         (("a/train.csv", "b/train.csv", "b/test.csv"), ["a", "b"]),
+        (("a/train/x/1.csv", "a/test/y/z/2.csv"), ["a"]),
         (("plain/train/0000.csv", "plain/test/0000.csv", "raw/train/0.csv"), ["plain", "raw"]),
     ],
 )
@@ -158,7 +179,7 @@ def test_what_describes_data_is_told_from_data(tmp_path: Path) -> None:
     ("files", "says"),
     [
         ({}, "it is empty"),
-        ({"README.md": "x"}, "it is empty"),
+        ({"README.md": "x"}, "it holds only what describes data: README.md"),
         ({"a.sgf": "x"}, "it holds 1 .sgf (a.sgf)"),
         ({"Makefile": "x"}, "it holds 1 files without a suffix (Makefile)"),
         (

@@ -78,6 +78,28 @@ REFUSED: dict[str, tuple[str, bytes, str]] = {
         "encoding",
     ),
     "empty": ("a.txt", b"\n", f"text of source, 90/5/5 in its order is empty: no text; {EXPECTED}"),
+    "no byte": ("a.txt", b"", f"text of source, 90/5/5 in its order is empty: no text; {EXPECTED}"),
+    "only what describes data": (
+        "changes.txt",
+        b"to be",
+        f"task.source={{d}}: {EXPECTED}; it holds only what describes data: changes.txt",
+    ),
+    "JSON lines by another name": (
+        "a.txt",
+        b'{"text": "to be"}\n{"text": "or not"}\n',
+        f"{{f}}: JSON lines, not text; {EXPECTED}; type for example mv {{f}} {{f}}.jsonl",
+    ),
+    "CSV by another name": (
+        "a.txt",
+        b"id,text\n1,to be\n",
+        f"{{f}}: rows separated by commas, not text; {EXPECTED}; type for example mv {{f}} "
+        "{f}.csv",
+    ),
+    "rich text": (
+        "a.txt",
+        rb"{\rtf1\ansi to be}",
+        f"{{f}}: a rich text file (RTF), not text; {EXPECTED}",
+    ),
     "no file": (".hidden", b"a", f"task.source={{d}}: {EXPECTED}; it is empty"),
     "only a test split": (
         "wiki.test.tokens",
@@ -110,6 +132,46 @@ def test_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(UserError) as refused:
         read_text(TextSource(source=str(folder))).read()
     assert str(refused.value) == says.format(d=folder, f=folder / file)
+
+
+VERSIONS = (
+    "wiki.train.raw and wiki.train.tokens are two versions of a split; expected one; type for "
+    "example mkdir {d}.tokens && mv {d}/*.tokens {d}.tokens"
+)
+ONE_TEXT = "expected the splits of one text in one folder and one format"
+ASIDE = {
+    "two versions": (("wiki.train.tokens", "wiki.train.raw"), VERSIONS),
+    "a test split of another format": (
+        ("train.txt", "test.csv"),
+        f"test.csv is a test split, but not of train.txt; {ONE_TEXT}; write it as .txt",
+    ),
+    "a test split in another folder": (
+        ("train.txt", "a/test.txt", "b/test.txt"),
+        f"a/test.txt is a test split, but not of train.txt; {ONE_TEXT}; move it to {{d}}",
+    ),
+    "a whole set in another folder": (
+        ("train.txt", "data/train.txt", "data/test.txt"),
+        f"data/test.txt is a test split, but not of train.txt; {ONE_TEXT}; type for example "
+        "task.source={d}/data",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ASIDE)
+def test_no_part_is_held_out_beside_a_test_split(name: str, tmp_path: Path) -> None:
+    files, says = ASIDE[name]
+    for file in files:
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).write_text("text\nto be\n")
+    with pytest.raises(UserError) as refused:
+        read_text(TextSource(source=str(tmp_path)))
+    assert str(refused.value) == f"task.source={tmp_path}: {says.format(d=tmp_path)}"
+
+
+def test_a_link_to_nothing_is_no_broken_file(tmp_path: Path) -> None:
+    (tmp_path / "train.txt").symlink_to(tmp_path / "gone")
+    with pytest.raises(UserError, match=r"train.txt: a link to what is not there \(.*/gone\)"):
+        read_text(TextSource(source=str(tmp_path)))
 
 
 @pytest.mark.parametrize(

@@ -6,56 +6,16 @@ import bz2
 import gzip
 import json
 import lzma
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
 import zstandard
 
-from moesuite.tasks.text.corpus import TextSource, read_text
-
-
-def lines(size: int, letter: str = "a") -> bytes:
-    """Return a text of lines of nine letters."""
-    return (letter * 9 + "\n").encode() * (size // 10)
-
-
-def rows(count: int, column: str = "text") -> str:
-    """Return JSON lines of texts of five letters, six bytes with the line end."""
-    return "".join(json.dumps({"n": n, column: f"{n:05}"}) + "\n" for n in range(count))
-
-
-def table(count: int, separator: str = ",", column: str = "text") -> bytes:
-    cells = [f"{n}{separator}v{n:04}" for n in range(count)]
-    return "\n".join([f"n{separator}{column}", *cells]).encode()
-
-
-def write(folder: Path, files: Mapping[str, bytes | str]) -> Path:
-    for name, content in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return folder
-
-
-@dataclass
-class Case:
-    """A source, and the bytes of its splits: line ends after documents count."""
-
-    files: Mapping[str, bytes | str]
-    sizes: Mapping[str, int]
-    notes: tuple[str, ...] = ()
-    about: str = ""
-    options: Mapping[str, Any] = field(default_factory=dict)
-    source: str = ""
-
+from tests.tasks.language.sources import THREE, Case, check, lines, rows, table
 
 # 1,000 bytes, of which the last line end does not count: 899, 50 and 50 bytes, and a line end each
 CUT = {"train": 900, "val": 51, "test": 51}
 IN_ORDER = "90/5/5 in its order"
-THREE = {"train": 900, "val": 100, "test": 50}
 VALID_SCORED = "no test split: the validation split ({}) is scored"
 OWN = {"train": "mine", "val": "none", "test": "yours"}
 CASES = {
@@ -164,6 +124,7 @@ CASES = {
     "sharded domains": Case(
         {"code.txt": lines(400), "wiki-1.txt": lines(500), "wiki-2.txt": lines(500)},
         {"train": 1260, "val/code": 21, "test/code": 21, "val/wiki": 51, "test/wiki": 51},
+        ("wiki: 1 files repeat one of their split: wiki-2.txt of wiki-1.txt",),
     ),
     "domains of tables and text": Case(
         {"code/all.jsonl": rows(20), "wiki/a.txt": lines(1000)},
@@ -189,6 +150,11 @@ CASES = {
         {"train": 108, "test": 12},
         ("column content read as text",),
         "a tenth of the training split held out",
+    ),
+    "JSON lines without some texts": Case(
+        {"train.jsonl": rows(9) + '{"n": 9, "text": null}\n', "test.jsonl": rows(3)},
+        {"train": 55, "test": 18},
+        ("1 rows of train have no text and are read as empty",),
     ),
     "JSON of splits": Case(
         {"a.json": json.dumps({"train": [{"text": "abcde"}] * 9, "test": [{"text": "abcde"}]})},
@@ -217,13 +183,4 @@ CASES = {
 
 @pytest.mark.parametrize("name", CASES)
 def test_sources(name: str, tmp_path: Path) -> None:
-    case = CASES[name]
-    folder = write(tmp_path / "source", case.files)
-    text = read_text(TextSource(source=str(folder / case.source), **case.options))
-    documents = text.read()
-    assert {
-        role: sum(len(part) + 1 for part in parts) for role, parts in documents.items()
-    } == case.sizes
-    assert text.notes == tuple(note.replace("{d}", str(folder)) for note in case.notes)
-    assert case.about in text.description
-    assert text.fingerprint.startswith("sha256:")
+    check(CASES[name], tmp_path / "source")
