@@ -81,7 +81,6 @@ def own_choice(
 
 def _resolve(hub: str, revision: str | None) -> str | None:
     """Return the commit to read, for the record; switch to the cache if the hub is unreachable."""
-    import datasets
     import huggingface_hub
     from huggingface_hub.errors import HfHubHTTPError
 
@@ -90,8 +89,32 @@ def _resolve(hub: str, revision: str | None) -> str | None:
     except HfHubHTTPError:  # the hub answers, but with an error: loading will report it
         return revision
     except Exception:  # whatever the HTTP client of this version raises without a network
-        huggingface_hub.constants.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE = True
+        _read_cache_alone()
         return revision
+
+
+def offline_if_unreachable(model: str) -> None:
+    """Switch to the cache if the hub is unreachable, which loaders of models try for a minute.
+
+    Args:
+        model: hub id that will be loaded.
+    """
+    import huggingface_hub
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        huggingface_hub.HfApi().model_info(model, timeout=10)
+    except (HfHubHTTPError, ValueError):  # the hub answers, or it is no id: loading will report it
+        return
+    except Exception:  # whatever the HTTP client of this version raises without a network
+        _read_cache_alone()
+
+
+def _read_cache_alone() -> None:
+    import datasets
+    import huggingface_hub
+
+    huggingface_hub.constants.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE = True
 
 
 def _refused(hub: str, error: Exception) -> UserError:

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from moesuite.task import UserError, cache_folder, cached
+from moesuite.sources.hub import offline_if_unreachable
+from moesuite.task import UserError, as_path, cache_folder, cached
 from moesuite.tasks.text.corpus import Text
 
 UNKNOWN = "<unk>"
@@ -161,6 +162,8 @@ def load_tokenizer(name: str) -> Any:
     """
     import transformers
 
+    if not as_path(name).exists():
+        offline_if_unreachable(name)
     try:
         return transformers.AutoTokenizer.from_pretrained(name)
     except (OSError, ValueError) as error:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest.mock import Mock
 
 import datasets
+import huggingface_hub
 import pytest
+from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
 
 from moesuite.errors import UserError
 from moesuite.sources import hub, source
-from moesuite.sources.hub import own_choice
+from moesuite.sources.hub import offline_if_unreachable, own_choice
 from moesuite.sources.source import HubSource, Readable
 from tests.sources.files import TRAIN_TEST
 
@@ -114,3 +117,22 @@ def test_a_lone_row_cannot_be_divided() -> None:
     rows = datasets.Dataset.from_dict({"text": ["to be"]})
     with pytest.raises(UserError, match="mine has one row; expected at least 2"):
         source.with_test(source.Source({"train": rows}, "sha256:0", "mine"))
+
+
+@pytest.mark.parametrize(
+    ("error", "offline"),
+    [
+        (ConnectionError("no network"), True),
+        (RepositoryNotFoundError("no such model", response=Mock()), False),
+        (HFValidationError("a b c is no id"), False),
+    ],
+)
+def test_without_the_hub_the_cache_alone_is_read(
+    error: Exception, offline: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", Mock(side_effect=error))
+    offline_if_unreachable("owner/model")
+    assert huggingface_hub.constants.HF_HUB_OFFLINE is offline
+    assert datasets.config.HF_HUB_OFFLINE is offline
