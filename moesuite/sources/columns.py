@@ -28,7 +28,7 @@ USUAL: Mapping[str, tuple[str, ...]] = {
     "rejected": (
         "rejected", "dispreferred", "loser", "response_rejected", "worse", "refused", "response_k",
     ),
-    "prompt": ("prompt", "instruction", "question", "input", "query"),
+    "prompt": ("prompt", "instruction", "question", "input", "query", "context", "history"),
 }  # fmt: skip
 # a task that reads these columns, the most of them first
 READ_BY: Mapping[str, set[str]] = {

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from moesuite.sources.layout import listed
 from moesuite.task import (
     Column,
     HubSource,
@@ -16,7 +17,7 @@ from moesuite.task import (
     match_columns,
     note_of,
 )
-from moesuite.tasks.preferences.prompts import after_prompt, is_dialogue
+from moesuite.tasks.preferences.prompts import after_prompt, begins_with_prompt, is_dialogue
 from moesuite.tasks.preferences.votes import WORDS, better_of, votes_in
 
 READABLE = Readable(
@@ -51,13 +52,13 @@ class Cells:
         rows: number of the row, prompt, chosen and rejected text of each pair.
         ties: rows where neither was preferred.
         prompt: name of the column of the prompt, or empty.
-        note: what was taken for what; empty if all is as declared.
+        notes: what was taken for what, if all is not as declared, and what is not used.
     """
 
     rows: Iterable[tuple[int, Any, Any, Any]]
     ties: int
     prompt: str
-    note: str
+    notes: tuple[str, ...]
 
 
 def read_pairs(data: Dialogues) -> tuple[dict[str, list[Pair]], Source]:
@@ -78,7 +79,7 @@ def read_pairs(data: Dialogues) -> tuple[dict[str, list[Pair]], Source]:
         if not roles[role]:
             raise UserError(f"{where} is empty; expected at least one pair of two texts")
         counts.update(ties=cells.ties, equal=len(pairs) - len(roles[role]))
-        notes.append(cells.note)
+        notes += cells.notes
         prompts[role] = cells.prompt
     if len(set(prompts.values())) > 1:
         columns = ", ".join(f"{role} {name or 'none'}" for role, name in prompts.items())
@@ -103,7 +104,8 @@ def _cells(rows: Any, columns: Mapping[str, str], where: str) -> Cells:
             for number, first in enumerate(better)
             if first is not None
         )
-        return Cells(pairs, better.count(None), prompt, votes.note)
+        unused = _unused(rows, [*votes.answers, votes.column, prompt])
+        return Cells(pairs, better.count(None), prompt, (votes.note, unused))
     wanted = [
         Column(side, "messages", columns[side], f"task.columns.{side}", guessed=False)
         for side in SIDES
@@ -122,22 +124,37 @@ def _cells(rows: Any, columns: Mapping[str, str], where: str) -> Cells:
     prompts = rows[prompt] if prompt else [""] * len(rows)
     cells = zip(prompts, *(rows[matched[side]] for side in SIDES), strict=True)
     numbered = ((number, *row) for number, row in enumerate(cells))
-    return Cells(numbered, 0, prompt, note_of(matched, wanted))
+    notes = (note_of(matched, wanted), _unused(rows, matched.values()))
+    return Cells(numbered, 0, prompt, notes)
+
+
+def _unused(rows: Any, used: Iterable[str]) -> str:
+    """Return a sentence on the columns that are not read; empty for none."""
+    unused = [name for name in rows.column_names if name not in {*used}]
+    return f"columns not used: {listed(unused)}" if unused else ""
 
 
 def _pairs(cells: Cells, where: str, counts: Counter[str]) -> Iterator[Pair]:
     """Yield the texts of pairs, the prompt before both; count where it was put there."""
-    for number, prompt, *sides in cells.rows:
-        prompt = prompt or ""
-        for name, cell in zip(("prompt", *SIDES), (prompt, *sides), strict=True):
-            if not is_dialogue(cell):
-                raise UserError(
-                    f"{where}, row {number}: {name} {cell!r}; expected a text, or a list of "
-                    "messages with role and content"
-                )
-        (chosen, rejected), put = after_prompt(prompt, sides)
+    rows = [_checked(number, prompt or "", sides, where) for number, prompt, *sides in cells.rows]
+    prompts = [prompt for prompt, _ in rows]
+    whole = [begins_with_prompt(prompts, [sides[side] for _, sides in rows]) for side in (0, 1)]
+    for prompt, sides in rows:
+        (chosen, rejected), put = after_prompt(prompt, sides, whole)
         counts["before" if put else "without"] += 1
+        counts["once"] += put and any(whole)
         yield chosen, rejected
+
+
+def _checked(number: int, prompt: Any, sides: Sequence[Any], where: str) -> tuple[Any, list[Any]]:
+    """Return the cells of a row, which are dialogues."""
+    for name, cell in zip(("prompt", *SIDES), (prompt, *sides), strict=True):
+        if not is_dialogue(cell):
+            raise UserError(
+                f"{where}, row {number}: {name} {cell!r}; expected a text, or a list of "
+                "messages with role and content"
+            )
+    return prompt, [*sides]
 
 
 def _counted(counts: Counter[str], prompt: str) -> Iterator[str]:
@@ -145,6 +162,8 @@ def _counted(counts: Counter[str], prompt: str) -> Iterator[str]:
     before, pairs = counts["before"], counts["before"] + counts["without"]
     if prompt and before == 0:
         yield f"column {prompt} is not repeated: both answers begin with it"
+    elif prompt and counts["once"]:
+        yield f"column {prompt} stands before the answers that do not begin with it"
     elif prompt and before < pairs:
         yield (
             f"column {prompt} stands before both answers of {before:,} of {pairs:,} pairs; "

@@ -30,7 +30,19 @@ def text_of(cell: Cell) -> str:
     return "\n\n".join(f"{message['role']}: {message['content']}" for message in cell)
 
 
-def after_prompt(prompt: Cell, answers: Sequence[Cell]) -> tuple[list[str], bool]:
+def begins_with_prompt(prompts: Sequence[Cell], answers: Sequence[Cell]) -> bool:
+    """Whether each answer of a column begins with its prompt; rows without a prompt say nothing."""
+    said = [
+        begins(answer, prompt)
+        for prompt, answer in zip(prompts, answers, strict=True)
+        if text_of(prompt).strip()
+    ]
+    return bool(said) and all(said)
+
+
+def after_prompt(
+    prompt: Cell, answers: Sequence[Cell], whole: Sequence[bool]
+) -> tuple[list[str], bool]:
     """Return answers as texts with the prompt before them, and whether it was put there.
 
     It is not repeated where all of them begin with it, as whole dialogues do.
@@ -38,16 +50,21 @@ def after_prompt(prompt: Cell, answers: Sequence[Cell]) -> tuple[list[str], bool
     Args:
         prompt: empty for none.
         answers: to the same prompt.
+        whole: of each, whether it begins with the prompt, as all of its column do.
     """
     texts = [text_of(answer) for answer in answers]
-    if not text_of(prompt).strip() or all(_begins(answer, prompt) for answer in answers):
+    if not text_of(prompt).strip() or all(begins(answer, prompt) for answer in answers):
         return texts, False
     if isinstance(prompt, str) and not all(isinstance(answer, str) for answer in answers):
         prompt = [{"role": "user", "content": prompt}]
-    return [_joined(text_of(prompt), text) for text in texts], True
+    opening = text_of(prompt)
+    return [
+        text if begun else _joined(opening, text) for text, begun in zip(texts, whole, strict=True)
+    ], True
 
 
-def _begins(answer: Cell, prompt: Cell) -> bool:
+def begins(answer: Cell, prompt: Cell) -> bool:
+    """Whether an answer begins with the prompt."""
     if not isinstance(answer, str) and isinstance(prompt, str):
         asked = (message["content"] for message in answer if message["role"] == "user")
         return any(content.strip() == prompt.strip() for content in asked)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from itertools import chain
 from typing import Any
@@ -26,11 +27,16 @@ Roles = dict[str, list[Choice]]
 def read_moves(source: str | None, recipe: Recipe) -> tuple[Roles, Source]:
     """Return the moves of labelled positions, from `source` or made by `recipe`."""
     loaded = labelled(source, recipe)
-    roles = {}
+    roles, notes = {}, [*loaded.notes]
     for role, rows in loaded.splits.items():
         choices = read(rows, f"{loaded.description}, split {role}")
         roles[role] = [Choice(tokens(boards), scores) for boards, scores in choices]
-    return roles, loaded
+        if left_out := len(rows) - len(choices):
+            notes.append(
+                f"split {role}: {left_out:,} of {len(rows):,} positions left out, which have fewer "
+                "than two alternatives"
+            )
+    return roles, replace(loaded, notes=tuple(notes))
 
 
 class TextChoices:
@@ -78,7 +84,24 @@ class TextChoices:
         return np.concatenate([ids[:1], ids[1 - length :]])
 
 
-def with_validation(
+def prepared(
+    roles: Mapping[str, Sequence[Any]], train_on: int | None, source: Source
+) -> tuple[dict[str, Sequence[Any]], Source]:
+    """Return train, val and test, and the source, whose notes say what the validation split is.
+
+    Raises:
+        UserError: see `validated`.
+    """
+    splits = validated(roles, train_on, source.description)
+    if roles.get("val"):
+        return splits, source
+    held_out = len(splits["val"])
+    total = held_out + len(splits["train"])
+    note = f"no validation split: the last {held_out:,} of {total:,} training choices are it"
+    return splits, replace(source, notes=(*source.notes, note))
+
+
+def validated(
     roles: Mapping[str, Sequence[Any]], train_on: int | None, where: str
 ) -> dict[str, Sequence[Any]]:
     """Return train, val and test; without a validation split it is the end of the training split.

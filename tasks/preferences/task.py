@@ -34,7 +34,7 @@ from moesuite.tasks.preferences.backgammon.selfplay import Positions
 from moesuite.tasks.preferences.choices import Choice, Choices, Comparison, training_loss
 from moesuite.tasks.preferences.dialogues import Dialogues
 from moesuite.tasks.preferences.preview import preview_moves, preview_pairs
-from moesuite.tasks.preferences.reading import Roles, TextChoices, read_moves, with_validation
+from moesuite.tasks.preferences.reading import Roles, TextChoices, prepared, read_moves, validated
 from moesuite.tasks.text.encoder import padded
 
 
@@ -42,7 +42,7 @@ class Preferences(Task):
     """Choose what the expert would choose."""
 
     primary, specs = PREFERENCES["top1"], PREFERENCES
-    protocol = 2  # a prompt stands before both answers; a validation split is used
+    protocol = 2  # a prompt stands before both answers, once; a validation split is used
 
     def __init__(
         self,
@@ -106,7 +106,7 @@ class Preferences(Task):
             if self.matches.play:
                 expert_of(RULES, 0)  # fail before training if it is missing
             roles, source = read_moves(self.data.source, self.recipe)
-        return with_validation(roles, self.train_on, source.description), source
+        return prepared(roles, self.train_on, source)
 
     @property
     def in_memory(self) -> bool:
@@ -123,11 +123,8 @@ class Preferences(Task):
         # 0, 15 men of the opponent, is never the last token
         vocabulary, length, padding = VOCABULARY, TOKENS, 0
         if self.kind == "text":
-            vocabulary, length, padding = (
-                self._texts.encoder.size,
-                self.length,
-                self._texts.encoder.padding,
-            )
+            encoder = self._texts.encoder
+            vocabulary, length, padding = encoder.size, self.length, encoder.padding
         return {
             "head": "classification",
             "num_labels": 1,
@@ -147,11 +144,10 @@ class Preferences(Task):
     def dataset(self, split: Literal["train", "val", "test"]) -> Dataset[Any] | None:
         """Return a split."""
         free = self.comparison.head == "comparison_free"
+        choices, pairs = self._read[0][split], self.comparison.loss
         if split != "train":
-            return Choices(self._read[0][split], None, "all" if free else "")
-        return Choices(
-            self._read[0][split], self.comparison.alternatives, self.comparison.loss if free else ""
-        )
+            return Choices(choices, None, "all" if free else "")
+        return Choices(choices, self.comparison.alternatives, pairs if free else "")
 
     def collate(self, samples: Sequence[Choice]) -> Batch:
         """Join choices [B] of n alternatives to rows [R, T]: the alternatives, or pairs of them."""
@@ -233,7 +229,7 @@ class Preferences(Task):
         """Return the pairs of texts, the chosen one first, or the expert's move of positions."""
         if self.kind == "backgammon":
             return preview_moves(self._read[0][split])
-        pairs = with_validation(self._texts.pairs[0], self.train_on, self.name)[split]
+        pairs = validated(self._texts.pairs[0], self.train_on, self.name)[split]
         return preview_pairs(pairs, self._texts.encoder, self.length)
 
     def size(self, batch: Batch) -> int:

@@ -31,7 +31,7 @@ def _json(folder: Path) -> Path:
     return folder
 
 
-def _with_validation(folder: Path) -> Path:
+def _validated(folder: Path) -> Path:
     for name, count, start in (("Train", 20, 0), ("dev", 4, 50), ("eval", 3, 60)):
         lines(folder / f"{name}.jsonl.gz", *_rows(count, start))
     return folder
@@ -59,7 +59,7 @@ HELD_OUT = "a tenth of the training split held out"
 LAYOUTS: dict[str, tuple[Callable[[Path], Path], dict[str, str], dict[str, int], str]] = {
     "a lone file": (_lone, {}, {"train": 18, "test": 2}, HELD_OUT),
     "a list of objects": (_json, {}, {"train": 18, "test": 2}, HELD_OUT),
-    "synonyms, compressed": (_with_validation, {}, {"train": 20, "val": 4, "test": 3}, ""),
+    "synonyms, compressed": (_validated, {}, {"train": 20, "val": 4, "test": 3}, ""),
     "validation is scored": (_csv, {}, {"train": 20, "test": 3}, "(valid) is scored"),
     "shards": (_shards, PREFS, {"train": 20, "test": 3}, "not used: data/train_sft-00000"),
 }
@@ -89,7 +89,7 @@ def test_a_clone_of_several_data_sets_names_one_that_works(tmp_path: Path) -> No
 
 
 def test_a_validation_split_is_used_and_notes_reach_the_task(tmp_path: Path) -> None:
-    source = f"task.source={_with_validation(tmp_path / 'own')}"
+    source = f"task.source={_validated(tmp_path / 'own')}"
     lines(tmp_path / "own" / "eval.jsonl.gz", *_rows(1), {"chosen": "c", "rejected": "c"})
     task = build_task(compose("task=preferences_text", source, "task.tokenizer=byte").task)
     task.prepare()
@@ -97,4 +97,4 @@ def test_a_validation_split_is_used_and_notes_reach_the_task(tmp_path: Path) -> 
     assert sizes == {"train": 20, "val": 4, "test": 1}
     first, *_ = task.preview("val").examples
     assert first.texts == ("yes 50", "no 50")
-    assert task.notes == ("pairs of equal texts left out: 1",)
+    assert task.notes[0] == "pairs of equal texts left out: 1"

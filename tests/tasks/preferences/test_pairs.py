@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from moesuite.errors import UserError
 from moesuite.tasks.preferences.dialogues import Dialogues, read_pairs
 from tests.tasks.local_data import dialogue
-from tests.tasks.preferences.words import Row, lines
+from tests.tasks.preferences.words import Row, pairs_of
 
 
 def user(text: str) -> dict[str, str]:
@@ -19,15 +18,6 @@ def user(text: str) -> dict[str, str]:
 
 def assistant(text: str) -> dict[str, str]:
     return {"role": "assistant", "content": text}
-
-
-def pairs_of(folder: Path, *rows: Row, **options: Any) -> tuple[Any, tuple[str, ...]]:
-    """Return the pairs and the notes of rows that are both train and test."""
-    for split in ("train", "test"):
-        lines(folder / f"{split}.jsonl", *rows)
-    roles, source = read_pairs(Dialogues(source=str(folder), **options))
-    assert roles["train"] == roles["test"]
-    return roles["test"], source.notes
 
 
 BEFORE = "column prompt stands before both answers"
@@ -56,8 +46,8 @@ PROMPTS: dict[str, tuple[Row, tuple[str, str], str]] = {
     ),
     "one answer repeats the prompt": (
         {"prompt": "hi", "chosen": "hi there", "rejected": "go"},
-        ("hi\n\nhi there", "hi\n\ngo"),
-        BEFORE,
+        ("hi there", "hi\n\ngo"),
+        "column prompt stands before the answers that do not begin with it",
     ),
     "a word that only looks like it": (
         {"prompt": "I", "chosen": "Indeed", "rejected": "In no way"},
@@ -111,7 +101,8 @@ def test_a_prompt_by_a_usual_name_and_rows_without_one(tmp_path: Path) -> None:
     )
     columns = {"chosen": "chosen", "rejected": "rejected", "prompt": ""}
     found, notes = pairs_of(tmp_path, *rows, columns=columns)
-    assert found == [("So.", "No."), ("a", "b")] and notes == ()
+    assert found == [("So.", "No."), ("a", "b")]
+    assert notes == ("columns not used: instruction",)
 
 
 def test_equal_texts_are_left_out_and_counted(tmp_path: Path) -> None:
@@ -135,6 +126,7 @@ VOTES: dict[str, tuple[list[Row], list[tuple[str, str]], tuple[str, ...]]] = {
         [("Q\n\na", "Q\n\nb")],
         (
             "the better of human_ref_A and human_ref_B by column labels",
+            "columns not used: domain",
             "column history stands before both answers",
         ),
     ),

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from moesuite.tasks.preferences.dialogues import Dialogues, read_pairs
+
 Row = Mapping[str, Any]
 
 SMALL = [
@@ -25,3 +27,12 @@ def lines(path: Path, *rows: Row) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     text = "".join(json.dumps(row) + "\n" for row in rows)
     path.write_bytes(gzip.compress(text.encode()) if path.suffix == ".gz" else text.encode())
+
+
+def pairs_of(folder: Path, *rows: Row, **options: Any) -> tuple[Any, tuple[str, ...]]:
+    """Return the pairs and the notes of rows that are both train and test."""
+    for split in ("train", "test"):
+        lines(folder / f"{split}.jsonl", *rows)
+    roles, source = read_pairs(Dialogues(source=str(folder), **options))
+    assert roles["train"] == roles["test"]
+    return roles["test"], source.notes
