@@ -165,6 +165,11 @@ def _read(column: LabelColumn, where: str) -> _Read:
     if not values:
         raise UserError(f"{where} is empty: no rows; expected at least one example per split")
     odd = [row for row, value in enumerate(values) if not _is_label(value)]
+    if odd and {*map(type, values)} == {float} and not np.isnan(values).any():
+        raise UserError(
+            f"{where}, row {odd[0]}: label {values[odd[0]]}; expected classes, names or integers "
+            ">= 0; what is a number to predict is no class"
+        )
     if len(odd) == len(values):
         raise UserError(
             f"{where} has no labels (row 0: {values[0]!r}); expected names or integers >= 0; "

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from moesuite.sources.columns import USUAL
 from moesuite.sources.labels import LabelColumn, class_labels, labels_as_they_are
-from moesuite.sources.raw.classes import check_count, order_of, shortened
+from moesuite.sources.raw.classes import check_count, one_hot, order_of, shortened
 from moesuite.task import Column, Source, UserError, cache_folder, match_columns, note_of
 from moesuite.tasks.vision.decoding import Decoding, dark
 from moesuite.tasks.vision.images import Transform, cell_name, pixels_of, scan_files
@@ -152,6 +153,7 @@ class Reading:
         import datasets
 
         columns = self.source.columns
+        rows, told = self._with_label(rows)
         wanted = [
             Column("image", "image", columns.get("image", ""), "task.columns.image"),
             Column("label", "label", columns.get("label", ""), "task.columns.label"),
@@ -161,7 +163,25 @@ class Reading:
         rows = rows.cast_column(matched["image"], datasets.Image(decode=False))
         rows = rows.select_columns([*matched.values()])
         rows = rows.rename_columns({name: what for what, name in matched.items() if name != what})
-        return rows, note_of(matched, wanted)
+        return rows, told or note_of(matched, wanted)
+
+    def _with_label(self, rows: Any) -> tuple[Any, str]:
+        """Return rows with a column of labels, of one column for each class if there is none."""
+        import datasets
+
+        usual = {self.source.columns.get("label", "label").lower(), *USUAL["label"]}
+        if self.source.streaming or usual & {name.lower() for name in rows.column_names}:
+            return rows, ""
+        numbers = {
+            name: rows[name][:]
+            for name, feature in rows.features.items()
+            if str(getattr(feature, "dtype", "")).startswith(("int", "uint", "bool", "float"))
+        }
+        names, places = one_hot(numbers)
+        if not names:
+            return rows, ""
+        rows = rows.add_column("label", places, feature=datasets.ClassLabel(names=names))
+        return rows, f"label is the one of the columns {shortened(names)} that is 1"
 
     def part(
         self, rows: Any, labels: np.ndarray, loaded: Source, role: str, transform: Any

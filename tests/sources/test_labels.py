@@ -203,7 +203,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "not a number": ({"train": [0.0, float("nan")]}, "here, split train, row 1: label nan; "),
     "an empty name": ({"train": ["a", "", "b"]}, "here, split train, row 1: label ''; "),
     "a negative integer": ({"train": ([0, 1, -1], PETS)}, "here, split train, row 2: label -1; "),
-    "a score": ({"train": [1.0, 0.5]}, "here, split train, row 1: label 0.5; "),
+    "a score": ({"train": [1.0, 0.5]}, "here, split train, row 1: label 0.5; expected classes, "),
     "several classes": ({"train": [0, [0, 1]]}, "here, split train, row 1: label [0, 1]; "),
     "no labels at all": (
         {"train": [0, 1], "test": [-1, -1]},

@@ -90,6 +90,21 @@ def lacking(indices: Mapping[str, np.ndarray], names: Sequence[str]) -> list[str
     ]
 
 
+def one_hot(columns: Mapping[str, Sequence[Any]]) -> tuple[list[str], list[int]]:
+    """Return the columns of which each row has exactly one 1 among 0s, and which of them it is.
+
+    Both are empty where there are no such columns.
+
+    Args:
+        columns: cells by name.
+    """
+    flags = {name: cells for name, cells in columns.items() if {*cells} <= {0, 1}}
+    table = np.array([*flags.values()], dtype=np.int64)
+    if len(flags) < 2 or (table.sum(axis=0) != 1).any():
+        return [], []
+    return list(flags), table.argmax(axis=0).tolist()
+
+
 def composed(names: Iterable[str]) -> tuple[str, ...]:
     """Return names in Unicode's composed form: what looks the same is the same on every system."""
     return tuple(normalize("NFC", name) for name in names)

@@ -81,6 +81,17 @@ def test_columns_are_found_by_their_usual_names(parquet: Path, tree: Path) -> No
     }
 
 
+def test_a_column_for_each_class(tmp_path: Path) -> None:
+    """Taken for a label of its own, "owl" was a task of two classes."""
+    rows = {"image": [picture(n) for n in range(3)], "id": [7, 8, 9]}
+    rows |= {"dog": [0, 1, 0], "owl": [1, 0, 0], "cat": [0, 0, 1]}
+    for split in ("train", "test"):
+        Dataset.from_dict(rows).to_parquet(tmp_path / f"{split}.parquet")
+    task = vision(source=tmp_path)
+    assert shown(task, "test") == [1, 0, 2]
+    assert "label is the one of the columns dog, owl, cat that is 1" in task.notes
+
+
 def test_swapped_names_of_columns(tmp_path: Path) -> None:
     rows = {"label": [picture(0), picture(1), picture(2)], "image": [0, 1, 2]}
     features = Features(label=ImageFeature(), image=ClassLabel(names=list(CLASSES)))
