@@ -143,7 +143,7 @@ def _split(
     if not isinstance(rows, Lazy):
         return Split(None, list(islice(rows, examples)), figures=dict(shown.figures))
     indices, bad = spread(len(rows), sample), list[str]()
-    first = list(islice(_readable(rows, range(len(rows)), []), examples))
+    first = list(islice(_readable(rows, range(len(rows)), []), max(1, examples)))
     sampled = _readable(rows, track(indices, f"reading {role}", len(indices)), bad)
     texts, images = None, None
     if first and first[0][1].image is None:
@@ -152,7 +152,7 @@ def _split(
         images = pixels((each.image, each.mode) for _, each in sampled)
     return Split(
         len(rows) if size is None else size,
-        [each for _, each in first],
+        [each for _, each in first[:examples]],
         len(indices),
         bad,
         label_counts(shown),

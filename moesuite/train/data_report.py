@@ -27,6 +27,7 @@ def duplicates_of(task: Task) -> dict[str, Duplicates] | None:
     return {
         role: Duplicates(count=count, total=total, unit=task.unit)
         for role, (count, total) in counts.items()
+        if total or role == "test"
     }
 
 

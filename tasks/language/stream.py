@@ -9,10 +9,31 @@ from typing import Any
 import numpy as np
 from torch.utils.data import IterableDataset
 
+from moesuite.task import UserError
 from moesuite.tasks.language.packed import Sample
 from moesuite.tasks.text.tokenizer import Tokenizer
 
 BUFFER = 1024  # documents that are shuffled
+
+
+def as_stream(rows: Any) -> Any:
+    """Return rows of `datasets` to be read one after another, also those that are at hand."""
+    return rows if hasattr(rows, "n_shards") else rows.to_iterable_dataset()
+
+
+def _readable(rows: Any) -> Iterator[Any]:
+    """Yield rows; raise `UserError` at a broken one."""
+    import datasets
+    import pyarrow
+
+    try:
+        yield from rows
+    except (pyarrow.ArrowException, datasets.exceptions.DatasetGenerationError) as error:
+        reason = str(error.__cause__ or error).partition("\n")[0]
+        raise UserError(
+            f"the stream is unreadable: {reason}; expected whole rows; type "
+            "task.streaming=false, which names the file"
+        ) from None
 
 
 class StreamedTokens(IterableDataset[Sample]):
@@ -21,14 +42,14 @@ class StreamedTokens(IterableDataset[Sample]):
     Documents are shuffled in a buffer.
 
     Args:
-        rows: streamed rows.
+        rows: of `datasets`, streamed or at hand.
         column: name of the column of text.
         tokenizer: one that does not learn its vocabulary from the text.
         length: tokens of a sequence.
     """
 
     def __init__(self, rows: Any, column: str, tokenizer: Tokenizer, length: int) -> None:
-        self.rows = rows
+        self.rows = as_stream(rows)
         self.column = column
         self.tokenizer = tokenizer
         self.length = length
@@ -43,7 +64,7 @@ class StreamedTokens(IterableDataset[Sample]):
         rows = self.rows.shuffle(seed=self.seed, buffer_size=BUFFER)
         rows.set_epoch(self.epoch)
         pending, number = np.empty(0, dtype=np.int64), 0
-        for row in rows:
+        for row in _readable(rows):
             document = self.tokenizer.encode((row[self.column] or "").encode()).astype(np.int64)
             pending = np.concatenate([pending, document])
             while len(pending) > self.length:
@@ -60,6 +81,6 @@ def first_documents(
 
     The line end after each document counts as a byte.
     """
-    documents = [(row[column] or "").encode() for row in islice(rows, count)]
+    documents = [(row[column] or "").encode() for row in islice(_readable(rows), count)]
     tokens = np.concatenate([tokenizer.encode(document) for document in documents])
     return tokens, sum(len(document) + 1 for document in documents) / len(tokens)

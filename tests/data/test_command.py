@@ -176,6 +176,11 @@ def test_texts_that_are_cut(show: Show, tmp_path: Path) -> None:
     assert train["lengths"]["cut"] == 0.5 and train["lengths"]["limit"] == 24
     assert train["repeats"]["within"] == 58 and test["repeats"]["near"] == 1
     assert test["examples"][1] == {"label": "1", "texts": ["FOUR!"]}
+    silent = show("task=text_classification", *words, "examples=0", "format=json")
+    assert silent["splits"]["train"] == train | {
+        "examples": [],
+        "repeats": train["repeats"] | {"near": None},
+    }
     assert found["warnings"] == [
         "train: 58 examples equal to an earlier one of the split",
         "train: 50 % of the texts are cut at task.length=24; 90 % have at most 31 tokens",

@@ -98,3 +98,4 @@ def test_of_the_test_split_so_many_stand_in_train(
     counts = duplicates_of(task)
     assert counts is not None
     assert counts["test"] == Duplicates(count=count, total=total, unit=unit)
+    assert counts.get("val", counts["test"]).total > 0  # of a split that is not there: nothing

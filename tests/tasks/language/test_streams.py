@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import datasets
 import pytest
@@ -11,7 +13,10 @@ import pytest
 from moesuite import compose
 from moesuite.config.sections import Data
 from moesuite.errors import UserError
+from moesuite.tasks.language.reading import read_sequences
 from moesuite.tasks.language.stream import StreamedTokens, first_documents
+from moesuite.tasks.options import Tokens
+from moesuite.tasks.text.corpus import TextSource
 from moesuite.tasks.text.tokenizer import build_tokenizer
 from moesuite.train.build import build_task
 from moesuite.train.dataloaders import train_loader
@@ -56,6 +61,28 @@ def test_streamed_sequences_hold_the_text_in_one_piece() -> None:
     assert tokens == [list(sample[0]) for sample in stream]
     text, per_token = first_documents(rows, "text", build_tokenizer("byte", []), 2)
     assert bytes(text) == b"to be\nor not\n" and per_token == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "opened"), [("c4-{}.00000-of-00001.json", open), ("{}.jsonl.gz", gzip.open)]
+)
+def test_tables_on_disk_are_streamed(name: str, opened: Any, tmp_path: Path) -> None:
+    for split in ("train", "validation"):
+        with opened(tmp_path / name.format(split), "wt") as file:
+            file.write('{"text": "to be"}\n{"text": "or not"}\n' * 20)
+    read = read_sequences(
+        TextSource(source=str(tmp_path), streaming=True), Tokens(tokenizer="byte", length=8), 8
+    )
+    train: Any = read.splits["train"]
+    # 260 bytes with line ends: a sequence for each 8 but the last, which has no token after it
+    assert len(list(train)) == 32 and read.bytes_per_token == 1
+
+
+def test_a_broken_row_of_a_stream_is_told(tmp_path: Path) -> None:
+    for name in ("train.jsonl", "test.jsonl"):
+        (tmp_path / name).write_text('{"text": "to be"}\n' * 9 + '{"text": "or')
+    with pytest.raises(UserError, match=r"^the stream is unreadable: .*task.streaming=false"):
+        read_sequences(TextSource(source=str(tmp_path), streaming=True), Tokens("byte", 8), 8)
 
 
 @pytest.mark.slow
