@@ -27,7 +27,8 @@ class ImageSource(HubSource):
     Attributes:
         embedded: data set of an installed package, read unless `source` is given: digits, mnist5k.
         config: name of the configuration on the hub.
-        splits: name of the split of each role: train, test, optionally val.
+        splits: name of the split of each role: train, test, optionally val; train: . is all of a
+            folder, whose folders are classes, whatever they are called.
         columns: names of the columns of the image and the label; where there are none of these
             names, the usual ones are looked for.
         cache: decode all images once into memory-mapped arrays of `image_size`.
