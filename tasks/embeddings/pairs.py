@@ -123,6 +123,12 @@ def read_search(source: str | None) -> Reading:
                 f"{repeated} of {len(documents)} test documents repeat others: a query's only "
                 "answer is the one in its row"
             )
+        queries = [query for query, _ in pairs["test"]]
+        if repeated := len(queries) - len({*queries}):
+            notes.append(
+                f"{repeated} of {len(queries)} test queries repeat others: the answers in the "
+                "other rows count as wrong"
+            )
     roles = {
         role: [Example(pair, float(row)) for row, pair in enumerate(role_pairs)]
         for role, role_pairs in pairs.items()

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from moesuite.task import Columns
 from moesuite.tasks.embeddings.pairs import Example, Reading
-from moesuite.tasks.embeddings.scores import SEARCH, Embedded, probed, searches
+from moesuite.tasks.embeddings.scores import SEARCH, Embedded, places, probed, searches
 
 FIELDS = tuple(Embedded.__dataclass_fields__)
 
@@ -47,13 +47,14 @@ def _ids(examples: Sequence[Example], names: Sequence[str]) -> Iterator[str]:
 def _search(embedded: Embedded, ids: list[str]) -> Columns:
     similarity = embedded.first @ embedded.second.T
     nearest = similarity.argmax(dim=1)
-    better = similarity > similarity.diagonal()[:, None]
+    higher, tied = places(embedded)
+    rank = torch.from_numpy(higher + (tied + 1) / 2)  # the mean place of what is tied
     return {
         "id": ids,
         "target": ids,
         "prediction": [ids[document] for document in nearest.tolist()],
-        "right": nearest == torch.arange(len(ids)),
-        "rank": better.sum(dim=1) + 1,
+        "right": rank == 1,
+        "rank": rank,
         **dict(zip(SEARCH, torch.from_numpy(searches(embedded)).T, strict=True)),
     }
 

@@ -17,6 +17,7 @@ from torchmetrics import Metric
 Scores = dict[str, float]
 CUTOFF = 10
 SEARCH = (f"ndcg@{CUTOFF}", "mrr", "recall@1", f"recall@{CUTOFF}")
+TIED = 1e-6  # cosines that differ by no more are rounded ones of equal texts
 PROBE_STEPS = 1000  # of L-BFGS at most
 
 
@@ -47,29 +48,32 @@ def search(embedded: Embedded) -> Scores:
 def searches(embedded: Embedded) -> np.ndarray:
     """Return the scores of each search [N, 4].
 
-    Each first text is a query, and its second text the only answer among all second texts.
+    Each first text is a query, and its second text the only answer among all second texts. Where
+    others are as similar, as equal texts are, a score is its mean over all orders of the tied.
     """
-    from torchmetrics.functional.retrieval import (
-        retrieval_normalized_dcg,
-        retrieval_recall,
-        retrieval_reciprocal_rank,
+    higher, tied = places(embedded)
+    places_ = np.arange(1, len(higher) + 1)
+    gains = np.stack(
+        [
+            (places_ <= CUTOFF) / np.log2(places_ + 1),
+            1 / places_,
+            places_ <= 1,
+            places_ <= CUTOFF,
+        ],
+        axis=1,
     )
+    sums = np.concatenate([np.zeros((1, len(SEARCH))), gains.cumsum(axis=0)])
+    return (sums[higher + tied] - sums[higher]) / tied[:, None]
 
-    # torchmetrics takes scores that are not positive as not retrieved
-    similarity = embedded.first @ embedded.second.T + 2
-    rows: list[list[float]] = []
-    for row, scores in enumerate(similarity):
-        answer = torch.zeros(len(scores), dtype=torch.long)
-        answer[row] = 1
-        rows.append(
-            [
-                float(retrieval_normalized_dcg(scores, answer, top_k=CUTOFF)),
-                float(retrieval_reciprocal_rank(scores, answer)),
-                float(retrieval_recall(scores, answer, top_k=1)),
-                float(retrieval_recall(scores, answer, top_k=CUTOFF)),
-            ]
-        )
-    return np.array(rows)
+
+def places(embedded: Embedded) -> tuple[np.ndarray, np.ndarray]:
+    """Return how many documents are more similar to each query [N] than its answer, and as much.
+
+    The answer itself is among the latter, which is at least 1.
+    """
+    similarity = (embedded.first @ embedded.second.T).numpy()
+    ahead = similarity - similarity.diagonal()[:, None]
+    return (ahead > TIED).sum(axis=1), (np.abs(ahead) <= TIED).sum(axis=1)
 
 
 def spearman(embedded: Embedded) -> float:

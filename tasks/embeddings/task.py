@@ -43,6 +43,8 @@ Kind = Literal["search", "similarity", "classification", "mteb"]
 class Embeddings(Task):
     """Embed texts."""
 
+    protocol = 2  # search: scores are means over the orders of documents that are as similar
+
     def __init__(
         self,
         name: str = "embeddings",

@@ -14,6 +14,8 @@ from sklearn.metrics import ndcg_score
 from torch.nn import functional as F
 
 from moesuite.tasks.embeddings import scores
+from moesuite.tasks.embeddings.pairs import Example, Reading
+from moesuite.tasks.embeddings.predictions import scored_rows
 from moesuite.tasks.embeddings.task import Embeddings
 from tests.tasks.local_data import search_folder
 
@@ -38,6 +40,24 @@ def test_search_is_that_of_scikit_learn_and_of_ranks() -> None:
     assert figures["mrr"] == pytest.approx((1 / ranks).mean(), abs=1e-6)
     assert figures["recall@1"] == pytest.approx((ranks == 1).mean(), abs=1e-6)
     assert figures["recall@10"] == pytest.approx((ranks <= 10).mean(), abs=1e-6)
+
+
+def test_search_among_equal_documents_by_hand() -> None:
+    # the answer shares places 1 and 2, or 2 and 3, with an equal document; the last is alone
+    answers = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+    first = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
+    found = scores.Embedded(first, answers, torch.arange(3), torch.zeros(3), torch.ones(3).bool())
+    figures = dict(zip(scores.SEARCH, scores.searches(found).T.tolist(), strict=True))
+    second_place = 1 / math.log2(3)
+    assert figures["ndcg@10"] == pytest.approx(
+        [(1 + second_place) / 2, (second_place + 0.5) / 2, 1]
+    )
+    assert figures["mrr"] == pytest.approx([0.75, (1 / 2 + 1 / 3) / 2, 1])
+    assert figures["recall@1"] == [0.5, 0, 1] and figures["recall@10"] == [1, 1, 1]
+    columns = {"id": ["0", "1", "2"], **vars(found)}
+    examples = [Example(("query", "document"), 0.0)] * 3
+    rows = scored_rows("search", columns, Reading({"test": examples}, [], "", ""))
+    assert rows["rank"].tolist() == [1.5, 2.5, 1] and rows["right"].tolist() == [False, False, True]
 
 
 def test_similarity_and_probe_by_set() -> None:

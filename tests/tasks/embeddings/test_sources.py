@@ -128,6 +128,13 @@ READ: dict[str, tuple[str, Any, str, list[str] | None, list[str], dict[str, int]
          "d/test.csv": renamed(texts(4, "z", "z"), "question", "answer")},
         "d", None, [], {"train": 2, "test": 2}, "1 of 2 test documents repeat others",
     ),
+    "several answers of a query": (
+        "search",
+        {"d/train.csv": renamed(texts(0, "x", "y"), "query", "document"),
+         "d/test.csv": renamed(texts(4, "z", "w") + texts(4, "v"), "query", "document")},
+        "d", None, [], {"train": 2, "test": 3},
+        "1 of 3 test queries repeat others: the answers in the other rows count as wrong",
+    ),
     "anchors and positives of one file": (
         "search", {"p.jsonl": renamed(texts(0, *"abcdefghij"), "anchor", "positive")}, "p.jsonl",
         None, [], {"train": 9, "test": 1}, "column anchor read as query",
