@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from moesuite.sources.labels import LabelColumn, class_labels
+from moesuite.sources.raw.classes import names_beside
 from moesuite.task import Column, HubSource, Readable, UserError
 from moesuite.tasks.embeddings.sets import LoadedSet, TextSets, load_sets
 from moesuite.tasks.text.local_copies import LoadedSplit, load_split
@@ -188,7 +189,7 @@ def read_labelled(data: TextSets) -> Reading:
                 f"{loaded.name} ({loaded.description}): no training split to fit a probe on; "
                 "expected train and test files"
             )
-        columns = {role: _labels(part) for role, part in loaded.splits.items()}
+        columns = _labels(loaded)
         labels = class_labels(columns, None, loaded.name)
         classes.append(labels.names)
         notes += said(loaded, len(sets), *labels.notes)
@@ -203,10 +204,21 @@ def read_labelled(data: TextSets) -> Reading:
     return replace(reading, roles=roles, classes=classes)
 
 
-def _labels(part: LoadedSplit) -> LabelColumn:
-    """Return the labels of a split, with the names that a ClassLabel has for them."""
-    feature = (part.rows.features or {}).get(part.columns["label"])
-    return LabelColumn(part.column("label"), getattr(feature, "names", None))
+def _labels(loaded: LoadedSet) -> dict[str, LabelColumn]:
+    """Return the labels of splits, with the names of a ClassLabel, or of a column label_text."""
+    cells = {role: part.column("label") for role, part in loaded.splits.items()}
+    texts = {
+        role: part.rows[name]
+        for role, part in loaded.splits.items()
+        if (name := f"{part.columns['label']}_text") in part.rows.column_names
+    }
+    names = names_beside(cells, texts, loaded.name) if texts.keys() == cells.keys() else None
+
+    def declared(part: LoadedSplit) -> Sequence[str] | None:
+        feature = (part.rows.features or {}).get(part.columns["label"])
+        return getattr(feature, "names", None) or names
+
+    return {role: LabelColumn(cells[role], declared(part)) for role, part in loaded.splits.items()}
 
 
 def joined(sets: Sequence[LoadedSet], roles: Roles, notes: list[str]) -> Reading:

@@ -110,6 +110,38 @@ def composed(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(normalize("NFC", name) for name in names)
 
 
+def names_beside(
+    numbers: Mapping[str, Sequence[Any]], texts: Mapping[str, Sequence[Any]], where: str
+) -> tuple[str, ...] | None:
+    """Return the names of classes 0..n-1 by a second column; None where it does not name them.
+
+    Args:
+        numbers: labels of each split; the first is the training split.
+        texts: what stands beside them.
+        where: the source, for errors.
+
+    Raises:
+        UserError: for a number with two names.
+    """
+    names: dict[int, tuple[str, str]] = {}
+    for role, labels in numbers.items():
+        for row, (label, text) in enumerate(zip(labels, texts[role], strict=True)):
+            if type(label) is not int or not isinstance(text, str):
+                return None
+            place = f"split {role}, row {row}"
+            first, at = names.setdefault(label, (text, place))
+            if first != text:
+                raise UserError(
+                    f"{where}, {place}: label {label} is called {text!r}, and {first!r} in {at}; "
+                    "expected one name for each label; correct them, or remove the column of names"
+                )
+    there = [*range(len(names))]
+    distinct = {name for name, _ in names.values()}
+    if sorted({*next(iter(numbers.values()))}) != there or len(distinct) != len(there):
+        return None
+    return tuple(names[number][0] for number in there)
+
+
 def shortened(names: Iterable[Any]) -> str:
     """Return the first names, and how many there are in all if these are not all.
 

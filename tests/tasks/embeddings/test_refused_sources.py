@@ -55,6 +55,13 @@ REFUSED: dict[str, tuple[str, dict[str, Any], list[str] | None, str]] = {
         "classification", {"MR/train.csv": texts(0, "a", "b"), "MR/test.csv": texts(5, "c")}, None,
         "MR, split test: classes that training lacks: c; expected some of a, b",
     ),
+    "names that contradict the labels": (
+        "classification",
+        {"MR/train.jsonl": [{**texts(0, 0)[0], "label_text": "neg"}] * 2,
+         "MR/test.jsonl": [{**texts(5, 0)[0], "label_text": "pos"}]}, None,
+        "MR, split test, row 0: label 0 is called 'pos', and 'neg' in split train, row 0; expected "
+        "one name for each label; correct them, or remove the column of names",
+    ),
     "pairs of another family": (
         "classification", {"MR/train.csv": pairs(0, 3)}, None,
         "MR, split train has no column 'text', and more than one that could be it: sentence1, "

@@ -142,6 +142,13 @@ READ: dict[str, tuple[str, Any, str, list[str] | None, list[str], dict[str, int]
 }  # fmt: skip
 
 
+def test_names_beside_the_labels_name_the_classes(tmp_path: Path) -> None:
+    for n, split in ((0, "train"), (5, "test")):
+        rows = [{**row, "label_text": ("neg", "pos")[row["label"]]} for row in texts(n, 1, 0)]
+        write(tmp_path / "MR" / f"{split}.jsonl", rows)
+    assert read("classification", tmp_path, "MR").classes == [("neg", "pos")]
+
+
 @pytest.mark.parametrize("name", READ)
 def test_what_is_read(name: str, tmp_path: Path) -> None:
     kind, files, source, names, sets, counts, note = READ[name]
