@@ -23,7 +23,7 @@ from torchmetrics import MetricCollection
 
 from moesuite.records.metrics import LANGUAGE, MetricSpec, of_domain
 from moesuite.task import Batch, Columns, Lookahead, Predict, Preview, Task, UserError
-from moesuite.tasks.language.lines import SHORTEST, line_hashes
+from moesuite.tasks.language.lines import SHORTEST, line_hashes, unit_of
 from moesuite.tasks.language.masks import hide
 from moesuite.tasks.language.metrics import leak, metrics_of, sums_of
 from moesuite.tasks.language.packed import IGNORED, Sample, Sliding
@@ -240,8 +240,10 @@ class Language(Task):
 
     def contents(self, split: Literal["train", "val", "test"]) -> Iterator[bytes] | None:
         """Return the hashes of the lines of a split; None for a stream."""
-        text = self._read.text
-        return None if text is None else line_hashes(text, split)
+        if (text := self._read.text) is None:
+            return None
+        self.unit = unit_of(text)
+        return line_hashes(text, split)
 
     def size(self, batch: Batch) -> int:
         """Return the number of sequences."""

@@ -62,6 +62,15 @@ def lines(folder: Path) -> list[str]:
     return ["task=tinyshakespeare", "task.length=8", f"task.source={folder}"]
 
 
+def short_texts(folder: Path) -> list[str]:
+    """Texts of a table are compared although all are short: of 3 of test 2 stand in train."""
+    folder.mkdir()
+    for split, texts in {"train": range(30), "test": (4, 5, 30)}.items():
+        rows = "".join(f"\nthe text {n}" for n in texts)
+        (folder / f"{split}.csv").write_text(f"text{rows}\n")
+    return ["task=tinyshakespeare", "task.length=8", f"task.source={folder}"]
+
+
 def dialogues(folder: Path) -> list[str]:
     """Of 3 choices of test one stands in train; its twin there prefers the other answer."""
     folder.mkdir()
@@ -88,6 +97,7 @@ def dialogues(folder: Path) -> list[str]:
         (image_arrays, 1, 2, "examples"),
         (search, 2, 6, "examples"),
         (lines, 2, 3, "lines of 50 or more characters"),
+        (short_texts, 2, 3, "lines of 1 or more characters"),
         (dialogues, 1, 3, "examples"),
     ],
 )
