@@ -107,7 +107,7 @@ def _places(data: TextSets, readable: Readable) -> tuple[dict[str, str | None], 
         except UserError:
             if name in data.sets:
                 raise
-            known = [*data.sets, *there]
+            known = {*data.sets, *there}
             hint = f"task.names=[{next(iter(there), next(iter(data.sets), name))}]"
             raise unknown("data set in task.names", name, known, hint) from None
     return places, []

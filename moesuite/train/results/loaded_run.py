@@ -117,7 +117,16 @@ def _path(record: RunRecord | str | Path) -> Path:
 
 
 def _loaded(record: RunRecord, config: RunConfig, files: RunFiles) -> LoadedRun:
-    task = shared_task(config.task)
+    try:
+        task = shared_task(config.task)
+    except UserError as error:
+        source = config.task.get("source")
+        if source is None or as_path(source).exists():
+            raise
+        raise UserError(
+            f"{files.record}: its data, task.source={source}, is not here ({error}); type "
+            "load_run(record, source=<folder of the same data>)"
+        ) from None
     if task.fingerprint != record.data_fingerprint:
         raise UserError(
             f"{files.record}: its data is {record.data_fingerprint}, here it is {task.fingerprint}"

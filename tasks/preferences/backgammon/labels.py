@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from itertools import chain
 from math import isfinite
 from typing import Any
 
@@ -79,12 +78,8 @@ def read(rows: Any, where: str) -> list[tuple[np.ndarray, np.ndarray]]:
     for number, row in enumerate(zip(positions, names, scores, strict=True)):
         if wrong := _wrong(*row):
             raise UserError(f"{where}, row {number}: {wrong}")
-    for first in range(0, len(positions), AT_ONCE):
-        decode(positions[first : first + AT_ONCE])
-    flat = list(chain.from_iterable(names))
-    boards = np.concatenate(
-        [decode(flat[i : i + AT_ONCE]) for i in range(0, len(flat), AT_ONCE)] or [decode([])]
-    )
+    _boards(list(enumerate(positions)), where)
+    boards = _boards([(row, name) for row, own in enumerate(names) for name in own], where)
     ends = np.cumsum([len(alternatives) for alternatives in names], dtype=np.int64)
     parts = np.split(boards, ends[:-1])  # without rows there is one empty part
     return [
@@ -92,6 +87,31 @@ def read(rows: Any, where: str) -> list[tuple[np.ndarray, np.ndarray]]:
         for part, values in zip(parts, scores, strict=False)
         if len(values) > 1
     ]
+
+
+def _boards(ids: Sequence[tuple[int, str]], where: str) -> np.ndarray:
+    """Return the boards [n, 2, 25] of ids with their rows.
+
+    Raises:
+        UserError: for the first id that is malformed or not legal, with its row.
+    """
+    parts = [decode([])]
+    for first in range(0, len(ids), AT_ONCE):
+        some = ids[first : first + AT_ONCE]
+        try:
+            parts.append(decode([name for _, name in some]))
+        except UserError:
+            for row, name in some:
+                _check(name, f"{where}, row {row}")
+            raise
+    return np.concatenate(parts)
+
+
+def _check(name: str, place: str) -> None:
+    try:
+        decode([name])
+    except UserError as error:
+        raise UserError(f"{place}: {error}") from None
 
 
 def _listed(cell: Any, convert: Callable[[str], Any] = str) -> Any:

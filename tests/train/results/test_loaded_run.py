@@ -116,6 +116,10 @@ def test_what_cannot_be_loaded_is_told_in_one_line(copied: Path) -> None:
     rewrite(copied, steps=2, data_fingerprint="sha256:0")
     with pytest.raises(UserError, match=r"its data is sha256:0, here it is sha256:\w+ \(scikit"):
         load_run(copied)
+    config = read_record(copied).config
+    rewrite(copied, config={**config, "task": {**config["task"], "source": "./gone"}})
+    with pytest.raises(UserError, match=r"source=\./gone, is not here .*load_run\(record, source="):
+        load_run(copied)
     rewrite(copied, status="failed")
     with pytest.raises(UserError, match="its status is failed; expected a finished run"):
         load_run(copied)

@@ -66,11 +66,11 @@ def test_the_same_recipe_is_the_same_file(
         ),
         (
             lambda table: table.map(lambda row: {"alternatives": ["x", *row["alternatives"][1:]]}),
-            "'x' is no position",
+            "row 0: 'x' is no position",
         ),
         (
             lambda table: table.map(lambda row: {"position": "4HPwATDgc"}),
-            "'4HPwATDgc' is no position id",
+            "row 0: '4HPwATDgc' is no position id",
         ),
         (lambda table: table.map(lambda row: {"scores": row["scores"][:1]}), "row 0: 1 scores of"),
         (
