@@ -95,16 +95,20 @@ class ImageFormat:
     std: list[Annotated[float, Gt(0)]] = field(default_factory=lambda: [0.229, 0.224, 0.225])
 
     def of_channels(self, name: Literal["mean", "std"]) -> list[float]:
-        """Return mean or std, one a channel; of grey images those of RGB have the first.
+        """Return mean or std, one a channel; one value alone is that of all channels.
+
+        Of three, grey images have the first.
 
         Raises:
             UserError: for another number of them.
         """
         values = self.mean if name == "mean" else self.std
-        if len(values) not in (self.channels, 3):
+        if len(values) == 1:
+            return values * self.channels
+        if len(values) != 3:
             example = ",".join(["0.5"] * self.channels)
             raise UserError(
-                f"task.{name}={values}: expected {self.channels}, one for each of task.channels; "
+                f"task.{name}={values}: expected 1 or 3 values; "
                 f"type for example 'task.{name}=[{example}]'"
             )
         return values[: self.channels]
