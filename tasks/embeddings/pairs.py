@@ -22,6 +22,7 @@ SCORED = (
     Column("sentence2", "text"),
     Column("score", "number"),
 )
+CLASSED = (Column("text", "text"), Column("label", "label"))
 TABLES = Readable().words
 SEARCHED = Readable(f"{TABLES} with the columns query and document", test_only=True)
 SIMILAR = Readable(f"{TABLES} with the columns sentence1, sentence2 and score", test_only=True)
@@ -145,7 +146,7 @@ def read_scored(data: TextSets, close: float) -> Reading:
         UserError: for a set that is not known or cannot be read, a column that is missing, or a
             score out of range.
     """
-    sets, notes = load_sets(data, lambda _: SCORED, SIMILAR)
+    sets, notes = load_sets(data, SCORED, SIMILAR)
     roles: Roles = {}
     scores: dict[str, list[float]] = {}
     for group, loaded in enumerate(sets):
@@ -176,11 +177,7 @@ def read_labelled(data: TextSets) -> Reading:
         UserError: for a set that is not known or cannot be read, a column that is missing, or
             labels that are none.
     """
-
-    def wanted(declared: Mapping[str, str]) -> list[Column]:
-        return [Column("text", "text"), Column("label", "label", declared.get("label", ""))]
-
-    sets, notes = load_sets(data, wanted, LABELLED)
+    sets, notes = load_sets(data, CLASSED, LABELLED)
     roles: Roles = {}
     classes = []
     for group, loaded in enumerate(sets):

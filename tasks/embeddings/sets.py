@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from moesuite.sources.layout import found_in, listed
 from moesuite.task import Column, HubSource, Readable, UserError, as_path, unknown
 from moesuite.tasks.text.local_copies import LoadedSplit, load_split, local_copy, plain, sets_in
 
-Declared = Mapping[str, str]  # hub, revision, splits, label
-Wanted = Callable[[Declared], Sequence[Column]]
+Declared = Mapping[str, str]  # hub, revision, splits, and names of columns
+SETS = ("hub", "revision", "splits")  # keys of a set beside the columns that are read
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class TextSets:
     """Data sets of texts, and which of them to evaluate.
 
     Attributes:
-        sets: hub id, revision, splits and column of labels of each data set by name.
+        sets: hub id, revision, splits and names of columns of each data set by name.
         names: data sets to evaluate, declared or in `source`; null: all; of mteb, tasks or a
             benchmark.
         source: a data set as tables, or a folder with one for each data set; for search, of pairs.
@@ -56,13 +56,13 @@ class LoadedSet:
 
 
 def load_sets(
-    data: TextSets, wanted: Wanted, readable: Readable
+    data: TextSets, wanted: Sequence[Column], readable: Readable
 ) -> tuple[list[LoadedSet], list[str]]:
     """Load the chosen sets, and say what of the source is not used.
 
     Args:
         data: the sets and where they are.
-        wanted: declaration of a set -> the columns to read.
+        wanted: the columns to read.
         readable: what can be read.
 
     Raises:
@@ -72,16 +72,51 @@ def load_sets(
     loaded = []
     for name, place in places.items():
         declared = data.sets.get(name, {})
+        columns = _columns(name, declared, wanted)
         splits = {role: role for role in declared.get("splits", "train test").split()}
         hub = HubSource(declared.get("hub"), declared.get("revision"), place)
         source = hub.load(splits, readable=readable)
+        for role, rows in source.splits.items():
+            _check_names(rows.column_names, columns, f"{name}, split {role}")
         parts = {
-            role: load_split(role, rows, f"{name}, split {role}", wanted(declared))
+            role: load_split(role, rows, f"{name}, split {role}", columns)
             for role, rows in source.splits.items()
         }
         said = [*source.notes, *(note for part in parts.values() for note in part.notes)]
         loaded.append(LoadedSet(name, parts, source.fingerprint, source.description, tuple(said)))
     return loaded, notes
+
+
+def _columns(name: str, declared: Declared, wanted: Sequence[Column]) -> list[Column]:
+    """Return the columns of a set by the names that it declares.
+
+    Raises:
+        UserError: for a key of the set that is not known.
+    """
+    keys = [*SETS, *(column.what for column in wanted)]
+    if strange := [key for key in declared if key not in keys]:
+        raise unknown(
+            f"key of task.sets.{name}", strange[0], keys, f"+task.sets.{name}.{keys[-1]}=<column>"
+        )
+    return [
+        replace(
+            column,
+            name=declared.get(column.what, ""),
+            option=f"{'' if column.what in declared else '+'}task.sets.{name}.{column.what}",
+        )
+        for column in wanted
+    ]
+
+
+def _check_names(names: Sequence[str], columns: Sequence[Column], where: str) -> None:
+    """Raise `UserError` for a declared column of texts or scores that is not there."""
+    there = {name.lower() for name in names}
+    for column in columns:
+        if column.name and column.kind != "label" and column.name.lower() not in there:
+            raise UserError(
+                f"{where} has no column {column.name!r}; its columns: {listed(names)}; type for "
+                f"example {column.option}={names[0]}"
+            )
 
 
 def _places(data: TextSets, readable: Readable) -> tuple[dict[str, str | None], list[str]]:

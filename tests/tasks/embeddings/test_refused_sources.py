@@ -66,7 +66,8 @@ REFUSED: dict[str, tuple[str, dict[str, Any], list[str] | None, str]] = {
         "classification", {"MR/train.csv": pairs(0, 3)}, None,
         "MR, split train has no column 'text', and more than one that could be it: sentence1, "
         "sentence2; its columns: sentence1 (large_string), sentence2 (large_string), score "
-        "(float64); expected text of text; such columns are read by task=sts",
+        "(float64); expected text of text, type for example +task.sets.MR.text=sentence1; "
+        "such columns are read by task=sts",
     ),
     "training texts of the test split": (
         "classification",
@@ -104,3 +105,24 @@ def test_suggestions_work_as_typed(tmp_path: Path) -> None:
     write(tmp_path / "low" / "test.csv", pairs(3, 2))
     data = TextSets({}, None, str(tmp_path / "low"))
     assert len(read_examples("similarity", data, close=3.0).roles["train"]) == 1
+
+
+def test_columns_of_an_own_set_by_option(tmp_path: Path) -> None:
+    for n, split in ((0, "train"), (5, "test")):
+        rows = [{"title": row["text"], "body": f"{row['text']}!", "label": row["label"]}
+                for row in texts(n, "a", "b")]  # fmt: skip
+        write(tmp_path / "MR" / f"{split}.csv", rows)
+    source = str(tmp_path / "MR")
+
+    def first(declared: dict[str, str]) -> str:
+        sets = {"MR": declared} if declared else {}
+        data = TextSets(sets, None, source)
+        return read_examples("classification", data, close=4.0).roles["train"][0].texts[0]
+
+    with pytest.raises(UserError, match=r"type for example \+task.sets.MR.text=title"):
+        first({})
+    assert (first({"text": "title"}), first({"text": "body"})) == ("text 0", "text 0!")
+    with pytest.raises(UserError, match="has no column 'nope'; its columns: title, body, label; "):
+        first({"text": "nope"})
+    with pytest.raises(UserError, match="unknown key of task.sets.MR 'txt'; nearest: text"):
+        first({"txt": "body"})
