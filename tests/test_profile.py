@@ -19,6 +19,7 @@ def invoke(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
     return 0
 
 
+@pytest.mark.slow
 def test_soft_vit_by_hand() -> None:
     """128 experts of one slot in 6 of 12 blocks, 197 tokens, width 768: what differs from dense."""
     model, dense = profile(

@@ -147,6 +147,7 @@ def test_a_plugin_is_certified_by_name(site: Path, tmp_path: Path) -> None:
     assert "coin" in done.stdout and len(list((tmp_path / "runs").rglob("coin*.json"))) == 1
 
 
+@pytest.mark.slow
 def test_a_clash_is_refused_where_the_name_is_chosen(tmp_path: Path) -> None:
     site = install(tmp_path, "soft", "vision")
     done = python(site, tmp_path, "-m", "moesuite.run", "router=soft", *CHEAP)

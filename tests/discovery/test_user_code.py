@@ -67,6 +67,7 @@ def test_two_files_of_one_name_are_two_modules(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_task_outside_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "conf" / "task").mkdir(parents=True)
     text = (

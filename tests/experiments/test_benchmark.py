@@ -33,6 +33,7 @@ def grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_every_benchmark_opens_with_what_command_cost_and_figure(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

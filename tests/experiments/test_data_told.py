@@ -27,7 +27,8 @@ def test_the_data_is_told_once_and_recorded(
         task.notes = (NOTE,)
 
     monkeypatch.setattr(Vision, "prepare", prepared)
-    assert invoke(monkeypatch, *TINY_RUN, "-m", "seed=0,1", f"records={tmp_path}") == 0
+    words = [*TINY_RUN, "task.attack_radius=7"]  # loaded data of another test is not shared
+    assert invoke(monkeypatch, *words, "-m", "seed=0,1", f"records={tmp_path}") == 0
     assert capsys.readouterr().err == (
         "data: scikit-learn digits, 80/20 split, stratified\n"
         f"  {NOTE}\n"

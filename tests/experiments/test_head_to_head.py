@@ -151,6 +151,7 @@ def test_how_long_the_others_will_take() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_a_sweep_ends_with_differences_and_says_what_was_recorded_already(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -78,7 +78,7 @@ class TestCausalText(Text):
         "backbone.kwargs.n_layer=2",
         "backbone.kwargs.n_head=2",
     )
-    routers = ("switch", "hash")
+    routers = ("switch",)
 
 
 class TestMaskedText(Text):

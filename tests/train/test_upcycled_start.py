@@ -24,6 +24,7 @@ from tests.surgery.dense_models import build
 from tests.train.dense_runs import EPOCH, QUIET, WORDS, run, weights
 
 
+@pytest.mark.slow
 def test_the_dense_run_goes_on_as_if_it_had_never_stopped(dense: Path, tmp_path: Path) -> None:
     whole, path = run(tmp_path, "router=dense", "trainer.max_epochs=2")
     continued, again = run(tmp_path, "router=dense", "trainer.max_epochs=2", f"upcycle={dense}")

@@ -160,6 +160,7 @@ def test_a_search_run(router: str, tmp_path: Path) -> None:
     assert "BM25 has ndcg@10" in record.data_description and record.steps == 4
 
 
+@pytest.mark.slow
 def test_routing_as_representation(tmp_path: Path) -> None:
     words = [
         f"task.source={search_folder(tmp_path / 'data')}",
@@ -180,6 +181,7 @@ def test_routing_as_representation(tmp_path: Path) -> None:
         run(tmp_path, "task=stdlib_search", *words, "task.representation=routing", "router=dense")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "backbone",
     [

@@ -136,6 +136,7 @@ def test_wikitext2_by_words(real_data: Path) -> None:
     assert task.backbone_arguments()["vocab_size"] == 33_278
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backbone", ["gpt_mini", "llama_mini", "gpt2_small"])
 def test_backbones_are_accounted(backbone: str) -> None:
     model, dense = profile(
