@@ -50,7 +50,6 @@ def test_the_gain_of_a_random_order_by_hand() -> None:
     assert pytest.approx(sum(gains), abs=1e-3) == cards.GAIN
 
 
-@pytest.mark.slow
 def test_the_command_writes_the_page_alone(
     tmp_path: Path,
     text: str,
