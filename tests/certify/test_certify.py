@@ -135,6 +135,7 @@ def test_a_user_router_is_certified(tmp_path: Path) -> None:
     assert found.checks["deterministic"].holds and not found.checks["causal"].holds
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("length", [128, 512])
 def test_a_run_tries_its_own_length_before_it_trains(length: int) -> None:
     """A router that leaks in groups of 128, or of 500 and more, is refused if the run has these."""

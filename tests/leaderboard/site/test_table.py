@@ -185,6 +185,7 @@ def test_copies_as_markdown_and_latex(page: Any, site: Path) -> None:
         )
 
 
+@pytest.mark.slow
 def test_a_thousand_rows_stay_small_and_answer(page: Any, large: Path) -> None:
     assert (large / "tasks" / "task_00.html").stat().st_size + sum(
         path.stat().st_size for path in (large / "static").iterdir()
