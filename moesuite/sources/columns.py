@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -96,7 +96,8 @@ def match_columns(rows: Any, wanted: Sequence[Column], where: str) -> dict[str, 
     for column in required:
         if column.what not in matched:
             free = _guesses(rows, column, fits[column.what], matched)
-            raise _missing(rows, column, free if column.guessed else [], where)
+            fit = _fit(names, matched.values())
+            raise _missing(rows, column, free if column.guessed else [], where, fit)
     return matched
 
 
@@ -131,7 +132,7 @@ def _guesses(
     return [name for name in free if not _dtype(_feature(rows, name)).startswith(floats)]
 
 
-def _missing(rows: Any, column: Column, fitting: Sequence[str], where: str) -> UserError:
+def _missing(rows: Any, column: Column, fitting: Sequence[str], where: str, fit: str) -> UserError:
     kinds = {name: _kind_of(rows, name) for name in rows.column_names}
     listed = ", ".join(f"{name} ({kind})" for name, kind in kinds.items())
     name = column.name or column.what
@@ -140,23 +141,24 @@ def _missing(rows: Any, column: Column, fitting: Sequence[str], where: str) -> U
         reason = f"has a column {name!r} of {kinds[name]}"
     elif len(fitting) > 1:
         reason += f", and more than one that could be it: {', '.join(fitting)}"
-    hint = f"; expected {name} of {EXPECTED[column.kind]}"
+    hint = f"; expected a column of {EXPECTED[column.kind]}"
     if column.option:
         typed = f"type for example {column.option}={fitting[0]}" if fitting else ""
-        hint += f", {typed or f'{column.option} names another'}"
-    fit = "" if name in kinds else _fit(rows.column_names)
-    return UserError(f"{where} {reason}; its columns: {listed}{hint}{fit}")
+        hint += f"; {typed or f'{column.option} says which it is'}"
+    return UserError(f"{where} {reason}; its columns: {listed}{hint}{'' if name in kinds else fit}")
 
 
-def _fit(names: Sequence[str]) -> str:
-    """Return which task reads such columns, or nothing."""
+def _fit(names: Sequence[str], matched: Collection[str]) -> str:
+    """Return which task reads such columns, or nothing; not the one that has matched them all."""
     lower = {name.lower() for name in names}
-    task = next((task for task, columns in READ_BY.items() if columns <= lower), None)
+    known = {name.lower() for name in matched}
+    fitting = (task for task, columns in READ_BY.items() if columns <= lower)
+    task = next((task for task in fitting if not READ_BY[task] <= known), None)
     return "" if task is None else f"; such columns are read by task={task}"
 
 
 EXPECTED: Mapping[Kind, str] = {
-    "image": "images, or paths of image files beside the table; no lists of pixels, no base64",
+    "image": "images or of paths to files beside the table (not of lists of pixels, nor base64)",
     "label": "classes, as names or integers",
     "text": "text",
     "number": "numbers",

@@ -61,7 +61,8 @@ def difference_hash(image: Any) -> int:
     """Return the 64-bit difference hash of a PIL image: near-duplicates differ in few bits.
 
     Of its grey image of 9 x 8 pixels: whether each pixel is darker than the one on its right
-    (N. Krawetz 2013, https://www.hackerfactor.com/blog/index.php?/archives/529-Kind-of-Like-That.html).
+    (N. Krawetz 2013,
+    https://www.hackerfactor.com/blog/index.php?/archives/529-Kind-of-Like-That.html).
     """
     pixels = np.asarray(image.convert("L").resize((SIDE + 1, SIDE)), dtype=np.int16)
     darker = pixels[:, :-1] < pixels[:, 1:]

@@ -93,7 +93,7 @@ def read_examples(kind: str, data: TextSets, close: float) -> Reading:
         UserError: for data that cannot be read, or a split without examples.
     """
     if kind == "search":
-        return read_search(data.source)
+        return read_search(data.source, data.splits)
     reading = read_scored(data, close) if kind == "similarity" else read_labelled(data)
     if not reading.roles.get("train", True):
         raise UserError(
@@ -103,7 +103,7 @@ def read_examples(kind: str, data: TextSets, close: float) -> Reading:
     return reading
 
 
-def read_search(source: str | None) -> Reading:
+def read_search(source: str | None, splits: Mapping[str, str] | None = None) -> Reading:
     """Return pairs for search: of the standard library, or of the columns query and document."""
     notes: list[str] = []
     if source is None:
@@ -111,7 +111,7 @@ def read_search(source: str | None) -> Reading:
         pairs, fingerprint = documented(library), library.fingerprint
         about = f"docstrings and code of {library.description}"
     else:
-        splits = {"train": "train", "val": "validation", "test": "test"}
+        splits = splits or {"train": "train", "val": "validation", "test": "test"}
         loaded = HubSource(source=source).load(splits, readable=SEARCHED)
         fingerprint, about, notes = loaded.fingerprint, loaded.description, [*loaded.notes]
         pairs = {}

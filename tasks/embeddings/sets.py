@@ -22,11 +22,14 @@ class TextSets:
         names: data sets to evaluate, declared or in `source`; null: all; of mteb, tasks or a
             benchmark.
         source: a data set as tables, or a folder with one for each data set; for search, of pairs.
+        splits: name of the split of each role in all data sets: train, val, test; null: as each
+            declares.
     """
 
     sets: dict[str, dict[str, str]] = field(default_factory=lambda: {})
     names: list[str] | str | None = None
     source: str | None = None
+    splits: dict[str, str] | None = None
 
     @property
     def chosen(self) -> list[str]:
@@ -73,7 +76,8 @@ def load_sets(
     for name, place in places.items():
         declared = data.sets.get(name, {})
         columns = _columns(name, declared, wanted)
-        splits = {role: role for role in declared.get("splits", "train test").split()}
+        roles = declared.get("splits", "train test").split()
+        splits = data.splits or {role: role for role in roles}
         hub = HubSource(declared.get("hub"), declared.get("revision"), place)
         source = hub.load(splits, readable=readable)
         for role, rows in source.splits.items():

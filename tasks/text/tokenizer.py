@@ -55,7 +55,7 @@ def tokens_of(text: Text, tokenizer: str) -> Tokens:
     """
     identity = tokenizer
     if tokenizer not in BUILT_IN:
-        identity = repr(sorted(load_tokenizer(tokenizer).get_vocab().items()))
+        identity = _content(load_tokenizer(tokenizer))
     key = "\n".join((text.fingerprint, text.how, identity, "symbols"))
     name = hashlib.sha256(key.encode()).hexdigest()[:32]
     folder = cached(cache_folder() / "tokens" / name, partial(_write, text, tokenizer))
@@ -68,6 +68,13 @@ def tokens_of(text: Text, tokenizer: str) -> Tokens:
         about["gzip"],
         _symbol(tokenizer, about["symbols"]),
     )
+
+
+def _content(tokenizer: Any) -> str:
+    """Return all that a Hugging Face tokenizer's ids follow from: merges and rules, too."""
+    vocabulary = repr(sorted(tokenizer.get_vocab().items()))
+    rules = tokenizer.backend_tokenizer.to_str() if tokenizer.is_fast else ""
+    return f"{vocabulary} {rules}"
 
 
 def _file(folder: Path, role: str) -> Path:

@@ -146,7 +146,7 @@ def dark(cells: Iterable[dict[str, Any] | None], decoding: Decoding) -> str:
     if decoding.value_range is not None or peak == 0 or 4 * peak >= high:
         return ""
     return (
-        f"pixels of the first images reach {peak} of {high}: for brighter ones type for example "
+        f"pixels of the first images reach {peak} of {high}: to brighten them, type for example "
         f"task.value_range=[0,{2 ** peak.bit_length() - 1}]"
     )
 

@@ -129,37 +129,38 @@ REFUSED: dict[str, tuple[Dataset, Column, str]] = {
         rows(title=STRING, body=STRING),
         TEXT,
         "mine has no column 'text', and more than one that could be it: title, body; its columns: "
-        "title (string), body (string); expected text of text, type for example task.column=title",
+        "title (string), body (string); expected a column of text; type for example "
+        "task.column=title",
     ),
     "none of its type": (
         rows(a=FLOAT, b=FLOAT),
         TEXT,
-        "mine has no column 'text'; its columns: a (float64), b (float64); expected text of text, "
-        "task.column names another",
+        "mine has no column 'text'; its columns: a (float64), b (float64); expected a column of "
+        "text; task.column says which it is",
     ),
     "of another type": (
         rows(text=FLOAT, b=FLOAT),
         TEXT,
         "mine has a column 'text' of float64; its columns: text (float64), b (float64); expected "
-        "text of text, task.column names another",
+        "a column of text; task.column says which it is",
     ),
     "not guessed": (
         rows(essay=STRING),
         Column("chosen", "text", guessed=False),
-        "mine has no column 'chosen'; its columns: essay (string); expected chosen of text",
+        "mine has no column 'chosen'; its columns: essay (string); expected a column of text",
     ),
     "floats are not guessed to be classes": (
         rows(image=Image(), width=FLOAT),
         LABEL,
-        "mine has no column 'label'; its columns: image (images), width (float64); expected label "
-        "of classes, as names or integers, task.columns.label names another",
+        "mine has no column 'label'; its columns: image (images), width (float64); expected a "
+        "column of classes, as names or integers; task.columns.label says which it is",
     ),
     "read by another task": (
         rows(sentence1=STRING, sentence2=STRING, score=FLOAT),
         Column("image", "image"),
         "mine has no column 'image'; its columns: sentence1 (string), sentence2 (string), score "
-        "(float64); expected image of images, or paths of image files beside the table; no lists "
-        "of pixels, no base64; such columns are read by task=sts",
+        "(float64); expected a column of images or of paths to files beside the table (not of "
+        "lists of pixels, nor base64); such columns are read by task=sts",
     ),
 }
 

@@ -38,8 +38,8 @@ RECORDED = {
         *("eval_documents", "licence", "size", "ceiling"),
     },
     "embeddings": {
-        *("name", "kind", "sets", "names", "source", "tokenizer", "length", "pooling", "prompt"),
-        *("representation", "temperature", "close", "licence", "size", "ceiling"),
+        *("name", "kind", "sets", "names", "source", "splits", "tokenizer", "length", "pooling"),
+        *("prompt", "representation", "temperature", "close", "licence", "size", "ceiling"),
     },
     "understanding": {
         *("name", "hub", "revision", "source", "subset", "sets", "objective", "tokenizer"),

@@ -66,7 +66,7 @@ REFUSED: dict[str, tuple[str, dict[str, Any], list[str] | None, str]] = {
         "classification", {"MR/train.csv": pairs(0, 3)}, None,
         "MR, split train has no column 'text', and more than one that could be it: sentence1, "
         "sentence2; its columns: sentence1 (large_string), sentence2 (large_string), score "
-        "(float64); expected text of text, type for example +task.sets.MR.text=sentence1; "
+        "(float64); expected a column of text; type for example +task.sets.MR.text=sentence1; "
         "such columns are read by task=sts",
     ),
     "training texts of the test split": (
@@ -77,7 +77,7 @@ REFUSED: dict[str, tuple[str, dict[str, Any], list[str] | None, str]] = {
     "queries without documents": (
         "search", {"train.csv": [{"query": "a", "id": 1}] * 2}, None,
         "{name}, split train has no column 'document'; its columns: query (large_string), id "
-        "(int64); expected document of text",
+        "(int64); expected a column of text",
     ),
 }  # fmt: skip
 

@@ -177,3 +177,13 @@ def test_an_own_set_by_the_command_line(tmp_path: Path) -> None:
     assert task.notes == ("not used: notes.doc", "labels: bad = 0, good = 1")
     assert list(task.preview("test").labels) == ["good", "bad"]
     assert task.split_sizes() == {"train": 2, "test": 2}
+
+
+def test_splits_are_told(tmp_path: Path) -> None:
+    """`task.splits` holds for every set: here what lies in dev is scored, not test."""
+    for split, count in {"train": 4, "dev": 3, "test": 2}.items():
+        rows = [f"{split} {n},{'pos' if n % 2 else 'neg'}" for n in range(count)]
+        (tmp_path / f"{split}.csv").write_text("\n".join(["text,label", *rows, ""]))
+    words = ["task=text_classification", f"task.source={tmp_path}", *BYTES]
+    for told, scored in ([], 2), (["task.splits={train:train,test:validation}"], 3):
+        assert build_task(compose(*words, *told).task).split_sizes()["test"] == scored

@@ -11,7 +11,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.normalizers import Lowercase
+from tokenizers.pre_tokenizers import Whitespace
 from torch.nn import functional as F
+from transformers import PreTrainedTokenizerFast
 
 from moesuite import compose
 from moesuite.errors import UserError
@@ -222,3 +227,17 @@ def test_a_missing_column_is_reported(real_data: Path) -> None:
                 "task=wikitext2", f"task.source={real_data / 'wikitext2'}", "task.column=txt"
             ).task
         )
+
+
+def test_tokens_follow_from_all_of_a_tokenizer(tmp_path: Path) -> None:
+    """Edited in place to read small letters, with the same vocabulary, it is another one."""
+    text = Text("sha256:0", "a text", "", lambda: {"train": [b"TO be"], "test": [b"be"]})
+    words = Tokenizer(WordLevel({"to": 0, "be": 1, "?": 2}, "?"))
+    words.pre_tokenizer = Whitespace()
+    ids = []
+    for lowers in (False, True):
+        if lowers:
+            words.normalizer = Lowercase()
+        PreTrainedTokenizerFast(tokenizer_object=words).save_pretrained(tmp_path)
+        ids.append(tokens_of(text, str(tmp_path)).splits["train"].tolist())
+    assert ids == [[2, 1], [0, 1]]

@@ -112,8 +112,8 @@ REFUSED: dict[str, tuple[str, bytes, str]] = {
         b'{"chosen": "yes", "rejected": "no"}\n' * 2,
         "jsonl files of source, a tenth of the training split held out, split train has no column "
         "'text', and more than one that could be it: chosen, rejected; its columns: chosen "
-        "(string), rejected (string); expected text of text, type for example task.column=chosen; "
-        "such columns are read by task=preferences_text",
+        "(string), rejected (string); expected a column of text; type for example "
+        "task.column=chosen; such columns are read by task=preferences_text",
     ),
     "a table to test on": (
         "test.csv",

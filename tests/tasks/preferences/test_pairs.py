@@ -169,7 +169,7 @@ def test_names_of_columns(tmp_path: Path) -> None:
 PAIR = '{"chosen": "a", "rejected": "b"}'
 REFUSED: dict[str, str] = {
     '{"good": "a", "bad": "b"}': "has no column 'chosen'; its columns: good .*votes are read by",
-    '{"chosen": "a", "source": "b"}': "no column 'rejected'; .*columns.rejected names another",
+    '{"chosen": "a", "source": "b"}': "no column 'rejected'; .*columns.rejected says which it is",
     '{"chosen": "a", "rejected": "a"}': "split test is empty; expected at least one pair",
     "no json": "test.jsonl: unreadable: .*",
     '{"chosen": "a", "rejected": null}': "a column 'rejected' of null; .*lists of messages",
@@ -200,7 +200,7 @@ def test_what_is_refused(text: str, tmp_path: Path) -> None:
 
 def test_a_told_column_of_the_prompt_must_be_there(tmp_path: Path) -> None:
     columns = {"chosen": "chosen", "rejected": "rejected", "prompt": "ask"}
-    with pytest.raises(UserError, match=r"has no column 'ask'; .*columns.prompt names another"):
+    with pytest.raises(UserError, match=r"has no column 'ask'; .*columns.prompt says which it is$"):
         pairs_of(tmp_path, {"chosen": "a", "rejected": "b"}, columns=columns)
 
 

@@ -62,7 +62,7 @@ def test_dark_images_of_16_bits_are_told(tmp_path: Path, cache: bool) -> None:
     """Many scanners write 12 bits into 16: white is 4095, and of 65535 a sixteenth."""
     tree = tree_of(tmp_path, ".png", png(16, GREY, struct.pack(">H", 4000), 1))
     warning = (
-        "pixels of the first images reach 4000 of 65535: for brighter ones type for example "
+        "pixels of the first images reach 4000 of 65535: to brighten them, type for example "
         "task.value_range=[0,4095]"
     )
     assert warning in vision(source=tree, cache=cache, **ONE).notes

@@ -62,7 +62,7 @@ def test_the_same_recipe_is_the_same_file(
     [
         (
             lambda table: table.remove_columns("scores"),
-            "has no column 'scores'; its columns: position .* expected scores of lists",
+            "has no column 'scores'; its columns: position .* expected a column of lists",
         ),
         (
             lambda table: table.map(lambda row: {"alternatives": ["x", *row["alternatives"][1:]]}),
@@ -101,19 +101,19 @@ def test_the_same_recipe_is_the_same_file(
         ),
         (
             lambda table: _with(table, "scores", lambda _: 1.0),
-            "has a column 'scores' of float64; its columns: .*; expected scores of lists",
+            "has a column 'scores' of float64; its columns: .*; expected a column of lists",
         ),
         (
             lambda table: _with(table, "scores", lambda _: None),
-            "has a column 'scores' of null; its columns: .*; expected scores of lists",
+            "has a column 'scores' of null; its columns: .*; expected a column of lists",
         ),
         (
             lambda table: _with(table, "position", lambda _: None),
-            "has a column 'position' of null; its columns: .*; expected position of text",
+            "has a column 'position' of null; its columns: .*; expected a column of text",
         ),
         (
             lambda table: _with(table, "position", lambda _: 3),
-            "has a column 'position' of int64; its columns: .*; expected position of text",
+            "has a column 'position' of int64; its columns: .*; expected a column of text",
         ),
         (
             lambda table: _with(table, "alternatives", lambda own: own[0]),
