@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from torch import nn
 
 from moesuite.errors import UserError, unknown
-from moesuite.models.mlps import read_mlp, read_split
+from moesuite.models.mlps.split import read_split
+from moesuite.models.mlps.whole import read_mlp
 from moesuite.nn.experts import DenseMLP
 
 # MLPs that mix tokens with each other: their last axis is not the width of a token, so that tokens

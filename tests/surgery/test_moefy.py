@@ -15,7 +15,7 @@ from torch import nn
 
 from moesuite import UserError, moefy
 from moesuite.models.candidates import candidates
-from moesuite.models.mlps import read_mlp
+from moesuite.models.mlps.whole import read_mlp
 from moesuite.nn.experts import Experts
 from moesuite.nn.grouped_linear import layout
 from moesuite.nn.moe import MoE, moe_layers

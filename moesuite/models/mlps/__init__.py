@@ -1,0 +1,1 @@
+"""MLPs of any library, read as `DenseMLP`."""

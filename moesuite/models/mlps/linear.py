@@ -1,0 +1,39 @@
+"""Layers of any library that compute what `nn.Linear` does."""
+
+from __future__ import annotations
+
+from torch import nn
+
+
+def as_linear(layer: nn.Module) -> nn.Linear | None:
+    """Return a linear layer, GPT-2's `Conv1D` or a 1x1 convolution as `nn.Linear`, or None."""
+    if type(layer) is nn.Linear:
+        return layer
+    weight = getattr(layer, "weight", None)
+    if type(layer).__name__ == "Conv1D" and isinstance(weight, nn.Parameter):
+        linear = nn.utils.skip_init(nn.Linear, *weight.shape, layer.bias is not None)
+        linear.weight = nn.Parameter(weight.detach().t())
+        linear.bias = layer.bias
+        return linear
+    if type(layer) is not nn.Conv2d or layer.kernel_size != (1, 1) or layer.groups != 1:
+        return None
+    linear = nn.utils.skip_init(
+        nn.Linear, layer.in_channels, layer.out_channels, layer.bias is not None
+    )
+    linear.weight = nn.Parameter(layer.weight.detach().flatten(1))
+    linear.bias = layer.bias
+    return linear
+
+
+def halves(packed: nn.Linear) -> tuple[nn.Linear, nn.Linear]:
+    """Split a linear layer with two outputs side by side; the halves are views of it."""
+    halves = []
+    for index in range(2):
+        half = nn.utils.skip_init(
+            nn.Linear, packed.in_features, packed.out_features // 2, packed.bias is not None
+        )
+        half.weight = nn.Parameter(packed.weight.detach().chunk(2)[index])
+        if packed.bias is not None:
+            half.bias = nn.Parameter(packed.bias.detach().chunk(2)[index])
+        halves.append(half)
+    return halves[0], halves[1]
