@@ -10,7 +10,7 @@ from moesuite.certify.causality import USUAL, causal
 from moesuite.certify.certificate import causal_routers
 from moesuite.certify.harness import Subject
 from moesuite.errors import UserError
-from moesuite.models.hf_moe import OWN
+from moesuite.models.moe_blocks.original import OWN
 from moesuite.nn.moe import MoE
 from moesuite.records.certificate import Check
 from moesuite.routing.router import LayerSpec, Router

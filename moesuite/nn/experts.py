@@ -1,4 +1,4 @@
-"""Experts: E copies of a dense MLP as stacked weights, or fused weights of Hugging Face.
+"""Experts: E copies of a dense MLP as stacked weights.
 
 Stacked weights are [E, in, out]; one batched matmul serves all experts.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from moesuite.nn.grouped_linear import Layout, grouped_linear
+from moesuite.nn.trained_experts import FusedExperts, SeparateExperts
 
 
 @dataclass(frozen=True)
@@ -129,41 +129,4 @@ class Experts(nn.Module):
         return self.drop2(apply(self.down, hidden))
 
 
-class FusedExperts(nn.Module):
-    """E gated experts on the weights of a Hugging Face module, [E, N, D] -> [E, N, D].
-
-    Args:
-        experts: has `gate_up_proj`, `down_proj` and `act_fn`.
-        scale: factor of the outputs, where the model scales its combine weights.
-    """
-
-    def __init__(self, experts: Any, scale: float = 1.0) -> None:
-        super().__init__()
-        self.gate_up_proj: Tensor = experts.gate_up_proj  # [E, 2H, D]
-        self.down_proj: Tensor = experts.down_proj  # [E, D, H]
-        self.act = experts.act_fn
-        self.scale = scale
-        self.num_experts = len(self.down_proj)
-        self.dim = self.down_proj.shape[1]
-
-    @property
-    def flops_per_row(self) -> int:
-        """FLOPs of one expert on one token: 2 per multiply-add."""
-        return 2 * (self.gate_up_proj[0].numel() + self.down_proj[0].numel())
-
-    def forward(self, x: Float[Tensor, "E N D"]) -> Float[Tensor, "E N D"]:
-        """Apply expert e to x[e]."""
-        return torch.bmm(self._hidden(torch.bmm(x, self.gate_up_proj.mT)), self.down_proj.mT)
-
-    def ragged(self, x: Float[Tensor, "N D"], where: Layout) -> Float[Tensor, "N D"]:
-        """Apply expert e to its rows of x, given by `where`."""
-        hidden = self._hidden(grouped_linear(x, self.gate_up_proj.mT, None, where))
-        return grouped_linear(hidden, self.down_proj.mT, None, where)
-
-    def _hidden(self, both: Tensor) -> Tensor:
-        gate, up = both.chunk(2, dim=-1)
-        hidden = self.act(gate) * up
-        return hidden if self.scale == 1 else hidden * self.scale
-
-
-AnyExperts = Experts | FusedExperts
+AnyExperts = Experts | FusedExperts | SeparateExperts

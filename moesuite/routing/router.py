@@ -85,7 +85,7 @@ class LayerSpec:
 
 
 class Gate(nn.Linear):
-    """Router logits x W_g without bias, [..., D] -> [..., E], always in float32.
+    """Router logits x W_g, [..., D] -> [..., E], always in float32; only a trained gate has a bias.
 
     Weights are initialised normal with standard deviation 0.02 (Komatsuzaki et al., "Sparse
     Upcycling", 2022, https://arxiv.org/abs/2212.05055, appendix A).
@@ -100,7 +100,8 @@ class Gate(nn.Linear):
 
     def forward(self, x: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch E"]:
         """Return logits."""
-        return F.linear(x.float(), self.weight.float())
+        bias: Tensor | None = self.bias
+        return F.linear(x.float(), self.weight.float(), None if bias is None else bias.float())
 
 
 class Router(nn.Module, ABC):

@@ -19,8 +19,8 @@ from torch import nn
 
 from moesuite.config.options import Section
 from moesuite.config.schema import BalanceScope
-from moesuite.nn.experts import FusedExperts
 from moesuite.nn.moe import moe_layers
+from moesuite.nn.trained_experts import FusedExperts, SeparateExperts
 from moesuite.routing.router import LayerSpec
 
 FORMAT = 1
@@ -71,7 +71,7 @@ def describe(model: nn.Module) -> Description:
             options=layer.router.options,
             **vars(layer.router.spec),
             renormalise=layer.renormalise,
-            rerouted=isinstance(layer.experts, FusedExperts),
+            rerouted=isinstance(layer.experts, FusedExperts | SeparateExperts),
         )
         for name, layer in moe_layers(model)
     }

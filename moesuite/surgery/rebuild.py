@@ -6,7 +6,8 @@ from torch import nn
 
 from moesuite.errors import UserError
 from moesuite.models.candidates import Adapter, candidates
-from moesuite.models.hf_moe import OWN, Block, OriginalRouter, chosen_blocks
+from moesuite.models.moe_blocks.blocks import Block, chosen_blocks
+from moesuite.models.moe_blocks.original import OWN, OriginalRouter, share_gate
 from moesuite.nn.moe import RoutingContext
 from moesuite.routers import build_router
 from moesuite.routing.router import Router
@@ -63,4 +64,6 @@ def _rebuild_rerouted(model: nn.Module, layers: dict[str, LayerDescription]) -> 
 def _router(layer: LayerDescription, block: Block) -> Router:
     if layer.router == OWN:
         return OriginalRouter(layer.spec, block.gate)
-    return build_router(layer.router, layer.spec, layer.options)
+    router = build_router(layer.router, layer.spec, layer.options)
+    share_gate(router, block.gate)
+    return router

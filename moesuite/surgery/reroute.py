@@ -21,14 +21,14 @@ from moesuite.discovery.names import router_names
 from moesuite.errors import UserError
 from moesuite.models.example_inputs import random_example
 from moesuite.models.forward import run_once
-from moesuite.models.hf_moe import OWN, Block, OriginalRouter, chosen_blocks, normalises
-from moesuite.nn.experts import FusedExperts
+from moesuite.models.moe_blocks.blocks import Block, chosen_blocks
+from moesuite.models.moe_blocks.original import OWN, OriginalRouter, share_gate
 from moesuite.nn.moe import MoE, RoutingContext
 from moesuite.routers import build_router, router_class
-from moesuite.routing.router import Gate, Router
+from moesuite.routing.router import Router
 from moesuite.surgery.hooks import attach, begin_routing
 from moesuite.surgery.moe_config import MoEConfig
-from moesuite.surgery.moefy import put
+from moesuite.surgery.moefy import in_decoder, put
 
 # of the identity check, relative to the largest output: room for weights in bfloat16
 TOLERANCE = 0.02
@@ -133,7 +133,7 @@ def replace_routers(
 
 def _needs_normalising(block: Block, router: Router) -> bool:
     """Return whether a block normalises weights, and its new router has no option to."""
-    return normalises(block) and router.name != OWN and "normalise" not in router.options
+    return block.gate.normalises and router.name != OWN and "normalise" not in router.options
 
 
 def _build_router(config: MoEConfig, block: Block) -> Router:
@@ -142,7 +142,7 @@ def _build_router(config: MoEConfig, block: Block) -> Router:
     Raises:
         UserError: for a router that needs other weights.
     """
-    num_experts, _, dim = block.experts.gate_up_proj.shape
+    num_experts, dim = block.gate.linear.weight.shape
     spec = config.layer_spec(dim, num_experts=num_experts, default_slots=float(block.k))
     if config.router == OWN:
         return OriginalRouter(spec, block.gate)
@@ -150,13 +150,17 @@ def _build_router(config: MoEConfig, block: Block) -> Router:
     if not cls.fits_trained_gate:
         raise _unfit(config.router)
     router = build_router(config.router, spec, {**_defaults(cls, block), **config.options})
-    gate = getattr(router, "gate", None)
-    if isinstance(gate, Gate):
-        gate.weight = block.gate.weight
-    if any(parameter is not block.gate.weight for parameter in router.parameters()):
+    share_gate(router, block.gate)
+    trained = {id(value) for value in (block.gate.linear.weight, block.gate.bias)}
+    if any(id(parameter) not in trained for parameter in router.parameters()):
         raise _unfit(config.router)
-    if hasattr(router, "bias") and hasattr(block.gate, "e_score_correction_bias"):
-        router.bias = block.gate.e_score_correction_bias
+    # a bias of sigmoid scores means nothing to others
+    if (
+        hasattr(router, "bias")
+        and block.gate.correction is not None
+        and block.gate.score == "sigmoid"
+    ):
+        router.bias = block.gate.correction
     return router
 
 
@@ -171,15 +175,21 @@ def _unfit(name: str) -> UserError:
 def _defaults(cls: type[Router], block: Block) -> Mapping[str, Any]:
     """Return the options of a router that the model decides."""
     parameters = inspect.signature(cls.__init__).parameters
-    of_model = {"k": block.k, "normalise": normalises(block)}
+    of_model = {"k": block.k, "normalise": block.gate.normalises}
     return {name: value for name, value in of_model.items() if name in parameters}
 
 
 def rerouted(block: Block, router: Router, renormalise: bool = False) -> MoE:
     """Return the layer that replaces a block. The model's own rule scales its weights itself."""
-    experts = FusedExperts(block.experts, 1.0 if router.name == OWN else block.scale)
-    layer = MoE(router, experts, renormalise=renormalise, shared=block.shared)
-    return layer.to(block.experts.down_proj.device)
+    experts = block.trained_experts(1.0 if router.name == OWN else block.gate.scale)
+    layer = MoE(
+        router,
+        experts,
+        in_decoder=in_decoder(block.name),
+        renormalise=renormalise,
+        shared=block.shared,
+    )
+    return layer.to(next(experts.parameters()).device)
 
 
 def _observe(

@@ -20,7 +20,8 @@ from moesuite.discovery.names import router_defaults
 from moesuite.errors import UserError
 from moesuite.models.backbones import build_backbone
 from moesuite.models.depth_tiling import tile_depth
-from moesuite.models.hf_moe import OWN, blocks
+from moesuite.models.moe_blocks.blocks import moe_modules
+from moesuite.models.moe_blocks.original import OWN
 from moesuite.nn.moe import moe_layers
 from moesuite.records.record import UpcycledLayer
 from moesuite.surgery.moe_config import MoEConfig
@@ -109,7 +110,7 @@ def build_models(config: RunConfig, task: Task, example: Any) -> Built:
         _upcycle_weights(config, dense)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.router_seed)
-        is_moe = any(blocks(dense))
+        is_moe = bool(moe_modules(dense))
         built = _rerouted(config, dense) if is_moe else _with_moe_layers(config, dense, example)
     if config.init is not None:
         start_from(built.model, config.init)

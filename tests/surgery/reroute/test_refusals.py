@@ -33,7 +33,7 @@ def test_a_block_without_adapter_is_named() -> None:
         pass
 
     with pytest.raises(
-        UserError, match="modules that have no adapter: OddMoeBlock; expected OLMoE"
+        UserError, match="no MoE layers that can be rerouted: OddMoeBlock: it has no modules `gate`"
     ):
         reroute(nn.Sequential(OddMoeBlock()))
 

@@ -1,0 +1,1 @@
+"""MoE layers that a model of Hugging Face has already, read part by part."""

@@ -1,0 +1,190 @@
+"""MoE layers of Hugging Face models: a gate, experts and perhaps a shared expert; read, not copied.
+
+A layer can be read if its gate is linear and returns (logits, combine weights, experts), its
+experts are gated or plain MLPs, and nothing follows them but a constant factor and the shared
+expert. What cannot be read is refused with what is missing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from moesuite.errors import UserError, unknown
+from moesuite.models.moe_blocks.gates import TrainedGate, read_gate
+from moesuite.models.moe_blocks.original import Shared
+from moesuite.nn.moe import MoE
+from moesuite.nn.trained_experts import UP, FusedExperts, SeparateExperts
+
+GATES = ("gate", "router")  # names of modules
+SHARED = ("shared_expert", "shared_experts", "shared_mlp")
+SHARED_GATE = "shared_expert_gate"
+# of the classes of MoE layers
+MOE = re.compile(r"(MoE|Moe|MoEBlock|MoeBlock|SparseMLP)$")
+SHOWN = 3  # reasons in a message
+
+
+@dataclass(frozen=True)
+class Block:
+    """One MoE layer of a Hugging Face model.
+
+    Attributes:
+        name: of the module.
+        gate: chooses experts.
+        experts: the model's module of them.
+        shared: the shared expert, or None.
+        scale: factor of the experts' outputs besides the combine weights.
+    """
+
+    name: str
+    gate: TrainedGate
+    experts: Any
+    shared: Shared | None
+    scale: float
+
+    @property
+    def k(self) -> int:
+        """Experts per token."""
+        return self.gate.k
+
+    def trained_experts(self, scale: float = 1.0) -> FusedExperts | SeparateExperts:
+        """Return the experts on the model's weights, their outputs multiplied by `scale`."""
+        kind = SeparateExperts if isinstance(self.experts, nn.ModuleDict) else FusedExperts
+        return kind(self.experts, scale * self.scale)
+
+
+def moe_modules(model: nn.Module) -> dict[str, nn.Module]:
+    """Return what looks like an MoE layer of another library, by name; nothing within another."""
+    modules: dict[str, nn.Module] = {}
+    inside: tuple[str, ...] = ()
+    for name, module in model.named_modules():
+        if name.startswith(inside) and inside:
+            continue
+        is_ours = isinstance(module, MoE)
+        if is_ours or "experts" in dict(module.named_children()) or MOE.search(_kind(module)):
+            inside = (*inside, f"{name}." if name else "")
+            if not is_ours:
+                modules[name] = module
+    return modules
+
+
+def read_block(name: str, module: nn.Module) -> Block | str:
+    """Return an MoE layer of a Hugging Face model, or what is missing to read it."""
+    parts = dict(module.named_children())
+    experts: Any = parts.pop("experts", None)
+    gate = next((parts.pop(key) for key in GATES if key in parts), None)
+    if gate is None or experts is None:
+        return "it has no modules `gate` or `router`, and `experts`"
+    shared = [parts.pop(key) for key in SHARED if key in parts]
+    shared_gate = parts.pop(SHARED_GATE, None)
+    rest = [key for key, part in parts.items() if not isinstance(part, nn.Identity)]
+    if rest or len(shared) > 1:
+        return f"it has more parts: {', '.join(rest or SHARED)}"
+    if (reason := _unreadable(experts)) is not None:
+        return reason
+    read = read_gate(gate, module, _number_of_experts(experts))
+    if isinstance(read, str):
+        return read
+    further = {id(value) for value in read.further.values()}
+    weights = [
+        key for key, value in module.named_parameters(recurse=False) if id(value) not in further
+    ]
+    if weights:
+        return f"it has weights of its own: {', '.join(weights)}"
+    scale = float(getattr(module, "routed_scaling_factor", 1.0))
+    share = (
+        0.5
+        if getattr(module, "shared_expert_combination_strategy", "") == "average" and shared
+        else 1.0
+    )
+    joint = Shared(shared[0], shared_gate, share) if shared else None
+    return Block(name, read, experts, joint, scale * share)
+
+
+def _number_of_experts(experts: Any) -> int:
+    return len(experts) if isinstance(experts, nn.ModuleDict) else len(experts.down_proj)
+
+
+def _unreadable(experts: Any) -> str | None:
+    """Return why experts cannot be read, or None."""
+    if isinstance(experts, nn.ModuleDict):
+        return None
+    shapes = {name: value.shape for name, value in experts.named_parameters()}
+    up = next((name for name in UP if name in shapes), None)
+    known = {up, f"{up}_bias", "down_proj", "down_proj_bias"}
+    if (
+        up is None
+        or "down_proj" not in shapes
+        or any(len(shapes[n]) != 3 for n in (up, "down_proj"))
+    ):
+        return "its experts are no stacked weights up_proj or gate_up_proj, and down_proj"
+    if more := shapes.keys() - known:
+        return f"its experts have more weights: {', '.join(sorted(more))}"
+    if shapes[up][0] != shapes["down_proj"][0]:
+        return f"{shapes[up][0] - shapes['down_proj'][0]} of its experts have no weights"
+    return None
+
+
+def _kind(module: nn.Module) -> str:
+    return type(module).__name__
+
+
+def blocks(model: nn.Module) -> Iterator[Block]:
+    """Yield the MoE layers of a Hugging Face model that can be read, in its order."""
+    for name, module in moe_modules(model).items():
+        block = read_block(name, module)
+        if isinstance(block, Block):
+            yield block
+
+
+def moe_reason(model: nn.Module) -> str | None:
+    """Return what to do with a model that is a mixture of experts already; None for a dense one.
+
+    It is told to `moesuite.reroute`, or what that lacks for it.
+    """
+    modules = moe_modules(model)
+    if not modules:
+        return None
+    first = next(iter(modules))
+    missing = refusals(model)
+    says = f"it is a mixture of experts already ({_kind(modules[first])} at {first})"
+    if len(missing) < len(modules):
+        return f"{says}; type moesuite.reroute(model) to give it another router"
+    return f"{says}, which moesuite.reroute cannot read: {_listed(missing)}"
+
+
+def refusals(model: nn.Module) -> dict[str, str]:
+    """Return what is missing to read the MoE layers that cannot be read, by class."""
+    read = ((module, read_block(name, module)) for name, module in moe_modules(model).items())
+    return {_kind(module): block for module, block in read if isinstance(block, str)}
+
+
+def _listed(reasons: dict[str, str]) -> str:
+    return "; ".join(f"{kind}: {reason}" for kind, reason in list(reasons.items())[:SHOWN])
+
+
+def chosen_blocks(model: nn.Module, layers: list[str] | None = None) -> list[Block]:
+    """Return the MoE layers to reroute.
+
+    Raises:
+        UserError: if there is none, or none of a given name.
+    """
+    by_name = {block.name: block for block in blocks(model)}
+    if not by_name:
+        raise _no_blocks(model)
+    for name in layers or ():
+        if name not in by_name:
+            raise unknown("MoE layer", name, by_name, f"layers=[{next(iter(by_name))!r}]")
+    return [block for name, block in by_name.items() if layers is None or name in layers]
+
+
+def _no_blocks(model: nn.Module) -> UserError:
+    missing = refusals(model)
+    hint = "it is dense; type moesuite.upcycle(model) to make a mixture of experts of it"
+    return UserError(
+        f"{_kind(model)} has no MoE layers that can be rerouted: {_listed(missing) or hint}"
+    )
