@@ -37,6 +37,7 @@ from moesuite.routing.forms import RaggedRouting as RaggedRouting
 from moesuite.routing.forms import Routing as Routing
 from moesuite.routing.forms import SlotRouting as SlotRouting
 from moesuite.routing.forms import SoftRouting as SoftRouting
+from moesuite.routing.precision import ExactStatistics
 from moesuite.routing.scope import Scope
 
 
@@ -104,7 +105,7 @@ class Gate(nn.Linear):
         return F.linear(x.float(), self.weight.float(), None if bias is None else bias.float())
 
 
-class Router(nn.Module, ABC):
+class Router(ExactStatistics, ABC):
     """Decide which tokens each expert reads, and the combine weights of its outputs.
 
     A router never touches an expert. It is one file with one subclass. Its `__init__` takes the

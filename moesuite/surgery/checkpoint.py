@@ -27,10 +27,11 @@ from moesuite.models.candidates import Adapter
 from moesuite.records.store import write_text
 from moesuite.surgery.checkpoint_format import FORMAT, Description, describe
 from moesuite.surgery.rebuild import rebuild
+from moesuite.surgery.saving.marker import KEY
+from moesuite.surgery.saving.pretrained import load_pretrained_folder, saved_class
 from moesuite.surgery.weights import OURS, SHOWN, misfits
 
 BESIDE = "moesuite.json"  # in the folder of a model that is not of Hugging Face
-KEY = "moesuite"  # of the description, in torch files and in config.json
 WRITTEN = (
     "what save_moe or save_pretrained wrote of a model with MoE layers, or the last.ckpt of a run"
 )
@@ -145,44 +146,20 @@ def _read_folder(folder: Path) -> SavedModel:
 
 
 def _from_pretrained(folder: Path, adapter: Adapter | None, like: nn.Module | None) -> nn.Module:
-    """Load what `save_pretrained` wrote by Hugging Face's loader, which converts names and shards.
-
-    The loader builds a model by calling its class, and then fills in the weights: here it calls one
-    that builds the plain model and puts the MoE layers in.
-    """
+    """Load what `save_pretrained` wrote."""
     config = json.loads((folder / "config.json").read_text())
     description, _ = _checked_description(folder, config.get(KEY))
-    base = _saved_class(folder, config, like)
-
-    class WithLayers(base):  # type: ignore[misc, valid-type]
-        def __new__(cls, *args: Any, **kwargs: Any) -> Any:
-            return rebuild(base(*args, **kwargs), description, adapter)
-
-    loader: Any = WithLayers
-    model, info = loader.from_pretrained(folder, output_loading_info=True)
+    base = saved_class(folder, config, like)
+    model, info = load_pretrained_folder(folder, description, base, adapter)
+    host: Any = model
     missing = sorted(name for name in info["missing_keys"] if not name.startswith("pooler."))
     if wrong := [*missing, *sorted(info["unexpected_keys"])]:
         raise UserError(
             f"{folder}: weights that do not fit: {', '.join(wrong[:SHOWN])}; expected {WRITTEN}"
         )
     if len(info["missing_keys"]) > len(missing):
-        model.pooler = None  # it was saved without one
+        host.pooler = None  # it was saved without one
     return model.eval()
-
-
-def _saved_class(folder: Path, config: Mapping[str, Any], like: nn.Module | None) -> Any:
-    """Return the class of transformers that a folder was saved from, or that of `like`."""
-    import transformers
-
-    if like is not None:
-        return type(like)
-    name = (config.get("architectures") or ["none"])[0]
-    if not hasattr(transformers, name):
-        raise UserError(
-            f"{folder}: its class {name} is not one of transformers; type load_moe(path, "
-            "model=<such a model>)"
-        )
-    return getattr(transformers, name)
 
 
 def _checked_description(

@@ -9,20 +9,17 @@ from torch import Tensor, nn
 
 from moesuite.models.forward import is_encoder_decoder
 from moesuite.nn.moe import RoutingContext, Side
-from moesuite.surgery.checkpoint_format import describe
+from moesuite.surgery.saving.marker import mark
 
 
 def attach(model: nn.Module, context: RoutingContext) -> nn.Module:
     """Make every forward of `model` open and close the context of its layers; return the model.
 
-    A Hugging Face configuration also gets the description of the layers, so that
-    `save_pretrained` writes it.
+    `save_pretrained` of a Hugging Face model writes the description of the layers.
     """
     model.register_forward_pre_hook(_Begin(context), with_kwargs=True)
     model.register_forward_hook(_End(context))
-    config: Any = getattr(model, "config", None)
-    if hasattr(config, "to_json_string"):
-        config.moesuite = describe(model).model_dump()
+    mark(model)
     return model
 
 

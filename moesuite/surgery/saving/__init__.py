@@ -1,0 +1,1 @@
+"""What saving and loading consist of: files, the check of both, Hugging Face's folders."""

@@ -1,0 +1,64 @@
+"""The mark on saved Hugging Face models: transformers by itself refuses to load them.
+
+`save_pretrained` writes the class of the dense model, which `from_pretrained` would build and whose
+MLPs it would fill with random weights. The mark is the name of the file of weights in config.json,
+`transformers_weights`, which every `from_pretrained` reads. No file has this name: all classes
+refuse, automatic and concrete ones, with or without this package, in one line that names
+`moesuite.load_moe`.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from moesuite.nn.moe import moe_layers
+from moesuite.records.store import write_text
+from moesuite.surgery.checkpoint_format import describe
+
+KEY = "moesuite"  # of the description, in torch files and in config.json
+WEIGHTS = "transformers_weights"
+MARK = "only moesuite.load_moe(folder) loads this mixture of experts.safetensors"
+
+
+def mark(model: nn.Module) -> None:
+    """Make `save_pretrained` of a Hugging Face model describe its MoE layers, and mark the folder.
+
+    So do its parts, `model.bert` for one. `push_to_hub` and transformers' Trainer save by it too.
+    Other models are left alone.
+    """
+    for host in model.modules():
+        if is_huggingface(host) and any(moe_layers(host)):
+            _describe(host)
+            # of this module alone, and of its copies
+            host.save_pretrained = partial(_save_pretrained, host)  # type: ignore[assignment]
+
+
+def is_huggingface(model: Any) -> bool:
+    """Return whether a module is a model of transformers."""
+    config = getattr(model, "config", None)
+    return hasattr(model, "save_pretrained") and hasattr(config, "to_json_string")
+
+
+def _describe(model: Any) -> None:
+    model.config.moesuite = describe(model).model_dump()
+
+
+def _save_pretrained(
+    model: Any, save_directory: Any, *arguments: Any, push_to_hub: bool = False, **options: Any
+) -> None:
+    """Do what `save_pretrained` of transformers does, and mark the folder before it is uploaded."""
+    _describe(model)  # parts share a configuration, but not the names of layers
+    of_upload = ("repo_id", "commit_message", "create_pr", "private")
+    upload = {key: options.pop(key) for key in of_upload if push_to_hub and key in options}
+    type(model).save_pretrained(model, save_directory, *arguments, **options)
+    file = Path(save_directory) / "config.json"
+    if file.is_file():  # only the main process of several writes it
+        values = json.loads(file.read_text(encoding="utf-8"))
+        write_text(file, json.dumps({**values, WEIGHTS: MARK}, indent=2, sort_keys=True) + "\n")
+    if push_to_hub:
+        model.push_to_hub(**{"repo_id": file.parent.name, "token": options.get("token")} | upload)
