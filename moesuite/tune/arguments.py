@@ -14,7 +14,7 @@ from moesuite.config.cli import Options, Prefix, Rest, parse
 from moesuite.discovery.names import router_names
 from moesuite.errors import UserError
 from moesuite.experiments.launchers import Launcher, parse_launcher
-from moesuite.tune.search_space import read_space, tune_files
+from moesuite.tune.space.search_space import read_space, tune_files
 
 NO_WINNER = (
     "a front has no single best trial to run on fresh seeds; type objective=quality "

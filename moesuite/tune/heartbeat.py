@@ -23,26 +23,71 @@ SETTLED = 0.5  # seconds until all workers have seen what one wrote
 # that runs its winner
 WORKER = "worker"
 ALIVE = "alive"
-LOST = "lost"  # of a study, `lost:<number>`: a trial whose worker died
+# of a study, `lost:<number>`: a trial whose worker died; the worker that enqueues it again
+LOST = "lost"
+RETRY_OF = "retry_of"  # of a trial: the number of the lost one that it repeats
+BEYOND = "beyond"  # of a trial beyond the budget
 
 
 def recover(study: optuna.Study) -> int:
     """Fail the trials of workers that died and enqueue them again; return how many.
 
-    Called between trials: this worker has none running.
+    Called between trials: this worker has none running. The storage may fail at any step, before
+    or after it has stored it; the next call does the rest.
     """
     count = 0
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         if not _is_orphaned(trial):
             continue
-        study.set_user_attr(f"{LOST}:{trial.number}", True)
+        repeat = not trial.user_attrs.get(BEYOND)
+        if repeat:
+            study.set_user_attr(f"{LOST}:{trial.number}", this_worker())
         try:
             study.tell(trial.number, state=TrialState.FAIL)
         except (ValueError, UpdateFinishedTrialError):  # another worker was faster
             continue
-        study.enqueue_trial(trial.params, user_attrs={"retry_of": trial.number})
-        count += 1
+        if repeat:
+            _enqueue_again(study, trial)
+            count += 1
+    return count + _enqueue_forgotten(study)
+
+
+def _enqueue_again(study: optuna.Study, trial: FrozenTrial) -> None:
+    study.enqueue_trial(trial.params, user_attrs={RETRY_OF: trial.number})
+
+
+def _enqueue_forgotten(study: optuna.Study) -> int:
+    """Enqueue lost trials whose finder failed them and came no further; return how many."""
+    trials = study.get_trials(deepcopy=False)
+    repeated = {trial.user_attrs.get(RETRY_OF) for trial in trials}
+    finders = study.user_attrs
+    count = 0
+    for trial in trials:
+        finder = finders.get(f"{LOST}:{trial.number}")
+        if trial.state != TrialState.FAIL or trial.number in repeated:
+            continue
+        # `True` in studies of earlier versions
+        if isinstance(finder, str) and (finder == this_worker() or _runs_here(finder) is False):
+            _enqueue_again(study, trial)
+            count += 1
     return count
+
+
+def ask(study: optuna.Study) -> Trial:
+    """Return the next trial, under this worker's name.
+
+    Should the storage fail in between, the trial has no name, and counts as lost after a minute.
+    """
+    trial = study.ask()
+    trial.set_user_attr(WORKER, this_worker())
+    return trial
+
+
+def others_work(study: optuna.Study) -> bool:
+    """Return whether trials are not over; those of dead workers are enqueued again."""
+    recover(study)
+    unfinished = (TrialState.RUNNING, TrialState.WAITING)
+    return any(trial.state in unfinished for trial in study.get_trials(deepcopy=False))
 
 
 def lost_trials(study: optuna.Study) -> set[int]:
@@ -112,6 +157,8 @@ def alive(owner: Trial | optuna.Study) -> Iterator[None]:
                 owner.set_user_attr(ALIVE, time.time())
             except (StorageInternalError, SQLAlchemyError):  # it may be back at the next beat
                 continue
+            except UpdateFinishedTrialError:  # taken for dead: the trial is another worker's now
+                return
 
     thread = threading.Thread(target=beat, daemon=True)
     thread.start()

@@ -14,7 +14,8 @@ from rich.table import Table
 
 from moesuite.config.schema import RunConfig
 from moesuite.records.study import SETTINGS, FreshRun, StudyRecord, TrialRecord
-from moesuite.tune.study import BEYOND, FRESH, WINNER, Plan, best_trials, is_feasible
+from moesuite.tune.heartbeat import BEYOND, RETRY_OF
+from moesuite.tune.study import FRESH, WINNER, Plan, best_trials, is_feasible
 from moesuite.tune.trial import Search
 
 
@@ -79,7 +80,7 @@ def _trial(trial: FrozenTrial) -> TrialRecord:
         command=attributes.get("command", ""),
         reason=attributes.get("reason", ""),
         seconds=trial.duration.total_seconds() if trial.duration else None,
-        retry_of=attributes.get("retry_of"),
+        retry_of=attributes.get(RETRY_OF),
     )
 
 

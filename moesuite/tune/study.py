@@ -7,40 +7,30 @@ from __future__ import annotations
 
 import math
 import os
-import re
-import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 from zlib import crc32
 
 import optuna
-from optuna.exceptions import StorageInternalError
-from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.exc import NoSuchModuleError, SQLAlchemyError
 
 from moesuite.errors import UserError
+from moesuite.records.study import FreshRun
 from moesuite.statistics.significance import pareto
-from moesuite.tune.heartbeat import lost_trials
-from moesuite.tune.search_space import Space
-from moesuite.tune.sweep_grammar import canonical
+from moesuite.tune.heartbeat import BEYOND, lost_trials
+from moesuite.tune.space.search_space import Space
+from moesuite.tune.space.sweep_grammar import canonical
 
-TRIES = 4  # to reach a storage
-WAIT = 1.0  # seconds before the second try, doubled for each one after it
 # Share of trials that count as good when a front is searched: Optuna's default, a tenth, leaves 3
 # of 30, too few to span a front.
 GOOD = 0.25
 # user attributes
-BEYOND = "beyond"  # of a trial beyond the budget
 WINNER = "winner"  # of a study: ids of the runs of its winner
 WINNER_OF = "winner_of"  # of a study: the trials that these runs repeat, and on how many seeds
 FRESH = "winner_fresh"  # of a study: what these runs reached
-STORAGES = "a file, or an address such as postgresql://user:password@host/database"
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -69,68 +59,6 @@ class Plan:
             "objectives": list(self.objectives),
             "words": list(self.words),
         }
-
-
-class Patience:
-    """Retries what a storage refuses, with exponential backoff; a success resets it.
-
-    Args:
-        storage: file or address, for messages.
-        print_line: shows a line.
-    """
-
-    def __init__(self, storage: str, print_line: Callable[[str], None]) -> None:
-        self.storage = storage
-        self.print_line = print_line
-        self.failures = 0
-
-    def __call__(self, action: Callable[[], Result]) -> Result:
-        """Return the result of an action.
-
-        Raises:
-            UserError: if it failed `TRIES` times in a row.
-        """
-        while True:
-            try:
-                result = action()
-            except (StorageInternalError, SQLAlchemyError) as error:
-                self._wait(str(error.__cause__ or error).splitlines()[0])
-            else:
-                self.failures = 0
-                return result
-
-    def _wait(self, reason: str) -> None:
-        self.failures += 1
-        if self.failures == TRIES:
-            raise UserError(
-                f"storage={self.storage} cannot be reached: {reason}; the study is unchanged, and "
-                f"the same command resumes it; expected {STORAGES}"
-            )
-        seconds = WAIT * 2 ** (self.failures - 1)
-        self.print_line(
-            f"storage={self.storage} cannot be reached ({reason}); trying again in {seconds:g} s"
-        )
-        time.sleep(seconds)
-
-
-def open_storage(storage: str) -> BaseStorage:
-    """Open a journal file, or a database by its address.
-
-    Raises:
-        UserError: for an unknown kind of database, or one whose driver is not installed.
-    """
-    if "://" not in storage:
-        Path(storage).parent.mkdir(parents=True, exist_ok=True)
-        return JournalStorage(JournalFileBackend(storage))
-    # of PostgreSQL's two drivers, the one of our extra "postgresql"
-    address = re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", storage)
-    try:
-        return RDBStorage(address, {"pool_pre_ping": True})
-    except (ImportError, NoSuchModuleError, ValueError) as error:
-        raise UserError(
-            f"storage={storage}: {str(error).splitlines()[0]}; expected {STORAGES} "
-            '(pip install -e ".[postgresql]")'
-        ) from None
 
 
 def open_study(plan: Plan, storage: BaseStorage, pruner: optuna.pruners.BasePruner) -> optuna.Study:
@@ -179,7 +107,7 @@ def _sampler(seed: int, for_front: bool) -> optuna.samplers.BaseSampler:
 def plan_difference(recorded: Mapping[str, Any], planned: Mapping[str, Any]) -> str:
     """Return how two plans differ, in words; empty if they do not.
 
-    A space recorded in the old form of `moesuite.tune.sweep_grammar` equals the same in the new.
+    A space recorded in the old form of `sweep_grammar` equals the same in the new.
     """
     before, now = recorded["space"], planned["space"]
     for name in sorted(before.keys() | now.keys()):
@@ -225,3 +153,18 @@ def best_trials(study: optuna.Study) -> list[FrozenTrial]:
     qualities = [trial.values[0] for trial in feasible]
     on_front = pareto(costs, qualities, "max" if maximize else "min")
     return [trial for trial, on in zip(feasible, on_front, strict=True) if on]
+
+
+def has_winner(study: optuna.Study, seeds: int) -> bool:
+    """Return whether the present best trial was run on so many fresh seeds."""
+    numbers = [trial.number for trial in best_trials(study)]
+    return bool(study.user_attrs.get(WINNER_OF) == [numbers, seeds])
+
+
+def store_winner(
+    study: optuna.Study, winners: Sequence[FrozenTrial], seeds: int, runs: Sequence[FreshRun]
+) -> None:
+    """Store the runs of the trials that were best when these runs began."""
+    study.set_user_attr(WINNER, [run.run for run in runs])
+    study.set_user_attr(FRESH, [run.model_dump() for run in runs])
+    study.set_user_attr(WINNER_OF, [[trial.number for trial in winners], seeds])

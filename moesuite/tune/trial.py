@@ -17,8 +17,8 @@ from moesuite.records.identity import identity
 from moesuite.records.record import RunRecord, dropped_under_capacity
 from moesuite.train.build import shared_task
 from moesuite.train.fit import fit
-from moesuite.tune.heartbeat import WORKER, alive, this_worker
-from moesuite.tune.search_space import Space
+from moesuite.tune.heartbeat import alive
+from moesuite.tune.space.search_space import Space
 
 # names of `measured_cost` by the options that limit them
 LIMITS = {"max_gflop": "gflop", "max_ms": "ms", "max_dropped": "dropped_under_capacity"}
@@ -50,6 +50,9 @@ def run_trial(search: Search, study: optuna.Study, trial: Trial) -> None:
     """Run one trial and tell the study how it ended.
 
     A run that fails, or options that do not fit together, fail the trial and nothing else.
+
+    Raises:
+        UpdateFinishedTrialError: if other workers took this one for dead meanwhile.
     """
     options = {parameter.name: parameter.suggest(trial) for parameter in search.space}
     options |= {"study": search.study, "trial": trial.number}
@@ -67,7 +70,6 @@ def run_trial(search: Search, study: optuna.Study, trial: Trial) -> None:
                 f"pruned at step {step}: {quality:.4g} is no better than earlier trials there"
             )
 
-    trial.set_user_attr(WORKER, this_worker())
     with alive(trial):
         try:
             config = varied(search.base, options)

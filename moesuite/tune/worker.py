@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import optuna
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 
@@ -23,20 +24,24 @@ from moesuite.routers import router_class
 from moesuite.train.build import declare_task
 from moesuite.train.fit import fit
 from moesuite.tune.arguments import NO_WINNER, TuneCommand, commands_by_router, parse_command
-from moesuite.tune.heartbeat import alive, claims_winner, recover
-from moesuite.tune.report import format_value, study_record
-from moesuite.tune.search_space import read_space
-from moesuite.tune.study import (
+from moesuite.tune.heartbeat import (
     BEYOND,
-    FRESH,
-    WINNER,
-    WINNER_OF,
-    Patience,
+    alive,
+    ask,
+    claims_winner,
+    others_work,
+    recover,
+)
+from moesuite.tune.report import format_value, study_record
+from moesuite.tune.space.search_space import read_space
+from moesuite.tune.storage import Patience, open_storage
+from moesuite.tune.study import (
     Plan,
     best_trials,
+    has_winner,
     is_open,
-    open_storage,
     open_study,
+    store_winner,
     trial_limit,
 )
 from moesuite.tune.trial import LIMITS, Search, directions, objective_value, run_trial
@@ -75,16 +80,38 @@ class Worker:
         """Whether the winner is not wanted, or was run already on so many fresh seeds."""
         return not self.seeds or self.patiently(partial(has_winner, self.study, self.seeds))
 
+    @property
+    def waits(self) -> bool:
+        """Whether trials of other workers run, which this one runs again if they are lost."""
+        return self.patiently(partial(others_work, self.study))
+
+    def run_trials(self, then: Callable[[], object]) -> None:
+        """Run trials until the budget is spent and nobody has one.
+
+        Args:
+            then: called after each of this worker.
+        """
+        while self.is_open or self.waits:
+            if self.is_open:
+                self.patiently(self.next_trial)
+                self.patiently(then)
+            else:
+                time.sleep(POLL)
+
     def next_trial(self) -> None:
         """Run the next trial, if one is left: one of a dead worker before a new one."""
         if lost := recover(self.study):
             self.console.print(f"{lost} trial{'s' * (lost > 1)} of workers that died: run again")
-        trial = self.study.ask()
-        if trial.number >= trial_limit(self.study, self.budget):  # another worker took the last one
-            trial.set_user_attr(BEYOND, True)
-            self.study.tell(trial, state=TrialState.FAIL)
+        trial = ask(self.study)
+        try:
+            if trial.number >= trial_limit(self.study, self.budget):  # another took the last one
+                trial.set_user_attr(BEYOND, True)
+                self.study.tell(trial, state=TrialState.FAIL)
+                return
+            run_trial(self.search, self.study, trial)
+        except UpdateFinishedTrialError:
+            self.console.print(f"trial {trial.number}: taken for lost, and given to another worker")
             return
-        run_trial(self.search, self.study, trial)
         print_trial(self.console, self.study, trial.number, self.budget)
 
     def run_winner(self) -> None:
@@ -121,17 +148,12 @@ def search(command: TuneCommand) -> StudyRecord:
         write_study(command.records, record)
         return record
 
-    if not worker.is_open and worker.has_winner:
+    if not (worker.waits or worker.is_open) and worker.has_winner:
         print_line(
             f"study {plan.name}: its {options.trials} trials are recorded already; "
             "type trials=<more>, or study=<another name>"
         )
-    while worker.is_open or (seeds and patiently(partial(others_work, study))):
-        if worker.is_open:
-            patiently(worker.next_trial)
-            patiently(write)
-        else:  # the winner is known once nobody has a trial
-            time.sleep(POLL)
+    worker.run_trials(then=write)
     while not worker.has_winner:
         worker.run_winner()
     return patiently(write)
@@ -204,27 +226,6 @@ def print_trial(console: Console, study: optuna.Study, number: int, budget: int)
     result = values or trial.user_attrs.get("reason", "")
     line = f"[{number + 1}/{budget}] {trial.state.name.lower()}  {result}  {options}"
     console.print(line, highlight=False, markup=False, soft_wrap=True)
-
-
-def others_work(study: optuna.Study) -> bool:
-    """Return whether other workers have trials; those of dead workers are enqueued again."""
-    recover(study)
-    return any(trial.state == TrialState.RUNNING for trial in study.get_trials(deepcopy=False))
-
-
-def has_winner(study: optuna.Study, seeds: int) -> bool:
-    """Return whether the present best trial was run on so many fresh seeds."""
-    numbers = [trial.number for trial in best_trials(study)]
-    return bool(study.user_attrs.get(WINNER_OF) == [numbers, seeds])
-
-
-def store_winner(
-    study: optuna.Study, winners: Sequence[FrozenTrial], seeds: int, runs: Sequence[FreshRun]
-) -> None:
-    """Store the runs of the trials that were best when these runs began."""
-    study.set_user_attr(WINNER, [run.run for run in runs])
-    study.set_user_attr(FRESH, [run.model_dump() for run in runs])
-    study.set_user_attr(WINNER_OF, [[trial.number for trial in winners], seeds])
 
 
 def rerun(

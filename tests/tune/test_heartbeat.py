@@ -8,7 +8,8 @@ import optuna
 from optuna.trial import TrialState
 
 from moesuite.tune.heartbeat import WORKER, lost_trials, recover, this_worker
-from moesuite.tune.study import open_storage, trial_limit
+from moesuite.tune.storage import open_storage
+from moesuite.tune.study import trial_limit
 
 
 def test_a_lost_trial_is_free_of_the_budget(tmp_path: Path) -> None:

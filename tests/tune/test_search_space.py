@@ -9,10 +9,11 @@ import pytest
 
 from moesuite.errors import UserError
 from moesuite.tune.arguments import parse_command
-from moesuite.tune.parameter import Parameter
-from moesuite.tune.search_space import read_space
-from moesuite.tune.study import open_storage, open_study
-from moesuite.tune.sweep_grammar import canonical, modern, parse_parameter
+from moesuite.tune.space.parameter import Parameter
+from moesuite.tune.space.search_space import read_space
+from moesuite.tune.space.sweep_grammar import canonical, modern, parse_parameter
+from moesuite.tune.storage import open_storage
+from moesuite.tune.study import open_study
 from moesuite.tune.worker import plan_study, search
 
 NAME = "optim.lr"

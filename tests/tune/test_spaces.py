@@ -12,7 +12,7 @@ from moesuite.config.compose import composed, varied
 from moesuite.config.options import word
 from moesuite.errors import UserError
 from moesuite.tune.arguments import commands_by_router, parse_command
-from moesuite.tune.search_space import read_space, tune_files
+from moesuite.tune.space.search_space import read_space, tune_files
 from tests.tune.studies import tuned
 
 

@@ -19,9 +19,9 @@ from optuna.trial import TrialState
 from moesuite.errors import UserError
 from moesuite.records.store import read_record
 from moesuite.records.study import StudyRecord
-from moesuite.tune import study as studies
-from moesuite.tune.heartbeat import ALIVE, WORKER, alive, claims_winner, recover
-from moesuite.tune.study import open_storage
+from moesuite.tune import storage as storages
+from moesuite.tune.heartbeat import ALIVE, BEYOND, WORKER, alive, claims_winner, recover
+from moesuite.tune.storage import open_storage
 from tests.helpers import wait_for
 from tests.tune.studies import tuned
 
@@ -113,7 +113,7 @@ def test_two_workers_share_a_study_and_one_of_them_runs_the_winner(tmp_path: Pat
     trials = [
         t
         for t in trials_of(str(tmp_path / "studies" / "s.journal"), "s")
-        if not t.user_attrs.get(studies.BEYOND)
+        if not t.user_attrs.get(BEYOND)
     ]
     assert [t.state for t in trials] == [TrialState.COMPLETE] * 6
     assert len({t.user_attrs[WORKER] for t in trials}) == 2
@@ -143,11 +143,11 @@ def test_workers_on_a_launcher(launcher: str, tmp_path: Path) -> None:
 def test_a_storage_that_cannot_be_reached_is_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(studies, "WAIT", 0.01)
+    monkeypatch.setattr(storages, "WAIT", 0.01)
     words = ["router=soft", "tune=slots", "storage=postgresql://nobody@127.0.0.1:9/none"]
     with pytest.raises(UserError, match="the study is unchanged, and the same command resumes it"):
         tuned(tmp_path, *words)
-    assert capsys.readouterr().err.count("trying again in") == studies.TRIES - 1
+    assert capsys.readouterr().err.count("trying again in") == storages.TRIES - 1
 
 
 @pytest.fixture

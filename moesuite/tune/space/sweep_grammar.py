@@ -31,7 +31,7 @@ from hydra.core.override_parser.types import (
 from hydra.errors import HydraException
 
 from moesuite.errors import UserError
-from moesuite.tune.parameter import Parameter
+from moesuite.tune.space.parameter import Parameter
 
 EXPECTED = "expected interval(a,b), range(a,b), choice(a,b,...), tag(log, ...), glob(*) or auto"
 EXAMPLE = "tag(log, interval(1e-4, 1e-2))"

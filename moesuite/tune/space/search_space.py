@@ -1,6 +1,6 @@
 """What a study searches: one line per parameter, in a YAML file or as `tune.space.<option>=`.
 
-    <option>: <sweep>      in Hydra's sweep grammar, see `moesuite.tune.sweep_grammar`
+    <option>: <sweep>      in Hydra's sweep grammar, see `moesuite.tune.space.sweep_grammar`
     <option>: auto         router.<option>: the range of its annotation; router.*: all of them
 
 In a file a line may end in `if router=<name>,<name>`: it is for these routers only.
@@ -27,8 +27,8 @@ import yaml
 from moesuite.config.schema import RunConfig
 from moesuite.discovery.names import CONF, router_defaults
 from moesuite.errors import UserError, unknown
-from moesuite.tune.parameter import Parameter
-from moesuite.tune.sweep_grammar import modern, parse_parameter
+from moesuite.tune.space.parameter import Parameter
+from moesuite.tune.space.sweep_grammar import modern, parse_parameter
 
 CONDITION = re.compile(r"(?P<sweep>.*?)(?:\s+if\s+router=(?P<routers>[\w,.:/]+))?\s*", re.DOTALL)
 OPEN_END = 10  # times the default

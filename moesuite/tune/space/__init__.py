@@ -1,0 +1,1 @@
+"""Search spaces: what is searched, as it is written."""
