@@ -209,7 +209,7 @@ def _choices(verb: str, folders: Sequence[Path]) -> list[OptionRow]:
 def _family(task: str, folders: Iterable[Path]) -> str:
     """Return the family of a task, from the defaults list of its YAML file."""
     path = {**yaml_files(folders, "task"), **task_files()}.get(task)
-    text = path.read_text() if path is not None else ""
+    text = path.read_text(encoding="utf-8") if path is not None else ""
     return next((family for family in task_families() if f"_{family}" in text), "vision")
 
 

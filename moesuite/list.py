@@ -83,7 +83,7 @@ def entries(kind: Kind, folders: Sequence[Path] = ()) -> list[Entry]:
     if kind == "backbones":
         files = yaml_files([CONF, *folders], "backbone")
     return [
-        Entry(name, _comment(path), _typed(yaml.safe_load(path.read_text())))
+        Entry(name, _comment(path), _typed(yaml.safe_load(path.read_text(encoding="utf-8"))))
         for name, path in sorted(files.items())
     ]
 
@@ -103,7 +103,11 @@ def _typed(options: Mapping[str, object]) -> tuple[str, ...]:
 
 def _comment(path: Path, start: str = "") -> str:
     """Return the first comment of a YAML file, without a directive of Hydra's."""
-    lines = [line[1:].strip() for line in path.read_text().splitlines() if line.startswith("#")]
+    lines = [
+        line[1:].strip()
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if line.startswith("#")
+    ]
     comment = next((line for line in lines if not line.startswith("@package")), "")
     return comment.removeprefix(start)
 

@@ -120,7 +120,7 @@ def test_bash_binds_both_commands(tmp_path: Path) -> None:
 def test_bash_completes_at_the_terminal(line: str, tmp_path: Path) -> None:
     """The Tab key of an interactive shell, with readline."""
     shell("bash", "", tmp_path)
-    (tmp_path / "script").write_text(script("bash"))
+    (tmp_path / "script").write_text(script("bash"), encoding="utf-8")
     child, terminal = pty.fork()
     if child == 0:
         os.chdir(tmp_path)

@@ -11,7 +11,9 @@ import pytest
 from tests.conftest import ROOT
 
 DOCS = ("README.md", "CONTRIBUTING.md")
-TREE = re.search(r"## Layout\n.*?```\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+TREE = re.search(
+    r"## Layout\n.*?```\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL
+)
 
 
 def rooms_in_the_readme() -> dict[str, str]:
@@ -39,7 +41,7 @@ def test_the_readme_prints_the_tree_with_a_clause_for_each_room() -> None:
 
 def words_of(document: str) -> list[str]:
     """Return what a document prints as code, and what it links to."""
-    text = re.sub(r"```.*?```", "", (ROOT / document).read_text(), flags=re.DOTALL)
+    text = re.sub(r"```.*?```", "", (ROOT / document).read_text(encoding="utf-8"), flags=re.DOTALL)
     return re.findall(r"`([^`\n]+)`", text) + re.findall(r"\]\((?!http|#)([^)]+)\)", text)
 
 
@@ -55,7 +57,7 @@ def test_every_path_exists(document: str) -> None:
 @pytest.mark.parametrize("document", DOCS)
 def test_every_dotted_name_exists(document: str) -> None:
     """Of a module, as `moesuite.records.metrics`, or of an attribute of one."""
-    code = " ".join(re.findall(r"`([^`\n]+)`", (ROOT / document).read_text()))
+    code = " ".join(re.findall(r"`([^`\n]+)`", (ROOT / document).read_text(encoding="utf-8")))
     names = re.findall(r"\b(?:moesuite|tests)(?:\.\w+)+", code)
     assert len(names) >= 3
     for name in names:
@@ -68,8 +70,11 @@ def test_every_dotted_name_exists(document: str) -> None:
 
 def test_names_in_contributing_are_in_their_files() -> None:
     """`NAME` in `path`: the recipes say where a table or a function is by both."""
-    text = (ROOT / "CONTRIBUTING.md").read_text()
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     named = re.findall(r"`(\w+)` (?:in|of) `([\w/]+\.(?:py|yaml|js|toml))`", text)
     assert len(named) >= 5
     for name, path in named:
-        assert re.search(rf"\b{name}\b", Path(ROOT / path).read_text()), (name, path)
+        assert re.search(rf"\b{name}\b", Path(ROOT / path).read_text(encoding="utf-8")), (
+            name,
+            path,
+        )

@@ -27,7 +27,7 @@ def imported(path: Path) -> Iterator[str]:
 
     `a.b` for `import a.b`, `a.b.c` for `from a.b import c`.
     """
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: imports are absolute"
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
@@ -40,7 +40,7 @@ def under(name: str, package: str) -> bool:
 
 
 def test_files_are_short() -> None:
-    lengths = {path: path.read_text().count("\n") for path in modules(*FOLDERS)}
+    lengths = {path: path.read_text(encoding="utf-8").count("\n") for path in modules(*FOLDERS)}
     assert {path: length for path, length in lengths.items() if length > LONGEST_FILE} == {}
 
 
@@ -48,7 +48,7 @@ def test_functions_are_short() -> None:
     """From the first statement after the docstring to the last line."""
     long = {}
     for path in modules(*PACKAGES):
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if not isinstance(node, ast.FunctionDef):
                 continue
             documented = ast.get_docstring(node) is not None and len(node.body) > 1
@@ -65,6 +65,22 @@ def test_a_room_holds_at_most_ten_modules() -> None:
         if path.stem not in ("__init__", "conftest") and path.parent != CATALOGUE:
             rooms.setdefault(path.parent, []).append(path.name)
     assert {room: names for room, names in rooms.items() if len(names) > LARGEST_ROOM} == {}
+
+
+def test_texts_are_read_and_written_by_their_encoding() -> None:
+    """Ruff's PLW1514 sees only those paths whose type it can tell."""
+    bare = []
+    for path in modules(*FOLDERS):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+                continue
+            named = any(word.arg in ("encoding", None) for word in node.keywords)
+            # by position: after nothing, and after the text
+            if {"read_text": 0, "write_text": 1}.get(node.func.attr) == len(
+                node.args
+            ) and not named:
+                bare.append(f"{path}:{node.lineno}")
+    assert bare == []
 
 
 LEADERBOARD_MAY_IMPORT = (
@@ -145,6 +161,6 @@ def test_no_test_imports_another() -> None:
 def test_patches_are_of_names_that_exist() -> None:
     """With `raising=False` a patch of a misspelt name does nothing, and the test passes."""
     for path in modules("tests"):
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(".setattr"):
                 assert "raising" not in {word.arg for word in node.keywords}, (path, node.lineno)

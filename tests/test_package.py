@@ -14,7 +14,7 @@ import pytest
 import moesuite
 from tests.conftest import ROOT
 
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 MAPPED = {
     "moesuite.tasks": "tasks",
     "moesuite.benchmarks": "benchmarks",

@@ -23,7 +23,7 @@ from moesuite.verify.__main__ import VerifyOptions
 from tests.conftest import ROOT
 from tests.helpers import SHORT, invoke
 
-README = (ROOT / "README.md").read_text()
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = {
     language: re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
     for language in ("bash", "text", "python")
@@ -33,7 +33,7 @@ BLOCKS = {
 @pytest.fixture
 def my_file(tmp_path: Path) -> str:
     """Return the path of the README's router, in a file of its own."""
-    (tmp_path / "my_file.py").write_text(BLOCKS["python"][4])
+    (tmp_path / "my_file.py").write_text(BLOCKS["python"][4], encoding="utf-8")
     return str(tmp_path / "my_file.py")
 
 

@@ -112,7 +112,7 @@ def write(folder: Path, records: Iterator[RunRecord], count: int) -> list[Path]:
     for record in track(records, "records", count, disable=not sys.stdout.isatty()):
         path = record_path(folder, record.task, record.router, record.id)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(record.model_dump_json(indent=1) + "\n")
+        path.write_text(record.model_dump_json(indent=1) + "\n", encoding="utf-8")
         paths.append(path)
     return paths
 

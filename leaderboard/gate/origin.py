@@ -59,7 +59,7 @@ def _declared() -> dict[str, dict[str, Any]]:
 
     tasks = {}
     for path in task_files().values():
-        values = yaml.safe_load(path.read_text())
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
         family = next(
             (str(item)[1:] for item in values["defaults"] if str(item).startswith("_")), ""
         )

@@ -101,4 +101,4 @@ def drops(router: str) -> bool | None:
     path = packaged("routers", router)
     if router == "dense" or path is None:
         return None
-    return "\n    drops = True\n" in path.read_text()
+    return "\n    drops = True\n" in path.read_text(encoding="utf-8")

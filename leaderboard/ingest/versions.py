@@ -23,7 +23,11 @@ def known(kind: Kind, name: str) -> int | None:
     """
     if (path := packaged(kind, name)) is None:
         return None
-    classes = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.ClassDef)]
+    classes = [
+        node
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.ClassDef)
+    ]
     return max([1, *(_declared(node) for node in classes)])
 
 

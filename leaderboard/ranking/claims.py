@@ -42,7 +42,7 @@ def claims() -> list[Claim]:
     import yaml
 
     return TypeAdapter(list[Claim]).validate_python(
-        yaml.safe_load((Path(__file__).parent / "claims.yaml").read_text())
+        yaml.safe_load((Path(__file__).parent / "claims.yaml").read_text(encoding="utf-8"))
     )
 
 

@@ -129,7 +129,10 @@ def shared_pages(
         ),
         "feed.xml": exports.atom(boards, ".4g"),
         "static/tasks.js": f"moesuite.tasks({inert(json.dumps(tasks))});\n",
-        **{f"static/{path.name}": path.read_text() for path in sorted(STATIC.iterdir())},
+        **{
+            f"static/{path.name}": path.read_text(encoding="utf-8")
+            for path in sorted(STATIC.iterdir())
+        },
     }
     routers = {row.router for board in boards for row in board.rows}
     routers |= {router for board in boards for _, router, *_ in board.failed}
@@ -203,4 +206,4 @@ def router_page(
 def packaged_source(router: str) -> str:
     """Return the source of a router of the package, or "" for any other."""
     path = packaged("routers", router)
-    return "" if path is None else path.read_text()
+    return "" if path is None else path.read_text(encoding="utf-8")

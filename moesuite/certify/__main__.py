@@ -133,7 +133,7 @@ def _certificate(
         paper=router_class(router).paper,
         protocol=router_protocol(router),
         code=code_version(router),
-        source=source_of(router)[0].read_text(),
+        source=source_of(router)[0].read_text(encoding="utf-8"),
         **settings,
         random_in_training=random_in_training,
         claims_causal=bool(subject.layer().router.causal),

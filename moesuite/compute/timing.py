@@ -126,7 +126,7 @@ def peak_of(function: Callable[[], object], device: torch.device = CPU) -> int:
 def _silenced() -> Iterator[None]:
     """Silence the profiler's messages about missing GPUs, which bypass sys.stderr (C++)."""
     stderr = os.dup(2)
-    with Path(os.devnull).open("w") as nowhere:
+    with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
         os.dup2(nowhere.fileno(), 2)
         try:
             yield

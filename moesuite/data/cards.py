@@ -34,7 +34,7 @@ source of yours, `python -m moesuite.data task=<name> source=<folder>` shows.
 def write_cards(path: Path) -> None:
     """Write the cards of all packaged tasks to a Markdown file, whole or not at all."""
     with atomic(path) as part:
-        part.write_text(cards())
+        part.write_text(cards(), encoding="utf-8")
 
 
 def cards() -> str:
@@ -73,7 +73,7 @@ def _card(name: str, path: Path) -> str:
 def _comment(path: Path) -> str:
     """Return the comment at the head of a YAML file as a paragraph."""
     lines = []
-    for line in path.read_text().splitlines():
+    for line in path.read_text(encoding="utf-8").splitlines():
         if not line.startswith("#"):
             break
         if not line.startswith("# @package"):

@@ -26,13 +26,13 @@ def write_page(survey: Survey, warnings: Sequence[str], path: Path) -> None:
         warnings: sentences.
         path: file to write, whole or not at all.
     """
-    template = resources.files("moesuite.data").joinpath("page.html").read_text()
+    template = resources.files("moesuite.data").joinpath("page.html").read_text(encoding="utf-8")
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     html = environment.from_string(template).render(
         survey=survey, warnings=warnings, sheets=sheets(survey), caption=caption, uri=uri
     )
     with atomic(path) as part:
-        part.write_text(html)
+        part.write_text(html, encoding="utf-8")
 
 
 def uri(image: Image) -> str:

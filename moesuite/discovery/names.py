@@ -8,7 +8,6 @@ user's own. There is no registry to edit.
 from __future__ import annotations
 
 import ast
-import importlib
 import importlib.util
 from functools import cache
 from pathlib import Path
@@ -187,7 +186,7 @@ def summary(path: Path, cls: str | None) -> str:
         path: the file.
         cls: name of the class; None: the docstring of the file.
     """
-    tree = ast.parse(path.read_text(), path.name)
+    tree = ast.parse(path.read_text(encoding="utf-8"), path.name)
     classes = (node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == cls)
     node: ast.ClassDef | ast.Module = next(classes, tree)
     return (ast.get_docstring(node) or ast.get_docstring(tree) or "").partition("\n")[0]

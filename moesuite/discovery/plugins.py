@@ -76,7 +76,7 @@ class Plugin:
                 signature_options(self.file, self.entry.attr, skip)
             else:
                 for path in self.tasks.values():
-                    yaml.safe_load(path.read_text())
+                    yaml.safe_load(path.read_text(encoding="utf-8"))
         except (UserError, OSError, ValueError, yaml.YAMLError) as error:
             raise self._broken(error) from error
 

@@ -206,7 +206,7 @@ def parsed(path: Path) -> ast.Module:
 @cache
 def _tree(path: Path, _: int) -> ast.Module:
     try:
-        return ast.parse(path.read_text(), path.name)
+        return ast.parse(path.read_text(encoding="utf-8"), path.name)
     except (SyntaxError, ValueError) as error:
         raise broken(path, error) from error
 

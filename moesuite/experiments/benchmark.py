@@ -121,7 +121,7 @@ def plan(words: Sequence[str]) -> list[Planned]:
             )
     if name not in files:
         raise unknown("benchmark", name, files, f"benchmark={next(iter(files))}")
-    parts = checked(Grid, yaml.safe_load(files[name].read_text())).parts
+    parts = checked(Grid, yaml.safe_load(files[name].read_text(encoding="utf-8"))).parts
     tasks = {part.task for part in parts}
     if other_tasks := sources.keys() - tasks:
         known = tasks & set(task_files())

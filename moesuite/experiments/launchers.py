@@ -151,7 +151,11 @@ def _joblib(
 
 def _silently(work: Callable[[Job], Result], job: Job) -> Result:
     """Run a job without console output: that of many processes at once is not readable."""
-    with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+    with (
+        Path(os.devnull).open("w", encoding="utf-8") as nowhere,
+        redirect_stdout(nowhere),
+        redirect_stderr(nowhere),
+    ):
         return work(job)
 
 

@@ -65,7 +65,7 @@ def git_state() -> tuple[str | None, bool | None]:
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(PACKAGE), *arguments]
         return subprocess.run(
-            command, capture_output=True, text=True, check=True, timeout=10
+            command, capture_output=True, encoding="utf-8", check=True, timeout=10
         ).stdout.strip()
 
     try:
@@ -107,7 +107,7 @@ def _installed(name: str) -> bool:
 def _cpu_name() -> str:
     info = Path("/proc/cpuinfo")
     if info.exists():
-        for line in info.read_text().splitlines():
+        for line in info.read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()

@@ -131,7 +131,7 @@ def atomic(path: Path) -> Iterator[Path]:
 def write_text(path: Path, text: str) -> None:
     """Write a text file, whole or not at all."""
     with atomic(path) as part:
-        part.write_text(text)
+        part.write_text(text, encoding="utf-8")
 
 
 def _write(path: Path, content: BaseModel, indent: int | None = 1) -> Path:
@@ -201,7 +201,7 @@ def read_record(path: Path) -> RunRecord:
         UserError: if it is not a record of this schema, and what to do with an older or newer one.
     """
     try:
-        return parse_record(path.read_text())
+        return parse_record(path.read_text(encoding="utf-8"))
     except (UserError, UnicodeDecodeError) as error:
         reason = error if isinstance(error, UserError) else "is no text"
         raise UserError(f"{path}: {reason}") from None
@@ -240,7 +240,7 @@ def read_verdicts(files: RunFiles, identity: str) -> list[Verdict]:
     if not files.verified.exists():
         return []
     try:
-        verified = Verified.model_validate_json(files.verified.read_text())
+        verified = Verified.model_validate_json(files.verified.read_text(encoding="utf-8"))
     except ValueError:
         raise UserError(f"{files.verified} holds no verdicts; move it away") from None
     if verified.id != identity:

@@ -47,7 +47,8 @@ def cached(folder: Path, make: Callable[[Path], None]) -> Path:
             whole.mkdir()
             make(whole)
             (whole / SEAL).write_text(
-                json.dumps({path.name: digest(path) for path in sorted(whole.iterdir())})
+                json.dumps({path.name: digest(path) for path in sorted(whole.iterdir())}),
+                encoding="utf-8",
             )
             if change:
                 with suppress(FileNotFoundError):  # another process was faster
@@ -63,7 +64,7 @@ def cached(folder: Path, make: Callable[[Path], None]) -> Path:
 def changed(folder: Path) -> str:
     """Return how a folder of `cached` has changed since it was written; empty for unchanged."""
     try:
-        hashes = json.loads((folder / SEAL).read_text())
+        hashes = json.loads((folder / SEAL).read_text(encoding="utf-8"))
         names = sorted(path.name for path in folder.iterdir() if path.name != SEAL)
         if names != sorted(hashes):
             return f"files are {', '.join(names)}, not {', '.join(sorted(hashes))}"
@@ -126,8 +127,8 @@ def _changed_since(file: Path) -> str:
     size = file.stat().st_size
     now = f"{size} {digest(file) if size <= LARGEST else ''}".strip()
     try:
-        return "" if _hash_of(file).read_text() == now else "was changed"
+        return "" if _hash_of(file).read_text(encoding="utf-8") == now else "was changed"
     except FileNotFoundError:
         with suppress(OSError):  # a shared read-only cache is not verified
-            _hash_of(file).write_text(now)
+            _hash_of(file).write_text(now, encoding="utf-8")
         return ""

@@ -136,7 +136,8 @@ def _hash(paths: Sequence[str], size: int) -> list[str]:
 def _read(index: Path) -> dict[str, tuple[list[int], str]]:
     try:
         return {
-            path: (known, hash_) for path, (known, hash_) in json.loads(index.read_text()).items()
+            path: (known, hash_)
+            for path, (known, hash_) in json.loads(index.read_text(encoding="utf-8")).items()
         }
     except (OSError, ValueError, TypeError, AttributeError):
         return {}

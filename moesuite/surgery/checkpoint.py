@@ -141,13 +141,13 @@ def _read_folder(folder: Path) -> SavedModel:
     for file in files:
         state |= safetensors.torch.load_file(file)
     beside = folder / BESIDE
-    about = json.loads(beside.read_text()) if beside.is_file() else None
+    about = json.loads(beside.read_text(encoding="utf-8")) if beside.is_file() else None
     return SavedModel(*_checked_description(folder, about), state)
 
 
 def _from_pretrained(folder: Path, adapter: Adapter | None, like: nn.Module | None) -> nn.Module:
     """Load what `save_pretrained` wrote."""
-    config = json.loads((folder / "config.json").read_text())
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     description, _ = _checked_description(folder, config.get(KEY))
     base = saved_class(folder, config, like)
     model, info = load_pretrained_folder(folder, description, base, adapter)

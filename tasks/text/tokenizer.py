@@ -59,7 +59,7 @@ def tokens_of(text: Text, tokenizer: str) -> Tokens:
     key = "\n".join((text.fingerprint, text.how, identity, "symbols"))
     name = hashlib.sha256(key.encode()).hexdigest()[:32]
     folder = cached(cache_folder() / "tokens" / name, partial(_write, text, tokenizer))
-    about = json.loads((folder / "about.json").read_text())
+    about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
     splits = {role: np.load(_file(folder, role), mmap_mode="r") for role in about["size"]}
     return Tokens(
         splits,
@@ -104,7 +104,7 @@ def _write(text: Text, name: str, folder: Path) -> None:
         "gzip": gzip_bits_per_byte(b"\n".join([*test, b""])),
         "symbols": [*map(tokenizer.symbol, range(tokenizer.size))] if name in LEARNED else [],
     }
-    (folder / "about.json").write_text(json.dumps(about))
+    (folder / "about.json").write_text(json.dumps(about), encoding="utf-8")
 
 
 def _smallest_dtype(size: int) -> type[np.unsignedinteger]:

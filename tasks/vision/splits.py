@@ -220,7 +220,7 @@ def decode_all(
     words = f"{key} {size} {decoding} {VERSION} {len(rows)}"
     name = hashlib.sha256(words.encode()).hexdigest()[:20]
     files = cached(folder / name, partial(_decode, rows, size, decoding, where))
-    traits = Counter[str](json.loads((files / "traits.json").read_text()))
+    traits = Counter[str](json.loads((files / "traits.json").read_text(encoding="utf-8")))
     array = np.load(files / "pixels.npy", mmap_mode="r")
     return array, np.load(files / "unreadable.npy").tolist(), traits
 
@@ -243,4 +243,4 @@ def _decode(rows: Any, size: int, decoding: Decoding, where: str, folder: Path) 
         traits.update([IMAGES, *seen])
     out.flush()
     np.save(folder / "unreadable.npy", np.array(bad, dtype=np.int64))
-    (folder / "traits.json").write_text(json.dumps(traits))
+    (folder / "traits.json").write_text(json.dumps(traits), encoding="utf-8")

@@ -138,7 +138,9 @@ def test_the_scaling_study(
     ]
     monkeypatch.setattr("sys.argv", ["scaling", *words])
     run_command(scaling.run, ScalingOptions, scaling.__doc__)
-    assert "expert_choice" in capfd.readouterr().out and plot.read_text().startswith("<?xml")
+    assert "expert_choice" in capfd.readouterr().out and plot.read_text(
+        encoding="utf-8"
+    ).startswith("<?xml")
 
 
 def test_a_plot_that_cannot_be_written(

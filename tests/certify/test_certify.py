@@ -129,7 +129,8 @@ def test_a_router_that_looks_ahead_is_refused_on_a_causal_task() -> None:
 def test_a_user_router_is_certified(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(
         "from moesuite.routers.expert_choice import ExpertChoice\nclass Mine(ExpertChoice):\n"
-        "    def __init__(self, spec, shift: float = 0.0):\n        super().__init__(spec)\n"
+        "    def __init__(self, spec, shift: float = 0.0):\n        super().__init__(spec)\n",
+        encoding="utf-8",
     )
     found = certify(f"{tmp_path}/mine.py:Mine", {"shift": 1.0})
     assert found.checks["deterministic"].holds and not found.checks["causal"].holds

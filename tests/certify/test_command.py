@@ -24,7 +24,7 @@ def test_the_command_writes_json_and_a_table(command: Command, tmp_path: Path) -
     assert "looks ahead: leaks in training and evaluation" in done.stdout
     assert "no output depends on a later token" in done.stdout  # the legend
     (path,) = (tmp_path / "runs" / "certificates").glob("*.json")
-    found = json.loads(path.read_text())
+    found = json.loads(path.read_text(encoding="utf-8"))
     assert path.stem.startswith("token_choice-") and found["changed"] == {"k": 2, "num_experts": 4}
     assert (found["options"]["k"], found["options"]["balance_weight"]) == (2, 0.01) and found[
         "num_experts"

@@ -120,7 +120,7 @@ def test_a_routing_of_the_wrong_form_is_one_line_everywhere(
 
     In a process without beartype, which would find some of them first.
     """
-    (tmp_path / "forms.py").write_text(ONE_PROCESS)
+    (tmp_path / "forms.py").write_text(ONE_PROCESS, encoding="utf-8")
     done = command("forms", f"{ROOT}/tests/certify/faults/malformed.py", *malformed.FORMS)
     assert done.returncode == 0, done.stderr[-3000:]
     lines = json.loads(done.stdout.splitlines()[-1])

@@ -40,7 +40,7 @@ def conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a folder with a task, in the working folder."""
     folder = tmp_path / "conf"
     (folder / "task").mkdir(parents=True)
-    (folder / "task" / "mine.yaml").write_text(MINE)
+    (folder / "task" / "mine.yaml").write_text(MINE, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     return folder
 

@@ -85,14 +85,15 @@ def test_partial_runs_are_left_out_of_the_board_with_the_reason(tmp_path: Path) 
         assert dict(run_rows(record))["PARTIAL, kept off the leaderboard"] == record.partial[0]
         problems[str(path)] = record.partial[0]
     path.write_text(
-        path.read_text().replace(
+        path.read_text(encoding="utf-8").replace(
             '"partial": [\n  "trainer.limit_train_batches=0"\n ]', '"partial": []'
-        )
+        ),
+        encoding="utf-8",
     )
     assert read_record(path).partial == []  # the board looks at the options themselves
     built = build([str(runs)], tmp_path / "site")
     assert built.shown == 1 and len(built.problems) == 4
-    page = (tmp_path / "site" / "apart.html").read_text()
+    page = (tmp_path / "site" / "apart.html").read_text(encoding="utf-8")
     for where, option in problems.items():
         assert f"{where}: a partial run, by {option}; allowed: whole runs" in "\n".join(
             built.problems

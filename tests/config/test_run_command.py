@@ -144,8 +144,8 @@ def test_commands_of_runs(
     """In Python; typed with a folder of own tasks, and a router of a file; in a sweep."""
     monkeypatch.chdir(tmp_path)
     Path("my conf/task").mkdir(parents=True)
-    Path("my conf/task/mine.yaml").write_text(MY_TASK)
-    Path("my_file.py").write_text(MY_ROUTER)
+    Path("my conf/task/mine.yaml").write_text(MY_TASK, encoding="utf-8")
+    Path("my_file.py").write_text(MY_ROUTER, encoding="utf-8")
     fit(compose("router=soft", "seed=1", *TINY_RUN))
     fit(compose("--config-dir=my conf", "task=mine", *TINY_RUN))
     assert invoke(monkeypatch, "--config-dir", "my conf", "task=mine", "seed=4", *TINY_RUN) == 0
@@ -188,7 +188,8 @@ def test_commands_of_a_benchmark_that_upcycles(
         "parts:\n  - {task: digits, routers: [dense], name: start,\n"
         f"     words: {[*TINY_RUN, 'optim.schedule=constant']}}}\n"
         "  - {task: digits, routers: [switch], upcycles: start,\n"
-        f"     words: {[*TINY_RUN, 'optim.schedule=constant', 'trainer.max_steps=4']}}}\n"
+        f"     words: {[*TINY_RUN, 'optim.schedule=constant', 'trainer.max_steps=4']}}}\n",
+        encoding="utf-8",
     )
     monkeypatch.setattr("moesuite.experiments.benchmark.benchmark_files", lambda: {"mine": path})
     assert invoke(monkeypatch, "benchmark=mine", "records=runs") == 0
@@ -200,7 +201,7 @@ def test_commands_of_failed_and_interrupted_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("my_file.py").write_text(MY_ROUTER)
+    Path("my_file.py").write_text(MY_ROUTER, encoding="utf-8")
     with pytest.raises(RunFailed):
         fit(compose("router=my_file.py:MyRouter", "router.gain=1e38", *TINY_RUN))
     (failed,) = _records(tmp_path)

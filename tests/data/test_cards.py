@@ -22,7 +22,7 @@ def card(text: str, name: str) -> str:
 
 def test_the_committed_page_is_current(text: str) -> None:
     """Else: python -m moesuite.data cards=docs/tasks.md."""
-    assert (ROOT / "docs" / "tasks.md").read_text() == text
+    assert (ROOT / "docs" / "tasks.md").read_text(encoding="utf-8") == text
 
 
 def test_every_packaged_task_has_a_card_that_says_all(text: str) -> None:
@@ -59,4 +59,6 @@ def test_the_command_writes_the_page_alone(
     monkeypatch.setattr(cards, "cards", lambda: text)
     monkeypatch.setattr("sys.argv", ["data", f"cards={tmp_path / 'cards.md'}"])
     main()
-    assert (tmp_path / "cards.md").read_text() == text and capsys.readouterr().out == ""
+    assert (tmp_path / "cards.md").read_text(
+        encoding="utf-8"
+    ) == text and capsys.readouterr().out == ""

@@ -138,7 +138,7 @@ def test_the_table_and_the_page(show: Show, tree: Path, tmp_path: Path) -> None:
     code, out, _ = show(*images_of(tree, f"html={page}", "examples=2"))
     assert code == 0 and "│ bee   │     2 │    3 │" in out and "\x1b" not in out
     assert "  [ant] 16x16 RGB" in out and "warning: train: classes are very unequal" in out
-    html = page.read_text()
+    html = page.read_text(encoding="utf-8")
     assert html.count("data:image/png;base64,") == 4 and "<td>bee</td><td>2</td><td>3</td>" in html
     assert not re.search(r"""(src|href)=["'](?!data:)""", html)
 
@@ -149,7 +149,7 @@ def test_the_page_takes_texts_as_texts(show: Show, tmp_path: Path) -> None:
     words = (f"source={tmp_path}", "task.names=[TREC]", "backbone=bert_mini", *BYTES)
     code, _, err = show("task=text_classification", *words, f"html={tmp_path / 'p.html'}")
     assert code == 0, err
-    html = (tmp_path / "p.html").read_text()
+    html = (tmp_path / "p.html").read_text(encoding="utf-8")
     assert "<script>" not in html and "&lt;script&gt;alert(1)" in html
 
 
@@ -193,7 +193,9 @@ def test_texts_that_are_cut(show: Show, tmp_path: Path) -> None:
 
 
 def test_every_family_is_shown(show: Show, tmp_path: Path) -> None:
-    (tmp_path / "text.txt").write_text("a line of more or less forty characters, number\n" * 200)
+    (tmp_path / "text.txt").write_text(
+        "a line of more or less forty characters, number\n" * 200, encoding="utf-8"
+    )
     sources = {
         "tinyshakespeare": (tmp_path / "text.txt", ["task.length=16"]),
         "stdlib_search": (search_folder(tmp_path / "search"), BYTES),

@@ -13,7 +13,9 @@ from tests.conftest import ROOT
 from tests.data.sources import image_tree
 from tests.helpers import invoke
 
-BLOCK = re.findall(r"```text\n(.*?)```", (ROOT / "docs" / "data.md").read_text(), re.DOTALL)[0]
+BLOCK = re.findall(
+    r"```text\n(.*?)```", (ROOT / "docs" / "data.md").read_text(encoding="utf-8"), re.DOTALL
+)[0]
 COUNTS = {"train": {"ant": 8, "bee": 8, "cow": 8}, "val": {"ant": 2, "bee": 2, "cow": 2}}
 
 
@@ -24,7 +26,9 @@ def test_the_commands_run(
     texts = tmp_path / "texts"
     texts.mkdir()
     for split, words in (("train", 3000), ("valid", 300)):
-        (texts / f"wiki.{split}.tokens").write_text("to be or not to be\n" * (words // 6))
+        (texts / f"wiki.{split}.tokens").write_text(
+            "to be or not to be\n" * (words // 6), encoding="utf-8"
+        )
     block = BLOCK.replace("path/to/images", str(images)).replace("path/to/texts", str(texts))
     shown, page, trained = map(shlex.split, block.splitlines())
     monkeypatch.chdir(tmp_path)
@@ -34,7 +38,7 @@ def test_the_commands_run(
         monkeypatch.setattr("sys.argv", ["data", *command[3:], *own])
         main()
         assert "no test split: the validation split" in capsys.readouterr().out
-    assert "wikitext2" in (tmp_path / "data.html").read_text()
+    assert "wikitext2" in (tmp_path / "data.html").read_text(encoding="utf-8")
     assert trained[:3] == ["python", "-m", "moesuite.run"]
     small = ["task.image_size=8", "backbone=vit_mini", "trainer.fast_dev_run=true", "measure=false"]
     assert invoke(monkeypatch, *trained[3:], *small) == 0

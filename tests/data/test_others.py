@@ -39,9 +39,10 @@ def test_a_task_of_others_is_shown(
 ) -> None:
     """It neither overrides `preview` nor `shown`, and has no options of files."""
     (tmp_path / "conf" / "task").mkdir(parents=True)
-    (tmp_path / "counting.py").write_text(COUNTING)
+    (tmp_path / "counting.py").write_text(COUNTING, encoding="utf-8")
     (tmp_path / "conf" / "task" / "counting.yaml").write_text(
-        "# @package _global_\ntask: {family: 'counting:Counting', name: counting}\n"
+        "# @package _global_\ntask: {family: 'counting:Counting', name: counting}\n",
+        encoding="utf-8",
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     words = (f"--config-dir={tmp_path / 'conf'}", "task=counting")

@@ -134,7 +134,7 @@ def test_a_plugin_runs_and_its_code_is_a_part_of_the_id(site: Path, tmp_path: Pa
     done = python(site, tmp_path, *words)
     assert done.returncode == 0, done.stderr
     (record,) = (tmp_path / "runs" / "small_digits" / "coin").glob("*.json")
-    text = record.read_text()
+    text = record.read_text(encoding="utf-8")
     assert '"router":' in text and '"task.family":' in text  # hashes of both files
     wrong = python(site, tmp_path, *words, "router.bias=-1")
     assert wrong.returncode == 2 and "router.bias=-1" in wrong.stderr
@@ -179,7 +179,7 @@ def test_a_broken_plugin_stops_no_other_router(
 ) -> None:
     site = install(tmp_path)
     path = site / "moe_plugin" / file
-    path.unlink() if text is None else path.write_text(text)
+    path.unlink() if text is None else path.write_text(text, encoding="utf-8")
     listed = python(site, tmp_path, "-m", "moesuite", "list", "routers", "tasks")
     (refused,) = [line for line in listed.stdout.splitlines() if "not usable: " in line]
     assert listed.returncode == 0 and says in refused and "package moe-plugin" in refused

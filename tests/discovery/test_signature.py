@@ -71,8 +71,8 @@ class Mine:
 
 @pytest.fixture
 def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    (tmp_path / "shared_options.py").write_text(SHARED)
-    (tmp_path / "mine.py").write_text(OWN)
+    (tmp_path / "shared_options.py").write_text(SHARED, encoding="utf-8")
+    (tmp_path / "mine.py").write_text(OWN, encoding="utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))
     return tmp_path / "mine.py"
 
@@ -130,7 +130,7 @@ def test_flat_options_are_checked_and_become_groups_again(source: Path) -> None:
     ],
 )
 def test_defaults_that_cannot_be_read(source: Path, default: str, says: str) -> None:
-    source.write_text(OWN.replace("Paint(width=4)", default))
+    source.write_text(OWN.replace("Paint(width=4)", default), encoding="utf-8")
     with pytest.raises(UserError, match=says):
         signature_options(source, "Mine", skip=1)
 

@@ -13,7 +13,7 @@ from tests.helpers import MY_ROUTER, SHORT, invoke
 
 
 def test_a_router_outside_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "my_file.py").write_text(MY_ROUTER)
+    (tmp_path / "my_file.py").write_text(MY_ROUTER, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     assert invoke(monkeypatch, "router=my_file:MyRouter", "router.gain=0.5", *SHORT) == 0
@@ -47,7 +47,7 @@ def test_a_router_that_cannot_be_imported(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    (tmp_path / "my_file.py").write_text(text)
+    (tmp_path / "my_file.py").write_text(text, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     assert invoke(monkeypatch, "router=my_file.py:MyRouter", *SHORT) == 2
     error = capsys.readouterr().err
@@ -57,7 +57,9 @@ def test_a_router_that_cannot_be_imported(
 def test_two_files_of_one_name_are_two_modules(tmp_path: Path) -> None:
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
-        (tmp_path / folder / "my_file.py").write_text(f"class Mine:\n    folder = {folder!r}\n")
+        (tmp_path / folder / "my_file.py").write_text(
+            f"class Mine:\n    folder = {folder!r}\n", encoding="utf-8"
+        )
     first, second = (
         own_class("router", f"{tmp_path / folder}/my_file.py:Mine", "") for folder in ("a", "b")
     )
@@ -74,7 +76,7 @@ def test_a_task_outside_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         "# @package _global_\ndefaults: [_vision]\n"
         "task: {name: mine, embedded: digits, image_size: 8, channels: 1}\n"
     )
-    (tmp_path / "conf" / "task" / "mine.yaml").write_text(text)
+    (tmp_path / "conf" / "task" / "mine.yaml").write_text(text, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     assert invoke(monkeypatch, "--config-dir", "conf", "task=mine", *SHORT) == 0
     assert len(list((tmp_path / "runs" / "mine" / "token_choice").glob("*.json"))) == 1

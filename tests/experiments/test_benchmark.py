@@ -28,7 +28,7 @@ GRID = """parts:
 @pytest.fixture
 def grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "mine.yaml"
-    path.write_text(GRID)
+    path.write_text(GRID, encoding="utf-8")
     monkeypatch.setattr("moesuite.experiments.benchmark.benchmark_files", lambda: {"mine": path})
     return tmp_path
 
@@ -41,7 +41,7 @@ def test_every_benchmark_opens_with_what_command_cost_and_figure(
         "moesuite.certify.certificate.causal_routers", lambda: ["switch"]
     )  # measured by tests/certify/test_certify.py
     for name, path in benchmark_files().items():
-        head = path.read_text()
+        head = path.read_text(encoding="utf-8")
         assert (
             head.startswith("# What: ")
             and f"# Command: python -m moesuite.run benchmark={name}" in head
@@ -63,7 +63,8 @@ def test_routers_by_rule() -> None:
 def test_a_part_sweeps_every_combination(grid: Path) -> None:
     (grid / "mine.yaml").write_text(
         "parts:\n  - {task: digits, routers: [soft], words: [a=1],\n"
-        "     sweep: ['slots_per_token=1,2', 'num_experts=range(2,5)']}\n"
+        "     sweep: ['slots_per_token=1,2', 'num_experts=range(2,5)']}\n",
+        encoding="utf-8",
     )
     runs = plan(["benchmark=mine"])
     assert [run.words[3:5] for run in runs] == [
@@ -132,7 +133,7 @@ def test_lookahead_and_other_scores_are_separate_contestants(
 def test_a_grid_upcycles_what_it_trained(
     grid: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (grid / "mine.yaml").write_text(UPCYCLING)
+    (grid / "mine.yaml").write_text(UPCYCLING, encoding="utf-8")
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setattr("sys.argv", ["run", "benchmark=mine", f"records={grid / 'runs'}"])
     run.main()
@@ -158,7 +159,9 @@ def test_a_grid_upcycles_what_it_trained(
 def test_a_failed_dense_run_is_not_upcycled(
     grid: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (grid / "mine.yaml").write_text(UPCYCLING.replace("name: start", "name: start\n    seeds: [7]"))
+    (grid / "mine.yaml").write_text(
+        UPCYCLING.replace("name: start", "name: start\n    seeds: [7]"), encoding="utf-8"
+    )
     monkeypatch.setattr(
         "sys.argv", ["run", "benchmark=mine", f"records={grid / 'runs'}", "data.workers=0"]
     )

@@ -165,9 +165,9 @@ def test_jobs_of_a_command_that_was_stopped_end_with_it(tmp_path: Path) -> None:
     jobs = launch(Launcher("submitit", OPTIONS["submitit"], str(tmp_path)), eval, ["1", sleep])
     next(jobs)
     pid = tmp_path / "pid"
-    wait_for(lambda: pid.exists() and pid.read_text() != "")
+    wait_for(lambda: pid.exists() and pid.read_text(encoding="utf-8") != "")
     jobs.close()  # type: ignore[attr-defined] # a generator
-    wait_for(lambda: not Path(f"/proc/{pid.read_text()}").exists())
+    wait_for(lambda: not Path(f"/proc/{pid.read_text(encoding='utf-8')}").exists())
 
 
 @pytest.mark.slow
@@ -211,7 +211,7 @@ def test_dense_runs_precede_those_upcycled_from_them() -> None:
 def test_a_benchmark_on_a_launcher_upcycles_what_it_trained(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "mine.yaml").write_text(UPCYCLING)
+    (tmp_path / "mine.yaml").write_text(UPCYCLING, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(
         "moesuite.experiments.benchmark.benchmark_files", lambda: {"mine": tmp_path / "mine.yaml"}

@@ -81,7 +81,7 @@ def golden_files(site: Path) -> dict[str, str]:
         path.relative_to(site).as_posix()
         for path in sorted(site.glob("exports/every_eval_ever/text/good/*"))
     ]
-    return {name: (site / name).read_text() for name in names}
+    return {name: (site / name).read_text(encoding="utf-8") for name in names}
 
 
 @contextmanager

@@ -22,7 +22,11 @@ BELOW = {
 
 def imports(path: Path) -> set[str]:
     """Return the rooms of the leaderboard that a module imports."""
-    nodes = [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.ImportFrom)]
+    nodes = [
+        n
+        for n in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(n, ast.ImportFrom)
+    ]
     rooms = {str(n.module).removeprefix(PREFIX) for n in nodes if str(n.module).startswith(PREFIX)}
     names = [n.names for n in nodes if f"{n.module}." == PREFIX]
     return {room.split(".")[0] for room in rooms} | {alias.name for of in names for alias in of}

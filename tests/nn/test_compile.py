@@ -56,7 +56,7 @@ def test_slots_compile_with_no_graph_break(
     backend: str, names: list[str], command: Command, tmp_path: Path
 ) -> None:
     """In a process of its own: beartype, which checks shapes in tests, cannot be compiled."""
-    (tmp_path / "compiled.py").write_text(CODE)
+    (tmp_path / "compiled.py").write_text(CODE, encoding="utf-8")
     done = command("compiled", backend, *names)
     assert done.returncode == 0, done.stderr[-2000:]
     worst = json.loads(done.stdout.splitlines()[-1])

@@ -131,7 +131,7 @@ def texts(count: int, start: int = 0) -> list[str]:
 
 def write_data(folder: Path) -> None:
     """Write the data of the families that embed none."""
-    (folder / "book.txt").write_text("\n".join(texts(300)))
+    (folder / "book.txt").write_text("\n".join(texts(300)), encoding="utf-8")
     for split, start, count in (("train", 0, 32), ("validation", 40, 16), ("test", 60, 16)):
         first, second = texts(count, start), texts(count, start + 100)
         table(folder / "pairs" / f"{split}.parquet", query=first, document=second)

@@ -100,7 +100,9 @@ def record(path: Path = GOLDEN) -> list[str]:
     Returns what has to be raised first; empty if the file was written.
     """
     new = measured()
-    golden: dict[str, Recorded] = json.loads(path.read_text()) if path.exists() else {}
+    golden: dict[str, Recorded] = (
+        json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    )
     told = [unraised(name, golden[name], new[name]) for name in golden.keys() & new.keys()]
     if refused := sorted(filter(None, told)):
         return refused

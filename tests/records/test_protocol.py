@@ -16,7 +16,7 @@ from tests.records import protocol
 from tests.records.end_states import family_states, router_states
 from tests.records.protocol import GOLDEN, differences, problem
 
-RECORDED = json.loads(GOLDEN.read_text())
+RECORDED = json.loads(GOLDEN.read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("name", router_names())
@@ -97,13 +97,13 @@ def test_recording_refuses_changes_without_a_raised_version(
 ) -> None:
     path, now = tmp_path / "protocol.json", copy.deepcopy(RECORDED)
     monkeypatch.setattr(protocol, "measured", lambda: now)
-    assert protocol.record(path) == [] and json.loads(path.read_text()) == RECORDED
+    assert protocol.record(path) == [] and json.loads(path.read_text(encoding="utf-8")) == RECORDED
     now["family vision"]["states"]["digits"]["loss"] += 1
     (told,) = protocol.record(path)
     assert (
         "results of family vision changed (digits: loss" in told
         and "`protocol` in tasks/vision/task.py" in told
     )
-    assert json.loads(path.read_text()) == RECORDED
+    assert json.loads(path.read_text(encoding="utf-8")) == RECORDED
     now["family vision"]["versions"]["family vision"] += 1
-    assert protocol.record(path) == [] and json.loads(path.read_text()) == now
+    assert protocol.record(path) == [] and json.loads(path.read_text(encoding="utf-8")) == now

@@ -55,7 +55,7 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monke
 def test_not_a_record(tmp_path: Path) -> None:
     path = tmp_path / "t" / "r" / "x.json"
     path.parent.mkdir(parents=True)
-    path.write_text(json.dumps({"id": 1}))
+    path.write_text(json.dumps({"id": 1}), encoding="utf-8")
     with pytest.raises(UserError, match="not a run record of schema 3"):
         read_record(path)
 

@@ -103,7 +103,7 @@ with atomic(path) as part:
 def test_only_the_store_writes_into_a_records_folder() -> None:
     found = set()
     for path in ENGINE:
-        tree = ast.parse(path.read_text())
+        tree = ast.parse(path.read_text(encoding="utf-8"))
         name = str(path.relative_to(ROOT))
         lines = set(writes(tree)) - inside_atomic(tree)
         found |= {f"{name}:{line}" for line in lines if name not in OTHER_FOLDERS}
@@ -117,7 +117,7 @@ def test_names_of_the_records_folder_are_declared_once() -> None:
             continue
         constants = {
             node.value
-            for node in ast.walk(ast.parse(path.read_text()))
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
             if isinstance(node, ast.Constant) and isinstance(node.value, str)
         }
         assert not constants & NAMES, path
@@ -143,10 +143,10 @@ def test_a_failed_write_leaves_the_older_file(tmp_path: Path) -> None:
     path = tmp_path / "file.json"
     store.write_text(path, "older")
     with pytest.raises(RuntimeError, match="stop"), store.atomic(path) as part:
-        part.write_text("newer")
+        part.write_text("newer", encoding="utf-8")
         raise RuntimeError("stop")
     assert [item.name for item in tmp_path.iterdir()] == ["file.json"]
-    assert path.read_text() == "older"
+    assert path.read_text(encoding="utf-8") == "older"
 
 
 def save(folder: Path, what: RunRecord, overwrite: bool = False, rank: int = 0) -> store.RunFiles:
@@ -160,7 +160,7 @@ def test_only_rank_0_writes(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
     save(tmp_path, record())
     assert store.read_record(files.record) == record()
-    looked = Looked.model_validate_json(files.routing.read_text())
+    looked = Looked.model_validate_json(files.routing.read_text(encoding="utf-8"))
     assert looked.id == record().id and looked.examples[0].words == ["a"]
 
 
@@ -181,7 +181,7 @@ def test_records_are_listed_without_certificates_studies_and_files_of_runs(tmp_p
     for folder in (store.CERTIFICATES, store.STUDIES):
         store.write_text(tmp_path / folder / "x.json", "{}")
     assert store.record_paths(tmp_path) == [files.record]
-    (files.record.parent / "broken.json").write_text("{")
+    (files.record.parent / "broken.json").write_text("{", encoding="utf-8")
     assert store.neighbours(files.record) == [record()]
 
 
@@ -192,7 +192,7 @@ def test_verdicts_are_read_back(tmp_path: Path) -> None:
     assert store.read_verdicts(files, "abc") == [VERDICT, VERDICT]
     with pytest.raises(UserError, match="of the run abc"):
         store.read_verdicts(files, "other")
-    files.verified.write_text("[]")
+    files.verified.write_text("[]", encoding="utf-8")
     with pytest.raises(UserError, match="holds no verdicts"):
         store.read_verdicts(files, "abc")
 

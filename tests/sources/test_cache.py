@@ -111,19 +111,28 @@ def test_changed_caches_are_reported_and_rebuilt(
 
 
 def _write(folder: Path) -> None:
-    (folder / "a").write_text("to be")
-    (folder / "b").write_text("or not")
+    (folder / "a").write_text("to be", encoding="utf-8")
+    (folder / "b").write_text("or not", encoding="utf-8")
 
 
 @pytest.mark.parametrize(
     ("harm", "says"),
     [
-        (lambda folder: (folder / "a").write_text("to bee"), "a was changed"),
+        (lambda folder: (folder / "a").write_text("to bee", encoding="utf-8"), "a was changed"),
         (lambda folder: (folder / "b").unlink(), "files are a, not a, b"),
-        (lambda folder: (folder / "c").write_text(""), "files are a, b, c, not a, b"),
+        (
+            lambda folder: (folder / "c").write_text("", encoding="utf-8"),
+            "files are a, b, c, not a, b",
+        ),
         (lambda folder: (folder / SEAL).unlink(), f"{SEAL} is missing or unreadable"),
-        (lambda folder: (folder / SEAL).write_text("[1"), f"{SEAL} is missing or unreadable"),
-        (lambda folder: (folder / SEAL).write_text("7"), f"{SEAL} is missing or unreadable"),
+        (
+            lambda folder: (folder / SEAL).write_text("[1", encoding="utf-8"),
+            f"{SEAL} is missing or unreadable",
+        ),
+        (
+            lambda folder: (folder / SEAL).write_text("7", encoding="utf-8"),
+            f"{SEAL} is missing or unreadable",
+        ),
     ],
 )
 def test_a_folder_by_hand(harm: Callable[[Path], Any], says: str, tmp_path: Path) -> None:
@@ -138,7 +147,7 @@ def test_a_folder_by_hand(harm: Callable[[Path], Any], says: str, tmp_path: Path
 
 def test_a_failed_rebuild_leaves_the_cache_unchanged(tmp_path: Path) -> None:
     folder = cached(tmp_path / "one", _write)
-    (folder / "a").write_text("changed")
+    (folder / "a").write_text("changed", encoding="utf-8")
 
     def fail(place: Path) -> None:
         raise OSError("no space left")

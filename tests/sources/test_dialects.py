@@ -27,5 +27,5 @@ from moesuite.sources.tables import read_tables
     ],
 )
 def test_rows(name: str, text: str, rows: dict[str, list[object]], tmp_path: Path) -> None:
-    (tmp_path / name).write_text(text)
+    (tmp_path / name).write_text(text, encoding="utf-8")
     assert read_tables([tmp_path / name], f"{tmp_path}").to_dict() == rows

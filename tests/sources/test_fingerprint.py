@@ -49,7 +49,7 @@ ROLES = {"train": "train.csv", "test": "test.csv"}
 def _same_date(path: Path, content: str) -> None:
     """Overwrite a file in place and give it its old date."""
     before = path.stat()
-    path.write_text(content)
+    path.write_text(content, encoding="utf-8")
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     now = path.stat()
     assert (now.st_size, now.st_mtime_ns, now.st_ino) == (
@@ -62,13 +62,15 @@ def _same_date(path: Path, content: str) -> None:
 def _replaced(path: Path, content: str) -> None:
     """Put another file of the same size and date in its place."""
     before = path.stat()
-    (new := path.with_suffix(".new")).write_text(content)
+    (new := path.with_suffix(".new")).write_text(content, encoding="utf-8")
     os.utime(new, ns=(before.st_atime_ns, before.st_mtime_ns))
     new.replace(path)
 
 
 @pytest.mark.usefixtures("settled")
-@pytest.mark.parametrize("change", [lambda p, c: p.write_text(c), _same_date, _replaced])
+@pytest.mark.parametrize(
+    "change", [lambda p, c: p.write_text(c, encoding="utf-8"), _same_date, _replaced]
+)
 def test_changed_contents_of_equal_size(change: Callable[[Path, str], Any], tmp_path: Path) -> None:
     folder = write(tmp_path / "own", FILES)
     before = of(folder)
@@ -112,8 +114,8 @@ def test_a_broken_index_is_made_again(content: str, tmp_path: Path, cache: Path)
     folder = write(tmp_path / "own", FILES)
     before = of(folder)
     (index,) = cache.rglob("*.json")
-    index.write_text(content)
-    assert of(folder) == before and len(json.loads(index.read_text())) == 2
+    index.write_text(content, encoding="utf-8")
+    assert of(folder) == before and len(json.loads(index.read_text(encoding="utf-8"))) == 2
 
 
 @pytest.mark.usefixtures("settled")
@@ -143,7 +145,7 @@ def test_two_processes_at_once(tmp_path: Path, cache: Path) -> None:
     values = {process.communicate(timeout=120)[0] for process in both}
     assert len(values) == 1 and values.pop().startswith("sha256:")
     (index,) = cache.rglob("*.json")
-    assert len(json.loads(index.read_text())) == 50
+    assert len(json.loads(index.read_text(encoding="utf-8"))) == 50
 
 
 def test_of_a_large_source_a_sample_is_hashed(
@@ -157,7 +159,7 @@ def test_of_a_large_source_a_sample_is_hashed(
     assert before.value.startswith("sample:") and before.note == (
         "fingerprint of 0 GiB: contents of 2 of 6 files, size and time of change of all"
     )
-    (folder / "0.csv").write_text("y" * 10)  # in the sample
+    (folder / "0.csv").write_text("y" * 10, encoding="utf-8")  # in the sample
     changed = fingerprint({"": [("", file) for file in files]}, folder)
     os.utime(folder / "1.csv", ns=(0, 0))  # not in the sample: its date counts
     dated = fingerprint({"": [("", file) for file in files]}, folder)

@@ -45,7 +45,7 @@ def test_splits_get_their_roles_by_name(
 
 
 def test_a_test_split_alone(tmp_path: Path) -> None:
-    (tmp_path / "dev.csv").write_text("text,label\nhello,1\n")
+    (tmp_path / "dev.csv").write_text("text,label\nhello,1\n", encoding="utf-8")
     load = HubSource(source=str(tmp_path)).load
     source = load(TRAIN_TEST, readable=Readable(test_only=True))
     assert source.splits["test"]["text"][:] == ["hello"] and "train" not in source.splits
@@ -57,7 +57,7 @@ def test_a_test_split_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize("val", [True, False])
 def test_a_validation_split_is_never_trained_on(val: bool, tmp_path: Path) -> None:
     for name in ("dev", "test"):
-        (tmp_path / f"{name}.csv").write_text(f"text,label\n{name},1\n")
+        (tmp_path / f"{name}.csv").write_text(f"text,label\n{name},1\n", encoding="utf-8")
     source = HubSource(source=str(tmp_path)).load(
         TRAIN_TEST, readable=Readable(test_only=True, val=val)
     )
@@ -86,7 +86,7 @@ def test_a_name_that_means_no_split_must_exist(
 
 def test_a_split_that_is_read_for_another_is_named(tmp_path: Path) -> None:
     for name in ("train", "test_prefs"):
-        (tmp_path / f"{name}.csv").write_text(f"text,label\n{name},1\n")
+        (tmp_path / f"{name}.csv").write_text(f"text,label\n{name},1\n", encoding="utf-8")
     declared = {"train": "train_prefs", "test": "test_prefs"}
     source = HubSource(source=str(tmp_path)).load(declared)
     assert source.notes == ("no split train_prefs: train is read for it",)

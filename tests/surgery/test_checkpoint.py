@@ -77,7 +77,7 @@ def test_save_pretrained_keeps_the_layers(tmp_path: Path) -> None:
     model: Any = moe("bert", "usmoe", alpha=0.25)
     model.save_pretrained(tmp_path, max_shard_size="20KB")
     assert len(list(tmp_path.glob("*.safetensors"))) > 1
-    about = json.loads((tmp_path / "config.json").read_text())["moesuite"]
+    about = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))["moesuite"]
     assert about["format"] == 1 and {layer["router"] for layer in about["layers"].values()} == {
         "usmoe"
     }
@@ -213,7 +213,7 @@ def test_checkpoints_that_cannot_be_loaded(tmp_path: Path) -> None:
         load_moe(tmp_path / "nothing")
     with pytest.raises(UserError, match=r"no \.safetensors in this folder"):
         load_moe(tmp_path)
-    (tmp_path / "text.pt").write_text("not weights")
+    (tmp_path / "text.pt").write_text("not weights", encoding="utf-8")
     with pytest.raises(UserError, match="not readable"):
         load_moe(tmp_path / "text.pt")
     torch.save({"state_dict": {"model.head.weight": torch.zeros(2)}}, tmp_path / "old.ckpt")

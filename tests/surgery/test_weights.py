@@ -148,7 +148,7 @@ def test_a_run_at_a_higher_resolution_starts_from_another(tmp_path: Path) -> Non
 
 def test_bad_input(tmp_path: Path) -> None:
     text = tmp_path / "notes.ckpt"
-    text.write_text("no weights")
+    text.write_text("no weights", encoding="utf-8")
     torch.save({"state_dict": {"weight": torch.ones(1)}}, tmp_path / "foreign.ckpt")
     good = saved(vit(), tmp_path / "last.ckpt")
     for model, checkpoint, says in (

@@ -63,7 +63,9 @@ def dialogue(folder: Path, schema: str) -> Path:
                 )
         lines.append({**lines[0], "rejected": lines[0]["chosen"]})  # no preference
         name = f"{split}_prefs.jsonl" if schema == "ultrafeedback" else f"{split}.jsonl"
-        (folder / name).write_text("".join(json.dumps(line) + "\n" for line in lines))
+        (folder / name).write_text(
+            "".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8"
+        )
     return folder
 
 

@@ -58,7 +58,9 @@ def lines(folder: Path) -> list[str]:
     long = [f"a line of some length that is told from others by {n}" for n in range(9)]
     texts = {"train": [*long[:6], "short"], "test": [f"  {long[4]} ", "short", long[5], long[7]]}
     for split, text in texts.items():
-        (folder / f"{split}.txt").write_text("\n".join(text * 5 if split == "train" else text))
+        (folder / f"{split}.txt").write_text(
+            "\n".join(text * 5 if split == "train" else text), encoding="utf-8"
+        )
     return ["task=tinyshakespeare", "task.length=8", f"task.source={folder}"]
 
 
@@ -67,7 +69,7 @@ def short_texts(folder: Path) -> list[str]:
     folder.mkdir()
     for split, texts in {"train": range(30), "test": (4, 5, 30)}.items():
         rows = "".join(f"\nthe text {n}" for n in texts)
-        (folder / f"{split}.csv").write_text(f"text{rows}\n")
+        (folder / f"{split}.csv").write_text(f"text{rows}\n", encoding="utf-8")
     return ["task=tinyshakespeare", "task.length=8", f"task.source={folder}"]
 
 

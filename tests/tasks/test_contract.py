@@ -239,7 +239,7 @@ class TestUnderstandingByEveryRouter(EveryRouter, TestUnderstanding):
 
 def test_every_yaml_declares_a_task_of_at_most_20_lines() -> None:
     for name, path in task_files().items():
-        assert path.read_text().count("\n") <= 20, name
+        assert path.read_text(encoding="utf-8").count("\n") <= 20, name
         assert declare_task(compose(f"task={name}").task).name in (
             name,
             f"{name}_rte",

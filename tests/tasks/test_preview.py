@@ -88,7 +88,7 @@ def task_options(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_texts_of_bytes_are_shown_as_utf_8(tmp_path: Path) -> None:
-    (tmp_path / "a.txt").write_text("schön und grün " * 100)
+    (tmp_path / "a.txt").write_text("schön und grün " * 100, encoding="utf-8")
     shown = preview("train", "task=enwik8", f"task.source={tmp_path / 'a.txt'}", "task.length=17")
     assert shown.examples[0].texts == ("schön und grün ",)
     assert shown.figures == {"bytes": 1531, "tokens": 1531}  # 90 %, and "\n"

@@ -89,10 +89,11 @@ class TestThirdParty(TaskContract):
     ) -> None:
         folder = tmp_path_factory.mktemp("third_party")
         (folder / "conf" / "task").mkdir(parents=True)
-        (folder / "my_brightness.py").write_text(THIRD_PARTY)
+        (folder / "my_brightness.py").write_text(THIRD_PARTY, encoding="utf-8")
         (folder / "conf" / "task" / "brightness.yaml").write_text(
             "# @package _global_\ntask: "
-            "{family: 'my_brightness:Brightness', name: brightness, count: 48}\n"
+            "{family: 'my_brightness:Brightness', name: brightness, count: 48}\n",
+            encoding="utf-8",
         )
         monkeypatch.syspath_prepend(str(folder))
         monkeypatch.delitem(sys.modules, "my_brightness", raising=False)

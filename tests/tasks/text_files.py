@@ -37,9 +37,9 @@ def write(file: Path, rows: Rows) -> None:
                 gzip.compress(text.encode()) if file.suffix == ".gz" else text.encode()
             )
         case "jsonl":
-            file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+            file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
         case "json":
-            file.write_text(json.dumps(list(rows)))
+            file.write_text(json.dumps(list(rows)), encoding="utf-8")
         case "parquet":
             table.to_parquet(str(file))
 

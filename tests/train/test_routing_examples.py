@@ -40,7 +40,7 @@ def test_a_run_keeps_what_its_router_did_with_images(router: str, tmp_path: Path
     assert RunFiles(path).routing.exists() is (router != "dense")
     if router == "dense":
         return
-    looked = Looked.model_validate_json(RunFiles(path).routing.read_text())
+    looked = Looked.model_validate_json(RunFiles(path).routing.read_text(encoding="utf-8"))
     assert looked.id == path.stem and len(looked.examples) == 4
     layer = looked.examples[0].layers[0]
     assert (layer.prefix, layer.columns, len(layer.experts)) == (0, 4, 16)
@@ -56,7 +56,9 @@ def test_a_run_keeps_what_its_router_did_with_images(router: str, tmp_path: Path
 def test_a_run_keeps_what_its_router_did_with_text(tmp_path: Path) -> None:
     words = ["task=stdlib_search", "router=expert_choice", "trainer.max_steps=1", "task.length=32"]
     _, path = fit(compose(*words, f"records={tmp_path}", *QUIET))
-    examples = Looked.model_validate_json(RunFiles(path).routing.read_text()).examples
+    examples = Looked.model_validate_json(
+        RunFiles(path).routing.read_text(encoding="utf-8")
+    ).examples
     assert len(examples) == 4
     for example in examples:
         assert all(len(layer.experts) == len(example.words) <= 32 for layer in example.layers)

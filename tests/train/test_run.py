@@ -86,7 +86,7 @@ def test_every_router_writes_a_whole_record(tmp_path: Path, router: str) -> None
     )
     path = tmp_path / "runs" / "digits" / router / f"{record.id}.json"
     assert read_record(path) == record
-    header = (path.with_suffix("") / "metrics.csv").read_text().splitlines()[0]
+    header = (path.with_suffix("") / "metrics.csv").read_text(encoding="utf-8").splitlines()[0]
     assert "train/loss" in header and ("train/balance_loss" in header) == (router == "token_choice")
     assert (
         record.environment["torch"] == torch.__version__
@@ -199,7 +199,7 @@ def test_a_non_finite_loss_fails_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "my_file.py").write_text(MY_ROUTER)
+    (tmp_path / "my_file.py").write_text(MY_ROUTER, encoding="utf-8")
     # combine weights that overflow float32
     assert invoke(monkeypatch, "router=my_file.py:MyRouter", "router.gain=1e38", *SHORT) == 2
     (path,) = (tmp_path / "runs" / "digits" / "MyRouter").glob("*.json")
@@ -217,7 +217,7 @@ def test_logits_that_are_not_finite_name_their_layer(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my_file.py").write_text(
-        MY_ROUTER.replace("torch.tensor(gain)", "torch.tensor(torch.inf)")
+        MY_ROUTER.replace("torch.tensor(gain)", "torch.tensor(torch.inf)"), encoding="utf-8"
     )
     assert invoke(monkeypatch, "router=my_file.py:MyRouter", *SHORT) == 2
     (path,) = (tmp_path / "runs" / "digits" / "MyRouter").glob("*.json")
@@ -230,7 +230,7 @@ def test_logits_that_are_not_finite_name_their_layer(
 def test_python_and_command_line_agree(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="unknown router"):
         compose("router=sfot")
-    (tmp_path / "my_file.py").write_text(MY_ROUTER)
+    (tmp_path / "my_file.py").write_text(MY_ROUTER, encoding="utf-8")
     with pytest.raises(RunFailed, match="at step"):
         run(tmp_path, f"router={tmp_path}/my_file.py:MyRouter", "router.gain=1e38")
 
@@ -238,5 +238,5 @@ def test_python_and_command_line_agree(tmp_path: Path) -> None:
 def test_a_record_is_plain_json(tmp_path: Path) -> None:
     run(tmp_path)
     (path,) = (tmp_path / "runs").glob("*/*/*.json")
-    values: dict[str, Any] = json.loads(path.read_text())
+    values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     assert values["schema_version"] == 3 and values["config"]["router"]["k"] == 1

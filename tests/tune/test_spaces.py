@@ -29,7 +29,8 @@ def test_a_space_is_one_line_for_each_parameter(tmp_path: Path) -> None:
         "eval_slots_per_token": "null, 0.5, 1, 2",
     }
     (tmp_path / "mine.yaml").write_text(
-        "num_experts: range(2, 10)\nrouter.k: range(1, 3) if router=token_choice,random\n"
+        "num_experts: range(2, 10)\nrouter.k: range(1, 3) if router=token_choice,random\n",
+        encoding="utf-8",
     )
     assert space_of(str(tmp_path / "mine.yaml"), "token_choice") == {
         "num_experts": "range(2, 10)",

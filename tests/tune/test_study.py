@@ -73,11 +73,13 @@ def test_the_winner_is_run_on_fresh_seeds_and_trials_stay_off_the_board(tmp_path
         for one, (seen, test) in zip(found.fresh, values, strict=True)
     )
     build([str(tmp_path / "runs")], tmp_path / "site")
-    (row,) = json.loads((tmp_path / "site" / "data" / "digits.json").read_text())["rows"]
+    (row,) = json.loads((tmp_path / "site" / "data" / "digits.json").read_text(encoding="utf-8"))[
+        "rows"
+    ]
     assert [run for _, run in row["runs"]] == found.winner and "tuned by digits_soft_slots" in row[
         "labels"
     ]
-    page = (tmp_path / "site" / "studies" / "digits_soft_slots.html").read_text()
+    page = (tmp_path / "site" / "studies" / "digits_soft_slots.html").read_text(encoding="utf-8")
     assert all(trial.run in page for trial in found.trials) and found.command in page.replace(
         "&#39;", "'"
     )

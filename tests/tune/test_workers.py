@@ -71,7 +71,9 @@ def test_a_worker_that_is_killed_loses_its_own_trial_only_and_it_is_run_again(
     trials = trials_of(where, "s")
     assert [t.state for t in trials] == [TrialState.FAIL, TrialState.COMPLETE, TrialState.COMPLETE]
     assert trials[1].params == lost.params and trials[1].user_attrs["retry_of"] == 0
-    record = StudyRecord.model_validate_json((tmp_path / "studies" / "s.json").read_text())
+    record = StudyRecord.model_validate_json(
+        (tmp_path / "studies" / "s.json").read_text(encoding="utf-8")
+    )
     assert [t.retry_of for t in record.trials] == [None, 0, None]
 
 
@@ -117,7 +119,9 @@ def test_two_workers_share_a_study_and_one_of_them_runs_the_winner(tmp_path: Pat
     ]
     assert [t.state for t in trials] == [TrialState.COMPLETE] * 6
     assert len({t.user_attrs[WORKER] for t in trials}) == 2
-    record = StudyRecord.model_validate_json((tmp_path / "studies" / "s.json").read_text())
+    record = StudyRecord.model_validate_json(
+        (tmp_path / "studies" / "s.json").read_text(encoding="utf-8")
+    )
     assert len(record.winner) == 2 and len(list(tmp_path.glob("digits/soft/*.json"))) == 6 + 2
 
 
@@ -136,7 +140,9 @@ def test_workers_on_a_launcher(launcher: str, tmp_path: Path) -> None:
     trials = trials_of(str(tmp_path / "studies" / "s.journal"), "s")
     assert [t.state for t in trials[:4]] == [TrialState.COMPLETE] * 4
     assert len({t.user_attrs[WORKER] for t in trials if WORKER in t.user_attrs}) == 2
-    record = StudyRecord.model_validate_json((tmp_path / "studies" / "s.json").read_text())
+    record = StudyRecord.model_validate_json(
+        (tmp_path / "studies" / "s.json").read_text(encoding="utf-8")
+    )
     assert len(record.trials) == 4 and len(record.winner) == 1
 
 

@@ -87,21 +87,23 @@ def test_ctrl_c_in_a_process_of_its_own(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_command_in_processes_of_its_own(command: Command, tmp_path: Path) -> None:
     """A router of one's own: honest, falsified, edited; and a file that is no record."""
-    (tmp_path / "mine.py").write_text(MY_ROUTER)
+    (tmp_path / "mine.py").write_text(MY_ROUTER, encoding="utf-8")
     assert command("moesuite.run", "router=mine:MyRouter", *SHORT).returncode == 0
     (path,) = tmp_path.glob("runs/digits/MyRouter/*.json")
     done = command("moesuite.verify", str(path))
     assert done.returncode == 0 and "equal: all metrics agree" in done.stdout, done.stderr
-    values = json.loads(path.read_text())
+    values = json.loads(path.read_text(encoding="utf-8"))
     values["quality"]["top1"]["value"] += 0.01
-    path.write_text(json.dumps(values))
+    path.write_text(json.dumps(values), encoding="utf-8")
     done = command("moesuite.verify", str(path))
     assert (
         done.returncode == 1 and "DIFFERENT: curve and routing agree, but not top1" in done.stdout
     ), done.stderr
-    verdicts = Verified.model_validate_json(RunFiles(path).verified.read_text()).verdicts
+    verdicts = Verified.model_validate_json(
+        RunFiles(path).verified.read_text(encoding="utf-8")
+    ).verdicts
     assert [verdict.verdict for verdict in verdicts] == ["equal", "different"]
-    (tmp_path / "mine.py").write_text(MY_ROUTER + "\n# edited\n")
+    (tmp_path / "mine.py").write_text(MY_ROUTER + "\n# edited\n", encoding="utf-8")
     done = command("moesuite.verify", str(path))
     assert done.returncode == 2 and "router file" in done.stderr and done.stderr.count("\n") == 1
     done = command("moesuite.verify", str(tmp_path / "mine.py"))

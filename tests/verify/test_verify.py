@@ -28,7 +28,7 @@ def test_an_honest_record_is_equal_and_its_verdicts_are_kept(
     assert verified(monkeypatch, path) == 0
     assert "\nequal: all metrics agree" in capsys.readouterr().out
     assert verified(monkeypatch, path) == 0
-    kept = Verified.model_validate_json(RunFiles(path).verified.read_text())
+    kept = Verified.model_validate_json(RunFiles(path).verified.read_text(encoding="utf-8"))
     record = read_record(path)
     assert kept.id == record.id and [verdict.verdict for verdict in kept.verdicts] == [
         "equal",
@@ -78,7 +78,9 @@ def test_half_the_flops_are_different(
     assert verified(monkeypatch, path) == 1
     shown = capsys.readouterr().out
     assert "DIFFERENT: what the configuration alone decides differs: " in shown
-    (verdict,) = Verified.model_validate_json(RunFiles(path).verified.read_text()).verdicts
+    (verdict,) = Verified.model_validate_json(
+        RunFiles(path).verified.read_text(encoding="utf-8")
+    ).verdicts
     assert (
         verdict.verdict == "different"
         and "(recorded " in verdict.reason
@@ -145,8 +147,8 @@ def test_bad_input_is_one_line_and_others_are_still_verified(
 ) -> None:
     (failed, honest, _) = copied(runs, tmp_path, status="failed")
     nonsense, older = tmp_path / "nonsense.json", tmp_path / "older.json"
-    nonsense.write_text("[1, 2")
-    older.write_text(json.dumps({"schema_version": 2, "id": "a"}))
+    nonsense.write_text("[1, 2", encoding="utf-8")
+    older.write_text(json.dumps({"schema_version": 2, "id": "a"}), encoding="utf-8")
     assert verified(monkeypatch, failed, nonsense, older, tmp_path / "none.json", honest) == 2
     out, err = capsys.readouterr()
     lines = [line.partition(": ")[2] for line in err.splitlines()]

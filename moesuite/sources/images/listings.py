@@ -74,16 +74,16 @@ def read_split_lists(top: Folder) -> list[Entry]:
         Entry(_plain(NUMBER.sub("", line.strip())), "", said, file)
         for file in top.others()
         if file.suffix.lower() == ".txt" and (said := role_of(file.stem)) is not None
-        for line in file.read_text(errors="replace").splitlines()
+        for line in file.read_text(errors="replace", encoding="utf-8").splitlines()
     ]
 
 
 def _read_cub(folder: Path) -> list[Entry]:
     file = folder / "train_test_split.txt"
     try:
-        lines = (folder / "images.txt").read_text().splitlines()
+        lines = (folder / "images.txt").read_text(encoding="utf-8").splitlines()
         names = dict(line.split(maxsplit=1) for line in lines)
-        rows = [line.split() for line in file.read_text().splitlines()]
+        rows = [line.split() for line in file.read_text(encoding="utf-8").splitlines()]
         return [Entry(_plain(names[at]), "", CUB_SPLITS[which], file) for at, which in rows]
     except (ValueError, KeyError):  # lists of something else
         return []
@@ -108,7 +108,7 @@ def read_devkit(folder: Folder) -> list[Entry]:
     try:
         synsets = loadmat(folder.path / SYNSETS, squeeze_me=True)["synsets"]
         ids = dict(zip(synsets["ILSVRC2012_ID"].tolist(), synsets["WNID"].tolist(), strict=True))
-        wnids = [str(ids[int(line)]) for line in file.read_text().split()]
+        wnids = [str(ids[int(line)]) for line in file.read_text(encoding="utf-8").split()]
     except (OSError, MatReadError, ValueError, LookupError, TypeError) as error:
         raise UserError(
             f"{folder.path} is no data of ImageNet's devkit ({error}); {hint}"

@@ -58,7 +58,8 @@ def read_space(name: str | None, overrides: Mapping[str, str], router: str) -> S
         if not path.is_file():
             raise unknown("space", name, tune_files(), "tune=capacity, or tune=path/to/space.yaml")
         lines = {
-            str(key): str(value) for key, value in (yaml.safe_load(path.read_text()) or {}).items()
+            str(key): str(value)
+            for key, value in (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).items()
         }
     parameters = list[Parameter]()
     for option, line in {**lines, **overrides}.items():

@@ -58,7 +58,7 @@ def labelled(source: str | None, recipe: Recipe) -> Source:
         notes.append(note_of(matched, WANTED))
     if source is not None:
         return replace(loaded, notes=tuple(dict.fromkeys(filter(None, notes))))
-    experts = json.loads((recipe.folder / EXPERTS).read_text())
+    experts = json.loads((recipe.folder / EXPERTS).read_text(encoding="utf-8"))
     return replace(loaded, description=f"self-play, train by {experts[0]}, test by {experts[1]}")
 
 

@@ -179,7 +179,7 @@ def _write(folder: Path, splits: dict[str, list[Row]], experts: Sequence[str]) -
 
     for role, rows in splits.items():
         datasets.Dataset.from_list(rows).to_parquet(str(folder / f"{role}.parquet"))
-    (folder / EXPERTS).write_text(json.dumps(experts))
+    (folder / EXPERTS).write_text(json.dumps(experts), encoding="utf-8")
 
 
 def self_play(expert: Expert, random_moves: float, seed: int) -> Iterator[Position]:

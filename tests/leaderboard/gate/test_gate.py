@@ -100,7 +100,7 @@ def put(folder: Path, values: Values) -> Path:
     )
     path = folder / values["task"] / values["router"] / f"{values['id']}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(values))
+    path.write_text(json.dumps(values), encoding="utf-8")
     return path
 
 

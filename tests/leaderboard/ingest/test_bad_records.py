@@ -68,17 +68,16 @@ def test_a_bad_record_is_named_and_the_rest_is_shown(
     known = {"data_fingerprint": "unknown"} if name == "no fingerprint" else {}
     (path,) = put(tmp_path / "runs", [record_of("odd", 0, **known)])
     put(tmp_path / "runs", [record_of("good", 0)])
-    text = change(path.read_text())
+    text = change(path.read_text(encoding="utf-8"))
     path.unlink()
     path = path.with_name("moved.json") if name == "moved" else path
-    path.write_text(text, errors="surrogateescape")
+    path.write_text(text, errors="surrogateescape", encoding="utf-8")
     code = invoke(monkeypatch, f"records={tmp_path / 'runs'}", f"out={tmp_path / 'site'}")
     shown = capsys.readouterr()
     assert code == 2 and shown.err.count("\n") == 1 and f"{path}" in shown.err and says in shown.err
-    assert (
-        shown.out.startswith("1 records -> ")
-        and says.split("'")[0] in (tmp_path / "site" / "apart.html").read_text()
-    )
+    assert shown.out.startswith("1 records -> ") and says.split("'")[0] in (
+        tmp_path / "site" / "apart.html"
+    ).read_text(encoding="utf-8")
     assert invoke(monkeypatch, f"records={tmp_path / 'runs'}", "--check") == 2
     path.unlink()
     assert invoke(monkeypatch, f"records={tmp_path / 'runs'}", f"out={tmp_path / 'site'}") == 0
@@ -130,7 +129,7 @@ def test_a_fabricated_record_is_reported_and_the_rest_is_shown(name: str, tmp_pa
     )
     folder = tmp_path / "runs" / "mine" / "odd"
     folder.mkdir(parents=True)
-    (folder / f"{values['id']}.json").write_text(json.dumps(values))
+    (folder / f"{values['id']}.json").write_text(json.dumps(values), encoding="utf-8")
     put(tmp_path / "runs", [record_of("good", 0)])
     built = build([str(tmp_path / "runs")], tmp_path / "site")
     assert built.shown == 1 and len(built.problems) == 1 and says in built.problems[0]
@@ -140,13 +139,16 @@ def test_a_fabricated_record_is_reported_and_the_rest_is_shown(name: str, tmp_pa
 @pytest.mark.parametrize("text", ["1e999", '"nan"', '"Infinity"', "NaN"])
 def test_no_spelling_of_infinity_gets_in(text: str, tmp_path: Path) -> None:
     (path,) = put(tmp_path, [record_of("odd", 0)])
-    path.write_text(path.read_text().replace('"value": 0.9,', f'"value": {text},'))
+    path.write_text(
+        path.read_text(encoding="utf-8").replace('"value": 0.9,', f'"value": {text},'),
+        encoding="utf-8",
+    )
     assert "quality.top1.value is" in check([str(tmp_path)]).problems[0]
 
 
 def test_files_that_break_readers_are_named(tmp_path: Path) -> None:
     (first, second) = put(tmp_path, [record_of("odd", 0), record_of("odd", 1)])
-    first.write_text("[" * 200_000)
+    first.write_text("[" * 200_000, encoding="utf-8")
     second.unlink()
     second.symlink_to(tmp_path / "nowhere")
     problems = sorted(check([str(tmp_path)]).problems, key=lambda line: str(first) in line)
@@ -168,10 +170,12 @@ BROKEN_LOOKS = {
 def test_routing_examples_are_checked(name: str, tmp_path: Path) -> None:
     record = record_of("good", 0)
     (path,) = put(tmp_path / "runs", [record])
-    RunFiles(path).routing.write_text(BROKEN_LOOKS[name].replace("ID", record.id))
+    RunFiles(path).routing.write_text(BROKEN_LOOKS[name].replace("ID", record.id), encoding="utf-8")
     built = build([str(tmp_path / "runs")], tmp_path / "site")
     assert built.shown == 1 and len(built.problems) == 1 and "routing.json: " in built.problems[0]
-    assert "evil.example" not in (tmp_path / "site" / "runs" / f"{record.id}.html").read_text()
+    assert "evil.example" not in (tmp_path / "site" / "runs" / f"{record.id}.html").read_text(
+        encoding="utf-8"
+    )
 
 
 def test_broken_certificates_are_named(runs: Path) -> None:
@@ -182,7 +186,9 @@ def test_broken_certificates_are_named(runs: Path) -> None:
         "b": {"checks": {"causal": {"holds": "maybe"}}},
         "c": {},
     }.items():
-        (runs / "certificates" / f"{name}.json").write_text(json.dumps(good | changed))
+        (runs / "certificates" / f"{name}.json").write_text(
+            json.dumps(good | changed), encoding="utf-8"
+        )
     problems = check([str(runs)]).problems
     assert (
         len(problems) == 3

@@ -52,12 +52,12 @@ def test_copies_of_a_file_are_one(tmp_path: Path) -> None:
     built = build(where, tmp_path / "site")
     assert (built.shown, built.problems) == (1, [])
     (copy,) = (tmp_path / "place1").glob("*/*/*.json")
-    copy.write_text(one.model_dump_json())  # laid out in another way
+    copy.write_text(one.model_dump_json(), encoding="utf-8")  # laid out in another way
     assert check(where).problems == [] and "Reproduced" not in page(tmp_path / "site", one)
 
 
 def page(site: Path, record: RunRecord) -> str:
-    return (site / "runs" / f"{record.id}.html").read_text()
+    return (site / "runs" / f"{record.id}.html").read_text(encoding="utf-8")
 
 
 def test_a_run_that_was_made_again_is_a_reproduction(tmp_path: Path) -> None:
@@ -79,7 +79,9 @@ def test_a_run_that_was_made_again_is_a_reproduction(tmp_path: Path) -> None:
     (entry,) = merged([entry_of(run)[0] for run in runs])
     assert entry.reproductions == 3 and entry.created.startswith("2026-11-26T01")
     assert entry.figures["latency_ratio_to_dense"] == 2.0 and entry.figures["seconds"] == 20.0
-    assert "reproduced 3x" in (tmp_path / "site" / "tasks" / "mine.html").read_text()
+    assert "reproduced 3x" in (tmp_path / "site" / "tasks" / "mine.html").read_text(
+        encoding="utf-8"
+    )
 
 
 def test_times_of_a_reproduction_elsewhere_do_not_count(tmp_path: Path) -> None:
@@ -199,4 +201,4 @@ def test_a_direction_against_the_declaration_is_refused_and_the_board_stands(
     put(tmp_path, [record_of("a", 0, quality=quality)])
     built = build([str(tmp_path)], tmp_path / "site")
     assert built.shown == 1 and "quality.top1.direction is min; allowed: max" in built.problems[0]
-    assert '"max":true' in (tmp_path / "site" / "tasks" / "mine.html").read_text()
+    assert '"max":true' in (tmp_path / "site" / "tasks" / "mine.html").read_text(encoding="utf-8")

@@ -32,7 +32,7 @@ def test_which_of_two_copies_is_shown_decides_its_page_and_may_change(tmp_path: 
     assert seen(*places) is True
     assert seen(*places[::-1]) is False
     assert seen(*places) is True
-    copy.write_text(copy.read_text() + "\n")
+    copy.write_text(copy.read_text(encoding="utf-8") + "\n", encoding="utf-8")
     assert seen(*places) is True
     shutil.rmtree(tmp_path / "a" / "mine")
     assert seen(*places) is False

@@ -119,7 +119,9 @@ def verified(path: Path, record: RunRecord, *again: float) -> None:
     """Write verdicts of reruns with these values."""
     verdicts = [judge(record, record_of("good", record.seed, value), []) for value in again]
     RunFiles(path).verified.parent.mkdir(exist_ok=True)
-    RunFiles(path).verified.write_text(Verified(id=record.id, verdicts=verdicts).model_dump_json())
+    RunFiles(path).verified.write_text(
+        Verified(id=record.id, verdicts=verdicts).model_dump_json(), encoding="utf-8"
+    )
 
 
 def test_verdicts_are_on_the_page_of_the_run_and_in_its_row(tmp_path: Path) -> None:
@@ -128,16 +130,17 @@ def test_verdicts_are_on_the_page_of_the_run_and_in_its_row(tmp_path: Path) -> N
     (path, _) = put(runs, [record, record_of("dense", 0)])
     page = site / "runs" / f"{record.id}.html"
     build([str(runs)], site)
-    assert "Run again" not in page.read_text()
+    assert "Run again" not in page.read_text(encoding="utf-8")
     verified(path, record, 0.9, 0.9, 0.8)
     built = build([str(runs)], site)
     assert built.read == 1 and built.problems == []
-    text = page.read_text()
+    text = page.read_text(encoding="utf-8")
     assert text.count('<span class="label">equal</span>') == 2
     assert '<span class="label warn">different</span>' in text and "top1 0.9, again 0.8." in text
     assert "protocol engine 1, router 1, family 1" in text
     rows = {
-        row["router"]: row for row in json.loads((site / "data" / "mine.json").read_text())["rows"]
+        row["router"]: row
+        for row in json.loads((site / "data" / "mine.json").read_text(encoding="utf-8"))["rows"]
     }
     assert (rows["good"]["verified"], rows["good"]["refuted"]) == (2, 1)
     assert {"verified 2x", "a rerun gave another result"} <= set(rows["good"]["labels"])
@@ -166,14 +169,14 @@ def test_a_fabricated_verdict_is_dropped_and_reported(name: str, tmp_path: Path)
     record = record_of("good", 0, 0.9)
     (path,) = put(tmp_path / "runs", [record])
     verified(path, record, 0.9)
-    values = json.loads(RunFiles(path).verified.read_text())
+    values = json.loads(RunFiles(path).verified.read_text(encoding="utf-8"))
     verdict = values["verdicts"][0]
     values |= {key: value for key, value in changes.items() if key in values}
     verdict |= {key: value for key, value in changes.items() if key == "verdict"}
     verdict["metrics"]["top1"] |= {
         key: changes[key] for key in ("recorded", "again", "tolerance") if key in changes
     }
-    RunFiles(path).verified.write_text(json.dumps(values))
+    RunFiles(path).verified.write_text(json.dumps(values), encoding="utf-8")
     built = build([str(tmp_path / "runs")], tmp_path / "site")
     assert built.shown == 1 and len(built.problems) == 1
     assert says in built.problems[0] and str(RunFiles(path).verified) in built.problems[0]

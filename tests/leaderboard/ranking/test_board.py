@@ -131,13 +131,17 @@ def test_marks_are_those_of_a_certificate_with_the_same_options(runs: Path, tmp_
     assert not boards_of([record_of("good", 0)], good=current)[0].rows[0].stale
     assert other.rows[0].checks == {}
     (runs / "certificates").mkdir()
-    (runs / "certificates" / "good.json").write_text(certificate_of(k=1).model_dump_json())
-    (runs / "certificates" / "none.json").write_text("{}")
+    (runs / "certificates" / "good.json").write_text(
+        certificate_of(k=1).model_dump_json(), encoding="utf-8"
+    )
+    (runs / "certificates" / "none.json").write_text("{}", encoding="utf-8")
     built = build([str(runs)], tmp_path / "site")
     assert built.problems == [
         f"{runs}/certificates/none.json: not a certificate: router: field required"
     ]
-    assert "class Good: ..." in (tmp_path / "site" / "routers" / "good.html").read_text()
+    assert "class Good: ..." in (tmp_path / "site" / "routers" / "good.html").read_text(
+        encoding="utf-8"
+    )
 
 
 def test_the_overview_takes_the_usual_budget_and_not_the_best_one() -> None:

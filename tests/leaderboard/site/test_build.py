@@ -25,7 +25,7 @@ def test_the_pages_are_the_golden_ones(runs: Path, tmp_path: Path) -> None:
     golden = {p.relative_to(GOLDEN).as_posix() for p in GOLDEN.rglob("*") if p.is_file()}
     assert set(made) == golden - {"protocol.json"}  # which is of tests/records/test_protocol.py
     for name, text in made.items():
-        assert text == (GOLDEN / name).read_text(), name
+        assert text == (GOLDEN / name).read_text(encoding="utf-8"), name
 
 
 def test_the_same_records_give_the_same_bytes(tmp_path: Path) -> None:
@@ -81,9 +81,11 @@ def test_certificates_of_all_options_stand_on_the_routers_page(runs: Path, tmp_p
     kinds[1].verdict = ["claims causal, leaks in training at length 128"]
     kinds[1].checks["causal"] = Check(holds=False, claimed=True)
     for one in kinds:
-        (runs / "certificates" / f"{one.stem}.json").write_text(one.model_dump_json())
+        (runs / "certificates" / f"{one.stem}.json").write_text(
+            one.model_dump_json(), encoding="utf-8"
+        )
     assert build([str(runs)], tmp_path / "site").problems == []
-    page = (tmp_path / "site" / "routers" / "good.html").read_text()
+    page = (tmp_path / "site" / "routers" / "good.html").read_text(encoding="utf-8")
     assert page.count("<caption>What holds</caption>") == 2
     assert (
         page.count("A claim is false.") == 1
@@ -124,13 +126,15 @@ def test_pages_say_what_was_read_and_what_of_the_test_stands_in_train(tmp_path: 
     record = record_of("good", 0, **about)
     put(tmp_path / "runs", [record])
     assert build([str(tmp_path / "runs")], tmp_path / "site").problems == []
-    page = (tmp_path / "site" / "runs" / f"{record.id}.html").read_text()
+    page = (tmp_path / "site" / "runs" / f"{record.id}.html").read_text(encoding="utf-8")
     for words in ("a tenth of the training split held out", "extra/ is not used"):
         assert f"{words}</li>" in page
     assert "2 unreadable examples left out" in page and ">contamination</span>" in page
     assert "37 of 360 test examples also stand in train" in page
     for name in ("tasks/mine.html", "data/mine.csv"):
-        assert about["data_description"] in (tmp_path / "site" / name).read_text(), name
+        assert about["data_description"] in (tmp_path / "site" / name).read_text(
+            encoding="utf-8"
+        ), name
 
 
 EVIL = "</script><img src=x onerror=alert(1)>'\"&"

@@ -56,7 +56,7 @@ def test_a_further_column_needs_no_other_file(further: Column) -> None:
 def test_a_further_column_stands_on_the_pages(page: Any, tmp_path: Path) -> None:
     put(tmp_path / "runs", records())
     build([str(tmp_path / "runs")], tmp_path / "site")
-    assert "<dt>waiting (s)</dt>" in (tmp_path / "site" / "method.html").read_text()
+    assert "<dt>waiting (s)</dt>" in (tmp_path / "site" / "method.html").read_text(encoding="utf-8")
     browser = visit(page, tmp_path / "site", "tasks/mine.html")
     assert cells(browser)["good"]["waited"] == "1.5"
     button = browser.locator("[data-column=waited]")

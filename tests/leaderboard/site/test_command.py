@@ -56,7 +56,7 @@ def test_foreign_folders_are_not_overwritten(
     runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "theirs").mkdir()
-    (tmp_path / "theirs" / "index.html").write_text("mine")
+    (tmp_path / "theirs" / "index.html").write_text("mine", encoding="utf-8")
     assert invoke(monkeypatch, f"records={runs}", f"out={tmp_path / 'theirs'}") == 2
     assert "did not write" in capsys.readouterr().err and contents(tmp_path / "theirs") == {
         "index.html": b"mine"

@@ -20,16 +20,16 @@ from tests.leaderboard.records import record_of
 
 def test_every_eval_ever_accepts_what_is_exported(runs: Path, tmp_path: Path) -> None:
     """Its schema, version 0.3.0, as in the package every-eval-ever on PyPI."""
-    schema = json.loads((Path(__file__).parent / "eval.schema.json").read_text())
+    schema = json.loads((Path(__file__).parent / "eval.schema.json").read_text(encoding="utf-8"))
     build([str(runs)], tmp_path / "site")
     files = list((tmp_path / "site" / "exports" / "every_eval_ever").rglob("*.json"))
     assert len(files) == 6 and schema["version"] == exports.SCHEMA
     for path in files:
-        jsonschema.validate(json.loads(path.read_text()), schema)
+        jsonschema.validate(json.loads(path.read_text(encoding="utf-8")), schema)
     good = json.loads(
         next(
             path for path in files if path.parent.name == "good" and "mine" in path.parts
-        ).read_text()
+        ).read_text(encoding="utf-8")
     )
     (result,) = good["evaluation_results"]
     interval = result["score_details"]["uncertainty"]["confidence_interval"]
@@ -97,12 +97,12 @@ def test_published_figures_stand_beside_measured_ones(tmp_path: Path) -> None:
     run = record_of("dense", 0, steps=0, **known)
     put(tmp_path / "runs", [run, record_of("dense", 1, **known)])
     build([str(tmp_path / "runs")], tmp_path / "site")
-    page = (tmp_path / "site" / "tasks" / "sts.html").read_text()
+    page = (tmp_path / "site" / "tasks" / "sts.html").read_text(encoding="utf-8")
     assert (
         "Claimed and measured" not in page
     )  # one of the two was trained: another model than the published one
     shutil.rmtree(tmp_path / "runs")
     put(tmp_path / "runs", [run])
     build([str(tmp_path / "runs")], tmp_path / "site")
-    page = (tmp_path / "site" / "tasks" / "sts.html").read_text()
+    page = (tmp_path / "site" / "tasks" / "sts.html").read_text(encoding="utf-8")
     assert "0.8203" in page and "−0.0203" in page and page.count("mteb") == 2

@@ -39,7 +39,7 @@ OF_LISTS = {
 
 
 def script(*names: str) -> str:
-    return "\n".join((STATIC / f"{name}.js").read_text() for name in names)
+    return "\n".join((STATIC / f"{name}.js").read_text(encoding="utf-8") for name in names)
 
 
 def read(text: str, variable: str) -> set[str]:

@@ -21,7 +21,7 @@ def imported(module: str, known: set[str]) -> set[str]:
     if module in known or spec is None or spec.origin is None:
         return known
     known.add(module)
-    for node in ast.parse(Path(spec.origin).read_text()).body:
+    for node in ast.parse(Path(spec.origin).read_text(encoding="utf-8")).body:
         if isinstance(node, ast.ImportFrom) and str(node.module).startswith("moesuite."):
             imported(str(node.module), known)
             submodules = [f"{node.module}.{name.name}" for name in node.names]
@@ -67,12 +67,14 @@ def test_a_folder_of_an_earlier_version_is_built_anew(runs: Path, tmp_path: Path
     build([str(runs)], out)
     whole = contents(out)
     kept = out / KEPT
-    index = json.loads((kept / INDEX).read_text())
+    index = json.loads((kept / INDEX).read_text(encoding="utf-8"))
     index["outputs"]["mine"].append("tasks/gone.html")
-    (kept / INDEX).write_text(json.dumps({**index, "generator": "of an earlier version"}))
+    (kept / INDEX).write_text(
+        json.dumps({**index, "generator": "of an earlier version"}), encoding="utf-8"
+    )
     for path in [*kept.glob("entries/*.json"), *kept.glob("boards/*.json")]:
-        path.write_text('{"data": "sha256:0", "paper": ""}')
+        path.write_text('{"data": "sha256:0", "paper": ""}', encoding="utf-8")
     for name in ("tasks/mine.html", "tasks/gone.html"):
-        (out / name).write_text("of an earlier version")
+        (out / name).write_text("of an earlier version", encoding="utf-8")
     assert build([str(runs)], out).read == len(example())
     assert contents(out) == whole

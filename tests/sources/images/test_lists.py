@@ -21,7 +21,7 @@ def flat(folder: str, names: str = FLAT) -> str:
 
 def write(file: Path, text: str) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(text)
+    file.write_text(text, encoding="utf-8")
 
 
 def devkit(folder: Path, truth: str) -> None:

@@ -55,7 +55,7 @@ def test_parquet_comes_before_pictures_beside_it(tmp_path: Path) -> None:
 
 def test_tables_come_before_a_logo(tmp_path: Path) -> None:
     make(tmp_path, "logo.png")
-    (tmp_path / "train.csv").write_text("text,label\na,0\nb,1\n")
+    (tmp_path / "train.csv").write_text("text,label\na,0\nb,1\n", encoding="utf-8")
     assert load(tmp_path).splits["train"].column_names == ["text", "label"]
 
 

@@ -51,7 +51,7 @@ def test_save_to_disk(tmp_path: Path) -> None:
     [
         lambda folder: (folder / "data-00000-of-00001.arrow").unlink(),
         lambda folder: (folder / "data-00000-of-00001.arrow").write_bytes(b"ARROW1"),
-        lambda folder: (folder / "state.json").write_text("{"),
+        lambda folder: (folder / "state.json").write_text("{", encoding="utf-8"),
         lambda folder: (folder / "dataset_info.json").unlink(),
     ],
 )

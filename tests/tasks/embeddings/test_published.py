@@ -42,7 +42,7 @@ def test_published_figures(
     assert record.quality[record.primary].value == pytest.approx(mean, abs=1e-4)
     if task == "mteb":  # in its own form too
         (file,) = (tmp_path / "runs").rglob("STS16.json")
-        written = json.loads(file.read_text())
+        written = json.loads(file.read_text(encoding="utf-8"))
         assert written["task_name"] == "STS16"
         assert written["scores"]["test"][0]["main_score"] == pytest.approx(0.7899, abs=5e-5)
 

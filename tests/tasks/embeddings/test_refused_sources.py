@@ -88,7 +88,7 @@ def test_what_is_refused(name: str, tmp_path: Path) -> None:
     for path, rows in files.items():
         if rows is None:
             (tmp_path / path).parent.mkdir(exist_ok=True)
-            (tmp_path / path).write_text("text\n")
+            (tmp_path / path).write_text("text\n", encoding="utf-8")
         else:
             write(tmp_path / path, rows)
     with pytest.raises(UserError) as error:

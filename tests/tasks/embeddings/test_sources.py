@@ -170,7 +170,7 @@ def test_what_is_read(name: str, tmp_path: Path) -> None:
 def test_an_own_set_by_the_command_line(tmp_path: Path) -> None:
     for n, split in ((0, "train"), (5, "test")):
         write(tmp_path / "MR" / f"{split}.tsv", texts(n, "good", "bad"))
-    (tmp_path / "MR" / "notes.doc").write_text("")
+    (tmp_path / "MR" / "notes.doc").write_text("", encoding="utf-8")
     words = (f"task.source={tmp_path}", "task.names=[MR]", "backbone=bert_mini", *BYTES)
     task = build_task(compose("task=text_classification", *words).task)
     assert task.description == "MR (tsv files of MR)"
@@ -183,7 +183,9 @@ def test_splits_are_told(tmp_path: Path) -> None:
     """`task.splits` holds for every set: here what lies in dev is scored, not test."""
     for split, count in {"train": 4, "dev": 3, "test": 2}.items():
         rows = [f"{split} {n},{'pos' if n % 2 else 'neg'}" for n in range(count)]
-        (tmp_path / f"{split}.csv").write_text("\n".join(["text,label", *rows, ""]))
+        (tmp_path / f"{split}.csv").write_text(
+            "\n".join(["text,label", *rows, ""]), encoding="utf-8"
+        )
     words = ["task=text_classification", f"task.source={tmp_path}", *BYTES]
     for told, scored in ([], 2), (["task.splits={train:train,test:validation}"], 3):
         assert build_task(compose(*words, *told).task).split_sizes()["test"] == scored

@@ -28,7 +28,7 @@ def text_of(folder: Path, **files: str) -> Text:
     for name, content in files.items():
         path = folder / f"{name.replace('__', '/')}.txt"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content)
+        path.write_text(content, encoding="utf-8")
     return read_text(TextSource(source=str(folder)))
 
 
@@ -52,7 +52,7 @@ def test_contents_of_equal_size_and_date_are_another_text(tmp_path: Path) -> Non
     path = tmp_path / "a.txt"
     before = tokens_of(text, "byte")
     stat = path.stat()
-    path.write_text("be to\n" * 100)  # the same file, size and date
+    path.write_text("be to\n" * 100, encoding="utf-8")  # the same file, size and date
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     changed = read_text(TextSource(source=str(tmp_path)))
     after = tokens_of(changed, "byte")

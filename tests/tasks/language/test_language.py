@@ -139,7 +139,7 @@ def test_tokenizers(tmp_path: Path) -> None:
 
 def test_a_text_may_be_cut_within_a_character(tmp_path: Path) -> None:
     # 1,001 bytes: the first 901 end within é
-    (tmp_path / "a.txt").write_text("é" * 500 + ".")
+    (tmp_path / "a.txt").write_text("é" * 500 + ".", encoding="utf-8")
     text = read_text(TextSource(source=str(tmp_path)))
     assert bytes(text.read()["train"][0]).endswith(b"\xc3")
     numbers = tokens_of(text, "character")
@@ -211,11 +211,11 @@ def test_bad_input(
         "moesuite.certify.lookahead.causal_routers", lambda: ["switch"]
     )  # measured by tests/certify/test_certify.py
     Path("latin.txt").write_bytes(b"caf\xe9" * 1000)
-    Path("empty.txt").write_text("\n")
-    Path("short.txt").write_text("to be" * 100)
-    Path("long.txt").write_text(TEXT)
+    Path("empty.txt").write_text("\n", encoding="utf-8")
+    Path("short.txt").write_text("to be" * 100, encoding="utf-8")
+    Path("long.txt").write_text(TEXT, encoding="utf-8")
     Path("tests_only").mkdir()
-    Path("tests_only/test.txt").write_text(TEXT)
+    Path("tests_only/test.txt").write_text(TEXT, encoding="utf-8")
     with pytest.raises(UserError, match=says):
         run(tmp_path, "task=stdlib", *words)
 

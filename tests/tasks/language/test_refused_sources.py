@@ -162,7 +162,7 @@ def test_no_part_is_held_out_beside_a_test_split(name: str, tmp_path: Path) -> N
     files, says = ASIDE[name]
     for file in files:
         (tmp_path / file).parent.mkdir(exist_ok=True)
-        (tmp_path / file).write_text("text\nto be\n")
+        (tmp_path / file).write_text("text\nto be\n", encoding="utf-8")
     with pytest.raises(UserError) as refused:
         read_text(TextSource(source=str(tmp_path)))
     assert str(refused.value) == f"task.source={tmp_path}: {says.format(d=tmp_path)}"
@@ -182,8 +182,8 @@ def test_a_link_to_nothing_is_no_broken_file(tmp_path: Path) -> None:
     ],
 )
 def test_a_column_that_is_told_is_not_replaced(column: str, says: str, tmp_path: Path) -> None:
-    (tmp_path / "train.csv").write_text("text,n\nto be,1\nor not,2\n")
-    (tmp_path / "test.csv").write_text("text,n\nto be,1\n")
+    (tmp_path / "train.csv").write_text("text,n\nto be,1\nor not,2\n", encoding="utf-8")
+    (tmp_path / "test.csv").write_text("text,n\nto be,1\n", encoding="utf-8")
     with pytest.raises(UserError) as refused:
         read_text(TextSource(source=str(tmp_path), column=column))
     assert str(refused.value) == f"csv files of {tmp_path.name}, split train {says}"
@@ -208,9 +208,9 @@ def test_the_conversion_works_as_typed(name: str, tmp_path: Path) -> None:
 
 def test_streams_are_of_tables_with_something_to_score(tmp_path: Path) -> None:
     source = TextSource(source=str(tmp_path), streaming=True)
-    (tmp_path / "a.txt").write_text("to be")
+    (tmp_path / "a.txt").write_text("to be", encoding="utf-8")
     with pytest.raises(UserError, match=r"without task.streaming=true text files are read too"):
         read_sequences(source, Tokens(), 8)
-    (tmp_path / "train.jsonl").write_text('{"text": "to be"}\n')
+    (tmp_path / "train.jsonl").write_text('{"text": "to be"}\n', encoding="utf-8")
     with pytest.raises(UserError, match=r"no test or validation split.*type task.streaming=false"):
         read_sequences(source, Tokens(), 8)

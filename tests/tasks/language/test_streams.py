@@ -80,7 +80,7 @@ def test_tables_on_disk_are_streamed(name: str, opened: Any, tmp_path: Path) -> 
 
 def test_a_broken_row_of_a_stream_is_told(tmp_path: Path) -> None:
     for name in ("train.jsonl", "test.jsonl"):
-        (tmp_path / name).write_text('{"text": "to be"}\n' * 9 + '{"text": "or')
+        (tmp_path / name).write_text('{"text": "to be"}\n' * 9 + '{"text": "or', encoding="utf-8")
     with pytest.raises(UserError, match=r"^the stream is unreadable: .*task.streaming=false"):
         read_sequences(TextSource(source=str(tmp_path), streaming=True), Tokens("byte", 8), 8)
 

@@ -20,7 +20,7 @@ SMALL = (
 
 def language(tmp_path: Path, **options: Any) -> Language:
     path = tmp_path / "text.txt"
-    path.write_text(TEXT)
+    path.write_text(TEXT, encoding="utf-8")
     task = Language.from_options(**{"name": "t", "source": str(path), "length": 16, **options})
     task.prepare()
     return task

@@ -27,7 +27,7 @@ def _lone(folder: Path) -> Path:
 
 def _json(folder: Path) -> Path:
     folder.mkdir()
-    (folder / "pairs.json").write_text(json.dumps(_rows(20)))
+    (folder / "pairs.json").write_text(json.dumps(_rows(20)), encoding="utf-8")
     return folder
 
 
@@ -41,7 +41,9 @@ def _csv(folder: Path) -> Path:
     folder.mkdir()
     for name, count in (("train", 20), ("valid", 3)):
         cells = [f'"{row["chosen"]}","{row["rejected"]}"' for row in _rows(count)]
-        (folder / f"{name}.csv").write_text("\n".join(["chosen,rejected", *cells]))
+        (folder / f"{name}.csv").write_text(
+            "\n".join(["chosen,rejected", *cells]), encoding="utf-8"
+        )
     return folder
 
 

@@ -192,7 +192,7 @@ REFUSED: dict[str, str] = {
 @pytest.mark.parametrize("text", REFUSED)
 def test_what_is_refused(text: str, tmp_path: Path) -> None:
     folder = dialogue(tmp_path / "texts", "hh")
-    (folder / "test.jsonl").write_text(text + "\n")
+    (folder / "test.jsonl").write_text(text + "\n", encoding="utf-8")
     with pytest.raises(UserError, match=REFUSED[text]) as refused:
         read_pairs(Dialogues(source=str(folder)))
     assert "\n" not in str(refused.value)
@@ -205,7 +205,7 @@ def test_a_told_column_of_the_prompt_must_be_there(tmp_path: Path) -> None:
 
 
 def test_what_is_no_table_of_pairs_is_told(tmp_path: Path) -> None:
-    (tmp_path / "talk.txt").write_text("hi")
+    (tmp_path / "talk.txt").write_text("hi", encoding="utf-8")
     with pytest.raises(
         UserError,
         match=r"expected pairs of texts in tables .* chosen and rejected.*; it holds 1 .txt \(talk",

@@ -121,7 +121,7 @@ READ: dict[str, tuple[str, str, dict[str, str], list[Any], list[Any]]] = {
 def write(folder: Path, files: dict[str, str]) -> None:
     for name, text in files.items():
         (folder / name).parent.mkdir(exist_ok=True)
-        (folder / name).write_text(text)
+        (folder / name).write_text(text, encoding="utf-8")
 
 
 def examples(task: Any, split: str) -> list[Any]:

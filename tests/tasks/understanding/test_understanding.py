@@ -139,7 +139,9 @@ def test_pairs_are_cut_at_the_longer_text_and_typed(tmp_path: Path) -> None:
     inputs = encoder.rows([("abcdefghij", "xy"), ("ab", "uvwxyz")])
     assert inputs["input_ids"].tolist() == [[*b"abcdexy\n"], [*b"ab\nuvwxy"]]
     words = tmp_path / "vocab.txt"
-    words.write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "b"]))
+    words.write_text(
+        "\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "b"]), encoding="utf-8"
+    )
     BertTokenizerFast(str(words)).save_pretrained(tmp_path / "bert")
     inputs = text_encoder(str(tmp_path / "bert"), 8, list).rows([("a", "b"), ("a b", "b")])
     assert inputs["input_ids"].tolist() == [[2, 5, 3, 6, 3, 0], [2, 5, 6, 3, 6, 3]]
@@ -149,7 +151,9 @@ def test_pairs_are_cut_at_the_longer_text_and_typed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["byte", "bert"])
 def test_closing_words_stay_when_a_text_is_cut(name: str, tmp_path: Path) -> None:
     words = tmp_path / "vocab.txt"
-    words.write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefgh"]))
+    words.write_text(
+        "\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefgh"]), encoding="utf-8"
+    )
     BertTokenizerFast(str(words)).save_pretrained(tmp_path / "bert")
     tokenizer = name if name == "byte" else str(tmp_path / "bert")
     long, short = text_encoder(tokenizer, 6, list, closing=" g h").encode(

@@ -61,7 +61,9 @@ def test_a_broken_header_is_named_or_left_out(tree: Path) -> None:
 
 
 def test_files_without_their_image_say_why(tree: Path) -> None:
-    (tree / "dog" / "3.png").write_text("version https://git-lfs.github.com/spec/v1\nsize 9\n")
+    (tree / "dog" / "3.png").write_text(
+        "version https://git-lfs.github.com/spec/v1\nsize 9\n", encoding="utf-8"
+    )
     with pytest.raises(UserError, match=r"3\.png \(a pointer of git-lfs: type git lfs pull\); exp"):
         vision(source=tree)
     table = tree.parent / "table"

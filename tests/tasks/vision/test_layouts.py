@@ -29,7 +29,7 @@ def tiny_imagenet(folder: Path) -> None:
         save(folder / "val" / "images" / f"val_{number}.JPEG", name)
         save(folder / "test" / "images" / f"test_{number}.JPEG", name)
     lines = [f"val_{number}.JPEG\t{name}\t0\t0\t3\t3\n" for number, name in enumerate(TEST)]
-    (folder / "val" / "val_annotations.txt").write_text("".join(lines))
+    (folder / "val" / "val_annotations.txt").write_text("".join(lines), encoding="utf-8")
 
 
 def kaggle(folder: Path) -> None:
@@ -40,7 +40,7 @@ def kaggle(folder: Path) -> None:
     for number, name in enumerate(TEST, start=1):
         save(inner / "val" / f"ILSVRC2012_val_0000000{number}.JPEG", name)
         lines.append(f"ILSVRC2012_val_0000000{number},{name} 0 0 3 3 ")
-    (folder / "LOC_val_solution.csv").write_text("\n".join(lines))
+    (folder / "LOC_val_solution.csv").write_text("\n".join(lines), encoding="utf-8")
 
 
 def class_folders(folder: Path) -> None:

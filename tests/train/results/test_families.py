@@ -191,7 +191,7 @@ OBJECTIVES = {
 @pytest.mark.slow
 @pytest.mark.parametrize("objective", ["causal", "masked", "span_corruption"])
 def test_language(objective: str, tmp_path: Path) -> None:
-    (tmp_path / "text.txt").write_text(TEXT)
+    (tmp_path / "text.txt").write_text(TEXT, encoding="utf-8")
     record, rows = predicted(
         tmp_path,
         "task=stdlib",

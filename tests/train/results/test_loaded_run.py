@@ -107,7 +107,7 @@ def test_what_cannot_be_loaded_is_told_in_one_line(copied: Path) -> None:
     for wrong in (copied.with_name("other.json"), files.folder.with_name("other")):
         with pytest.raises(UserError, match=r"other.*: no such record; expected <records>/<task>"):
             load_run(wrong)
-    (copied.parent / "none.json").write_text("{}")
+    (copied.parent / "none.json").write_text("{}", encoding="utf-8")
     with pytest.raises(UserError, match=r"none\.json: not a run record"):
         load_run(copied.parent / "none.json")
     rewrite(copied, steps=3)

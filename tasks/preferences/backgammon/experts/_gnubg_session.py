@@ -44,7 +44,7 @@ def answer(line: str) -> list[Any]:
 
 def main() -> None:
     """Answer until there are no more questions."""
-    with os.fdopen(int(os.environ["MOESUITE_REPLIES"]), "w") as replies:
+    with os.fdopen(int(os.environ["MOESUITE_REPLIES"]), "w", encoding="utf-8") as replies:
         for setting in SETTINGS.format(plies=os.environ["MOESUITE_PLIES"]).strip().splitlines():
             gnubg.command(setting)
         print(json.dumps(["", []]), file=replies, flush=True)

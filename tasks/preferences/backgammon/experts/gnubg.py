@@ -57,11 +57,11 @@ class Program:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             pass_fds=[session_replies],
-            text=True,
+            encoding="utf-8",
             start_new_session=True,  # Ctrl-C is for this process; the program ends with it
         )
         os.close(session_replies)
-        self._replies = os.fdopen(replies)
+        self._replies = os.fdopen(replies, encoding="utf-8")
         self._turn = threading.Lock()
         if not select.select([replies], [], [], PATIENCE)[0]:
             self._process.kill()
@@ -104,7 +104,7 @@ def _version(program: str) -> str:
     command = [program, "--version"]
     try:
         answer = subprocess.run(
-            command, capture_output=True, text=True, timeout=PATIENCE, check=True
+            command, capture_output=True, encoding="utf-8", timeout=PATIENCE, check=True
         )
         return answer.stdout.splitlines()[0]
     except (OSError, subprocess.SubprocessError, IndexError):

@@ -42,8 +42,8 @@ def test_invalid_experts_are_refused(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("shutil.which", lambda *_, **__: None)
-    Path("my_expert.py").write_text(MY_EXPERT)
-    Path("broken.py").write_text("import nothing\n\n\nclass Expert: ...\n")
+    Path("my_expert.py").write_text(MY_EXPERT, encoding="utf-8")
+    Path("broken.py").write_text("import nothing\n\n\nclass Expert: ...\n", encoding="utf-8")
     expert_of.cache_clear()
     for _ in range(2):  # once more: nothing of the first time is left
         with pytest.raises(UserError, match=says):
@@ -69,7 +69,7 @@ def test_invalid_experts_are_refused(
 def test_a_program_that_does_not_answer(
     script: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "gnubg").write_text(f"#!/bin/sh\n{script}\n")
+    (tmp_path / "gnubg").write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
     (tmp_path / "gnubg").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     monkeypatch.setattr("moesuite.tasks.preferences.backgammon.experts.gnubg.PATIENCE", 0.5)

@@ -37,8 +37,8 @@ def test_experts_are_named_after_their_files() -> None:
 
 
 def test_a_second_expert_is_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "slow_poke.py").write_text(SLOW_POKE)
-    (tmp_path / "_helper.py").write_text("")
+    (tmp_path / "slow_poke.py").write_text(SLOW_POKE, encoding="utf-8")
+    (tmp_path / "_helper.py").write_text("", encoding="utf-8")
     monkeypatch.setattr(experts, "__path__", [*experts.__path__, str(tmp_path)])
     assert expert_names() == ["gnubg", "gnubg-nn", "slow-poke"]
     assert expert_of("slow-poke", 2).name == "slow poke, 2-ply"

@@ -119,7 +119,7 @@ def test_the_package_and_the_program_know_the_same_rules_and_judge_alike(expert:
 
 def test_an_expert_of_your_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MOESUITE_CACHE", str(tmp_path))
-    (tmp_path / "my_expert.py").write_text(MY_EXPERT)
+    (tmp_path / "my_expert.py").write_text(MY_EXPERT, encoding="utf-8")
     source = labelled(
         None, replace(SMALL, expert=f"{tmp_path}/my_expert.py:Cautious", train=8, test=3)
     )
@@ -136,14 +136,14 @@ def test_labels_of_an_edited_expert_are_not_reused(
     recipe = replace(SMALL, expert=f"{mine}:Cautious")
     folders = []
     for text in (MY_EXPERT, MY_EXPERT.replace("-(boards", "(boards"), MY_EXPERT):
-        mine.write_text(text)
+        mine.write_text(text, encoding="utf-8")
         folders.append(recipe.folder)
     assert folders[0] == folders[2] != folders[1]
     assert replace(SMALL, seed=1).folder != SMALL.folder == replace(SMALL).folder
 
 
 def test_an_expert_that_always_passes_does_not_play_forever(tmp_path: Path) -> None:
-    (tmp_path / "my_expert.py").write_text(MY_EXPERT)
+    (tmp_path / "my_expert.py").write_text(MY_EXPERT, encoding="utf-8")
     passing = expert_of(f"{tmp_path}/my_expert.py:Passing", 0)
     with pytest.raises(UserError, match=r"gnubg-nn .* has no legal move 1,000 times in a row"):
         next(self_play(passing, 0.5, 0))

@@ -195,7 +195,7 @@ def test_lists_in_text_as_python_prints_them_or_with_spaces(
 
 
 def test_what_is_no_table_of_positions_is_told(tmp_path: Path) -> None:
-    (tmp_path / "match.sgf").write_text("(;GM[6])")
+    (tmp_path / "match.sgf").write_text("(;GM[6])", encoding="utf-8")
     with pytest.raises(
         UserError,
         match=r"expected labelled positions of backgammon in tables .*; it holds 1 .sgf \(match",
