@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from moesuite.discovery.names import list_tasks as list_tasks
     from moesuite.errors import UserError as UserError
     from moesuite.nn.experts import DenseMLP as DenseMLP
+    from moesuite.nn.export import for_export as for_export
     from moesuite.nn.moe import MoE as MoE
     from moesuite.nn.moe import aux_loss as aux_loss
     from moesuite.records.record import RunRecord as RunRecord
@@ -46,6 +47,7 @@ _HOMES = {
     "UserError": "errors",
     "keep_freed_memory": "compute.memory",
     "DenseMLP": "nn.experts",
+    "for_export": "nn.export",
     "MoE": "nn.moe",
     "aux_loss": "nn.moe",
     "RunRecord": "records.record",

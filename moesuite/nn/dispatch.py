@@ -1,8 +1,8 @@
 """Dispatchers: one for each form of routing, all equal to `reference`.
 
-soft: two batched matmuls with the real-valued tensors. slots: one gather, one batched matmul per
-weight of the MLP, one scatter-add. ragged: pairs sorted by expert, experts of similar load side by
-side (`moesuite.nn.grouped_linear`).
+soft: two batched matmuls with the real-valued tensors. aligned: every expert on every token. slots:
+one gather, one batched matmul per weight of the MLP, one scatter-add. ragged: pairs sorted by
+expert, experts of similar load side by side (`moesuite.nn.grouped_linear`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,14 @@ from torch import Tensor
 from moesuite.nn.dispatcher import Dispatcher, Work
 from moesuite.nn.experts import AnyExperts
 from moesuite.nn.grouped_linear import layout
-from moesuite.routing.forms import EMPTY, RaggedRouting, Routing, SlotRouting, SoftRouting
+from moesuite.routing.forms import (
+    EMPTY,
+    AlignedRouting,
+    RaggedRouting,
+    Routing,
+    SlotRouting,
+    SoftRouting,
+)
 
 
 class SoftDispatcher(Dispatcher):
@@ -76,6 +83,20 @@ class SlotDispatcher(Dispatcher):
         return Work(slots, filled, slots, groups * routing.num_tokens, slots // max(1, groups))
 
 
+class AlignedDispatcher(SlotDispatcher):
+    """Every expert on every token, in the order of the tokens: nothing to gather or scatter."""
+
+    name = "aligned"
+    form = AlignedRouting
+
+    def forward(self, x: Tensor, routing: SlotRouting, experts: AnyExperts) -> Tensor:
+        """Run all experts on all tokens and add up their weighted outputs."""
+        tokens = x.flatten(0, 1)
+        outputs = experts(tokens.expand(experts.num_experts, *tokens.shape))  # [E, G·T, D]
+        weights = routing.weights.transpose(0, 1).flatten(1).to(x)
+        return (outputs * weights[..., None]).sum(dim=0).reshape(x.shape)
+
+
 class RaggedDispatcher(Dispatcher):
     """Pairs sorted by expert, two experts of similar load in one batched matmul."""
 
@@ -105,7 +126,12 @@ class RaggedDispatcher(Dispatcher):
 
 
 # the first that supports a routing runs it
-DISPATCHERS: tuple[Dispatcher, ...] = (SoftDispatcher(), SlotDispatcher(), RaggedDispatcher())
+DISPATCHERS: tuple[Dispatcher, ...] = (
+    SoftDispatcher(),
+    AlignedDispatcher(),
+    SlotDispatcher(),
+    RaggedDispatcher(),
+)
 
 
 def dispatchers(

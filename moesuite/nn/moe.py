@@ -165,8 +165,9 @@ class MoE(nn.Module):
         if self.training and self.context.is_open:
             self.router.advance()
         self.router.ids = self.side.ids
-        # the meta device has no autocast
-        with nullcontext() if x.is_meta else torch.autocast(x.device.type, enabled=False):
+        # the meta device has no autocast, and a context is an obstacle to exporters
+        autocast = not x.is_meta and torch.is_autocast_enabled(x.device.type)
+        with torch.autocast(x.device.type, enabled=False) if autocast else nullcontext():
             routing = self.router(tokens.float(), mask)
             self._inspect(routing, tokens.shape, self.experts.num_experts, self.router)
             routing = routing.renormalised() if self.renormalise else routing
@@ -176,7 +177,7 @@ class MoE(nn.Module):
         return y if self.shared is None else y + self.shared(x)
 
     def _record(self, routing: Routing) -> None:
-        if not self.context.is_open:
+        if not self.context.is_open or torch.compiler.is_exporting():
             return
         self.routing = routing
         if self.training and routing.losses:

@@ -30,13 +30,22 @@ class Base(Router):
         self, x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None
     ) -> Routing:
         logits = self.gate(x)  # [G, T, E]
-        if self.slots_per_token is None:
+        if self.slots_per_token is None or (self.static and not self.training):
             _, experts = top(logits, 1)
         else:
             experts = self._balanced(logits, mask)
         no_expert = logits.new_zeros(*logits.shape[:2], 1)
         gates = torch.cat([logits.sigmoid(), no_expert], dim=-1).gather(-1, experts)
         return self.choose_experts(gates, experts, mask)
+
+    def static_problem(self) -> str:
+        """Return that balanced assignment has no static form; a greedy one has."""
+        if self.spec.eval_slots_per_token is None:
+            return ""
+        return (
+            "balanced assignment under eval_slots_per_token is computed by scipy, outside torch; "
+            "expected eval_slots_per_token=none"
+        )
 
     def _balanced(self, logits: Tensor, mask: Tensor | None) -> Tensor:
         real = torch.ones_like(logits[..., 0], dtype=torch.bool) if mask is None else mask

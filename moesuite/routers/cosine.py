@@ -52,14 +52,15 @@ class Cosine(Router):
         width = max(2, spec.num_experts // 2)
         self.projection = nn.Parameter(torch.randn(width, spec.dim) * spec.dim**-0.5)
         self.embeddings = nn.Parameter(torch.randn(spec.num_experts, width))
-        self.temperature = nn.Parameter(torch.tensor(temperature))
+        # of one dimension: FSDP shards no scalars
+        self.temperature = nn.Parameter(torch.tensor([temperature]))
 
     def forward(
         self, x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None
     ) -> Routing:
         tokens = F.normalize(F.linear(x.float(), self.projection.float()), dim=-1)
         cosines = F.linear(tokens, F.normalize(self.embeddings.float(), dim=-1))  # [G, T, E]
-        logits = cosines / self.temperature.float().clamp(min=0.01)
+        logits = cosines / self.temperature.float().squeeze().clamp(min=0.01)
         gates, experts = top(logits.softmax(dim=-1), self.k)
         losses = {"balance": self.balance_weight * balance_loss(logits, experts, mask, self.scope)}
         return self.choose_experts(gates, experts, mask, losses)

@@ -37,7 +37,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from moesuite.errors import UserError
-from moesuite.routing.assignment import pairs, score_that_a_share_exceeds, tokens_take_in_order, top
+from moesuite.routing.assignment import score_that_a_share_exceeds, tokens_take_in_order, top
 from moesuite.routing.router import Gate, LayerSpec, Router, Routing
 
 
@@ -107,7 +107,7 @@ class ExpertChoiceCausal(Router):
             self.measured = measure(scores.detach(), real)
         wanted = (scores > self.threshold) & real[..., None]
         if self.pooled or self.slots_per_token is None:
-            return pairs(scores, wanted)
+            return self.choose_pairs(scores, wanted)
         return tokens_take_in_order(
             scores, wanted, self.capacity(x.shape[1]), self.group_capacity(real)
         )

@@ -16,8 +16,7 @@ from annotated_types import Ge, Gt
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from moesuite.routing.assignment import pairs
-from moesuite.routing.router import Gate, LayerSpec, RaggedRouting, Router
+from moesuite.routing.router import Gate, LayerSpec, Router, Routing
 
 
 class Relu(Router):
@@ -57,7 +56,7 @@ class Relu(Router):
 
     def forward(
         self, x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None
-    ) -> RaggedRouting:
+    ) -> Routing:
         gates = self.gate(x).relu()  # [G, T, E]
         real = torch.ones_like(gates[..., 0]) if mask is None else mask.to(gates)
         gates = gates * real[..., None]
@@ -69,4 +68,4 @@ class Relu(Router):
         if self.training:
             self.excess = scope.mean((load.sum(dim=-1) - budget).sign(), count).detach()
         weighted = (sums * (load * gates.shape[-1] / budget) / tokens).sum(dim=-1)
-        return pairs(gates, active, {"l1": self.penalty * scope.mean(weighted, count)})
+        return self.choose_pairs(gates, active, {"l1": self.penalty * scope.mean(weighted, count)})

@@ -71,7 +71,8 @@ class Soft(Router):
         self.slots_per_expert = slots_per_expert
         if "learned" in (dispatch, combine):
             self.phi = nn.Parameter(torch.empty(spec.dim, spec.num_experts * slots_per_expert))
-            self.scale = nn.Parameter(torch.ones(()))
+            # of one dimension: FSDP shards no scalars
+            self.scale = nn.Parameter(torch.ones(1))
             nn.init.trunc_normal_(self.phi, std=spec.dim**-0.5)  # LeCun normal
 
     def forward(
@@ -89,7 +90,7 @@ class Soft(Router):
     def _logits(self, x: Tensor) -> Tensor:
         if "learned" not in (self.dispatch, self.combine):
             return x.new_zeros(*x.shape[:2], self.spec.num_experts * self.slots_per_expert)
-        phi = self.scale.float() * F.normalize(self.phi.float(), dim=0, eps=1e-6)
+        phi = self.scale.float().squeeze() * F.normalize(self.phi.float(), dim=0, eps=1e-6)
         return F.normalize(x.float(), dim=-1, eps=1e-6) @ phi
 
     def _weights(self, mixing: Mixing, logits: Tensor, mask: Tensor | None, dim: int) -> Tensor:

@@ -20,7 +20,7 @@ from annotated_types import Ge, Le
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from moesuite.routing.router import Gate, LayerSpec, RaggedRouting, Router, top
+from moesuite.routing.router import Gate, LayerSpec, RaggedRouting, Router, Routing, top
 
 
 class USMoE(Router):
@@ -46,7 +46,7 @@ class USMoE(Router):
 
     def forward(
         self, x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None
-    ) -> RaggedRouting:
+    ) -> Routing:
         groups, length, _ = x.shape
         num_experts, budget = self.spec.num_experts, self.slots_per_token or 0.0
         logits = self.gate(x)  # [G, T, E]
@@ -55,17 +55,27 @@ class USMoE(Router):
         scores = by_token + by_expert
         ranked = scores if mask is None else scores.masked_fill(~mask[..., None], -1.0)
         weights, selected = top(ranked.flatten(1), max(1, round(length * budget)))  # [G, n]
+        served = None
+        if mask is not None:
+            limits = (mask.sum(dim=1).double() * budget).round().clamp(min=1)
+            within = torch.arange(selected.shape[1], device=x.device) < limits[:, None]
+            served = within & (weights.detach() >= 0)
+        if self.static and not self.training:
+            return self._static(scores, selected, served)
         local, experts = selected // num_experts, selected % num_experts
         if self.normalise:
             weights = weights / scores.sum(dim=-1).gather(1, local).clamp(min=1e-20)
         tokens = local + torch.arange(groups, device=x.device)[:, None] * length
-        if mask is None:
-            return RaggedRouting(
-                tokens.flatten(), experts.flatten(), weights.flatten(), groups, length, num_experts
-            )
-        limits = (mask.sum(dim=1).double() * budget).round().clamp(min=1)
-        within = torch.arange(selected.shape[1], device=x.device) < limits[:, None]
-        served = within & (weights.detach() >= 0)
-        return RaggedRouting(
-            tokens[served], experts[served], weights[served], groups, length, num_experts
+        pairs = (tokens, experts, weights)
+        tokens, experts, weights = (
+            part.flatten() if served is None else part[served] for part in pairs
         )
+        return RaggedRouting(tokens, experts, weights, groups, length, num_experts)
+
+    def _static(self, scores: Tensor, selected: Tensor, served: Tensor | None) -> Routing:
+        """Return the same pairs in the shape of all."""
+        if self.normalise:
+            scores = scores / scores.sum(dim=-1, keepdim=True).clamp(min=1e-20)
+        served = torch.ones_like(selected, dtype=torch.bool) if served is None else served
+        none = torch.zeros_like(scores, dtype=torch.bool)
+        return self.choose_pairs(scores, none.flatten(1).scatter(1, selected, served).view_as(none))

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from moesuite.routing.forms import EMPTY, RaggedRouting, SlotRouting
@@ -31,6 +31,9 @@ def top(
     if k == 1:  # max is documented to return the first of equal maxima
         values, indices = scores.max(dim=-1, keepdim=True)
         return values, indices
+    if torch.compiler.is_exporting():  # the bits of numbers have no form in ONNX
+        values, indices = stable_sort(scores, descending=True)
+        return values[..., :k], indices[..., :k]
     length = scores.shape[-1]
     numbers = scores.detach().float() + 0.0  # makes -0.0 equal to 0.0
     bits = numbers.view(torch.int32).masked_fill(numbers.isnan(), 0x7FFFFFFF)
@@ -39,6 +42,18 @@ def top(
     keys = (ordered * length + last).topk(k, dim=-1).values
     indices = length - 1 - keys % length
     return scores.gather(-1, indices), indices
+
+
+def stable_sort(
+    values: Shaped[Tensor, "*batch N"], descending: bool = False
+) -> tuple[Shaped[Tensor, "*batch N"], Int[Tensor, "*batch N"]]:
+    """Sort each row; return it and the indices. Equal values keep their order."""
+    if torch.compiler.is_exporting():
+        # ONNX has no form of a sort that says so; its own is stable, and so is this one on a CPU
+        ordered, indices = values.sort(dim=-1, descending=descending)
+    else:
+        ordered, indices = values.sort(dim=-1, descending=descending, stable=True)
+    return ordered, indices
 
 
 def experts_take(
@@ -116,13 +131,13 @@ def tokens_take(
     groups, length, k = experts.shape
     priority = torch.arange(length, device=gates.device).expand(groups, length)
     if batch_priority:
-        priority = gates[..., 0].argsort(dim=1, descending=True, stable=True)
+        priority = stable_sort(gates[..., 0], descending=True)[1]
     pick = priority[..., None].expand(-1, -1, k)
     queue, queue_gates = (
         values.gather(1, pick).transpose(1, 2).flatten(1) for values in (experts, gates)
     )  # [G, K·T]
     # rank of each pair in the queue of its expert
-    expert, order = queue.sort(dim=1, stable=True)
+    expert, order = stable_sort(queue)
     demand = queue.new_zeros(groups, num_experts + 1).scatter_add_(1, queue, torch.ones_like(queue))
     rank = torch.arange(k * length, device=gates.device) - (demand.cumsum(1) - demand).gather(
         1, expert
@@ -175,7 +190,7 @@ def _fill(
 
     Refused pairs, and those without a choice (expert E), share one extra slot that is cut off.
     """
-    groups = len(rank)
+    groups = rank.shape[0]
     limit = capacity if limits is None else limits.clamp(max=capacity)[:, None]
     served = (rank < limit) & (expert < num_experts)
     slot = torch.where(served, expert * capacity + rank, num_experts * capacity)

@@ -111,6 +111,16 @@ class SlotRouting:
 
 
 @dataclass(frozen=True)
+class AlignedRouting(SlotRouting):
+    """Slot t of every expert reads token t or is empty: any number of pairs in a static shape."""
+
+    def renormalised(self) -> AlignedRouting:
+        """Return the same slots, with the combine weights of each token divided by their sum."""
+        sums = self.weights.sum(dim=1, keepdim=True)
+        return replace(self, weights=self.weights / sums.clamp(min=TINY))
+
+
+@dataclass(frozen=True)
 class RaggedRouting:
     """Any number of tokens per expert: dropless token choice.
 

@@ -19,16 +19,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar, get_args
+from typing import Any, ClassVar
 
 from jaxtyping import Bool, Float, Int
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
-from moesuite.config.schema import BalanceScope
-from moesuite.errors import UserError, unknown
-from moesuite.routing.assignment import dropless, experts_take, tokens_take
+from moesuite.errors import UserError
+from moesuite.routing.assignment import dropless, experts_take, pairs, tokens_take
 from moesuite.routing.assignment import real_positions as real_positions
 from moesuite.routing.assignment import top as top
 from moesuite.routing.capacity import expert_capacity
@@ -37,72 +34,11 @@ from moesuite.routing.forms import RaggedRouting as RaggedRouting
 from moesuite.routing.forms import Routing as Routing
 from moesuite.routing.forms import SlotRouting as SlotRouting
 from moesuite.routing.forms import SoftRouting as SoftRouting
-from moesuite.routing.precision import ExactStatistics
+from moesuite.routing.layer import ExactStatistics, with_dimension
+from moesuite.routing.layer import Gate as Gate
+from moesuite.routing.layer import LayerSpec as LayerSpec
 from moesuite.routing.scope import Scope
-
-
-@dataclass(frozen=True)
-class LayerSpec:
-    """What a router needs to know about its layer.
-
-    Args:
-        dim: width D of a token, >= 1.
-        num_experts: number of experts E, >= 1.
-        slots_per_token: expert work per token relative to the dense MLP, E·C/T, in (0, E].
-        eval_slots_per_token: the same in evaluation, in (0, E]; None: as in training, or without a
-            limit for a router that drops.
-        tokens: tokens T of a group, if all inputs have the same number (images); else None.
-        balance_scope: the tokens that balance losses and running statistics pool in training:
-            "global" (the batch on all processes), "local" (the share of this process) or
-            "sequence" (each group by itself).
-
-    Raises:
-        UserError: for a value outside its range.
-    """
-
-    dim: int
-    num_experts: int
-    slots_per_token: float = 1.0
-    eval_slots_per_token: float | None = None
-    tokens: int | None = None
-    balance_scope: BalanceScope = "global"
-
-    def __post_init__(self) -> None:
-        if self.num_experts < 1:
-            raise UserError(
-                f"num_experts={self.num_experts}: expected at least 1, e.g. num_experts=8"
-            )
-        for name in ("slots_per_token", "eval_slots_per_token"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value <= self.num_experts:
-                raise UserError(
-                    f"{name}={value}: expected more than 0 and at most num_experts="
-                    f"{self.num_experts} (a slot for every token in each expert), e.g. {name}=1.0"
-                )
-        if self.balance_scope not in get_args(BalanceScope):
-            raise unknown(
-                "balance_scope", self.balance_scope, get_args(BalanceScope), "balance_scope=global"
-            )
-
-
-class Gate(nn.Linear):
-    """Router logits x W_g, [..., D] -> [..., E], always in float32; only a trained gate has a bias.
-
-    Weights are initialised normal with standard deviation 0.02 (Komatsuzaki et al., "Sparse
-    Upcycling", 2022, https://arxiv.org/abs/2212.05055, appendix A).
-    """
-
-    def __init__(self, dim: int, num_experts: int) -> None:
-        super().__init__(dim, num_experts, bias=False)
-
-    def reset_parameters(self) -> None:
-        """Initialise the weight."""
-        nn.init.normal_(self.weight, std=0.02)
-
-    def forward(self, x: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch E"]:
-        """Return logits."""
-        bias: Tensor | None = self.bias
-        return F.linear(x.float(), self.weight.float(), None if bias is None else bias.float())
+from moesuite.routing.static_form import aligned, choice_matrix, static_pairs
 
 
 class Router(ExactStatistics, ABC):
@@ -129,6 +65,9 @@ class Router(ExactStatistics, ABC):
             so that it can replace the router of a trained model (`moesuite.reroute`).
         limited: whether a router that drops keeps its training capacity in evaluation (the board's
             second figure).
+        static: whether evaluation without a limit has shapes that do not depend on token values
+            (`moesuite.for_export`).
+        static_slots: limit of that form, slots per token; None: every expert computes every token.
         name, options: arguments of `build_router`, so that the router can be rebuilt.
         ids: token ids of this forward, [G, T], if the model has them; else None.
     """
@@ -148,6 +87,8 @@ class Router(ExactStatistics, ABC):
         super().__init__()
         self.spec = spec
         self.limited = False
+        self.static = False
+        self.static_slots: float | None = None
         self.name = ""
         self.options: dict[str, Any] = {}
         self.ids: Tensor | None = None
@@ -159,7 +100,7 @@ class Router(ExactStatistics, ABC):
             return self.spec.slots_per_token
         if self.spec.eval_slots_per_token is not None:
             return self.spec.eval_slots_per_token
-        return None if self.drops else self.spec.slots_per_token
+        return self.static_slots if self.drops else self.spec.slots_per_token
 
     @property
     def scope(self) -> Scope:
@@ -181,6 +122,23 @@ class Router(ExactStatistics, ABC):
         """Return the slots of an expert in each group by its real tokens; padding buys none."""
         budget = self.slots_per_token or 0.0
         return expert_capacity(budget, mask.sum(dim=1), self.spec.num_experts)
+
+    def choose_pairs(
+        self,
+        weights: Float[Tensor, "G T E"],
+        selected: Bool[Tensor, "G T E"],
+        losses: Mapping[str, Tensor] | None = None,
+    ) -> SlotRouting | RaggedRouting:
+        """Send each token to the experts that are selected for it, without a limit.
+
+        Args:
+            weights: combine weights.
+            selected: pairs of a token and an expert, none of padding.
+            losses: auxiliary losses by name, weighted.
+        """
+        if self.training or not self.static:
+            return pairs(weights, selected, losses)
+        return static_pairs(weights, selected, self.static_slots, losses)
 
     def choose_tokens(
         self,
@@ -219,6 +177,8 @@ class Router(ExactStatistics, ABC):
         num_experts = self.spec.num_experts
         if mask is not None:
             experts = experts.masked_fill(~mask[..., None], num_experts)
+        if self.slots_per_token is None and self.static:
+            return aligned(*choice_matrix(gates, experts, num_experts), losses)
         if self.slots_per_token is None:
             return dropless(gates, experts, num_experts, losses)
         limits = None if mask is None else self.group_capacity(mask)
@@ -237,6 +197,18 @@ class Router(ExactStatistics, ABC):
             )
         return k
 
+    def static_problem(self) -> str:
+        """Return why evaluation cannot have a static form, in words; empty if it can."""
+        return ""
+
+    def make_static(self, slots_per_token: float | None = None) -> None:
+        """Give evaluation a form whose shapes do not depend on token values.
+
+        Args:
+            slots_per_token: limit of routers without one; None: every expert computes every token.
+        """
+        self.static, self.static_slots = True, slots_per_token
+
     def advance(self) -> None:
         """Update running statistics from the previous training step.
 
@@ -248,3 +220,10 @@ class Router(ExactStatistics, ABC):
         self, x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None
     ) -> Routing:
         """Route the tokens `x` (float32); `mask` is True for real tokens, False for padding."""
+
+    def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *rest: Any) -> None:
+        """Load weights; a scalar of a version in which it had no dimension is given one."""
+        for name, parameter in self.named_parameters(prefix.removesuffix("."), recurse=False):
+            if name in state:
+                state[name] = with_dimension(state[name], parameter)
+        super()._load_from_state_dict(state, prefix, *rest)

@@ -11,6 +11,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+BETAS = (0.9, 0.999)  # of Adam
+
 
 @torch.no_grad()
 def sinkhorn(
@@ -97,11 +99,14 @@ def sparse_transport(
         limits: entries allowed in each group, where fewer than `k`.
     """
     at_most = None if limits is None else limits[:, None, None]
-    potential = torch.zeros_like(mass)
-    adam = torch.optim.Adam([potential], lr=lr, maximize=True)
-    for _ in range(iterations):
-        potential.grad = mass - _best_plan(potential, costs, shares, k, at_most).sum(dim=1)
-        adam.step()
+    potential = mean = square = torch.zeros_like(mass)
+    for step in range(1, iterations + 1):
+        gradient = mass - _best_plan(potential, costs, shares, k, at_most).sum(dim=1)
+        # Adam as torch.optim has it, to the last bit on a CPU; that one is in no compiled graph
+        mean = mean.lerp(-gradient, 1 - BETAS[0])
+        square = (square * BETAS[1]).addcmul(gradient, gradient, value=1 - BETAS[1])
+        root = square.sqrt() / (1 - BETAS[1] ** step) ** 0.5 + 1e-8
+        potential = potential.addcdiv(mean, root, value=-lr / (1 - BETAS[0] ** step))
     return _best_plan(potential, costs, shares, k, at_most), potential
 
 

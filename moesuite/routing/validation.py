@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from moesuite.errors import UserError
 from moesuite.routing.forms import EMPTY, RaggedRouting, SlotRouting, SoftRouting
+from moesuite.routing.static_form import check_static
 
 WEIGHTS = (torch.float32, torch.bfloat16, torch.float16)
 FORMS = "SoftRouting, SlotRouting or RaggedRouting"
@@ -234,6 +235,8 @@ class Inspector:
         Raises:
             UserError: for the first fault.
         """
+        if torch.compiler.is_exporting():
+            check_static(routing, name_of(router))
         if torch.compiler.is_compiling():
             return
         check_form(routing, shape, num_experts, name_of(router))

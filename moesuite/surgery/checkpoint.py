@@ -25,11 +25,12 @@ from moesuite.errors import UserError
 from moesuite.models.backbones import from_recipe, recipe_of
 from moesuite.models.candidates import Adapter
 from moesuite.records.store import write_text
+from moesuite.routing.layer import with_dimension
 from moesuite.surgery.checkpoint_format import FORMAT, Description, describe
 from moesuite.surgery.rebuild import rebuild
 from moesuite.surgery.saving.marker import KEY
 from moesuite.surgery.saving.pretrained import load_pretrained_folder, saved_class
-from moesuite.surgery.weights import OURS, SHOWN, misfits
+from moesuite.surgery.weights import OURS, SHOWN, load_scalars, misfits
 
 BESIDE = "moesuite.json"  # in the folder of a model that is not of Hugging Face
 WRITTEN = (
@@ -152,8 +153,9 @@ def _from_pretrained(folder: Path, adapter: Adapter | None, like: nn.Module | No
     base = saved_class(folder, config, like)
     model, info = load_pretrained_folder(folder, description, base, adapter)
     host: Any = model
+    unfit = load_scalars(model, folder, info["mismatched_keys"])
     missing = sorted(name for name in info["missing_keys"] if not name.startswith("pooler."))
-    if wrong := [*missing, *sorted(info["unexpected_keys"])]:
+    if wrong := [*missing, *sorted(info["unexpected_keys"]), *unfit]:
         raise UserError(
             f"{folder}: weights that do not fit: {', '.join(wrong[:SHOWN])}; expected {WRITTEN}"
         )
@@ -192,7 +194,7 @@ def _load_weights(model: Any, state: Mapping[str, Tensor], path: str | Path) -> 
     for name, target in targets.items():
         value = state.get(name, tied.get(target.data_ptr()))
         if value is not None:
-            weights[name] = value
+            weights[name] = with_dimension(value, target)
     if wrong := misfits(targets, weights):
         raise UserError(
             f"{path}: {wrong}; expected weights of the described model; type "

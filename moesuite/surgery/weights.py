@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import pickle
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
+import safetensors
 import torch
 from torch import Tensor, nn
 
 from moesuite.errors import UserError
 from moesuite.records.identity import existing
+from moesuite.routing.layer import with_dimension
 
 SHOWN = 5  # names in an error
 OURS = "model."  # prefix of the names of weights in a run's checkpoint
@@ -46,8 +49,8 @@ def start_from(model: nn.Module, checkpoint: str, option: str = "init") -> None:
     by_short_name = {name.removeprefix(base): value for name, value in state.items()}
     targets, head = model.state_dict(), _head_prefixes(model, base)
     weights = {
-        name: value
-        for name in targets
+        name: with_dimension(value, target)
+        for name, target in targets.items()
         if (value := by_short_name.get(name.removeprefix(base))) is not None
     }
     unfit = [
@@ -63,6 +66,28 @@ def start_from(model: nn.Module, checkpoint: str, option: str = "init") -> None:
         )
     fitting = {name: value for name, value in weights.items() if name not in unfit}
     model.load_state_dict({**targets, **fitting})
+
+
+def load_scalars(
+    model: nn.Module, folder: Path, mismatched: Iterable[tuple[str, torch.Size, torch.Size]]
+) -> list[str]:
+    """Load numbers that were saved without a dimension, and return the names of other misfits.
+
+    Args:
+        model: whose parameters of shape [1] are filled in.
+        folder: with the .safetensors.
+        mismatched: name in the model, shape in the file and in the model of each that Hugging
+            Face's loader left out.
+    """
+    scalars = [name for name, was, now in mismatched if (*was, *now) == (1,)]
+    parameters = dict(model.named_parameters())
+    for file in sorted(folder.glob("*.safetensors")):
+        with safetensors.safe_open(file, "pt") as state:
+            for name in set(scalars) & set(state.keys()):
+                parameters[name].data = state.get_tensor(name).reshape(1)
+                scalars.remove(name)
+    others = [name for name, was, now in mismatched if (*was, *now) != (1,)]
+    return sorted([*others, *scalars])
 
 
 def misfits(targets: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> str:

@@ -12,6 +12,9 @@ from torch.optim.lr_scheduler import LambdaLR
 from moesuite.config.sections import Optim
 from moesuite.errors import UserError
 from moesuite.nn.moe import moe_layers
+from moesuite.routing.layer import with_dimension
+
+MOMENTS = ("exp_avg", "exp_avg_sq")  # AdamW's
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
@@ -82,4 +85,12 @@ def build_optimizer(
     optimizer = torch.optim.AdamW(
         groups, config.lr, (config.beta1, config.beta2), config.eps, fused=fused
     )
+    optimizer.register_load_state_dict_post_hook(_give_dimension)
     return optimizer, LambdaLR(optimizer, lambda step: learning_rate(step, steps, config))
+
+
+def _give_dimension(optimizer: torch.optim.Optimizer) -> None:
+    """Shape moments saved while a router's number had no dimension like their parameter."""
+    for parameter, state in optimizer.state.items():
+        for name in MOMENTS:
+            state[name] = with_dimension(state[name], parameter)

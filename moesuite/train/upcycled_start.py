@@ -24,10 +24,9 @@ from moesuite.records.identity import content_of
 from moesuite.records.record import Sunk
 from moesuite.records.store import atomic
 from moesuite.surgery.weights import OURS, SHOWN, misfits, read_checkpoint
-from moesuite.train.optim import build_optimizer, learning_rate, parameter_groups
+from moesuite.train.optim import MOMENTS, build_optimizer, learning_rate, parameter_groups
 
 JUMP = 0.01  # largest relative change of the learning rate at the first step
-MOMENTS = ("exp_avg", "exp_avg_sq")  # AdamW's
 Surgery = Callable[[nn.Module], nn.Module]  # dense model -> upcycled model
 
 

@@ -175,3 +175,16 @@ def test_base_is_balanced_in_training_and_greedy_in_evaluation() -> None:
     torch.testing.assert_close(
         router.eval()(x).experts.reshape(2, 12), (x @ router.gate.weight.T).argmax(dim=-1)
     )
+
+
+@pytest.mark.parametrize("k", [1, 2, 3])
+def test_steps_are_those_of_adam_to_the_last_bit(k: int) -> None:
+    torch.manual_seed(k)
+    costs, mass, shares = -torch.rand(3, 4, 7), torch.ones(3, 7), torch.full((3, 4), 7 / 4)
+    potential = torch.zeros_like(mass)
+    adam = torch.optim.Adam([potential], lr=1e-2, maximize=True)
+    for _ in range(20):
+        points = (potential[:, None] - costs) / shares[..., None]
+        potential.grad = mass - (shares[..., None] * sparse_simplex(points, k)).sum(dim=1)
+        adam.step()
+    assert torch.equal(sparse_transport(costs, mass, shares, k)[1], potential)

@@ -31,7 +31,7 @@ def load_pretrained_folder(
         adapter: the one that `moefy` was called with.
 
     Returns:
-        The model, and what the loader says of missing and unexpected weights.
+        The model, and what the loader says of missing, unexpected and mismatched weights.
     """
 
     class WithLayers(base):  # type: ignore[misc]
@@ -42,7 +42,9 @@ def load_pretrained_folder(
     if hasattr(config, WEIGHTS):
         delattr(config, WEIGHTS)
     loader: Any = WithLayers
-    model, info = loader.from_pretrained(folder, config=config, output_loading_info=True)
+    model, info = loader.from_pretrained(
+        folder, config=config, output_loading_info=True, ignore_mismatched_sizes=True
+    )
     for _, layer in moe_layers(model):
         layer.router.keep_exact()  # the loader builds all of a model in the type of weights
     return model, info
