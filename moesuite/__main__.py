@@ -15,6 +15,7 @@ VERBS = {
     "certify": "measure how routers behave: causality, determinism, gradients, ...",
     "data": "show how data is read, without training: splits, examples, labels, duplicates",
     "profile": "account a configuration without training: FLOPs, parameters, memory",
+    "recommend": "which router, how many experts and which capacity to upcycle a model with",
     "compute": "cost tables of papers, recomputed",
     "verify": "run records again, and say whether the same comes out",
     "leaderboard": "turn run records into a page",

@@ -187,7 +187,12 @@ def _explained(
         )
     message, hint = first["msg"].lower(), ""
     if first["type"] == "missing":
-        return UserError(f"{path}: {message}")
+        example = (
+            f"; type for example {path}={word(field.examples[0])}"
+            if field and field.examples
+            else ""
+        )
+        return UserError(f"{path}: {message}{example}")
     if field is not None and several and len(place) < len(first["loc"]):  # of a union
         message = f"expected {values_of(field.annotation, field.metadata)}"
     elif field is not None and is_section(field.annotation):

@@ -13,7 +13,11 @@ from torch import nn
 
 from moesuite.errors import UserError, nearest
 from moesuite.models.depth_tiling import tile_depth
-from moesuite.models.huggingface import build_huggingface, load_saved
+from moesuite.models.huggingface import (
+    build_huggingface,
+    huggingface_architecture,
+    load_saved,
+)
 from moesuite.models.perceptron import build_perceptron
 
 
@@ -93,6 +97,25 @@ def load_pretrained(name: str) -> nn.Module:
         f"{name}: unknown library {library!r}; expected timm:<name>, hf:<folder or hub id>, "
         "e.g. timm:vit_base_patch16_224"
     )
+
+
+def load_architecture(name: str) -> nn.Module:
+    """Build a model on the meta device, with the head it was saved with and without weights.
+
+    Args:
+        name: `timm:<name>`, or `hf:<model type, local folder or hub id>`.
+
+    Raises:
+        UserError: for an unknown name.
+    """
+    library, _, model = name.partition(":")
+    if library not in ("timm", "hf"):
+        raise UserError(
+            f"{name}: unknown library {library!r}; expected timm:<name>, hf:<folder or hub id>, "
+            "or the checkpoint of a dense run, e.g. timm:vit_base_patch16_224"
+        )
+    with torch.device("meta"):
+        return _timm(model, False, {}) if library == "timm" else huggingface_architecture(model)
 
 
 def recipe_of(model: Any) -> dict[str, Any] | None:

@@ -61,9 +61,34 @@ def load_saved(model: str) -> nn.Module:
 
     config = transformers.AutoConfig.from_pretrained(model)
     _refuse_moe_layers(model, config)
+    return _class_of(config).from_pretrained(model)
+
+
+def huggingface_architecture(model: str) -> nn.Module:
+    """Build a Hugging Face model with the class that its configuration names, with new weights.
+
+    Raises:
+        UserError: for an unknown name, or a model that was saved with MoE layers.
+    """
+    config = _config(model, False, {})
+    _refuse_moe_layers(model, config)
+    cls = _class_of(config)
+    return cls.from_config(config) if hasattr(cls, "from_config") else cls._from_config(config)
+
+
+def is_model_type(name: str) -> bool:
+    """Return whether a name is that of an architecture in transformers, not of trained weights."""
+    import transformers
+
+    return name in transformers.CONFIG_MAPPING
+
+
+def _class_of(config: Any) -> Any:
+    """Return the class of transformers that a configuration names."""
+    import transformers
+
     name = (config.architectures or ["AutoModel"])[0]
-    cls: Any = getattr(transformers, name, transformers.AutoModel)
-    return cls.from_pretrained(model)
+    return getattr(transformers, name, transformers.AutoModel)
 
 
 def _with_head(model: str, pretrained: bool, head: str, config: Any) -> Any:

@@ -1,0 +1,58 @@
+"""Benchmarks of records, without pages: what other commands read of the board."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from moesuite.leaderboard.ingest.entry import Entry
+from moesuite.leaderboard.ingest.facts import Facts
+from moesuite.leaderboard.ingest.selection import merged, selected
+from moesuite.leaderboard.ingest.store import listing
+from moesuite.leaderboard.ranking.board import Board, boards
+from moesuite.leaderboard.site.reading import Progress, beside_records, examined
+
+
+@dataclass(frozen=True)
+class Benchmarks:
+    """The benchmarks of some records.
+
+    Attributes:
+        boards: in order of their tasks.
+        facts: options of settings and of contestants by hash.
+        problems: a line for each file that is left out.
+    """
+
+    boards: list[Board]
+    facts: Mapping[str, Facts]
+    problems: list[str]
+
+
+def benchmarks(places: Sequence[str], progress: Progress | None = None) -> Benchmarks:
+    """Read records and compare them, as the pages do; nothing is written.
+
+    Args:
+        places: folders or addresses of records.
+        progress: called with (files read, files to read).
+
+    Raises:
+        UserError: for a place that cannot be read.
+    """
+    files = listing(places)
+    fresh = examined(files.records, None, progress=progress)
+    selection = selected(files.records, fresh.known)
+    certificates, _, broken = beside_records(files)
+    by_task = defaultdict[str, list[Entry]](list)
+    for where in selection.counted:
+        entry = Entry.model_validate_json(fresh.entries[where])
+        by_task[entry.task].append(entry)
+    return Benchmarks(
+        boards=[
+            board
+            for task in sorted(by_task)
+            for board in boards(merged(by_task[task]), fresh.facts, certificates)
+        ],
+        facts=fresh.facts,
+        problems=selection.problems + broken,
+    )

@@ -1,0 +1,1 @@
+"""Recommend how to upcycle a dense model, from records of runs, published results and costs."""
