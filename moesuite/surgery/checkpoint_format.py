@@ -5,8 +5,10 @@ Names of weights are part of the format, and stable. Of a layer at `<layer>` in 
     MLPs and of `down`; <layer>.experts.norm.weight, .bias [E, H] if the MLP has a norm;
     <layer>.router.<the router's own names>, usually <layer>.router.gate.weight [E, D].
 Of a rerouted layer of a Hugging Face model:
-    <layer>.experts.gate_up_proj [E, 2H, D], <layer>.experts.down_proj [E, D, H], as there;
-    <layer>.router.gate.weight [E, D]; <layer>.shared.mlp.<...> and
+    <layer>.experts.gate_up_proj [E, 2H, D], <layer>.experts.down_proj [E, D, H], and their biases,
+    as there; or <layer>.experts.<expert>.<...> if each expert is a module;
+    <layer>.router.gate.weight [E, D], <layer>.router.gate.bias [E] if the model has it; with the
+    model's own rule the names of its gate; <layer>.shared.mlp.<...> and
     <layer>.shared.gate.weight [1, D].
 All others keep the names that they have in the dense model.
 """
@@ -19,8 +21,8 @@ from torch import nn
 
 from moesuite.config.options import Section
 from moesuite.config.schema import BalanceScope
+from moesuite.models.moe_blocks.layer import ReroutedMoE
 from moesuite.nn.moe import moe_layers
-from moesuite.nn.trained_experts import FusedExperts, SeparateExperts
 from moesuite.routing.router import LayerSpec
 
 FORMAT = 1
@@ -71,7 +73,7 @@ def describe(model: nn.Module) -> Description:
             options=layer.router.options,
             **vars(layer.router.spec),
             renormalise=layer.renormalise,
-            rerouted=isinstance(layer.experts, FusedExperts | SeparateExperts),
+            rerouted=isinstance(layer, ReroutedMoE),
         )
         for name, layer in moe_layers(model)
     }

@@ -7,14 +7,14 @@ from torch import nn
 from moesuite.errors import UserError
 from moesuite.models.candidates import Adapter, candidates
 from moesuite.models.moe_blocks.blocks import Block, chosen_blocks
+from moesuite.models.moe_blocks.layer import rerouted
 from moesuite.models.moe_blocks.original import OWN, OriginalRouter, share_gate
 from moesuite.nn.moe import RoutingContext
 from moesuite.routers import build_router
 from moesuite.routing.router import Router
 from moesuite.surgery.checkpoint_format import Description, LayerDescription
 from moesuite.surgery.hooks import attach
-from moesuite.surgery.moefy import install, put
-from moesuite.surgery.reroute import rerouted
+from moesuite.surgery.moefy import in_decoder, install, put
 
 
 def rebuild(
@@ -57,7 +57,9 @@ def _rebuild_rerouted(model: nn.Module, layers: dict[str, LayerDescription]) -> 
     context = RoutingContext()
     for block in chosen_blocks(model, list(layers)):
         layer = layers[block.name]
-        put(model, block.name, rerouted(block, _router(layer, block), layer.renormalise), context)
+        router, decodes = _router(layer, block), in_decoder(block.name)
+        moe = rerouted(block, router, layer.renormalise, decodes)
+        put(model, block.name, moe, context)
     attach(model, context)
 
 

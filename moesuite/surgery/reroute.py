@@ -20,8 +20,9 @@ from moesuite.config.schema import BalanceScope
 from moesuite.discovery.names import router_names
 from moesuite.errors import UserError
 from moesuite.models.example_inputs import random_example
-from moesuite.models.forward import run_once
+from moesuite.models.forward import first_tensor, run_once
 from moesuite.models.moe_blocks.blocks import Block, chosen_blocks
+from moesuite.models.moe_blocks.layer import ReroutedMoE, rerouted
 from moesuite.models.moe_blocks.original import OWN, OriginalRouter, share_gate
 from moesuite.nn.moe import MoE, RoutingContext
 from moesuite.routers import build_router, router_class
@@ -30,8 +31,8 @@ from moesuite.surgery.hooks import attach, begin_routing
 from moesuite.surgery.moe_config import MoEConfig
 from moesuite.surgery.moefy import in_decoder, put
 
-# of the identity check, relative to the largest output: room for weights in bfloat16
-TOLERANCE = 0.02
+# of the identity check, relative to the largest output: rounding of float32 and of half precision
+TOLERANCE, HALF_TOLERANCE = 1e-4, 0.02
 
 
 @dataclass(frozen=True)
@@ -115,19 +116,21 @@ def replace_routers(
     context = RoutingContext()
     begin_routing(context, model, example if isinstance(example, dict) else {})
     rows: list[ReroutedLayer] = []
-    replacements: dict[str, MoE] = {}
+    replacements: dict[str, ReroutedMoE] = {}
     for block, router in zip(chosen, routers, strict=True):
-        original = rerouted(block, OriginalRouter(router.spec, block.gate))
-        layer = rerouted(block, router, _needs_normalising(block, router))
-        rows.append(_compare(block.name, original, layer, context, *observed.pop(block.name)))
+        seen, decodes = observed.pop(block.name), in_decoder(block.name)
+        original = rerouted(block, OriginalRouter(router.spec, block.gate), in_decoder=decodes)
+        layer = rerouted(block, router, _needs_normalising(block, router), decodes)
+        rows.append(_compare(block.name, original, layer, context, seen))
         replacements[block.name] = layer
     # only when all have passed the check: an error leaves the model whole
     for name, layer in replacements.items():
         put(model, name, layer, context)
     context.end()
-    hf_config: Any = getattr(model, "config", None)
-    if getattr(hf_config, "output_router_logits", False):
-        hf_config.output_router_logits = False  # the loss on them reads gates that are gone
+    for part in model.modules():
+        hf_config: Any = getattr(part, "config", None)
+        if getattr(hf_config, "output_router_logits", False):
+            hf_config.output_router_logits = False  # the loss on them reads gates that are gone
     return attach(model, context), rows
 
 
@@ -179,50 +182,51 @@ def _defaults(cls: type[Router], block: Block) -> Mapping[str, Any]:
     return {name: value for name, value in of_model.items() if name in parameters}
 
 
-def rerouted(block: Block, router: Router, renormalise: bool = False) -> MoE:
-    """Return the layer that replaces a block. The model's own rule scales its weights itself."""
-    experts = block.trained_experts(1.0 if router.name == OWN else block.gate.scale)
-    layer = MoE(
-        router,
-        experts,
-        in_decoder=in_decoder(block.name),
-        renormalise=renormalise,
-        shared=block.shared,
-    )
-    return layer.to(next(experts.parameters()).device)
+Seen = tuple[Tensor, Tensor]  # input and output of a model's own layer
 
 
-def _observe(
-    model: nn.Module, chosen: list[Block], example: Any
-) -> dict[str, tuple[Tensor, Tensor]]:
-    """Run the model once as it is, and return the input and output of each MoE layer."""
-    observed: dict[str, tuple[Tensor, Tensor]] = {}
-    handles = []
-    for block in chosen:
+def _observe(model: nn.Module, chosen: list[Block], example: Any) -> dict[str, Seen]:
+    """Run the model once as it is, and return what each MoE layer did.
 
-        def store(
-            _: nn.Module, args: tuple[Tensor, ...], y: Tensor, name: str = block.name
-        ) -> None:
-            observed[name] = args[0], y
+    Raises:
+        UserError: if the example does not reach a layer.
+    """
+    seen: dict[str, Seen] = {}
 
-        handles.append(model.get_submodule(block.name).register_forward_hook(store))
+    def hook_of(name: str) -> Any:
+        def store(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], y: Any) -> None:
+            seen[name] = first_tensor([*args, *kwargs.values()]), first_tensor(y)
+
+        return store
+
+    handles = [
+        model.get_submodule(block.name).register_forward_hook(hook_of(block.name), with_kwargs=True)
+        for block in chosen
+    ]
     run_once(model, example, handles)
-    return observed
+    if missed := [block.name for block in chosen if block.name not in seen]:
+        raise UserError(
+            f"{missed[0]}: the example does not reach this layer; expected inputs that do, e.g. "
+            "example={'input_ids': ids}, or layers=<names of others>"
+        )
+    return seen
 
 
 @torch.no_grad()
 def _compare(
-    name: str, original: MoE, new: MoE, context: RoutingContext, x: Tensor, y: Tensor
+    name: str, original: MoE, new: MoE, context: RoutingContext, seen: Seen
 ) -> ReroutedLayer:
     """Run both layers on the input of the model's own, and compare the outputs.
 
     Raises:
         UserError: if the model's own rule gives another output than the model did.
     """
-    identity, own_pairs = _run(original, context, x, y)
-    difference, new_pairs = _run(new, context, x, y)
+    _, y = seen
+    identity, own_pairs = _run(original, context, seen)
+    difference, new_pairs = _run(new, context, seen)
     scale = y.float().abs().max().item()
-    if not identity <= TOLERANCE * scale:  # also true for NaN
+    rounding = TOLERANCE if y.dtype == torch.float32 else HALF_TOLERANCE
+    if not identity <= rounding * scale:  # also true for NaN
         raise UserError(
             f"{name}: rebuilt with its own rule, its output is off by {identity:.2e} (largest "
             f"output {scale:.2e}): this model routes in an unknown way; expected layers without "
@@ -234,10 +238,11 @@ def _compare(
     return ReroutedLayer(name, identity, difference, scale, kept.item(), pairs_per_token)
 
 
-def _run(layer: MoE, context: RoutingContext, x: Tensor, y: Tensor) -> tuple[float, Tensor]:
-    """Return the largest difference of a layer's output from `y`, and its pairs, [G, T, E]."""
+def _run(layer: MoE, context: RoutingContext, seen: Seen) -> tuple[float, Tensor]:
+    """Return the largest difference of a layer's output from what was seen, and its pairs."""
+    x, y = seen
     layer.context = context
-    difference = (layer.eval()(x) - y).float().abs().max().item()
+    difference = (first_tensor(layer.eval()(x)) - y).float().abs().max().item()
     routing, layer.routing = layer.routing, None
     assert routing is not None
-    return difference, routing.dense()[0].sum(dim=-1) > 0
+    return difference, routing.dense()[0].sum(dim=-1) > 0  # [G, T, E]

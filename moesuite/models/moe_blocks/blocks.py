@@ -8,16 +8,16 @@ expert. What cannot be read is refused with what is missing.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 
 from moesuite.errors import UserError, unknown
+from moesuite.models.moe_blocks.frame import read_frame
 from moesuite.models.moe_blocks.gates import TrainedGate, read_gate
 from moesuite.models.moe_blocks.original import Shared
-from moesuite.nn.moe import MoE
+from moesuite.nn.moe import MoE, moe_layers
 from moesuite.nn.trained_experts import UP, FusedExperts, SeparateExperts
 
 GATES = ("gate", "router")  # names of modules
@@ -25,7 +25,7 @@ SHARED = ("shared_expert", "shared_experts", "shared_mlp")
 SHARED_GATE = "shared_expert_gate"
 # of the classes of MoE layers
 MOE = re.compile(r"(MoE|Moe|MoEBlock|MoeBlock|SparseMLP)$")
-SHOWN = 3  # reasons in a message
+SHOWN = 3  # reasons, or names, in a message
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class Block:
         experts: the model's module of them.
         shared: the shared expert, or None.
         scale: factor of the experts' outputs besides the combine weights.
+        paired: whether it returns the scores of its gate as a second output.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Block:
     experts: Any
     shared: Shared | None
     scale: float
+    paired: bool
 
     @property
     def k(self) -> int:
@@ -79,11 +81,16 @@ def read_block(name: str, module: nn.Module) -> Block | str:
     gate = next((parts.pop(key) for key in GATES if key in parts), None)
     if gate is None or experts is None:
         return "it has no modules `gate` or `router`, and `experts`"
-    shared = [parts.pop(key) for key in SHARED if key in parts]
-    shared_gate = parts.pop(SHARED_GATE, None)
-    rest = [key for key, part in parts.items() if not isinstance(part, nn.Identity)]
-    if rest or len(shared) > 1:
-        return f"it has more parts: {', '.join(rest or SHARED)}"
+    shared = next((key for key in SHARED if key in parts), None)
+    shared_gate = SHARED_GATE if SHARED_GATE in parts else None
+    rest = [
+        key
+        for key, part in parts.items()
+        if key not in (shared, shared_gate) and not isinstance(part, nn.Identity)
+    ]
+    if rest:
+        more = ", ..." if len(rest) > SHOWN else ""
+        return f"its gate and experts stand among other parts: {', '.join(rest[:SHOWN])}{more}"
     if (reason := _unreadable(experts)) is not None:
         return reason
     read = read_gate(gate, module, _number_of_experts(experts))
@@ -95,14 +102,13 @@ def read_block(name: str, module: nn.Module) -> Block | str:
     ]
     if weights:
         return f"it has weights of its own: {', '.join(weights)}"
-    scale = float(getattr(module, "routed_scaling_factor", 1.0))
-    share = (
-        0.5
-        if getattr(module, "shared_expert_combination_strategy", "") == "average" and shared
-        else 1.0
-    )
-    joint = Shared(shared[0], shared_gate, share) if shared else None
-    return Block(name, read, experts, joint, scale * share)
+    frame = read_frame(module, read.linear.weight.shape[1], shared, shared_gate)
+    if isinstance(frame, str):
+        return frame
+    always = None
+    if shared is not None:
+        always = Shared(parts[shared], parts.get(SHARED_GATE), frame.shared)
+    return Block(name, read, experts, always, frame.scale, frame.paired)
 
 
 def _number_of_experts(experts: Any) -> int:
@@ -112,7 +118,8 @@ def _number_of_experts(experts: Any) -> int:
 def _unreadable(experts: Any) -> str | None:
     """Return why experts cannot be read, or None."""
     if isinstance(experts, nn.ModuleDict):
-        return None
+        kinds = {_kind(expert) for expert in experts.values()}
+        return None if len(kinds) == 1 else f"its experts are of several kinds: {', '.join(kinds)}"
     shapes = {name: value.shape for name, value in experts.named_parameters()}
     up = next((name for name in UP if name in shapes), None)
     known = {up, f"{up}_bias", "down_proj", "down_proj_bias"}
@@ -133,12 +140,9 @@ def _kind(module: nn.Module) -> str:
     return type(module).__name__
 
 
-def blocks(model: nn.Module) -> Iterator[Block]:
-    """Yield the MoE layers of a Hugging Face model that can be read, in its order."""
-    for name, module in moe_modules(model).items():
-        block = read_block(name, module)
-        if isinstance(block, Block):
-            yield block
+def read_blocks(model: nn.Module) -> dict[str, Block | str]:
+    """Return the MoE layers of a Hugging Face model by name, or what is missing to read them."""
+    return {name: read_block(name, module) for name, module in moe_modules(model).items()}
 
 
 def moe_reason(model: nn.Module) -> str | None:
@@ -146,24 +150,23 @@ def moe_reason(model: nn.Module) -> str | None:
 
     It is told to `moesuite.reroute`, or what that lacks for it.
     """
-    modules = moe_modules(model)
-    if not modules:
+    read = read_blocks(model)
+    if not read:
         return None
-    first = next(iter(modules))
-    missing = refusals(model)
-    says = f"it is a mixture of experts already ({_kind(modules[first])} at {first})"
-    if len(missing) < len(modules):
+    first = next(iter(read))
+    says = f"it is a mixture of experts already ({_kind(model.get_submodule(first))} at {first})"
+    if any(isinstance(block, Block) for block in read.values()):
         return f"{says}; type moesuite.reroute(model) to give it another router"
-    return f"{says}, which moesuite.reroute cannot read: {_listed(missing)}"
+    return f"{says}, which moesuite.reroute cannot read: {_missing(model, read)}"
 
 
-def refusals(model: nn.Module) -> dict[str, str]:
-    """Return what is missing to read the MoE layers that cannot be read, by class."""
-    read = ((module, read_block(name, module)) for name, module in moe_modules(model).items())
-    return {_kind(module): block for module, block in read if isinstance(block, str)}
-
-
-def _listed(reasons: dict[str, str]) -> str:
+def _missing(model: nn.Module, read: dict[str, Block | str]) -> str:
+    """Return what is missing to read layers, by their class."""
+    reasons = {
+        _kind(model.get_submodule(name)): block
+        for name, block in read.items()
+        if isinstance(block, str)
+    }
     return "; ".join(f"{kind}: {reason}" for kind, reason in list(reasons.items())[:SHOWN])
 
 
@@ -171,20 +174,28 @@ def chosen_blocks(model: nn.Module, layers: list[str] | None = None) -> list[Blo
     """Return the MoE layers to reroute.
 
     Raises:
-        UserError: if there is none, or none of a given name.
+        UserError: if there is none, none of a given name, or one that cannot be read and no names.
     """
-    by_name = {block.name: block for block in blocks(model)}
+    read = read_blocks(model)
+    by_name = {name: block for name, block in read.items() if isinstance(block, Block)}
     if not by_name:
-        raise _no_blocks(model)
+        raise _no_blocks(model, read)
+    example = f"layers=[{next(iter(by_name))!r}]"
+    if layers is None and len(by_name) < len(read):
+        raise UserError(
+            f"{_kind(model)} has MoE layers that cannot be read ({_missing(model, read)}); "
+            f"expected the names of others, e.g. {example}"
+        )
     for name in layers or ():
         if name not in by_name:
-            raise unknown("MoE layer", name, by_name, f"layers=[{next(iter(by_name))!r}]")
+            raise unknown("MoE layer", name, by_name, example)
     return [block for name, block in by_name.items() if layers is None or name in layers]
 
 
-def _no_blocks(model: nn.Module) -> UserError:
-    missing = refusals(model)
+def _no_blocks(model: nn.Module, read: dict[str, Block | str]) -> UserError:
     hint = "it is dense; type moesuite.upcycle(model) to make a mixture of experts of it"
+    if any(moe_layers(model)):
+        hint = "those that it has are of moesuite already; reroute the model as it was loaded"
     return UserError(
-        f"{_kind(model)} has no MoE layers that can be rerouted: {_listed(missing) or hint}"
+        f"{_kind(model)} has no MoE layers that can be rerouted: {_missing(model, read) or hint}"
     )

@@ -127,10 +127,10 @@ def _measured(gate: nn.Module, linear: Any, further: dict[str, Tensor]) -> Train
     weight *= 3 / dim**0.5
     replaced = {id(linear.weight): weight, id(getattr(linear, "bias", None)): bias}
     state = {
-        name: replaced.get(id(value), torch.zeros(value.shape, dtype=value.dtype))
+        name: replaced.get(id(value), blank(value))
         for name, value in (*gate.named_parameters(), *gate.named_buffers())
     }
-    rest = {name: torch.zeros(value.shape, dtype=value.dtype) for name, value in further.items()}
+    rest = {name: blank(value) for name, value in further.items()}
     outcome = _run(gate, state, x, rest)
     if outcome is None:
         return "its gate does not return logits, weights and experts of tokens alone"
@@ -145,6 +145,12 @@ def _measured(gate: nn.Module, linear: Any, further: dict[str, Tensor]) -> Train
     rule = _rule(logits[served], weights[served], experts[served].long())
     correction = _correction(gate, further)
     return TrainedGate(gate, linear, correction, further, flat, weights.shape[1], *rule)
+
+
+def blank(value: Tensor) -> Tensor:
+    """Return zeros of the shape of a weight, in float32 if it is in half precision."""
+    dtype = torch.float32 if value.is_floating_point() else value.dtype
+    return torch.zeros(value.shape, dtype=dtype)
 
 
 def _run(
