@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from moesuite.discovery.names import list_routers as list_routers
     from moesuite.discovery.names import list_tasks as list_tasks
     from moesuite.errors import UserError as UserError
+    from moesuite.models.mlps.split.read import SplitMLP as SplitMLP
     from moesuite.nn.experts import DenseMLP as DenseMLP
     from moesuite.nn.export import for_export as for_export
     from moesuite.nn.moe import MoE as MoE
@@ -48,6 +49,7 @@ _HOMES = {
     "keep_freed_memory": "compute.memory",
     "DenseMLP": "nn.experts",
     "for_export": "nn.export",
+    "SplitMLP": "models.mlps.split.read",
     "MoE": "nn.moe",
     "aux_loss": "nn.moe",
     "RunRecord": "records.record",

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from torch import nn
 
 from moesuite.errors import UserError, unknown
-from moesuite.models.mlps.split import read_split
+from moesuite.models.mlps.split.read import SplitMLP, read_chain, read_splits
 from moesuite.models.mlps.whole import read_mlp
 from moesuite.nn.experts import DenseMLP
 
@@ -16,7 +17,8 @@ from moesuite.nn.experts import DenseMLP
 # cannot be routed
 TOKEN_MIXERS = ("mlp_tokens",)
 Layers = str | Sequence[int | str]
-Adapter = Callable[[nn.Module], DenseMLP | None]  # None for modules that it does not know
+# None for modules that it does not know
+Adapter = Callable[[nn.Module], DenseMLP | SplitMLP | None]
 
 
 @dataclass(frozen=True)
@@ -28,32 +30,46 @@ class Candidate:
         mlp: its parts.
         last: name of the module that returns the output of the MLP.
         also: other modules to replace, by name.
+        settings: plain attributes of modules to set, by name.
     """
 
     name: str
     mlp: DenseMLP
     last: str
     also: Mapping[str, nn.Module] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 def candidates(model: nn.Module, adapter: Adapter | None = None) -> list[Candidate]:
     """Return every MLP of `model` that can become an MoE layer, in the model's order."""
-    named = ((name, _read(name, module, adapter)) for name, module in model.named_modules())
-    return [candidate for _, candidate in named if candidate is not None]
+    named = model.named_modules()
+    return [
+        _candidate(name, read) for name, module in named for read in _read(name, module, adapter)
+    ]
 
 
-def _read(name: str, module: nn.Module, adapter: Adapter | None) -> Candidate | None:
-    """Return the candidate that a module is, or None."""
+def _read(name: str, module: nn.Module, adapter: Adapter | None) -> Sequence[DenseMLP | SplitMLP]:
+    """Return the MLP that a module is, or those that are spread over it."""
     adapted = None if adapter is None else adapter(module)
     if adapted is not None:
-        return Candidate(name, adapted, name)
-    split = read_split(module)
-    if split is not None:
-        mlp, rest = split
-        first, last = f"{name}.intermediate", f"{name}.output"
-        return Candidate(first, mlp, f"{last}.dense", {last: rest})
-    whole = None if mixes_tokens(name) else read_mlp(module)
-    return None if whole is None else Candidate(name, whole, name)
+        return [adapted]
+    if mixes_tokens(name):
+        return []
+    whole = read_mlp(module) or read_chain(module)
+    return read_splits(module) if whole is None else [whole]
+
+
+def _candidate(name: str, read: DenseMLP | SplitMLP) -> Candidate:
+    """Return what was read of the module `name`, with the names of its parts in the model."""
+    if isinstance(read, DenseMLP):
+        return Candidate(name, read, name)
+    also = {_joined(name, part): module for part, module in read.also.items()}
+    settings = {_joined(name, attribute): value for attribute, value in read.settings.items()}
+    return Candidate(_joined(name, read.first), read.mlp, _joined(name, read.last), also, settings)
+
+
+def _joined(name: str, part: str) -> str:
+    return f"{name}.{part}" if name and part else name + part
 
 
 def mixes_tokens(name: str) -> bool:

@@ -4,6 +4,9 @@ Names of weights are part of the format, and stable. Of a layer at `<layer>` in 
     <layer>.experts.up.weight [E, D, H], <layer>.experts.up.bias [E, H]; the same of `gate` in gated
     MLPs and of `down`; <layer>.experts.norm.weight, .bias [E, H] if the MLP has a norm;
     <layer>.router.<the router's own names>, usually <layer>.router.gate.weight [E, D].
+An MLP that is spread over its layer is replaced at its first part; the others have no weights then:
+    <layer>.intermediate (BERT, ESM, Swin v2), <layer>.fc1 (BART, OPT, Whisper), <layer>.ffn
+    (ALBERT), <layer>.pwconv1 (ConvNeXt).
 Of a rerouted layer of a Hugging Face model:
     <layer>.experts.gate_up_proj [E, 2H, D], <layer>.experts.down_proj [E, D, H], and their biases,
     as there; or <layer>.experts.<expert>.<...> if each expert is a module;

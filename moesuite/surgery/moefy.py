@@ -44,13 +44,13 @@ def moefy(
 
     Args:
         model: any timm model with MLP blocks: ViT, DeiT, MLP-Mixer, Swin, ConvNeXt, EVA; of Hugging
-            Face: GPT-2, LLaMA and relatives, BERT, RoBERTa, T5, ViT.
+            Face: GPT-2, LLaMA and relatives, BERT, RoBERTa, T5, ViT, BART, OPT, Whisper, ALBERT.
         router, num_experts, layers, slots_per_token, eval_slots_per_token, renormalise, decoder,
             balance_scope: see `moesuite.surgery.moe_config.MoEConfig`.
         example: an input of the model, from which routers with a fixed number of slots learn the
             number of tokens; None: one image of the size that the model was made for.
         adapter: returns the `moesuite.DenseMLP` of modules that `moesuite.models.mlps` does not
-            know, None for all others.
+            know, or the `moesuite.SplitMLP` of layers whose MLP it does not; None for all others.
         router_options: the router's own parameters.
 
     Raises:
@@ -176,6 +176,9 @@ def _replace(
     put(model, candidate.name, layer.to(weight.device), context)
     for name, module in candidate.also.items():
         model.set_submodule(name, module)
+    for name, value in candidate.settings.items():
+        owner, _, attribute = name.rpartition(".")
+        setattr(model.get_submodule(owner), attribute, value)
 
 
 def put(model: nn.Module, name: str, layer: MoE, context: RoutingContext) -> None:

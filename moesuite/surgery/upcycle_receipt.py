@@ -77,9 +77,10 @@ def skipped_mlps(model: nn.Module, known: list[Candidate], chosen: list[str]) ->
     """
     names = [candidate.name for candidate in known]
     reasons = {name: "not among the chosen layers" for name in names if name not in chosen}
+    parts = [*names, *(candidate.last for candidate in known)]
     for name, module in model.named_modules():
-        inside = any(f"{name}.".startswith(f"{other}.") for other in names)
-        around = any(other.startswith(f"{name}." if name else "") for other in names)
+        inside = any(f"{name}.".startswith(f"{other}.") for other in parts)
+        around = any(other.startswith(f"{name}." if name else "") for other in parts)
         if looks_like_mlp(module) and not inside and not around:
             reasons[name] = (
                 "mixes tokens" if mixes_tokens(name) else f"no adapter for {type(module).__name__}"

@@ -80,14 +80,14 @@ def build(name: str) -> nn.Module:
 
 
 class FeedForward(nn.Module):
-    """An MLP that no form knows."""
+    """An MLP whose forward is not followed: the activation is a method of a tensor."""
 
     def __init__(self) -> None:
         super().__init__()
         self.w1, self.w2 = nn.Linear(6, 12), nn.Linear(12, 6)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.w2(torch.relu(self.w1(x)))
+        return self.w2(self.w1(x).relu())
 
 
 def take_apart(module: nn.Module) -> DenseMLP | None:

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import nn
+
+
+def is_linear(part: Any) -> bool:
+    """Return whether a part is a linear layer on the last axis, as `as_linear` reads."""
+    return type(part) is nn.Linear or type(part).__name__ == "Conv1D"
 
 
 def as_linear(layer: nn.Module) -> nn.Linear | None:

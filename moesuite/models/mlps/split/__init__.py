@@ -1,0 +1,1 @@
+"""MLPs that are found by following tokens through the source of a layer's forward."""

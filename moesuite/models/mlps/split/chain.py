@@ -1,0 +1,96 @@
+"""The steps that make an MLP: up, activation, dropout, norm, down, dropout."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from moesuite.models.mlps.linear import as_linear, is_linear
+from moesuite.models.mlps.split.values import Step
+from moesuite.nn.experts import DenseMLP
+
+NO_ACTIVATIONS = (nn.Dropout, nn.LayerNorm)
+ACTIVATIONS = ("torch.nn.modules.activation", "transformers.activations")
+
+
+class Function(nn.Module):
+    """A plain function as a module."""
+
+    def __init__(self, function: Any) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply it."""
+        return self.function(x)
+
+
+class Chain(NamedTuple):
+    """The steps of an MLP, from its first linear layer on, by what they are."""
+
+    up: Step
+    act: Step
+    drop1: Step | None
+    norm: Step | None
+    down: Step
+    drop2: Step | None
+
+    @property
+    def steps(self) -> list[Step]:
+        """Those that it has."""
+        return [step for step in self if step is not None]
+
+
+def chain_at(steps: Sequence[Step], start: int) -> Chain | None:
+    """Return the MLP that begins with step number `start`, or None."""
+    rest = [step for step in steps[start:] if not isinstance(step.part, nn.Identity)]
+
+    def next_of(*kinds: type[nn.Module]) -> Step | None:
+        return rest.pop(0) if rest and type(rest[0].part) in kinds else None
+
+    up = rest.pop(0)
+    is_act = rest and not is_linear(rest[0].part) and type(rest[0].part) not in NO_ACTIVATIONS
+    act = rest.pop(0) if is_act else None
+    drop1, norm = next_of(nn.Dropout), next_of(nn.LayerNorm)
+    if act is None or not rest or not is_linear(rest[0].part):
+        return None
+    down = rest.pop(0)
+    return Chain(up, act, drop1, norm, down, next_of(nn.Dropout))
+
+
+def mlp_of(chain: Chain) -> DenseMLP | None:
+    """Return the parts of an MLP, or None if it mixes tokens or makes them wider or narrower."""
+    up, down = as_linear(chain.up.part), as_linear(chain.down.part)
+    if up is None or down is None:
+        return None
+    act = chain.act.part if isinstance(chain.act.part, nn.Module) else Function(chain.act.part)
+    fits = up.in_features == down.out_features and up.out_features == down.in_features
+    if (
+        not fits
+        or up.out_features < up.in_features
+        or not _keeps_tokens_apart(act, up.out_features)
+    ):
+        return None
+    norm = None if chain.norm is None else chain.norm.part
+    drops = [nn.Identity() if step is None else step.part for step in (chain.drop1, chain.drop2)]
+    return DenseMLP(up, None, down, act, drops[0], norm, drops[1])
+
+
+@torch.no_grad()
+def _keeps_tokens_apart(act: nn.Module, width: int) -> bool:
+    """Return whether an activation changes each token for itself, and keeps its width."""
+    if type(act).__module__ in ACTIVATIONS:
+        return True
+    device = next((parameter.device for parameter in act.parameters()), torch.device("cpu"))
+    if device.type == "meta":
+        return False
+    random = torch.Generator().manual_seed(0)
+    tokens = torch.randn(2, 3, width, generator=random, device="cpu").to(device)
+    try:
+        together, apart = act(tokens), torch.stack([act(token) for token in tokens.flatten(0, 1)])
+    except (RuntimeError, TypeError, ValueError, IndexError):
+        return False
+    return together.shape == tokens.shape and torch.allclose(together.flatten(0, 1), apart)
