@@ -18,9 +18,10 @@ import torch
 from torch import Tensor, nn
 
 from moesuite.errors import UserError
+from moesuite.nn.context import Scope
 from moesuite.nn.experts import DenseMLP, Experts
 from moesuite.nn.grouped_linear import layout
-from moesuite.nn.moe import MoE, Side
+from moesuite.nn.moe import MoE
 from moesuite.routing.router import LayerSpec, Router
 from moesuite.routing.scope import alone
 
@@ -210,8 +211,7 @@ def output(
 ) -> Tensor:
     """Return the output of a copy of `layer` for a copy of `x`."""
     layer = twin_of(layer, training)
-    layer.context.side = Side(mask)
-    with seeded(seed, str(x.device)):
+    with seeded(seed, str(x.device)), layer.context.inside(Scope(mask)):
         return layer(x.clone())
 
 

@@ -1,86 +1,24 @@
-"""The MoE layer = router + dispatcher + experts, and the state that a model's layers share."""
+"""The MoE layer = router + dispatcher + experts, and what is read of a model's layers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from moesuite.errors import UserError
+from moesuite.nn.context import RoutingContext
 from moesuite.nn.dispatch import default_dispatcher
 from moesuite.nn.dispatcher import Dispatcher, Work
 from moesuite.nn.experts import AnyExperts
+from moesuite.nn.recomputation import History, Side, in_reentrant_backward
 from moesuite.routing.forms import Routing
 from moesuite.routing.router import Router
 from moesuite.routing.validation import Inspector
-
-UNREAD_LIMIT = 8  # training forwards with unread losses; more means that nobody reads them
-
-
-@dataclass(frozen=True)
-class Side:
-    """Padding mask and ids of the tokens of one forward.
-
-    Attributes:
-        mask: [G, T], True for real tokens; None if all are.
-        ids: [G, T], token ids if the model is called with them, else None.
-    """
-
-    mask: Tensor | None = None
-    ids: Tensor | None = None
-
-
-@dataclass
-class RoutingContext:
-    """What passes between a model and its MoE layers besides the layers' own arguments.
-
-    A hook on the host model opens the context with the padding mask at each forward and closes it
-    afterwards. Layers that run again while it is closed (activation checkpointing recomputes them
-    in backward) read the same mask and do not add their losses twice.
-
-    Attributes:
-        side: the model's tokens; those of the encoder in an encoder-decoder.
-        decoder: the decoder's tokens in an encoder-decoder.
-        losses: auxiliary losses of the training forwards that `aux_loss` has not read yet.
-    """
-
-    side: Side = Side()
-    decoder: Side | None = None
-    losses: list[tuple[str, Tensor]] = field(default_factory=list)
-    unread: int = 0
-    is_open: bool = True
-    with_grad: bool = False
-
-    def __getstate__(self) -> dict[str, object]:
-        """Copies and pickles start fresh, without the tensors of a running forward."""
-        return RoutingContext().__dict__
-
-    def begin(self, side: Side, training: bool, decoder: Side | None = None) -> None:
-        """Open the context for one forward of the host model.
-
-        Raises:
-            RuntimeError: if the losses of many training forwards were never read: training would
-                silently ignore them.
-        """
-        self.side = side
-        self.decoder = decoder
-        self.is_open = True
-        self.with_grad = torch.is_grad_enabled()
-        if self.losses and training and self.with_grad:
-            self.unread += 1
-            if self.unread > UNREAD_LIMIT:
-                raise RuntimeError(
-                    f"the auxiliary losses of {self.unread} training forwards were never read: "
-                    "add `loss = loss + moesuite.aux_loss(model)` before `loss.backward()`"
-                )
-
-    def end(self) -> None:
-        """Close the context after one forward of the host model."""
-        self.is_open = False
 
 
 class MoE(nn.Module):
@@ -99,6 +37,7 @@ class MoE(nn.Module):
 
     Attributes:
         routing: of the last forward, for statistics; replaced at every forward.
+        mask: of the tokens of `routing`, [G, T]; None if all are real.
         stands_for: device whose default dispatcher runs, for a twin on the meta device; None for
             the device of the tokens.
     """
@@ -124,19 +63,15 @@ class MoE(nn.Module):
         self.stands_for: torch.device | None = None
         self.context = RoutingContext()
         self.routing: Routing | None = None
+        self.mask: Tensor | None = None
         self._inspect = Inspector()
+        self._history = History()
 
     def forward(self, x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """Route, dispatch, compute, combine."""
         if self.channels_first:
             return self._tokens_last(x.movedim(1, -1)).movedim(-1, 1)
         return self._tokens_last(x)
-
-    @property
-    def side(self) -> Side:
-        """Padding mask and ids of this layer's tokens."""
-        decoder = self.context.decoder
-        return decoder if self.in_decoder and decoder is not None else self.context.side
 
     def dispatcher_for(self, routing: Routing, device: torch.device) -> Dispatcher:
         """Return the dispatcher that runs a routing of tokens on `device`."""
@@ -150,47 +85,58 @@ class MoE(nn.Module):
         return self.dispatcher_for(routing, device).work(routing)
 
     def _tokens_last(self, x: Tensor) -> Tensor:
-        mask = self.side.mask
-        if x.ndim == 2 and mask is not None:  # some hosts flatten their sequences before the MLP
-            tokens = x.unflatten(0, mask.shape)
-        elif x.ndim == 2:
-            tokens = x.unsqueeze(0)
-        else:
-            tokens = x.flatten(1, -2)
-        if mask is not None and mask.shape != tokens.shape[:2]:
-            raise UserError(
-                f"padding mask of shape {tuple(mask.shape)} for tokens of shape "
-                f"{tuple(tokens.shape)}: expected one value per token, [groups, tokens]"
-            )
-        if self.training and self.context.is_open:
+        """Route [G, ..., D] or [N, D]; a forward that backward repeats leaves no trace."""
+        again = self.context.recomputing()
+        eager = not torch.compiler.is_compiling()
+        start = self._history.start() if eager else 0
+        side = self._history.recall() if again and eager else None
+        if side is None:
+            side = self.context.side(x.shape)
+        if self.training and not again:
             self.router.advance()
-        self.router.ids = self.side.ids
-        # the meta device has no autocast, and a context is an obstacle to exporters
-        autocast = not x.is_meta and torch.is_autocast_enabled(x.device.type)
-        with torch.autocast(x.device.type, enabled=False) if autocast else nullcontext():
-            routing = self.router(tokens.float(), mask)
-            self._inspect(routing, tokens.shape, self.experts.num_experts, self.router)
-            routing = routing.renormalised() if self.renormalise else routing
-        self._record(routing)
-        dispatcher = self.dispatcher_for(routing, tokens.device)
-        y = dispatcher.forward(tokens, routing, self.experts).reshape(x.shape)
+        tokens = x.reshape(*side.shape, x.shape[-1])
+        routing = self._route(tokens, side)
+        if not again:
+            self._record(routing, side)
+        elif eager and self.training and routing.losses and in_reentrant_backward():
+            raise _without_gradient()
+        y = self.dispatcher_for(routing, x.device).forward(tokens, routing, self.experts)
+        if eager and not again:
+            self._history.remember(start, side, y)
+        y = y.reshape(x.shape)
         return y if self.shared is None else y + self.shared(x)
 
-    def _record(self, routing: Routing) -> None:
-        if not self.context.is_open or torch.compiler.is_exporting():
+    def _route(self, tokens: Tensor, side: Side) -> Routing:
+        self.router.ids = side.ids
+        # the meta device has no autocast, and a context is an obstacle to exporters
+        autocast = not tokens.is_meta and torch.is_autocast_enabled(tokens.device.type)
+        with torch.autocast(tokens.device.type, enabled=False) if autocast else nullcontext():
+            routing = self.router(tokens.float(), side.mask)
+            self._inspect(routing, tokens.shape, self.experts.num_experts, self.router)
+            return routing.renormalised() if self.renormalise else routing
+
+    def _record(self, routing: Routing, side: Side) -> None:
+        if torch.compiler.is_exporting():
             return
-        self.routing = routing
-        if self.training and routing.losses:
-            if self.context.with_grad and not torch.is_grad_enabled():
-                raise RuntimeError(
-                    "auxiliary losses would get no gradient under re-entrant activation "
-                    "checkpointing: checkpoint with use_reentrant=False"
-                )
-            self.context.losses.extend(routing.losses.items())
+        self.routing, self.mask = routing, side.mask
+        if not (self.training and routing.losses):
+            return
+        if self.context.hides_gradient() and any(p.requires_grad for p in self.router.parameters()):
+            raise _without_gradient()
+        if self.context.scope is None and not torch.compiler.is_compiling():
+            self.context.count(str(id(self)))
+        self.context.losses.extend(routing.losses.items())
 
     def __getstate__(self) -> dict[str, object]:
         """Copies and pickles drop the last routing, which may hold an autograd graph."""
-        return {**self.__dict__, "routing": None}
+        return {**self.__dict__, "routing": None, "mask": None}
+
+
+def _without_gradient() -> RuntimeError:
+    return RuntimeError(
+        "auxiliary losses would get no gradient under re-entrant activation checkpointing: "
+        "checkpoint with use_reentrant=False"
+    )
 
 
 def moe_layers(model: nn.Module) -> Iterator[tuple[str, MoE]]:
@@ -232,10 +178,8 @@ def unread_losses(contexts: Iterable[RoutingContext]) -> dict[str, Tensor]:
     """Return the unread auxiliary losses by name, weighted, summed over layers; mark them read."""
     sums: dict[str, Tensor] = {}
     for context in contexts:
-        for name, loss in context.losses:
+        for name, loss in context.read():
             sums[name] = sums[name] + loss if name in sums else loss
-        context.losses.clear()
-        context.unread = 0
     return sums
 
 

@@ -15,8 +15,9 @@ from moesuite.models.candidates import Adapter, Candidate, Layers, candidates, s
 from moesuite.models.example_inputs import default_example
 from moesuite.models.forward import run_once
 from moesuite.models.meta_device import KernelsOfRealDevices
+from moesuite.nn.context import RoutingContext
 from moesuite.nn.experts import Experts
-from moesuite.nn.moe import MoE, RoutingContext
+from moesuite.nn.moe import MoE
 from moesuite.routers import build_router, router_class
 from moesuite.routers.dense import Dense
 from moesuite.routing.router import Router

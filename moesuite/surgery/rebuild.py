@@ -9,7 +9,7 @@ from moesuite.models.candidates import Adapter, candidates
 from moesuite.models.moe_blocks.blocks import Block, chosen_blocks
 from moesuite.models.moe_blocks.layer import rerouted
 from moesuite.models.moe_blocks.original import OWN, OriginalRouter, share_gate
-from moesuite.nn.moe import RoutingContext
+from moesuite.nn.context import RoutingContext
 from moesuite.routers import build_router
 from moesuite.routing.router import Router
 from moesuite.surgery.checkpoint_format import Description, LayerDescription

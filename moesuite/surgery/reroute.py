@@ -24,10 +24,11 @@ from moesuite.models.forward import first_tensor, run_once
 from moesuite.models.moe_blocks.blocks import Block, chosen_blocks
 from moesuite.models.moe_blocks.layer import ReroutedMoE, rerouted
 from moesuite.models.moe_blocks.original import OWN, OriginalRouter, share_gate
-from moesuite.nn.moe import MoE, RoutingContext
+from moesuite.nn.context import RoutingContext, Scope
+from moesuite.nn.moe import MoE
 from moesuite.routers import build_router, router_class
 from moesuite.routing.router import Router
-from moesuite.surgery.hooks import attach, begin_routing
+from moesuite.surgery.hooks import attach, follow
 from moesuite.surgery.moe_config import MoEConfig
 from moesuite.surgery.moefy import in_decoder, put
 
@@ -113,20 +114,18 @@ def replace_routers(
     routers = [_build_router(config, block) for block in chosen]
     example = random_example(model) if example is None else example
     observed = _observe(model, chosen, example)
-    context = RoutingContext()
-    begin_routing(context, model, example if isinstance(example, dict) else {})
     rows: list[ReroutedLayer] = []
     replacements: dict[str, ReroutedMoE] = {}
     for block, router in zip(chosen, routers, strict=True):
         seen, decodes = observed.pop(block.name), in_decoder(block.name)
         original = rerouted(block, OriginalRouter(router.spec, block.gate), in_decoder=decodes)
         layer = rerouted(block, router, _needs_normalising(block, router), decodes)
-        rows.append(_compare(block.name, original, layer, context, seen))
+        rows.append(_compare(block.name, original, layer, seen))
         replacements[block.name] = layer
+    context = RoutingContext()
     # only when all have passed the check: an error leaves the model whole
     for name, layer in replacements.items():
         put(model, name, layer, context)
-    context.end()
     for part in model.modules():
         hf_config: Any = getattr(part, "config", None)
         if getattr(hf_config, "output_router_logits", False):
@@ -182,7 +181,7 @@ def _defaults(cls: type[Router], block: Block) -> Mapping[str, Any]:
     return {name: value for name, value in of_model.items() if name in parameters}
 
 
-Seen = tuple[Tensor, Tensor]  # input and output of a model's own layer
+Seen = tuple[Tensor, Tensor, Scope | None]  # input, output and scope of a model's own layer
 
 
 def _observe(model: nn.Module, chosen: list[Block], example: Any) -> dict[str, Seen]:
@@ -192,14 +191,17 @@ def _observe(model: nn.Module, chosen: list[Block], example: Any) -> dict[str, S
         UserError: if the example does not reach a layer.
     """
     seen: dict[str, Seen] = {}
+    context = RoutingContext()
 
     def hook_of(name: str) -> Any:
         def store(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], y: Any) -> None:
-            seen[name] = first_tensor([*args, *kwargs.values()]), first_tensor(y)
+            x = first_tensor([*args, *kwargs.values()])
+            seen[name] = x, first_tensor(y), context.scope
 
         return store
 
-    handles = [
+    handles = follow(model, (block.name for block in chosen), context)
+    handles += [
         model.get_submodule(block.name).register_forward_hook(hook_of(block.name), with_kwargs=True)
         for block in chosen
     ]
@@ -213,17 +215,15 @@ def _observe(model: nn.Module, chosen: list[Block], example: Any) -> dict[str, S
 
 
 @torch.no_grad()
-def _compare(
-    name: str, original: MoE, new: MoE, context: RoutingContext, seen: Seen
-) -> ReroutedLayer:
+def _compare(name: str, original: MoE, new: MoE, seen: Seen) -> ReroutedLayer:
     """Run both layers on the input of the model's own, and compare the outputs.
 
     Raises:
         UserError: if the model's own rule gives another output than the model did.
     """
-    _, y = seen
-    identity, own_pairs = _run(original, context, seen)
-    difference, new_pairs = _run(new, context, seen)
+    _, y, _ = seen
+    identity, own_pairs = _run(original, seen)
+    difference, new_pairs = _run(new, seen)
     scale = y.float().abs().max().item()
     rounding = TOLERANCE if y.dtype == torch.float32 else HALF_TOLERANCE
     if not identity <= rounding * scale:  # also true for NaN
@@ -238,11 +238,11 @@ def _compare(
     return ReroutedLayer(name, identity, difference, scale, kept.item(), pairs_per_token)
 
 
-def _run(layer: MoE, context: RoutingContext, seen: Seen) -> tuple[float, Tensor]:
+def _run(layer: MoE, seen: Seen) -> tuple[float, Tensor]:
     """Return the largest difference of a layer's output from what was seen, and its pairs."""
-    x, y = seen
-    layer.context = context
-    difference = (first_tensor(layer.eval()(x)) - y).float().abs().max().item()
-    routing, layer.routing = layer.routing, None
+    x, y, scope = seen
+    with layer.context.inside(scope):
+        difference = (first_tensor(layer.eval()(x)) - y).float().abs().max().item()
+    routing, layer.routing, layer.mask = layer.routing, None, None
     assert routing is not None
     return difference, routing.dense()[0].sum(dim=-1) > 0  # [G, T, E]

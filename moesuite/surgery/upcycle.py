@@ -24,9 +24,11 @@ from moesuite.models.backbones import load_pretrained
 from moesuite.models.candidates import Adapter, Candidate, Layers, candidates, select
 from moesuite.models.example_inputs import is_text, random_example
 from moesuite.models.forward import run_once
+from moesuite.nn.context import RoutingContext, Scope
 from moesuite.nn.moe import MoE, moe_layers
 from moesuite.routing.router import Gate
 from moesuite.surgery.checkpoint import load_moe
+from moesuite.surgery.hooks import follow
 from moesuite.surgery.moe_config import MoEConfig
 from moesuite.surgery.moefy import replace_mlps
 from moesuite.surgery.upcycle_receipt import (
@@ -125,7 +127,7 @@ def upcycle_mlps(
     layers = [(name, layer) for name, layer in moe_layers(model) if name in observed]
     for _, layer in layers:
         _initialise(layer, router_std, expert_noise)
-    rows = [compare(name, layer, model, inputs, observed[name]) for name, layer in layers]
+    rows = [compare(name, layer, model, observed[name]) for name, layer in layers]
     return model, Receipt(
         layers=rows,
         parameters_before=size_before,
@@ -155,24 +157,34 @@ def _check_deviation(name: str, value: float) -> None:
 
 def _observe(model: nn.Module, chosen: list[Candidate], example: Any) -> dict[str, DenseForward]:
     """Run the dense model once, and return the inputs and outputs of each MLP."""
-    inputs: dict[str, Tensor] = {}
+    inputs: dict[str, tuple[Tensor, Scope | None]] = {}
     outputs: dict[str, Tensor] = {}
-    handles = []
+    context = RoutingContext()
+    handles = follow(model, (candidate.name for candidate in chosen), context)
     for candidate in chosen:
         first, last = model.get_submodule(candidate.name), model.get_submodule(candidate.last)
-        store_input = partial(_store, inputs, candidate.name)
-        store_output = partial(_store, outputs, candidate.name)
+        store_input = partial(_store_input, inputs, context, candidate.name)
+        store_output = partial(_store_output, outputs, candidate.name)
         handles.append(first.register_forward_pre_hook(store_input))
         handles.append(last.register_forward_hook(store_output))
     run_once(model, example, handles)
-    return {name: DenseForward(inputs[name], outputs[name]) for name in inputs}
+    return {name: DenseForward(x, outputs[name], scope) for name, (x, scope) in inputs.items()}
 
 
-def _store(
-    tensors: dict[str, Tensor], name: str, _: nn.Module, args: tuple[Tensor, ...], *output: Tensor
+def _store_input(
+    inputs: dict[str, tuple[Tensor, Scope | None]],
+    context: RoutingContext,
+    name: str,
+    _: nn.Module,
+    args: tuple[Tensor, ...],
 ) -> None:
-    """Hook: store the output of a module, or as a pre-hook its input."""
-    tensors[name] = output[0] if output else args[0]
+    """Pre-hook: store the input of a module, and the scope that it is called in."""
+    inputs[name] = args[0], context.scope
+
+
+def _store_output(outputs: dict[str, Tensor], name: str, *call: Any) -> None:
+    """Hook: store the output of a module, the last argument."""
+    outputs[name] = call[-1]
 
 
 @torch.no_grad()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from moesuite.models.candidates import Candidate, looks_like_mlp, mixes_tokens
 from moesuite.models.forward import evaluating
+from moesuite.nn.context import Scope
 from moesuite.nn.moe import MoE
 from moesuite.nn.stats import weight_sums
 from moesuite.records.record import UpcycledLayer
-from moesuite.surgery.hooks import begin_routing
 
 SAME = 0.01  # of the largest dense output: room for weights in bfloat16
 TYPED = "type renormalise=true (renormalise=True in Python)"
@@ -56,10 +56,11 @@ class Receipt:
 
 
 class DenseForward(NamedTuple):
-    """Input and output of an MLP, in the shape that its model uses."""
+    """Input and output of an MLP, in the shape that its model uses, and the scope of the call."""
 
     x: Tensor
     y: Tensor
+    scope: Scope | None
 
 
 def parameter_count(model: nn.Module) -> int:
@@ -89,26 +90,21 @@ def skipped_mlps(model: nn.Module, known: list[Candidate], chosen: list[str]) ->
 
 
 @torch.no_grad()
-def compare(
-    name: str, layer: MoE, model: nn.Module, example: Any, dense: DenseForward
-) -> UpcycledLayer:
+def compare(name: str, layer: MoE, model: nn.Module, dense: DenseForward) -> UpcycledLayer:
     """Run an MoE layer on the input of its MLP, and compare the outputs.
 
     Args:
         name: of the layer.
         layer: in `model`.
         model: with the layer.
-        example: input of the model that `dense` was observed on.
-        dense: input and output of the MLP.
+        dense: a call of the MLP.
     """
-    with evaluating(model):
-        begin_routing(layer.context, model, example if isinstance(example, dict) else {})
+    with evaluating(model), layer.context.inside(dense.scope):
         differences = (layer(dense.x) - dense.y).float().abs()
-    layer.context.end()
     routing, layer.routing = layer.routing, None
+    mask, layer.mask = layer.mask, None
     assert routing is not None
     experts = routing.experts_per_token().flatten().to(differences.device)
-    mask = layer.side.mask
     return _row(
         name,
         differences.amax(dim=1 if layer.channels_first else -1).flatten(),

@@ -121,9 +121,7 @@ class MoEModule(L.LightningModule):
         values = {f"train/{name}_loss": value.detach() for name, value in auxiliary.items()}
         self.log_dict({"train/loss": self.last_loss, **values})
         counts = [
-            count(layer.routing, layer.side.mask)
-            for _, layer in moe_layers(self.model)
-            if layer.routing
+            count(layer.routing, layer.mask) for _, layer in moe_layers(self.model) if layer.routing
         ]
         if counts:
             dropped = [layer.unserved / layer.tokens.clamp(min=1) for layer in counts]
@@ -176,7 +174,7 @@ class MoEModule(L.LightningModule):
         output = call(self.model, inputs)
         for name, layer in moe_layers(self.model):
             assert layer.routing is not None
-            counts = count(layer.routing, layer.side.mask)
+            counts = count(layer.routing, layer.mask)
             self.counts[name] = self.counts[name] + counts if name in self.counts else counts
         return RoutingWeights(routing_weights(self.model)) if self.task.reads_routing else output
 

@@ -12,7 +12,8 @@ from moesuite import moefy
 from moesuite.compute.cost import cost
 from moesuite.errors import UserError
 from moesuite.models.backbones import build_backbone
-from moesuite.nn.moe import Side, moe_layers
+from moesuite.nn.context import Scope
+from moesuite.nn.moe import moe_layers
 from tests.compute.counted import assert_as_counted
 from tests.models.backbones import LENGTH, MODELS, VOCABULARY, batch, build
 
@@ -78,9 +79,13 @@ def test_a_mask_that_does_not_fit_is_refused() -> None:
     model = moefy(build("gpt2"), "hash", num_experts=4, layers="all")
     context = next(layer.context for _, layer in moe_layers(model))
     layer = model.transformer.h[0].mlp
-    context.side = Side(torch.ones(3, 20, dtype=torch.bool))
-    with pytest.raises(
-        UserError, match=r"padding mask of shape \(3, 20\) for tokens of shape \(3, 12, 32\)"
+    mask = torch.ones(3, 20, dtype=torch.bool)
+    mask[0, 19] = False
+    with (
+        context.inside(Scope(mask)),
+        pytest.raises(
+            UserError, match=r"padding mask of shape \(3, 20\) for tokens of shape \(3, 12\)"
+        ),
     ):
         layer(torch.randn(3, 12, 32))
 

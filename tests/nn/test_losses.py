@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 
 import pytest
 import torch
-from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from moesuite import aux_loss, moefy
-from moesuite.nn.moe import UNREAD_LIMIT, Side, contexts, unread_losses
+from moesuite.nn.context import UNREAD_LIMIT
+from moesuite.nn.moe import contexts, unread_losses
 from tests.surgery.small_vit import images, small_vit
 
 
@@ -47,15 +48,12 @@ def test_activation_checkpointing_counts_losses_once() -> None:
 
 
 def test_reentrant_checkpointing_is_an_error() -> None:
-    class Host(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.model = moefy(small_vit(), num_experts=4, layers=[-1]).train()
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            block = self.model.blocks[3]
-            block.mlp.context.begin(Side(), True)
-            return checkpoint(block, x, use_reentrant=True)
-
+    model = moefy(small_vit(), num_experts=4, layers=[-1]).train()
+    block = model.blocks[3]
+    x = torch.randn(1, 17, 16, requires_grad=True)
+    y = checkpoint(block, x, use_reentrant=True)  # a block by itself: seen in backward
     with pytest.raises(RuntimeError, match="use_reentrant=False"):
-        Host()(torch.randn(1, 17, 16, requires_grad=True))
+        y.sum().backward()
+    block.forward = partial(checkpoint, block.forward, use_reentrant=True)
+    with pytest.raises(RuntimeError, match="use_reentrant=False"):
+        model(images())

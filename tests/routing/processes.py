@@ -15,8 +15,9 @@ from torch.overrides import TorchFunctionMode
 from moesuite.certify.harness import small_mlp
 from moesuite.discovery.names import router_names
 from moesuite.errors import UserError
+from moesuite.nn.context import Scope
 from moesuite.nn.experts import Experts
-from moesuite.nn.moe import MoE, Side, unread_losses
+from moesuite.nn.moe import MoE, unread_losses
 from moesuite.routers import build_router
 from moesuite.routing.router import LayerSpec
 from moesuite.routing.scope import alone
@@ -106,7 +107,7 @@ def train(
     seen: list[Tensor] = []
     for step in range(steps):
         torch.manual_seed(step)
-        layer.context.side = Side(share(mask, rank, split))
+        layer.context.scope = Scope(share(mask, rank, split))
         optimizer.zero_grad()
         with WholeDraws(rank, split):
             y = model(share(batches[step], rank, split))

@@ -1,0 +1,207 @@
+"""What a model's MoE layers know of a forward besides their input: padding, token ids, losses.
+
+A scope is open while a module that takes masks, ids or inputs runs, and says what that call was
+given (`moesuite.surgery.hooks` opens and closes it). Scopes nest: a layer asks the innermost first,
+and those around it as long as they speak of the same tokens. Nothing outlasts the outermost call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from moesuite.errors import UserError
+from moesuite.nn.recomputation import Side, in_backward
+
+UNREAD_LIMIT = 8  # training forwards with unread losses; more means that nobody reads them
+MASKED = -1000.0  # scores of masked pairs are below, whatever the precision
+
+
+@dataclass(eq=False)
+class Scope:
+    """What one call of a module says of the tokens in it.
+
+    Args:
+        mask: [G, T], True for real tokens; or of attention, [G, H, T or 1, T], True or 0 where
+            tokens attend; or None.
+        takes_mask: whether the call could have been given one.
+        ids: [G, T], or None.
+        shape: (G, T) of the tokens that the call was given, if it is known.
+        fresh: the call brings tokens of its own, of which scopes around it know nothing.
+        name: of the module.
+    """
+
+    mask: Tensor | None = None
+    takes_mask: bool = True
+    ids: Tensor | None = None
+    shape: tuple[int, int] | None = None
+    fresh: bool = False
+    name: str = ""
+    outer: Scope | None = None
+    with_grad: bool = False
+    recomputed: bool = False
+
+
+@dataclass
+class RoutingContext:
+    """What passes between a model and its MoE layers besides the layers' own arguments.
+
+    Attributes:
+        scope: the innermost that is open, or None.
+        opened: whether one ever was.
+        losses: auxiliary losses of the training forwards that `aux_loss` has not read yet.
+        unread: number of those forwards, by the module or layer that was called.
+    """
+
+    scope: Scope | None = None
+    opened: bool = False
+    losses: list[tuple[str, Tensor]] = field(default_factory=list)
+    unread: dict[str, int] = field(default_factory=dict)
+
+    def __getstate__(self) -> dict[str, object]:
+        """Copies and pickles start fresh, without the tensors of a running forward."""
+        return RoutingContext().__dict__
+
+    def open(self, scope: Scope, training: bool) -> None:
+        """Open the scope of a call of the module `scope.name`.
+
+        Raises:
+            RuntimeError: if the losses of many training forwards were never read.
+        """
+        scope.outer = outer = self._around(scope.name)
+        scope.with_grad = torch.is_grad_enabled() if outer is None else outer.with_grad
+        # compiled: a part below the model, outside any call of it, runs again in backward
+        again = torch.compiler.is_compiling() and self.opened and scope.name != ""
+        scope.recomputed = again if outer is None else outer.recomputed
+        self.scope = scope
+        self.opened = True
+        if outer is None and training and not scope.recomputed:
+            self.count(scope.name)
+
+    def close(self, name: str) -> None:
+        """Close the scope of a call of the module `name`, and those left open in it."""
+        self.scope = self._around(name)
+
+    def _around(self, name: str) -> Scope | None:
+        """Return the scope around that of `name`; the innermost if `name` has none.
+
+        An interrupted forward leaves scopes open: the next call of the module clears them.
+        """
+        scope = self.scope
+        while scope is not None and scope.name != name:
+            scope = scope.outer
+        return self.scope if scope is None else scope.outer
+
+    @contextmanager
+    def inside(self, scope: Scope | None) -> Iterator[None]:
+        """Within this context, let layers that are called by themselves see `scope`."""
+        before, self.scope = self.scope, scope
+        try:
+            yield
+        finally:
+            self.scope = before
+
+    def count(self, name: str) -> None:
+        """Count a training forward of a module or layer.
+
+        Raises:
+            RuntimeError: if the losses of many were never read: training would silently ignore
+                them.
+        """
+        if not self.losses or not torch.is_grad_enabled():
+            return
+        self.unread[name] = self.unread.get(name, 0) + 1
+        if self.unread[name] > UNREAD_LIMIT:
+            raise RuntimeError(
+                f"the auxiliary losses of {self.unread[name]} training forwards were never read: "
+                "add `loss = loss + moesuite.aux_loss(model)` before `loss.backward()`"
+            )
+
+    def read(self) -> list[tuple[str, Tensor]]:
+        """Return the unread losses, and mark them read."""
+        losses, self.losses = self.losses, []
+        self.unread = {}
+        return losses
+
+    def hides_gradient(self) -> bool:
+        """Return whether a part of a model runs without gradients, though the model has them."""
+        return self.scope is not None and self.scope.with_grad and not torch.is_grad_enabled()
+
+    def recomputing(self) -> bool:
+        """Return whether a forward that runs now repeats one, for activation checkpointing."""
+        if torch.compiler.is_compiling():  # a graph cannot ask autograd
+            return self.opened if self.scope is None else self.scope.recomputed
+        return in_backward()
+
+    def side(self, shape: torch.Size) -> Side:
+        """Return what is known of tokens of shape [G, ..., D] or [N, D].
+
+        Raises:
+            UserError: for a padding mask that does not fit.
+        """
+        groups = self._groups(shape)
+        return Side(groups, self._mask(groups, len(shape) == 2), self._ids(groups))
+
+    def _groups(self, shape: torch.Size) -> tuple[int, int]:
+        """Return (G, T); some hosts flatten their sequences before the MLP."""
+        if len(shape) > 2:
+            return shape[0], shape[1:-1].numel()
+        scope = self.scope
+        while scope is not None:
+            if scope.shape is not None and scope.shape[0] * scope.shape[1] == shape[0]:
+                return scope.shape
+            scope = None if scope.fresh else scope.outer
+        return 1, shape[0]
+
+    def _mask(self, groups: tuple[int, int], flat: bool) -> Tensor | None:
+        scope, took_none = self.scope, flat
+        while scope is not None:
+            if scope.mask is not None:
+                mask = padding_of(scope.mask, *groups)
+                if mask is not None:
+                    return mask
+                if scope.mask.ndim == 2:
+                    if not took_none:
+                        _check_all_real(scope.mask, groups)
+                    return None
+            took_none = took_none or scope.takes_mask
+            scope = None if scope.fresh else scope.outer
+        return None
+
+    def _ids(self, groups: tuple[int, int]) -> Tensor | None:
+        scope = self.scope
+        while scope is not None:
+            if scope.ids is not None:
+                return scope.ids if scope.ids.shape == groups else None
+            scope = None if scope.fresh else scope.outer
+        return None
+
+
+def padding_of(mask: Tensor, groups: int, tokens: int) -> Tensor | None:
+    """Return the padding mask [G, T] that a mask implies, or None if it is of other tokens.
+
+    Of a mask of attention, a token is real if it may attend to itself.
+    """
+    if mask.ndim == 2:
+        return mask if mask.shape == (groups, tokens) else None
+    queries, keys = mask.shape[-2:]
+    if keys != tokens or queries not in (1, tokens) or mask.shape[0] not in (1, groups):
+        return None
+    while mask.ndim > 3:
+        mask = mask[:, 0]
+    mask = mask[:, 0] if queries == 1 else mask.diagonal(dim1=-2, dim2=-1)
+    mask = mask > MASKED if mask.is_floating_point() else mask.bool()
+    return mask.expand(groups, -1)
+
+
+def _check_all_real(mask: Tensor, groups: tuple[int, int]) -> None:
+    """Refuse a mask with padding that does not fit: which tokens it is of is not known."""
+    if not mask.all():
+        raise UserError(
+            f"padding mask of shape {tuple(mask.shape)} for tokens of shape {groups}: expected one "
+            "value per token, [groups, tokens]"
+        )
