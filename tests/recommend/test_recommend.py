@@ -25,7 +25,6 @@ from tests.leaderboard.boards import first_protocols
 from tests.leaderboard.records import record_of
 from tests.recommend.small_models import HIDDEN, WIDTH, small
 
-TINY = "timm:vit_tiny_patch16_224"
 BUDGET = {"num_experts": 4, "slots_per_token": 1.0, "layers": "every_other"}
 
 
@@ -73,6 +72,7 @@ def test_what_is_measured_comes_first_and_the_best_of_it(vit: str, tmp_path: Pat
     assert "all results are of training from scratch" in advice.notes[0]
 
 
+@pytest.mark.slow
 def test_records_that_tell_nothing_apart_leave_the_order_to_papers(
     vit: str, tmp_path: Path
 ) -> None:
@@ -82,6 +82,7 @@ def test_records_that_tell_nothing_apart_leave_the_order_to_papers(
     assert "1 results of 1 routers" in advice.notes[0] and "do not tell" in advice.notes[0]
 
 
+@pytest.mark.slow
 def test_nothing_better_than_dense_is_said(vit: str, tmp_path: Path) -> None:
     records = write(tmp_path / "runs", {"dense": 0.8, "usmoe": 0.7, "soft": 0.6})
     assert (
@@ -109,6 +110,7 @@ def test_a_causal_model_gets_a_causal_router(model: str, first: str, tmp_path: P
     assert [m.verdict for m in measured] == ["better"]  # fewer bits per byte are
 
 
+@pytest.mark.slow
 def test_an_encoder_decoder_gets_another_router_in_its_decoder(tmp_path: Path) -> None:
     advice = recommend(small(tmp_path, "t5"), records=[], length=32)
     first, second = (alternative.config for alternative in advice.alternatives)
@@ -129,6 +131,7 @@ def test_costs_by_hand(vit: str) -> None:
     assert choice.reduced == ["num_experts 8 for 32"]
 
 
+@pytest.mark.slow
 def test_a_smaller_budget_buys_fewer_slots(vit: str) -> None:
     choices = [
         recommend(vit, records=[], budget=budget, count=1).alternatives[0]
@@ -138,6 +141,7 @@ def test_a_smaller_budget_buys_fewer_slots(vit: str) -> None:
     assert all(c.flops <= budget for c, budget in zip(choices, (2.0, 1.2, 0.95), strict=True))
 
 
+@pytest.mark.slow
 def test_experts_and_layers_follow_the_parameters(vit: str) -> None:
     limits = (1.5, 2.0, 16.0)
     choices = [
@@ -200,7 +204,11 @@ def test_json(
         (["model=vit_tiny"], "unknown library 'vit_tiny'; expected timm:<name>"),
         (["model=timm:vit_tinny"], "nearest: timm:"),
         (["model=timm:resnet18"], "no MLP that can become an MoE layer"),
-        (["model=<vit>", "budget=0.3"], "budget=0.3: nothing fits; expected at least budget=0."),
+        pytest.param(
+            ["model=<vit>", "budget=0.3"],
+            "budget=0.3: nothing fits; expected at least budget=0.",
+            marks=pytest.mark.slow,
+        ),
         (
             ["model=<vit>", "parameters=1"],
             "parameters=1: nothing fits; expected at least parameters=",
