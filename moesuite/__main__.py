@@ -17,6 +17,7 @@ VERBS = {
     "profile": "account a configuration without training: FLOPs, parameters, memory",
     "recommend": "which router, how many experts and which capacity to upcycle a model with",
     "compute": "cost tables of papers, recomputed",
+    "support": "try a small model of every family of timm and transformers",
     "verify": "run records again, and say whether the same comes out",
     "leaderboard": "turn run records into a page",
     "list": "list routers, tasks, backbones, benchmarks and search spaces",

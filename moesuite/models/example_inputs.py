@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -27,6 +29,28 @@ def default_example(model: nn.Module) -> Tensor | None:
 def is_text(model: Any) -> bool:
     """Return whether a Hugging Face model takes tokens."""
     return hasattr(getattr(model, "config", None), "vocab_size")
+
+
+@contextmanager
+def told_of_random_example(model: nn.Module, example: Any) -> Iterator[None]:
+    """Ask for an example where a model cannot be called with a random one; `example`: the user's.
+
+    Raises:
+        UserError: in place of the model's own error, if `example` is None.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        if example is not None:
+            raise
+        says = (str(error).strip().splitlines() or [""])[0]
+        raise UserError(
+            f"{type(model).__name__} cannot be called with a random input of ours "
+            f"({type(error).__name__}: {says}); type example=<a tensor, or a dict of keyword "
+            "arguments>"
+        ) from error
 
 
 def random_example(model: Any) -> Any:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from moesuite.config.schema import BalanceScope
 from moesuite.errors import UserError
 from moesuite.models.candidates import Adapter, Candidate, Layers, candidates, select
-from moesuite.models.example_inputs import default_example
+from moesuite.models.example_inputs import default_example, told_of_random_example
 from moesuite.models.forward import run_once
 from moesuite.models.meta_device import KernelsOfRealDevices
 from moesuite.nn.context import RoutingContext
@@ -193,8 +193,8 @@ def _tokens_per_group(model: nn.Module, chosen: list[Candidate], example: Any) -
 
     Empty if no input of the model is known.
     """
-    example = default_example(model) if example is None else example
-    if example is None:
+    inputs = default_example(model) if example is None else example
+    if inputs is None:
         return {}
     tokens: dict[str, int] = {}
 
@@ -210,8 +210,9 @@ def _tokens_per_group(model: nn.Module, chosen: list[Candidate], example: Any) -
         )
         for candidate in chosen
     ]
-    with torch.random.fork_rng(devices=[]), KernelsOfRealDevices():
-        run_once(model, example, handles)
+    here = torch.random.fork_rng(devices=[])
+    with here, KernelsOfRealDevices(), told_of_random_example(model, example):
+        run_once(model, inputs, handles)
     return tokens
 
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from moesuite.config.schema import BalanceScope
 from moesuite.discovery.names import router_names
 from moesuite.errors import UserError
-from moesuite.models.example_inputs import random_example
+from moesuite.models.example_inputs import random_example, told_of_random_example
 from moesuite.models.forward import first_tensor, run_once
 from moesuite.models.moe_blocks.blocks import Block, chosen_blocks
 from moesuite.models.moe_blocks.layer import ReroutedMoE, rerouted
@@ -112,8 +112,9 @@ def replace_routers(
     """Do what `reroute` does, with the router of `config`."""
     chosen = chosen_blocks(model, layers)
     routers = [_build_router(config, block) for block in chosen]
-    example = random_example(model) if example is None else example
-    observed = _observe(model, chosen, example)
+    inputs = random_example(model) if example is None else example
+    with told_of_random_example(model, example):
+        observed = _observe(model, chosen, inputs)
     rows: list[ReroutedLayer] = []
     replacements: dict[str, ReroutedMoE] = {}
     for block, router in zip(chosen, routers, strict=True):

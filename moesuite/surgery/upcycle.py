@@ -22,7 +22,7 @@ from moesuite.config.schema import BalanceScope
 from moesuite.errors import UserError
 from moesuite.models.backbones import load_pretrained
 from moesuite.models.candidates import Adapter, Candidate, Layers, candidates, select
-from moesuite.models.example_inputs import is_text, random_example
+from moesuite.models.example_inputs import is_text, random_example, told_of_random_example
 from moesuite.models.forward import run_once
 from moesuite.nn.context import RoutingContext, Scope
 from moesuite.nn.moe import MoE, moe_layers
@@ -112,7 +112,8 @@ def upcycle_mlps(
     known = candidates(model, adapter)
     chosen = select(known, config.layers, model)
     names = [candidate.name for candidate in chosen]
-    observed = _observe(model, chosen, inputs)
+    with told_of_random_example(model, example):
+        observed = _observe(model, chosen, inputs)
     size_before = parameter_count(model)
     skipped = skipped_mlps(model, known, names)
     del known, chosen  # they hold the MLPs, which are to be released one by one

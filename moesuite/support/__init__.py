@@ -1,0 +1,1 @@
+"""Which models of timm and transformers are supported: small ones of every family are tried."""

@@ -1,0 +1,1 @@
+"""Small models of timm and transformers, with inputs that they take."""
