@@ -34,22 +34,39 @@ SHAPES: dict[str, int] = {
     "n_group|topk_group|first_k_dense_replace": 1,
     "num_kv_shared_layers": 0,
     "max_source_positions|max_target_positions": 64,
-    "vocab_size": VOCABULARY,
+    "vocab_size|vocab_size_per_layer_input|encoder_hash_byte_group_vocab": VOCABULARY,
+    "rotary_dim": HEAD_DIM // 2,
     "hidden_size|hidden_dim|d_model|n_embd|embed_dim|embedding_size|embedding_dim": WIDTH,
     "projection_dim|projection_size|dim|width|output_dim|emb_dim|proj_dim|hidden_channels": WIDTH,
 }
 RULES = [(re.compile(rf"(?:.*_)?(?:{names})"), value) for names, value in SHAPES.items()]
 TOKEN = re.compile(r".*token_(?:id|index|idx)|.*_token")
 PLACES = re.compile(r"(?:max_|n_)(?:.*_)?positions?(?:_embeddings)?")
-# options that a mixture of experts cannot do without
+# options that some models cannot do without
 NEVER_NONE = {
+    "head_dim": HEAD_DIM,
     "n_routed_experts": EXPERTS,
     "num_experts_per_tok": 2,
     "n_shared_experts": 1,
     "vocab_size": VOCABULARY,
 }
+RESNET = {
+    "model_type": "resnet",
+    "embedding_size": 32,
+    "hidden_sizes": [32, 64, 96, 128],
+    "depths": [1, 1, 1, 1],
+    "layer_type": "basic",
+}
 # what a small model also needs, by model type
-NEEDS: dict[str, dict[str, Any]] = {}
+NEEDS: dict[str, dict[str, Any]] = {
+    "esm": {"pad_token_id": 1, "mask_token_id": 2},
+    "gpt_neo": {"attention_types": [[["global", "local"], 1]]},
+    "mamba2": {"num_heads": 8},
+    **{
+        name: {"use_timm_backbone": False, "backbone": None, "backbone_config": RESNET}
+        for name in ("detr", "conditional_detr", "dab-detr", "deformable_detr", "table-transformer")
+    },
+}
 
 
 def check_size(model: nn.Module) -> None:
@@ -88,21 +105,45 @@ def small_config(cls: Any, level: int, special: dict[str, int]) -> Any:
         for name, value in vars(usual).items()
         if name in values and _is_config(value)
     }
-    layers = [value for name, value in values.items() if re.search("num_hidden_layers", name)]
-    changed: dict[str, Any] = {}
-    for name, value in values.items():
-        if name not in inner:
-            changed[name] = _small(name, value, level, special)
-            if name == "image_size" and level < 2:
-                changed[name] = _image(value, values.get("patch_size"))
-            if name == "window_size" and level < 1 and isinstance(value, int):
-                changed[name] = 2
-            if isinstance(value, list | tuple) and len(value) in layers:
-                changed[name] = value[:LAYERS]
+    changed = {
+        name: _small(name, value, level, special)
+        for name, value in values.items()
+        if name not in inner
+    }
+    if level < 2 and "image_size" in changed:
+        changed["image_size"] = _image(values["image_size"], values.get("patch_size"))
+    if level < 1 and isinstance(values.get("window_size"), int):
+        changed["window_size"] = 2
     if values.get("num_key_value_heads") == values.get("num_attention_heads") is not None:
         changed["num_key_value_heads"] = changed["num_attention_heads"]
+    if level < 3:
+        changed |= _sections(usual, values)
+    changed |= _kinds(usual, values)
     changed = {name: value for name, value in changed.items() if value != values[name]}
-    return cls(**changed, **inner, **NEEDS.get(cls.model_type, {}))
+    return cls(**{**changed, **inner, **NEEDS.get(cls.model_type, {})})
+
+
+def _kinds(usual: Any, values: dict[str, Any]) -> dict[str, Any]:
+    """Return the options that list something of each layer, with as many kinds as fit."""
+    layers = getattr(usual, "num_hidden_layers", None)
+    shorter: dict[str, Any] = {}
+    for name, value in vars(usual).items():
+        listed = name in values and isinstance(value, list | tuple) and len(value) == layers
+        if listed and all(isinstance(each, str | int) for each in value):
+            kinds = list(dict.fromkeys(value))
+            shorter[name] = type(value)([*kinds, *value][:LAYERS])
+    return shorter
+
+
+def _sections(usual: Any, values: dict[str, Any]) -> dict[str, Any]:
+    """Return rotary embeddings whose sections, if there are any, fill half a small head."""
+    rope = vars(usual).get("rope_parameters")
+    if not isinstance(rope, dict) or "mrope_section" not in rope:
+        return {}
+    whole = {"partial_rotary_factor": 1.0} if "partial_rotary_factor" in values else {}
+    theta = rope.get("rope_theta", 10000.0)
+    sections = {"rope_type": "default", "rope_theta": theta, "mrope_section": [2, 3, 3]}
+    return {"rope_parameters": sections, **whole}
 
 
 def _default(field: Any) -> Any:
@@ -121,7 +162,7 @@ def _small(name: str, value: Any, level: int, special: dict[str, int]) -> Any:
         return _special(name, value, special)
     if level == 0 and isinstance(value, list | tuple):
         return _shorter(name, value)
-    if value is None and name in NEVER_NONE:
+    if value is None and level < 3 and name in NEVER_NONE:
         return NEVER_NONE[name]
     if isinstance(value, bool) or not isinstance(value, int):
         return value
