@@ -111,13 +111,17 @@ class Experts(nn.Module):
         layers = [layer for layer in (self.up, self.gate, self.down) if layer is not None]
         return sum(2 * layer.weight[0].numel() for layer in layers)
 
-    def forward(self, x: Float[Tensor, "E N D"]) -> Float[Tensor, "E N D"]:
-        """Apply expert e to x[e]."""
-        return self._mlp(x, lambda layer, value: layer(value))
+    def forward(
+        self, x: Float[Tensor, "*rows D"], where: Layout | None = None
+    ) -> Float[Tensor, "*rows D"]:
+        """Apply expert e to x[e] of [E, N, D], or to its rows of [N, D], given by `where`."""
+        if where is None:
+            return self._mlp(x, lambda layer, value: layer(value))
+        return self._mlp(x, lambda layer, value: layer.ragged(value, where))
 
     def ragged(self, x: Float[Tensor, "N D"], where: Layout) -> Float[Tensor, "N D"]:
-        """Apply expert e to its rows of x, given by `where`."""
-        return self._mlp(x, lambda layer, value: layer.ragged(value, where))
+        """Apply expert e to its rows of x; a call of the module, whose hooks FSDP needs."""
+        return self(x, where)
 
     def _mlp(
         self, x: Tensor, apply: Callable[[StackedLinear | StackedLayerNorm, Tensor], Tensor]
