@@ -44,8 +44,12 @@ class FusedExperts(nn.Module):
         """FLOPs of one expert on one token: 2 per multiply-add; no biases, no activations."""
         return sum(2 * getattr(self, name)[0].numel() for name in (self.up, DOWN))
 
-    def forward(self, x: Float[Tensor, "E N D"]) -> Float[Tensor, "E N D"]:
-        """Apply expert e to x[e]."""
+    def forward(
+        self, x: Float[Tensor, "*rows D"], where: Layout | None = None
+    ) -> Float[Tensor, "*rows D"]:
+        """Apply expert e to x[e] of [E, N, D], or to its rows of [N, D], given by `where`."""
+        if where is not None:
+            return self._of_rows(x, where)
 
         def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
             return torch.bmm(x, weight) if bias is None else torch.baddbmm(bias[:, None], x, weight)
@@ -53,7 +57,10 @@ class FusedExperts(nn.Module):
         return self._mlp(x, linear)
 
     def ragged(self, x: Float[Tensor, "N D"], where: Layout) -> Float[Tensor, "N D"]:
-        """Apply expert e to its rows of x, given by `where`."""
+        """Apply expert e to its rows of x; a call of the module, whose hooks FSDP needs."""
+        return self(x, where)
+
+    def _of_rows(self, x: Tensor, where: Layout) -> Tensor:
         return self._mlp(x, lambda x, weight, bias: grouped_linear(x, weight, bias, where))
 
     def _mlp(self, x: Tensor, linear: Callable[[Tensor, Tensor, Tensor | None], Tensor]) -> Tensor:
@@ -121,13 +128,20 @@ class SeparateExperts(nn.Module):
         first = next(self.children())
         return sum(2 * weight.numel() for weight in first.parameters() if weight.ndim == 2)
 
-    def forward(self, x: Float[Tensor, "E N D"]) -> Float[Tensor, "E N D"]:
-        """Apply expert e to x[e]."""
+    def forward(
+        self, x: Float[Tensor, "*rows D"], where: Layout | None = None
+    ) -> Float[Tensor, "*rows D"]:
+        """Apply expert e to x[e] of [E, N, D], or to its rows of [N, D], given by `where`."""
+        if where is not None:
+            return self._of_rows(x, where)
         y = torch.stack([expert(rows) for expert, rows in zip(self.children(), x, strict=True)])
         return y * self.scale
 
     def ragged(self, x: Float[Tensor, "N D"], where: Layout) -> Float[Tensor, "N D"]:
-        """Apply expert e to its rows of x, given by `where`."""
+        """Apply expert e to its rows of x; a call of the module, whose hooks FSDP needs."""
+        return self(x, where)
+
+    def _of_rows(self, x: Tensor, where: Layout) -> Tensor:
         experts = list(self.children())
         outputs = [
             expert(part)

@@ -107,7 +107,7 @@ class ExpertChoiceCausal(Router):
             self.measured = measure(scores.detach(), real)
         wanted = (scores > self.threshold) & real[..., None]
         if self.pooled or self.slots_per_token is None:
-            return self.choose_pairs(scores, wanted)
+            return self.choose_pairs(scores, wanted, mask)
         return tokens_take_in_order(
             scores, wanted, self.capacity(x.shape[1]), self.group_capacity(real)
         )

@@ -68,4 +68,6 @@ class Relu(Router):
         if self.training:
             self.excess = scope.mean((load.sum(dim=-1) - budget).sign(), count).detach()
         weighted = (sums * (load * gates.shape[-1] / budget) / tokens).sum(dim=-1)
-        return self.choose_pairs(gates, active, {"l1": self.penalty * scope.mean(weighted, count)})
+        return self.choose_pairs(
+            gates, active, mask, {"l1": self.penalty * scope.mean(weighted, count)}
+        )

@@ -61,7 +61,7 @@ class USMoE(Router):
             within = torch.arange(selected.shape[1], device=x.device) < limits[:, None]
             served = within & (weights.detach() >= 0)
         if self.static and not self.training:
-            return self._static(scores, selected, served)
+            return self._static(scores, selected, served, mask)
         local, experts = selected // num_experts, selected % num_experts
         if self.normalise:
             weights = weights / scores.sum(dim=-1).gather(1, local).clamp(min=1e-20)
@@ -72,10 +72,13 @@ class USMoE(Router):
         )
         return RaggedRouting(tokens, experts, weights, groups, length, num_experts)
 
-    def _static(self, scores: Tensor, selected: Tensor, served: Tensor | None) -> Routing:
+    def _static(
+        self, scores: Tensor, selected: Tensor, served: Tensor | None, mask: Tensor | None
+    ) -> Routing:
         """Return the same pairs in the shape of all."""
         if self.normalise:
             scores = scores / scores.sum(dim=-1, keepdim=True).clamp(min=1e-20)
         served = torch.ones_like(selected, dtype=torch.bool) if served is None else served
         none = torch.zeros_like(scores, dtype=torch.bool)
-        return self.choose_pairs(scores, none.flatten(1).scatter(1, selected, served).view_as(none))
+        pairs = none.flatten(1).scatter(1, selected, served).view_as(none)
+        return self.choose_pairs(scores, pairs, mask)

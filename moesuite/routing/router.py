@@ -127,6 +127,7 @@ class Router(ExactStatistics, ABC):
         self,
         weights: Float[Tensor, "G T E"],
         selected: Bool[Tensor, "G T E"],
+        mask: Bool[Tensor, "G T"] | None = None,
         losses: Mapping[str, Tensor] | None = None,
     ) -> SlotRouting | RaggedRouting:
         """Send each token to the experts that are selected for it, without a limit.
@@ -134,11 +135,12 @@ class Router(ExactStatistics, ABC):
         Args:
             weights: combine weights.
             selected: pairs of a token and an expert, none of padding.
+            mask: True for real tokens; padding buys no capacity where a static form has one.
             losses: auxiliary losses by name, weighted.
         """
         if self.training or not self.static:
             return pairs(weights, selected, losses)
-        return static_pairs(weights, selected, self.static_slots, losses)
+        return static_pairs(weights, selected, mask, self.static_slots, losses)
 
     def choose_tokens(
         self,

@@ -38,17 +38,22 @@ def aligned(
 def static_pairs(
     weights: Float[Tensor, "G T E"],
     selected: Bool[Tensor, "G T E"],
+    mask: Bool[Tensor, "G T"] | None,
     slots_per_token: float | None,
     losses: Mapping[str, Tensor] | None = None,
 ) -> SlotRouting:
     """Serve the selected pairs, up to the capacity of their expert if there is a limit.
 
-    Earlier tokens come first.
+    Earlier tokens come first, and padding buys no capacity.
     """
     if slots_per_token is None:
         return aligned(weights, selected, losses)
-    capacity = expert_capacity(slots_per_token, *weights.shape[1:])
-    return tokens_take_in_order(weights, selected, capacity)
+    _, length, num_experts = weights.shape
+    capacity = expert_capacity(slots_per_token, length, num_experts)
+    limits = None
+    if mask is not None:
+        limits = expert_capacity(slots_per_token, mask.sum(dim=1), num_experts)
+    return tokens_take_in_order(weights, selected, capacity, limits)
 
 
 def choice_matrix(

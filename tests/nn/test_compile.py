@@ -15,8 +15,6 @@ DYNAMIC = {
     "base",
     "comparison",
     "relu",
-    "sparsity_constrained_expert_choice",
-    "sparsity_constrained_token_choice",
     "usmoe",
 }
 CODE = """

@@ -1,0 +1,1 @@
+"""Models of users, deployed: exported, compiled, sharded."""
