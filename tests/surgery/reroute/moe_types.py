@@ -30,7 +30,7 @@ SIZES: dict[str, int] = {
         "hidden_size_per_layer_input",
         16: "q_lora_rank kv_lora_rank o_lora_rank index_head_dim mamba_d_state mamba_n_heads "
         "mamba_num_heads mamba_d_head mamba_head_dim ssm_state_size",
-        50: "vocab_size vocab_size_per_layer_input",
+        50: "vocab_size unpadded_vocab_size vocab_size_per_layer_input",
         1: "n_group topk_group first_k_dense_replace mamba_expand expand",
         128: "max_position_embeddings",
     }.items()
@@ -49,7 +49,10 @@ TYPES: dict[str, tuple[str, dict[str, Any]]] = {
     "axk2": ("AXK2ForCausalLM", {}),
     "bailing_hybrid": ("BailingHybridForCausalLM", {"layer_types": HYBRID, "num_expert_group": 1}),
     "beam": ("BeamForCausalLM", {"mlp_layer_types": DENSE_FIRST, "layer_types": FULL}),
-    "cohere2_moe": ("Cohere2MoeForCausalLM", {}),
+    "cohere2_moe": (
+        "Cohere2MoeForCausalLM",
+        {"num_shared_experts": 1, "shared_expert_combination_strategy": "average"},
+    ),
     "deepseek_ocr2": ("DeepseekOcr2TextModel", {"mlp_layer_types": DENSE_FIRST}),
     "deepseek_v2": ("DeepseekV2ForCausalLM", {}),
     "deepseek_v3": ("DeepseekV3ForCausalLM", {}),
