@@ -79,7 +79,8 @@ def reroute(
     """Replace the routers of a trained Hugging Face MoE model, in place; no weight is changed.
 
     Args:
-        model: OLMoE, Mixtral, Qwen2-MoE, Qwen3-MoE, DeepSeek V2 or V3.
+        model: with layers of a linear gate and experts, e.g. gpt-oss, DeepSeek, Qwen, Mixtral,
+            Switch Transformers; docs/rerouting.md lists them.
         router: name of a router whose only weights are a linear gate, or that has none; "own": the
             model's rule.
         slots_per_token, eval_slots_per_token, balance_scope: see
