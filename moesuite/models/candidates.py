@@ -11,6 +11,7 @@ from torch import nn
 from moesuite.errors import UserError, unknown
 from moesuite.models.mlps.split.read import SplitMLP, read_chain, read_splits
 from moesuite.models.mlps.whole import read_mlp
+from moesuite.models.mlps.wrapped import unwrapped
 from moesuite.nn.experts import DenseMLP
 
 # MLPs that mix tokens with each other: their last axis is not the width of a token, so that tokens
@@ -42,10 +43,13 @@ class Candidate:
 
 def candidates(model: nn.Module, adapter: Adapter | None = None) -> list[Candidate]:
     """Return every MLP of `model` that can become an MoE layer, in the model's order."""
-    named = model.named_modules()
-    return [
-        _candidate(name, read) for name, module in named for read in _read(name, module, adapter)
-    ]
+    with unwrapped(model):
+        named = model.named_modules()
+        return [
+            _candidate(name, read)
+            for name, module in named
+            for read in _read(name, module, adapter)
+        ]
 
 
 def _read(name: str, module: nn.Module, adapter: Adapter | None) -> Sequence[DenseMLP | SplitMLP]:

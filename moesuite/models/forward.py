@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+CHUNKS = "chunk_size_feed_forward"  # of transformers: tokens that an MLP gets at a time, 0 for all
+
 
 def call(model: nn.Module, inputs: Tensor | dict[str, Tensor]) -> Any:
     """Call a model with a tensor, cast to the dtype of its weights, or with keyword arguments."""
@@ -40,12 +42,26 @@ def evaluating(model: nn.Module) -> Iterator[nn.Module]:
             module.training = True
 
 
+@contextmanager
+def unchunked(model: nn.Module) -> Iterator[None]:
+    """Within this context, MLPs of transformers get all tokens at a time."""
+    chunked = [module for module in model.modules() if getattr(module, CHUNKS, 0)]
+    sizes = [getattr(module, CHUNKS) for module in chunked]
+    try:
+        for module in chunked:
+            setattr(module, CHUNKS, 0)
+        yield
+    finally:
+        for module, size in zip(chunked, sizes, strict=True):
+            setattr(module, CHUNKS, size)
+
+
 def run_once(
     model: nn.Module, inputs: Tensor | dict[str, Tensor], hooks: Iterable[RemovableHandle]
 ) -> None:
     """Call a model in evaluation mode, without gradients, and remove `hooks` afterwards."""
     try:
-        with evaluating(model), torch.no_grad():
+        with evaluating(model), unchunked(model), torch.no_grad():
             call(model, inputs)
     finally:
         for hook in hooks:

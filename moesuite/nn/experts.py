@@ -32,7 +32,10 @@ class DenseMLP:
 
 
 class StackedLinear(nn.Module):
-    """E linear layers side by side, [E, N, in] -> [E, N, out], each an exact copy of `dense`."""
+    """E linear layers side by side, [E, N, in] -> [E, N, out], each an exact copy of `dense`.
+
+    They are frozen where `dense` is.
+    """
 
     def __init__(self, dense: nn.Linear, num_experts: int) -> None:
         super().__init__()
@@ -42,10 +45,10 @@ class StackedLinear(nn.Module):
         # times as long
         weight[0] = transposed
         weight[1:] = weight[0]
-        self.weight = nn.Parameter(weight)  # [E, in, out]
+        self.weight = nn.Parameter(weight, dense.weight.requires_grad)  # [E, in, out]
         self.bias = None
         if dense.bias is not None:
-            self.bias = nn.Parameter(dense.bias.detach().repeat(num_experts, 1))  # [E, out]
+            self.bias = _repeated(dense.bias, num_experts)  # [E, out]
 
     def forward(self, x: Float[Tensor, "E N in"]) -> Float[Tensor, "E N out"]:
         """Apply layer e to x[e]."""
@@ -67,9 +70,9 @@ class StackedLayerNorm(nn.Module):
         self.eps = dense.eps
         self.weight = self.bias = None
         if dense.weight is not None:
-            self.weight = nn.Parameter(dense.weight.detach().repeat(num_experts, 1))
+            self.weight = _repeated(dense.weight, num_experts)
         if dense.bias is not None:
-            self.bias = nn.Parameter(dense.bias.detach().repeat(num_experts, 1))
+            self.bias = _repeated(dense.bias, num_experts)
 
     def forward(self, x: Float[Tensor, "E N D"]) -> Float[Tensor, "E N D"]:
         """Apply norm e to x[e]."""
@@ -83,6 +86,10 @@ class StackedLayerNorm(nn.Module):
         x = F.layer_norm(x, self.shape, eps=self.eps)
         x = x if self.weight is None else x * self.weight[expert]
         return x if self.bias is None else x + self.bias[expert]
+
+
+def _repeated(vector: nn.Parameter, num_experts: int) -> nn.Parameter:
+    return nn.Parameter(vector.detach().repeat(num_experts, 1), vector.requires_grad)
 
 
 class Experts(nn.Module):

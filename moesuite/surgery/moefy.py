@@ -15,6 +15,7 @@ from moesuite.models.candidates import Adapter, Candidate, Layers, candidates, s
 from moesuite.models.example_inputs import default_example, told_of_random_example
 from moesuite.models.forward import run_once
 from moesuite.models.meta_device import KernelsOfRealDevices
+from moesuite.models.mlps.wrapped import refuse_losses
 from moesuite.nn.context import RoutingContext
 from moesuite.nn.experts import Experts
 from moesuite.nn.moe import MoE
@@ -41,7 +42,7 @@ def moefy(
 ) -> nn.Module:
     """Replace MLPs of `model` by MoE layers, in place, and return it.
 
-    Every expert starts as a copy of its MLP.
+    Every expert starts as a copy of its MLP, and is frozen if that is; routers are trained.
 
     Args:
         model: any timm model with MLP blocks: ViT, DeiT, MLP-Mixer, Swin, ConvNeXt, EVA; of Hugging
@@ -153,7 +154,12 @@ def install(
 
     One at a time, each MLP released when its experts are in place: there is never a second copy of
     the model in memory. Both lists are emptied.
+
+    Raises:
+        UserError: before any change, if hooks or adapters of an MLP would be lost.
     """
+    for candidate in chosen:
+        refuse_losses(model, [candidate.name, *candidate.also])
     context = RoutingContext()
     while chosen:
         _replace(model, chosen.pop(0), routers.pop(0), renormalise, context)

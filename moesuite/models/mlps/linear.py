@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 
 def is_linear(part: Any) -> bool:
@@ -19,7 +19,7 @@ def as_linear(layer: nn.Module) -> nn.Linear | None:
     weight = getattr(layer, "weight", None)
     if type(layer).__name__ == "Conv1D" and isinstance(weight, nn.Parameter):
         linear = nn.utils.skip_init(nn.Linear, *weight.shape, layer.bias is not None)
-        linear.weight = nn.Parameter(weight.detach().t())
+        linear.weight = nn.Parameter(weight.detach().t(), weight.requires_grad)
         linear.bias = layer.bias
         return linear
     if type(layer) is not nn.Conv2d or layer.kernel_size != (1, 1) or layer.groups != 1:
@@ -27,7 +27,7 @@ def as_linear(layer: nn.Module) -> nn.Linear | None:
     linear = nn.utils.skip_init(
         nn.Linear, layer.in_channels, layer.out_channels, layer.bias is not None
     )
-    linear.weight = nn.Parameter(layer.weight.detach().flatten(1))
+    linear.weight = nn.Parameter(layer.weight.detach().flatten(1), layer.weight.requires_grad)
     linear.bias = layer.bias
     return linear
 
@@ -39,8 +39,12 @@ def halves(packed: nn.Linear) -> tuple[nn.Linear, nn.Linear]:
         half = nn.utils.skip_init(
             nn.Linear, packed.in_features, packed.out_features // 2, packed.bias is not None
         )
-        half.weight = nn.Parameter(packed.weight.detach().chunk(2)[index])
+        half.weight = _half(packed.weight, index)
         if packed.bias is not None:
-            half.bias = nn.Parameter(packed.bias.detach().chunk(2)[index])
+            half.bias = _half(packed.bias, index)
         halves.append(half)
     return halves[0], halves[1]
+
+
+def _half(packed: Tensor, index: int) -> nn.Parameter:
+    return nn.Parameter(packed.detach().chunk(2)[index], packed.requires_grad)

@@ -15,14 +15,13 @@ from typing import Any
 
 from torch import nn
 
+from moesuite.models.forward import CHUNKS
 from moesuite.models.mlps.linear import is_linear
 from moesuite.models.mlps.split.chain import Chain, chain_at, mlp_of
 from moesuite.models.mlps.split.follow import follow
 from moesuite.models.mlps.split.source import method, uses
 from moesuite.models.mlps.split.values import Step, Trace
 from moesuite.nn.experts import DenseMLP
-
-CHUNKS = "chunk_size_feed_forward"  # of transformers: tokens that an MLP gets at a time, 0 for all
 
 
 @dataclass(frozen=True)
