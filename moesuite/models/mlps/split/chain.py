@@ -61,18 +61,20 @@ def chain_at(steps: Sequence[Step], start: int) -> Chain | None:
     return Chain(up, act, drop1, norm, down, next_of(nn.Dropout))
 
 
+def returns_to_width(up: nn.Module, down: nn.Module) -> bool:
+    """Return whether two linear layers widen tokens, or keep their width, and then undo it."""
+    first, last = as_linear(up), as_linear(down)
+    if first is None or last is None:
+        return False
+    width, hidden = first.in_features, first.out_features
+    return width <= hidden and (last.in_features, last.out_features) == (hidden, width)
+
+
 def mlp_of(chain: Chain) -> DenseMLP | None:
-    """Return the parts of an MLP, or None if it mixes tokens or makes them wider or narrower."""
+    """Return the parts of an MLP whose linear layers fit, or None if it mixes tokens."""
     up, down = as_linear(chain.up.part), as_linear(chain.down.part)
-    if up is None or down is None:
-        return None
     act = chain.act.part if isinstance(chain.act.part, nn.Module) else Function(chain.act.part)
-    fits = up.in_features == down.out_features and up.out_features == down.in_features
-    if (
-        not fits
-        or up.out_features < up.in_features
-        or not _keeps_tokens_apart(act, up.out_features)
-    ):
+    if up is None or down is None or not _keeps_tokens_apart(act, up.out_features):
         return None
     norm = None if chain.norm is None else chain.norm.part
     drops = [nn.Identity() if step is None else step.part for step in (chain.drop1, chain.drop2)]

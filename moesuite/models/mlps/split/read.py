@@ -7,21 +7,24 @@ else, whatever its parts are called (DistilBERT, wav2vec 2.0, SAM).
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import islice, pairwise
 from typing import Any
 
 from torch import nn
 
 from moesuite.models.forward import CHUNKS
 from moesuite.models.mlps.linear import is_linear
-from moesuite.models.mlps.split.chain import Chain, chain_at, mlp_of
+from moesuite.models.mlps.split.chain import Chain, chain_at, mlp_of, returns_to_width
 from moesuite.models.mlps.split.follow import follow
 from moesuite.models.mlps.split.source import method, uses
 from moesuite.models.mlps.split.values import Step, Trace
 from moesuite.nn.experts import DenseMLP
+
+EXPECTED = "expected an activation, then dropout and LayerNorm if any"
+# layers of these see tokens [tokens, groups, D]
+TIME_FIRST = tuple(f"transformers.models.{name}.modeling_{name}" for name in ("xlnet", "fsmt"))
 
 
 @dataclass(frozen=True)
@@ -60,33 +63,51 @@ def read_chain(module: nn.Module) -> DenseMLP | None:
     chain = chain_at(steps, 0) if steps else None
     if chain is None or chain.up.path in trace.forks or len(chain.steps) < _working(steps):
         return None
-    return mlp_of(chain)
+    return mlp_of(chain) if returns_to_width(chain.up.part, chain.down.part) else None
 
 
 def read_splits(layer: nn.Module) -> list[SplitMLP]:
     """Return the MLPs that are spread over `layer`, in the order of its source."""
+    return [split for split in _spread(layer).values() if isinstance(split, SplitMLP)]
+
+
+def refused_splits(layer: nn.Module) -> dict[str, str]:
+    """Return why MLPs that are spread over `layer` cannot be replaced, by their first part."""
+    return {path: reason for path, reason in _spread(layer).items() if isinstance(reason, str)}
+
+
+def _spread(layer: nn.Module) -> dict[str, SplitMLP | str]:
+    """Return the MLPs that are spread over a layer, or why they cannot be replaced."""
     parts = [layer, *layer.children()]
     bearing = sum(is_linear(child) for part in parts for child in part.children())
     if bearing < 2 or isinstance(layer, nn.Sequential | nn.ModuleList):
-        return []
+        return {}
     trace = follow(layer)
-    longest: dict[str, Chain] = {}  # by the first linear layer: a way is noted at each of its steps
+    read: dict[str, SplitMLP | str] = {}  # a way is noted at each of its steps: the last is longest
     for steps in trace.ways:
-        for start, step in enumerate(steps):
-            chain = chain_at(steps, start) if is_linear(step.part) else None
-            if chain is not None and step.path not in trace.forks:
-                longest[step.path] = chain
-    splits = [_split(layer, chain) for chain in longest.values() if not _in_one_part(chain)]
-    return [split for split in splits if split is not None]
+        linears = [place for place, step in enumerate(steps) if is_linear(step.part)]
+        for start, end in pairwise(linears):
+            up, down = steps[start], steps[end]
+            if not returns_to_width(up.part, down.part) or _in_one_part(up, down):
+                continue
+            chain = chain_at(steps, start)
+            if chain is None:
+                between = ", ".join(_name(step) for step in steps[start + 1 : end]) or "nothing"
+                read[up.path] = f"{between} between its linear layers; {EXPECTED}"
+            elif up.path in trace.forks:
+                read[up.path] = f"the output of {up.path} has several uses"
+            else:
+                read[up.path] = _split(layer, chain)
+    return read
 
 
 def _working(steps: Sequence[Step]) -> int:
     return sum(not isinstance(step.part, nn.Identity) for step in steps)
 
 
-def _in_one_part(chain: Chain) -> bool:
+def _in_one_part(up: Step, down: Step) -> bool:
     """Return whether an MLP lies within one part of the layer: it is that part's own."""
-    first, last = (step.path.split(".") for step in (chain.up, chain.down))
+    first, last = up.path.split("."), down.path.split(".")
     return len(first) > 1 and first[0] == last[0]
 
 
@@ -97,18 +118,23 @@ def _passed(module: nn.Module, trace: Trace) -> tuple[Step, ...]:
     return trace.output.steps if single and trace.output.source else ()
 
 
-def _split(layer: nn.Module, chain: Chain) -> SplitMLP | None:
-    """Return what becomes of the parts of a layer's MLP; None if one of them has other work."""
+def _split(layer: nn.Module, chain: Chain) -> SplitMLP | str:
+    """Return what becomes of the parts of a layer's MLP, or why it cannot be replaced."""
+    if type(layer).__module__ in TIME_FIRST:
+        return "its tokens are [tokens, groups, D]; expected [groups, tokens, D]"
     first, inside = _replaced(layer, chain)
-    times = Counter(step.path for step in chain.steps)
-    if chain.drop2 is not None and _uses(layer, chain.drop2.path) != times[chain.drop2.path]:
+    if chain.drop2 is not None and not _alone(layer, chain, chain.drop2):
         chain = chain._replace(drop2=None)  # it stays where it is
-        times = Counter(step.path for step in chain.steps)
     outside = [step for step in chain.steps if step not in inside]
-    alone = all(_uses(layer, step.path) == times[step.path] for step in outside)
+    if not all(step.path for step in outside):
+        return f"its layer calls {_name(chain.act)} by name; expected an attribute of the layer"
+    if busy := [step.path for step in outside if not _alone(layer, chain, step)]:
+        return f"its layer uses {', '.join(busy)} elsewhere, too"
     mlp = mlp_of(chain)
-    if mlp is None or not alone or _uses(layer, first) != 1:
-        return None
+    if mlp is None:
+        return f"{_name(chain.act)} mixes tokens"
+    if _uses(layer, first) != 1:
+        return f"its layer uses {first} elsewhere, too"
     also: dict[str, nn.Module] = {}
     settings: dict[str, Any] = {}
     for step in outside:
@@ -137,6 +163,15 @@ def _replaced(layer: nn.Module, chain: Chain) -> tuple[str, list[Step]]:
         if steps and paths == [step.path for step in chain.steps[: len(steps)]]:
             return owner, chain.steps[: len(steps)]
     return chain.up.path, [chain.up]
+
+
+def _alone(layer: nn.Module, chain: Chain, step: Step) -> bool:
+    """Return whether the source of a layer uses a part for this MLP only."""
+    return _uses(layer, step.path) == sum(other.path == step.path for other in chain.steps)
+
+
+def _name(step: Step) -> str:
+    return step.path or getattr(step.part, "__name__", "a function")
 
 
 def _uses(layer: nn.Module, path: str) -> int:
