@@ -5,14 +5,12 @@ None is written by hand but the perceptron of Tesauro's paper.
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import torch
 from torch import nn
 
 from moesuite.errors import UserError, nearest
-from moesuite.models.depth_tiling import tile_depth
 from moesuite.models.huggingface import (
     build_huggingface,
     huggingface_architecture,
@@ -41,7 +39,7 @@ def build_backbone(
         UserError: for an unknown name (lists the nearest) or arguments that the model refuses.
     """
     library, _, model = name.partition(":")
-    builders = {"timm": _timm, "hf": build_huggingface, "mlp": build_perceptron}
+    builders = {"timm": build_timm, "hf": build_huggingface, "mlp": build_perceptron}
     if library not in builders:
         raise UserError(
             f"backbone={name}: unknown library {library!r}; expected timm:<name>, hf:<name>, "
@@ -84,7 +82,7 @@ def load_pretrained(name: str) -> nn.Module:
     library, _, model = name.partition(":")
     try:
         if library == "timm":
-            return _timm(model, True, {}).eval()
+            return build_timm(model, True, {}).eval()
         if library == "hf":
             return load_saved(model).eval()
     except (OSError, ValueError, RuntimeError) as error:
@@ -115,47 +113,12 @@ def load_architecture(name: str) -> nn.Module:
             "or the checkpoint of a dense run, e.g. timm:vit_base_patch16_224"
         )
     with torch.device("meta"):
-        return _timm(model, False, {}) if library == "timm" else huggingface_architecture(model)
+        return (
+            build_timm(model, False, {}) if library == "timm" else huggingface_architecture(model)
+        )
 
 
-def recipe_of(model: Any) -> dict[str, Any] | None:
-    """Return what rebuilds a dense model of this architecture, without weights; None if unknown.
-
-    For a timm model that was not built here: its name, classes and image size, but no other
-    argument.
-    """
-    config: Any = getattr(model, "config", None)
-    if hasattr(config, "to_json_string"):
-        values = json.loads(config.to_json_string(use_diff=False))
-        return {"hf": type(model).__name__, "config": values}
-    recipe: dict[str, Any] | None = getattr(model, "built_from", None)
-    if recipe is not None:
-        return recipe
-    name = (getattr(model, "pretrained_cfg", None) or {}).get("architecture")
-    if name is None:
-        return None
-    arguments: dict[str, Any] = {"num_classes": model.num_classes}
-    size = getattr(getattr(model, "patch_embed", None), "img_size", None)
-    if size:
-        arguments["img_size"] = list(size)
-    return {"timm": name, "arguments": arguments}
-
-
-def from_recipe(recipe: dict[str, Any]) -> nn.Module:
-    """Build the model of a recipe of `recipe_of`, with random weights."""
-    if "timm" in recipe:
-        model = _timm(recipe["timm"], False, recipe["arguments"])
-        return tile_depth(model, recipe.get("tile_depth", 1))
-    if "mlp" in recipe:
-        return build_perceptron(recipe["mlp"], False, recipe["arguments"])
-    import transformers
-
-    values = dict(recipe["config"])
-    config = transformers.AutoConfig.for_model(values.pop("model_type"), **values)
-    return getattr(transformers, recipe["hf"])._from_config(config)
-
-
-def _timm(model: str, pretrained: bool, arguments: dict[str, Any]) -> nn.Module:
+def build_timm(model: str, pretrained: bool, arguments: dict[str, Any]) -> nn.Module:
     """Build a timm model, without `img_size` if it has no such argument and takes any size."""
     import timm
 

@@ -18,8 +18,9 @@ All others keep the names that they have in the dense model.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
+import torch
 from torch import nn
 
 from moesuite.config.options import Section
@@ -62,10 +63,18 @@ class LayerDescription(Section):
 
 
 class Description(Section):
-    """The MoE layers of a model by name, in its order."""
+    """The MoE layers of a model by name, in its order.
+
+    `buffers` are those that are no weights and were cast to half precision with the model, by name.
+    """
 
     format: int = FORMAT
     layers: dict[str, LayerDescription]
+    buffers: dict[str, Literal["bfloat16", "float16"]] = {}
+
+    def plain(self) -> dict[str, Any]:
+        """Return it as JSON; without `buffers` if there are none, as before there were any."""
+        return self.model_dump(exclude=None if self.buffers else {"buffers"})
 
 
 def describe(model: nn.Module) -> Description:
@@ -80,4 +89,15 @@ def describe(model: nn.Module) -> Description:
         )
         for name, layer in moe_layers(model)
     }
-    return Description(layers=layers)
+    return Description(layers=layers, buffers=_half_buffers(model))
+
+
+def _half_buffers(model: nn.Module) -> dict[str, Any]:
+    """Return the types of buffers in half precision that `state_dict` leaves out."""
+    halves = {
+        name: str(buffer.dtype).removeprefix("torch.")
+        for name, buffer in model.named_buffers()
+        if buffer.dtype in (torch.bfloat16, torch.float16)
+    }
+    weights = model.state_dict().keys() if halves else ()
+    return {name: dtype for name, dtype in halves.items() if name not in weights}

@@ -22,6 +22,7 @@ from moesuite.surgery.checkpoint_format import describe
 
 KEY = "moesuite"  # of the description, in torch files and in config.json
 WEIGHTS = "transformers_weights"
+ANSWER = "moesuite_answer.safetensors"  # of `moesuite.surgery.saving.answer`, in a folder
 MARK = "only moesuite.load_moe(folder) loads this mixture of experts.safetensors"
 
 
@@ -45,7 +46,7 @@ def is_huggingface(model: Any) -> bool:
 
 
 def _describe(model: Any) -> None:
-    model.config.moesuite = describe(model).model_dump()
+    model.config.moesuite = describe(model).plain()
 
 
 def _save_pretrained(
@@ -56,6 +57,7 @@ def _save_pretrained(
     of_upload = ("repo_id", "commit_message", "create_pr", "private")
     upload = {key: options.pop(key) for key in of_upload if push_to_hub and key in options}
     type(model).save_pretrained(model, save_directory, *arguments, **options)
+    (Path(save_directory) / ANSWER).unlink(missing_ok=True)  # of other weights
     file = Path(save_directory) / "config.json"
     if file.is_file():  # only the main process of several writes it
         values = json.loads(file.read_text(encoding="utf-8"))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,14 @@ from moesuite.models.candidates import Adapter
 from moesuite.nn.moe import moe_layers
 from moesuite.surgery.checkpoint_format import Description
 from moesuite.surgery.rebuild import rebuild
+from moesuite.surgery.saving.files import WRITTEN, readable
 from moesuite.surgery.saving.marker import WEIGHTS
+from moesuite.surgery.weights import SHOWN, load_scalars
 
 
 def load_pretrained_folder(
-    folder: Path, description: Description, base: Any, adapter: Adapter | None
-) -> tuple[nn.Module, Mapping[str, Any]]:
+    folder: Path, description: Description, base: Any, adapter: Adapter | None, config: Any = None
+) -> nn.Module:
     """Load what `save_pretrained` wrote of a model with MoE layers.
 
     The loader builds a model by calling its class, and then fills in the weights: here it calls one
@@ -29,25 +32,48 @@ def load_pretrained_folder(
         description: of its layers.
         base: the class that it was saved from.
         adapter: the one that `moefy` was called with.
+        config: of the model; None: that of the folder.
 
-    Returns:
-        The model, and what the loader says of missing, unexpected and mismatched weights.
+    Raises:
+        UserError: for files that are missing or broken, or weights that do not fit.
     """
 
     class WithLayers(base):  # type: ignore[misc]
         def __new__(cls, *args: Any, **kwargs: Any) -> Any:
             return _exact_statistics(rebuild(base(*args, **kwargs), description, adapter))
 
-    config = base.config_class.from_pretrained(folder)
-    if hasattr(config, WEIGHTS):
-        delattr(config, WEIGHTS)
     loader: Any = WithLayers
-    model, info = loader.from_pretrained(
-        folder, config=config, output_loading_info=True, ignore_mismatched_sizes=True
-    )
+    with readable(folder), _quiet():
+        config = base.config_class.from_pretrained(folder) if config is None else config
+        if hasattr(config, WEIGHTS):
+            delattr(config, WEIGHTS)
+        model, info = loader.from_pretrained(
+            folder, config=config, output_loading_info=True, ignore_mismatched_sizes=True
+        )
+        unfit = load_scalars(model, folder, info["mismatched_keys"])
     for _, layer in moe_layers(model):
         layer.router.keep_exact()  # the loader builds all of a model in the type of weights
-    return model, info
+    missing = sorted(name for name in info["missing_keys"] if not name.startswith("pooler."))
+    if wrong := [*missing, *sorted(info["unexpected_keys"]), *unfit]:
+        raise UserError(
+            f"{folder}: weights that do not fit: {', '.join(wrong[:SHOWN])}; expected {WRITTEN}"
+        )
+    if len(info["missing_keys"]) > len(missing):
+        model.pooler = None  # it was saved without one
+    return model
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the loader's report of many lines to itself: what is wrong is said in one."""
+    from transformers.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
 
 
 def _exact_statistics(model: Any) -> nn.Module:
@@ -72,7 +98,8 @@ def saved_class(folder: Path, config: Mapping[str, Any], like: nn.Module | None)
 
     if like is not None:
         return type(like)
-    name = str((config.get("architectures") or ["none"])[0])
+    listed = config.get("architectures")
+    name = str(listed[0] if isinstance(listed, list) and listed else listed)
     cls = getattr(transformers, name, None)
     if not (isinstance(cls, type) and issubclass(cls, transformers.PreTrainedModel)):
         raise UserError(
