@@ -13,7 +13,7 @@ from moesuite.config.schema import BalanceScope
 from moesuite.errors import UserError
 from moesuite.models.candidates import Adapter, Candidate, Layers, candidates, select
 from moesuite.models.example_inputs import default_example, told_of_random_example
-from moesuite.models.forward import run_once
+from moesuite.models.forward import first_tensor, run_once
 from moesuite.models.meta_device import KernelsOfRealDevices
 from moesuite.models.mlps.wrapped import refuse_losses
 from moesuite.nn.context import RoutingContext
@@ -203,10 +203,12 @@ def _tokens_per_group(model: nn.Module, chosen: list[Candidate], example: Any) -
     if inputs is None:
         return {}
     tokens: dict[str, int] = {}
+    first = first_tensor(inputs)
+    groups = len(first) if first.ndim > 2 or not first.is_floating_point() else 1
 
     def hook_of(name: str, channels_first: bool) -> Callable[..., None]:
         def hook(_: nn.Module, args: tuple[Tensor, ...]) -> None:
-            tokens[name] = _number_of_tokens(args[0].shape, channels_first)
+            tokens[name] = _number_of_tokens(args[0].shape, channels_first, groups)
 
         return hook
 
@@ -222,11 +224,11 @@ def _tokens_per_group(model: nn.Module, chosen: list[Candidate], example: Any) -
     return tokens
 
 
-def _number_of_tokens(shape: torch.Size, channels_first: bool) -> int:
-    """Return T for an input of shape [G, D, ...] (channels first), [G, ..., D] or [T, D]."""
+def _number_of_tokens(shape: torch.Size, channels_first: bool, groups: int) -> int:
+    """Return T for an input of shape [G, D, ...] (channels first), [G, ..., D] or [G · T, D]."""
     if channels_first:
         return shape[2:].numel()
-    return shape[1:-1].numel() if len(shape) > 2 else shape[0]
+    return shape[1:-1].numel() if len(shape) > 2 else shape[0] // groups
 
 
 @contextmanager

@@ -66,6 +66,17 @@ def test_saved_models_come_back(kind: str, tmp_path: Path) -> None:
         torch.testing.assert_close(answer(loaded), answer(model.eval()), atol=0, rtol=0)
 
 
+@pytest.mark.parametrize("kind", EACH)
+def test_routers_of_a_size_learn_the_number_of_tokens(kind: str) -> None:
+    """OPT flattens its sequences before the MLP: their length is that of the ids."""
+    model = build(kind)
+    moefy(model, "soft", 2, layers="all", slots_per_token=1.0, example=example(model))
+    answer(model.train()).sum().backward()
+    for _, layer in moe_layers(model):
+        dispatch, _ = layer.routing.dense()  # [G, T, E, C]
+        assert len(dispatch) == 2 and dispatch.shape[1] == layer.router.spec.tokens
+
+
 def test_shared_layers_stay_shared() -> None:
     """ALBERT calls one layer twice: two steps of one MoE layer."""
     model = build("albert")

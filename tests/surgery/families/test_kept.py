@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 
 import pytest
 import torch
 import transformers
 from peft import LoraConfig, get_peft_model
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize
 
-from moesuite import UserError, moefy, upcycle
+from moesuite import DenseMLP, SplitMLP, UserError, load_moe, moefy, save_moe, upcycle
 from moesuite.models.candidates import candidates
 from moesuite.nn.moe import moe_layers
 from tests.surgery import dense_models
@@ -122,6 +123,39 @@ def test_a_forward_of_this_object_alone_is_refused() -> None:
     mlp.forward = mlp.forward  # as accelerate does
     with pytest.raises(UserError, match=r"^blocks.3.mlp: its forward is replaced on this object"):
         moefy(model, num_experts=2)
+
+
+class Block(nn.Module):
+    """A layer whose MLP is not followed: its activation is a method of a tensor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.w1, self.w2, self.rate = nn.Linear(6, 12), nn.Linear(12, 6), 0.5
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.w1(x) if self.rate == 0.0 else self.w1(x).relu()
+        return x + self.w2(hidden)
+
+
+def take_apart(module: nn.Module) -> SplitMLP | None:
+    if not isinstance(module, Block):
+        return None
+    no = nn.Identity()
+    mlp = DenseMLP(module.w1, None, module.w2, nn.ReLU(), no, None, no)
+    return SplitMLP(mlp, "w1", "w2", also={"w2": nn.Identity()}, settings={"rate": 0.0})
+
+
+def test_an_adapter_may_return_a_spread_mlp(tmp_path: Path) -> None:
+    dense = nn.Sequential(Block(), Block())
+    x = torch.randn(3, 5, 6)
+    model, receipt = upcycle(
+        copy.deepcopy(dense), "switch", 4, "all", renormalise=True, example=x, adapter=take_apart
+    )
+    assert [row.layer for row in receipt.layers] == ["0.w1", "1.w1"]
+    torch.testing.assert_close(model.eval()(x), dense(x), atol=1e-5, rtol=1e-5)
+    save_moe(model, tmp_path)
+    loaded = load_moe(tmp_path, nn.Sequential(Block(), Block()), take_apart)
+    torch.testing.assert_close(loaded(x), model(x), atol=0, rtol=0)
 
 
 def test_chunks_are_routed_whole() -> None:
