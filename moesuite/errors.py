@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 
+LARGEST = 2**63 - 1  # integer
 LISTED = 100  # more names than these are not listed in an error
 
 
@@ -68,3 +71,44 @@ def unknown(kind: str, name: str, options: Iterable[str], hint: str) -> UserErro
     if len(close) > 3:  # nothing looks like it
         nearest_names = ""
     return UserError(f"unknown {kind} {name!r}; {nearest_names}{all_names}type for example {hint}")
+
+
+def refuse_unwritable(folder: Path, option: str) -> None:
+    """Refuse, before long work, a folder that its results could not be written to; makes nothing.
+
+    Args:
+        folder: need not exist.
+        option: as typed, for the message, e.g. `records=runs`.
+
+    Raises:
+        UserError: if neither the folder nor, where it is missing, its parent can be written to.
+    """
+    try:
+        present = next(place for place in (folder, *folder.parents) if place.exists())
+        with tempfile.TemporaryFile(dir=present):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"{option} cannot be written: {error.strerror}; expected a folder that is yours, or a "
+            "new one"
+        ) from None
+
+
+def refuse_overflow(values: object, name: str = "") -> None:
+    """Refuse integers of more than 64 bits, which no tensor and no database holds.
+
+    Args:
+        values: options, nested in mappings and sequences.
+        name: of the option that they belong to, dotted; empty: of none yet.
+
+    Raises:
+        UserError: for the first of them.
+    """
+    if isinstance(values, Mapping):
+        for key, value in values.items():
+            refuse_overflow(value, f"{name}.{key}" if name else str(key))
+    elif isinstance(values, list | tuple):
+        for value in values:
+            refuse_overflow(value, name)
+    elif isinstance(values, int) and abs(values) > LARGEST:
+        raise UserError(f"{name}={values}: expected at most {LARGEST}")

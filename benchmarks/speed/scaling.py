@@ -30,7 +30,7 @@ from moesuite.benchmarks.speed.layer import LAYERS, SizeOptions, layer_names, me
 from moesuite.compute.cost import cost
 from moesuite.compute.memory import keep_freed_memory
 from moesuite.config.cli import run_command
-from moesuite.errors import UserError
+from moesuite.errors import UserError, refuse_unwritable
 from moesuite.nn.moe import MoE
 
 CLAIM = 8.8 / 8.6  # Soft MoE H/14 of 128 experts over ViT H/14, time per image
@@ -128,6 +128,7 @@ def check_plot(path: Path) -> None:
             f"plot={path}: expected a .svg, .png or .pdf in a folder that exists, e.g. "
             "plot=scaling.svg"
         )
+    refuse_unwritable(path.parent, f"plot={path}")
 
 
 class ScalingOptions(SizeOptions):  # type: ignore[misc]

@@ -25,7 +25,7 @@ from rich.table import Table
 from moesuite.certify.properties import AT_START, PROPERTIES, legend, verdict
 from moesuite.config.cli import BAD_INPUT, Options, Prefix, run_command
 from moesuite.discovery.names import router_defaults, router_names, source_of
-from moesuite.errors import UserError
+from moesuite.errors import UserError, refuse_unwritable
 from moesuite.records.certificate import Certificate, Check
 from moesuite.records.store import certificate_folder, write_certificate
 
@@ -190,6 +190,7 @@ def certify_each(options: CertifyOptions) -> int:
     names = router_names() if options.router == "all" else [options.router]
     for name in names:
         source_of(name)  # fail on typos before the slow imports
+    refuse_unwritable(certificate_folder(options.records), f"records={options.records}")
     certificates, errors = list[Certificate](), list[UserError]()
     console = Console(width=None if sys.stdout.isatty() else 150)
     settings = (options.num_experts, options.slots_per_token, options.device)

@@ -193,8 +193,17 @@ def _value(field: FieldInfo, text: str) -> Any:
     if text == "null" and type(None) in kinds:
         return None
     if list in (get_origin(kind) for kind in kinds):
-        return [part for part in text.split(",") if part]
+        return _parts(text)
     return text
+
+
+def _parts(text: str) -> list[str]:
+    """Return what stands between commas; a file or folder may have some in its name."""
+    parts = text.split(",")
+    names = [parts[0], *(",".join(parts[:count]) for count in range(len(parts), 1, -1))]
+    name = next((name for name in names if Path(name).exists()), parts[0])
+    rest = text[len(name) + 1 :]
+    return [part for part in (name, *(_parts(rest) if rest else ())) if part]
 
 
 def _unknown(options: type[Options], text: str) -> UserError:

@@ -16,8 +16,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from moesuite.config.cli import flags_first
-from moesuite.config.groups import config_folders, register, ungrammatical
-from moesuite.config.options import checked
+from moesuite.config.groups import config_folders, register, shell_quoted, ungrammatical
+from moesuite.config.options import checked, word
 from moesuite.config.schema import NAMED, RunConfig
 from moesuite.errors import UnknownOption, UserError
 
@@ -170,9 +170,10 @@ def explain(error: Exception) -> UserError:
             f"{merged[1]}={merged[2]}: expected a mapping; type for example +{merged[1]}.<name>=1"
         )
     if several := re.match(r"Ambiguous value for argument '([^=]+)=([^']+)'", text):
+        name, value = several[1], several[2]
         return UserError(
-            f"{several[1]}={several[2]}: several values; type -m for a sweep over them,"
-            f" or {several[1]}=[{several[2]}] for a list"
+            f"{name}={value}: several values; type -m for a sweep over them, {name}=[{value}] for a"
+            f" list, or {shell_quoted(f'{name}={word(value)}')} for a text with commas"
         )
     return UserError(" ".join(line.strip() for line in str(error).splitlines() if line.strip()))
 

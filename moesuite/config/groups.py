@@ -162,11 +162,11 @@ def ungrammatical(typed: str) -> UserError:
     example = f"{option}={word(text)}"
     return UserError(
         f"{typed}: the value does not follow Hydra's grammar; expected plain words, or quotes"
-        f" around the value; type for example {_quoted(example)}"
+        f" around the value; type for example {shell_quoted(example)}"
     )
 
 
-def _quoted(text: str) -> str:
+def shell_quoted(text: str) -> str:
     """Quote a word for a POSIX shell: in double quotes where nothing in them has a meaning."""
     is_plain = "'" in text and not re.search(r'["$`\\!]', text)
     return f'"{text}"' if is_plain else shlex.quote(text)

@@ -15,7 +15,7 @@ from pydantic.fields import FieldInfo
 
 from moesuite.discovery.annotations import Unknown
 from moesuite.discovery.signature import option_fields
-from moesuite.errors import UserError, nearest
+from moesuite.errors import UserError, nearest, refuse_overflow
 
 NOUNS = {int: "integer", float: "number", str: "text", bool: "true | false", dict: "mapping"}
 Model = TypeVar("Model", bound=BaseModel)
@@ -142,7 +142,10 @@ def checked(
         UserError: one line for the first value that is wrong: given, expected, and an example.
     """
     try:
-        return model.model_validate(values)
+        valid = model.model_validate(values)
+        refuse_overflow(values, prefix)  # with what is inside sections
+        refuse_overflow(dict(valid), prefix)  # where words are numbers by now
+        return valid
     except ValidationError as error:
         raise _explained(error, model, values, prefix, typed) from None
 

@@ -24,7 +24,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from moesuite.config.cli import Options, Rest, importing, run_command
 from moesuite.config.compose import compose
 from moesuite.config.options import word
-from moesuite.errors import UserError
+from moesuite.errors import UserError, refuse_unwritable
 
 if TYPE_CHECKING:
     from moesuite.data.survey import Survey
@@ -78,10 +78,13 @@ def show_data(options: DataOptions) -> None:
 
 
 def refuse_folder(option: str, path: Path | None, name: str) -> None:
-    """Raise `UserError` if what is to be written is a folder."""
-    if path is not None and path.is_dir():
+    """Raise `UserError` if what is to be written is a folder, or in one that is not writable."""
+    if path is None:
+        return
+    if path.is_dir():
         example = shlex.quote(f"{option}={path / name}")
         raise UserError(f"{option}={path} is a folder; expected a file; type for example {example}")
+    refuse_unwritable(path.parent, f"{option}={path}")
 
 
 def words_of_run(options: DataOptions) -> list[str]:

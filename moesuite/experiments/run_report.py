@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -25,12 +26,12 @@ def print_run(record: RunRecord, path: Path) -> None:
     for name, value in run_rows(record):
         table.add_row(name, value)
     console.print(table)
-    console.print(f"record  {path}", soft_wrap=True, highlight=False)
+    console.print(f"record  {path}", soft_wrap=True, highlight=False, markup=False)
     files = RunFiles(path)
     if files.predictions.exists():
-        console.print(f"rows    {files.predictions}", soft_wrap=True, highlight=False)
-    page = f"page    python -m moesuite.leaderboard records={files.records}"
-    console.print(page, soft_wrap=True, highlight=False)
+        console.print(f"rows    {files.predictions}", soft_wrap=True, highlight=False, markup=False)
+    page = shlex.join(["python", "-m", "moesuite.leaderboard", f"records={files.records}"])
+    console.print(f"page    {page}", soft_wrap=True, highlight=False, markup=False)
 
 
 def already_recorded(record: RunRecord) -> str:

@@ -18,7 +18,7 @@ from moesuite.compute.passes import account
 from moesuite.config.roles import partial_options, refuse_nothing, stopped_by_time
 from moesuite.config.run_command import command_of
 from moesuite.config.schema import RunConfig
-from moesuite.errors import Pruned, RunFailed, UserError
+from moesuite.errors import Pruned, RunFailed, UserError, refuse_unwritable
 from moesuite.records.certificate import Example
 from moesuite.records.identity import identity
 from moesuite.records.provenance import environment, git_state, now
@@ -217,6 +217,7 @@ def fit(config: RunConfig, command: str = "", watch: Watch | None = None) -> tup
     run = Run(config, command or command_of(config), watch)
     if (record := run.finished()) is not None:
         return record, run.path
+    refuse_unwritable(run.path.parent, f"records={config.records}")
     run.build()
     if run.trainer.is_global_zero:
         tell_data(run.task)

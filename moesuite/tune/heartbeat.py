@@ -67,7 +67,7 @@ def _enqueue_forgotten(study: optuna.Study) -> int:
         if trial.state != TrialState.FAIL or trial.number in repeated:
             continue
         # `True` in studies of earlier versions
-        if isinstance(finder, str) and (finder == this_worker() or _runs_here(finder) is False):
+        if isinstance(finder, str) and (finder == this_worker() or runs_here(finder) is False):
             _enqueue_again(study, trial)
             count += 1
     return count
@@ -115,7 +115,7 @@ def _is_dead(attributes: Mapping[str, Any], start: float) -> bool:
         attributes: of a trial or study.
         start: time that counts as the first heartbeat, in seconds.
     """
-    running = _runs_here(attributes.get(WORKER, ""))
+    running = runs_here(attributes.get(WORKER, ""))
     if running is not None:
         return not running
     return time.time() - attributes.get(ALIVE, start) > GRACE
@@ -126,7 +126,7 @@ def this_worker() -> str:
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
-def _runs_here(worker: str) -> bool | None:
+def runs_here(worker: str) -> bool | None:
     """Return whether a worker runs on this machine, or None if it is of another or unseen."""
     host, _, process = worker.rpartition(":")
     if host != socket.gethostname() or not Path("/proc").is_dir():

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from optuna.exceptions import StorageInternalError
-from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages import BaseStorage, RDBStorage
 from sqlalchemy.exc import NoSuchModuleError, SQLAlchemyError
 
 from moesuite.errors import UserError
+from moesuite.tune.journal import open_journal
 
-TRIES = 4  # to reach a storage
+TRIES = 7  # to reach a storage: a minute, in which a database has started again
 WAIT = 1.0  # seconds before the second try, doubled for each one after it
 STORAGES = "a file, or an address such as postgresql://user:password@host/database"
 Result = TypeVar("Result")
@@ -67,11 +67,11 @@ def open_storage(storage: str) -> BaseStorage:
     """Open a journal file, or a database by its address.
 
     Raises:
-        UserError: for an unknown kind of database, or one whose driver is not installed.
+        UserError: for a file that is no journal, an unknown kind of database, or one whose driver
+            is not installed.
     """
     if "://" not in storage:
-        Path(storage).parent.mkdir(parents=True, exist_ok=True)
-        return JournalStorage(JournalFileBackend(storage))
+        return open_journal(Path(storage))
     # of PostgreSQL's two drivers, the one of our extra "postgresql"
     address = re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", storage)
     try:

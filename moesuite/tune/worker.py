@@ -17,7 +17,7 @@ from moesuite.config.compose import composed, to_config, varied
 from moesuite.config.options import checked_options
 from moesuite.config.run_command import reproduce, words_of
 from moesuite.config.schema import RunConfig
-from moesuite.errors import RunFailed, UserError
+from moesuite.errors import RunFailed, UserError, refuse_unwritable
 from moesuite.records.store import study_journal, write_study
 from moesuite.records.study import FreshRun, StudyRecord
 from moesuite.routers import router_class
@@ -132,6 +132,7 @@ def search(command: TuneCommand) -> StudyRecord:
         UserError: for bad input, before a trial begins, or a storage that cannot be reached.
     """
     console, options = Console(stderr=True), command.options
+    refuse_unwritable(command.records, f"records={command.records}")
     print_line = partial(console.print, soft_wrap=True, highlight=False, markup=False)
     plan, shared, config = plan_study(command)
     storage = options.storage or str(study_journal(command.records, plan.name))

@@ -46,6 +46,7 @@ def test_the_command_writes_json_and_a_table(command: Command, tmp_path: Path) -
         (["router=noisy_topk", "router.k=9"], "expected 1 to num_experts=8"),
         (["router=all", "router.k=2"], "options belong to one router"),
         (["router=soft", "num_experts=1"], "num_experts=1"),
+        (["records=/dev/null/a"], "records=/dev/null/a cannot be written: Not a directory"),
         (["routr=soft"], "nearest: router"),
         (["router=usmoe", "router.name=1"], "unknown option router.name"),
         (["router=soft", "router.dispatch=identity"], "expected identity for both or neither"),

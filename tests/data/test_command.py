@@ -228,7 +228,8 @@ def test_every_family_is_shown(show: Show, tmp_path: Path) -> None:
         (["cards=/"], "cards=/ is a folder"),
         (["task=digits", "format=csv"], "'table' or 'json'"),
         (["task=stl10", "source=/nowhere"], "task.source=/nowhere does not exist"),
-        (["task=digits", "html=/dev/null/data.html"], "/dev/null"),
+        (["task=digits", "html=/dev/null/a.html"], "html=/dev/null/a.html cannot be written"),
+        (["cards=/dev/null/tasks.md"], "cards=/dev/null/tasks.md cannot be written"),
     ],
 )
 def test_bad_input_is_one_line(words: list[str], says: str, show: Show) -> None:

@@ -51,6 +51,15 @@ def test_a_study_is_normal_runs_and_goes_on_where_it_stopped(
     assert len(list(tmp_path.glob("*/*/*.json"))) == files == 4
 
 
+def test_records_that_cannot_be_written_are_told_before_a_trial(tmp_path: Path) -> None:
+    """Also where the study itself is kept elsewhere."""
+    (tmp_path / "file").touch()
+    words = ["router=soft", "tune=slots", f"storage={tmp_path / 's.journal'}"]
+    with pytest.raises(UserError, match=r"records=.*/file/runs cannot be written: Not a directory"):
+        tuned(tmp_path / "file" / "runs", *words)
+    assert not (tmp_path / "s.journal").exists()
+
+
 @pytest.mark.slow
 def test_the_winner_is_run_on_fresh_seeds_and_trials_stay_off_the_board(tmp_path: Path) -> None:
     found = tuned(tmp_path / "runs", "router=soft", "tune=slots", "trials=3", "winner=2")

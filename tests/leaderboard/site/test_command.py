@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from moesuite.experiments.run_report import print_run
 from tests.conftest import Command
 from tests.leaderboard.boards import contents, example, invoke, put
 
@@ -28,6 +30,26 @@ def test_the_command(command: Command, tmp_path: Path) -> None:
     wrong = command("moesuite.leaderboard", "recrods=mine")
     assert wrong.returncode == 2 and "nearest: records" in wrong.stderr
     assert "--serve" in command("moesuite.leaderboard", "--help").stdout
+
+
+def test_the_command_that_a_run_prints_reads_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As a shell takes it, with blanks, quotes, brackets and a comma; and beside another."""
+    monkeypatch.chdir(tmp_path)
+    folder, records = Path("my [red] runs, it's 2"), example()
+    paths = put(folder, records)
+    print_run(records[0], paths[0])
+    printed = capsys.readouterr().out
+    (line,) = [line for line in printed.splitlines() if line.startswith("page")]
+    assert f"record  {paths[0]}" in printed.splitlines()
+    words = shlex.split(line)[4:]
+    assert words == [f"records={folder}"]
+    assert invoke(monkeypatch, *words) == 0
+    put(Path("other"), records[:1])
+    for both in (f"records=other,{folder}", f"records={folder},other"):
+        assert invoke(monkeypatch, both, "out=again") == 0
+        assert (tmp_path / "site" / "index.html").exists()
 
 
 @pytest.mark.parametrize(
