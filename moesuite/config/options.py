@@ -143,8 +143,7 @@ def checked(
     """
     try:
         valid = model.model_validate(values)
-        refuse_overflow(values, prefix)  # with what is inside sections
-        refuse_overflow(dict(valid), prefix)  # where words are numbers by now
+        refuse_overflow([values, dict(valid)], prefix)  # as given, and where words are numbers
         return valid
     except ValidationError as error:
         raise _explained(error, model, values, prefix, typed) from None
