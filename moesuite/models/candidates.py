@@ -1,15 +1,16 @@
-"""Find the MLPs of a model that can become MoE layers, and select from them."""
+"""Find the MLPs of a model that can become MoE layers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from torch import nn
 
-from moesuite.errors import UserError, unknown
+from moesuite.models.mlps.defaults import in_mixtures, seeing_no_tokens
 from moesuite.models.mlps.split.read import SplitMLP, read_chain, read_splits
+from moesuite.models.mlps.verify import Read, Reading, fault, kind
 from moesuite.models.mlps.whole import read_mlp
 from moesuite.models.mlps.wrapped import unwrapped
 from moesuite.nn.experts import DenseMLP
@@ -17,9 +18,9 @@ from moesuite.nn.experts import DenseMLP
 # MLPs that mix tokens with each other: their last axis is not the width of a token, so that tokens
 # cannot be routed
 TOKEN_MIXERS = ("mlp_tokens",)
-Layers = str | Sequence[int | str]
 # None for modules that it does not know
 Adapter = Callable[[nn.Module], DenseMLP | SplitMLP | None]
+Verdict = tuple[Read | None, str]  # what reads a module, and how the module differs from that
 
 
 @dataclass(frozen=True)
@@ -41,35 +42,112 @@ class Candidate:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Survey:
+    """The MLPs of a model, in its order.
+
+    Attributes:
+        known: those that can become MoE layers.
+        aside: why some of them do so only if they are named, by name.
+        refused: why others cannot that have the parts of an MLP, by name.
+    """
+
+    known: list[Candidate]
+    aside: Mapping[str, str]
+    refused: Mapping[str, str]
+
+
+def survey(model: nn.Module, adapter: Adapter | None = None) -> Survey:
+    """Find the MLPs of `model`, and what keeps some of them from becoming MoE layers."""
+    known: list[Candidate] = []
+    refused: dict[str, str] = {}
+    with unwrapped(model):
+        for candidate, problem in _checked(model, adapter):
+            if problem:
+                refused[candidate.name] = problem
+            else:
+                known.append(candidate)
+        mlps = {candidate.name: candidate.mlp for candidate in known}
+        aside = in_mixtures(model, mlps) or seeing_no_tokens(model, mlps)
+    return Survey(known, aside, refused)
+
+
 def candidates(model: nn.Module, adapter: Adapter | None = None) -> list[Candidate]:
     """Return every MLP of `model` that can become an MoE layer, in the model's order."""
     with unwrapped(model):
-        named = model.named_modules()
+        return [candidate for candidate, problem in _checked(model, adapter) if not problem]
+
+
+def readable(model: nn.Module, adapter: Adapter | None = None) -> list[Candidate]:
+    """Return every MLP of `model` in every way that it can be read, whatever it computes."""
+    with unwrapped(model):
         return [
-            _candidate(name, read)
-            for name, module in named
-            for read in _read(name, module, adapter)
+            candidate
+            for name, module in model.named_modules()
+            for candidate in _read_all(name, module, adapter)
         ]
 
 
-def _read(name: str, module: nn.Module, adapter: Adapter | None) -> Sequence[DenseMLP | SplitMLP]:
-    """Return the MLP that a module is, or those that are spread over it."""
-    adapted = None if adapter is None else adapter(module)
-    if adapted is not None:
-        return [adapted]
+def _read_all(name: str, module: nn.Module, adapter: Adapter | None) -> Iterator[Candidate]:
+    for read in _readers(name, module, adapter):
+        yield from (_candidate(name, reading) for reading in read(module))
+
+
+def _checked(model: nn.Module, adapter: Adapter | None) -> Iterator[tuple[Candidate, str]]:
+    """Yield each MLP, and how it differs from what is read of it, or nothing."""
+    verdicts: dict[Hashable, Verdict] = {}  # of modules that differ in their weights alone
+    for name, module in model.named_modules():
+        readers = _readers(name, module, adapter)
+        alike = len(readers), kind(module)
+        if alike not in verdicts:
+            verdicts[alike] = _verdict(module, readers)
+        read, problem = verdicts[alike]
+        if read is not None:
+            yield from ((_candidate(name, reading), problem) for reading in read(module))
+
+
+def _verdict(module: nn.Module, readers: Sequence[Read]) -> Verdict:
+    """Return the first reader that reads what a module computes; or the first, and its fault."""
+    refused: Verdict = (None, "")
+    for read in readers:
+        if not read(module):
+            continue
+        problem = fault(module, read)
+        if not problem:
+            return read, ""
+        refused = (read, problem) if refused[0] is None else refused
+    return refused
+
+
+def _readers(name: str, module: nn.Module, adapter: Adapter | None) -> list[Read]:
+    """Return what may read a module: the adapter if it knows it, or else ours."""
+    if adapter is not None and adapter(module) is not None:
+        return [lambda other: _listed(adapter(other))]
     if mixes_tokens(name):
         return []
-    whole = read_mlp(module) or read_chain(module)
-    return read_splits(module) if whole is None else [whole]
+    return [_read_names, _read_source, read_splits]
 
 
-def _candidate(name: str, read: DenseMLP | SplitMLP) -> Candidate:
+def _read_names(module: nn.Module) -> Sequence[Reading]:
+    return _listed(read_mlp(module))
+
+
+def _read_source(module: nn.Module) -> Sequence[Reading]:
+    return _listed(read_chain(module))
+
+
+def _listed(reading: Reading | None) -> Sequence[Reading]:
+    return [] if reading is None else [reading]
+
+
+def _candidate(name: str, reading: Reading) -> Candidate:
     """Return what was read of the module `name`, with the names of its parts in the model."""
-    if isinstance(read, DenseMLP):
-        return Candidate(name, read, name)
-    also = {_joined(name, part): module for part, module in read.also.items()}
-    settings = {_joined(name, attribute): value for attribute, value in read.settings.items()}
-    return Candidate(_joined(name, read.first), read.mlp, _joined(name, read.last), also, settings)
+    if isinstance(reading, DenseMLP):
+        return Candidate(name, reading, name)
+    also = {_joined(name, part): module for part, module in reading.also.items()}
+    settings = {_joined(name, attribute): value for attribute, value in reading.settings.items()}
+    first, last = _joined(name, reading.first), _joined(name, reading.last)
+    return Candidate(first, reading.mlp, last, also, settings)
 
 
 def _joined(name: str, part: str) -> str:
@@ -85,66 +163,3 @@ def looks_like_mlp(module: nn.Module) -> bool:
     """Return whether the class of a module is named like an MLP."""
     kind = type(module).__name__.lower()
     return any(part in kind for part in ("mlp", "feedforward", "ffn"))
-
-
-def select(known: list[Candidate], layers: Layers, model: nn.Module) -> list[Candidate]:
-    """Return the candidates that `layers` selects.
-
-    Args:
-        known: all candidates of `model`.
-        layers: see `moesuite.surgery.moe_config.MoEConfig`.
-        model: for errors.
-
-    Raises:
-        UserError: if nothing can be replaced (names modules that look like an MLP), or nothing
-            matches (lists the candidates).
-    """
-    if not known:
-        raise _no_candidates(model)
-    names = [candidate.name for candidate in known]
-    rules: dict[str, Callable[[], list[Candidate]]] = {
-        "last_half": lambda: known[len(known) // 2 :],
-        "every_other": lambda: known[1::2],
-        "all": lambda: known,
-        "last_two": lambda: known[-2:],
-    }
-    if isinstance(layers, str):
-        if layers not in rules:
-            raise unknown(
-                "layers",
-                layers,
-                rules,
-                "layers=last_half, or layers=[-1] with indices or module names",
-            )
-        chosen = rules[layers]()
-    else:
-        picked = [_pick(known, names, layer) for layer in layers]
-        # the same layer may be named twice, by its index from either end
-        chosen = list({candidate.name: candidate for candidate in picked}.values())
-    if not chosen:
-        raise UserError(
-            f"layers={layers}: nothing matched; candidates: {', '.join(names)}; e.g. layers=[-1]"
-        )
-    return chosen
-
-
-def _no_candidates(model: nn.Module) -> UserError:
-    similar = {type(module).__name__ for module in model.modules() if looks_like_mlp(module)}
-    return UserError(
-        f"{type(model).__name__} has no MLP that can become an MoE layer; modules that look like "
-        f"one and have no adapter: {', '.join(sorted(similar)) or 'none'}; expected MLPs of linear "
-        "layers on tokens [..., D], e.g. backbone=vit_ti16, or in Python "
-        "adapter=<function that takes such a module and returns a moesuite.DenseMLP>"
-    )
-
-
-def _pick(known: list[Candidate], names: list[str], layer: int | str) -> Candidate:
-    if isinstance(layer, str) and layer in names:
-        return known[names.index(layer)]
-    if isinstance(layer, int) and -len(known) <= layer < len(known):
-        return known[layer]
-    raise UserError(
-        f"layers: {layer!r} matched nothing; candidates: "
-        + ", ".join(f"{index} {name}" for index, name in enumerate(names))
-        + "; e.g. layers=[-1]"
-    )

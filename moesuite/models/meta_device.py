@@ -1,13 +1,19 @@
-"""Make the meta device use the kernels of real devices, so that FLOP counts are theirs."""
+"""Make the meta device use the kernels of real devices, and read shapes there."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
+
+from moesuite.models.forward import run_once
+from moesuite.models.mlps.twin import twin
+from moesuite.nn.moe import moe_layers
 
 
 class KernelsOfRealDevices(TorchFunctionMode):
@@ -41,3 +47,36 @@ def _attention(
         scale=options.get("scale"),
     )
     return output
+
+
+def input_shapes(model: nn.Module, names: Iterable[str], example: Any) -> dict[str, torch.Size]:
+    """Return the shapes that parts of a model see, without its values: on the meta device.
+
+    Args:
+        model: neither run nor changed.
+        names: of the parts.
+        example: input of the model.
+
+    Raises:
+        Exception: whatever a model raises that needs values.
+    """
+    shapes: dict[str, torch.Size] = {}
+
+    def store(name: str, _: nn.Module, args: tuple[Any, ...], options: Any) -> None:
+        shapes[name] = next(iter((*args, *options.values()))).shape
+
+    shadow = twin(model, partial(Tensor.to, device="meta"))
+    for name, _ in list(moe_layers(shadow)):  # routing needs values
+        shadow.set_submodule(name, nn.Identity())
+    hooks = [
+        shadow.get_submodule(name).register_forward_pre_hook(partial(store, name), with_kwargs=True)
+        for name in names
+    ]
+    on_meta = (
+        {key: value.to("meta") for key, value in example.items()}
+        if isinstance(example, dict)
+        else example.to("meta")
+    )
+    with KernelsOfRealDevices():
+        run_once(shadow, on_meta, hooks)
+    return shapes

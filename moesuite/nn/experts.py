@@ -30,6 +30,16 @@ class DenseMLP:
     drop2: nn.Module
     channels_first: bool = False  # tokens are [G, D, height, width]
 
+    def __call__(self, x: Float[Tensor, "*shape D"]) -> Float[Tensor, "*shape D"]:
+        """Apply the MLP to tokens, the width last whatever `channels_first` says."""
+        hidden = self.up(x) if self.gate is None else self.gate(x)
+        hidden = self.act(hidden)
+        hidden = hidden if self.gate is None else hidden * self.up(x)
+        hidden = self.drop1(hidden)
+        if (norm := self.norm) is not None:
+            hidden = F.layer_norm(hidden, norm.normalized_shape, norm.weight, norm.bias, norm.eps)
+        return self.drop2(self.down(hidden))
+
 
 class StackedLinear(nn.Module):
     """E linear layers side by side, [E, N, in] -> [E, N, out], each an exact copy of `dense`.

@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from moesuite.config.options import as_path
 from moesuite.errors import UserError
 from moesuite.models.backbones import load_architecture
-from moesuite.models.candidates import candidates, select
+from moesuite.models.candidates import survey
 from moesuite.models.example_inputs import is_text, random_example
 from moesuite.models.forward import is_encoder_decoder
 from moesuite.models.huggingface import is_model_type
+from moesuite.models.selection import select
 from moesuite.nn.moe import moe_layers
 from moesuite.surgery.checkpoint import load_moe
 
@@ -63,8 +64,7 @@ def read_subject(name: str, length: int) -> Subject:
     model = load_moe(name) if as_path(name).is_file() else load_architecture(name)
     if list(moe_layers(model)):
         raise UserError(f"model={name}: it has MoE layers; expected a dense model")
-    known = candidates(model)
-    select(known, "all", model)  # says why there is none
+    known = select(survey(model), "all", model)  # says why there is none
     return Subject(
         name=name,
         kind=_kind(model),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from moesuite.config.schema import BalanceScope, RunConfig
-from moesuite.models.candidates import Layers
+from moesuite.models.selection import Layers
 from moesuite.routing.router import LayerSpec
 
 

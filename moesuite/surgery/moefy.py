@@ -11,11 +11,12 @@ from torch import Tensor, nn
 
 from moesuite.config.schema import BalanceScope
 from moesuite.errors import UserError
-from moesuite.models.candidates import Adapter, Candidate, Layers, candidates, select
+from moesuite.models.candidates import Adapter, Candidate, candidates, survey
 from moesuite.models.example_inputs import default_example, told_of_random_example
 from moesuite.models.forward import first_tensor, run_once
 from moesuite.models.meta_device import KernelsOfRealDevices
 from moesuite.models.mlps.wrapped import refuse_losses
+from moesuite.models.selection import Layers, select
 from moesuite.nn.context import RoutingContext
 from moesuite.nn.experts import Experts
 from moesuite.nn.moe import MoE
@@ -86,7 +87,7 @@ def replace_mlps(
     if is_dense and not candidates(model, adapter):
         return model  # a dense model that cannot be anything else
     # no second name for the candidates: each would keep its MLP in memory
-    chosen = select(candidates(model, adapter), config.layers, model)
+    chosen = select(survey(model, adapter), config.layers, model)
     default = config.router, config.options
     decoders = _decoder_router(config.decoder, chosen) or default
     choices = [decoders if in_decoder(candidate.name) else default for candidate in chosen]
@@ -189,9 +190,12 @@ def _replace(
 
 
 def put(model: nn.Module, name: str, layer: MoE, context: RoutingContext) -> None:
-    """Put an MoE layer in place of a module."""
+    """Put an MoE layer in place of a module, wherever the model has that very module."""
     layer.context = context
-    model.set_submodule(name, layer.train(model.training))
+    old, places = model.get_submodule(name), list(model.named_modules(remove_duplicate=False))
+    for place in [place for place, module in places if module is old]:
+        model.set_submodule(place, layer)
+    layer.train(model.training)
 
 
 def _tokens_per_group(model: nn.Module, chosen: list[Candidate], example: Any) -> dict[str, int]:

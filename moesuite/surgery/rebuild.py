@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from moesuite.errors import UserError
-from moesuite.models.candidates import Adapter, candidates
+from moesuite.models.candidates import Adapter, readable
 from moesuite.models.moe_blocks.blocks import Block, chosen_blocks
 from moesuite.models.moe_blocks.layer import rerouted
 from moesuite.models.moe_blocks.original import OWN, OriginalRouter, share_gate
@@ -37,7 +37,7 @@ def _rebuild_replaced(
     model: nn.Module, layers: dict[str, LayerDescription], adapter: Adapter | None
 ) -> None:
     """Rebuild layers that replaced MLPs."""
-    by_name = {candidate.name: candidate for candidate in candidates(model, adapter)}
+    by_name = {candidate.name: candidate for candidate in readable(model, adapter)}
     if missing := [name for name in layers if name not in by_name]:
         raise UserError(
             f"no MLP at {', '.join(missing)}; expected a model of the saved architecture"

@@ -21,9 +21,10 @@ from moesuite.config.options import as_path
 from moesuite.config.schema import BalanceScope
 from moesuite.errors import UserError
 from moesuite.models.backbones import load_pretrained
-from moesuite.models.candidates import Adapter, Candidate, Layers, candidates, select
+from moesuite.models.candidates import Adapter, Candidate, survey
 from moesuite.models.example_inputs import is_text, random_example, told_of_random_example
 from moesuite.models.forward import run_once
+from moesuite.models.selection import Layers, select
 from moesuite.nn.context import RoutingContext, Scope
 from moesuite.nn.moe import MoE, moe_layers
 from moesuite.routing.router import Gate
@@ -109,14 +110,14 @@ def upcycle_mlps(
     model = _load(model) if isinstance(model, str) else model
     is_vision = not is_text(model)
     inputs = random_example(model) if example is None else example
-    known = candidates(model, adapter)
-    chosen = select(known, config.layers, model)
+    found = survey(model, adapter)
+    chosen = select(found, config.layers, model)
     names = [candidate.name for candidate in chosen]
     with told_of_random_example(model, example):
         observed = _observe(model, chosen, inputs)
     size_before = parameter_count(model)
-    skipped = skipped_mlps(model, known, names)
-    del known, chosen  # they hold the MLPs, which are to be released one by one
+    skipped = skipped_mlps(model, found, names)
+    del found, chosen  # they hold the MLPs, which are to be released one by one
     config = replace(
         config,
         layers=names,

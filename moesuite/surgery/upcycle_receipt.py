@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from moesuite.models.candidates import Candidate, looks_like_mlp, mixes_tokens
+from moesuite.models.candidates import Survey, looks_like_mlp, mixes_tokens
 from moesuite.models.forward import evaluating
 from moesuite.nn.context import Scope
 from moesuite.nn.moe import MoE
@@ -68,17 +68,21 @@ def parameter_count(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def skipped_mlps(model: nn.Module, known: list[Candidate], chosen: list[str]) -> dict[str, str]:
+def skipped_mlps(model: nn.Module, found: Survey, chosen: list[str]) -> dict[str, str]:
     """Return every MLP that is not replaced, and why.
 
     Args:
         model: the dense model.
-        known: its MLPs that could be replaced.
+        found: the survey of its MLPs.
         chosen: names of those that are.
     """
-    names = [candidate.name for candidate in known]
-    reasons = {name: "not among the chosen layers" for name in names if name not in chosen}
-    parts = [*names, *(candidate.last for candidate in known)]
+    names = [*(candidate.name for candidate in found.known), *found.refused]
+    reasons = {
+        name: found.refused.get(name, found.aside.get(name, "not among the chosen layers"))
+        for name in names
+        if name not in chosen
+    }
+    parts = [*names, *(candidate.last for candidate in found.known)]
     for name, module in model.named_modules():
         inside = any(f"{name}.".startswith(f"{other}.") for other in parts)
         around = any(other.startswith(f"{name}." if name else "") for other in parts)

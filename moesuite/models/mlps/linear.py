@@ -13,7 +13,12 @@ def is_linear(part: Any) -> bool:
 
 
 def as_linear(layer: nn.Module) -> nn.Linear | None:
-    """Return a linear layer, GPT-2's `Conv1D` or a 1x1 convolution as `nn.Linear`, or None."""
+    """Return a linear layer, GPT-2's `Conv1D` or a 1x1 convolution as `nn.Linear`, or None.
+
+    None for weights that are quantised, sharded, computed from others or not there yet.
+    """
+    if type(getattr(layer, "weight", None)) is not nn.Parameter:
+        return None
     if type(layer) is nn.Linear:
         return layer
     weight = getattr(layer, "weight", None)

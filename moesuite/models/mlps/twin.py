@@ -1,0 +1,32 @@
+"""A twin of a model: a copy with other tensors, which calls none of the model's hooks."""
+
+from __future__ import annotations
+
+import copy
+from collections import OrderedDict
+from collections.abc import Callable
+from itertools import chain
+from typing import Any
+
+from torch import Tensor, nn
+
+
+def twin(module: nn.Module, tensor_for: Callable[[Tensor], Tensor]) -> nn.Module:
+    """Return a copy of a module with `tensor_for(tensor)` in place of each parameter and buffer.
+
+    The tensors are not copied, nor are configurations of Hugging Face.
+    """
+    memo: dict[int, Any] = {}
+    for tensor in chain(module.parameters(), module.buffers()):
+        new = tensor_for(tensor)
+        is_parameter = isinstance(tensor, nn.Parameter)
+        memo[id(tensor)] = nn.Parameter(new, requires_grad=False) if is_parameter else new
+    for part in module.modules():
+        for value in vars(part).values():
+            if hasattr(value, "to_json_string"):
+                memo[id(value)] = value
+    copied = copy.deepcopy(module, memo)
+    for part in copied.modules():
+        part._forward_hooks = OrderedDict()
+        part._forward_pre_hooks = OrderedDict()
+    return copied
