@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from moesuite.models.forward import evaluating, first_tensor
-from moesuite.models.moe_blocks.gates import blank
+from moesuite.models.moe_blocks.gates import FAILURES, blank
 
 ROWS = 8  # of the check
 
@@ -59,7 +59,7 @@ def read_frame(module: nn.Module, dim: int, shared: str | None, gate: str | None
         try:
             with evaluating(bare):
                 output = functional_call(bare, state, (x,))
-        except (TypeError, ValueError, IndexError, RuntimeError):
+        except FAILURES:
             return "its layer cannot be called with tokens alone"
         return _fitted(output, of_experts, of_shared, 1.0 if gate is None else 0.5)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from torch import nn
 
 from moesuite import UserError, reroute
@@ -55,3 +56,39 @@ def test_a_model_that_routes_by_another_rule_is_refused() -> None:
     ):
         reroute(model)
     assert not list(moe_layers(model))
+
+
+class Gate(nn.Linear):
+    """A gate of softmax, which may lack what it needs."""
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        logits = super().forward(x)
+        return logits, *logits.softmax(-1).topk(self.top_k, dim=-1)
+
+
+class Layer(nn.Module):
+    """Its output is not a sum of its experts."""
+
+    def __init__(self, experts: nn.Module, top_k: int | None) -> None:
+        super().__init__()
+        self.gate, self.experts = Gate(32, 8), experts
+        if top_k is not None:
+            self.gate.top_k = top_k
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        _, weights, chosen = self.gate(x.flatten(0, 1))
+        y: torch.Tensor = self.experts(x.flatten(0, 1), chosen, weights)
+        return y.tanh().reshape(x.shape)
+
+
+@pytest.mark.parametrize(
+    ("top_k", "reason"),
+    [
+        (None, "its gate does not return logits, weights and experts"),
+        (1, "its output is no sum of its experts and its shared expert"),
+    ],
+)
+def test_layers_of_unknown_code_are_refused_not_run_into(top_k: int | None, reason: str) -> None:
+    experts = build("mixtral").model.layers[0].mlp.experts
+    with pytest.raises(UserError, match=reason):
+        reroute(nn.Sequential(Layer(experts, top_k)), example=torch.randn(2, 4, 32))
