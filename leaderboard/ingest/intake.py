@@ -20,6 +20,7 @@ from moesuite.leaderboard.gate.plausible import check_plausible
 from moesuite.leaderboard.ingest.store import File, read
 from moesuite.leaderboard.ingest.versions import unknown
 from moesuite.records.certificate import Certificate, Looked, Verdict, Verified
+from moesuite.records.protocol import FOLDERS
 from moesuite.records.record import RunRecord, parse_record, record_id
 from moesuite.records.study import StudyRecord
 from moesuite.records.verification import contradiction
@@ -110,8 +111,10 @@ def _check_names(record: RunRecord) -> None:
             raise UserError(
                 f"{name} of {len(getattr(record, name))} characters; allowed are 1 to {LONGEST}"
             )
-    if not record.contents.keys() <= {"init", "upcycle"}:
-        raise UserError(f"contents of {', '.join(record.contents)}; allowed are init and upcycle")
+    if not record.contents.keys() <= (allowed := {"init", "upcycle", *FOLDERS}):
+        raise UserError(
+            f"contents of {', '.join(record.contents)}; allowed are {', '.join(sorted(allowed))}"
+        )
     try:
         zone = datetime.datetime.fromisoformat(record.created).tzinfo
     except ValueError:

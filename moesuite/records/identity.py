@@ -6,18 +6,22 @@ import hashlib
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from typing import Any, runtime_checkable
 from typing import Protocol as Interface
-from typing import runtime_checkable
 
 from moesuite.config.options import as_path
 from moesuite.config.schema import RunConfig
 from moesuite.discovery.loading import load_router
 from moesuite.discovery.names import packaged, source_of
 from moesuite.errors import UserError
-from moesuite.records.protocol import ENGINE, Protocol
+from moesuite.records.protocol import ENGINE, FOLDERS, HF, Protocol
 from moesuite.records.provenance import code_version
 from moesuite.records.record import record_id
+
+OF_A_MODEL = ("config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt")
+UNREAD = (".md", ".png", ".py")  # suffixes of files that no model or tokenizer is read from
 
 
 @runtime_checkable
@@ -43,7 +47,8 @@ class Identity:
 
     Attributes:
         id: name of the record: hash of configuration, data, contents and protocol.
-        contents: hashes of the checkpoints that the run starts from, by option.
+        contents: hashes of the checkpoints that the run starts from, and of local folders of its
+            model and tokenizer, by option.
         protocol: versions of engine, router and task family.
         code: hash of the sources: provenance, not part of the id.
     """
@@ -63,10 +68,15 @@ def identity(config: RunConfig, task: Identified) -> Identity:
     contents = {"init": content_of(config.init)}
     if config.upcycles_run:
         contents["upcycle"] = content_of(config.upcycle, "upcycle")
+    values = config.model_dump()
+    for option in FOLDERS:
+        section, _, name = option.partition(".")
+        if (content := content_of_folder(values[section].get(name))) is not None:
+            contents[option] = content
     protocol = protocol_of(config, task)
     made_of = contents, protocol, task.fingerprint
     code = code_version(config.router["name"])
-    return Identity(record_id(config.model_dump(), *made_of), contents, protocol, code)
+    return Identity(record_id(values, *made_of), contents, protocol, code)
 
 
 def protocol_of(config: RunConfig, task: Identified) -> Protocol:
@@ -104,6 +114,31 @@ def content_of(checkpoint: str | None, option: str = "init") -> str | None:
         return None
     with existing(option, checkpoint).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def content_of_folder(name: Any) -> str | None:
+    """Return the hash of a local folder of a model or a tokenizer; None for any other name.
+
+    Files that change no result, those of documentation, are left out.
+    """
+    folder = as_path(str(name).removeprefix(HF))
+    # as transformers reads names: a folder comes before a model type or an id of the hub
+    if "/" not in str(name) or not any((folder / file).is_file() for file in OF_A_MODEL):
+        return None
+    whole = hashlib.sha256()
+    for file in sorted(folder.iterdir()):
+        if file.is_file() and not file.name.startswith(".") and file.suffix not in UNREAD:
+            stat = file.stat()
+            content = _hashed(file, (stat.st_size, stat.st_mtime_ns, stat.st_ino))
+            whole.update(f"{file.name} {content}\n".encode())
+    return whole.hexdigest()
+
+
+@lru_cache(maxsize=1000)
+def _hashed(file: Path, _: tuple[int, int, int]) -> str:
+    """Return the hash of a file: read once by a process while size, time and inode stay."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def existing(option: str, checkpoint: str) -> Path:

@@ -20,6 +20,8 @@ from moesuite.records.compute import StrictModel
 
 # models, surgery, dispatch, training, data order, evaluation: all but routers and task families
 ENGINE = 1
+HF = "hf:"  # before the folder of a model
+FOLDERS = ("backbone.model", "backbone.tokenizer", "task.tokenizer")  # options that may name one
 
 
 class Protocol(StrictModel):
@@ -37,6 +39,15 @@ class Protocol(StrictModel):
     decoder: int | None = Field(None, ge=1)
     family: int = Field(ge=1)
     own: dict[str, str] = {}
+
+
+def _renamed(values: Any, place: str, content: str) -> Any:
+    """Return values with the hash of a folder where they name it, as `hf:<folder>` too."""
+    if isinstance(values, dict):
+        return {key: _renamed(value, place, content) for key, value in values.items()}
+    if isinstance(values, str) and values.removeprefix(HF) == place.removeprefix(HF):
+        return content
+    return values
 
 
 def protocol_words(protocol: Protocol) -> str:
@@ -59,8 +70,8 @@ def record_id(
     Args:
         config: resolved configuration; what counts is said by the role of each option
             (`moesuite.config.roles`).
-        contents: of the checkpoints that it names, by option: what is in them counts, not where
-            they are.
+        contents: of the checkpoints and the folders of models and tokenizers that it names, by
+            option: what is in them counts, not where they are.
         protocol: versions of what computes.
         data: fingerprint of the data.
     """
@@ -70,7 +81,15 @@ def record_id(
             values.setdefault(name, {})[option] = value
         elif role.in_id:
             values[name] = value
-    values |= {name: content for name, content in contents.items() if content is not None}
+    values |= {
+        name: content
+        for name, content in contents.items()
+        if content is not None and name not in FOLDERS
+    }
+    for name in FOLDERS:
+        if (content := contents.get(name)) is not None:
+            section, _, option = name.partition(".")
+            values = _renamed(values, str(config[section][option]), content)
     text = json.dumps(
         [values, protocol.model_dump(exclude_defaults=True), data],
         sort_keys=True,

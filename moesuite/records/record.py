@@ -154,7 +154,7 @@ class RunRecord(StrictModel):
     Attributes:
         id: `record_id` of `config`, `contents`, `protocol` and `data_fingerprint`, all of which
             stand here.
-        contents: hashes of the checkpoints that `init` and `upcycle` name.
+        contents: hashes of checkpoints and folders of models by the option that names them.
         protocol: versions of engine, router and task family.
         code: hash of the sources of engine, tasks and router; provenance, as `git_commit` and
             `environment` are.

@@ -157,7 +157,8 @@ def _but_seed(record: RunRecord) -> list[Any]:
         for name, option, value, role in options_of(record.config)
         if role.in_id and role not in (Role.SEED, Role.DETAIL) and name not in aside
     }
-    return [options, record.contents.get("init"), record.protocol, record.data_fingerprint]
+    contents = {name: sha for name, sha in record.contents.items() if name not in aside}
+    return [options, contents, record.protocol, record.data_fingerprint]
 
 
 def judge(record: RunRecord, again: RunRecord, seeds: Sequence[RunRecord]) -> Verdict:

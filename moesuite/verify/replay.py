@@ -44,12 +44,15 @@ def _names_no_folder(word: str) -> bool:
 
 
 def _difference(record: RunRecord, words: Sequence[str]) -> str:
-    from moesuite.records.identity import content_of
+    from moesuite.records.identity import content_of, content_of_folder
 
     values = compose(*words).resolved().model_dump()
     contents = dict(record.contents)
     for option in contents:
-        if values[option] != record.config.get(option):
+        section, _, name = option.partition(".")
+        if name and values[section].get(name) != record.config[section].get(name):
+            contents[option] = content_of_folder(values[section].get(name))
+        elif not name and values[option] != record.config.get(option):
             contents[option] = content_of(values[option], option)
     identity = record_id(values, contents, record.protocol, record.data_fingerprint)
     if identity != record.id:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from moesuite.config.cli import importing
 from moesuite.config.options import checked
@@ -111,6 +112,13 @@ def rerun_config(
     return checked(RunConfig, values)
 
 
+def _named(config: RunConfig, option: str) -> Any:
+    """Return the value of an option, which may be one of a section."""
+    section, _, name = option.partition(".")
+    value = config.model_dump()[section]
+    return value.get(name) if name else value
+
+
 def check_identity(record: RunRecord, config: RunConfig) -> None:
     """Check that protocol, data and checkpoints here are those of a record.
 
@@ -149,6 +157,5 @@ def check_identity(record: RunRecord, config: RunConfig) -> None:
     for option, content in record.contents.items():
         if current.contents.get(option) != content:
             raise UserError(
-                f"{option}={config.model_dump()[option]} holds other weights than the run started "
-                "from"
+                f"{option}={_named(config, option)} holds other weights than the run started from"
             )
