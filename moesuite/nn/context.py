@@ -158,19 +158,21 @@ class RoutingContext:
         return 1, shape[0]
 
     def _mask(self, groups: tuple[int, int], flat: bool) -> Tensor | None:
-        scope, took_none = self.scope, flat
+        """Return the innermost padding mask; without one, what the innermost of attention says."""
+        scope, implied, is_other = self.scope, None, flat
         while scope is not None:
-            if scope.mask is not None:
-                mask = padding_of(scope.mask, *groups)
-                if mask is not None:
-                    return mask
-                if scope.mask.ndim == 2:
-                    if not took_none:
-                        _check_all_real(scope.mask, groups)
-                    return None
-            took_none = took_none or scope.takes_mask
+            if scope.mask is not None and scope.mask.ndim > 2:
+                implied = padding_of(scope.mask, *groups) if implied is None else implied
+            elif scope.mask is not None:
+                if scope.mask.shape == groups:
+                    return scope.mask
+                if implied is None and not is_other:
+                    _check_all_real(scope.mask, groups)
+                break
+            # a call further in could have been given a mask of its tokens
+            is_other = is_other or scope.takes_mask
             scope = None if scope.fresh else scope.outer
-        return None
+        return implied
 
     def _ids(self, groups: tuple[int, int]) -> Tensor | None:
         scope = self.scope
@@ -182,12 +184,10 @@ class RoutingContext:
 
 
 def padding_of(mask: Tensor, groups: int, tokens: int) -> Tensor | None:
-    """Return the padding mask [G, T] that a mask implies, or None if it is of other tokens.
+    """Return the padding mask [G, T] that one of attention implies; None if of other tokens.
 
-    Of a mask of attention, a token is real if it may attend to itself.
+    A token is real if it may attend to itself.
     """
-    if mask.ndim == 2:
-        return mask if mask.shape == (groups, tokens) else None
     queries, keys = mask.shape[-2:]
     if keys != tokens or queries not in (1, tokens) or mask.shape[0] not in (1, groups):
         return None
@@ -199,8 +199,11 @@ def padding_of(mask: Tensor, groups: int, tokens: int) -> Tensor | None:
 
 
 def _check_all_real(mask: Tensor, groups: tuple[int, int]) -> None:
-    """Refuse a mask with padding that does not fit: which tokens it is of is not known."""
-    if not mask.all():
+    """Refuse a mask with padding that does not fit: which tokens it is of is not known.
+
+    A group of one token, as of a pooling head, has no padding.
+    """
+    if groups[1] > 1 and not mask.all():
         raise UserError(
             f"padding mask of shape {tuple(mask.shape)} for tokens of shape {groups}: expected one "
             "value per token, [groups, tokens]"

@@ -1,0 +1,109 @@
+"""Rows of a padded batch are what they are alone, whichever way a model is called."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.surgery.context.families import PARTS, TEXT_MODELS, Batch, T5Batch, moe
+
+Call = Callable[[Any, Tensor, Tensor], Tensor]
+
+
+def by_keyword(model: Any, ids: Tensor, mask: Tensor) -> Tensor:
+    return model(input_ids=ids, attention_mask=mask)[0]
+
+
+def by_position(model: Any, ids: Tensor, mask: Tensor) -> Tensor:
+    return model(ids, mask)[0]
+
+
+def after_a_cache(model: Any, ids: Tensor, mask: Tensor) -> Tensor:
+    """By position, as the decoders of transformers 5 take it."""
+    return model(ids, None, mask)[0]
+
+
+def embedded(model: Any, ids: Tensor, mask: Tensor) -> Tensor:
+    return model(inputs_embeds=model.get_input_embeddings()(ids), attention_mask=mask)[0]
+
+
+def with_a_mask_of_attention(model: Any, ids: Tensor, mask: Tensor) -> Tensor:
+    return model(input_ids=ids, attention_mask=mask[:, None, None].bool())[0]
+
+
+CALLS = [
+    pytest.param(name, call, marks=() if call is by_position else pytest.mark.slow)
+    for name, own in {
+        "bert": (by_position, with_a_mask_of_attention),
+        "roberta": (by_position,),
+        "gpt2": (after_a_cache,),
+        "llama": (),
+    }.items()
+    for call in (by_keyword, embedded, *own)
+]
+
+
+def assert_rows_alone(model: Any, call: Call, batch: Batch) -> None:
+    real = batch.real
+    with torch.no_grad():
+        padded = call(model, batch.ids, batch.mask)[0, real]
+        (alone,) = call(model, batch.ids[:1, real], batch.mask[:1, real])
+    torch.testing.assert_close(padded, alone, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "call"), CALLS)
+def test_of_models_and_their_parts(name: str, call: Call) -> None:
+    model = moe(TEXT_MODELS[name])
+    assert_rows_alone(model, call, Batch())
+    assert_rows_alone(getattr(model, PARTS[name]), call, Batch())
+
+
+@pytest.mark.parametrize(
+    "name", ["gpt2", *(pytest.param(name, marks=pytest.mark.slow) for name in ("bert", "llama"))]
+)
+def test_nothing_is_left_of_an_earlier_call(name: str) -> None:
+    model = moe(TEXT_MODELS[name])
+    batch = Batch()
+    part, whole = getattr(model, PARTS[name]), torch.ones_like(batch.mask)
+    with torch.no_grad():
+        before = part(input_ids=batch.ids, attention_mask=whole)[0]
+        model(input_ids=batch.ids, attention_mask=batch.mask)
+        torch.testing.assert_close(part(input_ids=batch.ids)[0], before, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_of_both_halves_of_an_encoder_decoder() -> None:
+    model, batch = moe(TEXT_MODELS["t5"]), T5Batch()
+    with torch.no_grad():
+        padded = model(**batch.inputs)[0][0, batch.real_targets]
+        (alone,) = model(**batch.alone)[0]
+        torch.testing.assert_close(padded, alone, rtol=1e-4, atol=1e-5)
+        assert_rows_alone(model.encoder, by_keyword, Batch())
+        assert_rows_alone(model.decoder, by_keyword, Batch())
+
+
+def test_a_failed_call_leaves_nothing() -> None:
+    model, batch = moe(TEXT_MODELS["bert"]), Batch()
+    layer = model.bert.encoder.layer[1]
+    handle = layer.register_forward_pre_hook(lambda *_: 1 / 0)
+    with torch.no_grad(), pytest.raises(ZeroDivisionError):
+        model(batch.ids, batch.mask)
+    handle.remove()
+    assert layer.intermediate.context.scope is None
+
+
+def test_an_interrupted_call_leaves_nothing_to_the_next() -> None:
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    model, batch = moe(TEXT_MODELS["bert"]), Batch()
+    handle = model.bert.encoder.layer[1].register_forward_pre_hook(interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        model(batch.ids, batch.mask)
+    handle.remove()
+    assert_rows_alone(model, by_keyword, batch)
+    assert model.bert.encoder.layer[1].intermediate.context.scope is None
