@@ -76,7 +76,7 @@ def train_on(model: Any, rows: list[slice], together: bool) -> list[Tensor]:
     batch, terms = Batch(), []
     for row in rows:
         y = model(input_ids=batch.ids[row], attention_mask=batch.mask[row]).logits
-        terms.append(y[batch.mask[row].bool()].square().sum() + aux_loss(model))
+        terms.append(y[batch.mask[row].bool()].square().mean() + aux_loss(model))
         if not together:
             terms.pop().backward()
     if terms:
