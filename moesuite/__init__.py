@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from moesuite.discovery.names import list_routers as list_routers
     from moesuite.discovery.names import list_tasks as list_tasks
     from moesuite.errors import UserError as UserError
+    from moesuite.loops.carried import carry_aux_loss as carry_aux_loss
+    from moesuite.loops.trainer import with_aux_loss as with_aux_loss
     from moesuite.models.mlps.split.read import SplitMLP as SplitMLP
     from moesuite.nn.experts import DenseMLP as DenseMLP
     from moesuite.nn.export import for_export as for_export
@@ -47,6 +49,8 @@ _HOMES = {
     "list_tasks": "discovery.names",
     "UserError": "errors",
     "keep_freed_memory": "compute.memory",
+    "carry_aux_loss": "loops.carried",
+    "with_aux_loss": "loops.trainer",
     "DenseMLP": "nn.experts",
     "for_export": "nn.export",
     "SplitMLP": "models.mlps.split.read",

@@ -5,7 +5,6 @@ Stacked weights are [E, in, out]; one batched matmul serves all experts.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -60,15 +59,18 @@ class StackedLinear(nn.Module):
         if dense.bias is not None:
             self.bias = _repeated(dense.bias, num_experts)  # [E, out]
 
-    def forward(self, x: Float[Tensor, "E N in"]) -> Float[Tensor, "E N out"]:
-        """Apply layer e to x[e]."""
+    def forward(
+        self, x: Float[Tensor, "*rows in"], where: Layout | None = None
+    ) -> Float[Tensor, "*rows out"]:
+        """Apply layer e to x[e] of [E, N, in], or to its rows of [N, in], given by `where`.
+
+        Always by a call of the module: adapters such as peft's change its weights within calls.
+        """
+        if where is not None:
+            return grouped_linear(x, self.weight, self.bias, where)
         if self.bias is None:
             return torch.bmm(x, self.weight)
         return torch.baddbmm(self.bias[:, None], x, self.weight)
-
-    def ragged(self, x: Float[Tensor, "N in"], where: Layout) -> Float[Tensor, "N out"]:
-        """Apply layer e to its rows of x, given by `where`."""
-        return grouped_linear(x, self.weight, self.bias, where)
 
 
 class StackedLayerNorm(nn.Module):
@@ -84,18 +86,15 @@ class StackedLayerNorm(nn.Module):
         if dense.bias is not None:
             self.bias = _repeated(dense.bias, num_experts)
 
-    def forward(self, x: Float[Tensor, "E N D"]) -> Float[Tensor, "E N D"]:
-        """Apply norm e to x[e]."""
+    def forward(
+        self, x: Float[Tensor, "*rows D"], where: Layout | None = None
+    ) -> Float[Tensor, "*rows D"]:
+        """Apply norm e to x[e] of [E, N, D], or to its rows of [N, D], given by `where`."""
         x = F.layer_norm(x, self.shape, eps=self.eps)
-        x = x if self.weight is None else x * self.weight[:, None]
-        return x if self.bias is None else x + self.bias[:, None]
-
-    def ragged(self, x: Float[Tensor, "N D"], where: Layout) -> Float[Tensor, "N D"]:
-        """Apply norm e to its rows of x, given by `where`."""
-        expert = where.experts(x.device)
-        x = F.layer_norm(x, self.shape, eps=self.eps)
-        x = x if self.weight is None else x * self.weight[expert]
-        return x if self.bias is None else x + self.bias[expert]
+        # all experts, each for the rows of its batch; or the expert of each row
+        experts = (slice(None), None) if where is None else where.experts(x.device)
+        x = x if self.weight is None else x * self.weight[experts]
+        return x if self.bias is None else x + self.bias[experts]
 
 
 def _repeated(vector: nn.Parameter, num_experts: int) -> nn.Parameter:
@@ -132,22 +131,15 @@ class Experts(nn.Module):
         self, x: Float[Tensor, "*rows D"], where: Layout | None = None
     ) -> Float[Tensor, "*rows D"]:
         """Apply expert e to x[e] of [E, N, D], or to its rows of [N, D], given by `where`."""
-        if where is None:
-            return self._mlp(x, lambda layer, value: layer(value))
-        return self._mlp(x, lambda layer, value: layer.ragged(value, where))
+        hidden = self.up(x, where)
+        hidden = self.act(hidden) if self.gate is None else self.act(self.gate(x, where)) * hidden
+        hidden = self.drop1(hidden)
+        hidden = hidden if self.norm is None else self.norm(hidden, where)
+        return self.drop2(self.down(hidden, where))
 
     def ragged(self, x: Float[Tensor, "N D"], where: Layout) -> Float[Tensor, "N D"]:
         """Apply expert e to its rows of x; a call of the module, whose hooks FSDP needs."""
         return self(x, where)
-
-    def _mlp(
-        self, x: Tensor, apply: Callable[[StackedLinear | StackedLayerNorm, Tensor], Tensor]
-    ) -> Tensor:
-        hidden = apply(self.up, x)
-        hidden = self.act(hidden) if self.gate is None else self.act(apply(self.gate, x)) * hidden
-        hidden = self.drop1(hidden)
-        hidden = hidden if self.norm is None else apply(self.norm, hidden)
-        return self.drop2(apply(self.down, hidden))
 
 
 AnyExperts = Experts | FusedExperts | SeparateExperts
