@@ -9,6 +9,8 @@ from pydantic import Field
 from moesuite.config.options import Section
 from moesuite.config.roles import Role
 
+MOST_PROCESSES = 1024  # that one option may start
+
 
 class Optim(Section):
     """AdamW and its schedule; a task's recipe may set the learning rate and the weight decay."""
@@ -57,6 +59,7 @@ class Data(Section):
     workers: Annotated[int | None, Role.PRESENTATION] = Field(
         None,
         ge=0,
+        le=MOST_PROCESSES,
         description="loader processes; null: none for data in memory, else one per core;"
         " always one for a stream",
         examples=[2],

@@ -79,7 +79,7 @@ def parse_launcher(words: Sequence[str]) -> tuple[Launcher, list[str]]:
             options[key.removeprefix("launcher.")] = yaml.safe_load(value)
         else:
             rest.append(word)
-            records = value if key == "records" else records
+            records = _text(word) if key == "records" else records
     if name not in EXTRAS and name != HERE:
         raise unknown("launcher", name, [HERE, *EXTRAS], "launcher=joblib")
     if name == HERE and options:
@@ -91,6 +91,17 @@ def parse_launcher(words: Sequence[str]) -> tuple[Launcher, list[str]]:
             f'launcher={name} needs the package {name}; type pip install -e ".[{EXTRAS[name]}]"'
         )
     return Launcher(name, options, records), rest
+
+
+def _text(word: str) -> str:
+    """Return the value of an override, without the quotes of Hydra's grammar."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    try:
+        return str(OverridesParser.create().parse_override(word).value())
+    except HydraException:  # the run says what is wrong with it
+        return word.partition("=")[2]
 
 
 def launch(
@@ -139,6 +150,8 @@ def _joblib(
         if unknown_options := launcher.options.keys() - parameters.keys():
             raise TypeError(f"there is no option {min(unknown_options)!r}")
         options = {"n_jobs": -1, "batch_size": 1, **launcher.options}
+        # joblib starts as many as it is told, whether or not they get work; one would be this one
+        options["n_jobs"] = min(options["n_jobs"], max(2, len(jobs)))
         parallel = Parallel(**options, return_as="generator")
     try:
         for result in parallel(delayed(_silently)(work, job) for job in jobs):

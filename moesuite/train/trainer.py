@@ -74,7 +74,7 @@ def total_steps(trainer: L.Trainer, task: Task, data: Data) -> int:
     """Return the number of optimizer steps of a run; -1 if only time limits it.
 
     Raises:
-        UserError: if there is nothing to train on.
+        UserError: if there is nothing to train on, or an evaluation is due after an epoch's end.
     """
     if trainer.max_epochs == 0:
         return 0
@@ -89,6 +89,12 @@ def total_steps(trainer: L.Trainer, task: Task, data: Data) -> int:
     batches = max(1, examples // data.batch_size)  # the last, smaller one is dropped
     limit = trainer.limit_train_batches
     batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
+    interval, epochs = trainer.val_check_interval, trainer.check_val_every_n_epoch
+    if isinstance(interval, int) and interval > batches and epochs is not None:
+        raise UserError(
+            f"trainer.val_check_interval={interval}: an epoch has {batches} batches; expected at "
+            "most as many; type trainer.check_val_every_n_epoch=null to count them over epochs"
+        )
     steps = math.ceil(batches / trainer.accumulate_grad_batches) * trainer.max_epochs
     return steps if trainer.max_steps == -1 else min(steps, trainer.max_steps)
 

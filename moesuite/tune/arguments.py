@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from moesuite.config.cli import Options, Prefix, Rest, parse
+from moesuite.config.sections import MOST_PROCESSES
 from moesuite.discovery.names import router_names
 from moesuite.errors import UserError
 from moesuite.experiments.launchers import Launcher, parse_launcher
@@ -78,7 +79,10 @@ class TuneOptions(Options):
         "<records>/studies/<study>.journal",
     )
     workers: int = Field(
-        1, ge=1, description="processes on this machine that share its cores, or jobs of a launcher"
+        1,
+        ge=1,
+        le=MOST_PROCESSES,
+        description="processes on this machine that share its cores, or jobs of a launcher",
     )
     launcher: str = Field("here", description="where workers run: here | joblib | submitit | ray")
     launcher_options: Annotated[dict[str, Any], Prefix("launcher.")] = Field(

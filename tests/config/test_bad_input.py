@@ -37,6 +37,11 @@ BAD = [
     (["trainer.max_steps=100000000000000000000"], f"expected at most {2**63 - 1}"),
     (["backbone.kwargs.depth=100000000000000000000"], f"expected at most {2**63 - 1}"),
     (["task.num_classes=100000000000000000000"], f"expected at most {2**63 - 1}"),
+    (["data.workers=1000000"], "less than or equal to 1024; type for example data.workers=2"),
+    (
+        ["trainer.val_check_interval=1000"],
+        "an epoch has 22 batches; expected at most as many; type trainer.check_val_every_n_epoch=",
+    ),
     (["router.k=100000000000000000000"], f"expected at most {2**63 - 1}"),
     (["records=é ü"], "type for example \"records='é ü'\""),
     (["records=a [b"], "type for example \"records='a [b'\""),

@@ -128,6 +128,32 @@ def test_an_error_at_work_is_not_reported_as_a_bad_option() -> None:
     assert not isinstance(found.value, UserError)
 
 
+def test_no_more_processes_than_jobs_are_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Joblib starts as many as it is told: a million would take the machine down."""
+
+    class Spy:
+        def __init__(self, n_jobs: int, batch_size: int, return_as: str) -> None:
+            raise ValueError(f"would start {n_jobs}")
+
+    monkeypatch.setattr("joblib.Parallel", Spy)
+    for typed, started in ((1_000_000, 2), (1, 1), (-1, -1)):
+        with pytest.raises(UserError, match=f"would start {started};"):
+            list(launch(Launcher("joblib", {"n_jobs": typed}, ""), abs, [1, 2]))
+
+
+@pytest.mark.parametrize(
+    ("word", "folder"),
+    [
+        ("records=a", "a"),
+        ("records='a, b'", "a, b"),
+        ('records="a,b"', "a,b"),
+        ("records=a b", "a b"),
+    ],
+)
+def test_the_records_folder_is_read_as_the_run_reads_it(word: str, folder: str) -> None:
+    assert parse_launcher(["seed=1", word])[0].records == folder
+
+
 def test_here_is_this_process() -> None:
     assert [ended.result for ended in launch(Launcher("here", {}, ""), eval, ["1 + 1"])] == [2]
 

@@ -41,6 +41,10 @@ from moesuite.tune.__main__ import main
         (["tune=experts", "objective=quality,flops", "pruner=median"], "these are not pruned"),
         (["tune=experts", "pruner=best"], "pruner=best: input should be 'none', 'median' or"),
         (["tune=experts", "trials=0"], "trials=0: input should be greater than or equal to 1"),
+        (
+            ["tune=experts", "workers=1000000"],
+            "workers=1000000: input should be less than or equal",
+        ),
         (["tune=experts", "max_gflop=much"], "max_gflop=much: input should be a valid number"),
         (["tune=experts", "seed=1"], "a study sets it itself"),
         (["tune=experts", "storage=nosuch://here"], "storage=nosuch://here"),

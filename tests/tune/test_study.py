@@ -18,7 +18,7 @@ from moesuite.tune.arguments import parse_command
 from moesuite.tune.report import importances, ties
 from moesuite.tune.worker import search
 from tests.conftest import Command
-from tests.tune.studies import tuned
+from tests.tune.studies import SHORT, tuned
 
 
 def test_a_study_is_normal_runs_and_goes_on_where_it_stopped(
@@ -49,6 +49,18 @@ def test_a_study_is_normal_runs_and_goes_on_where_it_stopped(
     says += "type trials=<more>, or study=<another name>"
     assert says in capsys.readouterr().err
     assert len(list(tmp_path.glob("*/*/*.json"))) == files == 4
+
+
+def test_study_and_runs_share_a_folder_whose_name_needs_quotes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["router=soft", "tune=slots", "trials=1", "records='my, runs'"]
+    search(parse_command([*SHORT, *words]))
+    files = {file.name for file in Path("my, runs", "studies").iterdir()}
+    assert files == {"digits_soft_slots.json", "digits_soft_slots.journal"}
+    assert len(list(Path("my, runs").glob("digits/soft/*.json"))) == 1
+    assert [file.name for file in tmp_path.iterdir()] == ["my, runs"]
 
 
 def test_records_that_cannot_be_written_are_told_before_a_trial(tmp_path: Path) -> None:
