@@ -141,19 +141,6 @@ def test_no_more_processes_than_jobs_are_started(monkeypatch: pytest.MonkeyPatch
             list(launch(Launcher("joblib", {"n_jobs": typed}, ""), abs, [1, 2]))
 
 
-@pytest.mark.parametrize(
-    ("word", "folder"),
-    [
-        ("records=a", "a"),
-        ("records='a, b'", "a, b"),
-        ('records="a,b"', "a,b"),
-        ("records=a b", "a b"),
-    ],
-)
-def test_the_records_folder_is_read_as_the_run_reads_it(word: str, folder: str) -> None:
-    assert parse_launcher(["seed=1", word])[0].records == folder
-
-
 def test_here_is_this_process() -> None:
     assert [ended.result for ended in launch(Launcher("here", {}, ""), eval, ["1 + 1"])] == [2]
 

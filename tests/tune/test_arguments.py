@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from moesuite.experiments.launchers import parse_launcher
 from moesuite.tune.__main__ import main
 
 
@@ -65,3 +66,16 @@ def test_bad_options_are_one_clear_line(
     error = capsys.readouterr().err
     assert stop.value.code == 2 and says in error and error.count("\n") == 1
     assert not list(tmp_path.glob("runs/*/*/*.json"))
+
+
+@pytest.mark.parametrize(
+    ("word", "folder"),
+    [
+        ("records=a", "a"),
+        ("records='a, b'", "a, b"),
+        ('records="a,b"', "a,b"),
+        ("records=a b", "a b"),
+    ],
+)
+def test_the_records_folder_is_read_as_the_run_reads_it(word: str, folder: str) -> None:
+    assert parse_launcher(["seed=1", word])[0].records == folder
