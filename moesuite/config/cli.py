@@ -201,7 +201,7 @@ def _parts(text: str) -> list[str]:
     """Return what stands between commas; a file or folder may have some in its name."""
     parts = text.split(",")
     names = [parts[0], *(",".join(parts[:count]) for count in range(len(parts), 1, -1))]
-    name = next((name for name in names if Path(name).exists()), parts[0])
+    name = next((name for name in names if os.path.exists(name)), parts[0])  # noqa: PTH110
     rest = text[len(name) + 1 :]
     return [part for part in (name, *(_parts(rest) if rest else ())) if part]
 

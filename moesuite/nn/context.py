@@ -73,6 +73,8 @@ class RoutingContext:
             RuntimeError: if the losses of many training forwards were never read.
         """
         scope.outer = outer = self._around(scope.name)
+        if not scope.takes_mask and _speaks_of(outer, scope.ids):
+            scope.fresh = False
         scope.with_grad = torch.is_grad_enabled() if outer is None else outer.with_grad
         # compiled: a part below the model, outside any call of it, runs again in backward
         again = torch.compiler.is_compiling() and self.opened and scope.name != ""
@@ -181,6 +183,15 @@ class RoutingContext:
                 return scope.ids if scope.ids.shape == groups else None
             scope = None if scope.fresh else scope.outer
         return None
+
+
+def _speaks_of(scope: Scope | None, ids: Tensor | None) -> bool:
+    """Return whether one of the scopes around a call was given the same ids."""
+    while scope is not None and ids is not None:
+        if scope.ids is ids:
+            return True
+        scope = scope.outer
+    return False
 
 
 def padding_of(mask: Tensor, groups: int, tokens: int) -> Tensor | None:

@@ -15,7 +15,7 @@ from moesuite.nn.context import RoutingContext
 from moesuite.nn.dispatch import default_dispatcher
 from moesuite.nn.dispatcher import Dispatcher, Work
 from moesuite.nn.experts import AnyExperts
-from moesuite.nn.recomputation import History, Side, in_reentrant_backward
+from moesuite.nn.recomputation import History, Side, in_reentrant_backward, in_reentrant_forward
 from moesuite.routing.forms import Routing
 from moesuite.routing.router import Router
 from moesuite.routing.validation import Inspector
@@ -69,6 +69,8 @@ class MoE(nn.Module):
 
     def forward(self, x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """Route, dispatch, compute, combine."""
+        if not torch.compiler.is_compiling() and x.numel() == 0:
+            return x  # some models call a layer on those tokens that are of a kind, if any
         if self.channels_first:
             return self._tokens_last(x.movedim(1, -1)).movedim(-1, 1)
         return self._tokens_last(x)
@@ -122,7 +124,9 @@ class MoE(nn.Module):
         if not (self.training and routing.losses):
             return
         if self.context.hides_gradient() and any(p.requires_grad for p in self.router.parameters()):
-            raise _without_gradient()
+            if in_reentrant_forward():
+                raise _without_gradient()
+            return  # the host wants no gradients here
         if self.context.scope is None and not torch.compiler.is_compiling():
             self.context.count(str(id(self)))
         self.context.losses.extend(routing.losses.items())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import weakref
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
+from torch.utils.checkpoint import CheckpointFunction
 
 REMEMBERED = "moesuite"  # key in the metadata of an autograd node
 
@@ -37,6 +39,14 @@ def in_reentrant_backward() -> bool:
     """Return whether a re-entrant checkpoint runs its forward in backward."""
     node = torch._C._current_autograd_node()
     return node is not None and node.name() == "CheckpointFunctionBackward"
+
+
+def in_reentrant_forward() -> bool:
+    """Return whether a re-entrant checkpoint runs its first forward, without gradients."""
+    code, frame = CheckpointFunction.forward.__code__, inspect.currentframe()
+    while frame is not None and frame.f_code is not code:
+        frame = frame.f_back
+    return frame is not None
 
 
 @dataclass(frozen=True)

@@ -53,20 +53,20 @@ def _library(library: str, results: list[Result]) -> Iterable[str]:
     rows.append(["---"] * len(rows[0]))
     supported = [each for each in results if each.status != "unsupported"]
     for each in supported:
-        cells = [each.name, f"`{each.model}`", cell(each.upcycle)]
-        rows.append([*cells, cell(each.reroute)] if library == "hf" else cells)
+        ways = [each.upcycle, each.reroute] if library == "hf" else [each.upcycle]
+        rows.append([each.name, f"`{each.model}`", *(cell(way, each.model) for way in ways)])
     yield "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
     if rest := [each for each in results if each.status == "unsupported"]:
         yield f"### Not tried ({len(rest)})\n"
         yield "\n".join(f"- {each.name}: {_plain(each.upcycle.detail)}" for each in rest) + "\n"
 
 
-def cell(outcome: Outcome | None) -> str:
-    """Return what a table says of an outcome."""
+def cell(outcome: Outcome | None, model: str) -> str:
+    """Return what a table says of an outcome; the class of the model stands beside it."""
     if outcome is None:
         return ""
     layers = f", {outcome.layers} layers" if outcome.layers else ""
-    detail = f": {_plain(outcome.detail)}" if outcome.detail else ""
+    detail = f": {_plain(outcome.detail.removeprefix(f'{model} '))}" if outcome.detail else ""
     return f"{outcome.status}{layers}{detail}"
 
 

@@ -10,7 +10,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from moesuite.support.result import Outcome, Result
+from moesuite.support.result import Outcome, Result, Status
 
 Trial = tuple[str, str, str]  # library, family or model type, name of the model
 PRELOADED = ["moesuite.support.preloaded"]
@@ -70,9 +70,9 @@ def _result(running: Running, limit_s: float) -> Result | None:
             result = Result.model_validate_json(running.answers.recv())
         except EOFError:
             running.process.join()
-            result = _ended(running.trial, f"its process ended with {running.process.exitcode}")
+            result = _ended(running.trial, "crash", f"ended with {running.process.exitcode}")
     elif seconds > limit_s:
-        result = _ended(running.trial, f"not done after {limit_s:.0f} s")
+        result = _ended(running.trial, "unsupported", f"not done after {limit_s:.0f} s")
     if result is not None:
         running.process.kill()
         running.process.join()
@@ -80,13 +80,13 @@ def _result(running: Running, limit_s: float) -> Result | None:
     return result
 
 
-def _ended(trial: Trial, why: str) -> Result:
+def _ended(trial: Trial, status: Status, why: str) -> Result:
     library, name, model = trial
     return Result(
         library=library,  # type: ignore[arg-type]
         name=name,
         model=model,
-        upcycle=Outcome(status="crash", detail=why),
+        upcycle=Outcome(status=status, detail=why),
     )
 
 

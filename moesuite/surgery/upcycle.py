@@ -170,7 +170,8 @@ def _observe(model: nn.Module, chosen: list[Candidate], example: Any) -> dict[st
         handles.append(first.register_forward_pre_hook(store_input))
         handles.append(last.register_forward_hook(store_output))
     run_once(model, example, handles)
-    return {name: DenseForward(x, outputs[name], scope) for name, (x, scope) in inputs.items()}
+    called = {name: seen for name, seen in inputs.items() if seen[0].numel()}
+    return {name: DenseForward(x, outputs[name], scope) for name, (x, scope) in called.items()}
 
 
 def _store_input(

@@ -51,7 +51,7 @@ def recomputed_faults(model: Any, inputs: Inputs) -> Iterator[str]:
 
 def _collector(calls: list[Tensor]) -> Callable[[MoE, Any, Any], None]:
     def collect(layer: MoE, _args: Any, _output: Any) -> None:
-        if layer.routing is not None:
+        if layer.routing is not None and torch.is_grad_enabled():
             calls.extend(layer.routing.losses.values())
 
     return collect

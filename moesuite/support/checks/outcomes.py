@@ -27,6 +27,10 @@ TOLERANCE = 1e-4  # relative to the largest number of an answer
 NEEDS_EXAMPLE = "example="
 
 
+class RefusedAtOnce(Exception):
+    """A model that cannot be saved, and that `save_moe` says so of before it writes."""
+
+
 def try_upcycle(subject: Subject) -> Outcome:
     """Make MoE layers of every MLP, and check the model."""
     return _guarded(_upcycled, subject)
@@ -64,10 +68,11 @@ def _upcycled(subject: Subject) -> Outcome:
             raise
         note = "needs example="
         model, _ = upcycle(subject.copy(), "token_choice", example=subject.inputs, **options)
+    by_expert_choice = partial(_moefied, subject, "expert_choice")
     checks: dict[str, Callable[[], Iterator[str]]] = {
         "upcycled": lambda: _apart(answers_of(model, subject.inputs), subject.answers),
         "save": lambda: saving_faults(model, subject.inputs),
-        "padding": lambda: padding_faults(subject, EXPERTS, TOLERANCE),
+        "padding": lambda: padding_faults(subject, by_expert_choice, TOLERANCE),
         "token_choice": lambda: loss_faults(model, subject.inputs),
         "recomputed": lambda: recomputed_faults(model, subject.inputs),
     }
@@ -76,37 +81,49 @@ def _upcycled(subject: Subject) -> Outcome:
     return _outcome(checks, note, len(list(moe_layers(model))))
 
 
-def _router_faults(subject: Subject, router: str) -> Iterator[str]:
+def _moefied(subject: Subject, router: str) -> nn.Module:
     options: dict[str, Any] = {"example": subject.inputs, "renormalise": True}
-    yield from loss_faults(moefy(subject.copy(), router, EXPERTS, "all", **options), subject.inputs)
+    return moefy(subject.copy(), router, EXPERTS, "all", **options)
+
+
+def _router_faults(subject: Subject, router: str) -> Iterator[str]:
+    yield from loss_faults(_moefied(subject, router), subject.inputs)
 
 
 def _rerouted(subject: Subject) -> Outcome:
     model, _ = reroute(subject.copy(), "own", example=subject.inputs)
+    by_expert_choice = partial(_rerouted_by, subject, "expert_choice")
     checks: dict[str, Callable[[], Iterator[str]]] = {
-        "own rule": lambda: _apart(answers_of(model, subject.inputs), subject.answers)
+        "own rule": lambda: _apart(answers_of(model, subject.inputs), subject.answers),
+        "padding": lambda: padding_faults(subject, by_expert_choice, TOLERANCE),
     }
     for router in ("token_choice", "usmoe"):
         checks[router] = partial(_rerouted_faults, subject, router)
     return _outcome(checks, "", len(list(moe_layers(model))))
 
 
+def _rerouted_by(subject: Subject, router: str) -> nn.Module:
+    return reroute(subject.copy(), router, example=subject.inputs)[0]
+
+
 def _rerouted_faults(subject: Subject, router: str) -> Iterator[str]:
-    model, _ = reroute(subject.copy(), router, example=subject.inputs)
+    model = _rerouted_by(subject, router)
     yield from loss_faults(model, subject.inputs)
     yield from saving_faults(model, subject.inputs)
 
 
 def _outcome(checks: Mapping[str, Callable[[], Iterator[str]]], note: str, layers: int) -> Outcome:
     """Run all checks and return what came of them."""
-    wrong, crashes = list[str](), list[str]()
+    wrong, crashes, notes = list[str](), list[str](), [note] if note else []
     for name, check in checks.items():
         try:
             wrong += [f"{name}: {fault}" for fault in check()]
+        except RefusedAtOnce as error:
+            notes.append(f"save_moe refuses it: {error}")
         except Exception as error:
             crashes.append(f"{name}: {_place(error)}")
     if not wrong and not crashes:
-        return Outcome(status="fine", detail=note, layers=layers)
+        return Outcome(status="fine", detail="; ".join(notes), layers=layers)
     status: Status = "crash" if crashes else "wrong"
     return Outcome(status=status, detail=" | ".join([*crashes, *wrong]), layers=layers)
 
@@ -117,9 +134,16 @@ def _apart(ours: list[Tensor], theirs: list[Tensor]) -> Iterator[str]:
 
 
 def saving_faults(model: nn.Module, inputs: Inputs) -> Iterator[str]:
-    """Yield what is wrong with a model that was saved and loaded."""
+    """Yield what is wrong with a model that was saved and loaded.
+
+    Raises:
+        RefusedAtOnce: if it cannot be saved.
+    """
     before = answers_of(model, inputs)
     with tempfile.TemporaryDirectory() as folder:
-        save_moe(model, Path(folder) / "model")
+        try:
+            save_moe(model, Path(folder) / "model")
+        except UserError as error:
+            raise RefusedAtOnce(error) from error
         loaded = load_moe(Path(folder) / "model")
     yield from _apart(answers_of(loaded, inputs), before)

@@ -10,17 +10,20 @@ import torch
 from torch import Tensor
 
 from moesuite.support.small.subject import Subject, answers_of, differences
-from moesuite.surgery.moefy import moefy
 
 Call = Callable[[Any, Any], list[Tensor]]
 PADS = 4  # of the shorter row
 TEXT = {"input_ids", "attention_mask", "decoder_input_ids", "decoder_attention_mask"}
 
 
-def padding_faults(subject: Subject, num_experts: int, tolerance: float) -> Iterator[str]:
+def padding_faults(subject: Subject, changed: Callable[[], Any], tolerance: float) -> Iterator[str]:
     """Yield what is wrong with a padded batch of a text model.
 
-    The router is one whose choice depends on padding if it is not told of it.
+    Args:
+        subject: the model as it was.
+        changed: returns the model with MoE layers, whose router's choice depends on padding if it
+            is not told of it.
+        tolerance: largest difference, relative to the largest number of the answer.
     """
     inputs = subject.inputs
     if not isinstance(inputs, dict) or not {"input_ids", "attention_mask"} <= inputs.keys() <= TEXT:
@@ -28,7 +31,7 @@ def padding_faults(subject: Subject, num_experts: int, tolerance: float) -> Iter
     padded, alone = _batches(inputs)
     if _apart(subject.model, answers_of, padded, alone) > tolerance:
         return  # the dense model itself reads padding
-    model = moefy(subject.copy(), "expert_choice", num_experts, "all", renormalise=True).eval()
+    model = changed().eval()
     ways: dict[str, Call] = {"padded batch": answers_of}
     names = list(inspect.signature(model.forward).parameters)
     if names[:2] == ["input_ids", "attention_mask"] and len(inputs) == 2:

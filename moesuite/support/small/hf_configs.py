@@ -11,7 +11,7 @@ from typing import Any
 from torch import nn
 
 WIDTH, HEADS, HEAD_DIM, LAYERS, VOCABULARY, EXPERTS = 64, 4, 16, 2, 128, 4
-LARGEST = 50_000_000  # parameters of a model that counts as small
+LARGEST = 30_000_000  # parameters of a model that counts as small
 SPECIAL = 20  # ids below are of special tokens
 # the first rule whose pattern is the end of an option's name decides; a name that no rule knows
 # keeps its default
@@ -50,6 +50,7 @@ NEVER_NONE = {
     "n_shared_experts": 1,
     "vocab_size": VOCABULARY,
 }
+ROPE = {"rope_type": "default", "rope_theta": 10000.0}
 RESNET = {
     "model_type": "resnet",
     "embedding_size": 32,
@@ -61,7 +62,13 @@ RESNET = {
 NEEDS: dict[str, dict[str, Any]] = {
     "esm": {"pad_token_id": 1, "mask_token_id": 2},
     "gpt_neo": {"attention_types": [[["global", "local"], 1]]},
+    "lfm2_moe": {"layer_types": ["conv", "full_attention"]},
     "mamba2": {"num_heads": 8},
+    "glm4v_moe_text": {"rope_parameters": ROPE | {"mrope_section": [1, 1, 2]}},
+    **{
+        name: {"rope_parameters": ROPE | {"mrope_section": [2, 3, 3]}}
+        for name in ("glm4v_text", "glm46v_text", "glm_image_text", "glm_ocr_text", "glmga_text")
+    },
     **{
         name: {"use_timm_backbone": False, "backbone": None, "backbone_config": RESNET}
         for name in ("detr", "conditional_detr", "dab-detr", "deformable_detr", "table-transformer")
@@ -125,7 +132,7 @@ def small_config(cls: Any, level: int, special: dict[str, int]) -> Any:
 
 def _kinds(usual: Any, values: dict[str, Any]) -> dict[str, Any]:
     """Return the options that list something of each layer, with as many kinds as fit."""
-    layers = getattr(usual, "num_hidden_layers", None)
+    layers = values.get("num_hidden_layers")
     shorter: dict[str, Any] = {}
     for name, value in vars(usual).items():
         listed = name in values and isinstance(value, list | tuple) and len(value) == layers
@@ -141,9 +148,7 @@ def _sections(usual: Any, values: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(rope, dict) or "mrope_section" not in rope:
         return {}
     whole = {"partial_rotary_factor": 1.0} if "partial_rotary_factor" in values else {}
-    theta = rope.get("rope_theta", 10000.0)
-    sections = {"rope_type": "default", "rope_theta": theta, "mrope_section": [2, 3, 3]}
-    return {"rope_parameters": sections, **whole}
+    return {"rope_parameters": ROPE | {"mrope_section": [2, 3, 3]}, **whole}
 
 
 def _default(field: Any) -> Any:

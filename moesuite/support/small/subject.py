@@ -82,8 +82,8 @@ def randomise(model: nn.Module) -> None:
     random = torch.Generator().manual_seed(1)
     for parameter in model.parameters():
         noise = torch.randn(parameter.shape, generator=random)
-        if not parameter.is_floating_point():
-            continue
+        if not parameter.is_floating_point() or not parameter.requires_grad:
+            continue  # fixed ones, such as positions, are no weights of a checkpoint
         if parameter.ndim < 2:
             parameter.add_(noise, alpha=0.1)
         else:

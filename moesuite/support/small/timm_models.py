@@ -38,6 +38,11 @@ SIZES += ["xxs", "xs", "mini", "small", "s"]
 LARGER = ["medium", "m", "base", "b", "large", "l", "xlarge", "xl", "huge", "h", "giant", "g"]
 LARGER += ["gigantic", "so"]
 DEEP = re.compile("depth|depths|num_blocks|layers|block_sizes|num_layers|transformer_depths")
+# of models that are made of a `cfg`, and take its options: NaFlexViT, MaxViT and its kin
+BY_CFG: list[dict[str, Any]] = [
+    {"embed_dim": 64, "depth": 2, "num_heads": 2},
+    {"embed_dim": (32, 32, 64, 64), "depths": (1, 1, 1, 1)},
+]
 PIXELS = 64  # of models that take any size
 CLASSES = 10
 
@@ -77,8 +82,9 @@ def builders(name: str) -> Iterator[Callable[[], nn.Module]]:
     smaller = {key: small for key, value in usual.items() if (small := _small(key, value)) != value}
     shallow = {key: value for key, value in smaller.items() if DEEP.fullmatch(key)}
     pixels = {"img_size": _pixels(model)} if "img_size" in parameters else {}
+    by_cfg = [{**pixels, **arguments} for arguments in BY_CFG if "cfg" in parameters]
     tried = list[dict[str, Any]]()
-    for arguments in ({**pixels, **smaller}, {**pixels, **shallow}, pixels, shallow, {}):
+    for arguments in (*by_cfg, pixels | smaller, pixels | shallow, pixels, shallow, {}):
         if arguments not in tried:
             tried.append(arguments)
             yield partial(_build, name, {"num_classes": CLASSES, **arguments})

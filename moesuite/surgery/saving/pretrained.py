@@ -40,7 +40,12 @@ def load_pretrained_folder(
 
     class WithLayers(base):  # type: ignore[misc]
         def __new__(cls, *args: Any, **kwargs: Any) -> Any:
-            return _exact_statistics(rebuild(base(*args, **kwargs), description, adapter))
+            model = _exact_statistics(rebuild(base(*args, **kwargs), description, adapter))
+            for _, layer in moe_layers(model):
+                for module in layer.modules():
+                    # the model's own initialisation goes by names of classes
+                    module._is_hf_initialized = True  # type: ignore[assignment]
+            return model
 
     loader: Any = WithLayers
     with readable(folder), _quiet():
