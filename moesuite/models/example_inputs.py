@@ -23,8 +23,9 @@ def default_example(model: nn.Module) -> Tensor | None:
     size = getattr(model, "default_cfg", {}).get("input_size")
     if size is None:
         return None
-    # those that were built for another size keep it
-    holders = (model, getattr(model, "patch_embed", None), getattr(model, "model", None))
+    # those that were built for another size keep it, `features_only` within
+    models = (model, getattr(model, "model", None))
+    holders = [*models, *(getattr(holder, "patch_embed", None) for holder in models)]
     sizes = [getattr(holder, "img_size", None) for holder in holders]
     height, width = next(filter(None, sizes), size[-2:])
     parameter = next(model.parameters())
