@@ -44,27 +44,26 @@ def fault(module: nn.Module, read: Read) -> str:
     if len(dtypes := {str(parameter.dtype) for parameter in module.parameters()}) > 1:
         return f"has weights of {' and '.join(sorted(dtypes))}; cast it to one, e.g. model.float()"
     try:
-        alike, changed = with_random_weights(module), with_random_weights(module)
-        readings = read(changed)
+        alike = with_random_weights(module)
+        readings = read(alike)
     except Exception as error:  # of code that is not known
         return f"cannot be copied ({_words(error)})"
     if not readings:
         return "is not read in a copy; an adapter decides by class and parts"
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         if isinstance(readings[0], DenseMLP):
-            return _fault_of_whole(alike, changed, readings[0])
-        return _fault_of_split(
-            alike, changed, [split for split in readings if isinstance(split, SplitMLP)]
-        )
+            return _fault_of_whole(alike, readings[0])
+        splits = [reading for reading in readings if isinstance(reading, SplitMLP)]
+        return _fault_of_split(with_random_weights(module), alike, splits)
 
 
-def _fault_of_whole(module: nn.Module, changed: nn.Module, mlp: DenseMLP) -> str:
-    """Compare a module with the MLP that was read of its twin `changed`."""
+def _fault_of_whole(module: nn.Module, mlp: DenseMLP) -> str:
+    """Compare a module with the MLP that was read of it."""
     formula = _formula(mlp)
     x = _tokens(mlp.up.in_features)
     for training in (False, True):
         # dropouts may be functions in the module
-        _set_mode(training, module, changed, mlp.drop1, mlp.drop2)
+        _set_mode(training, module, mlp.drop1, mlp.drop2)
         try:
             actual = _run(module, x, mlp.channels_first)
         except Exception as error:  # of code that is not known
