@@ -168,12 +168,12 @@ print(json.dumps(found))
 """
 
 
-def test_whole_models_compile_with_the_breaks_of_the_dense_one(
+def test_whole_models_compile_with_one_break_more_than_the_dense_one(
     command: Command, tmp_path: Path
 ) -> None:
     """In a process of its own: beartype, which checks shapes in tests, cannot be compiled."""
-    (tmp_path / "compiled.py").write_text(CODE)
+    (tmp_path / "compiled.py").write_text(CODE, encoding="utf-8")
     done = command("compiled", env={"PYTHONPATH": str(Path(__file__).parents[3])})
     assert done.returncode == 0, done.stderr[-2000:]
     for dense, breaks, worst in json.loads(done.stdout.splitlines()[-1]).values():
-        assert breaks <= dense and worst < 1e-4
+        assert breaks <= dense + 1 and worst < 1e-4

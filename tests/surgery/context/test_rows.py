@@ -6,10 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import timm
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from tests.surgery.context.families import PARTS, TEXT_MODELS, Batch, T5Batch, moe
+from tests.surgery.context.families import PARTS, TEXT_MODELS, VOCABULARY, Batch, T5Batch, moe
 
 Call = Callable[[Any, Tensor, Tensor], Tensor]
 
@@ -107,3 +108,27 @@ def test_an_interrupted_call_leaves_nothing_to_the_next() -> None:
     handle.remove()
     assert_rows_alone(model, by_keyword, batch)
     assert model.bert.encoder.layer[1].intermediate.context.scope is None
+
+
+class ReadsIds(nn.Module):
+    """A part that reads ids besides, as DeepSeek V4's layers and MarkupLM's embeddings do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mlp = timm.layers.Mlp(32, 64)
+
+    def forward(self, x: Tensor, input_ids: Tensor) -> Tensor:
+        return self.mlp(x)
+
+
+class Host(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.part = nn.Embedding(VOCABULARY, 32), ReadsIds()
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> list[Tensor]:
+        return [self.part(self.embed(input_ids), input_ids)]
+
+
+def test_a_part_that_takes_ids_but_no_mask_has_the_mask_around_it() -> None:
+    assert_rows_alone(moe(Host), by_keyword, Batch())
