@@ -66,6 +66,7 @@ class Comparison(Router):
     """Expert choice whose gate is trained by comparisons of two experts on one token."""
 
     paper = "Not in a paper: moesuite's own, after Tesauro 1988"
+    protocol = 2  # statistics stay in float32 in half-precision models
     last: Tensor
 
     def __init__(

@@ -48,6 +48,7 @@ class ExpertChoiceCausal(Router):
         "After Sun et al. 2026, https://arxiv.org/abs/2603.11535, "
         "and Su 2026, https://kexue.fm/archives/11626"
     )
+    protocol = 2  # statistics stay in float32 in half-precision models
     drops = True
     adaptive = True
     causal = True

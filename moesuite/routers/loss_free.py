@@ -23,6 +23,7 @@ class LossFree(Router):
     """Sigmoid gates, top-K by biased score, no auxiliary loss."""
 
     paper = "Wang et al. 2024, https://arxiv.org/abs/2408.15664"
+    protocol = 2  # statistics stay in float32 in half-precision models
     drops = True
     bias: Tensor
     excess: Tensor

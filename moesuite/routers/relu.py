@@ -23,6 +23,7 @@ class Relu(Router):
     """Every expert with a positive gate processes the token."""
 
     paper = "Wang et al. 2024, https://arxiv.org/abs/2412.14711"
+    protocol = 2  # statistics stay in float32 in half-precision models
     causal = True
     adaptive = True
     bounded = False
