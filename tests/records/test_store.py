@@ -22,6 +22,7 @@ OTHER_FOLDERS = {
     "moesuite/sources/cache.py": "cache of prepared data",
     "moesuite/sources/tables.py": "cache of decompressed files",
     "tasks/vision/splits.py": "cache of pixels",
+    "moesuite/tune/journal.py": "the lock of a study",
     "tasks/text/tokenizer.py": "cache of tokens",
     "tasks/preferences/backgammon/selfplay.py": "cache of positions",
     "tasks/preferences/backgammon/experts/_gnubg_session.py": "a pipe",
