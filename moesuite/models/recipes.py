@@ -130,7 +130,7 @@ def _built(recipe: dict[str, Any]) -> nn.Module:
         return build_perceptron(recipe["mlp"], False, recipe["arguments"])
     import transformers
 
-    values = dict(recipe["config"])
+    values = json.loads(json.dumps(recipe["config"]), object_hook=_special_float)
     cls = getattr(transformers, recipe["hf"], None)
     if not (isinstance(cls, type) and issubclass(cls, transformers.PreTrainedModel)):
         raise UserError(
@@ -140,6 +140,11 @@ def _built(recipe: dict[str, Any]) -> nn.Module:
     config = transformers.AutoConfig.for_model(values.pop("model_type"), **values)
     built: Any = cls
     return built._from_config(config)
+
+
+def _special_float(values: dict[str, Any]) -> Any:
+    """Return the infinity or NaN that transformers wrote as an object of JSON, or the object."""
+    return float(values["__float__"]) if values.keys() == {"__float__"} else values
 
 
 def encoded(value: Any) -> Any:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from moesuite import UserError, load_moe, moefy, save_moe, upcycle
-from moesuite.models.recipes import recipe_of
+from moesuite.models.recipes import from_recipe, recipe_of
 from tests.surgery.dense_models import VIT, build
 from tests.surgery.small_vit import small_vit
 
@@ -205,3 +205,11 @@ def test_buffers_that_are_no_weights_keep_their_type(tmp_path: Path) -> None:
     assert set(about["buffers"].values()) == {"bfloat16"}
     loaded = load_moe(tmp_path)
     assert [b.dtype for b in loaded.buffers()] == [b.dtype for b in model.buffers()]
+
+
+def test_an_infinite_option_comes_back() -> None:
+    """As Mamba's `time_step_limit`, which JSON cannot hold."""
+    model = build("bert")
+    model.config.limit = [0.0, float("inf")]
+    recipe = json.loads(json.dumps(recipe_of(model)))
+    assert from_recipe(recipe).config.limit == [0.0, float("inf")]
