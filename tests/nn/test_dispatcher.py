@@ -19,7 +19,7 @@ from moesuite.nn.dispatcher import Dispatcher, Work
 from moesuite.nn.experts import DenseMLP, Experts
 from moesuite.nn.moe import moe_layers
 from moesuite.routers import build_router
-from moesuite.routing.forms import RaggedRouting, SlotRouting, SoftRouting
+from moesuite.routing.forms import AlignedRouting, RaggedRouting, SlotRouting, SoftRouting
 from moesuite.routing.router import LayerSpec
 
 GROUPS, TOKENS, DIM, EXPERTS = 2, 6, 4, 3
@@ -41,9 +41,12 @@ def routings() -> dict[str, Any]:
     torch.manual_seed(1)
     weights = torch.rand(GROUPS, TOKENS, EXPERTS, 2)
     tokens = torch.tensor([[[0, 1], [2, -1], [5, 0]], [[-1, -1], [3, 4], [1, 1]]])
+    every = torch.arange(TOKENS).expand(GROUPS, EXPERTS, TOKENS)
+    aligned = torch.where(torch.rand(every.shape) < 0.5, every, -1)  # slot t reads token t
     return {
         "soft": SoftRouting(weights.softmax(1), weights.flatten(2).softmax(2).view_as(weights)),
         "slots": SlotRouting(tokens, torch.rand(tokens.shape) * (tokens >= 0), TOKENS),
+        "aligned": AlignedRouting(aligned, torch.rand(aligned.shape) * (aligned >= 0), TOKENS),
         "ragged": RaggedRouting(
             torch.tensor([0, 7, 3, 11, 3]),
             torch.tensor([0, 0, 2, 2, 0]),
@@ -82,7 +85,8 @@ def test_work_by_hand() -> None:
         "slots": Work(12, 9, 12, 12, 6),
         "ragged": Work(5, 5, 5, 12, 3),
     }
-    for name, routing in routings().items():
+    for name in expected:
+        routing = routings()[name]
         (dispatcher,) = dispatchers(routing, layers, CPU)
         assert dispatcher.name == name and dispatcher.work(routing) == expected[name]
 

@@ -43,6 +43,12 @@ def fault(module: nn.Module, read: Read) -> str:
     """
     if len(dtypes := {str(parameter.dtype) for parameter in module.parameters()}) > 1:
         return f"has weights of {' and '.join(sorted(dtypes))}; cast it to one, e.g. model.float()"
+    with torch.device("cpu"):  # wherever the caller builds models
+        return _fault_of_copy(module, read)
+
+
+def _fault_of_copy(module: nn.Module, read: Read) -> str:
+    """Compare a copy of a module with what `read` makes of it; see `fault`."""
     try:
         alike = with_random_weights(module)
         readings = read(alike)

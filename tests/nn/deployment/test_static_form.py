@@ -12,8 +12,8 @@ from torch import Tensor
 from moesuite import LayerSpec, MoE, RaggedRouting, Router, SlotRouting, UserError, for_export
 from moesuite.certify.harness import small_mlp
 from moesuite.discovery.names import router_names
+from moesuite.nn.context import Scope
 from moesuite.nn.experts import Experts
-from moesuite.nn.moe import Side
 from moesuite.routers import build_router
 from moesuite.routing.forms import AlignedRouting, SoftRouting
 
@@ -56,9 +56,9 @@ def test_the_static_form_gives_the_same_answers(name: str, renormalise: bool) ->
     layer = layer_of(name, renormalise)
     static = for_export(copy.deepcopy(layer).train())
     for mask in (None, MASK):
-        layer.context.side = static.context.side = Side(mask)
         x = tokens()
-        torch.testing.assert_close(static(x), layer(x), atol=1e-5, rtol=1e-5)
+        with layer.context.inside(Scope(mask)), static.context.inside(Scope(mask)):
+            torch.testing.assert_close(static(x), layer(x), atol=1e-5, rtol=1e-5)
         assert isinstance(static.routing, AlignedRouting) is (name in {*WITHOUT_LIMIT, POPULATION})
         assert isinstance(static.routing, SlotRouting | SoftRouting) and static.routing is not None
         assert layer.routing is not None
@@ -74,8 +74,8 @@ def test_a_limit_bounds_the_slots_and_refuses_the_rest(name: str) -> None:
     layer = layer_of(name)
     static = for_export(copy.deepcopy(layer), slots_per_token=1.0)
     for mask, slots in ((None, [3, 3, 3]), (MASK, [3, 2, 1])):
-        layer.context.side = static.context.side = Side(mask)
-        layer(tokens()), static(tokens())
+        with layer.context.inside(Scope(mask)), static.context.inside(Scope(mask)):
+            layer(tokens()), static(tokens())
         assert isinstance(static.routing, SlotRouting) and static.routing.tokens.shape == (3, 4, 3)
         assert layer.routing is not None
         allowed = torch.tensor(slots)[:, None].expand(3, EXPERTS).float()
