@@ -13,6 +13,7 @@ from moesuite.discovery.names import packaged, router_defaults, task_files
 from moesuite.discovery.plugins import Group
 from moesuite.errors import UserError
 from moesuite.leaderboard.gate.ranges import within
+from moesuite.records.protocol import FOLDERS as OF_MODELS
 from moesuite.records.record import RunRecord
 
 SEEDS = 2**32  # as many as Lightning and NumPy know
@@ -123,6 +124,10 @@ def _check_contents(record: RunRecord) -> None:
             raise UserError(
                 f"contents.{name} is {record.contents.get(name)!r:.20}; allowed: {allowed}"
             )
+    for name in record.contents.keys() & set(OF_MODELS):
+        section, _, option = name.partition(".")
+        if "/" not in str(record.config[section].get(option)):
+            raise UserError(f"contents.{name} without a folder; allowed: none without one")
 
 
 def check_command(command: str) -> None:

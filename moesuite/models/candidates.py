@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from moesuite.models.mlps.defaults import in_mixtures, seeing_no_tokens
-from moesuite.models.mlps.split.read import SplitMLP, read_chain, read_splits
+from moesuite.models.mlps.split.read import SplitMLP, read_chain, read_splits, refused_splits
 from moesuite.models.mlps.verify import Read, Reading, fault, kind
 from moesuite.models.mlps.whole import read_mlp
 from moesuite.models.mlps.wrapped import unwrapped
@@ -60,8 +60,12 @@ class Survey:
 def survey(model: nn.Module, adapter: Adapter | None = None) -> Survey:
     """Find the MLPs of `model`, and what keeps some of them from becoming MoE layers."""
     known: list[Candidate] = []
-    refused: dict[str, str] = {}
     with unwrapped(model):
+        refused = {
+            _joined(name, part): reason
+            for name, module in model.named_modules()
+            for part, reason in refused_splits(module).items()
+        }
         for candidate, problem in _checked(model, adapter):
             if problem:
                 refused[candidate.name] = problem

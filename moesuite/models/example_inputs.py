@@ -102,9 +102,10 @@ def _random() -> torch.Generator:
 
 
 def _taken(model: Any) -> set[str]:
-    """Return the names of the arguments of a Hugging Face model."""
+    """Return the names of the arguments of a Hugging Face model, also of one with adapters."""
     if getattr(model, "config", None) is None:
         return set()
+    model = model.get_base_model() if hasattr(model, "get_base_model") else model  # of peft
     return set(inspect.signature(model.forward).parameters)
 
 

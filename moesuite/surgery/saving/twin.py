@@ -53,7 +53,8 @@ def dense_model(recipe: Any, names: Any) -> nn.Module:
     """
     model: Any = from_recipe(recipe)
     has_pooler = any(name.startswith("pooler.") for name in names)
-    if getattr(model, "pooler", None) is not None and not has_pooler:
+    pooler = getattr(model, "pooler", None)
+    if pooler is not None and any(True for _ in pooler.parameters()) and not has_pooler:
         model.pooler = None  # as where text is embedded
     return model
 

@@ -103,7 +103,11 @@ HOSTILE: dict[str, tuple[dict[str, object], str]] = {
     "another task": ({"task": "other"}, "task is 'other', but 'mine' in its configuration"),
     "no time": ({"created": "yesterday"}, "created is 'yesterday'; allowed: a time with its zone"),
     "no zone": ({"created": "2026-01-01T00:00:00"}, "allowed: a time with its zone"),
-    "masked": ({"contents": {"optim": None}}, "contents of optim; allowed are backbone.model, "),
+    "masked model": (
+        {"contents": {"backbone.model": "0"}},
+        "contents.backbone.model without a fol",
+    ),
+    "masked": ({"contents": {"optim": None}}, "contents of optim; allowed are backbone.model"),
     "too much": (
         {"compute": {**compute_of(1.0, 1e9), "parameters_total": 10**400}},
         "parameters_total is huge",

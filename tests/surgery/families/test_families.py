@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import copy
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+import transformers
 
 from moesuite import load_moe, moefy, save_moe, upcycle
-from moesuite.models.candidates import candidates
+from moesuite.models.candidates import candidates, survey
 from moesuite.nn.moe import moe_layers
-from tests.surgery.families.small import DRY, FAMILIES, FEW, answer, build, example
+from tests.surgery.families.small import BART, CONVNEXT, DRY, FAMILIES, FEW, answer, build, example
 
 EACH = [pytest.param(kind, marks=() if kind in FEW else pytest.mark.slow) for kind in FAMILIES]
 
@@ -107,3 +110,23 @@ def test_names_of_weights_are_stable() -> None:
         "encoder.layers.0.fc1.experts.down.weight",
         "encoder.layers.0.fc1.experts.down.bias",
     }
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "reason"),
+    [
+        ("convnextv2", CONVNEXT, r"act, grn between its linear layers; expected an activation"),
+        (
+            "xlnet",
+            {"d_model": 32, "d_inner": 64, "n_layer": 1, "n_head": 2},
+            r"\[tokens, groups, D\]",
+        ),
+        ("pegasus_x", BART, "its layer uses activation_fn, .*fc2 elsewhere, too"),
+    ],
+)
+def test_what_cannot_be_replaced_is_said(kind: str, options: dict[str, Any], reason: str) -> None:
+    config = transformers.AutoConfig.for_model(kind, **options)
+    with torch.device("meta"):
+        model = transformers.AutoModel.from_config(config)
+    refused = survey(model).refused
+    assert refused and all(re.search(reason, text) for text in refused.values()), refused
