@@ -90,6 +90,7 @@ def test_nothing_better_than_dense_is_said(vit: str, tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "first"),
     [
@@ -153,6 +154,7 @@ def test_experts_and_layers_follow_the_parameters(vit: str) -> None:
     assert all(c.parameters <= limit for c, limit in zip(choices, limits, strict=True))
 
 
+@pytest.mark.slow
 def test_what_it_says_to_type_works(vit: str) -> None:
     advice = recommend(vit, records=[], count=1)
     words = shlex.split(advice.command)
@@ -209,9 +211,10 @@ def test_json(
             "budget=0.3: nothing fits; expected at least budget=0.",
             marks=pytest.mark.slow,
         ),
-        (
+        pytest.param(
             ["model=<vit>", "parameters=1"],
             "parameters=1: nothing fits; expected at least parameters=",
+            marks=pytest.mark.slow,
         ),
         (["model=<vit>", "budget=-1"], "budget=-1"),
         (["model=<vit>", "records=nowhere"], "records=nowhere does not exist"),
