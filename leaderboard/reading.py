@@ -8,10 +8,9 @@ from dataclasses import dataclass
 
 from moesuite.leaderboard.ingest.entry import Entry
 from moesuite.leaderboard.ingest.facts import Facts
-from moesuite.leaderboard.ingest.selection import merged, selected
-from moesuite.leaderboard.ingest.store import listing
+from moesuite.leaderboard.ingest.selection import merged
 from moesuite.leaderboard.ranking.board import Board, boards
-from moesuite.leaderboard.site.reading import Progress, beside_records, examined
+from moesuite.leaderboard.site.reading import Progress, read_records
 
 
 @dataclass(frozen=True)
@@ -39,20 +38,12 @@ def benchmarks(places: Sequence[str], progress: Progress | None = None) -> Bench
     Raises:
         UserError: for a place that cannot be read.
     """
-    files = listing(places)
-    fresh = examined(files.records, None, progress=progress)
-    selection = selected(files.records, fresh.known)
-    certificates, _, broken = beside_records(files)
+    records = read_records(places, progress)
     by_task = defaultdict[str, list[Entry]](list)
-    for where in selection.counted:
-        entry = Entry.model_validate_json(fresh.entries[where])
+    for where in records.selection.counted:
+        entry = Entry.model_validate_json(records.fresh.entries[where])
         by_task[entry.task].append(entry)
-    return Benchmarks(
-        boards=[
-            board
-            for task in sorted(by_task)
-            for board in boards(merged(by_task[task]), fresh.facts, certificates)
-        ],
-        facts=fresh.facts,
-        problems=selection.problems + broken,
-    )
+    facts, compared = records.fresh.facts, list[Board]()
+    for task in sorted(by_task):
+        compared += boards(merged(by_task[task]), facts, records.certificates)
+    return Benchmarks(compared, facts, records.problems)

@@ -52,15 +52,20 @@ def run(tmp_path: Path, *words: str) -> RunRecord:
     return fit(compose(*SHORT, f"records={tmp_path / 'runs'}", *words))[0]
 
 
-def invoke(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
-    """Run the command line in this process and return its exit code."""
-    monkeypatch.setattr(sys, "argv", ["run", *words])
-    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+def exit_code(monkeypatch: pytest.MonkeyPatch, main: Callable[[], None], *words: str) -> int:
+    """Run the `main` of a command in this process and return its exit code."""
+    monkeypatch.setattr(sys, "argv", ["command", *words])
     try:
         main()
     except SystemExit as stop:
         return int(stop.code or 0)
     return 0
+
+
+def invoke(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
+    """Run `python -m moesuite.run` in this process and return its exit code."""
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+    return exit_code(monkeypatch, main, *words)
 
 
 def wait_for(condition: Callable[[], bool], process: subprocess.Popen[Any] | None = None) -> None:

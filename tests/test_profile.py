@@ -8,15 +8,11 @@ import pytest
 
 from moesuite import compose
 from moesuite.profile import main, profile
+from tests.helpers import exit_code
 
 
 def invoke(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
-    monkeypatch.setattr("sys.argv", ["profile", *words])
-    try:
-        main()
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    return 0
+    return exit_code(monkeypatch, main, *words)
 
 
 @pytest.mark.slow

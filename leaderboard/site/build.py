@@ -16,6 +16,7 @@ from moesuite.leaderboard.site.reading import (
     beside_records,
     examined,
     examined_again,
+    read_records,
     unique,
 )
 from moesuite.leaderboard.site.study_page import study_pages
@@ -49,11 +50,8 @@ def check(places: Sequence[str], progress: Progress | None = None) -> Built:
     Raises:
         UserError: for a place that cannot be read.
     """
-    files = listing(places)
-    known = examined(files.records, None, progress=progress).known
-    selection = selected(files.records, known)
-    *_, broken = beside_records(files)
-    return Built(len(selection.shown), len(known), selection.problems + broken)
+    records = read_records(places, progress)
+    return Built(len(records.selection.shown), len(records.fresh.known), records.problems)
 
 
 def build(places: Sequence[str], out: Path, progress: Progress | None = None) -> Built:

@@ -14,8 +14,8 @@ from moesuite.leaderboard.ingest.agreement import claims_of
 from moesuite.leaderboard.ingest.entry import entry_of
 from moesuite.leaderboard.ingest.facts import Facts
 from moesuite.leaderboard.ingest.intake import beside, looked_at, take, verdicts_on
-from moesuite.leaderboard.ingest.selection import Known
-from moesuite.leaderboard.ingest.store import File, Listing
+from moesuite.leaderboard.ingest.selection import Known, Selection, selected
+from moesuite.leaderboard.ingest.store import File, Listing, listing
 from moesuite.leaderboard.ranking.board import slug
 from moesuite.leaderboard.site.output_folder import Site
 from moesuite.leaderboard.site.pages import run_name, run_page
@@ -89,6 +89,40 @@ def examined(
         if progress:
             progress(len(fresh.known), len(files))
     return fresh
+
+
+@dataclass(frozen=True)
+class Records:
+    """All records below some places, read without writing anything.
+
+    Attributes:
+        fresh: what was read.
+        selection: which of them count.
+        certificates: by router.
+        problems: a line for each file that is left out.
+    """
+
+    fresh: Fresh
+    selection: Selection
+    certificates: Certificates
+    problems: list[str]
+
+
+def read_records(places: Sequence[str], progress: Progress | None = None) -> Records:
+    """Read all records below some places.
+
+    Args:
+        places: folders or addresses of records.
+        progress: called with (files read, files to read).
+
+    Raises:
+        UserError: for a place that cannot be read.
+    """
+    files = listing(places)
+    fresh = examined(files.records, None, progress=progress)
+    selection = selected(files.records, fresh.known)
+    certificates, _, broken = beside_records(files)
+    return Records(fresh, selection, certificates, selection.problems + broken)
 
 
 def examined_again(file: File, reproductions: Sequence[File], site: Site) -> Fresh:

@@ -7,7 +7,7 @@ they had been added to the loss. The idea is that of `MoEAuxLossAutoScaler` in M
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import MutableMapping
 from typing import Any
 
 import torch
@@ -63,12 +63,33 @@ def carry_aux_loss(model: nn.Module, scale: float = 1.0) -> RemovableHandle:
 
 
 def _carried(output: Any, aux: Tensor, scale: float) -> Any:
-    """Return `output` with its floating point tensors carrying `aux`: the first one of them."""
-    if isinstance(output, Tensor):
-        return _Carry.apply(output, aux, scale) if aux.requires_grad else output
-    if isinstance(output, Mapping):
-        key = next(key for key, value in output.items() if isinstance(value, Tensor))
-        output[key] = _carried(output[key], aux, scale)  # type: ignore[index]
+    """Return `output`, the first tensor in it carrying `aux`.
+
+    Raises:
+        UserError: for an output without a tensor.
+    """
+    if not aux.requires_grad:
         return output
-    first, *others = output
-    return type(output)([_carried(first, aux, scale), *others])
+    if isinstance(output, Tensor):
+        return _Carry.apply(output, aux, scale)
+    is_mapping = isinstance(output, MutableMapping)
+    if not is_mapping and not isinstance(output, list | tuple):
+        raise _without_tensor(output)
+    items = output.items() if is_mapping else enumerate(output)
+    first = next((key for key, value in items if isinstance(value, Tensor)), None)
+    if first is None:
+        raise _without_tensor(output)
+    carrying = _Carry.apply(output[first], aux, scale)
+    if isinstance(output, tuple):
+        values = [*output[:first], carrying, *output[first + 1 :]]
+        return output._make(values) if hasattr(output, "_make") else tuple(values)
+    output[first] = carrying
+    return output
+
+
+def _without_tensor(output: Any) -> UserError:
+    return UserError(
+        f"an output of type {type(output).__name__} holds no tensor to carry auxiliary losses; "
+        "expected a tensor, or a mapping or sequence with one; type loss = loss + "
+        "moesuite.aux_loss(model) in the loop instead"
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -146,6 +146,19 @@ def _without_gradient() -> RuntimeError:
 def moe_layers(model: nn.Module) -> Iterator[tuple[str, MoE]]:
     """Yield (name, layer) for every MoE layer of `model`, in its order."""
     return ((name, module) for name, module in model.named_modules() if isinstance(module, MoE))
+
+
+@contextmanager
+def limited_evaluation(model: nn.Module) -> Iterator[None]:
+    """Within this context, routers that drop keep their training capacity in evaluation."""
+    routers = [layer.router for _, layer in moe_layers(model)]
+    for router in routers:
+        router.limited = True
+    try:
+        yield
+    finally:
+        for router in routers:
+            router.limited = False
 
 
 @dataclass(frozen=True)

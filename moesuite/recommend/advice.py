@@ -73,8 +73,8 @@ def _notes(
         return
     if not tells_apart(contestants):
         yield (
-            f"{len(results)} results of {len(contestants)} routers in records={places} do not tell "
-            "any two apart, so that the order is that of papers; more seeds may"
+            f"records={places} do not tell any two routers apart (results: {len(results)}, "
+            f"routers: {len(contestants)}), so that the order is that of papers; more seeds may"
         )
         return
     if not any(result.upcycled for result in results):

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 
 from moesuite.errors import UserError
 from moesuite.leaderboard.ingest.facts import Facts
-from moesuite.leaderboard.ranking.board import Board
+from moesuite.leaderboard.ranking.board import Board, usual
 from moesuite.leaderboard.ranking.contestants import CONTROLS, Row
 from moesuite.leaderboard.ranking.overview import representatives
 from moesuite.leaderboard.reading import Benchmarks
@@ -142,10 +142,14 @@ def measured(benchmarks: Benchmarks, kind: Kind) -> list[Contestant]:
 
 
 def _ranked(board: Board, facts: Mapping[str, Facts]) -> list[Row]:
-    """Return one ranked row for each router, of upcycled ones if there are any."""
+    """Return one ranked row for each router, of upcycled ones if there are any.
+
+    Of the setting in which most of them are, which need not be the board's main one.
+    """
     ranked = [row for row in board.rows if row.group is not None and row.router not in CONTROLS]
-    upcycled = [row for row in ranked if "upcycle" in facts[row.key]]
-    return representatives(board.model_copy(update={"rows": upcycled or ranked}))
+    rows = [row for row in ranked if "upcycle" in facts[row.key]] or ranked
+    main = usual(row.setting for row in rows)
+    return representatives(board.model_copy(update={"rows": rows, "main": main}))
 
 
 def _contestant(pairs: Sequence[tuple[Board, Row]], facts: Mapping[str, Facts]) -> Contestant:

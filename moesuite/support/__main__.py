@@ -23,7 +23,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from moesuite.config.cli import Options, importing, run_command
 from moesuite.errors import UserError, unknown
 from moesuite.progress import Lines
-from moesuite.support.result import Report, Result, installed, read, write
+from moesuite.support.result import Library, Report, Result, installed, read, write
 from moesuite.support.workers import Trial, run_all
 
 FAULTS = ("crash", "wrong")
@@ -92,7 +92,7 @@ def _listed(versions: dict[str, str]) -> str:
     return ", ".join(f"{name} {version}" for name, version in versions.items())
 
 
-def chosen_trials(library: str, only: list[str]) -> list[Trial]:
+def chosen_trials(library: Library | Literal["all"], only: list[str]) -> list[Trial]:
     """Return what to try.
 
     Raises:
@@ -101,7 +101,7 @@ def chosen_trials(library: str, only: list[str]) -> list[Trial]:
     with importing():
         from moesuite.support.trial import names
 
-    libraries = ["timm", "hf"] if library == "all" else [library]
+    libraries: tuple[Library, ...] = ("timm", "hf") if library == "all" else (library,)
     trials = [(each, name, model) for each in libraries for name, model in names(each).items()]
     if not only:
         return trials

@@ -10,7 +10,7 @@ import torch
 import transformers
 
 from moesuite.support.checks.outcomes import try_reroute, try_upcycle
-from moesuite.support.result import Outcome, Result
+from moesuite.support.result import Library, Outcome, Result
 from moesuite.support.small.hf_models import model_types
 from moesuite.support.small.subject import NotBuilt, build, first_line
 from moesuite.support.small.timm_models import families
@@ -23,7 +23,7 @@ def names(library: str) -> dict[str, str]:
     return {name: classes[0] for name, classes in model_types().items()}
 
 
-def attempt(library: str, name: str, model: str) -> Result:
+def attempt(library: Library, name: str, model: str) -> Result:
     """Build a small model and try all that can be done with it."""
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     warnings.simplefilter("ignore")
@@ -36,7 +36,7 @@ def attempt(library: str, name: str, model: str) -> Result:
     except Exception as error:
         why = str(error) if isinstance(error, NotBuilt) else first_line(error)
         unsupported = Outcome(status="unsupported", detail=why)
-        return Result(library=library, name=name, model=model, upcycle=unsupported)  # type: ignore[arg-type]
+        return Result(library=library, name=name, model=model, upcycle=unsupported)
     upcycled = try_upcycle(subject)
     rerouted = None
     if library == "hf" and any(
@@ -44,7 +44,7 @@ def attempt(library: str, name: str, model: str) -> Result:
     ):
         rerouted = try_reroute(subject)
     return Result(
-        library=library,  # type: ignore[arg-type]
+        library=library,
         name=name,
         model=model if library == "timm" else type(subject.model).__name__,
         upcycle=upcycled,

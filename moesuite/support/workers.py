@@ -10,9 +10,9 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from moesuite.support.result import Outcome, Result, Status
+from moesuite.support.result import Library, Outcome, Result, Status
 
-Trial = tuple[str, str, str]  # library, family or model type, name of the model
+Trial = tuple[Library, str, str]  # library, family or model type, name of the model
 PRELOADED = ["moesuite.support.preloaded"]
 
 
@@ -83,7 +83,7 @@ def _result(running: Running, limit_s: float) -> Result | None:
 def _ended(trial: Trial, status: Status, why: str) -> Result:
     library, name, model = trial
     return Result(
-        library=library,  # type: ignore[arg-type]
+        library=library,
         name=name,
         model=model,
         upcycle=Outcome(status=status, detail=why),

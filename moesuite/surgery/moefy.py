@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -11,7 +10,7 @@ from torch import Tensor, nn
 
 from moesuite.config.schema import BalanceScope
 from moesuite.errors import UserError
-from moesuite.models.candidates import Adapter, Candidate, candidates, survey
+from moesuite.models.candidates import Adapter, Candidate, survey
 from moesuite.models.example_inputs import default_example, told_of_random_example
 from moesuite.models.forward import first_tensor, run_once
 from moesuite.models.meta_device import KernelsOfRealDevices
@@ -83,16 +82,31 @@ def replace_mlps(
     model: nn.Module, config: MoEConfig, example: Any = None, adapter: Adapter | None = None
 ) -> nn.Module:
     """Do what `moefy` does, with the layers of `config`."""
+    found = survey(model, adapter)
     is_dense = config.decoder is None and router_class(config.router) is Dense
-    if is_dense and not candidates(model, adapter):
+    if is_dense and not found.known:
         return model  # a dense model that cannot be anything else
-    # no second name for the candidates: each would keep its MLP in memory
-    chosen = select(survey(model, adapter), config.layers, model)
+    chosen = select(found, config.layers, model)
+    del found  # it holds the MLPs, which are to be released one by one
+    return replace_chosen(model, chosen, config, example)
+
+
+def replace_chosen(
+    model: nn.Module, chosen: list[Candidate], config: MoEConfig, example: Any = None
+) -> nn.Module:
+    """Put MoE layers in place of chosen MLPs, and return the model.
+
+    Args:
+        model: changed in place.
+        chosen: of its MLPs; emptied, so that each is released when its experts are in place.
+        config: of the layers, which are `chosen`.
+        example: see `moefy`.
+    """
     default = config.router, config.options
     decoders = _decoder_router(config.decoder, chosen) or default
     choices = [decoders if in_decoder(candidate.name) else default for candidate in chosen]
     is_sparse = [router_class(name) is not Dense for name, _ in choices]
-    chosen = [candidate for candidate, sparse in zip(chosen, is_sparse, strict=True) if sparse]
+    chosen[:] = [candidate for candidate, sparse in zip(chosen, is_sparse, strict=True) if sparse]
     choices = [choice for choice, sparse in zip(choices, is_sparse, strict=True) if sparse]
     if not chosen:
         return model
@@ -233,16 +247,3 @@ def _number_of_tokens(shape: torch.Size, channels_first: bool, groups: int) -> i
     if channels_first:
         return shape[2:].numel()
     return shape[1:-1].numel() if len(shape) > 2 else shape[0] // groups
-
-
-@contextmanager
-def limited_evaluation(model: nn.Module) -> Iterator[None]:
-    """Within this context, routers that drop keep their training capacity in evaluation."""
-    routers = [module.router for module in model.modules() if isinstance(module, MoE)]
-    for router in routers:
-        router.limited = True
-    try:
-        yield
-    finally:
-        for router in routers:
-            router.limited = False

@@ -31,7 +31,7 @@ from moesuite.routing.router import Gate
 from moesuite.surgery.checkpoint import load_moe
 from moesuite.surgery.hooks import follow
 from moesuite.surgery.moe_config import MoEConfig
-from moesuite.surgery.moefy import replace_mlps
+from moesuite.surgery.moefy import replace_chosen
 from moesuite.surgery.upcycle_receipt import (
     DenseForward,
     Receipt,
@@ -117,14 +117,11 @@ def upcycle_mlps(
         observed = _observe(model, chosen, inputs)
     size_before = parameter_count(model)
     skipped = skipped_mlps(model, found, names)
-    del found, chosen  # they hold the MLPs, which are to be released one by one
-    config = replace(
-        config,
-        layers=names,
-        renormalise=is_vision if config.renormalise is None else config.renormalise,
-    )
+    del found  # it holds the MLPs, which are to be released one by one
+    if config.renormalise is None:
+        config = replace(config, renormalise=is_vision)
     # a random text has no true length
-    model = replace_mlps(model, config, inputs if is_vision else example, adapter)
+    model = replace_chosen(model, chosen, config, inputs if is_vision else example)
     # none for the router "dense"
     layers = [(name, layer) for name, layer in moe_layers(model) if name in observed]
     for _, layer in layers:

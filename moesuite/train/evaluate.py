@@ -11,14 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from moesuite.models.forward import call, evaluating, placed
-from moesuite.nn.moe import moe_layers
+from moesuite.nn.moe import limited_evaluation, moe_layers
 from moesuite.nn.stats import Counts, layer_health
 from moesuite.records.certificate import Example, LayerRouting
 from moesuite.records.metrics import MetricSpec
 from moesuite.records.record import LayerHealth, Lookahead, Quality
 from moesuite.records.store import PREDICTIONS
 from moesuite.routing.forms import Routing, SoftRouting
-from moesuite.surgery.moefy import limited_evaluation
 from moesuite.task import Task
 from moesuite.train.module import MoEModule
 from moesuite.train.results.predictions import Predictions, write_predictions

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
+import timm
 import torch
 import transformers
 
@@ -109,6 +111,58 @@ def test_an_output_carries_the_auxiliary_loss(scale: float) -> None:
     handle.remove()
     carried(**batch)
     assert float(aux_loss(carried)) > 0.0
+
+
+class Outputs(NamedTuple):
+    """Of a model: a name, and the tensor that the loss depends on."""
+
+    name: str
+    logits: torch.Tensor
+
+
+class Host(torch.nn.Module):
+    """A model whose output is of any type."""
+
+    def __init__(self, wrap: Callable[[torch.Tensor], Any]) -> None:
+        super().__init__()
+        self.body = moesuite.moefy(vit(), "switch", num_experts=2, layers="all")
+        self.wrap = wrap
+
+    def forward(self, x: torch.Tensor) -> Any:
+        return self.wrap(self.body(x))
+
+
+def vit() -> torch.nn.Module:
+    return timm.create_model(
+        "vit_tiny_patch16_224", img_size=8, patch_size=4, depth=1, embed_dim=12, num_classes=2
+    )
+
+
+@pytest.mark.parametrize(
+    ("wrap", "read"),
+    [
+        (lambda y: ("a", y), lambda output: output[1]),
+        (lambda y: ["a", y], lambda output: output[1]),
+        (lambda y: {"name": "a", "y": y}, lambda output: output["y"]),
+        (lambda y: Outputs("a", y), lambda output: output.logits),
+    ],
+    ids=["tuple", "list", "mapping", "named tuple"],
+)
+def test_an_output_of_any_type_carries(wrap: Any, read: Any) -> None:
+    host = Host(wrap).train()
+    moesuite.carry_aux_loss(host)
+    output = host(torch.randn(2, 3, 8, 8))
+    assert type(output) is type(wrap(torch.zeros(1)))
+    (0 * read(output)).sum().backward()  # what is left is the gradient of the auxiliary loss
+    gate = host.body.blocks[0].mlp.router.gate.weight
+    assert float(gate.grad.abs().sum()) > 0
+
+
+def test_an_output_without_a_tensor_is_refused() -> None:
+    host = Host(lambda y: "nothing").train()
+    moesuite.carry_aux_loss(host)
+    with pytest.raises(UserError, match="an output of type str holds no tensor .*; expected a ten"):
+        host(torch.randn(2, 3, 8, 8))
 
 
 def test_what_cannot_carry_or_train_is_refused() -> None:

@@ -21,6 +21,7 @@ from moesuite.recommend.advice import recommend
 from moesuite.records.record import RunRecord
 from moesuite.records.store import record_path, write_record
 from tests.conftest import ROOT
+from tests.helpers import exit_code
 from tests.leaderboard.boards import first_protocols
 from tests.leaderboard.records import record_of
 from tests.recommend.small_models import HIDDEN, WIDTH, small
@@ -79,7 +80,20 @@ def test_records_that_tell_nothing_apart_leave_the_order_to_papers(
     records = write(tmp_path / "runs", {"dense": 0.8, "usmoe": 0.95}, seeds=3)
     advice = recommend(vit, records=[records], count=9)
     assert routers(advice) == ["expert_choice", "soft"]
-    assert "1 results of 1 routers" in advice.notes[0] and "do not tell" in advice.notes[0]
+    assert "do not tell any two routers apart (results: 1, routers: 1)" in advice.notes[0]
+
+
+@pytest.mark.slow
+def test_upcycled_runs_count_alone_whatever_the_main_setting_is(vit: str, tmp_path: Path) -> None:
+    """From scratch, soft is best of three; upcycled, in another setting, usmoe is of two."""
+    another = {"optim": {"lr": 5e-4}, "upcycle": "dense.ckpt", "upcycle_state": "resume"}
+    upcycled = {"config": another, "contents": {"upcycle": "c0de"}}
+    write(tmp_path / "runs", {"dense": 0.8, "soft": 0.95, "relu": 0.7, "usmoe": 0.6})
+    means = {"dense": 0.8, "expert_choice": 0.85, "usmoe": 0.9}
+    records = write(tmp_path / "upcycled", means, **upcycled)
+    advice = recommend(vit, records=[str(tmp_path / "runs"), records], count=2)
+    assert routers(advice) == ["usmoe", "expert_choice"]
+    assert all(m.upcycled for a in advice.alternatives for m in a.contestant.measured)
 
 
 @pytest.mark.slow
@@ -168,12 +182,7 @@ def test_what_it_says_to_type_works(vit: str) -> None:
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
-    monkeypatch.setattr("sys.argv", ["recommend", *words])
-    try:
-        main()
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    return 0
+    return exit_code(monkeypatch, main, *words)
 
 
 @pytest.mark.slow

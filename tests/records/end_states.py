@@ -16,10 +16,9 @@ from torch import Tensor, nn
 
 from moesuite import compose, fit, moefy
 from moesuite.errors import UserError
-from moesuite.nn.moe import aux_loss
+from moesuite.nn.moe import aux_loss, limited_evaluation
 from moesuite.records.protocol import ENGINE
 from moesuite.routers import router_class
-from moesuite.surgery.moefy import limited_evaluation
 from moesuite.task import task_class
 
 GROUPS, TOKENS, DIM, EXPERTS, STEPS = 4, 12, 16, 4, 3

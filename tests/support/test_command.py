@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from moesuite.support import __main__ as command
 from moesuite.support.page import page
 from moesuite.support.result import Outcome, Report, Result, installed, read, write
 from moesuite.support.workers import Trial
+from tests.helpers import exit_code
 
 MODELS = {
     "timm": {"vit": "vit_tiny_patch16_224", "resnet": "resnet10t"},
@@ -41,12 +41,7 @@ def tried(monkeypatch: pytest.MonkeyPatch) -> Tried:
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
-    monkeypatch.setattr(sys, "argv", ["support", *words])
-    try:
-        command.main()
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    return 0
+    return exit_code(monkeypatch, command.main, *words)
 
 
 def test_it_goes_on_where_it_was_interrupted(

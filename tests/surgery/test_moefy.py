@@ -18,8 +18,7 @@ from moesuite.models.candidates import candidates
 from moesuite.models.mlps.whole import read_mlp
 from moesuite.nn.experts import Experts
 from moesuite.nn.grouped_linear import layout
-from moesuite.nn.moe import MoE, moe_layers
-from moesuite.surgery.moefy import limited_evaluation
+from moesuite.nn.moe import MoE, limited_evaluation, moe_layers
 from tests.surgery.small_vit import images, small_vit
 
 ARCHITECTURES = {
