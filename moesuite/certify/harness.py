@@ -191,7 +191,8 @@ def seeded(seed: int, device: str = "cpu") -> Iterator[None]:
         forked = {"devices": [torch.device(device)], "device_type": accelerator}
     try:
         with alone(), torch.random.fork_rng(**forked):
-            torch.manual_seed(seed)
+            # that of torch notes a traceback for every kind of accelerator, for milliseconds
+            (torch.default_generator if accelerator == "cpu" else torch).manual_seed(seed)
             random.seed(seed)
             np.random.seed(seed)
             yield

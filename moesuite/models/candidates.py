@@ -71,6 +71,7 @@ def survey(model: nn.Module, adapter: Adapter | None = None) -> Survey:
                 refused[candidate.name] = problem
             else:
                 known.append(candidate)
+        known = _innermost(known)
         mlps = {candidate.name: candidate.mlp for candidate in known}
         aside = in_mixtures(model, mlps) or seeing_no_tokens(model, mlps)
     return Survey(known, aside, refused)
@@ -79,7 +80,17 @@ def survey(model: nn.Module, adapter: Adapter | None = None) -> Survey:
 def candidates(model: nn.Module, adapter: Adapter | None = None) -> list[Candidate]:
     """Return every MLP of `model` that can become an MoE layer, in the model's order."""
     with unwrapped(model):
-        return [candidate for candidate, problem in _checked(model, adapter) if not problem]
+        return _innermost([each for each, problem in _checked(model, adapter) if not problem])
+
+
+def _innermost(known: list[Candidate]) -> list[Candidate]:
+    """Return MLPs without those that do nothing but call another of them."""
+    names = [candidate.name for candidate in known]
+    return [
+        candidate
+        for candidate in known
+        if not any(name.startswith(f"{candidate.name}.") for name in names)
+    ]
 
 
 def readable(model: nn.Module, adapter: Adapter | None = None) -> list[Candidate]:

@@ -16,6 +16,7 @@ from moesuite.surgery.checkpoint_format import Description
 from moesuite.surgery.rebuild import rebuild
 from moesuite.surgery.saving.files import WRITTEN, readable
 from moesuite.surgery.saving.marker import WEIGHTS
+from moesuite.surgery.saving.renamed import load_renamed
 from moesuite.surgery.weights import SHOWN, load_scalars
 
 
@@ -56,14 +57,18 @@ def load_pretrained_folder(
             folder, config=config, output_loading_info=True, ignore_mismatched_sizes=True
         )
         unfit = load_scalars(model, folder, info["mismatched_keys"])
+        renamed = load_renamed(model, folder, info["missing_keys"])
+    missing = sorted(info["missing_keys"] - renamed.keys())
+    wrong = [*(name for name in missing if not name.startswith("pooler.")), *unfit]
+    if len(info["unexpected_keys"]) > len({*renamed.values()}):
+        wrong += sorted(info["unexpected_keys"])
     for _, layer in moe_layers(model):
         layer.router.keep_exact()  # the loader builds all of a model in the type of weights
-    missing = sorted(name for name in info["missing_keys"] if not name.startswith("pooler."))
-    if wrong := [*missing, *sorted(info["unexpected_keys"]), *unfit]:
+    if wrong:
         raise UserError(
             f"{folder}: weights that do not fit: {', '.join(wrong[:SHOWN])}; expected {WRITTEN}"
         )
-    if len(info["missing_keys"]) > len(missing):
+    if missing:
         model.pooler = None  # it was saved without one
     return model
 

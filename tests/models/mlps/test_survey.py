@@ -175,3 +175,20 @@ def test_weights_that_are_not_plain_are_not_read() -> None:
     host[0].fc1.weight = Quantised(host[0].fc1.weight.detach())
     with pytest.raises(UserError, match="no adapter: Mlp"):
         moefy(host)
+
+
+class Projector(nn.Module):
+    """Has an MLP and does nothing but call it, as that of VideoLLaMA 3."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.readout = nn.Sequential(nn.Linear(8, 16), nn.GELU(), nn.Linear(16, 8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.readout(x)
+
+
+def test_a_module_that_calls_an_mlp_is_no_second_one() -> None:
+    model = nn.Sequential(nn.Linear(8, 8), Projector())
+    assert [candidate.name for candidate in survey(model).known] == ["1.readout"]
+    assert [name for name, _ in moe_layers(moefy(model, "token_choice", 2))] == ["1.readout"]

@@ -15,7 +15,7 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
-from moesuite import UserError, load_moe, moefy, save_moe, upcycle
+from moesuite import UserError, load_moe, moefy, reroute, save_moe, upcycle
 from moesuite.models.example_inputs import random_example
 from moesuite.nn.moe import moe_layers
 from tests.surgery.dense_models import build
@@ -159,3 +159,41 @@ def test_an_answer_is_that_of_the_last_save(tmp_path: Path) -> None:
     )
     with pytest.raises(UserError, match="another model came back: its answer"):
         load_moe(tmp_path)
+
+
+def test_weights_that_transformers_renames_come_back(tmp_path: Path) -> None:
+    """Of PhiMoE every .gate.weight, also ours, is read as .router.weight."""
+    options = {"hidden_size": 32, "intermediate_size": 16, "num_hidden_layers": 2}
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 1, "vocab_size": 50}
+    config = transformers.PhimoeConfig(**options, **heads, num_local_experts=4)
+    model: Any = transformers.PhimoeForCausalLM(config)
+    reroute(model, "token_choice", k=2)
+    model.save_pretrained(tmp_path / "model")
+    loaded, expected = load_moe(tmp_path / "model").state_dict(), model.state_dict()
+    assert loaded.keys() == expected.keys()
+    assert all(torch.equal(value, expected[name]) for name, value in loaded.items())
+    weights = tmp_path / "model" / "model.safetensors"
+    stored = load_file(weights)
+    lost = stored.pop("model.layers.1.block_sparse_moe.router.gate.weight")
+    save_file(stored | {"other.weight": lost}, weights, {"format": "pt"})
+    with pytest.raises(UserError, match="weights that do not fit: model.layers.1.mlp.router.gate"):
+        load_moe(tmp_path / "model")
+
+
+@pytest.mark.slow
+def test_models_that_transformers_does_not_read_back_are_read(tmp_path: Path) -> None:
+    """It writes ShieldGemma2's language_model.layers as language_model.model.layers."""
+    text = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "head_dim": 8}
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 1}
+    image = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "image_size": 16}
+    config = transformers.ShieldGemma2Config(
+        text_config=text | heads | {"vocab_size": 300},
+        vision_config=image | {"num_attention_heads": 2, "patch_size": 4},
+        mm_tokens_per_image=4,
+    )
+    model: Any = transformers.ShieldGemma2ForImageClassification(config)
+    moefy(model, "token_choice", 4, layers="all")
+    model.save_pretrained(tmp_path)
+    loaded, expected = load_moe(tmp_path).state_dict(), model.state_dict()
+    assert loaded.keys() == expected.keys()
+    assert all(torch.equal(value, expected[name]) for name, value in loaded.items())
