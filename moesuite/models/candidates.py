@@ -10,6 +10,7 @@ from torch import nn
 
 from moesuite.models.mlps.defaults import in_mixtures, seeing_no_tokens
 from moesuite.models.mlps.split.read import SplitMLP, read_chain, read_splits, refused_splits
+from moesuite.models.mlps.trial import Trial, obstacles
 from moesuite.models.mlps.verify import Read, Reading, fault, kind
 from moesuite.models.mlps.whole import read_mlp
 from moesuite.models.mlps.wrapped import unwrapped
@@ -74,6 +75,7 @@ def survey(model: nn.Module, adapter: Adapter | None = None) -> Survey:
         known = _innermost(known)
         mlps = {candidate.name: candidate.mlp for candidate in known}
         aside = in_mixtures(model, mlps) or seeing_no_tokens(model, mlps)
+        refused = refused if known or refused else obstacles(model)
     return Survey(known, aside, refused)
 
 
@@ -94,17 +96,22 @@ def _innermost(known: list[Candidate]) -> list[Candidate]:
 
 
 def readable(model: nn.Module, adapter: Adapter | None = None) -> list[Candidate]:
-    """Return every MLP of `model` in every way that it can be read, whatever it computes."""
+    """Return every MLP of `model` in every way that it can be read, whatever it computes.
+
+    Those that compute what is read come last.
+    """
     with unwrapped(model):
-        return [
+        every = [
             candidate
             for name, module in model.named_modules()
             for candidate in _read_all(name, module, adapter)
         ]
+        return every + [candidate for candidate, problem in _checked(model, adapter) if not problem]
 
 
 def _read_all(name: str, module: nn.Module, adapter: Adapter | None) -> Iterator[Candidate]:
-    for read in _readers(name, module, adapter):
+    readers = [read for read in _readers(name, module, adapter) if not isinstance(read, Trial)]
+    for read in readers:
         yield from (_candidate(name, reading) for reading in read(module))
 
 
@@ -140,7 +147,7 @@ def _readers(name: str, module: nn.Module, adapter: Adapter | None) -> list[Read
         return [lambda other: _listed(adapter(other))]
     if mixes_tokens(name):
         return []
-    return [_read_names, _read_source, read_splits]
+    return [_read_names, _read_source, read_splits, Trial()]
 
 
 def _read_names(module: nn.Module) -> Sequence[Reading]:

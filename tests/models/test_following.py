@@ -109,7 +109,7 @@ class ByName(Layer):
 class Mixing(Layer):
     def __init__(self) -> None:
         super().__init__()
-        self.act = nn.InstanceNorm1d(3)
+        self.act = nn.Softmax(dim=1)
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.fc2(self.act(self.fc1(x)))

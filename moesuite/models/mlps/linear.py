@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 
 
 def is_linear(part: Any) -> bool:
     """Return whether a part is a linear layer on the last axis, as `as_linear` reads."""
-    return type(part) is nn.Linear or type(part).__name__ == "Conv1D"
+    return is_plain(type(part)) or type(part).__name__ == "Conv1D"
+
+
+def is_plain(kind: type) -> bool:
+    """Return whether a class is `nn.Linear`, or one of people's own that does just the same.
+
+    Quantised layers and LoRA have a forward of their own, torch's own subclasses other uses.
+    """
+    if kind is nn.Linear or not issubclass(kind, nn.Linear):
+        return kind is nn.Linear
+    is_of_torch = kind.__module__.startswith("torch.")  # also those with computed weights
+    calls = kind.forward is nn.Linear.forward and kind.__call__ is nn.Linear.__call__
+    return calls and not is_of_torch
 
 
 def as_linear(layer: nn.Module) -> nn.Linear | None:
@@ -19,8 +31,9 @@ def as_linear(layer: nn.Module) -> nn.Linear | None:
     """
     if type(getattr(layer, "weight", None)) is not nn.Parameter:
         return None
-    if type(layer) is nn.Linear:
-        return layer
+    if is_plain(type(layer)):
+        is_whole = set(layer._parameters) == {"weight", "bias"} and not layer._modules
+        return cast(nn.Linear, layer) if is_whole else None
     weight = getattr(layer, "weight", None)
     if type(layer).__name__ == "Conv1D" and isinstance(weight, nn.Parameter):
         linear = nn.utils.skip_init(nn.Linear, *weight.shape, layer.bias is not None)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from itertools import chain
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 
@@ -30,3 +31,19 @@ def twin(module: nn.Module, tensor_for: Callable[[Tensor], Tensor]) -> nn.Module
         part._forward_hooks = OrderedDict()
         part._forward_pre_hooks = OrderedDict()
     return copied
+
+
+def with_random_weights(module: nn.Module) -> nn.Module:
+    """Return a copy of a module without hooks, whose weights are random float32."""
+    random = torch.Generator().manual_seed(0)
+    return twin(module, lambda tensor: _random_like(tensor, random))
+
+
+def _random_like(tensor: Tensor, random: torch.Generator) -> Tensor:
+    """Return values that keep the scale of tokens if `tensor` is a matrix, else around 1."""
+    if not tensor.is_floating_point():
+        return torch.zeros(tensor.shape, dtype=tensor.dtype) if tensor.is_meta else tensor.cpu()
+    value = torch.empty(tensor.shape).uniform_(-1, 1, generator=random)
+    if tensor.ndim < 2:
+        return 1 + value / 2
+    return value * (3 / max(1, tensor.numel()) ** 0.5) ** 0.5

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from moesuite.models.forward import first_tensor
 from moesuite.models.mlps.split.read import SplitMLP
-from moesuite.models.mlps.twin import twin
+from moesuite.models.mlps.twin import with_random_weights
 from moesuite.nn.experts import DenseMLP
 
 TOKENS = (2, 3)  # groups, tokens
@@ -66,31 +66,33 @@ def _fault_of_copy(module: nn.Module, read: Read) -> str:
 def _fault_of_whole(module: nn.Module, mlp: DenseMLP) -> str:
     """Compare a module with the MLP that was read of it."""
     formula = _formula(mlp)
-    x = _tokens(mlp.up.in_features)
+    x = tokens_of_all_scales(mlp.up.in_features)
     for training in (False, True):
         # dropouts may be functions in the module
-        _set_mode(training, module, mlp.drop1, mlp.drop2)
+        set_mode(training, module, mlp.drop1, mlp.drop2)
         try:
-            actual = _run(module, x, mlp.channels_first)
+            actual = run(module, x, mlp.channels_first)
         except Exception as error:  # of code that is not known
             return f"does not take tokens [G, T, D] alone ({_words(error)})"
         if not isinstance(actual, Tensor):
             return f"returns a {type(actual).__name__}"
         if actual.shape != x.shape:
             return f"returns {[*actual.shape]} for tokens {[*x.shape]}"
-        torch.default_generator.manual_seed(SEED)
-        try:
-            expected = mlp(x.flatten(0, 1)[None])[0].unflatten(0, TOKENS)  # as experts see them
-        except Exception:  # a norm of another width, layers that do not follow each other
-            return f"is not {formula}: the shapes of its parts do not fit"
-        if words := _difference(actual, expected, training):
-            return f"differs from {formula}{words}"
+        rows = x.flatten(0, 1)
+        for seen in (rows[None], rows):  # as experts see tokens: [E, N, D], or [N, D]
+            torch.default_generator.manual_seed(SEED)
+            try:
+                expected = mlp(seen).view(x.shape)
+            except Exception:  # a norm of another width, layers that do not follow each other
+                return f"is not {formula}: the shapes of its parts do not fit"
+            if words := _difference(actual, expected, training):
+                return f"differs from {formula}{words}"
     return ""
 
 
 def _fault_of_split(layer: nn.Module, changed: nn.Module, splits: Sequence[SplitMLP]) -> str:
     """Compare a layer with its twin `changed`, whose MLPs are replaced by what was read of them."""
-    x = _tokens(splits[0].mlp.up.in_features)
+    x = tokens_of_all_scales(splits[0].mlp.up.in_features)
     for split in splits:
         changed.set_submodule(split.first, _Whole(split.mlp))
         for name, module in split.also.items():
@@ -99,7 +101,7 @@ def _fault_of_split(layer: nn.Module, changed: nn.Module, splits: Sequence[Split
             owner, _, attribute = name.rpartition(".")
             setattr(changed.get_submodule(owner), attribute, value)
     for training in (False, True):
-        _set_mode(training, layer, changed)
+        set_mode(training, layer, changed)
         try:
             actual = _run_layer(layer, x)
         except Exception:  # it needs more than tokens
@@ -114,7 +116,7 @@ def _fault_of_split(layer: nn.Module, changed: nn.Module, splits: Sequence[Split
 
 
 class _Whole(nn.Module):
-    """An MLP as a module."""
+    """An MLP as a module, which sees tokens [1, N, D] as an expert does."""
 
     def __init__(self, mlp: DenseMLP) -> None:
         super().__init__()
@@ -123,7 +125,7 @@ class _Whole(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply it."""
-        return self.mlp(x)
+        return self.mlp(x.flatten(0, -2)[None]).view(x.shape)
 
 
 def _run_layer(layer: nn.Module, x: Tensor) -> Tensor:
@@ -139,7 +141,8 @@ def _run_layer(layer: nn.Module, x: Tensor) -> Tensor:
     return first_tensor(layer(x, **dict.fromkeys(required)))
 
 
-def _set_mode(training: bool, *modules: nn.Module) -> None:
+def set_mode(training: bool, *modules: nn.Module) -> None:
+    """Put modules in training, or in evaluation."""
     for module in modules:
         module.train(training)
 
@@ -183,29 +186,13 @@ def _shapes(module: nn.Module) -> tuple[tuple[str, torch.Size, torch.dtype], ...
     return tuple((name, tensor.shape, tensor.dtype) for name, tensor in tensors)
 
 
-def with_random_weights(module: nn.Module) -> nn.Module:
-    """Return a copy of a module without hooks, whose weights are random float32."""
-    random = torch.Generator().manual_seed(0)
-    return twin(module, lambda tensor: _random_like(tensor, random))
-
-
-def _random_like(tensor: Tensor, random: torch.Generator) -> Tensor:
-    """Return values that keep the scale of tokens if `tensor` is a matrix, else around 1."""
-    if not tensor.is_floating_point():
-        return torch.zeros(tensor.shape, dtype=tensor.dtype) if tensor.is_meta else tensor.cpu()
-    value = torch.empty(tensor.shape).uniform_(-1, 1, generator=random)
-    if tensor.ndim < 2:
-        return 1 + value / 2
-    return value * (3 / max(1, tensor.numel()) ** 0.5) ** 0.5
-
-
-def _tokens(dim: int) -> Float[Tensor, "G T D"]:
+def tokens_of_all_scales(dim: int) -> Float[Tensor, "G T D"]:
     """Return tokens of all scales."""
     x = torch.randn(*TOKENS, dim, generator=torch.Generator().manual_seed(1))
     return x * torch.tensor(SCALES).view(*TOKENS, 1)
 
 
-def _run(module: nn.Module, x: Float[Tensor, "G T D"], channels_first: bool) -> Any:
+def run(module: nn.Module, x: Float[Tensor, "G T D"], channels_first: bool) -> Any:
     """Call a module in the layout of its tokens."""
     torch.default_generator.manual_seed(SEED)
     if not channels_first:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from moesuite.errors import UserError
+from moesuite.models.mlps.linear import is_plain
 
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
@@ -24,7 +25,7 @@ def inner(module: nn.Module) -> nn.Module | None:
     if _is_adapted(module):
         return cast(nn.Module, module.base_layer)
     layer: Any = module
-    is_linear = parametrize.type_before_parametrizations(layer) is nn.Linear
+    is_linear = is_plain(parametrize.type_before_parametrizations(layer))
     if not is_linear or type(layer.weight) is not Tensor:  # of others it is a parameter
         return None
     plain = nn.utils.skip_init(nn.Linear, *layer.weight.T.shape, layer.bias is not None)

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from moesuite.models.mlps.linear import as_linear, is_linear
 from moesuite.models.mlps.split.values import Step
+from moesuite.models.mlps.twin import with_random_weights
 from moesuite.nn.experts import DenseMLP
 
 NO_ACTIVATIONS = (nn.Dropout, nn.LayerNorm)
-ACTIVATIONS = ("torch.nn.modules.activation", "transformers.activations")
 
 
 class Function(nn.Module):
@@ -74,7 +74,7 @@ def mlp_of(chain: Chain) -> DenseMLP | None:
     """Return the parts of an MLP whose linear layers fit, or None if it mixes tokens."""
     up, down = as_linear(chain.up.part), as_linear(chain.down.part)
     act = chain.act.part if isinstance(chain.act.part, nn.Module) else Function(chain.act.part)
-    if up is None or down is None or not _keeps_tokens_apart(act, up.out_features):
+    if up is None or down is None or not keeps_tokens_apart(act, up.out_features):
         return None
     norm = None if chain.norm is None else chain.norm.part
     drops = [nn.Identity() if step is None else step.part for step in (chain.drop1, chain.drop2)]
@@ -82,17 +82,19 @@ def mlp_of(chain: Chain) -> DenseMLP | None:
 
 
 @torch.no_grad()
-def _keeps_tokens_apart(act: nn.Module, width: int) -> bool:
-    """Return whether an activation changes each token for itself, and keeps its width."""
-    if type(act).__module__ in ACTIVATIONS:
-        return True
-    device = next((parameter.device for parameter in act.parameters()), torch.device("cpu"))
-    if device.type == "meta":
-        return False
-    random = torch.Generator().manual_seed(0)
-    tokens = torch.randn(2, 3, width, generator=random, device="cpu").to(device)
+def keeps_tokens_apart(act: nn.Module, width: int) -> bool:
+    """Return whether an activation changes each token for itself, and keeps its width.
+
+    Asked of a copy on the CPU, in training, where statistics of tokens would show.
+    """
+    rows = torch.randn(6, width, generator=torch.Generator().manual_seed(0), device="cpu")
     try:
-        together, apart = act(tokens), torch.stack([act(token) for token in tokens.flatten(0, 1)])
-    except (RuntimeError, TypeError, ValueError, IndexError):
+        alike = with_random_weights(act)
+        alike.train(not isinstance(act, nn.RReLU))  # it draws its slopes in training
+        apart = torch.cat([alike(row[None]) for row in rows])
+        together = [alike(rows), *(alike(rows.view(*shape, width)) for shape in ((2, 3), (1, 6)))]
+        return apart.shape == rows.shape and all(
+            torch.allclose(tokens.reshape(rows.shape), apart, atol=1e-6) for tokens in together
+        )
+    except Exception:  # of code that is not known
         return False
-    return together.shape == tokens.shape and torch.allclose(together.flatten(0, 1), apart)
