@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +10,7 @@ from torch import nn
 
 from moesuite.models.mlps.defaults import in_mixtures, seeing_no_tokens
 from moesuite.models.mlps.split.read import SplitMLP, read_chain, read_splits, refused_splits
-from moesuite.models.mlps.trial import Trial, obstacles
+from moesuite.models.mlps.trial import Trial, may_be_mlp, obstacles
 from moesuite.models.mlps.verify import Read, Reading, fault, kind
 from moesuite.models.mlps.whole import read_mlp
 from moesuite.models.mlps.wrapped import unwrapped
@@ -67,7 +67,7 @@ def survey(model: nn.Module, adapter: Adapter | None = None) -> Survey:
             for name, module in model.named_modules()
             for part, reason in refused_splits(module).items()
         }
-        for candidate, problem in _checked(model, adapter):
+        for candidate, problem in _checked(model.named_modules(), adapter):
             if problem:
                 refused[candidate.name] = problem
             else:
@@ -82,7 +82,8 @@ def survey(model: nn.Module, adapter: Adapter | None = None) -> Survey:
 def candidates(model: nn.Module, adapter: Adapter | None = None) -> list[Candidate]:
     """Return every MLP of `model` that can become an MoE layer, in the model's order."""
     with unwrapped(model):
-        return _innermost([each for each, problem in _checked(model, adapter) if not problem])
+        checked = _checked(model.named_modules(), adapter)
+        return _innermost([candidate for candidate, problem in checked if not problem])
 
 
 def _innermost(known: list[Candidate]) -> list[Candidate]:
@@ -98,7 +99,7 @@ def _innermost(known: list[Candidate]) -> list[Candidate]:
 def readable(model: nn.Module, adapter: Adapter | None = None) -> list[Candidate]:
     """Return every MLP of `model` in every way that it can be read, whatever it computes.
 
-    Those that compute what is read come last.
+    Those of people's own code come last, read by what they compute.
     """
     with unwrapped(model):
         every = [
@@ -106,7 +107,8 @@ def readable(model: nn.Module, adapter: Adapter | None = None) -> list[Candidate
             for name, module in model.named_modules()
             for candidate in _read_all(name, module, adapter)
         ]
-        return every + [candidate for candidate, problem in _checked(model, adapter) if not problem]
+        tried = [(name, module) for name, module in model.named_modules() if may_be_mlp(module)]
+        return every + [each for each, problem in _checked(tried, adapter) if not problem]
 
 
 def _read_all(name: str, module: nn.Module, adapter: Adapter | None) -> Iterator[Candidate]:
@@ -115,10 +117,12 @@ def _read_all(name: str, module: nn.Module, adapter: Adapter | None) -> Iterator
         yield from (_candidate(name, reading) for reading in read(module))
 
 
-def _checked(model: nn.Module, adapter: Adapter | None) -> Iterator[tuple[Candidate, str]]:
+def _checked(
+    modules: Iterable[tuple[str, nn.Module]], adapter: Adapter | None
+) -> Iterator[tuple[Candidate, str]]:
     """Yield each MLP, and how it differs from what is read of it, or nothing."""
     verdicts: dict[Hashable, Verdict] = {}  # of modules that differ in their weights alone
-    for name, module in model.named_modules():
+    for name, module in modules:
         readers = _readers(name, module, adapter)
         alike = len(readers), kind(module)
         if alike not in verdicts:

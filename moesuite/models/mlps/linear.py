@@ -34,34 +34,33 @@ def as_linear(layer: nn.Module) -> nn.Linear | None:
     if is_plain(type(layer)):
         is_whole = set(layer._parameters) == {"weight", "bias"} and not layer._modules
         return cast(nn.Linear, layer) if is_whole else None
-    weight = getattr(layer, "weight", None)
-    if type(layer).__name__ == "Conv1D" and isinstance(weight, nn.Parameter):
-        linear = nn.utils.skip_init(nn.Linear, *weight.shape, layer.bias is not None)
-        linear.weight = nn.Parameter(weight.detach().t(), weight.requires_grad)
-        linear.bias = layer.bias
-        return linear
+    if type(layer).__name__ == "Conv1D":
+        weight: Any = layer.weight
+        return _linear(weight, weight.detach().t(), layer.bias)
     if type(layer) is not nn.Conv2d or layer.kernel_size != (1, 1) or layer.groups != 1:
         return None
-    linear = nn.utils.skip_init(
-        nn.Linear, layer.in_channels, layer.out_channels, layer.bias is not None
-    )
-    linear.weight = nn.Parameter(layer.weight.detach().flatten(1), layer.weight.requires_grad)
-    linear.bias = layer.bias
-    return linear
+    return _linear(layer.weight, layer.weight.detach().flatten(1), layer.bias)
 
 
 def halves(packed: nn.Linear) -> tuple[nn.Linear, nn.Linear]:
     """Split a linear layer with two outputs side by side; the halves are views of it."""
-    halves = []
-    for index in range(2):
-        half = nn.utils.skip_init(
-            nn.Linear, packed.in_features, packed.out_features // 2, packed.bias is not None
-        )
-        half.weight = _half(packed.weight, index)
-        if packed.bias is not None:
-            half.bias = _half(packed.bias, index)
-        halves.append(half)
-    return halves[0], halves[1]
+    first, second = (
+        _linear(packed.weight, weight, None if packed.bias is None else _half(packed.bias, index))
+        for index, weight in enumerate(packed.weight.detach().chunk(2))
+    )
+    return first, second
+
+
+def _linear(parameter: Any, weight: Tensor, bias: Any) -> nn.Linear:
+    """Return a linear layer with a view of a parameter as its weight.
+
+    Nothing is registered: hooks of all registrations may move parameters elsewhere.
+    """
+    outputs, inputs = weight.shape
+    linear = nn.utils.skip_init(nn.Linear, inputs, outputs, bias is not None)
+    linear._parameters["weight"] = nn.Parameter(weight, parameter.requires_grad)
+    linear._parameters["bias"] = bias
+    return linear
 
 
 def _half(packed: Tensor, index: int) -> nn.Parameter:

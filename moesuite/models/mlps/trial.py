@@ -97,6 +97,11 @@ class Trial:
         return None if self._plan is None else _mlp(module, self._plan)
 
 
+def may_be_mlp(module: nn.Module) -> bool:
+    """Return whether a module has the parts of an MLP, whatever it computes."""
+    return isinstance(layout(_behind_norm(module)), Layout)
+
+
 def obstacles(model: nn.Module) -> dict[str, str]:
     """Return what is in the way of the modules that are nearly MLPs, the innermost, by name.
 
