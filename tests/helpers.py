@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -75,3 +75,9 @@ def wait_for(condition: Callable[[], bool], process: subprocess.Popen[Any] | Non
         assert process is None or process.poll() is None, process.communicate()
         time.sleep(0.1)
     pytest.fail("waited in vain")
+
+
+def long_except(names: Iterable[str], *quick: str) -> list[Any]:
+    """Return parameters of a test that is long for all names but a few."""
+    slow = pytest.mark.slow
+    return [name if name in quick else pytest.param(name, marks=slow) for name in names]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -54,6 +54,18 @@ def unchunked(model: nn.Module) -> Iterator[None]:
     finally:
         for module, size in zip(chunked, sizes, strict=True):
             setattr(module, CHUNKS, size)
+
+
+@contextmanager
+def without_autocast() -> Iterator[None]:
+    """Within this context, layers are compared in the precision of their weights."""
+    kinds = ["cpu"]
+    if (accelerator := torch.accelerator.current_accelerator(check_available=True)) is not None:
+        kinds.append(accelerator.type)
+    with ExitStack() as stack:
+        for kind in kinds:
+            stack.enter_context(torch.autocast(kind, enabled=False))
+        yield
 
 
 def run_once(

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from torch import nn
 
 from moesuite.errors import UserError, unknown
 from moesuite.models.candidates import Candidate, Survey, looks_like_mlp
 from moesuite.models.mlps.defaults import BESIDE
-from moesuite.models.moe_blocks.blocks import moe_reason
+from moesuite.models.moe_blocks.blocks import Block, missing, moe_reason, no_blocks, read_blocks
 from moesuite.nn.moe import moe_layers
 
 Layers = str | Sequence[int | str]
 SHOWN = 3  # names in a message
+Layer = TypeVar("Layer", Candidate, Block)
 
 
 def select(found: Survey, layers: Layers, model: nn.Module) -> list[Candidate]:
@@ -43,8 +45,45 @@ def select(found: Survey, layers: Layers, model: nn.Module) -> list[Candidate]:
     return chosen
 
 
-def _by_rule(known: list[Candidate], layers: str) -> list[Candidate]:
-    rules: dict[str, Callable[[], list[Candidate]]] = {
+def select_blocks(model: nn.Module, layers: Layers | None = None) -> list[Block]:
+    """Return the MoE layers of another library's model that are to be rerouted.
+
+    Args:
+        model: a mixture of experts.
+        layers: as for `select`, of its MoE layers; None: all, which all have to be readable.
+
+    Raises:
+        UserError: if there is none, nothing matches, or one cannot be read and none is chosen.
+    """
+    read = read_blocks(model)
+    known = [block for block in read.values() if isinstance(block, Block)]
+    if not known:
+        raise no_blocks(model, read)
+    example = f"layers=[{known[0].name!r}]"
+    if layers is None and len(known) < len(read):
+        raise UserError(
+            f"{type(model).__name__} has MoE layers that cannot be read ({missing(model, read)}); "
+            f"expected the names of others, e.g. {example}"
+        )
+    if layers is None or isinstance(layers, str):
+        return known if layers is None else _by_rule(known, layers)
+    names = [block.name for block in known]
+    chosen = []
+    for layer in layers:
+        if isinstance(layer, int) and -len(names) <= layer < len(names):
+            chosen.append(names[layer])
+        elif layer in names:
+            chosen.append(str(layer))
+        else:
+            raise unknown("MoE layer", str(layer), names, example)
+    if not chosen:
+        listed = ", ".join(names)
+        raise UserError(f"layers=[]: nothing matched; MoE layers: {listed}; e.g. {example}")
+    return [block for block in known if block.name in chosen]
+
+
+def _by_rule(known: list[Layer], layers: str) -> list[Layer]:
+    rules: dict[str, Callable[[], list[Layer]]] = {
         "last_half": lambda: known[len(known) // 2 :],
         "every_other": lambda: known[1::2],
         "all": lambda: known,
@@ -86,12 +125,14 @@ def _no_candidates(found: Survey, model: nn.Module) -> str:
         return f"{name} has no MLP left: what it has are MoE layers of moesuite already"
     similar = {type(module).__name__ for module in model.modules() if looks_like_mlp(module)}
     similar -= {_kind(model, layer) for layer in found.refused}
-    reasons = [f"modules that look like one and have no adapter: {', '.join(sorted(similar))}"]
+    problems = [f"{name} has no MLP that can become an MoE layer", *_refusals(found, model)]
+    if similar:
+        listed = ", ".join(sorted(similar))
+        problems.append(f"modules that look like one and have no adapter: {listed}")
     return (
-        f"{name} has no MLP that can become an MoE layer; "
-        f"{'; '.join([*_refusals(found, model), *(reasons if similar else [])])}; expected MLPs of "
-        "linear layers on tokens [..., D], e.g. backbone=vit_ti16, or in Python "
-        "adapter=<function that takes such a module and returns a moesuite.DenseMLP>"
+        f"{'; '.join(problems)}; expected MLPs of linear layers on tokens [..., D], e.g. "
+        "backbone=vit_ti16, or in Python adapter=<function that takes such a module and returns a "
+        "moesuite.DenseMLP>"
     )
 
 

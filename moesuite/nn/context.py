@@ -7,18 +7,19 @@ and those around it as long as they speak of the same tokens. Nothing outlasts t
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import FrameType
 
 import torch
 from torch import Tensor
 
 from moesuite.errors import UserError
-from moesuite.nn.recomputation import Side, in_backward
+from moesuite.nn.recomputation import Side, in_backward, is_running
 
 UNREAD_LIMIT = 8  # training forwards with unread losses; more means that nobody reads them
-MASKED = -1000.0  # scores of masked pairs are below, whatever the precision
 
 
 @dataclass(eq=False)
@@ -26,41 +27,80 @@ class Scope:
     """What one call of a module says of the tokens in it.
 
     Args:
-        mask: [G, T], True for real tokens; or of attention, [G, H, T or 1, T], True or 0 where
-            tokens attend; or None.
+        mask: [G, T] or [1, T], True for real tokens; or None.
+        implied: whether the mask is what one of attention says.
         takes_mask: whether the call could have been given one.
         ids: [G, T], or None.
         shape: (G, T) of the tokens that the call was given, if it is known.
         fresh: the call brings tokens of its own, of which scopes around it know nothing.
         name: of the module.
+
+    Attributes:
+        frame: of the call, which runs as long as it is on the stack; None if it is not known.
+        outer: the scope around it.
+        losses: number of losses that were unread when it was opened.
+        with_grad: whether the outermost call has gradients.
+        recomputed: whether a compiled call repeats another in backward.
     """
 
     mask: Tensor | None = None
+    implied: bool = False
     takes_mask: bool = True
     ids: Tensor | None = None
     shape: tuple[int, int] | None = None
     fresh: bool = False
     name: str = ""
+    frame: FrameType | None = None
     outer: Scope | None = None
+    losses: int = 0
     with_grad: bool = False
     recomputed: bool = False
 
+    def interrupted(self) -> bool:
+        """Return whether the call has ended without closing its scope, as by Ctrl-C."""
+        is_known = self.frame is not None and not torch.compiler.is_compiling()
+        return is_known and not is_running(self.frame)
 
-@dataclass
+
+class _Open(threading.local):
+    """The innermost open scope of each context, in each thread; a global, as graphs need it."""
+
+    def __init__(self) -> None:
+        self.scopes: dict[RoutingContext, Scope] = {}
+
+
+_OPEN = _Open()
+
+
+@dataclass(eq=False)
 class RoutingContext:
     """What passes between a model and its MoE layers besides the layers' own arguments.
 
     Attributes:
-        scope: the innermost that is open, or None.
         opened: whether one ever was.
         losses: auxiliary losses of the training forwards that `aux_loss` has not read yet.
         unread: number of those forwards, by the module or layer that was called.
     """
 
-    scope: Scope | None = None
     opened: bool = False
     losses: list[tuple[str, Tensor]] = field(default_factory=list)
     unread: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def scope(self) -> Scope | None:
+        """The innermost scope that is open in this thread, or None."""
+        scope = _OPEN.scopes.get(self)
+        while scope is not None and scope.interrupted():
+            self._forget(scope)
+            scope = scope.outer
+        return scope
+
+    @scope.setter
+    def scope(self, scope: Scope | None) -> None:
+        if scope is None:
+            _OPEN.scopes.pop(self, None)
+        else:
+            _OPEN.scopes[self] = scope
 
     def __getstate__(self) -> dict[str, object]:
         """Copies and pickles start fresh, without the tensors of a running forward."""
@@ -72,7 +112,8 @@ class RoutingContext:
         Raises:
             RuntimeError: if the losses of many training forwards were never read.
         """
-        scope.outer = outer = self._around(scope.name)
+        scope.outer = outer = self.scope
+        scope.losses = len(self.losses)
         if not scope.takes_mask and _speaks_of(outer, scope.ids):
             scope.fresh = False
         scope.with_grad = torch.is_grad_enabled() if outer is None else outer.with_grad
@@ -84,19 +125,25 @@ class RoutingContext:
         if outer is None and training and not scope.recomputed:
             self.count(scope.name)
 
-    def close(self, name: str) -> None:
-        """Close the scope of a call of the module `name`, and those left open in it."""
-        self.scope = self._around(name)
+    def close(self, name: str, failed: bool = False) -> None:
+        """Close the innermost scope of a module, and those left open in it.
 
-    def _around(self, name: str) -> Scope | None:
-        """Return the scope around that of `name`; the innermost if `name` has none.
-
-        An interrupted forward leaves scopes open: the next call of the module clears them.
+        Args:
+            name: of the module.
+            failed: whether the call raised an error, so that its losses are of no forward.
         """
         scope = self.scope
         while scope is not None and scope.name != name:
             scope = scope.outer
-        return self.scope if scope is None else scope.outer
+        if scope is not None and failed:
+            self._forget(scope)
+        elif scope is not None:
+            self.scope, scope.frame = scope.outer, None
+
+    def _forget(self, scope: Scope) -> None:
+        """Close a scope, and drop the losses that its call recorded, with their graphs."""
+        del self.losses[scope.losses :]
+        self.scope, scope.frame = scope.outer, None
 
     @contextmanager
     def inside(self, scope: Scope | None) -> Iterator[None]:
@@ -125,6 +172,7 @@ class RoutingContext:
 
     def read(self) -> list[tuple[str, Tensor]]:
         """Return the unread losses, and mark them read."""
+        _ = self.scope  # drops those of interrupted calls
         losses, self.losses = self.losses, []
         self.unread = {}
         return losses
@@ -163,8 +211,9 @@ class RoutingContext:
         """Return the innermost padding mask; without one, what the innermost of attention says."""
         scope, implied, is_other = self.scope, None, flat
         while scope is not None:
-            if scope.mask is not None and scope.mask.ndim > 2:
-                implied = padding_of(scope.mask, *groups) if implied is None else implied
+            if scope.mask is not None and scope.implied:
+                fits = scope.mask.shape in (groups, (1, groups[1]))
+                implied = scope.mask.expand(groups) if fits and implied is None else implied
             elif scope.mask is not None:
                 if scope.mask.shape == groups:
                     return scope.mask
@@ -187,35 +236,15 @@ class RoutingContext:
 
 def _speaks_of(scope: Scope | None, ids: Tensor | None) -> bool:
     """Return whether one of the scopes around a call was given the same ids."""
-    while scope is not None and ids is not None:
-        if scope.ids is ids:
-            return True
+    while scope is not None and ids is not None and scope.ids is not ids:
         scope = scope.outer
-    return False
-
-
-def padding_of(mask: Tensor, groups: int, tokens: int) -> Tensor | None:
-    """Return the padding mask [G, T] that one of attention implies; None if of other tokens.
-
-    A token is real if it may attend to itself.
-    """
-    queries, keys = mask.shape[-2:]
-    if keys != tokens or queries not in (1, tokens) or mask.shape[0] not in (1, groups):
-        return None
-    while mask.ndim > 3:
-        mask = mask[:, 0]
-    mask = mask[:, 0] if queries == 1 else mask.diagonal(dim1=-2, dim2=-1)
-    mask = mask > MASKED if mask.is_floating_point() else mask.bool()
-    return mask.expand(groups, -1)
+    return scope is not None and ids is not None
 
 
 def _check_all_real(mask: Tensor, groups: tuple[int, int]) -> None:
-    """Refuse a mask with padding that does not fit: which tokens it is of is not known.
-
-    A group of one token, as of a pooling head, has no padding.
-    """
+    """Refuse padding of tokens that are not known; a group of one token has none."""
     if groups[1] > 1 and not mask.all():
         raise UserError(
             f"padding mask of shape {tuple(mask.shape)} for tokens of shape {groups}: expected one "
-            "value per token, [groups, tokens]"
+            "value per token, or, of a model that pools its tokens, a batch without padding"
         )

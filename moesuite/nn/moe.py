@@ -71,6 +71,8 @@ class MoE(nn.Module):
         """Route, dispatch, compute, combine."""
         if not torch.compiler.is_compiling() and x.numel() == 0:
             return x  # some models call a layer on those tokens that are of a kind, if any
+        if x.ndim == 1:  # one token, as the linear layers that it replaces take it
+            return self._tokens_last(x[None])[0]
         if self.channels_first:
             return self._tokens_last(x.movedim(1, -1)).movedim(-1, 1)
         return self._tokens_last(x)
@@ -121,12 +123,13 @@ class MoE(nn.Module):
         if torch.compiler.is_exporting():
             return
         self.routing, self.mask = routing, side.mask
-        if not (self.training and routing.losses):
-            return
-        if self.context.hides_gradient() and any(p.requires_grad for p in self.router.parameters()):
-            if in_reentrant_forward():
-                raise _without_gradient()
-            return  # the host wants no gradients here
+        has_losses = self.training and bool(routing.losses)
+        knows = side.mask is not None or side.ids is not None
+        hidden = (has_losses or knows) and self.context.hides_gradient() and in_reentrant_forward()
+        if hidden and any(parameter.requires_grad for parameter in self.parameters()):
+            raise _without_gradient() if has_losses else _without_side()
+        if not has_losses or not _have_gradients(routing.losses.values()):
+            return  # the host wants none here
         if self.context.scope is None and not torch.compiler.is_compiling():
             self.context.count(str(id(self)))
         self.context.losses.extend(routing.losses.items())
@@ -140,6 +143,20 @@ def _without_gradient() -> RuntimeError:
     return RuntimeError(
         "auxiliary losses would get no gradient under re-entrant activation checkpointing: "
         "checkpoint with use_reentrant=False"
+    )
+
+
+def _have_gradients(losses: Iterable[Tensor]) -> bool:
+    """Return whether losses can train anything."""
+    if torch.compiler.is_compiling():  # which tensors have gradients is not known yet
+        return torch.is_grad_enabled()
+    return any(loss.requires_grad for loss in losses)
+
+
+def _without_side() -> RuntimeError:
+    return RuntimeError(
+        "padding masks and token ids are not known to the second forward of re-entrant activation "
+        "checkpointing: checkpoint with use_reentrant=False"
     )
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import sys
 import weakref
 from dataclasses import dataclass
+from types import FrameType
 from typing import Any
 
 import torch
@@ -47,6 +49,22 @@ def in_reentrant_forward() -> bool:
     while frame is not None and frame.f_code is not code:
         frame = frame.f_back
     return frame is not None
+
+
+def call_of_module() -> FrameType | None:
+    """Return the frame of the innermost call of a module, which runs its hooks and its forward."""
+    frame: FrameType | None = sys._getframe()
+    while frame is not None and frame.f_globals is not vars(torch.nn.modules.module):
+        frame = frame.f_back
+    return frame
+
+
+def is_running(frame: FrameType | None) -> bool:
+    """Return whether a call is under way in this thread."""
+    here: FrameType | None = sys._getframe()
+    while here is not None and here is not frame:
+        here = here.f_back
+    return here is not None
 
 
 @dataclass(frozen=True)

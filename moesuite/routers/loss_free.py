@@ -4,7 +4,8 @@ Wang et al., "Auxiliary-Loss-Free Load Balancing" (2024), https://arxiv.org/abs/
 algorithm 1: top-K of σ(x W_g) + b, b_e += u · sign(mean load - load_e), u = 0.001; DeepSeek-AI,
 "DeepSeek-V3" (2024), https://arxiv.org/abs/2412.19437, equations 12 to 16: gates are σ(x W_g),
 divided by their sum over the chosen experts. Not in the paper: for K = 1 gates are not divided,
-which would give exactly 1 and no gradient; the budget limits slots.
+which would give exactly 1 and no gradient, nor in a rerouted model that does not divide them; the
+budget limits slots.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ class LossFree(Router):
         spec: LayerSpec,
         k: Annotated[int, Ge(1)] = 1,
         update_rate: Annotated[float, Ge(0), Le(1)] = 0.001,
+        normalise: bool | None = None,
     ) -> None:
         """Build the router.
 
@@ -40,6 +42,7 @@ class LossFree(Router):
             spec: the layer.
             k: experts per token, in [1, E].
             update_rate: step size u of the bias, in [0, 1].
+            normalise: divide the gates of a token by their sum; None: if k > 1.
 
         Raises:
             UserError: if k > E.
@@ -47,6 +50,7 @@ class LossFree(Router):
         super().__init__(spec)
         self.k = self.choices(k)
         self.update_rate = update_rate
+        self.normalise = k > 1 if normalise is None else normalise
         self.causal = k == 1  # else a later first choice takes the slot of an earlier second one
         self.gate = Gate(spec.dim, spec.num_experts)
         self.register_buffer("bias", torch.zeros(spec.num_experts))
@@ -64,7 +68,7 @@ class LossFree(Router):
         scores = self.gate(x).sigmoid()  # [G, T, E]
         _, experts = top(scores.detach() + self.bias, self.k)
         gates = scores.gather(-1, experts)
-        if self.k > 1:
+        if self.normalise:
             gates = gates / gates.sum(dim=-1, keepdim=True).clamp(min=1e-20)
         if self.training:
             real = torch.ones_like(gates) if mask is None else mask.to(gates)[..., None]

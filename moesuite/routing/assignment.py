@@ -48,12 +48,15 @@ def stable_sort(
     values: Shaped[Tensor, "*batch N"], descending: bool = False
 ) -> tuple[Shaped[Tensor, "*batch N"], Int[Tensor, "*batch N"]]:
     """Sort each row; return it and the indices. Equal values keep their order."""
-    if torch.compiler.is_exporting():
-        # ONNX has no form of a sort that says so; its own is stable, and so is this one on a CPU
-        ordered, indices = values.sort(dim=-1, descending=descending)
-    else:
+    if not torch.compiler.is_exporting():
         ordered, indices = values.sort(dim=-1, descending=descending, stable=True)
-    return ordered, indices
+        return ordered, indices
+    # ONNX has no stable sort: any sort, and then equal values by their indices
+    ordered, indices = values.sort(dim=-1, descending=descending)
+    is_other = (ordered[..., 1:] != ordered[..., :-1]).long()
+    ranks = torch.cat([torch.zeros_like(indices[..., :1]), is_other.cumsum(dim=-1)], dim=-1)
+    keys = ranks * values.shape[-1] + indices
+    return ordered, keys.sort(dim=-1).values % values.shape[-1]
 
 
 def experts_take(

@@ -17,6 +17,7 @@ f_e(X̃_e).
 
 from __future__ import annotations
 
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -39,6 +40,16 @@ from moesuite.routing.layer import Gate as Gate
 from moesuite.routing.layer import LayerSpec as LayerSpec
 from moesuite.routing.scope import Scope
 from moesuite.routing.static_form import aligned, choice_matrix, static_pairs
+
+
+class _OfThread(threading.local):
+    """What a thread knows of its forward; copies and pickles know nothing."""
+
+    def __init__(self) -> None:
+        self.ids: Tensor | None = None
+
+    def __reduce__(self) -> tuple[type[_OfThread], tuple[()]]:
+        return _OfThread, ()
 
 
 class Router(ExactStatistics, ABC):
@@ -69,7 +80,6 @@ class Router(ExactStatistics, ABC):
             (`moesuite.for_export`).
         static_slots: limit of that form, slots per token; None: every expert computes every token.
         name, options: arguments of `build_router`, so that the router can be rebuilt.
-        ids: token ids of this forward, [G, T], if the model has them; else None.
     """
 
     paper: ClassVar[str] = ""
@@ -91,7 +101,16 @@ class Router(ExactStatistics, ABC):
         self.static_slots: float | None = None
         self.name = ""
         self.options: dict[str, Any] = {}
-        self.ids: Tensor | None = None
+        self._of_thread = _OfThread()
+
+    @property
+    def ids(self) -> Int[Tensor, "G T"] | None:
+        """Token ids of the forward of this thread, if the model has them."""
+        return self._of_thread.ids
+
+    @ids.setter
+    def ids(self, ids: Int[Tensor, "G T"] | None) -> None:
+        self._of_thread.ids = ids
 
     @property
     def slots_per_token(self) -> float | None:

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from moesuite.nn.context import MASKED, RoutingContext, Scope
+from moesuite.nn.context import RoutingContext, Scope
 from moesuite.nn.moe import moe_layers
-from moesuite.nn.recomputation import in_backward
+from moesuite.nn.recomputation import call_of_module, in_backward
 from moesuite.surgery.saving.marker import mark
 
+MASKED = -1000.0  # scores of masked pairs are below, whatever the precision
 MASK = "attention_mask"  # 1: a real token; or of attention, [G, H, T, T]
 OF_ATTENTION = "attn_mask"  # [G, H, T, T]; timm
 OF_PADDING = ("src_key_padding_mask", "key_padding_mask")  # True: padding; torch
@@ -93,32 +94,34 @@ class Call:
             # which of them its mask is of, its parts are told
             return Scope(fresh=True, name=name)
         shape = _shape(tokens[0] if ids is None and tokens else ids)
-        mask = self._mask(args, kwargs)
-        if mask is not None and shape is not None and mask.ndim == 2 and mask.shape[1] > shape[1]:
+        mask, implied = self._mask(args, kwargs)
+        if mask is not None and shape is not None and not implied and mask.shape[1] > shape[1]:
             cache = [self._argument(key, args, kwargs) for key in CACHES]
             if any(_is_filled(value) for value in cache):
                 # it covers all tokens so far, of which only the new ones are routed
                 mask = mask[:, -shape[1] :]
         fresh = ids is not None or (has_others and not tokens)
-        return Scope(mask, self._takes_mask, ids, shape, fresh, name)
+        return Scope(mask, implied, self._takes_mask, ids, shape, fresh, name)
 
     def _argument(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         position = self._positions.get(name, len(args))
         return args[position] if position < len(args) else kwargs.get(name)
 
-    def _mask(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor | None:
+    def _mask(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Tensor | None, bool]:
+        """Return the padding mask, and whether it is what one of attention implies."""
         mask = self._argument(MASK, args, kwargs)
         if isinstance(mask, Tensor) and mask.ndim == 2:
-            return _real(mask)
+            return _real(mask), False
         if not isinstance(mask, Tensor):
             mask = self._argument(OF_ATTENTION, args, kwargs)
         if isinstance(mask, Tensor) and mask.ndim in (3, 4):
-            return mask
+            return padding_of(mask), True
         for name in OF_PADDING:
             padding = _matrix(self._argument(name, args, kwargs))
             if padding is not None:
-                return padding > MASKED if padding.is_floating_point() else ~padding.bool()
-        return None
+                real = padding > MASKED if padding.is_floating_point() else ~padding.bool()
+                return real, False
+        return None, False
 
 
 def _matrix(value: Any) -> Tensor | None:
@@ -136,6 +139,29 @@ def _real(mask: Tensor) -> Tensor:
     if not mask.is_floating_point():
         return mask.bool()
     return torch.where((mask == 1).any(), mask > 0, mask > MASKED)
+
+
+def padding_of(mask: Tensor) -> Tensor | None:
+    """Return the padding mask that one of attention implies; None for queries of other tokens.
+
+    A token is real if it may attend to itself. Booleans say which pairs attend or, as MPT's, which
+    do not: the first token sees all others, and not each sees itself.
+
+    Args:
+        mask: [G, T, T], [G, 1, T], or with heads, [G, H, ...]; True or 0 where tokens attend.
+    """
+    queries, keys = mask.shape[-2:]
+    if queries not in (1, keys):
+        return None
+    while mask.ndim > 3:
+        mask = mask[:, 0]
+    real = mask > MASKED if mask.is_floating_point() else mask.bool()
+    first = real[:, 0]  # what the first token attends to
+    real = first if queries == 1 else real.diagonal(dim1=-2, dim2=-1)
+    if mask.is_floating_point() or keys == 1:
+        return real
+    is_inverted = ~real.any() if queries == 1 else first[:, 1:].all() & ~real.all()
+    return real ^ is_inverted
 
 
 def _is_filled(cache: Any) -> bool:
@@ -156,7 +182,10 @@ class _Begin:
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if torch.compiler.is_compiling() or not in_backward():
-            self.context.open(self.call.scope(self.name, args, kwargs), module.training)
+            scope = self.call.scope(self.name, args, kwargs)
+            if not torch.compiler.is_compiling():
+                scope.frame = call_of_module()
+            self.context.open(scope, module.training)
 
 
 class _End:
@@ -168,4 +197,4 @@ class _End:
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         if torch.compiler.is_compiling() or not in_backward():
-            self.context.close(self.name)
+            self.context.close(self.name, failed=output is None)

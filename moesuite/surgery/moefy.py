@@ -12,7 +12,7 @@ from moesuite.config.schema import BalanceScope
 from moesuite.errors import UserError
 from moesuite.models.candidates import Adapter, Candidate, survey
 from moesuite.models.example_inputs import default_example, told_of_random_example
-from moesuite.models.forward import first_tensor, run_once
+from moesuite.models.forward import first_tensor, run_once, without_autocast
 from moesuite.models.meta_device import KernelsOfRealDevices
 from moesuite.models.mlps.wrapped import refuse_losses
 from moesuite.models.selection import Layers, select
@@ -78,6 +78,7 @@ def moefy(
     return replace_mlps(model, config, example, adapter)
 
 
+@without_autocast()
 def replace_mlps(
     model: nn.Module, config: MoEConfig, example: Any = None, adapter: Adapter | None = None
 ) -> nn.Module:

@@ -6,9 +6,10 @@ from torch import nn
 
 from moesuite.errors import UserError
 from moesuite.models.candidates import Adapter, readable
-from moesuite.models.moe_blocks.blocks import Block, chosen_blocks
+from moesuite.models.moe_blocks.blocks import Block
 from moesuite.models.moe_blocks.layer import rerouted
 from moesuite.models.moe_blocks.original import OWN, OriginalRouter, share_gate
+from moesuite.models.selection import select_blocks
 from moesuite.nn.context import RoutingContext
 from moesuite.routers import build_router
 from moesuite.routing.router import Router
@@ -55,7 +56,7 @@ def _rebuild_replaced(
 def _rebuild_rerouted(model: nn.Module, layers: dict[str, LayerDescription]) -> None:
     """Rebuild layers that replaced MoE layers of Hugging Face, around their experts."""
     context = RoutingContext()
-    for block in chosen_blocks(model, list(layers)):
+    for block in select_blocks(model, list(layers)):
         layer = layers[block.name]
         router, decodes = _router(layer, block), in_decoder(block.name)
         moe = rerouted(block, router, layer.renormalise, decodes)

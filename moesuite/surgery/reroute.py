@@ -19,11 +19,13 @@ from torch import Tensor, nn
 from moesuite.config.schema import BalanceScope
 from moesuite.discovery.names import router_names
 from moesuite.errors import UserError
+from moesuite.models.backbones import load_pretrained
 from moesuite.models.example_inputs import random_example, told_of_random_example
-from moesuite.models.forward import first_tensor, run_once
-from moesuite.models.moe_blocks.blocks import Block, chosen_blocks
+from moesuite.models.forward import first_tensor, run_once, without_autocast
+from moesuite.models.moe_blocks.blocks import Block
 from moesuite.models.moe_blocks.layer import ReroutedMoE, rerouted
 from moesuite.models.moe_blocks.original import OWN, OriginalRouter, share_gate
+from moesuite.models.selection import Layers, select_blocks
 from moesuite.nn.context import RoutingContext, Scope
 from moesuite.nn.moe import MoE
 from moesuite.routers import build_router, router_class
@@ -45,8 +47,7 @@ class ReroutedLayer:
         identity: difference of the layer rebuilt with the model's own rule: 0 but for rounding.
         difference: of the layer with the new router.
         scale: largest absolute output of the model's own layer.
-        kept: share of the (token, expert) pairs of the own rule that the new router serves too, in
-            [0, 1].
+        kept: share of the own rule's (token, expert) pairs that the new router serves too.
         pairs_per_token: experts per token of the new router.
     """
 
@@ -67,11 +68,11 @@ class ReroutedLayer:
 
 
 def reroute(
-    model: nn.Module,
+    model: nn.Module | str,
     router: str = "usmoe",
     slots_per_token: float | None = MoEConfig.slots_per_token,
     eval_slots_per_token: float | None = MoEConfig.eval_slots_per_token,
-    layers: list[str] | None = None,
+    layers: Layers | None = None,
     example: Any = None,
     balance_scope: BalanceScope = MoEConfig.balance_scope,
     **router_options: Any,
@@ -79,23 +80,23 @@ def reroute(
     """Replace the routers of a trained Hugging Face MoE model, in place; no weight is changed.
 
     Args:
-        model: with layers of a linear gate and experts, e.g. gpt-oss, DeepSeek, Qwen, Mixtral,
-            Switch Transformers; docs/rerouting.md lists them.
+        model: with layers of a linear gate and experts, docs/rerouting.md lists them; or the name
+            of one, `hf:<local folder or hub id>`.
         router: name of a router whose only weights are a linear gate, or that has none; "own": the
             model's rule.
         slots_per_token, eval_slots_per_token, balance_scope: see
             `moesuite.surgery.moe_config.MoEConfig`.
-        layers: names of modules; None: all MoE layers.
-        example: keyword arguments of the model, for the check; None: random tokens, always the
-            same.
+        layers: last_half, every_other, all or last_two of the MoE layers, or a list of indices or
+            names; None: all, which all have to be readable.
+        example: keyword arguments of the model, for the check; None: always the same random ones.
         router_options: the router's own parameters; `k` defaults to the model's own.
 
     Returns:
         The model, and how each layer compares on the example.
 
     Raises:
-        UserError: for a model without MoE layers that can be read, a router that needs weights that
-            the model lacks, or layers that give other outputs under their own rule.
+        UserError: for a model without MoE layers that can be read, a router that needs other
+            weights, or layers that give other outputs under their own rule.
     """
     config = MoEConfig(
         router=router,
@@ -107,11 +108,13 @@ def reroute(
     return replace_routers(model, config, layers, example)
 
 
+@without_autocast()
 def replace_routers(
-    model: nn.Module, config: MoEConfig, layers: list[str] | None = None, example: Any = None
+    model: nn.Module | str, config: MoEConfig, layers: Layers | None = None, example: Any = None
 ) -> tuple[nn.Module, list[ReroutedLayer]]:
     """Do what `reroute` does, with the router of `config`."""
-    chosen = chosen_blocks(model, layers)
+    model = load_pretrained(model) if isinstance(model, str) else model
+    chosen = select_blocks(model, layers)
     routers = [_build_router(config, block) for block in chosen]
     inputs = random_example(model) if example is None else example
     with told_of_random_example(model, example):
@@ -159,12 +162,9 @@ def _build_router(config: MoEConfig, block: Block) -> Router:
     if any(id(parameter) not in trained for parameter in router.parameters()):
         raise _unfit(config.router)
     # a bias of sigmoid scores means nothing to others
-    if (
-        hasattr(router, "bias")
-        and block.gate.correction is not None
-        and block.gate.score == "sigmoid"
-    ):
-        router.bias = block.gate.correction
+    correction = block.gate.correction if block.gate.score == "sigmoid" else None
+    if correction is not None and hasattr(router, "bias"):
+        router.bias = correction
     return router
 
 

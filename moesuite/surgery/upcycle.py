@@ -23,7 +23,7 @@ from moesuite.errors import UserError
 from moesuite.models.backbones import load_pretrained
 from moesuite.models.candidates import Adapter, Candidate, survey
 from moesuite.models.example_inputs import is_text, random_example, told_of_random_example
-from moesuite.models.forward import run_once
+from moesuite.models.forward import run_once, without_autocast
 from moesuite.models.selection import Layers, select
 from moesuite.nn.context import RoutingContext, Scope
 from moesuite.nn.moe import MoE, moe_layers
@@ -96,6 +96,7 @@ def upcycle(
     return upcycle_mlps(model, config, example, adapter, router_std, expert_noise)
 
 
+@without_autocast()
 def upcycle_mlps(
     model: nn.Module | str,
     config: MoEConfig,

@@ -22,7 +22,7 @@ OTHER: dict[str, dict[str, Any]] = {
     "cosine": {"k": 2, "temperature": 0.9, "balance_weight": 0.02},
     "expert_choice_causal": {"momentum": 0.5, "threshold": "population"},
     "hash": {"salt": 1},
-    "loss_free": {"k": 2, "update_rate": 0.5},
+    "loss_free": {"k": 2, "update_rate": 0.5, "normalise": True},
     "noisy_topk": {"k": 1, "importance_weight": 0.2, "load_weight": 0.2},
     "random": {"k": 2},
     "relu": {"start": 1.0, "factor": 3.0},

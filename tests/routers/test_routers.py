@@ -52,6 +52,7 @@ def contract(name: str, options: dict[str, Any]) -> type[RouterContract]:
 
 for _name, _options in VARIANTS:
     _case = contract(_name, _options)
+    _case = pytest.mark.slow(_case) if _options else _case
     globals()[_case.__name__] = _case
 
 

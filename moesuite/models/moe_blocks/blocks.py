@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import nn
 
-from moesuite.errors import UserError, unknown
+from moesuite.errors import UserError
 from moesuite.models.moe_blocks.frame import read_frame
 from moesuite.models.moe_blocks.gates import TrainedGate, read_gate
 from moesuite.models.moe_blocks.original import Shared
@@ -157,10 +157,10 @@ def moe_reason(model: nn.Module) -> str | None:
     says = f"it is a mixture of experts already ({_kind(model.get_submodule(first))} at {first})"
     if any(isinstance(block, Block) for block in read.values()):
         return f"{says}; type moesuite.reroute(model) to give it another router"
-    return f"{says}, which moesuite.reroute cannot read: {_missing(model, read)}"
+    return f"{says}, which moesuite.reroute cannot read: {missing(model, read)}"
 
 
-def _missing(model: nn.Module, read: dict[str, Block | str]) -> str:
+def missing(model: nn.Module, read: dict[str, Block | str]) -> str:
     """Return what is missing to read layers, by their class."""
     reasons = {
         _kind(model.get_submodule(name)): block
@@ -170,32 +170,11 @@ def _missing(model: nn.Module, read: dict[str, Block | str]) -> str:
     return "; ".join(f"{kind}: {reason}" for kind, reason in list(reasons.items())[:SHOWN])
 
 
-def chosen_blocks(model: nn.Module, layers: list[str] | None = None) -> list[Block]:
-    """Return the MoE layers to reroute.
-
-    Raises:
-        UserError: if there is none, none of a given name, or one that cannot be read and no names.
-    """
-    read = read_blocks(model)
-    by_name = {name: block for name, block in read.items() if isinstance(block, Block)}
-    if not by_name:
-        raise _no_blocks(model, read)
-    example = f"layers=[{next(iter(by_name))!r}]"
-    if layers is None and len(by_name) < len(read):
-        raise UserError(
-            f"{_kind(model)} has MoE layers that cannot be read ({_missing(model, read)}); "
-            f"expected the names of others, e.g. {example}"
-        )
-    for name in layers or ():
-        if name not in by_name:
-            raise unknown("MoE layer", name, by_name, example)
-    return [block for name, block in by_name.items() if layers is None or name in layers]
-
-
-def _no_blocks(model: nn.Module, read: dict[str, Block | str]) -> UserError:
+def no_blocks(model: nn.Module, read: dict[str, Block | str]) -> UserError:
+    """Return the error for a model without MoE layers that can be read."""
     hint = "it is dense; type moesuite.upcycle(model) to make a mixture of experts of it"
     if any(moe_layers(model)):
         hint = "those that it has are of moesuite already; reroute the model as it was loaded"
     return UserError(
-        f"{_kind(model)} has no MoE layers that can be rerouted: {_missing(model, read) or hint}"
+        f"{_kind(model)} has no MoE layers that can be rerouted: {missing(model, read) or hint}"
     )

@@ -47,14 +47,14 @@ def model_of(kind: str, router: str, **options: Any) -> nn.Module:
 
 
 def inputs_of(kind: str, batch: int, seed: int, dtype: torch.dtype) -> dict[str, Tensor]:
-    """Return images, or texts of 9 tokens of which some are padding."""
+    """Return images, or texts of 33 tokens of which some are padding."""
     draw = torch.Generator().manual_seed(seed)
     if kind not in TEXT:
         side = 64 if kind == "convnext" else 16
         return {"x": torch.randn(batch, 3, side, side, generator=draw).to(dtype)}
-    ids = torch.randint(0, 50, (batch, 9), generator=draw)
-    lengths = torch.randint(3, 10, (batch,), generator=draw)
-    return {"input_ids": ids, "attention_mask": (torch.arange(9) < lengths[:, None]).long()}
+    ids = torch.randint(0, 50, (batch, 33), generator=draw)
+    lengths = torch.randint(10, 34, (batch,), generator=draw)
+    return {"input_ids": ids, "attention_mask": (torch.arange(33) < lengths[:, None]).long()}
 
 
 def answer(model: Callable[..., Any], inputs: dict[str, Tensor]) -> Tensor:

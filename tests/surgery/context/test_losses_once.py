@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -67,6 +68,48 @@ def test_unread_losses_of_a_part_are_an_error() -> None:
     with pytest.raises(RuntimeError, match="never read"):
         for _ in range(UNREAD_LIMIT + 2):
             model.forward_features(images())
+
+
+def test_losses_of_a_failed_forward_are_of_none() -> None:
+    """The loop that catches "out of memory" and goes on with the next batch."""
+    model = moefy(small_vit(), num_experts=4, layers="all").train()
+    model(images())
+    expected = aux_loss(model)
+    for error in (ZeroDivisionError, KeyboardInterrupt):
+        handle = model.blocks[-1].register_forward_pre_hook(partial(_raise, error))
+        with pytest.raises(error):
+            model(images())
+        handle.remove()
+        model(images())
+        torch.testing.assert_close(aux_loss(model), expected)
+
+
+def _raise(error: type[BaseException], *_: Any) -> None:
+    raise error
+
+
+def test_forwards_that_train_nothing_have_no_loss() -> None:
+    model = moefy(small_vit(), num_experts=4).train()
+    model(images())
+    expected = aux_loss(model)
+    with torch.no_grad():
+        for _ in range(2 * UNREAD_LIMIT):
+            model(images())
+    model(images())
+    torch.testing.assert_close(aux_loss(model), expected)
+    model.requires_grad_(False)
+    for _ in range(2 * UNREAD_LIMIT):  # a teacher
+        model(images())
+    assert losses(model) == [0, 0]
+
+
+def test_reentrant_checkpoints_of_texts_are_refused() -> None:
+    """Their second forward runs outside the model, without its mask and ids."""
+    model = moe(TEXT_MODELS["llama"], "loss_free").train().requires_grad_()
+    model.config.use_cache = False
+    model.gradient_checkpointing_enable({"use_reentrant": True})
+    with pytest.raises(RuntimeError, match="are not known .*use_reentrant=False"):
+        model(Batch().ids)
 
 
 def train_on(model: Any, rows: list[slice], together: bool) -> list[Tensor]:

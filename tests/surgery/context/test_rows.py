@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 import timm
 import torch
+import transformers
 from torch import Tensor, nn
 
-from tests.surgery.context.families import PARTS, TEXT_MODELS, VOCABULARY, Batch, T5Batch, moe
+from moesuite.surgery.hooks import padding_of
+from tests.surgery.context.families import (
+    PARTS,
+    TEXT_MODELS,
+    TOKENS,
+    VOCABULARY,
+    Batch,
+    T5Batch,
+    moe,
+)
 
 Call = Callable[[Any, Tensor, Tensor], Tensor]
 
@@ -110,6 +121,63 @@ def test_an_interrupted_call_leaves_nothing_to_the_next() -> None:
     assert model.bert.encoder.layer[1].intermediate.context.scope is None
 
 
+def test_an_interrupted_call_leaves_nothing_to_its_parts() -> None:
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    model, batch = moe(TEXT_MODELS["bert"]), Batch()
+    encoder, x = model.bert.encoder, torch.randn(*batch.ids.shape, 32)
+    with torch.no_grad():
+        before = encoder(x)[0], encoder.layer[0].intermediate(x)
+        handle = encoder.layer[1].register_forward_pre_hook(interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            model(batch.ids, batch.mask)
+        handle.remove()
+        torch.testing.assert_close((encoder(x)[0], encoder.layer[0].intermediate(x)), before)
+
+
+def test_a_call_inside_a_call_takes_nothing_from_it() -> None:
+    """A hook asks the same model about other tokens; hash routing needs its ids afterwards."""
+    model, batch = moe(TEXT_MODELS["bert"], "hash"), Batch()
+    with torch.no_grad():
+        expected = by_position(model, batch.ids, batch.mask)
+
+        def ask(*_: Any) -> None:
+            handle.remove()
+            model(batch.ids.flip(0)[:, :7])
+
+        handle = model.bert.encoder.layer[0].register_forward_hook(ask)
+        torch.testing.assert_close(by_position(model, batch.ids, batch.mask), expected)
+
+
+@pytest.mark.parametrize("padded", [False, True])
+def test_masks_of_attention_of_either_sense(padded: bool) -> None:
+    """MPT's says True where a token is not attended to; an inner one tells as much as its model."""
+    real = Batch().mask.bool() if padded else torch.ones(3, TOKENS, dtype=torch.bool)
+    causal = torch.ones(TOKENS, TOKENS, dtype=torch.bool).tril()
+    attends = causal & real[:, None, None]
+    for mask in (attends, ~attends, torch.where(attends, 0.0, -3e38)):
+        padding = padding_of(mask)
+        assert padding is not None and torch.equal(padding, real)
+    everywhere = torch.ones(3, 1, TOKENS, TOKENS, dtype=torch.bool) & real[:, None, None]
+    assert torch.equal(padding_of(everywhere), real)
+    assert torch.equal(padding_of(real[:, None, None]), real)
+
+
+def test_a_model_whose_masks_of_attention_say_what_is_masked() -> None:
+    config = transformers.MptConfig(d_model=32, n_heads=2, n_layers=2, vocab_size=VOCABULARY)
+    model, batch = moe(lambda: transformers.MptForCausalLM(config), "token_choice"), Batch()
+    with torch.no_grad():
+        expected = model(batch.ids, attention_mask=torch.ones_like(batch.ids))[0]
+        torch.testing.assert_close(model(batch.ids)[0], expected)
+
+
+def test_a_single_token() -> None:
+    layer = moe(TEXT_MODELS["bert"]).bert.encoder.layer[0].intermediate
+    x = torch.randn(32)
+    assert torch.equal(layer(x), layer(x[None])[0])
+
+
 class ReadsIds(nn.Module):
     """A part that reads ids besides, as DeepSeek V4's layers and MarkupLM's embeddings do."""
 
@@ -132,3 +200,19 @@ class Host(nn.Module):
 
 def test_a_part_that_takes_ids_but_no_mask_has_the_mask_around_it() -> None:
     assert_rows_alone(moe(Host), by_keyword, Batch())
+
+
+@pytest.mark.parametrize("router", ["expert_choice", "hash"])
+def test_of_a_model_that_threads_call_at_a_time(router: str) -> None:
+    model, batch = moe(TEXT_MODELS["bert"], router), Batch()
+    calls = [(batch.ids, batch.mask), (batch.ids.flip(0), batch.mask.flip(0))]
+    with torch.no_grad():
+        expected = [by_keyword(model, *call) for call in calls]
+
+    def differences(index: int) -> list[float]:
+        with torch.no_grad():
+            outputs = [by_keyword(model, *calls[index]) for _ in range(20)]
+        return [(output - expected[index]).abs().max().item() for output in outputs]
+
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(differences, (0, 1))) == [[0.0] * 20] * 2

@@ -14,6 +14,7 @@ from torch.nn.utils import parametrizations, parametrize
 from moesuite import DenseMLP, SplitMLP, UserError, load_moe, moefy, save_moe, upcycle
 from moesuite.models.candidates import candidates
 from moesuite.nn.moe import moe_layers
+from tests.helpers import long_except
 from tests.surgery import dense_models
 from tests.surgery.families.small import answer, build
 from tests.surgery.small_vit import images, small_vit
@@ -45,12 +46,15 @@ def hook(*_: object) -> None:
 @pytest.mark.parametrize("part", ["mlp", "mlp.fc1"])
 @pytest.mark.parametrize(
     "register",
-    [
+    long_except(
+        [
+            "register_forward_hook",
+            "register_forward_pre_hook",
+            "register_full_backward_hook",
+            "register_full_backward_pre_hook",
+        ],
         "register_forward_hook",
-        "register_forward_pre_hook",
-        "register_full_backward_hook",
-        "register_full_backward_pre_hook",
-    ],
+    ),
 )
 def test_hooks_are_refused_before_any_change(part: str, register: str) -> None:
     model = small_vit()

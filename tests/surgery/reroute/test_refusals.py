@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -27,6 +29,24 @@ def test_a_dense_model_is_refused() -> None:
         UserError, match=r"GPT2LMHeadModel has no MoE layers .*it is dense; type moesuite.upcycle"
     ):
         reroute(build_dense("gpt2"))
+
+
+@pytest.mark.parametrize(
+    ("layers", "says"),
+    [
+        ("model.layers.0.mlp", "unknown layers 'model.layers.0.mlp'.*layers=last_half"),
+        ([2], r"unknown MoE layer '2'.*layers=\['model.layers.0.mlp'\]"),
+        ([], r"layers=\[\]: nothing matched; MoE layers: model.layers.0.mlp, "),
+    ],
+)
+def test_layers_that_are_none(layers: Any, says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        reroute(build("olmoe"), layers=layers)
+
+
+def test_a_name_of_no_model() -> None:
+    with pytest.raises(UserError, match="mixtral: unknown library 'mixtral'; expected timm:"):
+        reroute("mixtral")
 
 
 def test_a_block_without_adapter_is_named() -> None:

@@ -165,6 +165,15 @@ def test_some_layers_only() -> None:
     assert "keeps" in str(rows[0]) and "model.layers.1.mlp" in str(rows[0])
 
 
+@pytest.mark.parametrize(
+    ("layers", "chosen"),
+    [("all", [0, 1]), ("last_half", [1]), ("every_other", [1]), ([0, -2], [0]), ([-1, 0], [0, 1])],
+)
+def test_layers_are_chosen_as_for_upcycling(layers: Any, chosen: list[int]) -> None:
+    _, rows = reroute(build("olmoe"), layers=layers)
+    assert [row.layer for row in rows] == [f"model.layers.{index}.mlp" for index in chosen]
+
+
 def test_weights_in_half_precision() -> None:
     model = build("qwen2_moe").bfloat16()
     expected = model(**batch())["logits"][:, :12].float()

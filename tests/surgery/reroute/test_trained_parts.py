@@ -8,14 +8,16 @@ from pathlib import Path
 
 import pytest
 import torch
+import transformers
 from torch import nn
 
-from moesuite import UserError, load_moe, reroute, save_moe
+from moesuite import UserError, load_moe, reroute, save_moe, upcycle
 from moesuite.models.example_inputs import random_example
 from moesuite.models.moe_blocks.blocks import Block, moe_reason, read_blocks
 from moesuite.nn.moe import moe_layers
 from tests.models.backbones import build as build_dense
 from tests.surgery.reroute.moe_types import build
+from tests.surgery.small_vit import small_vit
 
 
 def block(kind: str) -> Block:
@@ -147,3 +149,32 @@ def test_a_layer_that_the_example_does_not_reach() -> None:
 
     with pytest.raises(UserError, match="image: the example does not reach this layer"):
         reroute(TwoPaths(), "own", example=torch.randn(2, 5, 32))
+
+
+def test_loss_free_divides_weights_where_the_model_does() -> None:
+    for divides in (False, True):
+        layer = next(moe_layers(reroute(dots1(divides), "loss_free")[0]))[1]
+        assert layer.router.normalise is divides
+
+
+def dots1(divides: bool) -> nn.Module:
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "moe_intermediate_size": 16}
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 2, "head_dim": 8}
+    experts = {"n_routed_experts": 4, "num_experts_per_tok": 2, "n_group": 1, "topk_group": 1}
+    config = transformers.Dots1Config(
+        **sizes | heads | experts,
+        num_hidden_layers=1,
+        first_k_dense_replace=0,
+        n_shared_experts=1,
+        vocab_size=50,
+        norm_topk_prob=divides,
+    )
+    return transformers.Dots1ForCausalLM(config)
+
+
+def test_within_autocast() -> None:
+    with torch.autocast("cpu", torch.bfloat16):
+        _, rows = reroute(build("olmoe"), "own")
+        _, receipt = upcycle(small_vit(), num_experts=2, renormalise=True)
+    assert max(row.identity / row.scale for row in rows) < 1e-5
+    assert max(row.difference / row.scale for row in receipt.layers) < 1e-5

@@ -23,10 +23,11 @@ from moesuite.discovery.names import router_names
 from moesuite.models.candidates import candidates
 from moesuite.models.example_inputs import random_example
 from moesuite.nn.moe import moe_layers
+from tests.helpers import long_except
 from tests.surgery.dense_models import MODELS, VIT, build
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", long_except(MODELS, "vit", "bert", "t5"))
 def test_the_receipt_of_every_family(name: str) -> None:
     """Combine weights that sum to 1 and nothing dropped: the model answers as the dense one did."""
     dense, example = build(name), None
