@@ -26,6 +26,7 @@ from moesuite.surgery.rebuild import rebuild
 from moesuite.surgery.saving.checks import checked_answer, compared, refuse_adapters
 from moesuite.surgery.saving.files import (
     described,
+    is_pretrained_folder,
     load_weights,
     read_answer,
     read_json,
@@ -34,14 +35,16 @@ from moesuite.surgery.saving.files import (
     write_file,
     write_folder,
 )
+from moesuite.surgery.saving.marker import CONFIG, is_huggingface
 from moesuite.surgery.saving.marker import KEY as KEY
-from moesuite.surgery.saving.marker import is_huggingface
-from moesuite.surgery.saving.pretrained import load_pretrained_folder, saved_class
+from moesuite.surgery.saving.pretrained import load_pretrained_folder
 from moesuite.surgery.saving.sentence import (
+    MODULES,
     is_sentence_transformer,
     load_sentence_transformer,
     parts_of,
 )
+from moesuite.surgery.saving.ties import tie
 from moesuite.surgery.saving.twin import cast_buffers, dense_model
 
 
@@ -86,6 +89,10 @@ def save_moe(
     answer = checked_answer(model, about, example, adapter) if check else None
     if path.suffix == ".pt":
         return write_file(path, model, about, answer)
+    if (path / MODULES).is_file():
+        raise UserError(
+            f"{path}: this folder holds a model of sentence-transformers; expected another folder"
+        )
     if is_huggingface(model):
         model.save_pretrained(path)
     else:
@@ -117,11 +124,16 @@ def load_moe(
             weights that do not fit, or an answer that differs.
     """
     path = as_path(path)
-    if (path / "modules.json").is_file():
+    if (path / MODULES).is_file():
+        if model is not None:
+            raise UserError(
+                f"{path}: a model of sentence-transformers, which says itself how it is built; "
+                "expected no model=, e.g. load_moe(path)"
+            )
         return load_sentence_transformer(
             path, lambda part, config: _from_pretrained(part, adapter, None, check, config)
         )
-    if (path / "config.json").is_file():
+    if is_pretrained_folder(path):
         return _from_pretrained(path, adapter, model, check)
     saved = read_saved(path)
     dense = saved.dense if arguments is None else with_arguments(saved.dense, arguments)
@@ -133,6 +145,7 @@ def load_moe(
     if model is None:
         model = dense_model(dense, saved.state)
     rebuild(model, saved.description, adapter)
+    tie(model, saved.description.tied)
     load_weights(model, saved.state, path)
     cast_buffers(model, saved.description.buffers)
     return compared(model.eval(), saved.answer if check else None, path)
@@ -158,9 +171,7 @@ def _from_pretrained(
     config: Any = None,
 ) -> nn.Module:
     """Load what `save_pretrained` wrote."""
-    values = read_json(folder / "config.json")
-    description, _ = described(folder, values.get(KEY))
-    base = saved_class(folder, values, like)
-    model = load_pretrained_folder(folder, description, base, adapter, config)
+    description, _ = described(folder, read_json(folder / CONFIG).get(KEY))
+    model = load_pretrained_folder(folder, description, adapter, like, config)
     cast_buffers(model, description.buffers)
     return compared(model.eval(), read_answer(folder) if check else None, folder)

@@ -18,9 +18,10 @@ All others keep the names that they have in the dense model.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
+from pydantic import Field
 from torch import nn
 
 from moesuite.config.options import Section
@@ -28,6 +29,7 @@ from moesuite.config.schema import BalanceScope
 from moesuite.models.moe_blocks.layer import ReroutedMoE
 from moesuite.nn.moe import moe_layers
 from moesuite.routing.router import LayerSpec
+from moesuite.surgery.saving.ties import ties_of
 
 FORMAT = 1
 
@@ -40,8 +42,8 @@ class LayerDescription(Section):
 
     router: str
     options: dict[str, Any] = {}
-    dim: int
-    num_experts: int
+    dim: Annotated[int, Field(ge=1)]
+    num_experts: Annotated[int, Field(ge=1)]
     slots_per_token: float = LayerSpec.slots_per_token
     eval_slots_per_token: float | None = LayerSpec.eval_slots_per_token
     tokens: int | None = LayerSpec.tokens
@@ -65,16 +67,18 @@ class LayerDescription(Section):
 class Description(Section):
     """The MoE layers of a model by name, in its order.
 
-    `buffers` are those that are no weights and were cast to half precision with the model, by name.
+    `buffers` are those that are no weights and were cast to half precision with the model, by name;
+    `tied` are the names of each weight that was tied by hand.
     """
 
     format: int = FORMAT
     layers: dict[str, LayerDescription]
     buffers: dict[str, Literal["bfloat16", "float16"]] = {}
+    tied: list[Annotated[list[str], Field(min_length=2)]] = []
 
     def plain(self) -> dict[str, Any]:
-        """Return it as JSON; without `buffers` if there are none, as before there were any."""
-        return self.model_dump(exclude=None if self.buffers else {"buffers"})
+        """Return it as JSON; without `buffers` and `tied` if empty, as before there were any."""
+        return self.model_dump(exclude={k for k in ("buffers", "tied") if not getattr(self, k)})
 
 
 def describe(model: nn.Module) -> Description:
@@ -89,7 +93,7 @@ def describe(model: nn.Module) -> Description:
         )
         for name, layer in moe_layers(model)
     }
-    return Description(layers=layers, buffers=_half_buffers(model))
+    return Description(layers=layers, buffers=_half_buffers(model), tied=ties_of(model))
 
 
 def _half_buffers(model: nn.Module) -> dict[str, Any]:

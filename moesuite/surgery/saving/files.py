@@ -22,10 +22,9 @@ from moesuite.records.store import atomic, write_text
 from moesuite.routing.layer import with_dimension
 from moesuite.surgery.checkpoint_format import FORMAT, Description
 from moesuite.surgery.saving.answer import Answer
-from moesuite.surgery.saving.marker import ANSWER, KEY
+from moesuite.surgery.saving.marker import ANSWER, BESIDE, CONFIG, INDEX, KEY, SHARDS, SINGLE
 from moesuite.surgery.weights import OURS, SHOWN, misfits
 
-BESIDE = "moesuite.json"  # in the folder of a model that is not of Hugging Face
 WRITTEN = (
     "what save_moe or save_pretrained wrote of a model with MoE layers, or the last.ckpt of a run"
 )
@@ -100,9 +99,22 @@ def write_file(
 def write_folder(folder: Path, model: nn.Module, about: Mapping[str, Any]) -> None:
     """Write weights and description of a model that is not of Hugging Face."""
     (folder / ANSWER).unlink(missing_ok=True)  # of other weights
-    with atomic(folder / "model.safetensors") as part:
+    with atomic(folder / SINGLE) as part:
         safetensors.torch.save_model(model, str(part))
     write_text(folder / BESIDE, json.dumps(about, indent=1) + "\n")
+    if _describes_layers(folder / CONFIG):  # an earlier save of a Hugging Face model
+        for file in (folder / CONFIG, folder / INDEX, *folder.glob(SHARDS)):
+            file.unlink(missing_ok=True)
+
+
+def is_pretrained_folder(folder: Path) -> bool:
+    """Return whether what was saved last in a folder is a Hugging Face model."""
+    config = folder / CONFIG
+    return config.is_file() and (not (folder / BESIDE).is_file() or _describes_layers(config))
+
+
+def _describes_layers(config: Path) -> bool:
+    return config.is_file() and KEY in read_json(config)
 
 
 def write_answer(folder: Path, answer: Answer) -> None:
@@ -132,6 +144,7 @@ def read_answer(folder: Path) -> Answer | None:
 
 def _read_folder(folder: Path) -> SavedModel:
     files = sorted(file for file in folder.glob("*.safetensors") if file.name != ANSWER)
+    files = [file for file in files if file.name == SINGLE] or files
     if (folder / "adapter_config.json").is_file():
         raise UserError(
             f"{folder}: an adapter of PEFT, without the model; type peft.PeftModel.from_pretrained("

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,14 +14,19 @@ from moesuite.models.candidates import Adapter
 from moesuite.nn.moe import moe_layers
 from moesuite.surgery.checkpoint_format import Description
 from moesuite.surgery.rebuild import rebuild
-from moesuite.surgery.saving.files import WRITTEN, readable
-from moesuite.surgery.saving.marker import WEIGHTS
+from moesuite.surgery.saving.files import WRITTEN, load_weights, read_json, readable
+from moesuite.surgery.saving.marker import CONFIG, KEY, WEIGHTS, is_huggingface
 from moesuite.surgery.saving.renamed import load_renamed
+from moesuite.surgery.saving.ties import tie
 from moesuite.surgery.weights import SHOWN, load_scalars
 
 
 def load_pretrained_folder(
-    folder: Path, description: Description, base: Any, adapter: Adapter | None, config: Any = None
+    folder: Path,
+    description: Description,
+    adapter: Adapter | None,
+    like: nn.Module | None = None,
+    config: Any = None,
 ) -> nn.Module:
     """Load what `save_pretrained` wrote of a model with MoE layers.
 
@@ -31,17 +36,19 @@ def load_pretrained_folder(
     Args:
         folder: with config.json.
         description: of its layers.
-        base: the class that it was saved from.
         adapter: the one that `moefy` was called with.
+        like: a dense model, changed in place and returned; None: one by the configuration.
         config: of the model; None: that of the folder.
 
     Raises:
         UserError: for files that are missing or broken, or weights that do not fit.
     """
+    base: Any = _saved_class(folder, like)
 
     class WithLayers(base):  # type: ignore[misc]
         def __new__(cls, *args: Any, **kwargs: Any) -> Any:
             model = _exact_statistics(rebuild(base(*args, **kwargs), description, adapter))
+            tie(model, description.tied)
             for _, layer in moe_layers(model):
                 for module in layer.modules():
                     # the model's own initialisation goes by names of classes
@@ -51,8 +58,9 @@ def load_pretrained_folder(
     loader: Any = WithLayers
     with readable(folder), _quiet():
         config = base.config_class.from_pretrained(folder) if config is None else config
-        if hasattr(config, WEIGHTS):
-            delattr(config, WEIGHTS)
+        for name in (WEIGHTS, KEY):  # of the folder, not of the model
+            if hasattr(config, name):
+                delattr(config, name)
         model, info = loader.from_pretrained(
             folder, config=config, output_loading_info=True, ignore_mismatched_sizes=True
         )
@@ -70,6 +78,18 @@ def load_pretrained_folder(
         )
     if missing:
         model.pooler = None  # it was saved without one
+    return model if like is None else _filled(like, model, folder, description, adapter)
+
+
+def _filled(
+    model: Any, loaded: Any, folder: Path, description: Description, adapter: Adapter | None
+) -> Any:
+    """Put the MoE layers into a dense model, and the weights of the one that was loaded."""
+    rebuild(model, description, adapter)
+    tie(model, description.tied)
+    if getattr(loaded, "pooler", ...) is None:
+        model.pooler = None
+    load_weights(model, loaded.state_dict(), folder)
     return model
 
 
@@ -98,7 +118,7 @@ def _exact_statistics(model: Any) -> nn.Module:
     return model
 
 
-def saved_class(folder: Path, config: Mapping[str, Any], like: nn.Module | None) -> Any:
+def _saved_class(folder: Path, like: nn.Module | None) -> Any:
     """Return the class of transformers that a folder was saved from, or that of `like`.
 
     Raises:
@@ -107,8 +127,13 @@ def saved_class(folder: Path, config: Mapping[str, Any], like: nn.Module | None)
     import transformers
 
     if like is not None:
+        if not is_huggingface(like):
+            raise UserError(
+                f"{folder}: model={type(like).__name__} is not a model of transformers, and the "
+                "saved one is; expected the dense model, e.g. transformers.BertModel(config)"
+            )
         return type(like)
-    listed = config.get("architectures")
+    listed = read_json(folder / CONFIG).get("architectures")
     name = str(listed[0] if isinstance(listed, list) and listed else listed)
     cls = getattr(transformers, name, None)
     if not (isinstance(cls, type) and issubclass(cls, transformers.PreTrainedModel)):
