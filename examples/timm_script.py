@@ -19,6 +19,7 @@ def moe_vit_tiny_patch16_224(pretrained=False, router="expert_choice", num_exper
     model = moesuite.moefy(
         dense, router, num_experts=num_experts, layers="every_other", renormalise=True
     )
-    # the script does not know of auxiliary losses: the output carries them into backward
+    # the script does not know of auxiliary losses: the layers carry them into backward; under
+    # --grad-accum-steps N, with scale=1 / N
     moesuite.carry_aux_loss(model)
     return model

@@ -1,13 +1,13 @@
 """`carry_aux_loss`: auxiliary losses that reach the gradient in a loop that cannot be changed.
 
-The model's output carries them: it is unchanged, and in backward they get the gradient 1, as if
-they had been added to the loss. The idea is that of `MoEAuxLossAutoScaler` in Megatron-LM and of
-`AddAuxiliaryLoss` in DeepSeek's code.
+The output of each MoE layer carries the losses of that forward: it is unchanged, and once a
+gradient reaches it, they get a constant one, as if they had been added to the loss. The idea is
+that of `MoEAuxLossAutoScaler` in Megatron-LM and of `AddAuxiliaryLoss` in DeepSeek's code.
 """
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,81 +15,96 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from moesuite.errors import UserError
-from moesuite.nn.moe import aux_loss, moe_layers
+from moesuite.nn.moe import MoE, moe_layers
 
 
 class _Carry(torch.autograd.Function):
-    """Return `output`; in backward, give `aux` the gradient `scale`."""
+    """Return `output`; in the first backward, give each of `losses` the gradient `scale`."""
 
     @staticmethod
-    def forward(ctx: Any, output: Tensor, aux: Tensor, scale: float) -> Tensor:
-        ctx.scale, ctx.dtype, ctx.shape = scale, aux.dtype, aux.shape
-        return output.view_as(output)
+    def forward(ctx: Any, output: Tensor, scale: float, *losses: Tensor) -> Tensor:
+        ctx.scale, ctx.carried = scale, False
+        ctx.losses = [(loss.shape, loss.dtype, loss.device) for loss in losses]
+        return output.detach()  # no view: the host may change it in place
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
-        return gradient, gradient.new_full(ctx.shape, ctx.scale, dtype=ctx.dtype), None
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        if ctx.carried:
+            return gradient, None, *(None for _ in ctx.losses)
+        if not torch.compiler.is_compiling():  # a compiled graph has no memory
+            ctx.carried = True
+        ones = [
+            torch.full(shape, ctx.scale, dtype=dtype, device=device)
+            for shape, dtype, device in ctx.losses
+        ]
+        return gradient, None, *ones
 
 
-def carry_aux_loss(model: nn.Module, scale: float = 1.0) -> RemovableHandle:
-    """Let the output of `model` carry its auxiliary losses into backward; `remove()` ends it.
+@dataclass(frozen=True)
+class Carrying:
+    """Ends what `carry_aux_loss` began."""
 
-    For training scripts that are not yours, such as timm's: they call the model once a step, and
-    the loss depends on its output. Where you can, add `moesuite.aux_loss(model)` to the loss
-    instead: it follows whatever scales the loss, and it is seen in the log.
+    handles: list[RemovableHandle]
+
+    def remove(self) -> None:
+        """Let the layers carry no more: their losses are read by `aux_loss` again."""
+        for handle in self.handles:
+            handle.remove()
+
+
+@dataclass(frozen=True)
+class _Hook:
+    """Of a layer's forward. An object, not a closure: models with it are pickled."""
+
+    scale: float
+
+    def __call__(self, layer: MoE, _: Any, output: Tensor) -> Tensor | None:
+        losses = _take(layer)
+        return _Carry.apply(output, self.scale, *losses) if losses else None
+
+
+def carry_aux_loss(model: nn.Module, scale: float = 1.0) -> Carrying:
+    """Let the MoE layers of `model` carry their auxiliary losses into backward.
+
+    For training loops that are not yours, such as timm's: the losses count once for each forward in
+    training, whichever part of the model is called and whatever is made of its output, if the
+    loss depends on the output of the layer. `aux_loss(model)` is then 0.
+
+    Where you can, add `moesuite.aux_loss(model)` to the loss instead: it follows whatever scales
+    the loss, and it is seen in the log.
 
     Args:
-        model: with MoE layers; its output is a tensor, or holds one that the loss depends on.
-        scale: gradient of the auxiliary losses, > 0: 1 over the batches of a step where the loop
-            divides the loss by them. A gradient scaler (float16) scales the loss alone: use
-            bfloat16.
+        model: with MoE layers.
+        scale: gradient of the auxiliary losses, > 0. Under gradient accumulation, 1 / steps: the
+            loop divides its loss by them, and cannot divide these. A gradient scaler (float16)
+            scales the loss alone: use bfloat16.
 
     Raises:
         UserError: for a model without MoE layers, or a scale that is not positive.
     """
-    if not scale > 0:
+    if not 0 < scale < float("inf"):
         raise UserError(f"scale={scale}: expected more than 0, e.g. scale=1.0")
-    if next(moe_layers(model), None) is None:
+    layers = [layer for _, layer in moe_layers(model)]
+    if not layers:
         raise UserError(
             f"{type(model).__name__} has no MoE layers; type moesuite.moefy(model) first"
         )
-
-    def hook(module: nn.Module, _: Any, output: Any) -> Any:
-        if not (module.training and torch.is_grad_enabled()):
-            return None
-        return _carried(output, aux_loss(module), scale)
-
-    return model.register_forward_hook(hook)
+    return Carrying([layer.register_forward_hook(_Hook(scale)) for layer in layers])
 
 
-def _carried(output: Any, aux: Tensor, scale: float) -> Any:
-    """Return `output`, the first tensor in it carrying `aux`.
+def _take(layer: MoE) -> list[Tensor]:
+    """Return the losses that the last forward of a layer recorded, so that nobody reads them twice.
 
-    Raises:
-        UserError: for an output without a tensor.
+    A forward that records none, as one that backward repeats, leaves those of an earlier one in
+    `layer.routing`: these were taken then.
     """
-    if not aux.requires_grad:
-        return output
-    if isinstance(output, Tensor):
-        return _Carry.apply(output, aux, scale)
-    is_mapping = isinstance(output, MutableMapping)
-    if not is_mapping and not isinstance(output, list | tuple):
-        raise _without_tensor(output)
-    items = output.items() if is_mapping else enumerate(output)
-    first = next((key for key, value in items if isinstance(value, Tensor)), None)
-    if first is None:
-        raise _without_tensor(output)
-    carrying = _Carry.apply(output[first], aux, scale)
-    if isinstance(output, tuple):
-        values = [*output[:first], carrying, *output[first + 1 :]]
-        return output._make(values) if hasattr(output, "_make") else tuple(values)
-    output[first] = carrying
-    return output
+    losses = [] if layer.routing is None else list(layer.routing.losses.values())
+    unread = layer.context.losses
+    taken = [loss for _, loss in unread if _is_among(loss, losses)]
+    if taken:
+        layer.context.losses = [pair for pair in unread if not _is_among(pair[1], losses)]
+    return taken
 
 
-def _without_tensor(output: Any) -> UserError:
-    return UserError(
-        f"an output of type {type(output).__name__} holds no tensor to carry auxiliary losses; "
-        "expected a tensor, or a mapping or sequence with one; type loss = loss + "
-        "moesuite.aux_loss(model) in the loop instead"
-    )
+def _is_among(loss: Tensor, losses: list[Tensor]) -> bool:
+    return any(loss is other for other in losses)

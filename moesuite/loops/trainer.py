@@ -21,7 +21,8 @@ def with_aux_loss(trainer: type) -> type:
 
     Args:
         trainer: `transformers.Trainer` or a subclass: `Seq2SeqTrainer`, your own, or
-            `SentenceTransformerTrainer` of sentence-transformers.
+            `SentenceTransformerTrainer` of sentence-transformers. One that has it already is
+            returned as it is.
 
     Raises:
         UserError: for any other class.
@@ -36,6 +37,8 @@ def with_aux_loss(trainer: type) -> type:
             f"with_aux_loss({getattr(trainer, '__name__', trainer)}): expected a class of "
             "transformers' Trainer, e.g. with_aux_loss(transformers.Trainer)"
         )
+    if issubclass(trainer, _AuxLoss):
+        return trainer
     return type(f"{trainer.__name__}WithAuxLoss", (_AuxLoss, trainer), {})
 
 

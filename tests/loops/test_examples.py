@@ -46,7 +46,7 @@ def test_a_script_of_timm_makes_the_model_by_name(monkeypatch: pytest.MonkeyPatc
     model.train()(torch.randn(2, 3, 16, 16)).sum().backward()
     gate = next(layer.router.gate.weight for _, layer in moe_layers(model))
     assert gate.grad is not None and float(gate.grad.abs().sum()) > 0
-    assert float(aux_loss(model)) == 0.0  # the output carried it
+    assert float(aux_loss(model)) == 0.0  # the layer carried it
 
 
 def test_the_guide_names_every_example() -> None:
