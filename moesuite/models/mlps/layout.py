@@ -93,7 +93,8 @@ def _obstacle(linears: Mapping[str, nn.Module], others: Mapping[str, nn.Module])
     for path, part in linears.items():
         if as_linear(part) is None:
             weight = getattr(part, "weight", None)
-            weights = f" with weights of {_class(weight)}" if isinstance(weight, Tensor) else ""
+            is_plain = type(weight) is nn.Parameter or not isinstance(weight, Tensor)
+            weights = "" if is_plain else f" with weights of {_class(weight)}"
             return f"has the {_class(part)} {path}{weights}; expected a plain nn.Linear"
     for path, part in others.items():
         own = {**part._parameters, **part._buffers}
