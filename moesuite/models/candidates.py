@@ -68,8 +68,8 @@ def survey(model: nn.Module, adapter: Adapter | None = None) -> Survey:
             for part, reason in refused_splits(module).items()
         }
         for candidate, problem in _checked(model.named_modules(), adapter):
-            if problem:
-                refused[candidate.name] = problem
+            if problem or not candidate.name:
+                refused[candidate.name] = problem or "is the whole model; type nn.Sequential(model)"
             else:
                 known.append(candidate)
         known = _innermost(known)
@@ -83,7 +83,7 @@ def candidates(model: nn.Module, adapter: Adapter | None = None) -> list[Candida
     """Return every MLP of `model` that can become an MoE layer, in the model's order."""
     with unwrapped(model):
         checked = _checked(model.named_modules(), adapter)
-        return _innermost([candidate for candidate, problem in checked if not problem])
+        return _innermost([each for each, problem in checked if each.name and not problem])
 
 
 def _innermost(known: list[Candidate]) -> list[Candidate]:

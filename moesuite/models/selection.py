@@ -145,7 +145,9 @@ def _refusals(found: Survey, model: nn.Module) -> list[str]:
     first: dict[str, str] = {}
     for layer in found.refused:
         first.setdefault(_kind(model, layer), layer)
-    return [f"{kind} at {layer} {found.refused[layer]}" for kind, layer in first.items()]
+    return [
+        f"{kind} at {layer or 'its root'} {found.refused[layer]}" for kind, layer in first.items()
+    ]
 
 
 def _kind(model: nn.Module, name: str) -> str:

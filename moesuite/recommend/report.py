@@ -103,16 +103,31 @@ class Recommendation:
 
 def show(recommendation: Recommendation, style: str, console: Console) -> None:
     """Print a recommendation, as `table` or `markdown`."""
-    subject = recommendation.subject
+    subject, is_markdown = recommendation.subject, style == "markdown"
     console.print(f"{subject.name}: {KINDS[subject.kind]}, {len(subject.mlps)} MLPs")
-    console.print(_table(recommendation.alternatives, style))
+    _print_table(recommendation.alternatives, style, console)
     console.print(LEGEND, highlight=False)
     evidence = chain.from_iterable(map(evidence_of, recommendation.alternatives))
     for line in [*evidence, *recommendation.notes, PRICE]:
         console.print(f"- {escape(line)}", highlight=False, soft_wrap=True)
-    console.print("type, for the first one:")
+    if not subject.has_weights:
+        console.print(
+            "- model is yours, with its weights; model=hf:<folder or hub id> also gives the run",
+            highlight=False,
+            soft_wrap=True,
+            markup=False,
+        )
+    console.print("\ntype, for the first one:\n" if is_markdown else "type, for the first one:")
     for line in filter(None, (recommendation.python, recommendation.command)):
-        print(line)  # one line each, to copy
+        print(f"    {line}" if is_markdown else line)  # one line each, to copy
+
+
+def _print_table(alternatives: list[Alternative], style: str, console: Console) -> None:
+    """Print a table; in Markdown between empty lines, which end it."""
+    with console.capture() as capture:
+        console.print(_table(alternatives, style))
+    lines = [line for line in capture.get().splitlines() if line.strip()]
+    console.out("\n".join(["", *lines, ""] if style == "markdown" else lines), highlight=False)
 
 
 def _table(alternatives: list[Alternative], style: str) -> Table:

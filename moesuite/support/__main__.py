@@ -18,10 +18,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveInt
 
 from moesuite.config.cli import Options, importing, run_command
-from moesuite.errors import UserError, unknown
+from moesuite.errors import UserError, refuse_unwritable, unknown
 from moesuite.progress import Lines
 from moesuite.support.result import Library, Report, Result, installed, read, write
 from moesuite.support.workers import Trial, run_all
@@ -47,12 +47,15 @@ class SupportOptions(Options):
     )
     format: Literal["table", "json"] = Field("table", description="how results are printed")
     jobs: PositiveInt = Field(2, description="models at a time, each in its process")
-    limit_s: PositiveFloat = Field(120, description="seconds that a model may take")
-    memory_gb: PositiveFloat = Field(6, description="memory that a model may take")
+    limit_s: float = Field(120, ge=1, description="seconds that a model may take")
+    memory_gb: float = Field(6, ge=1, description="memory that a model may take")
 
 
 def support(options: SupportOptions) -> int | None:
     """Try models, keep results, print them; 1 if a model fails."""
+    for name, path in (("results", options.results), ("docs", options.docs)):
+        if path is not None:
+            refuse_unwritable(path.parent, f"{name}={path}")
     report = _kept(options)
     trials = chosen_trials(options.library, options.only)
     fresh = [trial for trial in trials if report.get(*trial[:2]) is None]

@@ -77,12 +77,15 @@ def read(path: Path) -> Report:
         UserError: for a file of another kind.
     """
     try:
-        return checked(Report, json.loads(path.read_text(encoding="utf-8")), str(path))
+        values = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError):
+        values = None
+    if not isinstance(values, dict):
         raise UserError(
             f"{path}: not a file of results; expected what python -m moesuite.support wrote, or a "
             "name that is not taken; type for example results=support.json"
-        ) from None
+        )
+    return checked(Report, values, str(path))
 
 
 def write(report: Report, path: Path) -> None:

@@ -85,6 +85,18 @@ def test_results_of_other_versions_are_refused(
     (tmp_path / "broken.json").write_text("{", encoding="utf-8")
     assert run(monkeypatch, f"results={tmp_path / 'broken.json'}") == 2
     assert "not a file of results" in capsys.readouterr().err
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "list.json").write_text("[]", encoding="utf-8")
+    for word, says in {
+        "results=/proc/none/x.json": "results=/proc/none/x.json cannot be written",
+        "docs=/proc/none/x.md": "docs=/proc/none/x.md cannot be written",
+        "results=list.json": "list.json",
+        "memory_gb=0.01": "memory_gb=0.01",
+        "limit_s=0": "limit_s=0",
+    }.items():
+        assert run(monkeypatch, word) == 2
+        error = capsys.readouterr().err
+        assert says in error and error.count("\n") == 1
     assert tried == []
 
 

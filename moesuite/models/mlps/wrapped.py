@@ -17,6 +17,7 @@ from torch.nn.utils import parametrize
 from moesuite.errors import UserError
 from moesuite.models.mlps.linear import is_plain
 
+HOOKS_OF_WEIGHTS = ("_backward_hooks", "_post_accumulate_grad_hooks")
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
@@ -88,6 +89,9 @@ def _lost(part: nn.Module) -> str:
             "lost; type accelerate.hooks.remove_hook_from_module(model, recurse=True) before"
         )
     hooks = [hook for table in HOOKS for hook in vars(part)[table].values()]
+    for parameter in part.parameters(recurse=False):
+        for table in HOOKS_OF_WEIGHTS:
+            hooks += (getattr(parameter, table, None) or {}).values()
     if not hooks:
         return ""
     named = ", ".join(getattr(hook, "__qualname__", type(hook).__name__) for hook in hooks)

@@ -147,7 +147,8 @@ def test_an_mlp_at_two_places_stays_shared() -> None:
 def test_adapters_are_checked_too() -> None:
     from tests.surgery.dense_models import FeedForward, take_apart
 
-    assert [candidate.name for candidate in survey(FeedForward(), take_apart).known] == [""]
+    model = nn.Sequential(FeedForward())
+    assert [candidate.name for candidate in survey(model, take_apart).known] == ["0"]
 
     class Scaled(FeedForward):
         def forward(self, x: Tensor) -> Tensor:

@@ -67,6 +67,21 @@ def test_hooks_are_refused_before_any_change(part: str, register: str) -> None:
     assert len(list(moe_layers(moefy(model, num_experts=2, layers="all")))) == 4
 
 
+@pytest.mark.parametrize("register", ["register_hook", "register_post_accumulate_grad_hook"])
+def test_hooks_of_weights_are_refused(register: str) -> None:
+    model = small_vit()
+    getattr(model.blocks[3].mlp.fc1.weight, register)(hook)
+    with pytest.raises(UserError, match=r"^blocks.3.mlp.fc1: its hooks \(hook\) would be lost"):
+        moefy(model, num_experts=2, layers="all")
+
+
+def test_a_model_that_is_an_mlp_is_refused() -> None:
+    mlp = small_vit().blocks[0].mlp
+    with pytest.raises(UserError, match="Mlp at its root is the whole model; type nn.Sequential"):
+        moefy(mlp, num_experts=2, layers="all")
+    assert list(moe_layers(moefy(nn.Sequential(mlp), num_experts=2, layers="all")))
+
+
 def test_hooks_of_spread_mlps() -> None:
     for part in ("fc1", "activation_fn", "fc2"):
         model = build("bart")
