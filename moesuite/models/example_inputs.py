@@ -20,16 +20,21 @@ SAMPLES = 8000  # of a random sound: half a second at 16 kHz
 
 def default_example(model: nn.Module) -> Tensor | None:
     """Return one blank image of the size that a timm model was made for; None for other models."""
-    size = getattr(model, "default_cfg", {}).get("input_size")
-    if size is None:
+    of_timm = any(cls.__module__.startswith("timm.") for cls in type(model).__mro__)
+    if not (of_timm or hasattr(model, "default_cfg")):
         return None
-    # those that were built for another size keep it, `features_only` within
+    # those that were built for another size keep it, `features_only` within, or timm recorded it
     models = (model, getattr(model, "model", None))
-    holders = [*models, *(getattr(holder, "patch_embed", None) for holder in models)]
-    sizes = [getattr(holder, "img_size", None) for holder in holders]
-    height, width = next(filter(None, sizes), size[-2:])
+    parts = [getattr(holder, name, None) for name in ("patch_embed", "stem") for holder in models]
+    sizes = [getattr(holder, "img_size", None) for holder in (*models, *parts)]
+    recorded = getattr(model, "_model_args", {}).get("img_size")
+    size = getattr(model, "default_cfg", {}).get("input_size", ())
+    side = next(filter(None, [*sizes, recorded, size[-2:]]), None)
+    if side is None:
+        return None
+    height, width = (side, side) if isinstance(side, int) else side
     parameter = next(model.parameters())
-    channels = next((m.in_channels for m in model.modules() if isinstance(m, nn.Conv2d)), size[0])
+    channels = next((m.in_channels for m in model.modules() if isinstance(m, nn.Conv2d)), 3)
     return parameter.new_zeros(1, channels, height, width)
 
 
@@ -92,7 +97,7 @@ def random_example(model: Any) -> Any:
             continue
         return inputs
     raise UserError(
-        f"{type(model).__name__}: its inputs are not known, and the receipt needs one; type "
+        f"{type(model).__name__}: its inputs are not known, and one is needed; type "
         "example=<a tensor, or a dict of keyword arguments>"
     )
 

@@ -113,8 +113,7 @@ def from_recipe(recipe: Any) -> nn.Module:
         return _built(recipe)
     except UserError:
         raise
-    # whatever a library raises for values that it does not know
-    except (TypeError, ValueError, KeyError, AttributeError, RuntimeError, AssertionError) as error:
+    except Exception as error:  # whatever a library raises for values that it does not know
         name = recipe.get("timm") or recipe.get("hf") or recipe.get("mlp")
         what = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"{name}: the dense model cannot be built as described: {what}") from None

@@ -12,18 +12,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from moesuite.config.options import as_path
 from moesuite.errors import UserError
 from moesuite.models.candidates import Adapter
 from moesuite.models.recipes import is_guess, recipe_of, with_arguments
 from moesuite.surgery.checkpoint_format import describe
 from moesuite.surgery.rebuild import rebuild
-from moesuite.surgery.saving.checks import checked_answer, compared, refuse_adapters
+from moesuite.surgery.saving.checks import (
+    checked_answer,
+    compared,
+    refuse_adapters,
+    telling_what_is_lost,
+)
 from moesuite.surgery.saving.files import (
     described,
     is_pretrained_folder,
@@ -31,10 +36,12 @@ from moesuite.surgery.saving.files import (
     read_answer,
     read_json,
     read_saved,
+    readable,
     write_answer,
     write_file,
     write_folder,
 )
+from moesuite.surgery.saving.given import given_arguments, given_path, plain_model, writing
 from moesuite.surgery.saving.marker import CONFIG, is_huggingface
 from moesuite.surgery.saving.marker import KEY as KEY
 from moesuite.surgery.saving.pretrained import load_pretrained_folder
@@ -69,7 +76,8 @@ def save_moe(
 
     Args:
         model: of timm, Hugging Face, sentence-transformers, or any other with MoE layers of
-            `moefy`, `upcycle` or `reroute`.
+            `moefy`, `upcycle` or `reroute`; without its wrapper if it has one of `torch.compile`,
+            DataParallel or DistributedDataParallel.
         path: a folder, created if missing, for safetensors; or a file ending in .pt, for torch.
         arguments: of `timm.create_model`, where timm has not recorded them.
         example: a tensor, or tensors by the keywords of the model; None: a random text or image.
@@ -77,15 +85,31 @@ def save_moe(
         check: whether to run the model, and the one that would come back.
 
     Raises:
-        UserError: if another model would come back, or for one wrapped by PEFT; with what to type.
+        UserError: if another model would come back, for one wrapped by PEFT, or for a path that
+            cannot be written; with what to type.
     """
-    path = as_path(path)
+    path, model = given_path(path), plain_model(model)
+    given_arguments(arguments)
+    with writing(path):
+        _save(model, path, arguments, example, adapter, check)
+
+
+def _save(
+    model: Any,
+    path: Path,
+    arguments: Mapping[str, Any] | None,
+    example: Any,
+    adapter: Adapter | None,
+    check: bool,
+) -> None:
     refuse_adapters(model)
     if is_sentence_transformer(model):
         return _save_parts(model, path, check)
     about: dict[str, Any] = {**describe(model).plain(), "dense": None}
     if check or arguments is not None or not is_guess(model):
-        about["dense"] = json.loads(json.dumps(recipe_of(model, arguments)))
+        checks = check or arguments is not None
+        with nullcontext() if checks else telling_what_is_lost():
+            about["dense"] = json.loads(json.dumps(recipe_of(model, arguments)))
     answer = checked_answer(model, about, example, adapter) if check else None
     if path.suffix == ".pt":
         return write_file(path, model, about, answer)
@@ -123,7 +147,8 @@ def load_moe(
         UserError: for a path without a description, one of another format, files that are broken,
             weights that do not fit, or an answer that differs.
     """
-    path = as_path(path)
+    path = given_path(path)
+    given_arguments(arguments)
     if (path / MODULES).is_file():
         if model is not None:
             raise UserError(
@@ -148,7 +173,11 @@ def load_moe(
     tie(model, saved.description.tied)
     load_weights(model, saved.state, path)
     cast_buffers(model, saved.description.buffers)
-    return compared(model.eval(), saved.answer if check else None, path)
+    model.eval()
+    if check:
+        with readable(path):
+            compared(model, saved.answer, path, saved.attributes)
+    return model
 
 
 def _save_parts(model: Any, folder: Path, check: bool) -> None:

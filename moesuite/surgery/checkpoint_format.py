@@ -18,6 +18,7 @@ All others keep the names that they have in the dense model.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import torch
@@ -79,6 +80,14 @@ class Description(Section):
     def plain(self) -> dict[str, Any]:
         """Return it as JSON; without `buffers` and `tied` if empty, as before there were any."""
         return self.model_dump(exclude={k for k in ("buffers", "tied") if not getattr(self, k)})
+
+
+def without_extras(about: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the part of a file's description that is a `Description`.
+
+    Beside it stand `dense`, the recipe of the dense model, and `attributes` of its modules.
+    """
+    return {key: value for key, value in about.items() if key not in ("dense", "attributes")}
 
 
 def describe(model: nn.Module) -> Description:

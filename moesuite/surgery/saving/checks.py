@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ from torch import nn
 
 from moesuite.errors import UserError
 from moesuite.models.candidates import Adapter
-from moesuite.surgery.checkpoint_format import Description
+from moesuite.surgery.checkpoint_format import Description, without_extras
 from moesuite.surgery.saving.answer import (
     EXACT,
     Answer,
@@ -21,7 +23,7 @@ from moesuite.surgery.saving.answer import (
     output_of,
     tolerance,
 )
-from moesuite.surgery.saving.twin import structural_difference, twin_of
+from moesuite.surgery.saving.twin import attribute_difference, attributes_of, twin_of
 
 
 def refuse_adapters(model: nn.Module) -> None:
@@ -35,10 +37,25 @@ def refuse_adapters(model: nn.Module) -> None:
         )
 
 
+@contextmanager
+def telling_what_is_lost() -> Iterator[None]:
+    """Save without a recipe where there is none that can be written, and say what loading needs."""
+    try:
+        yield
+    except UserError as error:
+        print(
+            f"saved without how to build the model: {str(error).partition(';')[0]}; load it by "
+            "load_moe(path, model=<the dense model>)",
+            file=sys.stderr,
+        )
+
+
 def checked_answer(
-    model: nn.Module, about: Mapping[str, Any], example: Any, adapter: Adapter | None
+    model: nn.Module, about: dict[str, Any], example: Any, adapter: Adapter | None
 ) -> Answer | None:
     """Return the answer of a model, after that of the one that would come back; None if unknown.
+
+    Without an answer, the attributes of its modules are written into `about`, for `load_moe`.
 
     Raises:
         UserError: if the model that would come back is another.
@@ -50,6 +67,7 @@ def checked_answer(
             raise
         answer = None
         print(f"saved without an answer to compare ({error})", file=sys.stderr)
+        about["attributes"] = json.loads(json.dumps(attributes_of(model)))
     recipe = about["dense"]
     if recipe is None:
         print(
@@ -58,7 +76,7 @@ def checked_answer(
             file=sys.stderr,
         )
         return answer
-    description = Description.model_validate({k: v for k, v in about.items() if k != "dense"})
+    description = Description.model_validate(without_extras(about))
     problem = _problem(model, recipe, description, adapter, answer)
     if problem:
         cure = "arguments={…} of timm.create_model, or " if "timm" in recipe else ""
@@ -80,7 +98,8 @@ def _problem(
     try:
         twin = twin_of(model, recipe, description, adapter)
         # the attributes of a Hugging Face model follow its configuration
-        problem = "" if "hf" in recipe else structural_difference(model, twin)
+        expected, new = attributes_of(model), attributes_of(twin)
+        problem = "" if "hf" in recipe else attribute_difference(expected, new)
         if problem or answer is None or any(x.is_meta for x in twin.buffers()):
             return problem
         share = difference(output_of(twin, answer.inputs), answer.output)
@@ -90,12 +109,19 @@ def _problem(
     return "" if share <= limit else f"its answer to the example would be off by {share:.2%}"
 
 
-def compared(model: nn.Module, answer: Answer | None, path: Path) -> nn.Module:
-    """Return a model that answers the example as the saved one did.
+def compared(
+    model: nn.Module, answer: Answer | None, path: Path, attributes: Any = None
+) -> nn.Module:
+    """Return a model that answers the example as the saved one did, and has the same attributes.
 
     Raises:
         UserError: if it differs, by how much.
     """
+    if attributes and (problem := attribute_difference(attributes, attributes_of(model))):
+        raise UserError(
+            f"{path}: another model came back: {problem}; type load_moe(path, model=<the dense "
+            "model as it was made>), or check=False to load this one"
+        )
     if answer is None:
         return model
     share = difference(output_of(model, answer.inputs), answer.output)

@@ -20,7 +20,7 @@ from moesuite.config.options import checked
 from moesuite.errors import UserError
 from moesuite.records.store import atomic, write_text
 from moesuite.routing.layer import with_dimension
-from moesuite.surgery.checkpoint_format import FORMAT, Description
+from moesuite.surgery.checkpoint_format import FORMAT, Description, without_extras
 from moesuite.surgery.saving.answer import Answer
 from moesuite.surgery.saving.marker import ANSWER, BESIDE, CONFIG, INDEX, KEY, SHARDS, SINGLE
 from moesuite.surgery.weights import OURS, SHOWN, misfits
@@ -33,7 +33,9 @@ UNREADABLE = (  # what libraries raise for files that are broken, or not what th
     OSError,
     RuntimeError,
     ValueError,
-    KeyError,
+    LookupError,
+    AssertionError,
+    ArithmeticError,
     TypeError,
     AttributeError,
     EOFError,
@@ -52,12 +54,14 @@ class SavedModel:
         dense: recipe of the dense model as it was read, or None.
         state: its weights by name.
         answer: to the fixed example, or None.
+        attributes: of its modules if no example was known, or None.
     """
 
     description: Description
     dense: Any
     state: Mapping[str, Tensor]
     answer: Answer | None
+    attributes: Any
 
 
 def read_saved(path: Path) -> SavedModel:
@@ -70,6 +74,11 @@ def read_saved(path: Path) -> SavedModel:
         return _read_folder(path)
     if not path.is_file():
         raise UserError(f"{path}: no such file or folder; expected {WRITTEN}")
+    if path.suffix == ".safetensors":
+        raise UserError(
+            f"{path}: weights alone, whose description stands beside; type load_moe("
+            f"{str(path.parent)!r})"
+        )
     with readable(path):
         loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         state = dict(loaded["state_dict"])
@@ -80,9 +89,8 @@ def read_saved(path: Path) -> SavedModel:
                 if name.startswith(OURS)
             }
         about, answer = loaded.get(KEY), loaded.get("answer")
-        return SavedModel(
-            *described(path, about), state, None if answer is None else Answer(**answer)
-        )
+        answer = None if answer is None else Answer(**answer)
+        return SavedModel(*described(path, about), state, answer, about.get("attributes"))
 
 
 def write_file(
@@ -158,7 +166,9 @@ def _read_folder(folder: Path) -> SavedModel:
             state |= safetensors.torch.load_file(file)
     beside = folder / BESIDE
     about = read_json(beside) if beside.is_file() else None
-    return SavedModel(*described(folder, about), state, read_answer(folder))
+    description, dense = described(folder, about)
+    attributes = (about or {}).get("attributes")
+    return SavedModel(description, dense, state, read_answer(folder), attributes)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -185,8 +195,7 @@ def described(path: Path, about: Any) -> tuple[Description, Any]:
     elif about.get("format") != FORMAT:
         problem = f"of form {about.get('format')}"
     else:
-        values = {key: value for key, value in about.items() if key != "dense"}
-        return checked(Description, values, str(path)), about.get("dense")
+        return checked(Description, without_extras(about), str(path)), about.get("dense")
     raise UserError(
         f"{path}: weights {problem}, from before form {FORMAT} or not of moesuite; expected "
         f"{WRITTEN}; build the model as it was built then, load the weights by load_state_dict, "

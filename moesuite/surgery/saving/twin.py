@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import Enum
+from math import isfinite
 from typing import Any
 
 import torch
@@ -24,7 +25,6 @@ from moesuite.surgery.rebuild import rebuild
 
 # attributes that change nothing, or follow the machine or the training
 INCIDENTAL = {"training", "grad_checkpointing", "gradient_checkpointing", "fused_attn"}
-PLAIN = (bool, int, float, str, type(None), Enum, torch.dtype)
 
 
 def twin_of(
@@ -68,29 +68,46 @@ def cast_buffers(model: nn.Module, types: Mapping[str, str]) -> None:
             setattr(model.get_submodule(host), last, buffers[name].to(getattr(torch, dtype)))
 
 
-def structural_difference(model: nn.Module, twin: nn.Module) -> str:
-    """Return the first difference between two models in words; empty if there is none.
+def attributes_of(model: nn.Module) -> dict[str, dict[str, Any]]:
+    """Return the plain attributes of a model's modules by name: numbers, words, and lists.
 
-    Compared are the classes of modules and their plain attributes: numbers, words, tuples of them.
+    That of "class" is the module's class.
     """
-    twins = dict(twin.named_modules())
+    attributes = {}
     for name, module in model.named_modules():
-        other, where = twins[name], name or "the model"
-        if type(module) is not type(other):
-            return f"{where} would be {type(other).__name__}, and is {type(module).__name__}"
-        values, others = vars(module), vars(other)
-        for key in sorted(values.keys() & others.keys() - INCIDENTAL):
-            value, new = _plain(values[key]), _plain(others[key])
-            if ... not in (value, new) and value != new and not key.startswith("_"):
-                return f"{key} of {where} would be {new}, and is {value}"
+        values = {
+            key: _as_json(value)
+            for key, value in vars(module).items()
+            if key not in INCIDENTAL and not key.startswith("_")
+        }
+        known = {key: values[key] for key in sorted(values) if values[key] is not ...}
+        attributes[name] = {"class": type(module).__name__, **known}
+    return attributes
+
+
+def attribute_difference(
+    expected: Mapping[str, Mapping[str, Any]], new: Mapping[str, Mapping[str, Any]]
+) -> str:
+    """Return the first difference between `attributes_of` two models in words; empty if none."""
+    for name, values in expected.items():
+        where = name or "the model"
+        if name not in new:
+            return f"{where} would be missing"
+        for key in [key for key in values if key in new[name]]:
+            if values[key] != new[name][key]:
+                what = where if key == "class" else f"{key} of {where}"
+                return f"{what} would be {new[name][key]}, and is {values[key]}"
     return ""
 
 
-def _plain(value: Any) -> Any:
-    """Return a value that can be compared; Ellipsis for all others."""
+def _as_json(value: Any) -> Any:
+    """Return a value that can be compared after it was written; Ellipsis for all others."""
     if isinstance(value, list | tuple):
-        return tuple(_plain(item) for item in value)
-    return value if isinstance(value, PLAIN) else ...
+        items = [_as_json(item) for item in value]
+        return ... if any(item is ... for item in items) else items
+    if isinstance(value, Enum | torch.dtype) or (isinstance(value, float) and not isfinite(value)):
+        return str(value)
+    return value if isinstance(value, bool | int | float | str | None) else ...
 
 
 def _of_shapes(model: nn.Module, twin: nn.Module) -> Iterator[str]:

@@ -189,7 +189,8 @@ def test_the_example_of_the_user(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert torch.equal(load_moe(tmp_path / "asked", nn.Sequential(small_vit()))(x), host.eval()(x))
     with pytest.raises(UserError, match="another model came back"):
         load_moe(tmp_path / "asked", nn.Sequential(small_vit(act_layer="relu")))
-    assert load_moe(tmp_path / "silent", nn.Sequential(small_vit(num_heads=4))) is not None
+    with pytest.raises(UserError, match="head_dim of .* would be 4, and is 8"):
+        load_moe(tmp_path / "silent", nn.Sequential(small_vit(num_heads=4)))
     with pytest.raises(UserError, match="Sequential does not run on the example"):
         save_moe(host, tmp_path / "wrong", example=torch.zeros(1, 2))
     with pytest.raises(UserError, match="example: expected a tensor, or tensors by the keywords"):

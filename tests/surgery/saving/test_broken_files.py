@@ -42,6 +42,7 @@ def edit(name: str, **values: object) -> Damage:
 
 
 SHARD = "model-00002-of-*.safetensors"
+VIT = "vit_tiny_patch16_224"
 LAYER = {"router": "token_choice", "dim": 32, "num_experts": 4}
 DAMAGES: dict[str, list[tuple[Damage, str]]] = {
     "vit": [
@@ -55,6 +56,12 @@ DAMAGES: dict[str, list[tuple[Damage, str]]] = {
         (edit("moesuite.json", layers=3), "layers=3"),
         (edit("moesuite.json", layers={"blocks.9.mlp": LAYER}), "no MLP at blocks.9.mlp"),
         (edit("moesuite.json", layers={"blocks.1.mlp": {**LAYER, "dim": "x"}}), "dim"),
+        (edit("moesuite.json", layers={"blocks.1.mlp": {**LAYER, "dim": -1}}), "dim=-1"),
+        (edit("moesuite.json", attributes=5), "moesuite.json|not readable"),
+        (
+            edit("moesuite.json", dense={"timm": VIT, "arguments": {"img_size": [1]}}),
+            "as described",
+        ),
         (edit("moesuite.json", dense=5), "no recipe of a model"),
         (edit("moesuite.json", dense={"timm": "vit", "arguments": {}}), "unknown backbone"),
         (edit("moesuite.json", dense={"keras": "vit"}), "no recipe of a model"),

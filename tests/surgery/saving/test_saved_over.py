@@ -88,6 +88,7 @@ def test_a_variant_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.slow
 def test_a_folder_of_sentence_transformers_is_no_place_for_another(tmp_path: Path) -> None:
     (tmp_path / "modules.json").write_text("[]", encoding="utf-8")
     with pytest.raises(UserError, match="holds a model of sentence-transformers; expected another"):
@@ -97,6 +98,7 @@ def test_a_folder_of_sentence_transformers_is_no_place_for_another(tmp_path: Pat
         load_moe(tmp_path, model=build("bert"))
 
 
+@pytest.mark.slow
 def test_a_dense_model_of_the_same_configuration_is_not_marked(tmp_path: Path) -> None:
     model: Any = build("bert")
     teacher = type(model)(model.config)

@@ -64,8 +64,9 @@ def test_a_router_that_needs_a_size_that_text_does_not_have() -> None:
 def test_a_model_of_unknown_inputs_needs_an_example() -> None:
     with pytest.raises(UserError, match="Sequential: its inputs are not known, .*type example="):
         upcycle(nn.Sequential(timm.layers.Mlp(6, 8)), num_experts=2)
-    # its window does not fit the size in its `pretrained_cfg`
-    model = timm.create_model("coat_lite_tiny", img_size=64)
+    # its window does not fit the size in its `pretrained_cfg`, and no other is recorded
+    model: Any = timm.create_model("coat_lite_tiny", img_size=64)
+    del model._model_args
     with pytest.raises(UserError, match=r"CoaT cannot be called with .*\(224\).*type example="):
         upcycle(model, num_experts=2)
     _, receipt = upcycle(model, num_experts=2, example=torch.zeros(1, 3, 64, 64))
