@@ -96,6 +96,6 @@ def remove_earlier_weights(folder: Path) -> None:
     """
     index = folder / INDEX
     if index.is_file() and (folder / SINGLE).is_file():
-        shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-        sharded = all((folder / shard).is_file() for shard in shards)
+        listed = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+        sharded = all((folder / shard).is_file() for shard in set(listed))
         (folder / SINGLE if sharded else index).unlink(missing_ok=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from moesuite.errors import UserError
+
 
 def ties_of(model: Any) -> list[list[str]]:
     """Return the names of each parameter that modules share, and not by a model's configuration."""
@@ -20,8 +22,19 @@ def ties_of(model: Any) -> list[list[str]]:
 
 
 def tie(model: Any, groups: Iterable[Sequence[str]]) -> None:
-    """Give modules the same parameter again; the loader of transformers is told to do it, too."""
+    """Give modules the same parameter again; the loader of transformers is told to do it, too.
+
+    Raises:
+        UserError: if the model has no such weights, or they differ in shape.
+    """
+    weights = dict(model.named_parameters(remove_duplicate=False))
     for first, *others in groups:
+        shapes = {weights[name].shape if name in weights else None for name in (first, *others)}
+        if len(shapes) > 1 or None in shapes:
+            raise UserError(
+                f"no weights to tie at {first}, {', '.join(others)}; expected a model of the saved "
+                "architecture"
+            )
         for name in others:
             host, _, last = name.rpartition(".")
             setattr(model.get_submodule(host), last, model.get_parameter(first))

@@ -57,6 +57,7 @@ DAMAGES: dict[str, list[tuple[Damage, str]]] = {
         (edit("moesuite.json", layers={"blocks.9.mlp": LAYER}), "no MLP at blocks.9.mlp"),
         (edit("moesuite.json", layers={"blocks.1.mlp": {**LAYER, "dim": "x"}}), "dim"),
         (edit("moesuite.json", layers={"blocks.1.mlp": {**LAYER, "dim": -1}}), "dim=-1"),
+        (edit("moesuite.json", tied=[["a", "b"]]), "no weights to tie at a, b; expected"),
         (edit("moesuite.json", attributes=5), "moesuite.json|not readable"),
         (
             edit("moesuite.json", dense={"timm": VIT, "arguments": {"img_size": [1]}}),

@@ -11,6 +11,8 @@ from torch import nn
 
 from moesuite import UserError, load_moe, moefy, save_moe
 from moesuite.models.example_inputs import random_example
+from moesuite.surgery.checkpoint_format import describe
+from moesuite.surgery.saving.ties import ties_of
 from tests.surgery.dense_models import build
 
 
@@ -78,3 +80,11 @@ def test_modules_of_ones_own_are_tied_again(tmp_path: Path) -> None:
     assert loaded.blocks[0].attn.proj.weight is loaded.blocks[1].attn.proj.weight
     x = random_example(model)
     assert torch.equal(loaded(x), model.eval()(x))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["t5", "bert", "gpt2", "roberta", "vit"])
+def test_what_a_configuration_ties_is_not_described(name: str) -> None:
+    """Folders of such models stay readable where `tied` is not known."""
+    model = moefy(build(name), "token_choice", 4)
+    assert ties_of(model) == [] and "tied" not in describe(model).plain()
