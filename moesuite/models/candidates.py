@@ -10,7 +10,7 @@ from torch import nn
 
 from moesuite.models.mlps.defaults import in_mixtures, seeing_no_tokens
 from moesuite.models.mlps.split.read import SplitMLP, read_chain, read_splits, refused_splits
-from moesuite.models.mlps.trial import Trial, may_be_mlp, obstacles
+from moesuite.models.mlps.trial import Trial, is_inside, may_be_mlp, obstacles
 from moesuite.models.mlps.verify import Read, Reading, fault, kind
 from moesuite.models.mlps.whole import read_mlp
 from moesuite.models.mlps.wrapped import unwrapped
@@ -68,11 +68,13 @@ def survey(model: nn.Module, adapter: Adapter | None = None) -> Survey:
             for part, reason in refused_splits(module).items()
         }
         for candidate, problem in _checked(model.named_modules(), adapter):
-            if problem or not candidate.name:
-                refused[candidate.name] = problem or "is the whole model; type nn.Sequential(model)"
+            if problem:
+                refused[candidate.name] = problem
             else:
                 known.append(candidate)
         known = _innermost(known)
+        if [candidate.name for candidate in known] == [""]:
+            known, refused[""] = [], "is the whole model; type nn.Sequential(model)"
         mlps = {candidate.name: candidate.mlp for candidate in known}
         aside = in_mixtures(model, mlps) or seeing_no_tokens(model, mlps)
         refused = refused if known or refused else obstacles(model)
@@ -83,7 +85,8 @@ def candidates(model: nn.Module, adapter: Adapter | None = None) -> list[Candida
     """Return every MLP of `model` that can become an MoE layer, in the model's order."""
     with unwrapped(model):
         checked = _checked(model.named_modules(), adapter)
-        return _innermost([each for each, problem in checked if each.name and not problem])
+        known = _innermost([candidate for candidate, problem in checked if not problem])
+        return [candidate for candidate in known if candidate.name]
 
 
 def _innermost(known: list[Candidate]) -> list[Candidate]:
@@ -92,7 +95,7 @@ def _innermost(known: list[Candidate]) -> list[Candidate]:
     return [
         candidate
         for candidate in known
-        if not any(name.startswith(f"{candidate.name}.") for name in names)
+        if not any(is_inside(name, candidate.name) for name in names)
     ]
 
 

@@ -118,11 +118,12 @@ def obstacles(model: nn.Module) -> dict[str, str]:
     ]
     reasons = {name: _obstacle(module) for name, module in modules}
     nearly = [name for name, reason in reasons.items() if reason]
-    around = {outer for outer in nearly for name in nearly if _is_inside(name, outer)}
+    around = {outer for outer in nearly for name in nearly if is_inside(name, outer)}
     return {name: reasons[name] for name in nearly if name not in around}
 
 
-def _is_inside(name: str, outer: str) -> bool:
+def is_inside(name: str, outer: str) -> bool:
+    """Return whether a module of this name is within another, which may be the model: ""."""
     return name != outer and name.startswith(f"{outer}." if outer else "")
 
 

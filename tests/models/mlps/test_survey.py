@@ -193,3 +193,9 @@ def test_a_module_that_calls_an_mlp_is_no_second_one() -> None:
     model = nn.Sequential(nn.Linear(8, 8), Projector())
     assert [candidate.name for candidate in survey(model).known] == ["1.readout"]
     assert [name for name, _ in moe_layers(moefy(model, "token_choice", 2))] == ["1.readout"]
+
+
+def test_a_model_that_does_nothing_but_call_an_mlp_has_that_one() -> None:
+    found = survey(Projector())
+    assert [candidate.name for candidate in found.known] == ["readout"] and not found.refused
+    assert survey(nn.Sequential(nn.Linear(8, 16), nn.GELU(), nn.Linear(16, 8))).known == []

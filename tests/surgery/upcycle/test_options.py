@@ -21,7 +21,7 @@ from tests.surgery.dense_models import FeedForward, build, take_apart
 def test_an_adapter_for_a_custom_mlp() -> None:
     model, x = nn.Sequential(FeedForward(), FeedForward()), torch.randn(3, 5, 6)
     with pytest.raises(
-        UserError, match=r"no adapter: FeedForward; .*adapter=<function that takes such a module"
+        UserError, match=r"FeedForward at 0 computes .* adapter=<function that takes such a module"
     ):
         upcycle(model, example=x)
     _, receipt = upcycle(
