@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from moesuite.support import __main__ as command
+from moesuite.support.checks import outcomes
 from moesuite.support.page import page
 from moesuite.support.result import Outcome, Report, Result, installed, read, write
+from moesuite.support.small.subject import build
 from moesuite.support.workers import Trial
 from tests.helpers import exit_code
 
@@ -105,3 +108,14 @@ def test_unknown_models_are_refused(
 ) -> None:
     assert run(monkeypatch, "only=bret") == 2
     assert "unknown model 'bret'; nearest: bert" in capsys.readouterr().err
+
+
+def test_a_trial_beyond_its_memory_says_nothing_of_the_model(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 GB")
+
+    monkeypatch.setattr(outcomes, "upcycle", fail)
+    outcome = outcomes.try_upcycle(build("timm", "vit_tiny_patch16_224"))
+    assert (outcome.status, outcome.detail) == ("unsupported", "needs more than memory_gb=")

@@ -152,3 +152,5 @@ def test_experts_of_own_mixtures_become_mixtures_only_if_they_are_named() -> Non
 def test_activations_that_keep_tokens_apart(act: nn.Module, is_apart: bool) -> None:
     assert keeps_tokens_apart(act, HIDDEN) is is_apart
     assert keeps_tokens_apart(act.to("meta"), HIDDEN) is is_apart
+    with torch.device("meta"):  # as transformers builds models
+        assert keeps_tokens_apart(act, HIDDEN) is is_apart

@@ -87,7 +87,12 @@ def keeps_tokens_apart(act: nn.Module, width: int) -> bool:
 
     Asked of a copy on the CPU, in training, where statistics of tokens would show.
     """
-    rows = torch.randn(6, width, generator=torch.Generator().manual_seed(0), device="cpu")
+    with torch.device("cpu"):  # wherever the caller builds models
+        return _keeps_rows_apart(act, width)
+
+
+def _keeps_rows_apart(act: nn.Module, width: int) -> bool:
+    rows = torch.randn(6, width, generator=torch.Generator().manual_seed(0))
     try:
         alike = with_random_weights(act)
         alike.train(not isinstance(act, nn.RReLU))  # it draws its slopes in training
