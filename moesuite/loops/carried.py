@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from moesuite.errors import UserError
+from moesuite.loops.cached import refuse_cached
 from moesuite.nn.moe import MoE, moe_layers
 
 
@@ -58,7 +59,8 @@ class _Hook:
 
     scale: float
 
-    def __call__(self, layer: MoE, _: Any, output: Tensor) -> Tensor | None:
+    def __call__(self, layer: MoE, args: Any, output: Tensor) -> Tensor | None:
+        refuse_cached(layer, args, output)
         losses = _take(layer)
         return _Carry.apply(output, self.scale, *losses) if losses else None
 

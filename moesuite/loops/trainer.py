@@ -7,7 +7,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from moesuite.errors import UserError
-from moesuite.nn.moe import aux_loss
+from moesuite.loops.cached import refusing_cached
+from moesuite.nn.moe import aux_loss, moe_layers
+from moesuite.surgery.checkpoint import load_moe
+from moesuite.surgery.saving.sentence import is_sentence_transformer
 
 LOGGED = "aux_loss"  # name in the log
 
@@ -55,6 +58,12 @@ class _AuxLoss:
         super().__init__(*args, **kwargs)
         self.aux = []
 
+    def training_step(self, model: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        """Refuse losses that run the model in backward, after the auxiliary losses were read."""
+        parent: Any = super()
+        with refusing_cached(model):
+            return parent.training_step(model, *args, **kwargs)
+
     def compute_loss(
         self,
         model: nn.Module,
@@ -83,6 +92,19 @@ class _AuxLoss:
             divided = by_model or trainer.compute_loss_func is not None
         return int(trainer.current_gradient_accumulation_steps) if divided else 1
 
+    def _load_from_checkpoint(self, checkpoint: str, *args: Any, **kwargs: Any) -> None:
+        """Take the weights of a checkpoint, on resuming or as the best ones.
+
+        sentence-transformers builds the model anew for that, and cannot build one with MoE layers.
+        """
+        parent: Any = super()
+        trainer: Any = self
+        model = getattr(trainer.model, "_orig_mod", trainer.model)  # of torch.compile
+        if is_sentence_transformer(model) and any(moe_layers(model)):
+            _take_weights(model, load_moe(checkpoint))
+        else:
+            parent._load_from_checkpoint(checkpoint, *args, **kwargs)
+
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         """Log the mean auxiliary loss beside the loss, of which it is a part."""
         if self.aux and "loss" in logs:
@@ -90,3 +112,15 @@ class _AuxLoss:
             self.aux.clear()
         parent: Any = super()
         parent.log(logs, *args, **kwargs)
+
+
+def _take_weights(model: nn.Module, saved: nn.Module) -> None:
+    """Load the weights of `saved`; a module that `model` has under two names is saved under one."""
+    first: dict[int, str] = {}
+    names = {
+        name: first.setdefault(id(tensor), name)
+        for name, tensor in model.state_dict(keep_vars=True).items()
+    }
+    weights = saved.state_dict()
+    also = {name: weights[same] for name, same in names.items() if same in weights}
+    model.load_state_dict(weights | also)

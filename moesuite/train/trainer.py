@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -108,9 +108,9 @@ def build_loggers(config: RunConfig, folder: Path) -> list[Any]:
     from lightning.pytorch import loggers
 
     local = {"save_dir": str(folder), "name": "", "version": ""}
-    kinds = {
+    kinds: dict[str, tuple[Callable[..., Any], dict[str, str]]] = {
         "csv": (loggers.CSVLogger, local),
-        "tensorboard": (loggers.TensorBoardLogger, local),
+        "tensorboard": (_tensorboard, local),
         "wandb": (loggers.WandbLogger, {"save_dir": str(folder)}),
         "mlflow": (loggers.MLFlowLogger, {}),
     }
@@ -140,3 +140,18 @@ def quiet() -> None:
         ".*`srun` command is available.*",  # launcher=submitit does that
     ):
         warnings.filterwarnings("ignore", hint)
+
+
+def _tensorboard(**options: Any) -> Any:
+    """Build a logger that writes into the folder it is given, beside the record of the run."""
+    from lightning.pytorch.loggers import TensorBoardLogger
+
+    class Literal(TensorBoardLogger):
+        """Takes `$HOME` and `~` in a path for names, as everything else that a run writes does."""
+
+        @property
+        def log_dir(self) -> str:
+            version = self.version if isinstance(self.version, str) else f"version_{self.version}"
+            return str(Path(self.root_dir) / version / (self.sub_dir or ""))
+
+    return Literal(**options)
