@@ -20,8 +20,9 @@ def test_an_inner_module_of_the_same_ids_keeps_the_mask_around_it() -> None:
     ids, mask = torch.zeros(1, 3, dtype=torch.long), torch.tensor([[True, True, False]])
     for inner, seen in ((ids, True), (ids.clone(), False)):
         context = RoutingContext()
-        context.open(Scope(mask, True, ids, (1, 3), True), False)
-        context.open(Scope(None, False, inner, (1, 3), True, "embeddings"), False)
+        context.open(Scope(mask, ids=ids, shape=(1, 3), fresh=True), False)
+        embeddings = Scope(None, False, False, inner, (1, 3), True, "embeddings")
+        context.open(embeddings, False)
         assert (context.side(torch.Size([1, 3, 4])).mask is mask) is seen
 
 
