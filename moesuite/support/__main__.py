@@ -7,7 +7,8 @@
 Each has random weights and is built in a process of its own. Its MLPs become MoE layers with equal
 experts, which have to give the dense model's answer; training steps with several routers, padded
 batches, saving and loading follow, and rerouting where the model is a mixture of experts. Whatever
-is in the file of results, of the same library versions, is not tried again: delete it to begin anew.
+is in the file of results, of the same library versions, is not tried again: to start anew, delete
+it.
 """
 
 from __future__ import annotations
