@@ -65,14 +65,14 @@ def _result(running: Running, limit_s: float) -> Result | None:
     """Return the result of a trial that has ended, or is ended here; None while it runs."""
     seconds = time.monotonic() - running.begun
     result = None
-    if running.answers.poll():
+    if seconds > limit_s:
+        result = _ended(running.trial, "unsupported", f"not done after {limit_s:.0f} s")
+    elif running.answers.poll():
         try:
             result = Result.model_validate_json(running.answers.recv())
         except EOFError:
             running.process.join()
             result = _ended(running.trial, "crash", f"ended with {running.process.exitcode}")
-    elif seconds > limit_s:
-        result = _ended(running.trial, "unsupported", f"not done after {limit_s:.0f} s")
     if result is not None:
         running.process.kill()
         running.process.join()

@@ -7,25 +7,14 @@ from moesuite.support.result import Outcome, Report, Result, read
 from tests.conftest import ROOT
 
 STORED = read(ROOT / "docs" / "models.json")
-OPEN = {  # faults that are known and not mended yet: to become empty
-    "bamba": "saving: its configuration does not read its own JSON (an infinite time limit)",
-    "falcon_h1": "saving: as bamba",
-    "granitemoehybrid": "saving: as bamba",
-    "mistral_large4": "saving, rerouted: transformers renames weights called gate",
-    "mistral_large4_text": "saving, rerouted: as mistral_large4",
-    "phimoe": "saving, rerouted: as mistral_large4",
-    "shieldgemma2": "saving: names of weights of a model around a model",
-    "video_llama_3": "an MLP that is shared at two places, one inside what is replaced",
-}
 
 
 def test_the_document_is_that_of_the_stored_results() -> None:
     assert (ROOT / "docs" / "models.md").read_text(encoding="utf-8") == page(STORED)
 
 
-def test_no_model_gives_wrong_numbers_and_no_other_crashes() -> None:
-    assert [each.name for each in STORED.results if each.status == "wrong"] == []
-    assert {each.name for each in STORED.results if each.status == "crash"} == {*OPEN}
+def test_no_model_crashes_or_gives_wrong_numbers() -> None:
+    assert [each.name for each in STORED.results if each.status in ("crash", "wrong")] == []
 
 
 def test_most_of_both_libraries_is_tried() -> None:
