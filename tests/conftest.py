@@ -39,9 +39,14 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
 
 @pytest.fixture(autouse=True)
 def checked_types(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Check types and shapes of every call, but not in long tests: it is half of their time."""
+    """Check types and shapes of every call in the first case of each test that is not long.
+
+    They take half of the time of tests, and further cases call the same functions.
+    """
     is_long = request.node.get_closest_marker("slow") is not None
-    jaxtyping.config.update("jaxtyping_disable", is_long)
+    case = getattr(request.node, "callspec", None)
+    is_first = case is None or not any(case.indices.values())
+    jaxtyping.config.update("jaxtyping_disable", is_long or not is_first)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
 

@@ -8,7 +8,7 @@ import pytest
 
 from moesuite import compose
 from moesuite.profile import main, profile
-from tests.helpers import exit_code
+from tests.helpers import exit_code, long_except
 
 
 def invoke(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
@@ -35,7 +35,9 @@ def test_soft_vit_by_hand() -> None:
     ]
 
 
-@pytest.mark.parametrize("backbone", ["convnext_ti", "mixer_s16", "swin_ti", "vit_mini"])
+@pytest.mark.parametrize(
+    "backbone", long_except(["convnext_ti", "mixer_s16", "swin_ti", "vit_mini"], "vit_mini")
+)
 def test_every_family_is_accounted_without_memory(backbone: str) -> None:
     words = ["task=digits"] if backbone == "vit_mini" else ["task=imagenet"]
     model, dense = profile(compose(*words, f"backbone={backbone}", "router=usmoe", "num_experts=4"))

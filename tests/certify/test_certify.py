@@ -153,6 +153,7 @@ def test_a_run_tries_its_own_length_before_it_trains(length: int) -> None:
         refuse_lookahead(layers(), "this task", length)
 
 
+@pytest.mark.slow
 def test_the_length_that_is_tried_is_that_of_the_task() -> None:
     """Sequences of 150 tokens, and a router that leaks beyond 128 only."""
     words = [

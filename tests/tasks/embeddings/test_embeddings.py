@@ -18,7 +18,7 @@ from moesuite.tasks.embeddings.pooling import pool
 from moesuite.tasks.embeddings.task import Embeddings
 from moesuite.tasks.text.encoder import padded
 from moesuite.tasks.text.stdlib import documented, read_library
-from tests.helpers import run
+from tests.helpers import long_except, run
 from tests.tasks.local_data import BYTES, TINY_BERT, parquet, search_folder, sentences
 
 
@@ -65,7 +65,9 @@ def test_docstrings_and_code_of_the_standard_library() -> None:
 
 
 @pytest.mark.parametrize("pooling", ["mean", "cls", "last", "max"])
-@pytest.mark.parametrize("router", ["usmoe", "expert_choice", "token_choice", "soft"])
+@pytest.mark.parametrize(
+    "router", long_except(["usmoe", "expert_choice", "token_choice", "soft"], "usmoe")
+)
 def test_vectors_do_not_depend_on_padding_or_batch(
     router: str, pooling: Any, tmp_path: Path
 ) -> None:

@@ -54,6 +54,7 @@ def test_labels_that_are_mapped_are_noted(
     ]
 
 
+@pytest.mark.slow
 def test_a_stream_of_text_labels_and_of_strange_ones(tmp_path: Path) -> None:
     images = [picture(n) for n in range(3)]
     write_split(tmp_path / "train.parquet", images, ["a", "b", "c"], None)
