@@ -191,7 +191,7 @@ def seeded(seed: int, device: str = "cpu") -> Iterator[None]:
         forked = {"devices": [torch.device(device)], "device_type": accelerator}
     try:
         with alone(), torch.random.fork_rng(**forked):
-            # that of torch notes a traceback for every kind of accelerator, for milliseconds
+            # torch.manual_seed formats a traceback for each idle accelerator: milliseconds
             (torch.default_generator if accelerator == "cpu" else torch).manual_seed(seed)
             random.seed(seed)
             np.random.seed(seed)

@@ -124,9 +124,13 @@ class MoE(nn.Module):
             return
         self.routing, self.mask = routing, side.mask
         has_losses = self.training and bool(routing.losses)
-        knows = side.mask is not None or side.ids is not None
-        hidden = (has_losses or knows) and self.context.hides_gradient() and in_reentrant_forward()
-        if hidden and any(parameter.requires_grad for parameter in self.parameters()):
+        needs_scope = has_losses or side.mask is not None or side.ids is not None
+        if (
+            needs_scope
+            and self.context.hides_gradient()
+            and in_reentrant_forward()
+            and any(parameter.requires_grad for parameter in self.parameters())
+        ):
             raise _without_gradient() if has_losses else _without_side()
         if not has_losses or not _have_gradients(routing.losses.values()):
             return  # the host wants none here
@@ -146,18 +150,18 @@ def _without_gradient() -> RuntimeError:
     )
 
 
-def _have_gradients(losses: Iterable[Tensor]) -> bool:
-    """Return whether losses can train anything."""
-    if torch.compiler.is_compiling():  # which tensors have gradients is not known yet
-        return torch.is_grad_enabled()
-    return any(loss.requires_grad for loss in losses)
-
-
 def _without_side() -> RuntimeError:
     return RuntimeError(
         "padding masks and token ids are not known to the second forward of re-entrant activation "
         "checkpointing: checkpoint with use_reentrant=False"
     )
+
+
+def _have_gradients(losses: Iterable[Tensor]) -> bool:
+    """Return whether losses can train anything."""
+    if torch.compiler.is_compiling():  # which tensors have gradients is not known yet
+        return torch.is_grad_enabled()
+    return any(loss.requires_grad for loss in losses)
 
 
 def moe_layers(model: nn.Module) -> Iterator[tuple[str, MoE]]:

@@ -146,7 +146,7 @@ def _tensorboard(**options: Any) -> Any:
     """Build a logger that writes into the folder it is given, beside the record of the run."""
     from lightning.pytorch.loggers import TensorBoardLogger
 
-    class Literal(TensorBoardLogger):
+    class LiteralPaths(TensorBoardLogger):
         """Takes `$HOME` and `~` in a path for names, as everything else that a run writes does."""
 
         @property
@@ -154,4 +154,4 @@ def _tensorboard(**options: Any) -> Any:
             version = self.version if isinstance(self.version, str) else f"version_{self.version}"
             return str(Path(self.root_dir) / version / (self.sub_dir or ""))
 
-    return Literal(**options)
+    return LiteralPaths(**options)

@@ -97,10 +97,10 @@ def _obstacle(linears: Mapping[str, nn.Module], others: Mapping[str, nn.Module])
             weights = "" if is_plain else f" with weights of {_class(weight)}"
             return f"has the {_class(part)} {path}{weights}; expected a plain nn.Linear"
     for path, part in others.items():
-        own = {**part._parameters, **part._buffers}
+        tensors = {**part._parameters, **part._buffers}
         is_act = type(part).__module__ in WEIGHTED_ACTIVATIONS
-        if not is_act and any(tensor is not None for tensor in own.values()):
-            what = f"the {type(part).__name__} {path}" if path else ", ".join(own)
+        if not is_act and any(tensor is not None for tensor in tensors.values()):
+            what = f"the {type(part).__name__} {path}" if path else ", ".join(tensors)
             return f"has {what} besides its linear layers; {EXPECTED}"
     return ""
 

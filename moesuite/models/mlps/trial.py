@@ -216,12 +216,12 @@ def found_by_trying(module: nn.Module) -> Plan | None:
 
 def _plans(module: nn.Module, parts: Layout) -> Iterator[Plan]:
     """Yield what a module may do with its parts, but for dropout: its own activations first."""
-    own = [path for path in parts.acts if keeps_tokens_apart(_act(module, path), parts.hidden)]
+    present = [path for path in parts.acts if keeps_tokens_apart(_act(module, path), parts.hidden)]
     linear = as_linear(module.get_submodule(parts.first[0]))
     assert linear is not None
     is_gated = len(parts.first) > 1 or linear.out_features > parts.hidden
     listed = FUNCTIONS if is_gated else FUNCTIONS[:-1]
-    acts: list[str | Callable[[], nn.Module]] = [*own, *listed]
+    acts: list[str | Callable[[], nn.Module]] = [*present, *listed]
     for act, gate_last in itertools.product(acts, [False, True] if is_gated else [False]):
         yield Plan(parts, gate_last, act)
 

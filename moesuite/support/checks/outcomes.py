@@ -47,12 +47,12 @@ def _guarded(surgery: Callable[[Subject], Outcome], subject: Subject) -> Outcome
     except UserError as error:
         return Outcome(status="refused", detail=str(error))
     except Exception as error:
-        if is_memory(error):
+        if _out_of_memory(error):
             return Outcome(status="unsupported", detail="needs more than memory_gb=")
         return Outcome(status="crash", detail=f"surgery: {_place(error)}")
 
 
-def is_memory(error: Exception) -> bool:
+def _out_of_memory(error: Exception) -> bool:
     """Return whether a trial went beyond its memory, which is no fault of the model."""
     return isinstance(error, MemoryError) or "allocate memory" in str(error)
 
@@ -128,7 +128,7 @@ def _outcome(checks: Mapping[str, Callable[[], Iterator[str]]], note: str, layer
         except RefusedAtOnce as error:
             notes.append(f"save_moe refuses it: {error}")
         except Exception as error:
-            if is_memory(error):
+            if _out_of_memory(error):
                 raise
             crashes.append(f"{name}: {_place(error)}")
     if not wrong and not crashes:

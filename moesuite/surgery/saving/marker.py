@@ -96,6 +96,9 @@ def remove_earlier_weights(folder: Path) -> None:
     """
     index = folder / INDEX
     if index.is_file() and (folder / SINGLE).is_file():
-        listed = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
-        sharded = all((folder / shard).is_file() for shard in set(listed))
+        try:
+            listed = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+            sharded = all((folder / shard).is_file() for shard in set(listed))
+        except (ValueError, KeyError):  # of a save that was killed
+            sharded = False
         (folder / SINGLE if sharded else index).unlink(missing_ok=True)

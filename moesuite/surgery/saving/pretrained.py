@@ -68,8 +68,8 @@ def load_pretrained_folder(
         renamed = load_renamed(model, folder, info["missing_keys"])
     missing = sorted(info["missing_keys"] - renamed.keys())
     wrong = [*(name for name in missing if not name.startswith("pooler.")), *unfit]
-    if len(info["unexpected_keys"]) > len({*renamed.values()}):
-        wrong += sorted(info["unexpected_keys"])
+    if len(info["unexpected_keys"]) != len({*renamed.values()}):  # some are of other weights
+        wrong += sorted([*info["unexpected_keys"], *renamed])
     for _, layer in moe_layers(model):
         layer.router.keep_exact()  # the loader builds all of a model in the type of weights
     if wrong:

@@ -109,3 +109,10 @@ def test_a_dense_model_of_the_same_configuration_is_not_marked(tmp_path: Path) -
         load_moe(tmp_path / "dense")
     loaded: Any = load_moe(tmp_path / "moe")
     assert len(list(moe_layers(loaded))) == 1 and not hasattr(loaded.config, "moesuite")
+
+
+def test_the_index_of_a_save_that_was_killed_is_no_obstacle(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors.index.json").write_text('{"weight', encoding="utf-8")
+    model = other_weights("bert", 0)
+    in_one_file(model, tmp_path)
+    assert same(load_moe(tmp_path), model)

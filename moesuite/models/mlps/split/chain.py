@@ -96,10 +96,10 @@ def _keeps_rows_apart(act: nn.Module, width: int) -> bool:
     try:
         alike = with_random_weights(act)
         alike.train(not isinstance(act, nn.RReLU))  # it draws its slopes in training
-        apart = torch.cat([alike(row[None]) for row in rows])
+        singly = torch.cat([alike(row[None]) for row in rows])
         together = [alike(rows), *(alike(rows.view(*shape, width)) for shape in ((2, 3), (1, 6)))]
-        return apart.shape == rows.shape and all(
-            torch.allclose(tokens.reshape(rows.shape), apart, atol=1e-6) for tokens in together
+        return singly.shape == rows.shape and all(
+            torch.allclose(tokens.reshape(rows.shape), singly, atol=1e-6) for tokens in together
         )
     except Exception:  # of code that is not known
         return False
