@@ -98,13 +98,14 @@ def score_that_a_share_exceeds(
     no token is real.
 
     Args:
-        scores: >= 0.
+        scores: any finite numbers.
         real: True for real tokens.
-        share: in [0, 1]; the result is 0 where all tokens are to exceed it.
+        share: in [0, 1]; the result is -inf where all tokens are to exceed it.
     """
     most = min(scores.shape[1], math.floor(share * scores.shape[1] + 1e-9) + 1)
-    best = scores.masked_fill(~real[..., None], 0.0).topk(most, dim=1).values  # padding ranks last
-    best = torch.cat([best, torch.zeros_like(best[:, :1])], dim=1)
+    lowest = -math.inf
+    best = scores.masked_fill(~real[..., None], lowest).topk(most, dim=1).values  # padding is last
+    best = torch.cat([best, torch.full_like(best[:, :1], lowest)], dim=1)
     counts = real.sum(dim=1).double()
     index = (share * counts + 1e-9).floor().long()[:, None, None].expand(-1, 1, best.shape[-1])
     return best.gather(1, index)[:, 0].masked_fill(counts[:, None] == 0, torch.nan)

@@ -32,6 +32,7 @@ CAUSAL = {
     "expert_choice_causal",
     "hash",
     "loss_free",
+    "quantile_balanced",
     "random",
     "relu",
     "switch",

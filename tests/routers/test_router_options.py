@@ -24,6 +24,7 @@ OTHER: dict[str, dict[str, Any]] = {
     "hash": {"salt": 1},
     "loss_free": {"k": 2, "update_rate": 0.5, "normalise": True},
     "noisy_topk": {"k": 1, "importance_weight": 0.2, "load_weight": 0.2},
+    "quantile_balanced": {"k": 2, "normalise": True},
     "random": {"k": 2},
     "relu": {"start": 1.0, "factor": 3.0},
     "sinkhorn_expert_choice": {"noise": 9.0, "iterations": 1},

@@ -33,6 +33,7 @@ BALANCED: list[tuple[str, dict[str, Any]]] = [
         (name, {})
         for name in ("token_choice", "noisy_topk", "top_p", "loss_free", "expert_choice_causal")
     ),
+    ("quantile_balanced", {"k": 2}),
     ("relu", {"start": 1.0}),  # a penalty that is felt
     ("comparison", {"share": 0.5}),
     POPULATION,

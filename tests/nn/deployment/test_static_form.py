@@ -21,8 +21,15 @@ EXPERTS, TOKENS = 4, 9
 OPTIONS = {"token_choice": {"k": 2}, "loss_free": {"k": 2}, "usmoe": {"normalise": True}}
 POPULATION = "expert_choice_causal by population"
 WITHOUT_LIMIT = {
-    *("base", "cosine", "expert_choice_causal", "hash", "loss_free", "noisy_topk", "random"),
-    *("relu", "sinkhorn_token_choice", "sparsity_constrained_token_choice", "switch"),
+    *("base", "cosine", "expert_choice_causal", "hash", "loss_free", "noisy_topk"),
+    *(
+        "quantile_balanced",
+        "random",
+        "relu",
+        "sinkhorn_token_choice",
+        "sparsity_constrained_token_choice",
+        "switch",
+    ),
     *("token_choice", "top_p", "usmoe"),
 }
 
