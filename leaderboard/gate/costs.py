@@ -175,7 +175,8 @@ def _check_budget(record: RunRecord, compute: Compute) -> None:
 def _check_slots(layers: Sequence[LayerCompute], effective: float, record: RunRecord) -> None:
     """Check expert work against the layers.
 
-    No router gives a layer more slots than its experts serve, up to rounding.
+    No router gives a layer more slots than its experts serve, up to rounding; shared experts add
+    one each.
     """
     budgets = [record.config.get("slots_per_token"), record.config.get("eval_slots_per_token")]
     most = max(
@@ -183,14 +184,15 @@ def _check_slots(layers: Sequence[LayerCompute], effective: float, record: RunRe
         for value in (record.config.get("num_experts"), *budgets, 1)
         if isinstance(value, int | float)
     )
+    shared = record.config.get("shared_experts") or 0
     for index, layer in enumerate(layers):
         name = f"compute.layers.{index}.slots_per_token"
         within(
             name,
             layer.slots_per_token,
-            0,
-            None if may_be_moe(record) else 2 * most,
-            " (num_experts, rounded up)",
+            shared,
+            None if may_be_moe(record) else 2 * most + shared,
+            " (num_experts, rounded up, and shared_experts)",
         )
     slots = [layer.slots_per_token for layer in layers] or [1.0]
     within(

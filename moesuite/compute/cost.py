@@ -48,10 +48,10 @@ class Cost:
         forward: one forward pass in evaluation.
         training: forward and backward in training, all parameters trained.
         layers: each MoE layer by itself; empty for a dense model.
-        slots_per_token: expert work per token relative to the dense MLP in `forward`, over all MoE
-            layers; 1 without any.
-        parameters_total, parameters_active: of the experts, active are those of one expert times
-            `slots_per_token`.
+        slots_per_token: expert work per token relative to the dense MLP in `forward`, that of
+            shared experts included, over all MoE layers; 1 without any.
+        parameters_total, parameters_active: of the routed experts, active are those of one expert
+            times its slots per token; all of shared ones.
         activation_bytes: bytes that a training step keeps for its backward pass.
         uncounted: "module: operation" for every operation without a formula.
     """
@@ -111,15 +111,15 @@ def combine(model: nn.Module, forward: Pass, training: Pass, size: int) -> Cost:
         )
         for name, numbers in _parameters(model, forward).items()
     ]
-    works = [layer.work for layer in forward.layers.values()]
-    slots, tokens = sum(work.slots for work in works), sum(work.tokens for work in works)
+    tokens = sum(layer.work.tokens for layer in forward.layers.values())
+    slots = sum(layer.slots for layer in forward.layers.values())
     total = sum(parameter.numel() for parameter in model.parameters())
     inactive = sum(layer.parameters_total - layer.parameters_active for layer in layers)
     return Cost(
         forward=_whole(forward, size),
         training=_whole(training, size),
         layers=layers,
-        slots_per_token=slots / tokens if works else 1.0,
+        slots_per_token=slots / tokens if forward.layers else 1.0,
         parameters_total=total,
         parameters_active=total - inactive,
         activation_bytes=training.saved / size,
@@ -138,11 +138,11 @@ def _parameters(model: nn.Module, forward: Pass) -> dict[str, tuple[float, int, 
     """Return slots per token, total and active parameters of each MoE layer."""
     numbers = {}
     for name, layer in moe_layers(model):
-        slots = forward.layers[name].work.slots_per_token
+        routed = forward.layers[name].work.slots_per_token
         total = sum(parameter.numel() for parameter in layer.parameters())
         experts = sum(parameter.numel() for parameter in layer.experts.parameters())
-        inactive = experts * max(0.0, 1 - slots / layer.experts.num_experts)
-        numbers[name] = slots, total, round(total - inactive)
+        inactive = experts * max(0.0, 1 - routed / layer.experts.num_experts)
+        numbers[name] = routed + layer.shared_experts, total, round(total - inactive)
     return numbers
 
 

@@ -29,12 +29,21 @@ Inputs = Tensor | dict[str, Tensor]
 
 @dataclass(frozen=True)
 class LayerPass:
-    """FLOPs of one MoE layer in one pass over a batch, and the rows that they follow from."""
+    """FLOPs of one MoE layer in one pass over a batch, and the rows that they follow from.
+
+    `work` is that of routed experts; FLOPs of experts are of all, those of shared experts counted.
+    """
 
     work: Work
+    shared_experts: int
     activated: Split
     executed: Split
     counted: int  # the part of `executed` that a counter of matrix products sees
+
+    @property
+    def slots(self) -> int:
+        """Slots of routed and of shared experts."""
+        return self.work.slots + self.shared_experts * self.work.tokens
 
 
 @dataclass(frozen=True)
@@ -132,20 +141,23 @@ def _layer(
     assert isinstance(probe, Probe) and probe.routing is not None
     for tensor, twin_tensor in probe.twins:
         saved.same(tensor, twin_tensor)
-    path = ".".join(part for part in (type(twin).__name__, name, "router") if part)
+    path = ".".join(part for part in (type(twin).__name__, name) if part)
     dispatcher = layer.dispatcher_for(probe.routing, META)
-    work, experts, router = dispatcher.work(probe.routing), layer.experts, counted.within(path)
+    work, experts = dispatcher.work(probe.routing), layer.experts
+    router = counted.within(f"{path}.router")
+    shared = counted.within(f"{path}.shared") if layer.shared_experts else 0
     row = (BACKWARD if twin.training else 1) * experts.flops_per_row
     moving = dispatcher.moving_flops(probe.routing, experts.dim, twin.training)
     products = moving if dispatcher.moves_by_matmul else 0
-    parts = {"backbone": 0.0, "router": router, "experts": work.filled * row}
+    parts = {"backbone": 0.0, "router": router, "experts": work.filled * row + shared}
     return LayerPass(
         work=work,
+        shared_experts=layer.shared_experts,
         activated=Split(
             **parts, dispatch_combine=moving * work.filled / max(1, work.computed), padding=0.0
         ),
         executed=Split(
             **parts, dispatch_combine=moving, padding=(work.computed - work.filled) * row
         ),
-        counted=router + work.computed * row + products,
+        counted=router + shared + work.computed * row + products,
     )

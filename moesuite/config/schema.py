@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from pydantic.fields import FieldInfo
 
 from moesuite.config.options import Section
@@ -21,6 +21,8 @@ from moesuite.config.sections import Backbone, Data, Optim
 
 BalanceScope = Literal["global", "local", "sequence"]  # see moesuite.routing.scope
 NAMED = ("timm:", "hf:")  # pretrained models by their library's name
+# 0 and false say what leaving an option out says, and a run's id follows from what is said
+UNSET = AfterValidator(lambda value: value or None)
 SLOTS = "expert work per token relative to the dense MLP"
 
 
@@ -52,6 +54,14 @@ class RunConfig(Section):
         "global",
         description="tokens of balance losses and running statistics: of all processes,"
         " of each process, or of each sequence",
+    )
+    shared_experts: Annotated[int | None, Role.CONTESTANT, UNSET] = Field(
+        None,
+        ge=0,
+        le=1024,
+        description="experts that serve every token beside the routed ones: their work comes on top"
+        " of slots_per_token",
+        examples=[1],
     )
     allow_noncausal: Annotated[bool, Role.LABEL] = Field(
         False, description="let a router that looks ahead run on a causal task; the record says so"

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from moesuite.errors import UserError
+from moesuite.nn.beside.shared_experts import SharedExperts
 from moesuite.nn.context import RoutingContext
 from moesuite.nn.dispatch import default_dispatcher
 from moesuite.nn.dispatcher import Dispatcher, Work
@@ -76,6 +77,11 @@ class MoE(nn.Module):
         if self.channels_first:
             return self._tokens_last(x.movedim(1, -1)).movedim(-1, 1)
         return self._tokens_last(x)
+
+    @property
+    def shared_experts(self) -> int:
+        """Number of experts that serve every token; that of a trained model's is not known: 0."""
+        return self.shared.num_experts if isinstance(self.shared, SharedExperts) else 0
 
     def dispatcher_for(self, routing: Routing, device: torch.device) -> Dispatcher:
         """Return the dispatcher that runs a routing of tokens on `device`."""

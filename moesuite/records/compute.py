@@ -74,6 +74,9 @@ class Compute(StrictModel):
         training: executed in forward and backward, as expected before training.
         training_step_flops: of an optimizer step.
         layers: share of each MoE layer in the forward pass.
+        slots_per_token_asked: budget of the routed experts.
+        slots_per_token_effective: expert work per token relative to the dense MLP, that of shared
+            experts included, which adds 1 for each.
         uncounted: "module: operation" of everything without a formula; FLOPs are then a lower
             bound.
         activation_bytes: kept by a training step for its backward pass, per example.

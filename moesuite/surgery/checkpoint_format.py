@@ -28,11 +28,13 @@ from torch import nn
 from moesuite.config.options import Section
 from moesuite.config.schema import BalanceScope
 from moesuite.models.moe_blocks.layer import ReroutedMoE
+from moesuite.nn.beside.parts import Parts, parts_of
 from moesuite.nn.moe import moe_layers
 from moesuite.routing.router import LayerSpec
 from moesuite.surgery.saving.ties import ties_of
 
 FORMAT = 1
+LATER = ("shared_experts",)  # options of a layer that the first files of this format lack
 
 
 class LayerDescription(Section):
@@ -50,7 +52,13 @@ class LayerDescription(Section):
     tokens: int | None = LayerSpec.tokens
     balance_scope: BalanceScope = LayerSpec.balance_scope
     renormalise: bool = False
+    shared_experts: Annotated[int, Field(ge=0)] = 0
     rerouted: bool = False
+
+    @property
+    def parts(self) -> Parts:
+        """What the layer has beside router and routed experts."""
+        return Parts(self.renormalise, self.shared_experts)
 
     @property
     def spec(self) -> LayerSpec:
@@ -78,8 +86,13 @@ class Description(Section):
     tied: list[Annotated[list[str], Field(min_length=2)]] = []
 
     def plain(self) -> dict[str, Any]:
-        """Return it as JSON; without `buffers` and `tied` if empty, as before there were any."""
-        return self.model_dump(exclude={k for k in ("buffers", "tied") if not getattr(self, k)})
+        """Return it as JSON, without what is newer than the format where it is at its default."""
+        dumped = self.model_dump(exclude={k for k in ("buffers", "tied") if not getattr(self, k)})
+        for layer in dumped["layers"].values():
+            for name in LATER:
+                if layer[name] == LayerDescription.model_fields[name].default:
+                    del layer[name]
+        return dumped
 
 
 def without_extras(about: Mapping[str, Any]) -> dict[str, Any]:
@@ -97,7 +110,7 @@ def describe(model: nn.Module) -> Description:
             router=layer.router.name,
             options=layer.router.options,
             **vars(layer.router.spec),
-            renormalise=layer.renormalise,
+            **vars(parts_of(layer)),
             rerouted=isinstance(layer, ReroutedMoE),
         )
         for name, layer in moe_layers(model)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from moesuite.config.schema import BalanceScope, RunConfig
 from moesuite.models.selection import Layers
+from moesuite.nn.beside.parts import Parts
 from moesuite.routing.router import LayerSpec
 
 
@@ -38,6 +39,8 @@ class MoEConfig:
         balance_scope: tokens over which balance losses and running statistics are taken in
             training: "global", the batch on all processes; "local", this process's share;
             "sequence", each group; see `moesuite.routing.scope`.
+        shared_experts: experts S that serve every token beside the routed ones, >= 0: the expert
+            work of a token is `slots_per_token` + S; see `moesuite.nn.beside.shared_experts`.
         options: the router's own parameters.
     """
 
@@ -49,7 +52,16 @@ class MoEConfig:
     renormalise: bool | None = None
     decoder: Mapping[str, Any] | None = None
     balance_scope: BalanceScope = "global"
+    shared_experts: int = 0
     options: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of_arguments(cls, options: Mapping[str, Any], **values: Any) -> MoEConfig:
+        """Return the layers of a call: further fields are among the router's own `options`."""
+        names = {part.name for part in fields(cls)}
+        further = {name: value for name, value in options.items() if name in names}
+        routers = {name: value for name, value in options.items() if name not in names}
+        return cls(**values, **further, options=routers)
 
     @classmethod
     def of_run(cls, run: RunConfig) -> MoEConfig:
@@ -63,8 +75,18 @@ class MoEConfig:
             renormalise=run.renormalise,
             decoder=run.decoder,
             balance_scope=run.balance_scope,
+            shared_experts=run.shared_experts or 0,
             options=run.router_options,
         )
+
+    @property
+    def parts(self) -> Parts:
+        """What each layer has beside router and routed experts.
+
+        Raises:
+            UserError: for a value out of range.
+        """
+        return Parts(bool(self.renormalise), self.shared_experts)
 
     def layer_spec(
         self,

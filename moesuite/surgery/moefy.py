@@ -16,8 +16,8 @@ from moesuite.models.forward import first_tensor, run_once, without_autocast
 from moesuite.models.meta_device import KernelsOfRealDevices
 from moesuite.models.mlps.wrapped import refuse_losses
 from moesuite.models.selection import Layers, select
+from moesuite.nn.beside.parts import Parts
 from moesuite.nn.context import RoutingContext
-from moesuite.nn.experts import Experts
 from moesuite.nn.moe import MoE
 from moesuite.routers import build_router, router_class
 from moesuite.routers.dense import Dense
@@ -38,7 +38,7 @@ def moefy(
     adapter: Adapter | None = None,
     decoder: Mapping[str, Any] | None = MoEConfig.decoder,
     balance_scope: BalanceScope = MoEConfig.balance_scope,
-    **router_options: Any,
+    **options: Any,
 ) -> nn.Module:
     """Replace MLPs of `model` by MoE layers, in place, and return it.
 
@@ -53,7 +53,7 @@ def moefy(
             number of tokens; None: one image of the size that the model was made for.
         adapter: returns the `moesuite.DenseMLP` of modules that `moesuite.models.mlps` does not
             know, or the `moesuite.SplitMLP` of layers whose MLP it does not; None for all others.
-        router_options: the router's own parameters.
+        options: further fields of `MoEConfig` (shared_experts), and the router's own parameters.
 
     Raises:
         UserError: if nothing can be replaced (lists the candidates), or an option is out of range.
@@ -64,7 +64,8 @@ def moefy(
         >>> sum(1 for _ in moe_layers(model))
         6
     """
-    config = MoEConfig(
+    config = MoEConfig.of_arguments(
+        options,
         router=router,
         num_experts=num_experts,
         layers=layers,
@@ -73,7 +74,6 @@ def moefy(
         renormalise=renormalise,
         decoder=decoder,
         balance_scope=balance_scope,
-        options=router_options,
     )
     return replace_mlps(model, config, example, adapter)
 
@@ -114,7 +114,7 @@ def replace_chosen(
     is_sized = any(router_class(name).sized for name, _ in (default, decoders))
     tokens = _tokens_per_group(model, chosen, example) if is_sized else {}
     routers = _build_routers(config, chosen, choices, tokens)
-    return install(model, chosen, routers, bool(config.renormalise))
+    return install(model, chosen, routers, [config.parts] * len(routers))
 
 
 RouterChoice = tuple[str, Mapping[str, Any]]  # name and options
@@ -164,12 +164,12 @@ def in_decoder(name: str) -> bool:
 
 
 def install(
-    model: nn.Module, chosen: list[Candidate], routers: list[Router], renormalise: bool
+    model: nn.Module, chosen: list[Candidate], routers: list[Router], parts: list[Parts]
 ) -> nn.Module:
-    """Replace the `chosen` MLPs by MoE layers with these routers, and return the model.
+    """Replace the `chosen` MLPs by MoE layers with these routers and parts, and return the model.
 
     One at a time, each MLP released when its experts are in place: there is never a second copy of
-    the model in memory. Both lists are emptied.
+    the model in memory. The lists are emptied.
 
     Raises:
         UserError: before any change, if hooks or adapters of an MLP would be lost.
@@ -178,25 +178,15 @@ def install(
         refuse_losses(model, [candidate.name, *candidate.also])
     context = RoutingContext()
     while chosen:
-        _replace(model, chosen.pop(0), routers.pop(0), renormalise, context)
+        _replace(model, chosen.pop(0), routers.pop(0), parts.pop(0), context)
     return attach(model, context)
 
 
 def _replace(
-    model: nn.Module,
-    candidate: Candidate,
-    router: Router,
-    renormalise: bool,
-    context: RoutingContext,
+    model: nn.Module, candidate: Candidate, router: Router, parts: Parts, context: RoutingContext
 ) -> None:
-    mlp = candidate.mlp
-    experts = Experts(mlp, router.spec.num_experts)
-    layer = MoE(router, experts, mlp.channels_first, in_decoder(candidate.name), renormalise)
-    weight = mlp.up.weight
-    # not the router's buffers, which may count: half precision stops at 256
-    for parameter in router.parameters():
-        parameter.data = parameter.data.to(weight.dtype)
-    put(model, candidate.name, layer.to(weight.device), context)
+    layer = parts.layer(router, candidate.mlp, in_decoder(candidate.name))
+    put(model, candidate.name, layer, context)
     for name, module in candidate.also.items():
         model.set_submodule(name, module)
     for name, value in candidate.settings.items():

@@ -43,14 +43,10 @@ def _rebuild_replaced(
         raise UserError(
             f"no MLP at {', '.join(missing)}; expected a model of the saved architecture"
         )
-    for renormalise in (False, True):
-        names = [name for name, layer in layers.items() if layer.renormalise is renormalise]
-        routers = [
-            build_router(layers[name].router, layers[name].spec, layers[name].options)
-            for name in names
-        ]
-        if names:
-            install(model, [by_name.pop(name) for name in names], routers, renormalise)
+    routers = [build_router(layer.router, layer.spec, layer.options) for layer in layers.values()]
+    parts = [layer.parts for layer in layers.values()]
+    if layers:
+        install(model, [by_name[name] for name in layers], routers, parts)
 
 
 def _rebuild_rerouted(model: nn.Module, layers: dict[str, LayerDescription]) -> None:

@@ -4,7 +4,8 @@ Komatsuzaki et al., "Sparse Upcycling: Training Mixture-of-Experts from Dense Ch
 https://arxiv.org/abs/2212.05055, section 3: half of the MLPs become MoE layers, every expert is an
 exact copy of its MLP, the router is new (normal, standard deviation 0.02), all else is kept. Expert
 choice with C = 2; for images the combine weights of each token are divided by their sum, so that
-the model starts as the dense one. Not in the paper: the receipt, which measures where it starts.
+the model starts as the dense one. Not in the paper: the receipt, which measures where it starts;
+and that, with shared experts, routed and shared ones each give half of the MLP's output.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from moesuite.models.candidates import Adapter, Candidate, survey
 from moesuite.models.example_inputs import is_text, random_example, told_of_random_example
 from moesuite.models.forward import run_once, without_autocast
 from moesuite.models.selection import Layers, select
+from moesuite.nn.beside.parts import halve
 from moesuite.nn.context import RoutingContext, Scope
 from moesuite.nn.moe import MoE, moe_layers
 from moesuite.routing.router import Gate
@@ -58,7 +60,7 @@ def upcycle(
     adapter: Adapter | None = None,
     decoder: Mapping[str, Any] | None = MoEConfig.decoder,
     balance_scope: BalanceScope = MoEConfig.balance_scope,
-    **router_options: Any,
+    **options: Any,
 ) -> tuple[nn.Module, Receipt]:
     """Turn MLPs of a trained model into MoE layers, in place; see `moesuite.moefy`.
 
@@ -82,7 +84,8 @@ def upcycle(
     Raises:
         UserError: if nothing can be loaded or replaced, or for an option out of range.
     """
-    config = MoEConfig(
+    config = MoEConfig.of_arguments(
+        options,
         router=router,
         num_experts=num_experts,
         layers=layers,
@@ -91,7 +94,6 @@ def upcycle(
         renormalise=renormalise,
         decoder=decoder,
         balance_scope=balance_scope,
-        options=router_options,
     )
     return upcycle_mlps(model, config, example, adapter, router_std, expert_noise)
 
@@ -124,7 +126,10 @@ def upcycle_mlps(
     # a random text has no true length
     model = replace_chosen(model, chosen, config, inputs if is_vision else example)
     # none for the router "dense"
-    layers = [(name, layer) for name, layer in moe_layers(model) if name in observed]
+    new = [(name, layer) for name, layer in moe_layers(model) if name in names]
+    for _, layer in new:
+        halve(layer)
+    layers = [(name, layer) for name, layer in new if name in observed]
     for _, layer in layers:
         _initialise(layer, router_std, expert_noise)
     rows = [compare(name, layer, model, observed[name]) for name, layer in layers]
@@ -133,7 +138,7 @@ def upcycle_mlps(
         parameters_before=size_before,
         parameters_after=parameter_count(model),
         skipped=skipped,
-        verdict=verdict(rows, bool(config.renormalise), expert_noise),
+        verdict=verdict(rows, bool(config.renormalise), expert_noise, bool(config.shared_experts)),
     )
 
 

@@ -146,21 +146,28 @@ def _largest(values: Float[Tensor, " N"], tokens: Bool[Tensor, " N"]) -> float:
     return values[tokens].max().item() if bool(tokens.any()) else 0.0
 
 
-def verdict(layers: Sequence[UpcycledLayer], renormalised: bool, expert_noise: float = 0.0) -> str:
+def verdict(
+    layers: Sequence[UpcycledLayer],
+    renormalised: bool,
+    expert_noise: float = 0.0,
+    shared: bool = False,
+) -> str:
     """Return where a model with these layers starts; empty without layers.
 
     Args:
         layers: receipts of the new layers.
         renormalised: whether the combine weights of each token are divided by their sum.
         expert_noise: standard deviation of the noise on the experts' weights, >= 0.
+        shared: whether they have shared experts.
     """
     if not layers:
         return ""
     text = _start(max(layers, key=_relative_difference), renormalised, expert_noise)
     unserved = fmean(layer.unserved for layer in layers)
     if unserved:
+        instead = "half of the MLP's output" if shared else "nothing"
         text += (
-            f"; {unserved:.1%} of the tokens have no expert, and nothing in its place; "
+            f"; {unserved:.1%} of the tokens have no expert, and {instead} in its place; "
             "type a larger slots_per_token"
         )
     if renormalised and all(layer.experts == 1 for layer in layers):

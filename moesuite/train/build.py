@@ -189,6 +189,7 @@ def _rerouted(config: RunConfig, dense: nn.Module) -> Built:
         "tile_depth": config.tile_depth > 1,
         "decoder": config.decoder is not None,
         "renormalise": config.renormalise,
+        "shared_experts": config.shared_experts,
     }
     if option := next((name for name, is_set in inapplicable.items() if is_set), None):
         raise UserError(

@@ -35,6 +35,7 @@ SHARED = {
     "renormalise",
     "decoder",
     "balance_scope",
+    "shared_experts",
 }
 
 
@@ -76,6 +77,7 @@ def test_every_option_of_a_run_about_layers_reaches_the_configuration() -> None:
         "eval_slots_per_token=3",
         "renormalise=true",
         "balance_scope=local",
+        "shared_experts=2",
         "+decoder={name:switch}",
     )
     config = MoEConfig.of_run(run)
@@ -89,6 +91,7 @@ def test_every_option_of_a_run_about_layers_reaches_the_configuration() -> None:
         "renormalise": True,
         "decoder": {"name": "switch"},
         "balance_scope": "local",
+        "shared_experts": 2,
     }
 
 

@@ -1,0 +1,1 @@
+"""What an MoE layer has beside its router and its routed experts."""

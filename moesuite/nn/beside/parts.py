@@ -1,0 +1,73 @@
+"""The layer that replaces an MLP, built from its router and what it has beside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from moesuite.errors import UserError
+from moesuite.nn.beside.shared_experts import SharedExperts
+from moesuite.nn.experts import DenseMLP, Experts
+from moesuite.nn.moe import MoE
+from moesuite.routing.router import Router
+
+HALF = 0.5  # of an upcycled layer's output is that of its shared experts
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What an MoE layer has beside its router and its routed experts.
+
+    Attributes:
+        renormalise: divide the combine weights of each token by their sum.
+        shared_experts: S, >= 0, see `moesuite.nn.beside.shared_experts`.
+
+    Raises:
+        UserError: for a value out of range.
+    """
+
+    renormalise: bool = False
+    shared_experts: int = 0
+
+    def __post_init__(self) -> None:
+        if self.shared_experts < 0:
+            raise UserError(
+                f"shared_experts={self.shared_experts}: expected 0 or more, e.g. shared_experts=1"
+            )
+
+    def layer(self, router: Router, mlp: DenseMLP, in_decoder: bool = False) -> MoE:
+        """Return a layer whose experts are copies of `mlp`, on the device of the MLP."""
+        weight = mlp.up.weight
+        layer = MoE(
+            router,
+            Experts(mlp, router.spec.num_experts),
+            mlp.channels_first,
+            in_decoder,
+            self.renormalise,
+            SharedExperts(mlp, self.shared_experts) if self.shared_experts else None,
+        )
+        # not the router's buffers, which may count: half precision stops at 256
+        for parameter in router.parameters():
+            parameter.data = parameter.data.to(weight.dtype)
+        return layer.to(weight.device)
+
+
+def parts_of(layer: MoE) -> Parts:
+    """Return the parts that a layer was built from."""
+    return Parts(layer.renormalise, layer.shared_experts)
+
+
+@torch.no_grad()
+def halve(layer: MoE) -> None:
+    """Halve the outputs of routed and of shared experts, if a layer has both.
+
+    Where combine weights sum to 1, both are the MLP, and their sum is it then. Not in DeepSeekMoE,
+    which trains from scratch.
+    """
+    shared = layer.shared
+    if isinstance(shared, SharedExperts):
+        assert isinstance(layer.experts, Experts)
+        for down in (layer.experts.down, shared.experts.down):
+            for parameter in down.parameters():
+                parameter.mul_(HALF)
