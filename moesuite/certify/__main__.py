@@ -24,6 +24,7 @@ from rich.table import Table
 
 from moesuite.certify.properties import AT_START, PROPERTIES, legend, verdict
 from moesuite.config.cli import BAD_INPUT, Options, Prefix, run_command
+from moesuite.config.schema import GateKind
 from moesuite.discovery.names import router_defaults, router_names, source_of
 from moesuite.errors import UserError, refuse_unwritable
 from moesuite.records.certificate import Certificate, Check
@@ -39,7 +40,7 @@ CODES = {
     "being a router",
     BAD_INPUT: "one cannot be certified, or bad input",
 }
-SETTINGS = ("num_experts", "slots_per_token", "device")  # of a measurement
+SETTINGS = ("num_experts", "slots_per_token", "device", "gate")  # of a measurement
 
 
 class CertifyOptions(Options):
@@ -55,6 +56,7 @@ class CertifyOptions(Options):
     slots_per_token: float = Field(
         1.0, gt=0, description="slots of all experts per token, up to the number of experts"
     )
+    gate: GateKind | None = Field(None, description="kind of the router's gate; null: its own")
     device: str = Field("cpu", description="where it is measured, as torch names it")
     records: str = Field("runs", description="folder of records; certificates/ is inside")
 
@@ -65,6 +67,7 @@ def certify(
     num_experts: int = 8,
     slots_per_token: float = 1.0,
     device: str = "cpu",
+    gate: GateKind | None = None,
 ) -> Certificate:
     """Measure one router.
 
@@ -74,6 +77,7 @@ def certify(
         num_experts: E, >= 2.
         slots_per_token: budget, in (0, E].
         device: where it is measured, as torch names it.
+        gate: kind of the router's gate; None: its own.
 
     Raises:
         UserError: for an unknown router or device, an option out of range, or a router that does
@@ -89,6 +93,7 @@ def certify(
         num_experts,
         slots_per_token,
         device=usable(device),
+        gate=gate,
     )
     try:
         checks = {prop.name: c.measure(prop, subject) for prop in PROPERTIES}
@@ -193,7 +198,7 @@ def certify_each(options: CertifyOptions) -> int:
     refuse_unwritable(certificate_folder(options.records), f"records={options.records}")
     certificates, errors = list[Certificate](), list[UserError]()
     console = Console(width=None if sys.stdout.isatty() else 150)
-    settings = (options.num_experts, options.slots_per_token, options.device)
+    settings = [getattr(options, name) for name in SETTINGS]
     with console.status("") as status:
         for name in names:
             status.update(f"certifying {name}")

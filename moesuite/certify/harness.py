@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from moesuite.config.schema import GateKind
 from moesuite.errors import UserError
 from moesuite.nn.context import Scope
 from moesuite.nn.experts import DenseMLP, Experts
@@ -45,6 +46,7 @@ class Subject:
         slots_per_token: budget, in (0, E].
         groups, tokens, dim: G, T and D.
         device: device of layers and inputs.
+        gate: kind of the router's gate; None: its own.
     """
 
     build: Callable[..., Router]
@@ -54,6 +56,7 @@ class Subject:
     tokens: int = 24
     dim: int = 16
     device: str = "cpu"
+    gate: GateKind | None = None
     _layers: dict[Any, MoE] = field(default_factory=dict, compare=False, repr=False)
     _tried: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
@@ -82,7 +85,8 @@ class Subject:
         """Return the spec of such a layer; each router gets a copy, and cannot change this one."""
         budget = self.slots_per_token if slots_per_token is None else slots_per_token
         size = num_experts or self.num_experts
-        return LayerSpec(self.dim, size, budget, eval_slots_per_token, tokens or self.tokens)
+        tokens = tokens or self.tokens
+        return LayerSpec(self.dim, size, budget, eval_slots_per_token, tokens, gate=self.gate)
 
     def _build(self, spec: LayerSpec, sharp: float) -> MoE:
         try:
@@ -132,7 +136,7 @@ class Subject:
     def takes_evaluation_slots(self) -> bool:
         """Return whether the router accepts `eval_slots_per_token`; some refuse it."""
         try:
-            self._router(LayerSpec(self.dim, self.num_experts, 1.0, 1.0, self.tokens))
+            self._router(self.spec(slots_per_token=1.0, eval_slots_per_token=1.0))
         except UserError:
             return False
         return True

@@ -20,6 +20,7 @@ from moesuite.config.roles import TASK, TRAINER, FreeOptions, Role
 from moesuite.config.sections import Backbone, Data, Optim
 
 BalanceScope = Literal["global", "local", "sequence"]  # see moesuite.routing.scope
+GateKind = Literal["linear", "mlp", "cosine", "attention"]  # see moesuite.routing.layer
 NAMED = ("timm:", "hf:")  # pretrained models by their library's name
 # 0 and false say what leaving an option out says, and a run's id follows from what is said
 UNSET = AfterValidator(lambda value: value or None)
@@ -62,6 +63,11 @@ class RunConfig(Section):
         description="experts that serve every token beside the routed ones: their work comes on top"
         " of slots_per_token",
         examples=[1],
+    )
+    gate: Annotated[GateKind | None, Role.CONTESTANT] = Field(
+        None,
+        description="how routers compute their logits; null: linear, or what a router has",
+        examples=["mlp"],
     )
     allow_noncausal: Annotated[bool, Role.LABEL] = Field(
         False, description="let a router that looks ahead run on a causal task; the record says so"

@@ -50,6 +50,7 @@ class Certificate(StrictModel):
         code: hash of the sources of engine and router, as in records.
         source: text of the router's file.
         device: where it was measured.
+        gate: kind of the router's gate; None: its own.
         claims_causal: what the class says.
         verdict: in words: false claims first, then what else a reader should know.
     """
@@ -65,6 +66,7 @@ class Certificate(StrictModel):
     num_experts: int
     slots_per_token: float
     device: str = "cpu"
+    gate: str | None = None
     random_in_training: bool
     claims_causal: bool
     checks: dict[str, Check]

@@ -8,6 +8,7 @@ from typing import Any
 from moesuite.config.options import checked_options
 from moesuite.discovery.loading import load_router
 from moesuite.errors import UserError
+from moesuite.routing.layer import GATES
 from moesuite.routing.router import LayerSpec, Router
 
 
@@ -29,10 +30,16 @@ def build_router(name: str, spec: LayerSpec, options: Mapping[str, Any]) -> Rout
     """Build a router, its options checked against the annotations of its `__init__`.
 
     Raises:
-        UserError: for an unknown option, or a value outside its type or range.
+        UserError: for an unknown option, a value outside its type or range, or a kind of gate for a
+            router without one.
     """
     cls = router_class(name)
     valid = checked_options(cls.__init__, options, "router")
     router = cls(spec, **valid)
+    if spec.gate is not None and not any(isinstance(m, GATES[spec.gate]) for m in router.modules()):
+        raise UserError(
+            f"gate={spec.gate}: router={name} has no gate to replace; expected a router that calls "
+            "moesuite.routing.router.build_gate, e.g. router=token_choice; or leave gate out"
+        )
     router.name, router.options = name, valid
     return router

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from moesuite.routing.router import Gate, LayerSpec, Router, Routing, top
+from moesuite.routing.router import LayerSpec, Router, Routing, build_gate, top
 from moesuite.routing.transport import assignment
 
 
@@ -24,7 +24,7 @@ class Base(Router):
 
     def __init__(self, spec: LayerSpec) -> None:
         super().__init__(spec)
-        self.gate = Gate(spec.dim, spec.num_experts)
+        self.gate = build_gate(spec)
 
     def forward(
         self, x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None

@@ -34,7 +34,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from moesuite.routing.losses import mean_of_tokens
-from moesuite.routing.router import EMPTY, Gate, LayerSpec, Router, SlotRouting
+from moesuite.routing.router import EMPTY, LayerSpec, Router, SlotRouting, build_gate
 
 
 class _Compare(torch.autograd.Function):
@@ -85,7 +85,7 @@ class Comparison(Router):
         super().__init__(spec)
         self.share = share
         self.weight = weight
-        self.gate = Gate(spec.dim, spec.num_experts)
+        self.gate = build_gate(spec)
         self.register_buffer("last", torch.zeros(()))
 
     def forward(

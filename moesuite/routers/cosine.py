@@ -10,12 +10,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import torch
 from annotated_types import Ge, Gt
 from jaxtyping import Bool, Float
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
+from moesuite.routing.layer import cosine_logits, cosine_weights
 from moesuite.routing.losses import balance_loss
 from moesuite.routing.router import LayerSpec, Router, Routing, top
 
@@ -49,18 +48,13 @@ class Cosine(Router):
         self.k = self.choices(k)
         self.balance_weight = balance_weight
         self.causal = k == 1  # else a later first choice takes the slot of an earlier second one
-        width = max(2, spec.num_experts // 2)
-        self.projection = nn.Parameter(torch.randn(width, spec.dim) * spec.dim**-0.5)
-        self.embeddings = nn.Parameter(torch.randn(spec.num_experts, width))
-        # of one dimension: FSDP shards no scalars
-        self.temperature = nn.Parameter(torch.tensor([temperature]))
+        weights = cosine_weights(spec.dim, spec.num_experts, temperature)
+        self.projection, self.embeddings, self.temperature = weights
 
     def forward(
         self, x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None
     ) -> Routing:
-        tokens = F.normalize(F.linear(x.float(), self.projection.float()), dim=-1)
-        cosines = F.linear(tokens, F.normalize(self.embeddings.float(), dim=-1))  # [G, T, E]
-        logits = cosines / self.temperature.float().squeeze().clamp(min=0.01)
+        logits = cosine_logits(x, self.projection, self.embeddings, self.temperature)
         gates, experts = top(logits.softmax(dim=-1), self.k)
         losses = {"balance": self.balance_weight * balance_loss(logits, experts, mask, self.scope)}
         return self.choose_experts(gates, experts, mask, losses)

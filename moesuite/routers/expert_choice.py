@@ -11,7 +11,7 @@ from __future__ import annotations
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from moesuite.routing.router import Gate, LayerSpec, Router, SlotRouting
+from moesuite.routing.router import LayerSpec, Router, SlotRouting, build_gate
 
 
 class ExpertChoice(Router):
@@ -21,7 +21,7 @@ class ExpertChoice(Router):
 
     def __init__(self, spec: LayerSpec) -> None:
         super().__init__(spec)
-        self.gate = Gate(spec.dim, spec.num_experts)
+        self.gate = build_gate(spec)
 
     def forward(
         self, x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None

@@ -38,7 +38,7 @@ from torch import Tensor
 
 from moesuite.errors import UserError
 from moesuite.routing.assignment import score_that_a_share_exceeds, tokens_take_in_order, top
-from moesuite.routing.router import Gate, LayerSpec, Router, Routing
+from moesuite.routing.router import LayerSpec, Router, Routing, build_gate
 
 
 class ExpertChoiceCausal(Router):
@@ -75,7 +75,7 @@ class ExpertChoiceCausal(Router):
         super().__init__(spec)
         self.momentum = momentum
         self.pooled = threshold == "population"
-        self.gate = Gate(spec.dim, spec.num_experts)
+        self.gate = build_gate(spec)
         if self.pooled and spec.eval_slots_per_token is not None:
             raise UserError(
                 f"eval_slots_per_token={spec.eval_slots_per_token}: expected no limit with "

@@ -17,7 +17,7 @@ from annotated_types import Ge, Le
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from moesuite.routing.router import Gate, LayerSpec, Router, Routing, top
+from moesuite.routing.router import LayerSpec, Router, Routing, build_gate, top
 
 
 class LossFree(Router):
@@ -52,7 +52,7 @@ class LossFree(Router):
         self.update_rate = update_rate
         self.normalise = k > 1 if normalise is None else normalise
         self.causal = k == 1  # else a later first choice takes the slot of an earlier second one
-        self.gate = Gate(spec.dim, spec.num_experts)
+        self.gate = build_gate(spec)
         self.register_buffer("bias", torch.zeros(spec.num_experts))
         # sign(load_e - mean load) in the previous training forward, averaged over units of
         # `balance_scope`

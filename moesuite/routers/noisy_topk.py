@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from moesuite.routing.losses import importance_loss, load_loss
-from moesuite.routing.router import Gate, LayerSpec, Router, Routing, top
+from moesuite.routing.router import Gate, LayerSpec, Router, Routing, build_gate, top
 
 Weight = Annotated[float, Ge(0)]
 
@@ -53,7 +53,7 @@ class NoisyTopK(Router):
         self.importance_weight = importance_weight
         self.load_weight = load_weight
         self.causal = k == 1  # else a later first choice takes the slot of an earlier second one
-        self.gate = Gate(spec.dim, spec.num_experts)
+        self.gate = build_gate(spec)
         self.noise_gate = Gate(spec.dim, spec.num_experts)
 
     def forward(

@@ -22,7 +22,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from moesuite.routing.assignment import score_that_a_share_exceeds
-from moesuite.routing.router import Gate, LayerSpec, Router, Routing, top
+from moesuite.routing.router import LayerSpec, Router, Routing, build_gate, top
 
 
 def margins(biased: Float[Tensor, "G T E"], bias: Float[Tensor, " E"], k: int) -> Tensor:
@@ -56,7 +56,7 @@ class QuantileBalanced(Router):
         self.k = self.choices(k)
         self.normalise = k > 1 if normalise is None else normalise
         self.causal = k == 1  # else a later first choice takes the slot of an earlier second one
-        self.gate = Gate(spec.dim, spec.num_experts)
+        self.gate = build_gate(spec)
         self.register_buffer("bias", torch.zeros(spec.num_experts))
         # of the margins in the previous training forward, averaged over units of `balance_scope`
         self.register_buffer("quantile", torch.full((spec.num_experts,), torch.nan))

@@ -16,7 +16,7 @@ from annotated_types import Ge, Gt
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from moesuite.routing.router import Gate, LayerSpec, Router, Routing
+from moesuite.routing.router import LayerSpec, Router, Routing, build_gate
 
 
 class Relu(Router):
@@ -45,7 +45,7 @@ class Relu(Router):
         """
         super().__init__(spec)
         self.factor = factor
-        self.gate = Gate(spec.dim, spec.num_experts)
+        self.gate = build_gate(spec)
         self.register_buffer("penalty", torch.tensor(start))
         # sign(experts per token - budget) in the previous training forward, averaged over units of
         # `balance_scope`

@@ -15,7 +15,7 @@ from annotated_types import Ge
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from moesuite.routing.router import Gate, LayerSpec, Router, SlotRouting
+from moesuite.routing.router import LayerSpec, Router, SlotRouting, build_gate
 from moesuite.routing.transport import sinkhorn
 
 
@@ -41,7 +41,7 @@ class SinkhornExpertChoice(Router):
         super().__init__(spec)
         self.noise = noise
         self.iterations = iterations
-        self.gate = Gate(spec.dim, spec.num_experts)
+        self.gate = build_gate(spec)
 
     def forward(
         self, x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None

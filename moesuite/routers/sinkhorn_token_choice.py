@@ -15,7 +15,7 @@ from annotated_types import Ge
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from moesuite.routing.router import Gate, LayerSpec, Router, Routing, top
+from moesuite.routing.router import LayerSpec, Router, Routing, build_gate, top
 from moesuite.routing.transport import sinkhorn
 
 
@@ -48,7 +48,7 @@ class SinkhornTokenChoice(Router):
         self.k = self.choices(k)
         self.noise = noise
         self.iterations = iterations
-        self.gate = Gate(spec.dim, spec.num_experts)
+        self.gate = build_gate(spec)
 
     def forward(
         self, x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None

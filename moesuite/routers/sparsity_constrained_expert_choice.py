@@ -16,7 +16,7 @@ from annotated_types import Ge
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from moesuite.routing.router import Gate, LayerSpec, Router, SlotRouting
+from moesuite.routing.router import LayerSpec, Router, SlotRouting, build_gate
 from moesuite.routing.transport import sparse_transport
 
 FAR = 1e4  # cost of padding, far above those of real tokens in [-1, 0]
@@ -36,7 +36,7 @@ class SparsityConstrainedExpertChoice(Router):
         """
         super().__init__(spec)
         self.iterations = iterations
-        self.gate = Gate(spec.dim, spec.num_experts)
+        self.gate = build_gate(spec)
 
     def forward(
         self, x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from moesuite.routing.losses import balance_loss
-from moesuite.routing.router import Gate, LayerSpec, Router, Routing, top
+from moesuite.routing.router import LayerSpec, Router, Routing, build_gate, top
 
 
 class Switch(Router):
@@ -40,7 +40,7 @@ class Switch(Router):
         super().__init__(spec)
         self.jitter = jitter
         self.balance_weight = balance_weight
-        self.gate = Gate(spec.dim, spec.num_experts)
+        self.gate = build_gate(spec)
 
     def forward(
         self, x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None

@@ -19,7 +19,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from moesuite.routing.losses import balance_loss, z_loss
-from moesuite.routing.router import Gate, LayerSpec, Router, Routing, top
+from moesuite.routing.router import LayerSpec, Router, Routing, build_gate, top
 
 Weight = Annotated[float, Ge(0)]
 
@@ -63,7 +63,7 @@ class TokenChoice(Router):
         # else a later token takes the slot of an earlier one: a first choice that of a second one,
         # or a larger gate that of a smaller one
         self.causal = k == 1 and not batch_priority
-        self.gate = Gate(spec.dim, spec.num_experts)
+        self.gate = build_gate(spec)
 
     def forward(
         self, x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from moesuite.routing.losses import balance_loss, entropy_loss
-from moesuite.routing.router import Gate, LayerSpec, Router, Routing, top
+from moesuite.routing.router import LayerSpec, Router, Routing, build_gate, top
 
 Weight = Annotated[float, Ge(0)]
 
@@ -46,7 +46,7 @@ class TopP(Router):
         self.p = p
         self.balance_weight = balance_weight
         self.entropy_weight = entropy_weight
-        self.gate = Gate(spec.dim, spec.num_experts)
+        self.gate = build_gate(spec)
 
     def forward(
         self, x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None

@@ -20,7 +20,7 @@ from annotated_types import Ge, Le
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from moesuite.routing.router import Gate, LayerSpec, RaggedRouting, Router, Routing, top
+from moesuite.routing.router import LayerSpec, RaggedRouting, Router, Routing, build_gate, top
 
 
 class USMoE(Router):
@@ -42,7 +42,7 @@ class USMoE(Router):
         super().__init__(spec)
         self.alpha = alpha
         self.normalise = normalise
-        self.gate = Gate(spec.dim, spec.num_experts)
+        self.gate = build_gate(spec)
 
     def forward(
         self, x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None

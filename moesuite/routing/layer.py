@@ -1,16 +1,34 @@
-"""What a router is told of its layer, and the weights that routers share."""
+"""What a router is told of its layer, and the gates that routers share.
+
+A gate computes the logits of each token by itself, so that a router is as causal with any of them.
+
+linear: x W_g.
+mlp: W_2 GELU(x W_1 + b_1), the MLP router of Harvey, Weale and Yilmaz, "Optimizing MoE Routers:
+    Design, Implementation, and Evaluation in Transformer Models" (2025),
+    https://arxiv.org/abs/2506.16419. Not in the paper: D/4 hidden units, at least E.
+cosine: cosine similarity on a sphere of E/2 dimensions, over a trained temperature τ (Chi et al.,
+    "On the Representation Collapse of Sparse Mixture of Experts", X-MoE, 2022,
+    https://arxiv.org/abs/2204.09179). Not in the paper: at least 2 dimensions; τ
+    is clamped to >= 0.01.
+attention: softmax(q kᵀ) v over experts, with q, k, v = x W_q, x W_k, x W_v of E numbers each, so
+    that an expert's logit takes account of all others' (Wu et al., "Yuan 2.0-M32: Mixture of
+    Experts with Attention Router", 2024, https://arxiv.org/abs/2405.17976). Not in the paper:
+    LeCun normal weights, as its logits are almost equal with smaller ones.
+"""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import get_args
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from moesuite.config.schema import BalanceScope
+from moesuite.config.schema import BalanceScope, GateKind
 from moesuite.errors import UserError, unknown
 
 FLOAT32 = 4  # bytes; half precision counts to 256 and loses steps of 0.001
@@ -30,6 +48,7 @@ class LayerSpec:
         balance_scope: the tokens that balance losses and running statistics pool in training:
             "global" (the batch on all processes), "local" (the share of this process) or
             "sequence" (each group by itself).
+        gate: kind of gate that `build_gate` builds; None: linear.
 
     Raises:
         UserError: for a value outside its range.
@@ -41,6 +60,7 @@ class LayerSpec:
     eval_slots_per_token: float | None = None
     tokens: int | None = None
     balance_scope: BalanceScope = "global"
+    gate: GateKind | None = None
 
     def __post_init__(self) -> None:
         if self.num_experts < 1:
@@ -58,6 +78,8 @@ class LayerSpec:
             raise unknown(
                 "balance_scope", self.balance_scope, get_args(BalanceScope), "balance_scope=global"
             )
+        if self.gate is not None and self.gate not in get_args(GateKind):
+            raise unknown("gate", self.gate, get_args(GateKind), "gate=linear")
 
 
 class Gate(nn.Linear):
@@ -78,6 +100,101 @@ class Gate(nn.Linear):
         """Return logits."""
         bias: Tensor | None = self.bias
         return F.linear(x.float(), self.weight.float(), None if bias is None else bias.float())
+
+
+class MLPGate(nn.Module):
+    """Router logits by an MLP with one hidden layer, [..., D] -> [..., E], always in float32."""
+
+    def __init__(self, dim: int, num_experts: int) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(dim, max(num_experts, dim // 4))
+        self.out = Gate(self.hidden.out_features, num_experts)
+        nn.init.xavier_uniform_(self.out.weight)
+
+    def forward(self, x: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch E"]:
+        """Return logits."""
+        hidden = F.linear(x.float(), self.hidden.weight.float(), self.hidden.bias.float())
+        return self.out(F.gelu(hidden))
+
+
+def cosine_weights(
+    dim: int, num_experts: int, temperature: float
+) -> tuple[nn.Parameter, nn.Parameter, nn.Parameter]:
+    """Return projection [d, D], embeddings [E, d] and temperature [1] of a cosine gate."""
+    width = max(2, num_experts // 2)
+    projection = torch.randn(width, dim) * dim**-0.5
+    embeddings = torch.randn(num_experts, width)
+    # of one dimension: FSDP shards no scalars
+    temperatures = torch.tensor([temperature])
+    return nn.Parameter(projection), nn.Parameter(embeddings), nn.Parameter(temperatures)
+
+
+def cosine_logits(
+    x: Float[Tensor, "*batch D"],
+    projection: Float[Tensor, "d D"],
+    embeddings: Float[Tensor, "E d"],
+    temperature: Float[Tensor, 1],
+) -> Float[Tensor, "*batch E"]:
+    """Return the cosine similarity of projected tokens and experts over the temperature."""
+    tokens = F.normalize(F.linear(x.float(), projection.float()), dim=-1)
+    cosines = F.linear(tokens, F.normalize(embeddings.float(), dim=-1))
+    return cosines / temperature.float().squeeze().clamp(min=0.01)
+
+
+class CosineGate(nn.Module):
+    """Router logits by scaled cosine similarity, [..., D] -> [..., E], always in float32.
+
+    Args:
+        dim: width D of a token.
+        num_experts: E.
+        temperature: initial τ, > 0.
+    """
+
+    def __init__(self, dim: int, num_experts: int, temperature: float = 0.3) -> None:
+        super().__init__()
+        weights = cosine_weights(dim, num_experts, temperature)
+        self.projection, self.embeddings, self.temperature = weights
+
+    def forward(self, x: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch E"]:
+        """Return logits."""
+        return cosine_logits(x, self.projection, self.embeddings, self.temperature)
+
+
+class AttentionGate(nn.Module):
+    """Router logits by attention between experts, [..., D] -> [..., E], always in float32."""
+
+    def __init__(self, dim: int, num_experts: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(3 * num_experts, dim) * dim**-0.5)
+
+    def forward(self, x: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch E"]:
+        """Return logits."""
+        query, key, value = F.linear(x.float(), self.weight.float()).chunk(3, dim=-1)
+        attention = (query[..., :, None] @ key[..., None, :]).softmax(dim=-1)  # [..., E, E]
+        return (attention @ value[..., None])[..., 0]
+
+
+GATES: Mapping[GateKind, type[nn.Module]] = {
+    "linear": Gate,
+    "mlp": MLPGate,
+    "cosine": CosineGate,
+    "attention": AttentionGate,
+}
+
+
+def build_gate(spec: LayerSpec) -> nn.Module:
+    """Return a gate of the kind that a layer asks for, [..., D] -> [..., E]."""
+    return GATES[spec.gate or "linear"](spec.dim, spec.num_experts)
+
+
+class OfThread(threading.local):
+    """What a thread knows of its forward; copies and pickles know nothing."""
+
+    def __init__(self) -> None:
+        self.ids: Tensor | None = None
+
+    def __reduce__(self) -> tuple[type[OfThread], tuple[()]]:
+        return OfThread, ()
 
 
 class ExactStatistics(nn.Module):

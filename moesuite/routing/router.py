@@ -17,7 +17,6 @@ f_e(X̃_e).
 
 from __future__ import annotations
 
-import threading
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -35,21 +34,12 @@ from moesuite.routing.forms import RaggedRouting as RaggedRouting
 from moesuite.routing.forms import Routing as Routing
 from moesuite.routing.forms import SlotRouting as SlotRouting
 from moesuite.routing.forms import SoftRouting as SoftRouting
-from moesuite.routing.layer import ExactStatistics, with_dimension
+from moesuite.routing.layer import ExactStatistics, OfThread, with_dimension
 from moesuite.routing.layer import Gate as Gate
 from moesuite.routing.layer import LayerSpec as LayerSpec
+from moesuite.routing.layer import build_gate as build_gate
 from moesuite.routing.scope import Scope
 from moesuite.routing.static_form import aligned, choice_matrix, static_pairs
-
-
-class _OfThread(threading.local):
-    """What a thread knows of its forward; copies and pickles know nothing."""
-
-    def __init__(self) -> None:
-        self.ids: Tensor | None = None
-
-    def __reduce__(self) -> tuple[type[_OfThread], tuple[()]]:
-        return _OfThread, ()
 
 
 class Router(ExactStatistics, ABC):
@@ -72,8 +62,8 @@ class Router(ExactStatistics, ABC):
         bounded: claims that experts never do more work than the budget.
         batch_coupled: declares that in training the routing of a group depends on other groups.
         negative_weights: declares that combine weights may be negative.
-        fits_trained_gate: claims that a linear gate is its only weight, or that it has no weights,
-            so that it can replace the router of a trained model (`moesuite.reroute`).
+        fits_trained_gate: claims that it has no weights, or one linear gate only, so that it can
+            replace the router of a trained model (`moesuite.reroute`).
         limited: whether a router that drops keeps its training capacity in evaluation (the board's
             second figure).
         static: whether evaluation without a limit has shapes that do not depend on token values
@@ -101,7 +91,7 @@ class Router(ExactStatistics, ABC):
         self.static_slots: float | None = None
         self.name = ""
         self.options: dict[str, Any] = {}
-        self._of_thread = _OfThread()
+        self._of_thread = OfThread()
 
     @property
     def ids(self) -> Int[Tensor, "G T"] | None:

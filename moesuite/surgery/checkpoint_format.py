@@ -26,7 +26,7 @@ from pydantic import Field
 from torch import nn
 
 from moesuite.config.options import Section
-from moesuite.config.schema import BalanceScope
+from moesuite.config.schema import BalanceScope, GateKind
 from moesuite.models.moe_blocks.layer import ReroutedMoE
 from moesuite.nn.beside.parts import Parts, parts_of
 from moesuite.nn.moe import moe_layers
@@ -34,7 +34,7 @@ from moesuite.routing.router import LayerSpec
 from moesuite.surgery.saving.ties import ties_of
 
 FORMAT = 1
-LATER = ("shared_experts",)  # options of a layer that the first files of this format lack
+LATER = ("gate", "shared_experts")  # options of a layer that the first files of this format lack
 
 
 class LayerDescription(Section):
@@ -51,6 +51,7 @@ class LayerDescription(Section):
     eval_slots_per_token: float | None = LayerSpec.eval_slots_per_token
     tokens: int | None = LayerSpec.tokens
     balance_scope: BalanceScope = LayerSpec.balance_scope
+    gate: GateKind | None = LayerSpec.gate
     renormalise: bool = False
     shared_experts: Annotated[int, Field(ge=0)] = 0
     rerouted: bool = False
@@ -70,6 +71,7 @@ class LayerDescription(Section):
             eval_slots_per_token=self.eval_slots_per_token,
             tokens=self.tokens,
             balance_scope=self.balance_scope,
+            gate=self.gate,
         )
 
 

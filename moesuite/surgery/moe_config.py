@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from moesuite.config.schema import BalanceScope, RunConfig
+from moesuite.config.schema import BalanceScope, GateKind, RunConfig
 from moesuite.models.selection import Layers
 from moesuite.nn.beside.parts import Parts
 from moesuite.routing.router import LayerSpec
@@ -41,6 +41,8 @@ class MoEConfig:
             "sequence", each group; see `moesuite.routing.scope`.
         shared_experts: experts S that serve every token beside the routed ones, >= 0: the expert
             work of a token is `slots_per_token` + S; see `moesuite.nn.beside.shared_experts`.
+        gate: how routers compute their logits, see `moesuite.routing.layer`; None: linear, or what
+            a router has.
         options: the router's own parameters.
     """
 
@@ -53,6 +55,7 @@ class MoEConfig:
     decoder: Mapping[str, Any] | None = None
     balance_scope: BalanceScope = "global"
     shared_experts: int = 0
+    gate: GateKind | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -76,6 +79,7 @@ class MoEConfig:
             decoder=run.decoder,
             balance_scope=run.balance_scope,
             shared_experts=run.shared_experts or 0,
+            gate=run.gate,
             options=run.router_options,
         )
 
@@ -113,4 +117,5 @@ class MoEConfig:
             eval_slots_per_token=self.eval_slots_per_token,
             tokens=tokens,
             balance_scope=self.balance_scope,
+            gate=self.gate,
         )

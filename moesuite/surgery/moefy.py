@@ -53,7 +53,7 @@ def moefy(
             number of tokens; None: one image of the size that the model was made for.
         adapter: returns the `moesuite.DenseMLP` of modules that `moesuite.models.mlps` does not
             know, or the `moesuite.SplitMLP` of layers whose MLP it does not; None for all others.
-        options: further fields of `MoEConfig` (shared_experts), and the router's own parameters.
+        options: further fields of `MoEConfig` (gate, shared_experts, ...), and the router's own.
 
     Raises:
         UserError: if nothing can be replaced (lists the candidates), or an option is out of range.

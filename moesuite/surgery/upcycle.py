@@ -76,7 +76,7 @@ def upcycle(
         router_std: standard deviation of the weights of routers with a linear gate, >= 0.
         expert_noise: standard deviation of noise on the experts' weights, >= 0; 0: exact copies.
         example: input of the model, for the receipt; None: random ones, always the same.
-        adapter, router_options: as for `moefy`.
+        adapter, options: as for `moefy`.
 
     Returns:
         The model, and the receipt.

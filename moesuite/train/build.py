@@ -190,6 +190,7 @@ def _rerouted(config: RunConfig, dense: nn.Module) -> Built:
         "decoder": config.decoder is not None,
         "renormalise": config.renormalise,
         "shared_experts": config.shared_experts,
+        "gate": config.gate is not None,
     }
     if option := next((name for name, is_set in inapplicable.items() if is_set), None):
         raise UserError(

@@ -36,6 +36,7 @@ SHARED = {
     "decoder",
     "balance_scope",
     "shared_experts",
+    "gate",
 }
 
 
@@ -78,6 +79,7 @@ def test_every_option_of_a_run_about_layers_reaches_the_configuration() -> None:
         "renormalise=true",
         "balance_scope=local",
         "shared_experts=2",
+        "gate=mlp",
         "+decoder={name:switch}",
     )
     config = MoEConfig.of_run(run)
@@ -92,6 +94,7 @@ def test_every_option_of_a_run_about_layers_reaches_the_configuration() -> None:
         "decoder": {"name": "switch"},
         "balance_scope": "local",
         "shared_experts": 2,
+        "gate": "mlp",
     }
 
 
