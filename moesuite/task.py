@@ -57,14 +57,13 @@ class Task(ABC):
     Attributes:
         name: name of the task on the command line.
         primary: metric that ranks.
-        protocol: version of the family; raise it with every change of data order, heads, losses or
-            metrics.
-        specs: the other metrics that it may report. An undeclared one is better when larger, and
-            has no bounds.
+        protocol: version of the family; raise it with any change of data, heads, losses, metrics.
+        specs: other metrics that it may report; an undeclared one has no bounds, larger is better.
         causal: whether outputs predict later inputs, so that a router must not look ahead.
         causal_decoder: the same for the decoder's outputs alone, in an encoder-decoder.
-        reads_routing: whether outputs in evaluation are the router weights instead of hidden
-            states.
+        reads_routing: whether outputs in evaluation are router weights instead of hidden states.
+        observes_routing: whether batches hold for `update` what routing did with their tokens, if
+            there are MoE layers: `dispatched` and `combined`, see `moesuite.nn.moe.masses`.
         fingerprint: of the data that was read; set by `prepare`.
         description: the data in one line; set by `prepare`.
         notes: what a reader has to know about the data, a sentence each; set by `prepare`.
@@ -83,6 +82,7 @@ class Task(ABC):
     causal: bool = False
     causal_decoder: bool = False
     reads_routing: bool = False
+    observes_routing: bool = False
     fingerprint: str
     description: str
     notes: Sequence[str] = ()

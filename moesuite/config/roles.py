@@ -58,6 +58,7 @@ TASK = {
     "name": Role.LABEL,
     "family": Role.LABEL,
     "strict": Role.LABEL,
+    "world": Role.SEED,
     "hub": Role.LOCATION,
     "revision": Role.LOCATION,
     "source": Role.LOCATION,

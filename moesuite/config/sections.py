@@ -76,7 +76,8 @@ class Backbone(Section):
         description="its name in the record", examples=["vit_mini"]
     )
     model: Annotated[str, Role.OUTCOME] = Field(
-        description="timm:<name>, hf:<type, hub id or folder>, or mlp:<activation>",
+        description="timm:<name>, hf:<type, hub id or folder>, mlp:<activation>, or"
+        " token_mlp:<activation>",
         examples=["timm:vit_tiny_patch16_224"],
     )
     pretrained: Annotated[bool, Role.OUTCOME] = Field(

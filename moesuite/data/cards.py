@@ -83,6 +83,8 @@ def _comment(path: Path) -> str:
 
 def _source(options: Mapping[str, Any]) -> str:
     hub, revision = options.get("hub"), options.get("revision")
+    if options["family"] == "diagnostics":
+        return "drawn on your machine from `task.world`, the seed of the run"
     if options.get("embedded") or (options.get("kind") == "search" and not options.get("sets")):
         return "on your machine, without a download"
     if options.get("kind") == "backgammon":
@@ -101,6 +103,8 @@ def _source(options: Mapping[str, Any]) -> str:
 
 
 def _splits(options: Mapping[str, Any]) -> str:
+    if options["family"] == "diagnostics":
+        return "drawn from one world, others for each seed"
     if options.get("embedded") or options.get("kind") in ("search", "backgammon"):
         return "made by this package, always the same"
     if options.get("sets"):
@@ -119,6 +123,8 @@ def _input(options: Mapping[str, Any]) -> str:
         return f"{size}x{size} pixels, {colours}, {options['num_classes']} classes"
     if options.get("kind") == "backgammon":
         return "the board after each legal move"
+    if "tokenizer" not in options:
+        return f"sequences of {options['length']} vectors of {options['width']} numbers"
     return f"tokens by `{options['tokenizer']}`, at most {options['length']}"
 
 
@@ -144,7 +150,8 @@ def _direction(spec: MetricSpec) -> str:
 
 def _best(spec: MetricSpec) -> str:
     value = spec.most if spec.direction == "max" else spec.least
-    reached = {"bits_per_byte": ", which no text allows", "perplexity": ", which no text allows"}
+    reached = dict.fromkeys(("bits_per_byte", "perplexity"), ", which no text allows")
+    reached["excess_loss"] = ", the optimum"
     return NOT_STATED if value is None else f"{value:g}{reached.get(spec.name, '')}"
 
 
@@ -175,4 +182,5 @@ FLOORS: Mapping[tuple[str, str], Callable[[Mapping[str, Any]], str]] = {
     ("understanding", "accuracy"): lambda _: "1 / classes of the set, or the share of its largest",
     ("understanding", "matthews"): lambda _: "0 (unrelated answers)",
     ("preferences", "top1"): _of_choices,
+    ("diagnostics", "excess_loss"): lambda _: "1 (an output of 0 for every token)",
 }

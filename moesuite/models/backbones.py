@@ -1,6 +1,7 @@
-"""Backbones by name, with any keyword argument: `timm:<name>`, `hf:<name>`, `mlp:<activation>`.
+"""Backbones by name, with any keyword argument.
 
-None is written by hand but the perceptron of Tesauro's paper.
+`timm:<name>`, `hf:<name>`, `mlp:<activation>`, `token_mlp:<activation>`: none is written by hand
+but the perceptron of Tesauro's paper, and the MLP of tokens that are vectors.
 """
 
 from __future__ import annotations
@@ -16,7 +17,16 @@ from moesuite.models.huggingface import (
     huggingface_architecture,
     load_saved,
 )
-from moesuite.models.perceptron import build_perceptron
+from moesuite.models.plain.perceptron import build_perceptron
+from moesuite.models.plain.token_mlp import build_token_mlp
+
+TEXT, VECTORS, IMAGES = "head", "width", ""  # by the argument that only such tasks ask for
+TAKES = {"timm": IMAGES, "hf": TEXT, "mlp": TEXT, "token_mlp": VECTORS}
+FITTING = {
+    TEXT: "hf:<name>, e.g. backbone=gpt_mini",
+    VECTORS: "token_mlp:<activation>, e.g. backbone=token_mlp",
+    IMAGES: "timm:<name>",
+}
 
 
 def build_backbone(
@@ -31,7 +41,7 @@ def build_backbone(
         seed: of its initialisation, separate from all other seeds, >= 0.
         fit: what the task asks for. Of timm: num_classes, in_chans, img_size (dropped for models
             that take any size). Of Hugging Face: head, one of `moesuite.models.huggingface.HEADS`;
-            vocab_size; max_position_embeddings; num_labels; pad_token_id.
+            vocab_size; max_position_embeddings; num_labels; pad_token_id. Of vectors: width.
         kwargs: of the model's constructor (timm) or configuration (Hugging Face); they override
             `fit`.
 
@@ -39,20 +49,19 @@ def build_backbone(
         UserError: for an unknown name (lists the nearest) or arguments that the model refuses.
     """
     library, _, model = name.partition(":")
-    builders = {"timm": build_timm, "hf": build_huggingface, "mlp": build_perceptron}
-    if library not in builders:
+    if library not in BUILDERS:
         raise UserError(
             f"backbone={name}: unknown library {library!r}; expected timm:<name>, hf:<name>, "
-            "mlp:<activation>, e.g. backbone=vit_s16"
+            "mlp:<activation>, token_mlp:<activation>, e.g. backbone=vit_s16"
         )
-    if ("head" in fit) == (library == "timm"):
-        fitting = "hf:<name>, e.g. backbone=gpt_mini" if "head" in fit else "timm:<name>"
-        raise UserError(f"backbone={name} does not fit this task; expected {fitting}")
+    wanted = next((key for key in (TEXT, VECTORS) if key in fit), IMAGES)
+    if TAKES[library] != wanted:
+        raise UserError(f"backbone={name} does not fit this task; expected {FITTING[wanted]}")
     arguments = {**fit, **kwargs}
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return builders[library](model, pretrained, arguments)
+            return BUILDERS[library](model, pretrained, arguments)
     except UserError:
         raise
     except (TypeError, AssertionError, ValueError) as error:
@@ -135,3 +144,11 @@ def build_timm(model: str, pretrained: bool, arguments: dict[str, Any]) -> nn.Mo
         built = timm.create_model(model, pretrained=pretrained, **arguments)
     built.built_from = {"timm": model, "arguments": arguments}
     return built
+
+
+BUILDERS = {
+    "timm": build_timm,
+    "hf": build_huggingface,
+    "mlp": build_perceptron,
+    "token_mlp": build_token_mlp,
+}

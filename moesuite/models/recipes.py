@@ -2,7 +2,7 @@
 
 {"timm": <name>, "arguments": {…}}    of `timm.create_model`
 {"hf": <class>, "config": {…}}        a class of transformers, and its configuration
-{"mlp": <activation>, "arguments": {…}}
+{"mlp": <activation>, "arguments": {…}}, {"token_mlp": <activation>, "arguments": {…}}
 
 Arguments that are classes of torch.nn or timm.layers are written {"class": "torch.nn.ReLU"}, those
 with options {"partial": {"class": …}, "keywords": {…}}; no other code is named or run.
@@ -20,8 +20,10 @@ from torch import nn
 from moesuite.errors import UserError
 from moesuite.models.backbones import build_timm
 from moesuite.models.depth_tiling import tile_depth
-from moesuite.models.perceptron import build_perceptron
+from moesuite.models.plain.perceptron import build_perceptron
+from moesuite.models.plain.token_mlp import build_token_mlp
 
+PLAIN = {"mlp": build_perceptron, "token_mlp": build_token_mlp}
 LIBRARIES = ("torch.nn", "timm.layers")  # whose classes are arguments
 # of `timm.create_model`: they name weights and files, and are no part of a model
 NO_ARGUMENTS = ("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path")
@@ -107,14 +109,14 @@ def from_recipe(recipe: Any) -> nn.Module:
     Raises:
         UserError: for a recipe that is none, or arguments that the library refuses.
     """
-    if not (isinstance(recipe, dict) and recipe.keys() & {"timm", "hf", "mlp"}):
+    if not (isinstance(recipe, dict) and recipe.keys() & {"timm", "hf", *PLAIN}):
         raise UserError(f"{recipe!r} is no recipe of a model; expected one that save_moe wrote")
     try:
         return _built(recipe)
     except UserError:
         raise
     except Exception as error:  # whatever a library raises for values that it does not know
-        name = recipe.get("timm") or recipe.get("hf") or recipe.get("mlp")
+        name = next(recipe[key] for key in ("timm", "hf", *PLAIN) if key in recipe)
         what = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"{name}: the dense model cannot be built as described: {what}") from None
 
@@ -125,8 +127,8 @@ def _built(recipe: dict[str, Any]) -> nn.Module:
         model: Any = build_timm(recipe["timm"], False, decoded(arguments))
         model.built_from = {"timm": recipe["timm"], "arguments": arguments}
         return tile_depth(model, recipe.get("tile_depth", 1))
-    if "mlp" in recipe:
-        return build_perceptron(recipe["mlp"], False, recipe["arguments"])
+    if kind := next((kind for kind in PLAIN if kind in recipe), None):
+        return PLAIN[kind](recipe[kind], False, recipe["arguments"])
     import transformers
 
     values = json.loads(json.dumps(recipe["config"]), object_hook=_special_float)

@@ -213,6 +213,19 @@ def routing_weights(model: nn.Module) -> Tensor:
     return torch.cat(weights, dim=-1)
 
 
+def masses(model: nn.Module) -> dict[str, Float[Tensor, "L G T E"]]:
+    """Return what each of L MoE layers did with the tokens of the last forward.
+
+    `dispatched`: what an expert reads of a token, summed over its slots: 1 or 0, or a share of a
+    slot. `combined`: its weight in the token's output.
+    """
+    both = [layer.routing.dense() for _, layer in moe_layers(model) if layer.routing is not None]
+    return {
+        name: torch.stack([tensors[place].sum(dim=-1) for tensors in both])
+        for place, name in enumerate(("dispatched", "combined"))
+    }
+
+
 def contexts(model: nn.Module) -> list[RoutingContext]:
     """Return the contexts of the MoE layers of `model`: one for each call of `moefy`."""
     return list({id(layer.context): layer.context for _, layer in moe_layers(model)}.values())

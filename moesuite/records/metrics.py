@@ -151,12 +151,32 @@ PREFERENCES = _table(
         for name in OPPONENTS
     ),
 )
+DIAGNOSTICS = _table(
+    MetricSpec(
+        name="excess_loss",
+        direction="min",
+        least=0,
+        meaning="squared error beyond the optimum's, relative to that of an output of 0",
+        margin=POINT,
+    ),
+    _share("nmi", "mutual information of experts and clusters, normalised"),
+    MetricSpec(
+        name="ari",
+        direction="max",
+        least=-0.5,
+        most=1,
+        meaning="agreement of experts and clusters, adjusted Rand index",
+        margin=POINT,
+    ),
+)
+OF_WORLD = {"planted": "excess_loss"}
 FAMILIES: Mapping[str, Mapping[str, MetricSpec]] = {
     "vision": VISION,
     "language": LANGUAGE,
     "embeddings": EMBEDDINGS,
     "understanding": UNDERSTANDING,
     "preferences": PREFERENCES,
+    "diagnostics": DIAGNOSTICS,
 }
 OF_KIND = {
     "search": "ndcg@10",
@@ -180,6 +200,8 @@ def primary_name(family: str, options: Mapping[str, Any]) -> str | None:
         return str(options.get("metric", "bits_per_byte")) if causal else "perplexity"
     if family == "embeddings":
         return OF_KIND[options.get("kind", "search")]
+    if family == "diagnostics":
+        return OF_WORLD[options.get("kind", "planted")]
     if family == "understanding":
         metrics = options["sets"][options.get("subset", "rte")]["metrics"]
         return str(metrics[0]) if len(metrics) == 1 else "score"

@@ -15,7 +15,14 @@ from torch import Tensor, nn
 from moesuite.config.schema import RunConfig
 from moesuite.errors import RunFailed
 from moesuite.models.forward import call, placed
-from moesuite.nn.moe import RoutingWeights, contexts, moe_layers, routing_weights, unread_losses
+from moesuite.nn.moe import (
+    RoutingWeights,
+    contexts,
+    masses,
+    moe_layers,
+    routing_weights,
+    unread_losses,
+)
 from moesuite.nn.stats import Counts, count, is_finite
 from moesuite.surgery.checkpoint import KEY, contents
 from moesuite.task import Batch, Task
@@ -164,7 +171,9 @@ class MoEModule(L.LightningModule):
         inputs = self.task.inputs(batch)
         if self.task.size(batch):
             output = self._predict(inputs)
-            self.task.update(metrics, output, batch)
+            observes = self.task.observes_routing and self.counts
+            seen = {**batch, **masses(self.model)} if observes else batch
+            self.task.update(metrics, output, seen)
             self.examples += self.task.scored(batch)
             if self.predictions is not None:
                 self.predictions.add(output, batch)

@@ -149,6 +149,7 @@ COMMON = (
 QUIET = "measure=false logger=none trainer.enable_progress_bar=false"
 QUIET += " data.workers=0 trainer.accelerator=cpu"
 BYTES = "task.tokenizer=byte task.length=24"
+FEW = "task.train=48 task.val=8 task.test=8 task.length=16"
 RUNS = {  # family -> words of its runs by label
     "vision": {
         "digits": "task=digits",
@@ -171,6 +172,7 @@ RUNS = {  # family -> words of its runs by label
         "backgammon": "task=backgammon task.positions=60 task.test_positions=12 task.test_plies=0",
         "text": f"task=preferences_text backbone=bert_mini task.source=choices {BYTES} {BERT}",
     },
+    "diagnostics": {"planted": f"task=planted_experts {FEW}"},
 }
 
 

@@ -60,6 +60,10 @@ RECORDED = {
             "ceiling",
         ),
     },
+    "diagnostics": {
+        *("name", "kind", "world", "train", "val", "test", "length", "width", "clusters"),
+        *("imbalance", "separation", "noise", "units", "licence", "size", "ceiling"),
+    },
 }
 TASKS = {
     "vision": "digits",
@@ -67,6 +71,7 @@ TASKS = {
     "embeddings": "sts",
     "understanding": "glue",
     "preferences": "backgammon",
+    "diagnostics": "planted_experts",
 }
 
 

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moesuite import compose, fit
-from moesuite.models.perceptron import Perceptron
+from moesuite.models.plain.perceptron import Perceptron
 from moesuite.records.store import read_record
 from moesuite.task import Batch, Task
 from moesuite.tasks.preferences.agreement import Agreement, Answers, answers, cycles

@@ -1,0 +1,1 @@
+"""Small networks of this package: what no library has."""

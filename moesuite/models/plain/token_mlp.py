@@ -1,0 +1,80 @@
+"""A bare MLP for each token, for data that are vectors already: `token_mlp:<activation>`.
+
+    depth 1:  y = down(act(up x))
+    depth L:  x ← x + MLP_l(x) in all layers but the last, whose output has no residual
+
+Nothing mixes tokens, and nothing stands beside the MLPs: with MoE layers in their place, what the
+model computes is what routing and experts compute, and a token that no expert serves gives 0.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from moesuite.errors import UserError, unknown
+
+ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU}
+
+
+class MLP(nn.Module):
+    """down(act(up x)) of each token, [..., D] -> [..., D]; `hidden` units, >= 1."""
+
+    def __init__(self, activation: str, width: int, hidden: int) -> None:
+        super().__init__()
+        self.up = nn.Linear(width, hidden)
+        self.act = ACTIVATIONS[activation]()
+        self.down = nn.Linear(hidden, width)
+
+    def forward(self, x: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch D"]:
+        """Return the output of each token."""
+        return self.down(self.act(self.up(x)))
+
+
+class TokenMLP(nn.Module):
+    """MLPs one after the other, each applied to every token.
+
+    Args:
+        activation: of hidden units: relu, gelu or silu.
+        width: D of a token, >= 1.
+        hidden: units of each MLP, >= 1.
+        depth: number of MLPs, >= 1.
+    """
+
+    def __init__(self, activation: str, width: int, hidden: int, depth: int = 1) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(MLP(activation, width, hidden) for _ in range(depth))
+
+    def forward(self, x: Float[Tensor, "B T D"]) -> Float[Tensor, "B T D"]:
+        """Return the output of each token."""
+        *first, last = self.layers
+        for layer in first:
+            x = x + layer(x)
+        return last(x)
+
+
+def build_token_mlp(activation: str, pretrained: bool, arguments: dict[str, Any]) -> nn.Module:
+    """Build a token MLP, for tasks whose tokens are vectors.
+
+    Args:
+        activation: of hidden units.
+        pretrained: refused, since there are no such weights.
+        arguments: those of `TokenMLP`.
+
+    Raises:
+        UserError: for weights that do not exist, or an unknown activation.
+    """
+    if activation not in ACTIVATIONS:
+        raise unknown(
+            "activation in backbone", f"token_mlp:{activation}", ACTIVATIONS, "backbone=token_mlp"
+        )
+    if pretrained:
+        raise UserError(
+            f"backbone=token_mlp:{activation} has no pretrained weights; "
+            "type backbone.pretrained=false"
+        )
+    built: Any = TokenMLP(activation, **arguments)
+    built.built_from = {"token_mlp": activation, "arguments": arguments}
+    return built

@@ -1,0 +1,1 @@
+"""Generated tasks whose right answer is known, on which routers differ by construction."""
