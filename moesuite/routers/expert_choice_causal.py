@@ -37,8 +37,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from moesuite.errors import UserError
-from moesuite.routing.assignment import score_that_a_share_exceeds, tokens_take_in_order, top
+from moesuite.routing.assignment import tokens_take_in_order, top
 from moesuite.routing.router import LayerSpec, Router, Routing, build_gate
+from moesuite.routing.scope import score_that_a_share_exceeds
 
 
 class ExpertChoiceCausal(Router):

@@ -3,7 +3,8 @@
 Wang et al., "Auxiliary-Loss-Free Load Balancing" (2024), https://arxiv.org/abs/2408.15664,
 algorithm 1: top-K of σ(x W_g) + b, b_e += u · sign(mean load - load_e), u = 0.001; DeepSeek-AI,
 "DeepSeek-V3" (2024), https://arxiv.org/abs/2412.19437, equations 12 to 16: gates are σ(x W_g),
-divided by their sum over the chosen experts. Not in the paper: for K = 1 gates are not divided,
+divided by their sum over the chosen experts; equations 17 to 20: a small loss keeps single
+sequences balanced, too (`sequence_weight`). Not in the paper: for K = 1 gates are not divided,
 which would give exactly 1 and no gradient, nor in a rerouted model that does not divide them; the
 budget limits slots.
 """
@@ -17,7 +18,9 @@ from annotated_types import Ge, Le
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from moesuite.routing.losses import sequence_loss
 from moesuite.routing.router import LayerSpec, Router, Routing, build_gate, top
+from moesuite.routing.scope import load_excess
 
 
 class LossFree(Router):
@@ -35,6 +38,7 @@ class LossFree(Router):
         k: Annotated[int, Ge(1)] = 1,
         update_rate: Annotated[float, Ge(0), Le(1)] = 0.001,
         normalise: bool | None = None,
+        sequence_weight: Annotated[float, Ge(0)] = 0.0,
     ) -> None:
         """Build the router.
 
@@ -43,6 +47,8 @@ class LossFree(Router):
             k: experts per token, in [1, E].
             update_rate: step size u of the bias, in [0, 1].
             normalise: divide the gates of a token by their sum; None: if k > 1.
+            sequence_weight: weight of DeepSeek-V3's loss on the balance of each sequence, >= 0;
+                theirs is 1e-4.
 
         Raises:
             UserError: if k > E.
@@ -51,6 +57,7 @@ class LossFree(Router):
         self.k = self.choices(k)
         self.update_rate = update_rate
         self.normalise = k > 1 if normalise is None else normalise
+        self.sequence_weight = sequence_weight
         self.causal = k == 1  # else a later first choice takes the slot of an earlier second one
         self.gate = build_gate(spec)
         self.register_buffer("bias", torch.zeros(spec.num_experts))
@@ -71,13 +78,10 @@ class LossFree(Router):
         if self.normalise:
             gates = gates / gates.sum(dim=-1, keepdim=True).clamp(min=1e-20)
         if self.training:
-            real = torch.ones_like(gates) if mask is None else mask.to(gates)[..., None]
-            self.excess = self._excess(experts, real)
-        return self.choose_experts(gates, experts, mask)
-
-    @torch.no_grad()
-    def _excess(self, experts: Tensor, real: Tensor) -> Tensor:
-        pairs = real.expand(experts.shape)
-        sums = self.scope.over_pairs(experts, pairs, self.spec.num_experts)
-        (load,) = self.scope.join(sums)  # [U, E]
-        return self.scope.mean((load - load.mean(dim=-1, keepdim=True)).sign(), load.sum(dim=-1))
+            real = torch.ones_like(gates[..., :1]) if mask is None else mask.to(gates)[..., None]
+            self.excess = load_excess(experts, real, self.spec.num_experts, self.scope)
+        losses = {}
+        if self.sequence_weight > 0:
+            loss = sequence_loss(scores, self.k, mask, self.training)
+            losses["sequence"] = self.sequence_weight * loss
+        return self.choose_experts(gates, experts, mask, losses)

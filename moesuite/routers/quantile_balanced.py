@@ -21,8 +21,8 @@ from annotated_types import Ge
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from moesuite.routing.assignment import score_that_a_share_exceeds
 from moesuite.routing.router import LayerSpec, Router, Routing, build_gate, top
+from moesuite.routing.scope import score_that_a_share_exceeds
 
 
 def margins(biased: Float[Tensor, "G T E"], bias: Float[Tensor, " E"], k: int) -> Tensor:

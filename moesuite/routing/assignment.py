@@ -6,7 +6,6 @@ times as much, so `top` takes the top of integer keys that combine score and ind
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 import torch
@@ -59,6 +58,23 @@ def stable_sort(
     return ordered, keys.sort(dim=-1).values % values.shape[-1]
 
 
+def in_best_groups(
+    scores: Float[Tensor, "*batch E"], groups: int, limit: int, best_of: int
+) -> Bool[Tensor, "*batch E"]:
+    """Return which experts are in the best groups of each row; ties go to the lower index.
+
+    Args:
+        scores: any numbers.
+        groups: number of groups of neighbours; it divides E.
+        limit: number of best groups, 1 to `groups`.
+        best_of: a group's score is the sum of so many of its best scores.
+    """
+    of_groups = scores.unflatten(-1, (groups, -1))
+    totals = top(of_groups, min(best_of, of_groups.shape[-1]))[0].sum(dim=-1)
+    best = torch.zeros_like(totals, dtype=torch.bool).scatter(-1, top(totals, limit)[1], True)
+    return best[..., None].expand(of_groups.shape).flatten(-2)
+
+
 def experts_take(
     scores: Float[Tensor, "G E T"],
     capacity: int,
@@ -87,28 +103,6 @@ def experts_take(
     return SlotRouting(
         tokens.masked_fill(empty, EMPTY), weights.masked_fill(empty, 0.0), length, losses or {}
     )
-
-
-def score_that_a_share_exceeds(
-    scores: Float[Tensor, "U N E"], real: Bool[Tensor, "U N"], share: float
-) -> Float[Tensor, "U E"]:
-    """Return each expert's (1 - share) quantile of scores.
-
-    It is the score that exactly floor(share · real tokens) tokens exceed, barring ties. NaN where
-    no token is real.
-
-    Args:
-        scores: any finite numbers.
-        real: True for real tokens.
-        share: in [0, 1]; the result is -inf where all tokens are to exceed it.
-    """
-    most = min(scores.shape[1], math.floor(share * scores.shape[1] + 1e-9) + 1)
-    lowest = -math.inf
-    best = scores.masked_fill(~real[..., None], lowest).topk(most, dim=1).values  # padding is last
-    best = torch.cat([best, torch.full_like(best[:, :1], lowest)], dim=1)
-    counts = real.sum(dim=1).double()
-    index = (share * counts + 1e-9).floor().long()[:, None, None].expand(-1, 1, best.shape[-1])
-    return best.gather(1, index)[:, 0].masked_fill(counts[:, None] == 0, torch.nan)
 
 
 def tokens_take(

@@ -2,11 +2,13 @@
 
 balance: E · Σ_e mean gate_e · fraction_e (Fedus et al., "Switch Transformers", 2021,
 https://arxiv.org/abs/2101.03961, equation 4), with fraction_e the share of routed pairs, so that a
-perfectly uniform router scores 1 for every K. importance and load: squared coefficient of variation
-of summed gates, and of the expected number of tokens (Shazeer et al., "Outrageously Large Neural
-Networks", 2017, https://arxiv.org/abs/1701.06538, equations 6 to 11); 0 when uniform. entropy: of
-the gates (Huang et al., 2024, https://arxiv.org/abs/2403.07652), in nats. z: mean of logsumexp²
-(Zoph et al., "ST-MoE", 2022, https://arxiv.org/abs/2202.08906, equation 5).
+perfectly uniform router scores 1 for every K. sequence: the same of every sequence by itself, with
+scores of another kind (DeepSeek-AI, "DeepSeek-V3", 2024, https://arxiv.org/abs/2412.19437,
+equations 17 to 20). importance and load: squared coefficient of variation of summed gates, and of
+the expected number of tokens (Shazeer et al., "Outrageously Large Neural Networks", 2017,
+https://arxiv.org/abs/1701.06538, equations 6 to 11); 0 when uniform. entropy: of the gates (Huang
+et al., 2024, https://arxiv.org/abs/2403.07652), in nats. z: mean of logsumexp² (Zoph et al.,
+"ST-MoE", 2022, https://arxiv.org/abs/2202.08906, equation 5).
 
 Means and shares are pooled over the batch, by default on all processes; they are not averages of
 the losses of single sequences or processes. A router passes its `scope`, which knows
@@ -20,6 +22,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from moesuite.routing.assignment import top
 from moesuite.routing.scope import ONE_BATCH, Scope
 
 
@@ -37,16 +40,46 @@ def balance_loss(
         mask: True for real tokens; None: all are.
         scope: over which tokens; a router's own in training.
     """
-    gates = logits.float().softmax(dim=-1)
+    return balance_of(logits.float().softmax(dim=-1), experts, mask, scope)
+
+
+def sequence_loss(
+    scores: Float[Tensor, "G T E"],
+    k: int,
+    mask: Bool[Tensor, "G T"] | None = None,
+    training: bool = False,
+) -> Float[Tensor, ""]:
+    """Return DeepSeek-V3's complementary balance loss, of each sequence by itself and averaged.
+
+    Choices are the top `k` by scores as they are, without bias; gates are scores divided by their
+    sum over all experts.
+
+    Args:
+        scores: >= 0, of sigmoid or softmax.
+        k: experts per token.
+        mask: True for real tokens; None: all are.
+        training: whether the other processes make the same pass.
+    """
+    gates = scores / scores.sum(dim=-1, keepdim=True).clamp(min=1e-20)
+    return balance_of(gates, top(scores, k)[1], mask, Scope("sequence", training))
+
+
+def balance_of(
+    gates: Float[Tensor, "G T E"],
+    experts: Int[Tensor, "G T K"],
+    mask: Bool[Tensor, "G T"] | None = None,
+    scope: Scope = ONE_BATCH,
+) -> Float[Tensor, ""]:
+    """Return the balance loss of gates that sum to 1 in each token; see `balance_loss`."""
     real = _real(gates[..., 0], mask)
     gate_sums, chosen, count = scope.join(
         scope.over_tokens(gates * real[..., None]),
-        scope.over_pairs(experts, real[..., None].expand(experts.shape), logits.shape[-1]),
+        scope.over_pairs(experts, real[..., None].expand(experts.shape), gates.shape[-1]),
         scope.over_tokens(real),
     )
     tokens = count.clamp(min=1)[:, None]
     mean_gate, fraction = gate_sums / tokens, chosen / (tokens * experts.shape[-1])
-    return scope.mean(logits.shape[-1] * (mean_gate * fraction).sum(dim=-1), count)
+    return scope.mean(gates.shape[-1] * (mean_gate * fraction).sum(dim=-1), count)
 
 
 def z_loss(

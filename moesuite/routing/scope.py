@@ -22,6 +22,7 @@ own share; and the task loss, a mean over processes of means over tokens whose n
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -132,6 +133,44 @@ class Scope:
 
 
 ONE_BATCH = Scope()  # the tokens of this batch, whatever other processes do
+
+
+@torch.no_grad()
+def load_excess(
+    experts: Int[Tensor, "G T K"], real: Float[Tensor, "G T 1"], num_experts: int, scope: Scope
+) -> Float[Tensor, " E"]:
+    """Return the sign of each expert's load minus the mean load, averaged over units.
+
+    Args:
+        experts: the K experts that each token chose, before any capacity.
+        real: 1 for real tokens, 0 for padding.
+        num_experts: E.
+        scope: a router's own.
+    """
+    (load,) = scope.join(scope.over_pairs(experts, real.expand(experts.shape), num_experts))
+    return scope.mean((load - load.mean(dim=-1, keepdim=True)).sign(), load.sum(dim=-1))
+
+
+def score_that_a_share_exceeds(
+    scores: Float[Tensor, "U N E"], real: Bool[Tensor, "U N"], share: float
+) -> Float[Tensor, "U E"]:
+    """Return each expert's (1 - share) quantile of scores.
+
+    It is the score that exactly floor(share · real tokens) tokens exceed, barring ties. NaN where
+    no token is real.
+
+    Args:
+        scores: any finite numbers.
+        real: True for real tokens.
+        share: in [0, 1]; the result is -inf where all tokens are to exceed it.
+    """
+    most = min(scores.shape[1], math.floor(share * scores.shape[1] + 1e-9) + 1)
+    lowest = -math.inf
+    best = scores.masked_fill(~real[..., None], lowest).topk(most, dim=1).values  # padding is last
+    best = torch.cat([best, torch.full_like(best[:, :1], lowest)], dim=1)
+    counts = real.sum(dim=1).double()
+    index = (share * counts + 1e-9).floor().long()[:, None, None].expand(-1, 1, best.shape[-1])
+    return best.gather(1, index)[:, 0].masked_fill(counts[:, None] == 0, torch.nan)
 
 
 def _total(values: Tensor) -> Tensor:

@@ -179,8 +179,7 @@ def _unfit(name: str) -> UserError:
 def _defaults(cls: type[Router], block: Block) -> Mapping[str, Any]:
     """Return the options of a router that the model decides."""
     parameters = inspect.signature(cls.__init__).parameters
-    of_model = {"k": block.k, "normalise": block.gate.normalises}
-    return {name: value for name, value in of_model.items() if name in parameters}
+    return {name: value for name, value in block.rule.items() if name in parameters}
 
 
 Seen = tuple[Tensor, Tensor, Scope | None]  # input, output and scope of a model's own layer

@@ -30,6 +30,7 @@ CAUSAL = {
     "cosine",
     "dense",
     "expert_choice_causal",
+    "group_limited",
     "hash",
     "loss_free",
     "quantile_balanced",

@@ -21,8 +21,18 @@ OTHER: dict[str, dict[str, Any]] = {
     "comparison": {"share": 0.5, "weight": 2.0},
     "cosine": {"k": 2, "temperature": 0.9, "balance_weight": 0.02},
     "expert_choice_causal": {"momentum": 0.5, "threshold": "population"},
+    "group_limited": {
+        "k": 2,
+        "groups": 4,
+        "limit": 2,
+        "best_of": 1,
+        "scores": "softmax",
+        "update_rate": 0.5,
+        "normalise": True,
+        "sequence_weight": 1.0,
+    },
     "hash": {"salt": 1},
-    "loss_free": {"k": 2, "update_rate": 0.5, "normalise": True},
+    "loss_free": {"k": 2, "update_rate": 0.5, "normalise": True, "sequence_weight": 1.0},
     "noisy_topk": {"k": 1, "importance_weight": 0.2, "load_weight": 0.2},
     "quantile_balanced": {"k": 2, "normalise": True},
     "random": {"k": 2},
@@ -103,6 +113,18 @@ def test_no_option_is_without_effect(name: str) -> None:
             {"normalise": "perhaps"},
             "router.normalise='perhaps': input should be a valid boolean",
         ),
+        (
+            "group_limited",
+            {"groups": 3},
+            "router.groups=3: expected a divisor of num_experts=4 (1, 2, 4), e.g. router.groups=2",
+        ),
+        (
+            "group_limited",
+            {"k": 3, "limit": 1},
+            "router.limit=1: expected 2 to 2 of groups of 2 experts with router.k=3, e.g. "
+            "router.limit=2",
+        ),
+        ("group_limited", {"limit": 3}, "router.limit=3: expected 1 to 2 of groups of 2 experts"),
         ("switch", {"jitter": 2.0}, "router.jitter=2.0: input should be less than or equal to 1"),
     ],
 )

@@ -31,6 +31,7 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("noisy_topk", {"k": 1}),
     ("loss_free", {"k": 2}),
     ("quantile_balanced", {"k": 2}),
+    ("group_limited", {"k": 2, "scores": "softmax", "best_of": 1}),
     ("sinkhorn_token_choice", {"k": 2, "noise": 0.0}),
     ("sinkhorn_expert_choice", {"noise": 0.0}),
     ("sparsity_constrained_token_choice", {"k": 2}),

@@ -11,10 +11,8 @@ from hypothesis import strategies as st
 
 from moesuite.errors import UserError
 from moesuite.routers.expert_choice_causal import ExpertChoiceCausal
-from moesuite.routing.assignment import (
-    score_that_a_share_exceeds,
-)
 from moesuite.routing.router import LayerSpec
+from moesuite.routing.scope import score_that_a_share_exceeds
 from tests.routers.by_hand import logits_as_input
 
 

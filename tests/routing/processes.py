@@ -34,6 +34,7 @@ BALANCED: list[tuple[str, dict[str, Any]]] = [
         for name in ("token_choice", "noisy_topk", "top_p", "loss_free", "expert_choice_causal")
     ),
     ("quantile_balanced", {"k": 2}),
+    ("group_limited", {"k": 2, "sequence_weight": 0.0}),
     ("relu", {"start": 1.0}),  # a penalty that is felt
     ("comparison", {"share": 0.5}),
     POPULATION,
@@ -42,6 +43,7 @@ CASES: list[Case] = [
     *((name, {}, "global") for name in router_names()),
     ("token_choice", {"k": 2, "noise": 1.0, "balance_weight": 1.0, "z_weight": 1.0}, "global"),
     ("loss_free", {"k": 2}, "global"),
+    ("group_limited", {"k": 2, "sequence_weight": 1.0}, "global"),
     ("relu", {"start": 1.0}, "global"),
     ("comparison", {"share": 0.5}, "global"),
     (*POPULATION, "global"),

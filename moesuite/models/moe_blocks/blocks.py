@@ -53,6 +53,14 @@ class Block:
         """Experts per token."""
         return self.gate.k
 
+    @property
+    def rule(self) -> dict[str, Any]:
+        """The rule of the gate, as options of routers that have them."""
+        gate = self.gate
+        options: dict[str, Any] = {"k": gate.k, "normalise": gate.normalises}
+        options |= dict(zip(("groups", "limit", "best_of"), gate.groups, strict=True))
+        return options | ({"scores": gate.score} if gate.score else {})
+
     def trained_experts(self, scale: float = 1.0) -> FusedExperts | SeparateExperts:
         """Return the experts on the model's weights, their outputs multiplied by `scale`."""
         kind = SeparateExperts if isinstance(self.experts, nn.ModuleDict) else FusedExperts

@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import product
 from typing import Any, Literal
 
 import torch
@@ -17,8 +18,10 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from moesuite.models.forward import evaluating
+from moesuite.routing.assignment import in_best_groups
 
 ROWS = 64  # of the check
+MOST_GROUPS = 32  # of experts
 # of a module that is called in another way than it expects
 FAILURES = (AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 CORRECTIONS = ("e_score_correction_bias", "expert_bias")  # added to the scores that choose experts
@@ -42,6 +45,9 @@ class TrainedGate:
         normalises: whether a token's combine weights have the same sum in every token.
         scale: that sum; without it, the factor of the scores.
         score: what the combine weights are computed from; empty if that is neither.
+        groups: number of groups of experts, of which the best few are chosen first; how many; and
+            of how many scores a group's own is the sum. 1, 1 and 1 without groups, or where the
+            rule is another.
     """
 
     module: nn.Module
@@ -53,6 +59,7 @@ class TrainedGate:
     normalises: bool
     scale: float
     score: Score
+    groups: tuple[int, int, int]
 
     @property
     def bias(self) -> nn.Parameter | None:
@@ -144,9 +151,11 @@ def _measured(gate: nn.Module, linear: Any, further: dict[str, Tensor]) -> Train
     if logits.shape != expected.shape or not torch.allclose(logits, expected, atol=1e-3):
         return "the logits of its gate are not linear in the token"
     served = (experts < num_experts).all(dim=1)
-    rule = _rule(logits[served], weights[served], experts[served].long())
+    seen = logits[served], weights[served], experts[served].long()
+    rule = _rule(*seen)
+    groups = _groups(*seen[::2], by_softmax=rule[2] == "softmax")
     correction = _correction(gate, further)
-    return TrainedGate(gate, linear, correction, further, flat, weights.shape[1], *rule)
+    return TrainedGate(gate, linear, correction, further, flat, weights.shape[1], *rule, groups)
 
 
 def blank(value: Tensor) -> Tensor:
@@ -208,6 +217,27 @@ def _rule(logits: Tensor, weights: Tensor, experts: Tensor) -> tuple[bool, float
     if normalises:
         return True, sums.mean().item(), score
     return False, ratios[score].mean().item() if score else 1.0, score
+
+
+def _groups(logits: Tensor, experts: Tensor, by_softmax: bool) -> tuple[int, int, int]:
+    """Return the groups, their limit and what their scores are sums of, from the experts chosen."""
+    scores = logits.softmax(dim=1) if by_softmax else logits.sigmoid()
+    (rows, num_experts), k = scores.shape, experts.shape[1]
+    none = torch.zeros(rows, num_experts, dtype=torch.bool)
+    rules = [(1, 1, 1)]
+    rules += [
+        (groups, limit, best_of)
+        for groups, best_of in product(range(2, min(MOST_GROUPS, num_experts) + 1), (2, 1))
+        if num_experts % groups == 0
+        for limit in range(1, groups)
+        if limit * num_experts // groups >= k
+    ]
+    for rule in rules:
+        inside = in_best_groups(scores, *rule)
+        best = scores.masked_fill(~inside, -torch.inf).topk(k).indices
+        if torch.equal(none.scatter(1, best, True), none.scatter(1, experts, True)):
+            return rule
+    return 1, 1, 1
 
 
 def _constant(values: Tensor) -> bool:

@@ -21,8 +21,9 @@ EXPERTS, TOKENS = 4, 9
 OPTIONS = {"token_choice": {"k": 2}, "loss_free": {"k": 2}, "usmoe": {"normalise": True}}
 POPULATION = "expert_choice_causal by population"
 WITHOUT_LIMIT = {
-    *("base", "cosine", "expert_choice_causal", "hash", "loss_free", "noisy_topk"),
+    *("base", "cosine", "expert_choice_causal", "group_limited", "hash", "loss_free"),
     *(
+        "noisy_topk",
         "quantile_balanced",
         "random",
         "relu",

@@ -1,0 +1,84 @@
+"""DeepSeek's rule by our router: the outputs of transformers' own layers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from torch import nn
+
+from moesuite import reroute
+from moesuite.nn.moe import moe_layers
+from tests.surgery.moe_models import DEEPSEEK, batch
+
+SOME = {"n_routed_experts": 16, "num_experts_per_tok": 4}
+CASES: list[tuple[str, dict[str, Any], tuple[int, int, int, str, bool]]] = [
+    # options of transformers; groups, limit, best_of, scores, normalise
+    ("deepseek_v3", {}, (4, 2, 2, "sigmoid", True)),
+    ("deepseek_v3", {"norm_topk_prob": False}, (4, 2, 2, "sigmoid", False)),
+    (
+        "deepseek_v3",
+        SOME | {"topk_group": 1, "routed_scaling_factor": 1.0},
+        (4, 1, 2, "sigmoid", True),
+    ),
+    ("deepseek_v3", SOME | {"n_group": 8, "topk_group": 3}, (8, 3, 2, "sigmoid", True)),
+    ("deepseek_v3", {"n_group": 1, "topk_group": 1}, (1, 1, 1, "sigmoid", True)),
+    (
+        "deepseek_v2",
+        SOME | {"topk_method": "group_limited_greedy"},
+        (4, 2, 1, "softmax", False),
+    ),
+    # the K best experts are in the K groups of the best ones: a limit of K or more is none
+    ("deepseek_v2", {"topk_method": "group_limited_greedy"}, (1, 1, 1, "softmax", False)),
+    (
+        "deepseek_v2",
+        SOME | {"topk_method": "group_limited_greedy", "topk_group": 3},
+        (4, 3, 1, "softmax", False),
+    ),
+    ("deepseek_v2", {"topk_method": "greedy"}, (1, 1, 1, "softmax", False)),
+    ("glm4_moe", {"head_dim": 16}, (4, 2, 2, "sigmoid", True)),
+    ("dots1", {"head_dim": 16}, (4, 2, 2, "sigmoid", False)),
+]
+CHEAP = (0, 5)
+
+
+def build(kind: str, options: dict[str, Any]) -> Any:
+    """Return a tiny random model whose choice of experts shows in its output."""
+    torch.manual_seed(0)
+    config = transformers.AutoConfig.for_model(kind, **(DEEPSEEK | options))
+    model = transformers.AutoModelForCausalLM.from_config(config).eval()
+    for parameter in model.parameters():
+        if parameter.ndim >= 2:
+            nn.init.normal_(parameter, std=0.3)
+    for name, buffer in model.named_buffers():
+        if name.endswith("e_score_correction_bias"):
+            buffer.normal_(std=0.3)
+    return model
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "rule"),
+    [
+        pytest.param(*case, marks=[] if number in CHEAP else [pytest.mark.slow])
+        for number, case in enumerate(CASES)
+    ],
+)
+def test_our_router_gives_the_outputs_of_the_model(
+    kind: str, options: dict[str, Any], rule: tuple[int, int, int, str, bool]
+) -> None:
+    model = build(kind, options)
+    expected = model(**batch())["logits"][:, :12]
+    _, rows = reroute(model, "group_limited")
+    for _, layer in moe_layers(model):
+        read = layer.router.options
+        names = ("groups", "limit", "best_of", "scores", "normalise")
+        assert tuple(read[name] for name in names) == rule
+    torch.testing.assert_close(model(**batch())["logits"][:, :12], expected, atol=1e-4, rtol=1e-4)
+    assert rows and all(row.difference <= 1e-4 * row.scale and row.kept == 1 for row in rows)
+
+
+def test_another_limit_is_another_rule() -> None:
+    _, rows = reroute(build(*CASES[0][:2]), "group_limited", limit=1)
+    assert all(row.kept < 1 for row in rows)
