@@ -154,13 +154,20 @@ TYPES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-def build(kind: str) -> Any:
+def config_class(kind: str) -> type[transformers.PretrainedConfig]:
+    """Return the class of a type's configuration."""
+    modeling = importlib.import_module(f"transformers.models.{kind}.modeling_{kind}")
+    cls: type[transformers.PretrainedConfig] = getattr(modeling, TYPES[kind][0]).config_class
+    return cls
+
+
+def build(kind: str, **more: Any) -> Any:
     """Return a tiny model in evaluation with sharp weights: other experts give another answer."""
     name, options = TYPES[kind]
     modeling = importlib.import_module(f"transformers.models.{kind}.modeling_{kind}")
     cls = getattr(modeling, name)
     torch.manual_seed(0)
-    model = cls(_tiny(cls.config_class, options)).eval()
+    model = cls(_tiny(cls.config_class, options | more)).eval()
     with torch.no_grad():
         for key, parameter in model.named_parameters():
             if parameter.ndim >= 2 or key.endswith("bias"):

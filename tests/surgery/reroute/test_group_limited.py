@@ -10,8 +10,10 @@ import transformers
 from torch import nn
 
 from moesuite import reroute
+from moesuite.models.example_inputs import random_example
 from moesuite.nn.moe import moe_layers
 from tests.surgery.moe_models import DEEPSEEK, batch
+from tests.surgery.reroute import moe_types
 
 SOME = {"n_routed_experts": 16, "num_experts_per_tok": 4}
 CASES: list[tuple[str, dict[str, Any], tuple[int, int, int, str, bool]]] = [
@@ -82,3 +84,37 @@ def test_our_router_gives_the_outputs_of_the_model(
 def test_another_limit_is_another_rule() -> None:
     _, rows = reroute(build(*CASES[0][:2]), "group_limited", limit=1)
     assert all(row.kept < 1 for row in rows)
+
+
+# types with groups of experts, but for one that cannot be read
+GROUPED = [
+    *("axk2", "bailing_hybrid", "beam", "deepseek_ocr2", "deepseek_v2", "deepseek_v3"),
+    *("deepseek_v32", "dots1", "dots3_note", "exaone_moe", "glm4_moe", "glm4_moe_lite"),
+    *("glm4v_moe", "glm_moe_dsa", "hy_v4", "hy_v4_vl", "kimi_linear", "mimo_v2_flash"),
+    *("mistral4", "mistral_large4", "nemotron_h", "solar_open", "unlimited_ocr"),
+]
+
+
+@pytest.mark.slow
+def test_no_type_with_groups_is_missing() -> None:
+    found = [
+        kind for kind in moe_types.TYPES if hasattr(moe_types.config_class(kind)(), "topk_group")
+    ]
+    assert found == sorted({*GROUPED, "axk1"})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", GROUPED)
+def test_every_type_with_groups_is_rebuilt(kind: str) -> None:
+    sizes = {"n_group": 4, "num_expert_group": 4, "topk_group": 2, "num_experts_per_tok": 3}
+    known = moe_types.config_class(kind)().to_dict()
+    model = moe_types.build(kind, **{name: sizes[name] for name in sizes.keys() & known.keys()})
+    expected = model(**random_example(model))[0]
+    _, rows = reroute(model, "group_limited")
+    torch.testing.assert_close(
+        model(**random_example(model))[0],
+        expected,
+        rtol=1e-4,
+        atol=1e-5 * expected.abs().max().item(),
+    )
+    assert all(row.difference <= 1e-5 * row.scale and row.kept == 1 for row in rows)
