@@ -109,6 +109,7 @@ def test_surgery_holds_one_mlp_beyond_the_result() -> None:
     assert upcycling.extra_copies(build, num_experts=4) == pytest.approx(1, abs=0.1)
 
 
+@pytest.mark.slow
 def test_upcycling_is_timed(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -201,6 +202,7 @@ print(min(found[12:]))
     assert faults[1] < 100 < 10_000 < faults[0], faults
 
 
+@pytest.mark.slow
 def test_both_loops_train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     words = [

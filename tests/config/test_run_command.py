@@ -166,6 +166,7 @@ def test_commands_of_runs(
     assert len(_again(tmp_path, monkeypatch, capsys)) == 6
 
 
+@pytest.mark.slow
 def test_commands_of_a_study(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -179,6 +180,7 @@ def test_commands_of_a_study(
     assert len(_again(tmp_path, monkeypatch, capsys)) == 3
 
 
+@pytest.mark.slow
 def test_commands_of_a_benchmark_that_upcycles(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

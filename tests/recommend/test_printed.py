@@ -8,6 +8,7 @@ from moesuite.recommend.__main__ import main
 from tests.helpers import exit_code
 
 
+@pytest.mark.slow
 def test_markdown(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_code(monkeypatch, main, "model=hf:gpt2", "format=markdown") == 0
     text = capsys.readouterr().out

@@ -241,6 +241,7 @@ def test_bad_input_is_one_line(
     assert message in error and error.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_checkpoint_with_moe_layers_is_refused(tmp_path: Path) -> None:
     model = moesuite.moefy(timm.create_model("vit_tiny_patch16_224", img_size=32), num_experts=2)
     moesuite.save_moe(model, tmp_path / "moe.pt")

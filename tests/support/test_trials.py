@@ -62,6 +62,7 @@ def test_weights_show_every_part() -> None:
     assert differences(answers_of(model, subject.inputs), subject.answers) > 1e-3
 
 
+@pytest.mark.slow
 def test_what_takes_too_long_or_too_much_is_ended() -> None:
     trial = ("hf", "bert", "BertForMaskedLM")
     (late,) = run_all([trial], 1, 0.01, 6.0)

@@ -18,6 +18,7 @@ from tests.conftest import Command
 from tests.helpers import SHORT, invoke, run, wait_for
 
 
+@pytest.mark.slow
 def test_the_same_run_is_not_run_again(tmp_path: Path) -> None:
     first = run(tmp_path)
     assert run(tmp_path).created == first.created

@@ -111,6 +111,7 @@ def test_unserved_and_dropped_under_capacity_are_two_figures(tmp_path: Path) -> 
     )
 
 
+@pytest.mark.slow
 def test_energy_is_estimated_on_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     record = run(tmp_path, "energy=true")
     assert (
@@ -126,6 +127,7 @@ def test_energy_is_estimated_on_request(tmp_path: Path, monkeypatch: pytest.Monk
         Meter(True)
 
 
+@pytest.mark.slow
 def test_a_run_is_reproducible_and_its_seeds_reach_everything(tmp_path: Path) -> None:
     def loss(*words: str) -> float:
         config = compose(
@@ -171,6 +173,7 @@ def test_curve_carries_steps_seconds_and_flops(tmp_path: Path) -> None:
     assert record.curve[1].quality == pytest.approx(record.quality["top1"].value)
 
 
+@pytest.mark.slow
 def test_options_reach_the_trainer(tmp_path: Path) -> None:
     record = run(
         tmp_path,

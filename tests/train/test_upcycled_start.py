@@ -90,6 +90,7 @@ def test_experts_have_copies_of_their_moments() -> None:
     assert len(found) == sum(1 for _ in moe.parameters()) - 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("state", ["resume", "fresh_optimizer"])
 def test_which_optimizer_state_continues(
     state: str, dense: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -107,6 +108,7 @@ def test_which_optimizer_state_continues(
     ]  # but for the gate
 
 
+@pytest.mark.slow
 def test_weights_alone_begin_at_step_0(dense: Path, tmp_path: Path) -> None:
     words = [
         "upcycle_state=weights",
@@ -205,6 +207,7 @@ def test_words_are_understood_twice() -> None:
         fit(compose("upcycle_state=weights", *QUIET))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("router", ["switch", "expert_choice"])
 def test_upcycled_models_are_accounted_without_weights(router: str) -> None:
     words = [f"router={router}", "num_experts=4", "layers=[-1]"]
@@ -216,6 +219,7 @@ def test_upcycled_models_are_accounted_without_weights(router: str) -> None:
     assert deep.parameters_total > 1.9 * same.parameters_total
 
 
+@pytest.mark.slow
 def test_the_optimizer_is_as_the_new_run_asks_for(dense: Path, tmp_path: Path) -> None:
     words = ["router=switch", "trainer.max_steps=24", "optim.weight_decay=0.5", "optim.beta2=0.95"]
     _, path = run(tmp_path, *words, f"upcycle={dense}")

@@ -66,6 +66,7 @@ def test_hyperband_stops_most_trials_that_are_behind(
     assert min(len(trial.steps) for trial in found.trials if trial.state == "pruned") < 9
 
 
+@pytest.mark.slow
 def test_a_pruned_run_keeps_a_record(tmp_path: Path) -> None:
     def stop(step: int, quality: float) -> None:
         raise Pruned(f"pruned at step {step}")

@@ -134,6 +134,7 @@ def test_the_text_of_a_recorded_plan_is_compared_in_one_form() -> None:
     assert canonical("k", "log(1, 1)") == "tag(log, interval(1, 1))"  # the same to six digits
 
 
+@pytest.mark.slow
 def test_a_study_begun_in_the_old_form_goes_on_in_the_new(tmp_path: Path) -> None:
     """Its space was recorded as old text, and its trial with Optuna's distributions of the time."""
     words = ["task=digits", "trainer.max_steps=3", "data.batch_size=256", "winner=0", "study=s"]

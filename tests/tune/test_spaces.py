@@ -64,6 +64,7 @@ def test_a_router_s_space_follows_from_its_annotations() -> None:
     assert 0.999 < momentum.values[1] < 1  # Lt(1)
 
 
+@pytest.mark.slow
 def test_another_space_of_the_same_name_is_refused(tmp_path: Path) -> None:
     tuned(tmp_path, "router=soft", "tune=slots", "trials=1", "study=s")
     with pytest.raises(

@@ -39,6 +39,7 @@ def test_an_honest_record_is_equal_and_its_verdicts_are_kept(
     assert [item.name for item in path.with_suffix("").iterdir()] == ["verified.json"]
 
 
+@pytest.mark.slow
 def test_a_falsified_value_is_different_and_further_seeds_are_run(
     runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -88,6 +89,7 @@ def test_half_the_flops_are_different(
     )
 
 
+@pytest.mark.slow
 def test_a_command_that_gives_another_run_is_different(
     runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

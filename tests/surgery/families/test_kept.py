@@ -82,6 +82,7 @@ def test_a_model_that_is_an_mlp_is_refused() -> None:
     assert list(moe_layers(moefy(nn.Sequential(mlp), num_experts=2, layers="all")))
 
 
+@pytest.mark.slow
 def test_hooks_of_spread_mlps() -> None:
     for part in ("fc1", "activation_fn", "fc2"):
         model = build("bart")

@@ -187,6 +187,7 @@ def test_every_router_starts_where_its_weights_allow(router: str) -> None:
     assert (row.served_difference <= 1e-5 * row.scale) is (router != "soft")
 
 
+@pytest.mark.slow
 def test_a_run_with_renormalised_weights(tmp_path: Path) -> None:
     """Trained and accounted, with slots and without limit.
 

@@ -126,6 +126,7 @@ def test_sums_of_weights_are_those_of_the_dense_form(router: str) -> None:
         torch.testing.assert_close(weight_sums(routing), routing.dense()[1].sum(dim=(2, 3)))
 
 
+@pytest.mark.slow
 def test_the_verdict_of_a_run_is_on_its_console_and_in_its_record(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -31,6 +31,7 @@ def test_gzip_stands_in_the_record(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_causal_run_on_real_text(tmp_path: Path) -> None:
     record = run(
         tmp_path,

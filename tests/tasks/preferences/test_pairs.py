@@ -154,6 +154,7 @@ def test_votes_on_two_answers(schema: str, tmp_path: Path) -> None:
     assert pairs_of(tmp_path, *rows) == (expected, notes)
 
 
+@pytest.mark.slow
 def test_names_of_columns(tmp_path: Path) -> None:
     """By option, in other letters, and by usual names: those of stack-exchange-paired."""
     columns = {"chosen": "good", "rejected": "bad"}

@@ -58,6 +58,7 @@ def test_every_set_trains_and_is_scored(
     assert record.quality[metrics[0]].n == 6
 
 
+@pytest.mark.slow
 def test_texts_and_prompts(tmp_path: Path) -> None:
     read = {name: build(tmp_path, "superglue", name)._read.roles["test"][0] for name in SUPERGLUE}
     assert (

@@ -87,6 +87,7 @@ def test_cached_images_are_decoded_once_and_mapped(
     assert np.array_equal(first.dataset("train").images, second.dataset("train").images)  # type: ignore[union-attr]
 
 
+@pytest.mark.slow
 def test_a_streamed_source(parquet: Path) -> None:
     task = vision(source=parquet, streaming=True)
     data = Data(batch_size=5, workers=0)
@@ -166,6 +167,7 @@ def test_metrics_against_scikit_learn() -> None:
     )
 
 
+@pytest.mark.slow
 def test_real_sources(real_data: Path) -> None:
     """The schemas of the hub, read from real copies."""
     for name, folder, train, test in [
