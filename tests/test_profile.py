@@ -92,3 +92,15 @@ def test_bad_input(
 ) -> None:
     assert invoke(monkeypatch, word) == 2
     assert says in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("router", ["switch", "expert_choice"])
+def test_upcycled_models_are_accounted_without_weights(router: str) -> None:
+    words = [f"router={router}", "num_experts=4", "layers=[-1]"]
+    model, dense = profile(
+        compose("upcycle=timm:vit_tiny_patch16_224", "+backbone.kwargs.patch_size=2", *words)
+    )
+    assert model.parameters_total > dense.parameters_total
+    deep, same = profile(compose("upcycle=nowhere.ckpt", "tile_depth=2", "router=dense"))
+    assert deep.parameters_total > 1.9 * same.parameters_total
