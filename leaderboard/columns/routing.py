@@ -25,6 +25,16 @@ ROUTING = (
         on_router_page=True,
     ),
     Column(
+        "null_share",
+        "to null experts",
+        "share of the choices that fell on null experts, which do no work; mean over MoE layers; – "
+        "without null experts. All other columns of routing are of experts that compute",
+        _of_health(lambda layers: fmean(layer.null_share for layer in layers) or None),
+        format="share",
+        shown=False,
+        on_router_page=True,
+    ),
+    Column(
         "dropped_under_capacity",
         "dropped under capacity",
         "share of test tokens that no expert serves when evaluation keeps the training capacity; "

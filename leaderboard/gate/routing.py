@@ -45,6 +45,8 @@ def check_routing(record: RunRecord) -> None:
     experts = None if may_be_moe(record) else _experts(record)
     for index, layer in enumerate(record.health):
         _check_layer(f"health.{index}", layer, experts, bool(record.limited_quality))
+        most = 1 if record.config.get("null_experts") else 0
+        within(f"health.{index}.null_share", layer.null_share, 0, most, " (null_experts)")
 
 
 def _experts(record: RunRecord) -> int | None:

@@ -31,7 +31,8 @@ Inputs = Tensor | dict[str, Tensor]
 class LayerPass:
     """FLOPs of one MoE layer in one pass over a batch, and the rows that they follow from.
 
-    `work` is that of routed experts; FLOPs of experts are of all, those of shared experts counted.
+    `work` is that of routed experts; FLOPs of experts include those of shared experts and of
+    constant null experts, as they are counted.
     """
 
     work: Work
@@ -142,14 +143,15 @@ def _layer(
     for tensor, twin_tensor in probe.twins:
         saved.same(tensor, twin_tensor)
     path = ".".join(part for part in (type(twin).__name__, name) if part)
-    dispatcher = layer.dispatcher_for(probe.routing, META)
-    work, experts = dispatcher.work(probe.routing), layer.experts
-    router = counted.within(f"{path}.router")
-    shared = counted.within(f"{path}.shared") if layer.shared_experts else 0
+    routing, experts = layer.executed(probe.routing), layer.experts
+    dispatcher = layer.dispatcher_for(routing, META)
+    work, router = dispatcher.work(routing), counted.within(f"{path}.router")
+    beside = counted.within(f"{path}.null")
+    beside += counted.within(f"{path}.shared") if layer.shared_experts else 0
     row = (BACKWARD if twin.training else 1) * experts.flops_per_row
-    moving = dispatcher.moving_flops(probe.routing, experts.dim, twin.training)
+    moving = dispatcher.moving_flops(routing, experts.dim, twin.training)
     products = moving if dispatcher.moves_by_matmul else 0
-    parts = {"backbone": 0.0, "router": router, "experts": work.filled * row + shared}
+    parts = {"backbone": 0.0, "router": router, "experts": work.filled * row + beside}
     return LayerPass(
         work=work,
         shared_experts=layer.shared_experts,
@@ -159,5 +161,5 @@ def _layer(
         executed=Split(
             **parts, dispatch_combine=moving, padding=(work.computed - work.filled) * row
         ),
-        counted=router + shared + work.computed * row + products,
+        counted=router + beside + work.computed * row + products,
     )

@@ -12,12 +12,12 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic.fields import FieldInfo
 
 from moesuite.config.options import Section
 from moesuite.config.roles import TASK, TRAINER, FreeOptions, Role
-from moesuite.config.sections import Backbone, Data, Optim
+from moesuite.config.sections import MOST_EXPERTS, Backbone, Data, NullKind, Optim, as_null_experts
 
 BalanceScope = Literal["global", "local", "sequence"]  # see moesuite.routing.scope
 GateKind = Literal["linear", "mlp", "cosine", "attention"]  # see moesuite.routing.layer
@@ -37,7 +37,7 @@ class RunConfig(Section):
         0, ge=0, description="seed of the router's initialisation alone"
     )
     num_experts: Annotated[int, Role.CONTESTANT] = Field(
-        8, ge=1, le=65536, description="experts of an MoE layer"
+        8, ge=1, le=MOST_EXPERTS, description="experts of an MoE layer"
     )
     slots_per_token: Annotated[float | None, Role.CONTESTANT] = Field(
         None,
@@ -68,6 +68,16 @@ class RunConfig(Section):
         None,
         description="how routers compute their logits; null: linear, or what a router has",
         examples=["mlp"],
+    )
+    null_experts: Annotated[
+        int | dict[NullKind, int] | None,
+        Role.CONTESTANT,
+        BeforeValidator(as_null_experts),
+    ] = Field(
+        None,
+        description="experts without an MLP beside the num_experts, among which a router chooses:"
+        " a number of zero experts, or {zero:1,copy:1,constant:2}",
+        examples=[4, {"zero": 1, "copy": 1, "constant": 2}],
     )
     allow_noncausal: Annotated[bool, Role.LABEL] = Field(
         False, description="let a router that looks ahead run on a causal task; the record says so"

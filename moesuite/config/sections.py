@@ -2,14 +2,45 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field
+from pydantic_core import PydanticCustomError
 
-from moesuite.config.options import Section
+from moesuite.config.options import Section, word
 from moesuite.config.roles import Role
+from moesuite.errors import UserError
 
+NullKind = Literal["zero", "copy", "constant"]  # see moesuite.nn.beside.null_experts
+NULL_EXPERTS = "expected a number of zero experts, or numbers of zero, copy, constant ones"
+MOST_EXPERTS = 65536
 MOST_PROCESSES = 1024  # that one option may start
+
+
+def null_counts(counts: Any) -> dict[NullKind, int]:
+    """Return the number of null experts by kind, without kinds of none.
+
+    Args:
+        counts: a number of zero experts, or numbers by kind; None: none.
+
+    Raises:
+        UserError: for anything else.
+    """
+    by_kind = dict(counts) if isinstance(counts, Mapping) else {"zero": counts or 0}
+    kinds = get_args(NullKind)
+    unknown = by_kind.keys() - set(kinds)
+    if unknown or not all(type(n) is int and 0 <= n <= MOST_EXPERTS for n in by_kind.values()):
+        raise UserError(f"null_experts={word(counts)}: {NULL_EXPERTS}, e.g. null_experts=4")
+    return {kind: by_kind[kind] for kind in kinds if by_kind.get(kind)}
+
+
+def as_null_experts(value: Any) -> dict[NullKind, int] | None:
+    """Return the option `null_experts` by kind; None, which changes no id, without any."""
+    try:
+        return null_counts(value) or None
+    except UserError:
+        raise PydanticCustomError("null_experts", NULL_EXPERTS) from None
 
 
 class Optim(Section):

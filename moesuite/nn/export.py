@@ -37,16 +37,21 @@ def for_export(model: Model, slots_per_token: float | None = None) -> Model:
         >>> image = torch.zeros(2, 3, 224, 224)
         >>> program = torch.export.export(for_export(model), (image,))
     """
-    routers = [(name, layer.router) for name, layer in moe_layers(model)]
-    for name, router in routers:
-        if problem := router.static_problem():
-            raise UserError(f"router={name_of(router)} at {name} has no static form: {problem}")
-        num_experts = router.spec.num_experts
+    layers = list(moe_layers(model))
+    for name, layer in layers:
+        if problem := layer.router.static_problem():
+            raise UserError(
+                f"router={name_of(layer.router)} at {name} has no static form: {problem}"
+            )
+        num_experts = layer.experts.num_experts
         if slots_per_token is not None and not 0 < slots_per_token <= num_experts:
             raise UserError(
                 f"slots_per_token={slots_per_token}: expected more than 0 and at most num_experts="
                 f"{num_experts}, e.g. for_export(model, slots_per_token=1.25)"
             )
-    for _, router in routers:
-        router.make_static(slots_per_token)
+    for _, layer in layers:
+        slots = slots_per_token
+        if slots is not None:  # of real experts; the router knows of null experts, too
+            slots *= layer.pool / layer.experts.num_experts
+        layer.router.make_static(slots)
     return model.eval()

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from moesuite.errors import UserError
+from moesuite.nn.beside.null_experts import NullExperts
 from moesuite.nn.beside.shared_experts import SharedExperts
 from moesuite.nn.context import RoutingContext
 from moesuite.nn.dispatch import default_dispatcher
@@ -35,9 +34,11 @@ class MoE(nn.Module):
         renormalise: divide the combine weights of each token by their sum.
         shared: applied to every token besides the routed experts, [..., D] -> [..., D]; or None.
         dispatcher: None for the default one (`moesuite.nn.dispatch`).
+        null: experts without an MLP, which the router chooses from beside `experts`; or None.
 
     Attributes:
-        routing: of the last forward, for statistics; replaced at every forward.
+        routing: of the last forward, null experts included, for statistics; replaced at every
+            forward.
         mask: of the tokens of `routing`, [G, T]; None if all are real.
         stands_for: device whose default dispatcher runs, for a twin on the meta device; None for
             the device of the tokens.
@@ -52,6 +53,7 @@ class MoE(nn.Module):
         renormalise: bool = False,
         shared: nn.Module | None = None,
         dispatcher: Dispatcher | None = None,
+        null: NullExperts | None = None,
     ) -> None:
         super().__init__()
         self.router = router
@@ -61,6 +63,7 @@ class MoE(nn.Module):
         self.renormalise = renormalise
         self.shared = shared
         self.dispatcher = dispatcher
+        self.null = null
         self.stands_for: torch.device | None = None
         self.context = RoutingContext()
         self.routing: Routing | None = None
@@ -83,8 +86,17 @@ class MoE(nn.Module):
         """Number of experts that serve every token; that of a trained model's is not known: 0."""
         return self.shared.num_experts if isinstance(self.shared, SharedExperts) else 0
 
+    @property
+    def pool(self) -> int:
+        """Number of experts that the router chooses from."""
+        return self.experts.num_experts + (0 if self.null is None else self.null.num_experts)
+
+    def executed(self, routing: Routing) -> Routing:
+        """Return the part of a routing that experts compute: all but null experts."""
+        return routing if self.null is None else routing.first(self.experts.num_experts)
+
     def dispatcher_for(self, routing: Routing, device: torch.device) -> Dispatcher:
-        """Return the dispatcher that runs a routing of tokens on `device`."""
+        """Return the dispatcher that runs an executed routing of tokens on `device`."""
         if self.dispatcher is not None:
             return self.dispatcher
         device = device if self.stands_for is None else self.stands_for
@@ -92,7 +104,8 @@ class MoE(nn.Module):
 
     def work(self, routing: Routing, device: torch.device) -> Work:
         """Count the rows that experts compute for a routing of tokens on `device`."""
-        return self.dispatcher_for(routing, device).work(routing)
+        executed = self.executed(routing)
+        return self.dispatcher_for(executed, device).work(executed)
 
     def _tokens_last(self, x: Tensor) -> Tensor:
         """Route [G, ..., D] or [N, D]; a forward that backward repeats leaves no trace."""
@@ -110,7 +123,10 @@ class MoE(nn.Module):
             self._record(routing, side)
         elif eager and self.training and routing.losses and in_reentrant_backward():
             raise _without_gradient()
-        y = self.dispatcher_for(routing, x.device).forward(tokens, routing, self.experts)
+        executed = self.executed(routing)
+        y = self.dispatcher_for(executed, x.device).forward(tokens, executed, self.experts)
+        if self.null is not None:
+            y = self.null(y, tokens, routing)
         if eager and not again:
             self._history.remember(start, side, y)
         y = y.reshape(x.shape)
@@ -122,7 +138,8 @@ class MoE(nn.Module):
         autocast = not tokens.is_meta and torch.is_autocast_enabled(tokens.device.type)
         with torch.autocast(tokens.device.type, enabled=False) if autocast else nullcontext():
             routing = self.router(tokens.float(), side.mask)
-            self._inspect(routing, tokens.shape, self.experts.num_experts, self.router)
+            self._inspect(routing, tokens.shape, self.pool, self.router)
+            routing = routing if self.null is None else self.null.muted(routing)
             return routing.renormalised() if self.renormalise else routing
 
     def _record(self, routing: Routing, side: Side) -> None:
@@ -186,44 +203,6 @@ def limited_evaluation(model: nn.Module) -> Iterator[None]:
     finally:
         for router in routers:
             router.limited = False
-
-
-@dataclass(frozen=True)
-class RoutingWeights:
-    """Output of a model whose routing is its representation: [G, T, layers · E]."""
-
-    last_hidden_state: Tensor
-
-
-def routing_weights(model: nn.Module) -> Tensor:
-    """Return each token's weight of each expert in the last forward: [G, T, layers · E].
-
-    Raises:
-        UserError: for a model without MoE layers.
-    """
-    weights = [
-        layer.routing.dense()[1].sum(dim=-1)
-        for _, layer in moe_layers(model)
-        if layer.routing is not None
-    ]
-    if not weights:
-        raise UserError(
-            "routing weights of a model without MoE layers; expected any router but dense"
-        )
-    return torch.cat(weights, dim=-1)
-
-
-def masses(model: nn.Module) -> dict[str, Float[Tensor, "L G T E"]]:
-    """Return what each of L MoE layers did with the tokens of the last forward.
-
-    `dispatched`: what an expert reads of a token, summed over its slots: 1 or 0, or a share of a
-    slot. `combined`: its weight in the token's output.
-    """
-    both = [layer.routing.dense() for _, layer in moe_layers(model) if layer.routing is not None]
-    return {
-        name: torch.stack([tensors[place].sum(dim=-1) for tensors in both])
-        for place, name in enumerate(("dispatched", "combined"))
-    }
 
 
 def contexts(model: nn.Module) -> list[RoutingContext]:

@@ -1,7 +1,11 @@
 """Routing health, from routings alone: counts of batches add up, shares follow from their sum.
 
+All figures but `null` are of experts that compute: null experts (`moesuite.nn.beside.null_experts`)
+have no load, no demand, are never dead, and a token that chose no others is unserved.
+
 Definitions:
     load      pairs that an expert processed (soft routing: the combine mass that it received)
+    null      pairs that null experts got, as a share of theirs and of the load
     unserved  real tokens that no expert processed
     refused   share of the pairs that the router requested and the capacity refused
     dead      experts with less than 1 % of the uniform load over everything counted
@@ -15,10 +19,12 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
+from moesuite.errors import UserError
+from moesuite.nn.moe import MoE, moe_layers
 from moesuite.records.record import LayerHealth, RoutingHealth
-from moesuite.routing.forms import Routing, SlotRouting, SoftRouting
+from moesuite.routing.forms import Routing, SoftRouting
 
 DEAD_BELOW = 0.01
 
@@ -31,6 +37,7 @@ class Counts:
     demand: Tensor  # [E]
     unserved: Tensor  # scalar
     tokens: Tensor  # scalar, without padding
+    null: Tensor  # scalar, pairs of null experts
 
     def __add__(self, other: Counts) -> Counts:
         return self.map(lambda name, value: value + getattr(other, name))
@@ -40,12 +47,28 @@ class Counts:
         return Counts(**{name: change(name, value) for name, value in vars(self).items()})
 
 
-def count(routing: Routing, mask: Tensor | None = None) -> Counts:
-    """Count one routing; `mask` [G, T] is True for real tokens."""
-    per_token = routing.experts_per_token()
+def count(routing: Routing, mask: Tensor | None = None, num_experts: int | None = None) -> Counts:
+    """Count one routing.
+
+    Args:
+        routing: of one forward.
+        mask: [G, T], True for real tokens; None: all are.
+        num_experts: experts that compute; those after them are null experts. None: all do.
+    """
+    executed = routing if num_experts is None else routing.first(num_experts)
+    per_token = executed.experts_per_token()
     real = torch.ones_like(per_token, dtype=torch.bool) if mask is None else mask
-    load, demand = routing.load().sum(dim=0), routing.demand().sum(dim=0)
-    return Counts(load, demand, ((per_token == 0) & real).sum(), real.sum())
+    load, demand = executed.load().sum(dim=0), executed.demand().sum(dim=0)
+    null = load.new_zeros(()) if executed is routing else routing.load().sum() - load.sum()
+    return Counts(load, demand, ((per_token == 0) & real).sum(), real.sum(), null)
+
+
+def count_layer(layer: MoE) -> Counts:
+    """Count the last routing of a layer."""
+    assert layer.routing is not None
+    return count(
+        layer.routing, layer.mask, None if layer.null is None else layer.experts.num_experts
+    )
 
 
 def is_finite(routing: Routing) -> bool:
@@ -69,13 +92,14 @@ def health(counts: Counts) -> RoutingHealth:
         if len(share) == 1
         else float(-(share * share.clamp(min=1e-12).log()).sum() / torch.tensor(len(share)).log())
     )
-    tokens = max(1, int(counts.tokens))
+    tokens, null = max(1, int(counts.tokens)), float(counts.null)
     return RoutingHealth(
         load=[round(value, 6) for value in share.tolist()],
         unserved=int(counts.unserved) / tokens,
         dead=int((share < DEAD_BELOW * uniform).sum()),
         entropy=entropy,
         pairs_per_token=float(load.sum()) / tokens,
+        null_share=null / max(1e-12, null + float(load.sum())),
     )
 
 
@@ -102,15 +126,41 @@ def layer_health(name: str, ranked: Counts, under_capacity: Counts | None) -> La
     )
 
 
-def weight_sums(routing: Routing) -> Float[Tensor, "G T"]:
-    """Return the sum of each token's combine weights; 0 where no expert serves it."""
-    if isinstance(routing, SoftRouting):
-        return routing.combine.sum(dim=(2, 3))
-    if isinstance(routing, SlotRouting):
-        index = routing.tokens.clamp(min=0).flatten(1)  # the weight of an empty slot is 0
-        sums = routing.weights.new_zeros(len(index), routing.num_tokens)
-        return sums.scatter_add(1, index, routing.weights.flatten(1))
-    sums = routing.weights.new_zeros(routing.num_groups * routing.num_tokens)
-    return sums.index_add(0, routing.tokens, routing.weights).unflatten(
-        0, (routing.num_groups, routing.num_tokens)
-    )
+@dataclass(frozen=True)
+class RoutingWeights:
+    """Output of a model whose routing is its representation: [G, T, layers · E]."""
+
+    last_hidden_state: Tensor
+
+
+def routing_weights(model: nn.Module) -> Tensor:
+    """Return each token's weight of each expert in the last forward: [G, T, layers · E].
+
+    Raises:
+        UserError: for a model without MoE layers.
+    """
+    weights = [
+        layer.routing.token_weights() for _, layer in moe_layers(model) if layer.routing is not None
+    ]
+    if not weights:
+        raise UserError(
+            "routing weights of a model without MoE layers; expected any router but dense"
+        )
+    return torch.cat(weights, dim=-1)
+
+
+def masses(model: nn.Module) -> dict[str, Float[Tensor, "L G T E"]]:
+    """Return what the experts of each of L MoE layers did with the tokens of the last forward.
+
+    `dispatched`: what an expert reads of a token, summed over its slots: 1 or 0, or a share of a
+    slot. `combined`: its weight in the token's output.
+    """
+    both = [
+        layer.executed(layer.routing).dense()
+        for _, layer in moe_layers(model)
+        if layer.routing is not None
+    ]
+    return {
+        name: torch.stack([tensors[place].sum(dim=-1) for tensors in both])
+        for place, name in enumerate(("dispatched", "combined"))
+    }

@@ -1,4 +1,4 @@
-"""Costs of a run, as its record states them. No torch."""
+"""Costs of a run, and the start of an upcycled one, as its record states them. No torch."""
 
 from __future__ import annotations
 
@@ -136,3 +136,27 @@ class Sunk(StrictModel):
     steps: int
     seconds: float
     flops: float
+
+
+class UpcycledLayer(StrictModel):
+    """One upcycled MoE layer against the MLP it replaces, in evaluation, before training.
+
+    Attributes:
+        layer: name of the module.
+        difference: largest absolute difference of an output, over all real tokens.
+        served_difference: the same over tokens that an expert serves.
+        scale: largest absolute output of the MLP.
+        unserved: share of the real tokens that no expert serves, in [0, 1].
+        weights, experts: mean sum of a served token's combine weights, and most experts of one;
+            None: not measured.
+        null_share: share of the pairs that null experts got, in [0, 1].
+    """
+
+    layer: str
+    difference: float
+    served_difference: float
+    scale: float
+    unserved: float
+    weights: float | None = None
+    experts: int | None = None
+    null_share: float = 0.0

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from moesuite.errors import UserError
 from moesuite.records.compute import Compute, Energy, StrictModel
 from moesuite.records.compute import Sunk as Sunk
+from moesuite.records.compute import UpcycledLayer as UpcycledLayer
 from moesuite.records.metrics import MetricSpec
 from moesuite.records.protocol import Protocol as Protocol
 from moesuite.records.protocol import record_id as record_id
@@ -55,12 +56,17 @@ class Duplicates(StrictModel):
 class RoutingHealth(StrictModel):
     """Routing health of one MoE layer over an evaluation; `moesuite.nn.stats` computes each figure.
 
+    All but `null_share` are of experts that compute.
+
     Attributes:
         load: share of the pairs that each expert processed.
-        unserved: share of the tokens that no expert served, in [0, 1].
+        unserved: share of the tokens that no expert served, in [0, 1]; those that chose null
+            experts only are among them.
         dead: number of experts with less than 1 % of the uniform load.
         entropy: of the load, relative to its maximum, in [0, 1].
         pairs_per_token: mean number of experts per token.
+        null_share: share of the pairs of the whole pool that null experts got, in [0, 1]; 0 without
+            null experts.
     """
 
     load: list[float]
@@ -68,6 +74,7 @@ class RoutingHealth(StrictModel):
     dead: int
     entropy: float
     pairs_per_token: float
+    null_share: float = 0.0
 
 
 class LayerHealth(RoutingHealth):
@@ -107,28 +114,6 @@ class Lookahead(StrictModel):
 
     outputs: float
     bits: float
-
-
-class UpcycledLayer(StrictModel):
-    """One upcycled MoE layer against the MLP it replaces, in evaluation, before training.
-
-    Attributes:
-        layer: name of the module.
-        difference: largest absolute difference of an output, over all real tokens.
-        served_difference: the same over tokens that an expert serves.
-        scale: largest absolute output of the MLP.
-        unserved: share of the real tokens that no expert serves, in [0, 1].
-        weights, experts: mean sum of a served token's combine weights, and most experts of one;
-            None: not measured.
-    """
-
-    layer: str
-    difference: float
-    served_difference: float
-    scale: float
-    unserved: float
-    weights: float | None = None
-    experts: int | None = None
 
 
 class CurvePoint(StrictModel):

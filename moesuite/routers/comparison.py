@@ -67,6 +67,7 @@ class Comparison(Router):
 
     paper = "Not in a paper: moesuite's own, after Tesauro 1988"
     protocol = 2  # statistics stay in float32 in half-precision models
+    tokens_choose = False
     last: Tensor
 
     def __init__(

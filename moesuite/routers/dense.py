@@ -17,6 +17,7 @@ class Dense(Router):
     """Send every token to every expert with weight 1/E."""
 
     paper = "Control: the dense MLP"
+    tokens_choose = False
     causal = True
     bounded = False
     fits_trained_gate = False  # chooses no experts

@@ -18,6 +18,7 @@ class ExpertChoice(Router):
     """Softmax over experts, top-C tokens per expert; `slots_per_token` is the capacity factor."""
 
     paper = "Zhou et al. 2022, https://arxiv.org/abs/2202.09368"
+    tokens_choose = False
 
     def __init__(self, spec: LayerSpec) -> None:
         super().__init__(spec)

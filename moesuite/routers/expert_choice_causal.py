@@ -50,6 +50,7 @@ class ExpertChoiceCausal(Router):
         "and Su 2026, https://kexue.fm/archives/11626"
     )
     protocol = 2  # statistics stay in float32 in half-precision models
+    tokens_choose = False
     drops = True
     adaptive = True
     causal = True

@@ -24,6 +24,7 @@ class Relu(Router):
 
     paper = "Wang et al. 2024, https://arxiv.org/abs/2412.14711"
     protocol = 2  # statistics stay in float32 in half-precision models
+    tokens_choose = False
     causal = True
     adaptive = True
     bounded = False

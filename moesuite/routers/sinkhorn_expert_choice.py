@@ -23,6 +23,7 @@ class SinkhornExpertChoice(Router):
     """Top-C tokens per expert of the Sinkhorn plan."""
 
     paper = "Liu et al. 2024, https://arxiv.org/abs/2401.15969"
+    tokens_choose = False
 
     def __init__(
         self,

@@ -30,6 +30,7 @@ class Soft(Router):
     """Soft mixtures over a fixed number of slots per expert."""
 
     paper = "Puigcerver et al. 2023, https://arxiv.org/abs/2308.00951"
+    tokens_choose = False
     sized = True
     fits_trained_gate = False  # slots have parameters of their own
 

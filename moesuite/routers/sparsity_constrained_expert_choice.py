@@ -26,6 +26,7 @@ class SparsityConstrainedExpertChoice(Router):
     """Top-C tokens per expert in the k-sparse plan."""
 
     paper = "Liu et al. 2024, https://arxiv.org/abs/2401.15969"
+    tokens_choose = False
 
     def __init__(self, spec: LayerSpec, iterations: Annotated[int, Ge(1)] = 20) -> None:
         """Build the router.

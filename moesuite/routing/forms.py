@@ -42,6 +42,16 @@ class SoftRouting:
         """T."""
         return self.dispatch.shape[1]
 
+    def first(self, count: int) -> SoftRouting:
+        """Return the routing of the first experts alone."""
+        return replace(
+            self, dispatch=self.dispatch[:, :, :count], combine=self.combine[:, :, :count]
+        )
+
+    def token_weights(self) -> Float[Tensor, "G T E"]:
+        """Return each token's combine weight of each expert, over its slots together."""
+        return self.combine.sum(dim=3)
+
     def load(self) -> Float[Tensor, "G E"]:
         """Combine mass of each expert: Σ over tokens and slots; sums to T in a group."""
         return self.combine.detach().float().sum(dim=(1, 3))
@@ -94,6 +104,24 @@ class SlotRouting:
         of_slots = sums.gather(1, index).clamp(min=TINY).view_as(self.weights)
         return replace(self, weights=self.weights / of_slots)
 
+    def first(self, count: int) -> SlotRouting:
+        """Return the routing of the first experts alone."""
+        demanded = None if self.demanded is None else self.demanded[:, :count]
+        tokens, weights = self.tokens[:, :count], self.weights[:, :count]
+        return replace(self, tokens=tokens, weights=weights, demanded=demanded)
+
+    def muted(self, count: int) -> SlotRouting:
+        """Return the same slots, with weight 0 in all experts but the first."""
+        index = torch.arange(self.weights.shape[1], device=self.weights.device)
+        return replace(self, weights=self.weights.masked_fill(index[:, None] >= count, 0.0))
+
+    def token_weights(self) -> Float[Tensor, "G T E"]:
+        """Return each token's combine weight of each expert; 0 where it is not served."""
+        groups, num_experts, _ = self.tokens.shape
+        index = self.tokens.clamp(min=0).to(self.weights.device)  # an empty slot adds 0
+        sums = self.weights.new_zeros(groups, num_experts, self.num_tokens)
+        return sums.scatter_add(2, index, self.weights).transpose(1, 2)
+
     def load(self) -> Float[Tensor, "G E"]:
         """Filled slots of each expert."""
         return (self.tokens != EMPTY).sum(dim=2).float()
@@ -118,6 +146,10 @@ class AlignedRouting(SlotRouting):
         """Return the same slots, with the combine weights of each token divided by their sum."""
         sums = self.weights.sum(dim=1, keepdim=True)
         return replace(self, weights=self.weights / sums.clamp(min=TINY))
+
+    def token_weights(self) -> Float[Tensor, "G T E"]:
+        """Return each token's combine weight of each expert; 0 where it is not served."""
+        return self.weights.transpose(1, 2)
 
 
 @dataclass(frozen=True)
@@ -167,6 +199,25 @@ class RaggedRouting:
             0, tokens, self.weights
         )
         return replace(self, weights=self.weights / sums[tokens].clamp(min=TINY))
+
+    def first(self, count: int) -> RaggedRouting:
+        """Return the routing of the first experts alone."""
+        (pairs,) = (self.experts < count).nonzero(as_tuple=True)
+        weights = self.weights.index_select(0, pairs.to(self.weights.device))
+        tokens, experts = self.tokens[pairs], self.experts[pairs]
+        return replace(self, tokens=tokens, experts=experts, weights=weights, num_experts=count)
+
+    def muted(self, count: int) -> RaggedRouting:
+        """Return the same pairs, with weight 0 in all experts but the first."""
+        others = (self.experts >= count).to(self.weights.device)
+        return replace(self, weights=self.weights.masked_fill(others, 0.0))
+
+    def token_weights(self) -> Float[Tensor, "G T E"]:
+        """Return each token's combine weight of each expert; 0 where it is not served."""
+        size = self.num_groups, self.num_tokens, self.num_experts
+        place = (self.tokens * self.num_experts + self.experts).to(self.weights.device)
+        sums = self.weights.new_zeros(size[0] * size[1] * size[2])
+        return sums.index_add(0, place, self.weights).view(size)
 
     def load(self) -> Float[Tensor, "G E"]:
         """Pairs of each expert."""

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import get_args
 
 import torch
@@ -80,6 +80,22 @@ class LayerSpec:
             )
         if self.gate is not None and self.gate not in get_args(GateKind):
             raise unknown("gate", self.gate, get_args(GateKind), "gate=linear")
+
+    def with_null_experts(self, count: int) -> LayerSpec:
+        """Return the spec of a pool with further experts that do no work.
+
+        Slots per token grow with the pool, so that the real experts' part of them stays as it is.
+        """
+        if count == 0:
+            return self
+        grown = (self.num_experts + count) / self.num_experts
+        in_evaluation = self.eval_slots_per_token
+        return replace(
+            self,
+            num_experts=self.num_experts + count,
+            slots_per_token=self.slots_per_token * grown,
+            eval_slots_per_token=None if in_evaluation is None else in_evaluation * grown,
+        )
 
 
 class Gate(nn.Linear):

@@ -61,6 +61,7 @@ class Router(ExactStatistics, ABC):
             accounting without data assumes the budget.
         bounded: claims that experts never do more work than the budget.
         batch_coupled: declares that in training the routing of a group depends on other groups.
+        tokens_choose: claims that tokens choose experts, so that null experts spare work.
         negative_weights: declares that combine weights may be negative.
         fits_trained_gate: claims that it has no weights, or one linear gate only, so that it can
             replace the router of a trained model (`moesuite.reroute`).
@@ -77,6 +78,7 @@ class Router(ExactStatistics, ABC):
     sized: ClassVar[bool] = False
     adaptive: ClassVar[bool] = False
     batch_coupled: ClassVar[bool] = False
+    tokens_choose: ClassVar[bool] = True
     negative_weights: ClassVar[bool] = False
     fits_trained_gate: ClassVar[bool] = True
     causal: bool = False

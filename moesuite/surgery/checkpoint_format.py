@@ -27,6 +27,7 @@ from torch import nn
 
 from moesuite.config.options import Section
 from moesuite.config.schema import BalanceScope, GateKind
+from moesuite.config.sections import NullKind
 from moesuite.models.moe_blocks.layer import ReroutedMoE
 from moesuite.nn.beside.parts import Parts, parts_of
 from moesuite.nn.moe import moe_layers
@@ -34,12 +35,14 @@ from moesuite.routing.router import LayerSpec
 from moesuite.surgery.saving.ties import ties_of
 
 FORMAT = 1
-LATER = ("gate", "shared_experts")  # options of a layer that the first files of this format lack
+# options of a layer that the first files of this format lack
+LATER = ("gate", "shared_experts", "null_experts")
 
 
 class LayerDescription(Section):
     """One MoE layer: its router by name and options, its `LayerSpec`, and how outputs are combined.
 
+    `num_experts` counts null experts, and slots per token grow with them, as the router knows them.
     `rerouted` is true for layers that the model had before, whose experts are used in place.
     """
 
@@ -54,12 +57,13 @@ class LayerDescription(Section):
     gate: GateKind | None = LayerSpec.gate
     renormalise: bool = False
     shared_experts: Annotated[int, Field(ge=0)] = 0
+    null_experts: dict[NullKind, Annotated[int, Field(ge=1)]] = {}
     rerouted: bool = False
 
     @property
     def parts(self) -> Parts:
         """What the layer has beside router and routed experts."""
-        return Parts(self.renormalise, self.shared_experts)
+        return Parts(self.renormalise, self.shared_experts, self.null_experts)
 
     @property
     def spec(self) -> LayerSpec:

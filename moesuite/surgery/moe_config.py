@@ -6,9 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from moesuite.config.options import word
 from moesuite.config.schema import BalanceScope, GateKind, RunConfig
+from moesuite.config.sections import null_counts
+from moesuite.discovery.names import router_names
+from moesuite.errors import UserError
 from moesuite.models.selection import Layers
 from moesuite.nn.beside.parts import Parts
+from moesuite.routers import router_class
 from moesuite.routing.router import LayerSpec
 
 
@@ -43,6 +48,9 @@ class MoEConfig:
             work of a token is `slots_per_token` + S; see `moesuite.nn.beside.shared_experts`.
         gate: how routers compute their logits, see `moesuite.routing.layer`; None: linear, or what
             a router has.
+        null_experts: experts without an MLP that the router chooses from beside the others: a
+            number of zero experts, or numbers by kind, {"zero": 1, "copy": 1, "constant": 2}; see
+            `moesuite.nn.beside.null_experts`.
         options: the router's own parameters.
     """
 
@@ -56,6 +64,7 @@ class MoEConfig:
     balance_scope: BalanceScope = "global"
     shared_experts: int = 0
     gate: GateKind | None = None
+    null_experts: int | Mapping[Any, int] | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -80,6 +89,7 @@ class MoEConfig:
             balance_scope=run.balance_scope,
             shared_experts=run.shared_experts or 0,
             gate=run.gate,
+            null_experts=run.null_experts,
             options=run.router_options,
         )
 
@@ -90,7 +100,22 @@ class MoEConfig:
         Raises:
             UserError: for a value out of range.
         """
-        return Parts(bool(self.renormalise), self.shared_experts)
+        counts = null_counts(self.null_experts)
+        return Parts(bool(self.renormalise), self.shared_experts, counts)
+
+    def refuse_router(self, name: str) -> None:
+        """Refuse a router for which an option of the layers means nothing.
+
+        Raises:
+            UserError: naming the option, and routers that it is for.
+        """
+        if self.parts.null_experts and not router_class(name).tokens_choose:
+            fitting = [other for other in router_names() if router_class(other).tokens_choose]
+            raise UserError(
+                f"router={name} null_experts={word(self.parts.null_experts)}: its tokens do not "
+                "choose among experts, so that null experts would spare no work; expected one of "
+                f"{', '.join(fitting)}, e.g. router=token_choice"
+            )
 
     def layer_spec(
         self,
@@ -99,7 +124,7 @@ class MoEConfig:
         num_experts: int | None = None,
         default_slots: float = LayerSpec.slots_per_token,
     ) -> LayerSpec:
-        """Return what a router has to know about one layer.
+        """Return what a router has to know about one layer, null experts included.
 
         Args:
             dim: width D of a token.
@@ -110,7 +135,7 @@ class MoEConfig:
         Raises:
             UserError: for a value out of range.
         """
-        return LayerSpec(
+        spec = LayerSpec(
             dim=dim,
             num_experts=self.num_experts if num_experts is None else num_experts,
             slots_per_token=default_slots if self.slots_per_token is None else self.slots_per_token,
@@ -119,3 +144,4 @@ class MoEConfig:
             balance_scope=self.balance_scope,
             gate=self.gate,
         )
+        return spec.with_null_experts(sum(self.parts.null_experts.values()))

@@ -129,6 +129,7 @@ def _build_routers(
     """Build all routers, before the first expert: an error leaves the model as it was."""
     routers = []
     for candidate, (name, options) in zip(chosen, choices, strict=True):
+        config.refuse_router(name)
         spec = config.layer_spec(candidate.mlp.up.in_features, tokens.get(candidate.name))
         routers.append(build_router(name, spec, options))
     return routers

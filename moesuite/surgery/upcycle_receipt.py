@@ -15,7 +15,7 @@ from moesuite.models.candidates import Survey, looks_like_mlp, mixes_tokens
 from moesuite.models.forward import evaluating
 from moesuite.nn.context import Scope
 from moesuite.nn.moe import MoE
-from moesuite.nn.stats import weight_sums
+from moesuite.nn.stats import count_layer, health
 from moesuite.records.record import UpcycledLayer
 
 SAME = 0.01  # of the largest dense output: room for weights in bfloat16
@@ -105,18 +105,19 @@ def compare(name: str, layer: MoE, model: nn.Module, dense: DenseForward) -> Upc
     """
     with evaluating(model), layer.context.inside(dense.scope):
         differences = (layer(dense.x) - dense.y).float().abs()
-    routing, layer.routing = layer.routing, None
-    mask, layer.mask = layer.mask, None
-    assert routing is not None
+    assert layer.routing is not None
+    routing, null_share = layer.executed(layer.routing), health(count_layer(layer)).null_share
+    mask, layer.routing, layer.mask = layer.mask, None, None
     experts = routing.experts_per_token().flatten().to(differences.device)
-    return _row(
+    row = _row(
         name,
         differences.amax(dim=1 if layer.channels_first else -1).flatten(),
         experts,
-        weight_sums(routing).flatten().to(differences.device),
+        routing.token_weights().sum(dim=-1).flatten().to(differences.device),
         torch.ones_like(experts, dtype=torch.bool) if mask is None else mask.flatten(),
         dense.y.float().abs().max().item(),
     )
+    return row.model_copy(update={"null_share": null_share})
 
 
 def _row(
@@ -164,7 +165,14 @@ def verdict(
         return ""
     text = _start(max(layers, key=_relative_difference), renormalised, expert_noise)
     unserved = fmean(layer.unserved for layer in layers)
-    if unserved:
+    null_share = fmean(layer.null_share for layer in layers)
+    if null_share:
+        text += (
+            f"; null experts get {null_share:.1%} of the choices, and give another output than the "
+            f"MLP; {unserved:.1%} of the tokens have no other expert; type null_experts=0 to start "
+            "closer"
+        )
+    elif unserved:
         instead = "half of the MLP's output" if shared else "nothing"
         text += (
             f"; {unserved:.1%} of the tokens have no expert, and {instead} in its place; "
@@ -189,6 +197,8 @@ def _start(worst: UpcycledLayer, renormalised: bool, expert_noise: float) -> str
     )
     if expert_noise:
         return f"{start}, by noise on the experts; type expert_noise=0"
+    if renormalised and worst.null_share:
+        return f"{start}: null experts give other outputs"
     if renormalised or worst.weights is None or abs(worst.weights - 1) <= SAME:
         return f"{start}: experts get mixtures of tokens, or weights do not sum to 1"
     return f"{start}: combine weights sum to {worst.weights:.2f}; {TYPED}"

@@ -191,6 +191,7 @@ def _rerouted(config: RunConfig, dense: nn.Module) -> Built:
         "renormalise": config.renormalise,
         "shared_experts": config.shared_experts,
         "gate": config.gate is not None,
+        "null_experts": config.null_experts,
     }
     if option := next((name for name, is_set in inapplicable.items() if is_set), None):
         raise UserError(

@@ -122,7 +122,7 @@ def _example(index: int, content: str | list[str], layers: list[tuple[str, Any]]
     image, words = (content, []) if isinstance(content, str) else ("", content)
     routings = []
     for name, layer in layers:
-        routing, mask = layer.routing, layer.mask
+        routing, mask = layer.executed(layer.routing), layer.mask
         tokens = routing.num_tokens if mask is None else int(mask[index].sum())
         if words and routing.num_tokens < len(words):  # tokens of a decoder
             continue

@@ -95,7 +95,14 @@ def _declared(section: type[StrictModel], cost: Cost | LayerCost) -> dict[str, A
 
 def _requested_slots(model: nn.Module) -> float:
     """Return the slots per token that the first MoE layer was built with; 1 for a dense model."""
-    return next((layer.router.spec.slots_per_token for _, layer in moe_layers(model)), 1.0)
+    for _, layer in moe_layers(model):
+        slots = layer.router.spec.slots_per_token  # of the pool, null experts included
+        return (
+            slots
+            if layer.null is None
+            else round(slots * layer.experts.num_experts / layer.pool, 9)
+        )
+    return 1.0
 
 
 def _timings(

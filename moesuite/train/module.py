@@ -15,15 +15,15 @@ from torch import Tensor, nn
 from moesuite.config.schema import RunConfig
 from moesuite.errors import RunFailed
 from moesuite.models.forward import call, placed
-from moesuite.nn.moe import (
+from moesuite.nn.moe import contexts, moe_layers, unread_losses
+from moesuite.nn.stats import (
+    Counts,
     RoutingWeights,
-    contexts,
+    count_layer,
+    is_finite,
     masses,
-    moe_layers,
     routing_weights,
-    unread_losses,
 )
-from moesuite.nn.stats import Counts, count, is_finite
 from moesuite.surgery.checkpoint import KEY, contents
 from moesuite.task import Batch, Task
 from moesuite.train.optim import build_optimizer
@@ -127,9 +127,7 @@ class MoEModule(L.LightningModule):
     def _log_step(self, auxiliary: Mapping[str, Tensor]) -> None:
         values = {f"train/{name}_loss": value.detach() for name, value in auxiliary.items()}
         self.log_dict({"train/loss": self.last_loss, **values})
-        counts = [
-            count(layer.routing, layer.mask) for _, layer in moe_layers(self.model) if layer.routing
-        ]
+        counts = [count_layer(layer) for _, layer in moe_layers(self.model) if layer.routing]
         if counts:
             dropped = [layer.unserved / layer.tokens.clamp(min=1) for layer in counts]
             self.log("dropped_under_capacity", torch.stack(dropped).mean(), prog_bar=True)
@@ -182,8 +180,7 @@ class MoEModule(L.LightningModule):
         """Count the routing; return the output, or the routing weights if the task reads them."""
         output = call(self.model, inputs)
         for name, layer in moe_layers(self.model):
-            assert layer.routing is not None
-            counts = count(layer.routing, layer.mask)
+            counts = count_layer(layer)
             self.counts[name] = self.counts[name] + counts if name in self.counts else counts
         return RoutingWeights(routing_weights(self.model)) if self.task.reads_routing else output
 

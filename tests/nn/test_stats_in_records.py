@@ -16,7 +16,15 @@ def test_every_declared_figure_is_computed() -> None:
     figures = health(count(ROUTING))
     assert figures.model_fields_set == RoutingHealth.model_fields.keys()
     assert figures == RoutingHealth(
-        load=[0.0, 1.0, 0.0], unserved=0.0, dead=2, entropy=0.0, pairs_per_token=1.0
+        load=[0.0, 1.0, 0.0], unserved=0.0, dead=2, entropy=0.0, pairs_per_token=1.0, null_share=0.0
+    )
+
+
+def test_null_experts_have_a_share_of_the_pairs_and_no_load() -> None:
+    """Of three experts the last two are null: they have both pairs, and no token is served."""
+    figures = health(count(ROUTING, num_experts=1))
+    assert figures == RoutingHealth(
+        load=[0.0], unserved=1.0, dead=1, entropy=1.0, pairs_per_token=0.0, null_share=1.0
     )
 
 
@@ -29,7 +37,7 @@ def test_figures_reach_the_record_unchanged() -> None:
 def test_the_record_of_a_router_with_capacity_has_what_the_capacity_dropped() -> None:
     # capacity serves one of two tokens and one of two pairs
     one = torch.tensor(1.0)
-    limited = Counts(torch.tensor([1.0, 0.0]), torch.tensor([2.0, 0.0]), one, 2 * one)
+    limited = Counts(torch.tensor([1.0, 0.0]), torch.tensor([2.0, 0.0]), one, 2 * one, 0 * one)
     record = layer_health("a", count(ROUTING), limited)
     assert record.dropped_under_capacity == 0.5 and refused(limited) == 0.5
     assert record.refused_under_capacity == 0.5

@@ -37,6 +37,7 @@ SHARED = {
     "balance_scope",
     "shared_experts",
     "gate",
+    "null_experts",
 }
 
 
@@ -80,6 +81,7 @@ def test_every_option_of_a_run_about_layers_reaches_the_configuration() -> None:
         "balance_scope=local",
         "shared_experts=2",
         "gate=mlp",
+        "null_experts={zero:1,copy:2}",
         "+decoder={name:switch}",
     )
     config = MoEConfig.of_run(run)
@@ -95,6 +97,7 @@ def test_every_option_of_a_run_about_layers_reaches_the_configuration() -> None:
         "balance_scope": "local",
         "shared_experts": 2,
         "gate": "mlp",
+        "null_experts": {"zero": 1, "copy": 2},
     }
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
 from moesuite.errors import UserError
+from moesuite.nn.beside.null_experts import NullExperts
 from moesuite.nn.beside.shared_experts import SharedExperts
 from moesuite.nn.experts import DenseMLP, Experts
 from moesuite.nn.moe import MoE
@@ -22,6 +25,7 @@ class Parts:
     Attributes:
         renormalise: divide the combine weights of each token by their sum.
         shared_experts: S, >= 0, see `moesuite.nn.beside.shared_experts`.
+        null_experts: number by kind, see `moesuite.nn.beside.null_experts`.
 
     Raises:
         UserError: for a value out of range.
@@ -29,6 +33,7 @@ class Parts:
 
     renormalise: bool = False
     shared_experts: int = 0
+    null_experts: Mapping[Any, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.shared_experts < 0:
@@ -37,25 +42,34 @@ class Parts:
             )
 
     def layer(self, router: Router, mlp: DenseMLP, in_decoder: bool = False) -> MoE:
-        """Return a layer whose experts are copies of `mlp`, on the device of the MLP."""
-        weight = mlp.up.weight
+        """Return a layer whose experts are copies of `mlp`, on the device of the MLP.
+
+        Args:
+            router: of the pool, null experts included.
+            mlp: the dense MLP.
+            in_decoder: whether the layer is in the decoder of an encoder-decoder.
+        """
+        weight, counts = mlp.up.weight, self.null_experts
         layer = MoE(
             router,
-            Experts(mlp, router.spec.num_experts),
+            Experts(mlp, router.spec.num_experts - sum(counts.values())),
             mlp.channels_first,
             in_decoder,
             self.renormalise,
             SharedExperts(mlp, self.shared_experts) if self.shared_experts else None,
+            null=NullExperts(router.spec.dim, counts) if counts else None,
         )
         # not the router's buffers, which may count: half precision stops at 256
-        for parameter in router.parameters():
-            parameter.data = parameter.data.to(weight.dtype)
+        for part in (router, layer.null):
+            for parameter in () if part is None else part.parameters():
+                parameter.data = parameter.data.to(weight.dtype)
         return layer.to(weight.device)
 
 
 def parts_of(layer: MoE) -> Parts:
     """Return the parts that a layer was built from."""
-    return Parts(layer.renormalise, layer.shared_experts)
+    counts = {} if layer.null is None else layer.null.counts
+    return Parts(layer.renormalise, layer.shared_experts, counts)
 
 
 @torch.no_grad()

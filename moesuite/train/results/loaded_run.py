@@ -21,7 +21,7 @@ from moesuite.config.options import as_path, checked
 from moesuite.config.schema import RunConfig
 from moesuite.errors import UserError
 from moesuite.models.forward import call, evaluating, placed
-from moesuite.nn.moe import RoutingWeights, routing_weights
+from moesuite.nn.stats import RoutingWeights, routing_weights
 from moesuite.progress import track
 from moesuite.records.record import RunRecord
 from moesuite.records.store import RunFiles, finished_record, read_record, record_path

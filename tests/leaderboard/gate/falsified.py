@@ -120,6 +120,7 @@ FALSIFIED: list[tuple[str, str, Any, str]] = [
     ("vision", "health/0/layer", "blocks.7.mlp",
      "health is of layers ['blocks.7.mlp']; allowed: those of compute"),
     ("vision", "health", [], "health is of layers []; allowed: those of compute.layers"),
+    ("vision", "health/0/null_share", 0.5, "health.0.null_share is 0.5; allowed: 0 (null_experts)"),
     ("vision", "curve/1/step", 1, "curve.1.step is 1; allowed: 2 or more (the point before)"),
     ("vision", "curve/1/seconds", 0.0, "curve.1.seconds is 0; allowed: "),
     ("vision", "curve/1/flops", times(100.0), "allowed: "),

@@ -16,7 +16,9 @@ DIM, HIDDEN, EXPERTS, GROUPS, TOKENS = 8, 12, 4, 3, 9
 def layer_of(name: str, parts: Parts, **options: object) -> MoE:
     """Return a layer of four distinct experts, in evaluation."""
     torch.manual_seed(0)
-    router = build_router(name, LayerSpec(DIM, EXPERTS, tokens=TOKENS), options)
+    spec = LayerSpec(DIM, EXPERTS, tokens=TOKENS)
+    spec = spec.with_null_experts(sum(parts.null_experts.values()))
+    router = build_router(name, spec, options)
     layer = parts.layer(router, small_mlp(DIM, HIDDEN)).eval()
     torch.manual_seed(1)
     for parameter in layer.experts.parameters():

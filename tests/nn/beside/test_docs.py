@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ def test_there_are_some() -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_command_runs(command: str, tmp_path: Path) -> None:
-    record = run(tmp_path, *TINY_RUN, *command.replace("'", "").split())
+    record = run(tmp_path, *TINY_RUN, *shlex.split(command))
     check_plausible(record)
     assert record.status == "ok" and record.compute is not None
     routed = sum(layer.pairs_per_token for layer in record.health) / len(record.health)

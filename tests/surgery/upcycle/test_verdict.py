@@ -12,7 +12,6 @@ from moesuite import compose, fit, upcycle
 from moesuite.discovery.names import router_names
 from moesuite.experiments.run_report import run_rows
 from moesuite.nn.moe import moe_layers
-from moesuite.nn.stats import weight_sums
 from moesuite.records.record import UpcycledLayer
 from moesuite.records.store import read_record
 from moesuite.routers import build_router
@@ -115,7 +114,7 @@ def test_soft_mixes_tokens_and_one_renormalised_expert_teaches_no_router() -> No
 
 
 @pytest.mark.parametrize("router", [name for name in router_names() if name != "dense"])
-def test_sums_of_weights_are_those_of_the_dense_form(router: str) -> None:
+def test_weights_of_tokens_are_those_of_the_dense_form(router: str) -> None:
     torch.manual_seed(0)
     built = build_router(router, LayerSpec(8, 4, 1.0, None, 12), {}).eval()
     built.ids = torch.arange(24).view(2, 12)
@@ -123,7 +122,9 @@ def test_sums_of_weights_are_those_of_the_dense_form(router: str) -> None:
         built.limited = limited
         with torch.no_grad():
             routing = built(torch.randn(2, 12, 8), None)
-        torch.testing.assert_close(weight_sums(routing), routing.dense()[1].sum(dim=(2, 3)))
+        torch.testing.assert_close(
+            routing.token_weights().sum(dim=-1), routing.dense()[1].sum(dim=(2, 3))
+        )
 
 
 @pytest.mark.slow

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from moesuite import compose
 from moesuite.models.forward import call
-from moesuite.nn.moe import MoE, masses, moe_layers
+from moesuite.nn.moe import MoE, moe_layers
+from moesuite.nn.stats import masses
 from moesuite.task import Task
 from moesuite.tasks.diagnostics.planted import Clusters
 from moesuite.tasks.diagnostics.world import generator

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from moesuite import moefy
 from moesuite.errors import UserError
 from moesuite.models.backbones import build_backbone
-from moesuite.nn.moe import routing_weights
+from moesuite.nn.stats import routing_weights
 from moesuite.tasks.embeddings.pooling import pool
 from moesuite.tasks.embeddings.task import Embeddings
 from moesuite.tasks.text.encoder import padded

@@ -11,7 +11,8 @@ import pytest
 
 import moesuite
 from moesuite import UserError, compose, fit, load_run
-from moesuite.nn.moe import RoutingWeights, moe_layers
+from moesuite.nn.moe import moe_layers
+from moesuite.nn.stats import RoutingWeights
 from moesuite.records.store import RunFiles, read_record, write_record
 from moesuite.train.fit import recorded
 from moesuite.train.results.loaded_run import LoadedRun
