@@ -109,13 +109,8 @@ def test_which_optimizer_state_continues(
 
 @pytest.mark.slow
 def test_weights_alone_begin_at_step_0(dense: Path, tmp_path: Path) -> None:
-    words = [
-        "upcycle_state=weights",
-        "trainer.max_steps=3",
-        "router=switch",
-        "optim.schedule=cosine",
-    ]
-    record, _ = run(tmp_path, f"upcycle={dense}", *words)
+    words = ["upcycle_state=weights", "trainer.max_steps=3", "optim.schedule=cosine"]
+    record, _ = run(tmp_path, "router=switch", f"upcycle={dense}", *words)
     assert record.steps == 3 and record.sunk is None and len(record.upcycled) == 1
 
 
