@@ -26,6 +26,7 @@ from moesuite.records.store import atomic
 from moesuite.surgery.weights import OURS, SHOWN, misfits, read_checkpoint
 from moesuite.train.optim import MOMENTS, build_optimizer, learning_rate, parameter_groups
 
+NEW = ("router", "shared", "null")  # parts of a layer that are no copies of its MLP
 JUMP = 0.01  # largest relative change of the learning rate at the first step
 Surgery = Callable[[nn.Module], nn.Module]  # dense model -> upcycled model
 
@@ -166,10 +167,10 @@ def _names(model: nn.Module) -> list[str]:
 def moments(
     state: dict[int, dict[str, Tensor]], dense: nn.Module, model: nn.Module, surgery: Surgery
 ) -> dict[int, dict[str, Tensor]]:
-    """Return the optimizer state after surgery, without routers, which start at their first step.
+    """Return the optimizer state after surgery; what is new starts at its first step.
 
-    A model whose weights are the moments passes through the same surgery, so that experts hold
-    copies of the moments of their MLP.
+    New are routers, and what layers have beside their experts. A model whose weights are the
+    moments passes through the same surgery, so that experts hold copies of those of their MLP.
 
     Args:
         state: of the dense run's optimizer: by index of the parameter, step and moments.
@@ -185,12 +186,12 @@ def moments(
         )
         for moment in MOMENTS
     }
-    routers = tuple(f"{name}.router." for name, _ in moe_layers(model))
+    new = tuple(f"{name}.{part}." for name, _ in moe_layers(model) for part in NEW)
     step = next(iter(state.values()))["step"]
     return {
         index: {"step": step.clone(), **{moment: by_moment[moment][name] for moment in MOMENTS}}
         for index, name in enumerate(_names(model))
-        if not name.startswith(routers)
+        if not name.startswith(new)
     }
 
 

@@ -62,7 +62,7 @@ def test_step_schedule_and_cost_go_on(dense: Path, tmp_path: Path) -> None:
 
 
 def test_experts_have_copies_of_their_moments() -> None:
-    """By hand: a step of AdamW on random gradients, then surgery."""
+    """By hand: a step of AdamW on random gradients, then surgery; what is beside them is new."""
     model = build("vit")
     optimizer, _ = build_optimizer(model, Optim(), 10)
     for parameter in model.parameters():
@@ -74,7 +74,8 @@ def test_experts_have_copies_of_their_moments() -> None:
     head = of[id(model.head.weight)]
 
     def surgery(given: nn.Module) -> nn.Module:
-        return moefy(given, "token_choice", 3, layers="last_half")
+        beside = {"shared_experts": 1, "null_experts": {"constant": 1}}
+        return moefy(given, "token_choice", 3, layers="last_half", **beside)
 
     moe = surgery(copy.deepcopy(model))
     found = moments(state, model, moe, surgery)
@@ -86,7 +87,8 @@ def test_experts_have_copies_of_their_moments() -> None:
         assert all(torch.equal(up[moment][expert], fc1[moment].t()) for expert in range(3))
         assert torch.equal(new.state[moe.head.weight][moment], head[moment])
     assert up["step"] == 1 and layer.router.gate.weight not in new.state
-    assert len(found) == sum(1 for _ in moe.parameters()) - 1
+    # but for the gate, four weights of the shared expert and two of the null expert
+    assert len(found) == sum(1 for _ in moe.parameters()) - 1 - 4 - 2
 
 
 @pytest.mark.slow
@@ -102,9 +104,8 @@ def test_which_optimizer_state_continues(
     words = [f"upcycle={dense}", f"upcycle_state={state}", "trainer.max_steps=24", "router=switch"]
     record, path = run(tmp_path, *words)
     parameters = sum(1 for _ in load_moe(path).parameters())
-    assert record.steps == 24 and seen == [
-        parameters - 1 if state == "resume" else 0
-    ]  # but for the gate
+    # but for the gate
+    assert record.steps == 24 and seen == [parameters - 1 if state == "resume" else 0]
 
 
 @pytest.mark.slow
