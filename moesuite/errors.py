@@ -9,6 +9,10 @@ from pathlib import Path
 
 LARGEST = 2**63 - 1  # integer
 LISTED = 100  # more names than these are not listed in an error
+GONE = {  # options of earlier versions: what to do instead
+    "router.threshold": "router.threshold is no option any more; expected, for population, "
+    "router=expert_threshold, and for group, router=expert_choice_causal without it",
+}
 
 
 class UserError(ValueError):
@@ -30,9 +34,8 @@ class UnknownOption(UserError):
             options: that exist.
             end: of the message.
         """
-        super().__init__(
-            f"unknown option {name!r}; nearest: {', '.join(nearest(name, options)[:3])}{end}"
-        )
+        close = ", ".join(nearest(name, options)[:3])
+        super().__init__(GONE.get(name) or f"unknown option {name!r}; nearest: {close}{end}")
         self.name = name
         self.end = end
 

@@ -15,7 +15,7 @@ from pydantic.fields import FieldInfo
 
 from moesuite.discovery.annotations import Unknown
 from moesuite.discovery.signature import option_fields
-from moesuite.errors import UserError, nearest, refuse_overflow
+from moesuite.errors import GONE, UserError, nearest, refuse_overflow
 
 NOUNS = {int: "integer", float: "number", str: "text", bool: "true | false", dict: "mapping"}
 Model = TypeVar("Model", bound=BaseModel)
@@ -184,9 +184,8 @@ def _explained(
         options = list(section.model_fields)
         if not options:
             return UserError(f"unknown option {path}: {prefix} has no options of its own")
-        return UserError(
-            f"unknown option {path}; nearest: {', '.join(nearest(place[-1], options))}"
-        )
+        close = ", ".join(nearest(place[-1], options))
+        return UserError(GONE.get(path) or f"unknown option {path}; nearest: {close}")
     message, hint = first["msg"].lower(), ""
     if first["type"] == "missing":
         example = (

@@ -30,6 +30,7 @@ CAUSAL = {
     "cosine",
     "dense",
     "expert_choice_causal",
+    "expert_threshold",
     "group_limited",
     "hash",
     "loss_free",

@@ -7,7 +7,8 @@ from typing import Any
 OTHER: dict[str, dict[str, Any]] = {
     "comparison": {"share": 0.5, "weight": 2.0},
     "cosine": {"k": 2, "temperature": 0.9, "balance_weight": 0.02},
-    "expert_choice_causal": {"momentum": 0.5, "threshold": "population"},
+    "expert_choice_causal": {"momentum": 0.5},
+    "expert_threshold": {"momentum": 0.5, "warmup": 2},
     "group_limited": {
         "k": 2,
         "groups": 4,

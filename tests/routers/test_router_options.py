@@ -63,8 +63,14 @@ def test_no_option_is_without_effect(name: str) -> None:
     [
         (
             "expert_choice_causal",
-            {"threshold": "pop"},
-            "router.threshold='pop': input should be 'group' or 'population'",
+            {"threshold": "population"},  # of earlier versions
+            "router.threshold is no option any more; expected, for population, "
+            "router=expert_threshold, and for group, router=expert_choice_causal without it",
+        ),
+        (
+            "expert_threshold",
+            {"warmup": -1},
+            "router.warmup=-1: input should be greater than or equal to 0",
         ),
         (
             "soft",

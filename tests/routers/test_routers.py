@@ -35,7 +35,7 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("sinkhorn_token_choice", {"k": 2, "noise": 0.0}),
     ("sinkhorn_expert_choice", {"noise": 0.0}),
     ("sparsity_constrained_token_choice", {"k": 2}),
-    ("expert_choice_causal", {"threshold": "population"}),
+    ("expert_threshold", {"warmup": 2}),
     ("usmoe", {"alpha": 0.0}),
     ("usmoe", {"alpha": 1.0}),
     ("usmoe", {"alpha": 1.0, "normalise": True}),

@@ -27,7 +27,6 @@ LENGTHS = torch.tensor(
     [12, 9, 5, 0]
 )  # real tokens: 21 on the first process, 5 on the second, one group of padding
 Case = tuple[str, dict[str, Any], str]
-POPULATION = ("expert_choice_causal", {"threshold": "population"})
 BALANCED: list[tuple[str, dict[str, Any]]] = [
     *(
         (name, {})
@@ -37,7 +36,7 @@ BALANCED: list[tuple[str, dict[str, Any]]] = [
     ("group_limited", {"k": 2, "sequence_weight": 0.0}),
     ("relu", {"start": 1.0}),  # a penalty that is felt
     ("comparison", {"share": 0.5}),
-    POPULATION,
+    ("expert_threshold", {}),
 ]
 CASES: list[Case] = [
     *((name, {}, "global") for name in router_names()),
@@ -46,7 +45,7 @@ CASES: list[Case] = [
     ("group_limited", {"k": 2, "sequence_weight": 1.0}, "global"),
     ("relu", {"start": 1.0}, "global"),
     ("comparison", {"share": 0.5}, "global"),
-    (*POPULATION, "global"),
+    ("expert_threshold", {"warmup": 2}, "global"),
     *((name, options, "sequence") for name, options in BALANCED),
 ]
 # the second process has no comparison, and so no mean of them

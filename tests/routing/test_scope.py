@@ -47,11 +47,13 @@ def test_two_processes_train_as_one(case: Case, processes: list[dict[str, Any]])
     Numbers of real tokens differ between the processes.
     """
     whole = train(case)
+    # without a capacity, rounding of larger sums
+    tolerance = 3e-6 if case[0] == "expert_threshold" else 1e-6
     for process in processes:
         halves = process["found"][str(case)]
         assert len(halves) == len(whole)
         for half, one in zip(halves, whole, strict=True):
-            assert_equal(half, one, 1e-6)
+            assert_equal(half, one, tolerance)
 
 
 @pytest.mark.slow

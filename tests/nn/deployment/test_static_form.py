@@ -19,34 +19,21 @@ from moesuite.routing.forms import AlignedRouting, SoftRouting
 
 EXPERTS, TOKENS = 4, 9
 OPTIONS = {"token_choice": {"k": 2}, "loss_free": {"k": 2}, "usmoe": {"normalise": True}}
-POPULATION = "expert_choice_causal by population"
 WITHOUT_LIMIT = {
-    *("base", "cosine", "expert_choice_causal", "group_limited", "hash", "loss_free"),
-    *(
-        "noisy_topk",
-        "quantile_balanced",
-        "random",
-        "relu",
-        "sinkhorn_token_choice",
-        "sparsity_constrained_token_choice",
-        "switch",
-    ),
-    *("token_choice", "top_p", "usmoe"),
+    *("base", "cosine", "expert_choice_causal", "expert_threshold", "group_limited", "hash"),
+    *("loss_free", "noisy_topk", "quantile_balanced", "random", "relu", "sinkhorn_token_choice"),
+    *("sparsity_constrained_token_choice", "switch", "token_choice", "top_p", "usmoe"),
 }
 
 
 def layer_of(name: str, renormalise: bool = False, **spec: float) -> MoE:
     torch.manual_seed(0)
-    options = {"threshold": "population"} if name == POPULATION else OPTIONS.get(name, {})
-    router = build_router(
-        name.split()[0],
-        LayerSpec(8, EXPERTS, tokens=TOKENS, **spec),  # type: ignore[arg-type]
-        options,
-    )
+    sizes = LayerSpec(8, EXPERTS, tokens=TOKENS, **spec)  # type: ignore[arg-type]
+    router = build_router(name, sizes, OPTIONS.get(name, {}))
     layer = MoE(router, Experts(small_mlp(8, 12), EXPERTS), renormalise=renormalise).eval()
     for parameter in layer.parameters():
         parameter.data.add_(torch.randn_like(parameter))
-    if name.startswith("expert_choice_causal"):
+    if name in ("expert_choice_causal", "expert_threshold"):
         router.threshold.fill_(0.2)
     return layer
 
@@ -59,7 +46,7 @@ MASK = torch.arange(TOKENS) < torch.tensor([[9], [5], [2]])
 
 
 @pytest.mark.parametrize("renormalise", [False, True])
-@pytest.mark.parametrize("name", [*router_names(), POPULATION])
+@pytest.mark.parametrize("name", router_names())
 def test_the_static_form_gives_the_same_answers(name: str, renormalise: bool) -> None:
     layer = layer_of(name, renormalise)
     static = for_export(copy.deepcopy(layer).train())
@@ -67,13 +54,13 @@ def test_the_static_form_gives_the_same_answers(name: str, renormalise: bool) ->
         x = tokens()
         with layer.context.inside(Scope(mask)), static.context.inside(Scope(mask)):
             torch.testing.assert_close(static(x), layer(x), atol=1e-5, rtol=1e-5)
-        assert isinstance(static.routing, AlignedRouting) is (name in {*WITHOUT_LIMIT, POPULATION})
+        assert isinstance(static.routing, AlignedRouting) is (name in WITHOUT_LIMIT)
         assert isinstance(static.routing, SlotRouting | SoftRouting) and static.routing is not None
         assert layer.routing is not None
         torch.testing.assert_close(static.routing.load(), layer.routing.load())
 
 
-@pytest.mark.parametrize("name", [*sorted(WITHOUT_LIMIT), POPULATION])
+@pytest.mark.parametrize("name", sorted(WITHOUT_LIMIT))
 def test_a_limit_bounds_the_slots_and_refuses_the_rest(name: str) -> None:
     """ceil(1.0 · 9 / 4) = 3 slots; of the pairs of an expert without a limit, at most 3 are left.
 
