@@ -77,12 +77,12 @@ class Router(ExactStatistics, ABC):
     protocol: ClassVar[int] = 1
     sized: ClassVar[bool] = False
     adaptive: ClassVar[bool] = False
-    batch_coupled: ClassVar[bool] = False
     tokens_choose: ClassVar[bool] = True
     negative_weights: ClassVar[bool] = False
     fits_trained_gate: ClassVar[bool] = True
     causal: bool = False
     drops: bool = False
+    batch_coupled: bool = False
     bounded: bool = True
 
     def __init__(self, spec: LayerSpec) -> None:
