@@ -123,6 +123,10 @@ def _input(options: Mapping[str, Any]) -> str:
         return f"{size}x{size} pixels, {colours}, {options['num_classes']} classes"
     if options.get("kind") == "backgammon":
         return "the board after each legal move"
+    if options.get("kind") == "paths":
+        return f"a question and all pairs of {options['nodes']} nodes"
+    if options.get("kind") == "future":
+        return f"sequences of {options['length']} of {options['symbols']} symbols"
     if "tokenizer" not in options:
         return f"sequences of {options['length']} vectors of {options['width']} numbers"
     return f"tokens by `{options['tokenizer']}`, at most {options['length']}"
@@ -151,7 +155,7 @@ def _direction(spec: MetricSpec) -> str:
 def _best(spec: MetricSpec) -> str:
     value = spec.most if spec.direction == "max" else spec.least
     reached = dict.fromkeys(("bits_per_byte", "perplexity"), ", which no text allows")
-    reached["excess_loss"] = ", the optimum"
+    reached |= dict.fromkeys(("excess_loss", "stored", "stolen_bits"), ", the optimum")
     return NOT_STATED if value is None else f"{value:g}{reached.get(spec.name, '')}"
 
 
@@ -183,4 +187,7 @@ FLOORS: Mapping[tuple[str, str], Callable[[Mapping[str, Any]], str]] = {
     ("understanding", "matthews"): lambda _: "0 (unrelated answers)",
     ("preferences", "top1"): _of_choices,
     ("diagnostics", "excess_loss"): lambda _: "1 (an output of 0 for every token)",
+    ("diagnostics", "stored"): lambda _: "0 (all values equally likely)",
+    ("diagnostics", "accuracy"): lambda _: "0.5 (both answers equally likely)",
+    ("diagnostics", "stolen_bits"): lambda _: "0 (all symbols equally likely)",
 }

@@ -159,6 +159,25 @@ DIAGNOSTICS = _table(
         meaning="squared error beyond the optimum's, relative to that of an output of 0",
         margin=POINT,
     ),
+    _share("stored", "share of the information in the facts that is stored"),
+    MetricSpec(
+        name="stored_bits", direction="max", least=0, meaning="information about facts, in bits"
+    ),
+    _share("recalled", "share of facts whose value is the most likely one"),
+    _share("accuracy", "share of questions answered rightly"),
+    MetricSpec(
+        name="stolen_bits",
+        direction="min",
+        least=0,
+        meaning="bits for each symbol by which predictions are better than its entropy",
+        margin=0.01,
+    ),
+    MetricSpec(
+        name="stolen_bits_half",
+        direction="min",
+        least=0,
+        meaning="half of the 95 % interval of stolen bits",
+    ),
     _share("nmi", "mutual information of experts and clusters, normalised"),
     MetricSpec(
         name="ari",
@@ -169,7 +188,12 @@ DIAGNOSTICS = _table(
         margin=POINT,
     ),
 )
-OF_WORLD = {"planted": "excess_loss"}
+OF_WORLD = {
+    "planted": "excess_loss",
+    "memory": "stored",
+    "paths": "accuracy",
+    "future": "stolen_bits",
+}
 FAMILIES: Mapping[str, Mapping[str, MetricSpec]] = {
     "vision": VISION,
     "language": LANGUAGE,

@@ -19,6 +19,9 @@ from torchmetrics import MetricCollection
 
 from moesuite.records.metrics import DIAGNOSTICS, OF_WORLD
 from moesuite.task import Batch, Task
+from moesuite.tasks.diagnostics.future import Future, Symbols
+from moesuite.tasks.diagnostics.memory import Facts, Memory
+from moesuite.tasks.diagnostics.paths import Graph, Paths
 from moesuite.tasks.diagnostics.planted import Mixture, Planted
 from moesuite.tasks.diagnostics.world import Sampling, Splits, Stored, World
 from moesuite.tasks.options import About
@@ -32,22 +35,32 @@ class Diagnostics(Task):
     def __init__(
         self,
         name: str = "diagnostics",
-        kind: Literal["planted"] = "planted",
+        kind: Literal["planted", "memory", "paths", "future"] = "planted",
         sampling: Sampling = Sampling(),
         mixture: Mixture = Mixture(),
+        memory: Facts = Facts(),
+        graph: Graph = Graph(),
+        future: Symbols = Symbols(),
         about: About = About(),
     ) -> None:
         """Declare a world.
 
         Args:
             name: name of the task.
-            kind: planted (clusters of tokens, each with a teacher).
+            kind: planted (clusters of tokens, each with a teacher), memory (random facts), paths
+                (of length 2, in random graphs) or future (symbols that nothing predicts).
             sampling: what is drawn.
             mixture: clusters of tokens, of planted.
+            memory: facts, of memory.
+            graph: random graphs, of paths.
+            future: symbols, of future.
             about: for the reader.
         """
         worlds: Mapping[str, Callable[[], World]] = {
             "planted": lambda: Planted(sampling, mixture),
+            "memory": lambda: Memory(sampling, memory),
+            "paths": lambda: Paths(sampling, graph),
+            "future": lambda: Future(sampling, future),
         }
         self.name = name
         self.kind = kind
@@ -117,10 +130,10 @@ class Diagnostics(Task):
         return self.world.shown(batch)
 
     def contents(self, split: Literal["train", "val", "test"]) -> Iterator[bytes] | None:
-        """Return the inputs of each example; those in memory are not drawn one by one."""
+        """Return the inputs of each example; None of those that are drawn anew in each step."""
         data = self._splits[split]
         if not isinstance(data, Stored):
-            return super().contents(split)
+            return None
         inputs = self.world.inputs(data.columns)
         columns = list(inputs.values()) if isinstance(inputs, dict) else [inputs]
         rows = zip(*(column.numpy() for column in columns), strict=True)

@@ -172,7 +172,12 @@ RUNS = {  # family -> words of its runs by label
         "backgammon": "task=backgammon task.positions=60 task.test_positions=12 task.test_plies=0",
         "text": f"task=preferences_text backbone=bert_mini task.source=choices {BYTES} {BERT}",
     },
-    "diagnostics": {"planted": f"task=planted_experts {FEW}"},
+    "diagnostics": {
+        "planted": f"task=planted_experts {FEW}",
+        "memory": f"task=memory {FEW} task.facts=64",
+        "paths": f"task=paths {FEW}",
+        "future": f"task=future {FEW}",
+    },
 }
 
 

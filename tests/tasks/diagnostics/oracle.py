@@ -17,6 +17,7 @@ from moesuite.tasks.diagnostics.world import generator
 from moesuite.train.build import build_models, build_task
 from moesuite.train.dataloaders import eval_loader
 
+QUIET = ("measure=false", "logger=none", "trainer.enable_progress_bar=false")
 FEW = ("task.train=8", "task.val=8", "task.test=32")
 
 

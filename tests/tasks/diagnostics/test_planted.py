@@ -19,6 +19,7 @@ from moesuite.testing import TaskContract
 from moesuite.train.build import build_task
 from tests.tasks.diagnostics.oracle import (
     FEW,
+    QUIET,
     hidden_clusters,
     layer_of,
     scores,
@@ -28,7 +29,6 @@ from tests.tasks.diagnostics.oracle import (
 )
 
 PLANTED = ("task=planted_experts", *FEW)
-QUIET = ("measure=false", "logger=none", "trainer.enable_progress_bar=false")
 
 
 class TestPlanted(TaskContract):
