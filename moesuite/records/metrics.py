@@ -65,6 +65,12 @@ def _share(name: str, meaning: str, direction: Direction = "max") -> MetricSpec:
     )
 
 
+def _amount(
+    name: str, meaning: str, direction: Direction = "min", margin: float | None = None
+) -> MetricSpec:
+    return MetricSpec(name=name, direction=direction, least=0, meaning=meaning, margin=margin)
+
+
 def _correlation(name: str, meaning: str) -> MetricSpec:
     return MetricSpec(name=name, direction="max", least=-1, most=1, meaning=meaning, margin=POINT)
 
@@ -83,13 +89,7 @@ VISION = _table(
     _share("pgd", "accuracy under projected gradient descent"),
 )
 LANGUAGE = _table(
-    MetricSpec(
-        name="bits_per_byte",
-        direction="min",
-        least=0,
-        meaning="cross-entropy of text by byte",
-        margin=0.01,
-    ),
+    _amount("bits_per_byte", "cross-entropy of text by byte", margin=POINT),
     MetricSpec(
         name="perplexity",
         direction="min",
@@ -123,12 +123,7 @@ OPPONENTS = ("random", "pubeval", "gnubg")  # of backgammon
 PREFERENCES = _table(
     _share("top1", "share of choices where the network's is the expert's"),
     _share("pairs", "share of pairs that are ordered as the expert orders them"),
-    MetricSpec(
-        name="score_loss",
-        direction="min",
-        least=0,
-        meaning="expert's score lost by the network's choice",
-    ),
+    _amount("score_loss", "expert's score lost by the network's choice"),
     _share("intransitive", "share of triples that form a cycle", "min"),
     _share("order_dependent", "share of pairs whose answer changes with their order", "min"),
     *(
@@ -141,43 +136,22 @@ PREFERENCES = _table(
         )
         for name in OPPONENTS
     ),
-    *(
-        MetricSpec(
-            name=f"points_{name}_half",
-            direction="min",
-            least=0,
-            meaning="half of the 95 % interval of points",
-        )
-        for name in OPPONENTS
-    ),
+    *(_amount(f"points_{name}_half", "half of the 95 % interval of points") for name in OPPONENTS),
 )
 DIAGNOSTICS = _table(
-    MetricSpec(
-        name="excess_loss",
-        direction="min",
-        least=0,
-        meaning="squared error beyond the optimum's, relative to that of an output of 0",
+    _amount(
+        "excess_loss",
+        "squared error beyond the optimum's, relative to that of an output of 0",
         margin=POINT,
     ),
     _share("stored", "share of the information in the facts that is stored"),
-    MetricSpec(
-        name="stored_bits", direction="max", least=0, meaning="information about facts, in bits"
-    ),
+    _amount("stored_bits", "information about facts, in bits", "max"),
     _share("recalled", "share of facts whose value is the most likely one"),
     _share("accuracy", "share of questions answered rightly"),
-    MetricSpec(
-        name="stolen_bits",
-        direction="min",
-        least=0,
-        meaning="bits for each symbol by which predictions are better than its entropy",
-        margin=0.01,
+    _amount(
+        "stolen_bits", "bits for each symbol by which predictions beat its entropy", margin=POINT
     ),
-    MetricSpec(
-        name="stolen_bits_half",
-        direction="min",
-        least=0,
-        meaning="half of the 95 % interval of stolen bits",
-    ),
+    _amount("stolen_bits_half", "half of the 95 % interval of stolen bits"),
     _share("nmi", "mutual information of experts and clusters, normalised"),
     MetricSpec(
         name="ari",
