@@ -35,6 +35,7 @@ class ExpertThreshold(Router):
     paper = "Sun et al. 2026, https://arxiv.org/abs/2603.11535"
     adaptive = True
     bounded = False
+    tokens_choose = False
     threshold: Tensor
     steps: Tensor
     measured: Tensor

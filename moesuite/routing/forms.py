@@ -96,11 +96,11 @@ class SlotRouting:
         return replace(self, weights=weights)
 
     def renormalised(self) -> SlotRouting:
-        """Return the same slots, with the combine weights of each token divided by their sum."""
+        """Return the same slots, each token's weights divided by the sum of their magnitudes."""
         groups = self.tokens.shape[0]
         index = self.tokens.clamp(min=0).flatten(1)
         weights = self.weights.flatten(1)  # an empty slot adds 0
-        sums = weights.new_zeros(groups, self.num_tokens).scatter_add(1, index, weights)
+        sums = weights.new_zeros(groups, self.num_tokens).scatter_add(1, index, weights.abs())
         of_slots = sums.gather(1, index).clamp(min=TINY).view_as(self.weights)
         return replace(self, weights=self.weights / of_slots)
 
@@ -143,8 +143,8 @@ class AlignedRouting(SlotRouting):
     """Slot t of every expert reads token t or is empty: any number of pairs in a static shape."""
 
     def renormalised(self) -> AlignedRouting:
-        """Return the same slots, with the combine weights of each token divided by their sum."""
-        sums = self.weights.sum(dim=1, keepdim=True)
+        """Return the same slots, each token's weights divided by the sum of their magnitudes."""
+        sums = self.weights.abs().sum(dim=1, keepdim=True)
         return replace(self, weights=self.weights / sums.clamp(min=TINY))
 
     def token_weights(self) -> Float[Tensor, "G T E"]:
@@ -192,11 +192,11 @@ class RaggedRouting:
         return dispatch.unflatten(0, shape[:2]), combine.unflatten(0, shape[:2])
 
     def renormalised(self) -> RaggedRouting:
-        """Return the same pairs, with the combine weights of each token divided by their sum."""
+        """Return the same pairs, each token's weights divided by the sum of their magnitudes."""
         # cost accounting decides off the meta device, where the weights are
         tokens = self.tokens.to(self.weights.device)
         sums = self.weights.new_zeros(self.num_groups * self.num_tokens).index_add(
-            0, tokens, self.weights
+            0, tokens, self.weights.abs()
         )
         return replace(self, weights=self.weights / sums[tokens].clamp(min=TINY))
 

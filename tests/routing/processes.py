@@ -37,6 +37,7 @@ BALANCED: list[tuple[str, dict[str, Any]]] = [
     ("relu", {"start": 1.0}),  # a penalty that is felt
     ("comparison", {"share": 0.5}),
     ("expert_threshold", {}),
+    ("mixture_of_depths", {}),
 ]
 CASES: list[Case] = [
     *((name, {}, "global") for name in router_names()),

@@ -21,8 +21,9 @@ EXPERTS, TOKENS = 4, 9
 OPTIONS = {"token_choice": {"k": 2}, "loss_free": {"k": 2}, "usmoe": {"normalise": True}}
 WITHOUT_LIMIT = {
     *("base", "cosine", "expert_choice_causal", "expert_threshold", "group_limited", "hash"),
-    *("loss_free", "noisy_topk", "quantile_balanced", "random", "relu", "sinkhorn_token_choice"),
-    *("sparsity_constrained_token_choice", "switch", "token_choice", "top_p", "usmoe"),
+    *("loss_free", "mixture_of_depths", "noisy_topk", "quantile_balanced", "random", "relu"),
+    *("sinkhorn_token_choice", "sparsity_constrained_token_choice", "switch", "token_choice"),
+    *("top_p", "usmoe"),
 }
 
 
