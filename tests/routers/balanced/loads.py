@@ -1,6 +1,6 @@
 """How fast routers without a balance loss balance skewed tokens; printed as the table of the docs.
 
-`python -m tests.routers.balance` prints it.
+`python -m tests.routers.balanced.loads` prints it.
 """
 
 from __future__ import annotations

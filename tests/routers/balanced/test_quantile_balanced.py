@@ -10,7 +10,7 @@ import torch
 from moesuite.routers.quantile_balanced import QuantileBalanced
 from moesuite.routing.router import LayerSpec
 from tests.conftest import ROOT
-from tests.routers.balance import CASES, STEPS, loads
+from tests.routers.balanced.loads import CASES, STEPS, loads
 from tests.routers.by_hand import logits_as_input
 
 # scores of four tokens for two experts, all larger for the first
