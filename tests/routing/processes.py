@@ -33,7 +33,7 @@ BALANCED: list[tuple[str, dict[str, Any]]] = [
         for name in ("token_choice", "noisy_topk", "top_p", "loss_free", "expert_choice_causal")
     ),
     ("quantile_balanced", {"k": 2}),
-    ("group_limited", {"k": 2, "sequence_weight": 0.0}),
+    ("group_limited", {"sequence_weight": 0.0}),
     ("relu", {"start": 1.0}),  # a penalty that is felt
     ("comparison", {"share": 0.5}),
     ("expert_threshold", {}),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from importlib.util import find_spec
 
 import pytest
 import torch
 
+from moesuite import compose
 from moesuite.routers.quantile_balanced import QuantileBalanced
 from moesuite.routing.router import LayerSpec
 from tests.conftest import ROOT
@@ -85,3 +87,11 @@ def test_the_documented_loads_are_those_measured(name: str, k: int, tokens: int)
     for (low, high), step in zip(ranges, STEPS, strict=True):
         load = loads(name, k, tokens)[step]
         assert [low, high] == pytest.approx([load.min().item(), load.max().item()], abs=0.02)
+
+
+def test_the_commands_of_the_docs_parse() -> None:
+    commands = re.findall(r"```text\n(.*?)\n```", DOCS, re.DOTALL)
+    modules = [command.split()[2] for command in commands]
+    assert modules == ["tests.routers.balanced.loads", "moesuite.run"]
+    assert all(find_spec(module) for module in modules)
+    assert compose(*commands[1].split()[3:]).balance_scope == "sequence"
