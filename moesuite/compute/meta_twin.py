@@ -132,7 +132,9 @@ def _within_budget(routing: Routing, router: Router) -> Routing:
 def _weights(routing: Routing) -> dict[str, Tensor]:
     if isinstance(routing, SoftRouting):
         return {"dispatch": routing.dispatch, "combine": routing.combine}
-    return {"weights": routing.weights}
+    if routing.gates is None:
+        return {"weights": routing.weights}
+    return {"weights": routing.weights, "gates": routing.gates}
 
 
 def _moved(routing: Routing, device: torch.device) -> Routing:

@@ -22,6 +22,7 @@ from moesuite.nn.dispatcher import BACKWARD, Work
 from moesuite.nn.moe import MoE, moe_layers
 from moesuite.records.compute import Split
 from moesuite.routing.forms import Routing
+from moesuite.routing.scope import alone
 
 REFUSALS = (RuntimeError, AssertionError, ValueError, TypeError)  # raised by models and torch
 Inputs = Tensor | dict[str, Tensor]
@@ -32,7 +33,7 @@ class LayerPass:
     """FLOPs of one MoE layer in one pass over a batch, and the rows that they follow from.
 
     `work` is that of routed experts; FLOPs of experts include those of shared experts and of
-    constant null experts, as they are counted.
+    constant null experts, as they are counted; those of combining include default outputs.
     """
 
     work: Work
@@ -124,7 +125,7 @@ def _trace(
     output = list[Tensor]()
 
     def run() -> None:
-        with KernelsOfRealDevices(), torch.set_grad_enabled(training):
+        with KernelsOfRealDevices(), torch.set_grad_enabled(training), alone():
             with saved:
                 output.append(first_tensor(call(twin, unmasked.get("", unmasked))))
             if training:
@@ -150,16 +151,21 @@ def _layer(
     beside += counted.within(f"{path}.shared") if layer.shared_experts else 0
     row = (BACKWARD if twin.training else 1) * experts.flops_per_row
     moving = dispatcher.moving_flops(routing, experts.dim, twin.training)
+    default = counted.within(f"{path}.default")
     products = moving if dispatcher.moves_by_matmul else 0
     parts = {"backbone": 0.0, "router": router, "experts": work.filled * row + beside}
     return LayerPass(
         work=work,
         shared_experts=layer.shared_experts,
         activated=Split(
-            **parts, dispatch_combine=moving * work.filled / max(1, work.computed), padding=0.0
+            **parts,
+            dispatch_combine=moving * work.filled / max(1, work.computed) + default,
+            padding=0.0,
         ),
         executed=Split(
-            **parts, dispatch_combine=moving, padding=(work.computed - work.filled) * row
+            **parts,
+            dispatch_combine=moving + default,
+            padding=(work.computed - work.filled) * row,
         ),
-        counted=router + beside + work.computed * row + products,
+        counted=router + beside + default + work.computed * row + products,
     )

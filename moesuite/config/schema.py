@@ -64,6 +64,12 @@ class RunConfig(Section):
         " of slots_per_token",
         examples=[1],
     )
+    dense_gradient: Annotated[bool | None, Role.CONTESTANT, UNSET] = Field(
+        None,
+        description="let running means stand in for the outputs of the experts that a token lacks:"
+        " its gates of all experts are trained",
+        examples=[True],
+    )
     gate: Annotated[GateKind | None, Role.CONTESTANT] = Field(
         None,
         description="how routers compute their logits; null: linear, or what a router has",
@@ -172,7 +178,8 @@ class RunConfig(Section):
         images = self.backbone.model.startswith("timm:")
         values: dict[str, Any] = {}
         if self.renormalise is None:
-            values["renormalise"] = self.upcycle is not None and images
+            by_recipe = self.upcycle is not None and images
+            values["renormalise"] = by_recipe and not self.dense_gradient
         if self.upcycles_run and self.upcycle_state is None:
             values["upcycle_state"] = "resume" if images else "fresh_optimizer"
         return self.model_copy(update=values)

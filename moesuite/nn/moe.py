@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from moesuite.nn.beside.default_outputs import DefaultOutputs
 from moesuite.nn.beside.null_experts import NullExperts
 from moesuite.nn.beside.shared_experts import SharedExperts
 from moesuite.nn.context import RoutingContext
@@ -35,6 +36,7 @@ class MoE(nn.Module):
         shared: applied to every token besides the routed experts, [..., D] -> [..., D]; or None.
         dispatcher: None for the default one (`moesuite.nn.dispatch`).
         null: experts without an MLP, which the router chooses from beside `experts`; or None.
+        default: stands in for the outputs of experts that do not serve a token; or None.
 
     Attributes:
         routing: of the last forward, null experts included, for statistics; replaced at every
@@ -54,6 +56,7 @@ class MoE(nn.Module):
         shared: nn.Module | None = None,
         dispatcher: Dispatcher | None = None,
         null: NullExperts | None = None,
+        default: DefaultOutputs | None = None,
     ) -> None:
         super().__init__()
         self.router = router
@@ -64,6 +67,7 @@ class MoE(nn.Module):
         self.shared = shared
         self.dispatcher = dispatcher
         self.null = null
+        self.default = default
         self.stands_for: torch.device | None = None
         self.context = RoutingContext()
         self.routing: Routing | None = None
@@ -117,16 +121,15 @@ class MoE(nn.Module):
             side = self.context.side(x.shape)
         if self.training and not again:
             self.router.advance()
+            if self.default is not None:
+                self.default.advance()
         tokens = x.reshape(*side.shape, x.shape[-1])
         routing = self._route(tokens, side)
         if not again:
             self._record(routing, side)
         elif eager and self.training and routing.losses and in_reentrant_backward():
             raise _without_gradient()
-        executed = self.executed(routing)
-        y = self.dispatcher_for(executed, x.device).forward(tokens, executed, self.experts)
-        if self.null is not None:
-            y = self.null(y, tokens, routing)
+        y = self._computed(tokens, routing, self.training and not again)
         if eager and not again:
             self._history.remember(start, side, y)
         y = y.reshape(x.shape)
@@ -141,6 +144,18 @@ class MoE(nn.Module):
             self._inspect(routing, tokens.shape, self.pool, self.router)
             routing = routing if self.null is None else self.null.muted(routing)
             return routing.renormalised() if self.renormalise else routing
+
+    def _computed(self, tokens: Tensor, routing: Routing, measured: bool) -> Tensor:
+        """Run the routed experts, and add what null and missing ones give."""
+        executed, default = self.executed(routing), self.default
+        dispatcher = self.dispatcher_for(executed, tokens.device)
+        if default is None or not measured:
+            y = dispatcher.forward(tokens, executed, self.experts)
+        else:
+            with default.listening(self.experts, executed):
+                y = dispatcher.forward(tokens, executed, self.experts)
+        y = y if default is None else default(y, executed)
+        return y if self.null is None else self.null(y, tokens, routing)
 
     def _record(self, routing: Routing, side: Side) -> None:
         if torch.compiler.is_exporting():

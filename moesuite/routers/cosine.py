@@ -23,6 +23,7 @@ class Cosine(Router):
     """Top-K by cosine similarity."""
 
     paper = "Chi et al. 2022, https://arxiv.org/abs/2204.09179"
+    dense_gates = True
     drops = True
     fits_trained_gate = False  # its gate is not linear
 
@@ -55,6 +56,7 @@ class Cosine(Router):
         self, x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None
     ) -> Routing:
         logits = cosine_logits(x, self.projection, self.embeddings, self.temperature)
-        gates, experts = top(logits.softmax(dim=-1), self.k)
+        all_gates = logits.softmax(dim=-1)
+        gates, experts = top(all_gates, self.k)
         losses = {"balance": self.balance_weight * balance_loss(logits, experts, mask, self.scope)}
-        return self.choose_experts(gates, experts, mask, losses)
+        return self.choose_experts(gates, experts, mask, losses, all_gates=all_gates)

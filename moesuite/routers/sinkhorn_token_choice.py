@@ -23,6 +23,7 @@ class SinkhornTokenChoice(Router):
     """Top-K experts per token of the Sinkhorn plan."""
 
     paper = "Liu et al. 2024, https://arxiv.org/abs/2401.15969"
+    dense_gates = True
     drops = True
 
     def __init__(
@@ -57,4 +58,5 @@ class SinkhornTokenChoice(Router):
         if self.training and self.noise > 0:
             logits = logits + torch.randn_like(logits) * (self.noise / self.spec.num_experts)
         _, experts = top(sinkhorn(logits, mask, self.iterations), self.k)
-        return self.choose_experts(logits.softmax(dim=-1).gather(-1, experts), experts, mask)
+        gates = logits.softmax(dim=-1)
+        return self.choose_experts(gates.gather(-1, experts), experts, mask, all_gates=gates)

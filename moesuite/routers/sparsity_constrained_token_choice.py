@@ -23,6 +23,7 @@ class SparsityConstrainedTokenChoice(Router):
     """Top-K experts per token in the k-sparse plan."""
 
     paper = "Liu et al. 2024, https://arxiv.org/abs/2401.15969"
+    dense_gates = True
     drops = True
 
     def __init__(
@@ -55,4 +56,4 @@ class SparsityConstrainedTokenChoice(Router):
         mass, experts = top(plan, self.k)
         experts = experts.masked_fill(mass == 0, self.spec.num_experts)
         weights = torch.cat([gates, torch.zeros_like(gates[..., :1])], dim=-1).gather(-1, experts)
-        return self.choose_experts(weights, experts, mask)
+        return self.choose_experts(weights, experts, mask, all_gates=gates)

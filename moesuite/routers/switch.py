@@ -21,6 +21,7 @@ class Switch(Router):
     """Softmax gate, top-1, balance loss, input jitter."""
 
     paper = "Fedus et al. 2021, https://arxiv.org/abs/2101.03961"
+    dense_gates = True
     drops = True
     causal = True
 
@@ -48,6 +49,7 @@ class Switch(Router):
         if self.training and self.jitter > 0:
             x = x * torch.empty_like(x).uniform_(1 - self.jitter, 1 + self.jitter)
         logits = self.gate(x)  # [G, T, E]
-        gates, experts = top(logits.softmax(dim=-1), 1)
+        all_gates = logits.softmax(dim=-1)
+        gates, experts = top(all_gates, 1)
         losses = {"balance": self.balance_weight * balance_loss(logits, experts, mask, self.scope)}
-        return self.choose_experts(gates, experts, mask, losses)
+        return self.choose_experts(gates, experts, mask, losses, all_gates=all_gates)

@@ -28,6 +28,7 @@ class TokenChoice(Router):
     """Softmax gate, top-K experts per token, capacity in training, none in evaluation."""
 
     paper = "Riquelme et al. 2021, https://arxiv.org/abs/2106.05974"
+    dense_gates = True
     drops = True
 
     def __init__(
@@ -72,9 +73,10 @@ class TokenChoice(Router):
         noisy = logits
         if self.training and self.noise > 0:
             noisy = logits + torch.randn_like(logits) * (self.noise / self.spec.num_experts)
-        gates, experts = top(noisy.softmax(dim=-1), self.k)  # [G, T, K]
+        all_gates = noisy.softmax(dim=-1)
+        gates, experts = top(all_gates, self.k)  # [G, T, K]
         losses = {
             "balance": self.balance_weight * balance_loss(logits, experts, mask, self.scope),
             "z": self.z_weight * z_loss(logits, mask, self.scope),
         }
-        return self.choose_experts(gates, experts, mask, losses, self.batch_priority)
+        return self.choose_experts(gates, experts, mask, losses, self.batch_priority, all_gates)

@@ -24,6 +24,7 @@ class TopP(Router):
     """Dynamic K: the best experts until their gates sum to p."""
 
     paper = "Huang et al. 2024, https://arxiv.org/abs/2403.07652"
+    dense_gates = True
     drops = True
     adaptive = True
 
@@ -52,7 +53,8 @@ class TopP(Router):
         self, x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None
     ) -> Routing:
         logits = self.gate(x)  # [G, T, E]
-        gates, experts = top(logits.softmax(dim=-1), self.spec.num_experts)
+        all_gates = logits.softmax(dim=-1)
+        gates, experts = top(all_gates, self.spec.num_experts)
         before = gates.detach().cumsum(dim=-1) - gates.detach()
         chosen = (before < self.p).index_fill(-1, experts.new_zeros(1), True)
         balance = balance_loss(logits, experts[..., :1], mask, self.scope)
@@ -61,4 +63,4 @@ class TopP(Router):
             "entropy": self.entropy_weight * entropy_loss(logits, mask, self.scope),
         }
         experts = experts.masked_fill(~chosen, self.spec.num_experts)
-        return self.choose_experts(gates, experts, mask, losses)
+        return self.choose_experts(gates, experts, mask, losses, all_gates=all_gates)

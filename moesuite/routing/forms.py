@@ -75,6 +75,7 @@ class SlotRouting:
         num_tokens: T.
         losses: auxiliary losses by name, weighted, scalar.
         demanded: pairs requested of each expert before its capacity; None: as many as it got.
+        gates: of which the weights are the chosen ones, 0 for padding; None: not known.
     """
 
     tokens: Int[Tensor, "G E C"]
@@ -82,6 +83,7 @@ class SlotRouting:
     num_tokens: int
     losses: Mapping[str, Tensor] = field(default_factory=dict)
     demanded: Tensor | None = None  # [G, E]
+    gates: Tensor | None = None  # [G, T, E]
 
     def dense(self) -> tuple[Float[Tensor, "G T E C"], Float[Tensor, "G T E C"]]:
         """Return (dispatch, combine); the dispatch is binary."""
@@ -108,7 +110,8 @@ class SlotRouting:
         """Return the routing of the first experts alone."""
         demanded = None if self.demanded is None else self.demanded[:, :count]
         tokens, weights = self.tokens[:, :count], self.weights[:, :count]
-        return replace(self, tokens=tokens, weights=weights, demanded=demanded)
+        gates = None if self.gates is None else self.gates[..., :count]
+        return replace(self, tokens=tokens, weights=weights, demanded=demanded, gates=gates)
 
     def muted(self, count: int) -> SlotRouting:
         """Return the same slots, with weight 0 in all experts but the first."""
@@ -162,6 +165,7 @@ class RaggedRouting:
         weights: combine weight of each pair.
         num_groups, num_tokens, num_experts: G, T and E.
         losses: auxiliary losses by name, weighted, scalar.
+        gates: of which the weights are the chosen ones, 0 for padding; None: not known.
     """
 
     tokens: Int[Tensor, " M"]
@@ -171,6 +175,7 @@ class RaggedRouting:
     num_tokens: int
     num_experts: int
     losses: Mapping[str, Tensor] = field(default_factory=dict)
+    gates: Tensor | None = None  # [G, T, E]
 
     def dense(self) -> tuple[Float[Tensor, "G T E C"], Float[Tensor, "G T E C"]]:
         """Return (dispatch, combine).
@@ -204,8 +209,10 @@ class RaggedRouting:
         """Return the routing of the first experts alone."""
         (pairs,) = (self.experts < count).nonzero(as_tuple=True)
         weights = self.weights.index_select(0, pairs.to(self.weights.device))
-        tokens, experts = self.tokens[pairs], self.experts[pairs]
-        return replace(self, tokens=tokens, experts=experts, weights=weights, num_experts=count)
+        served = self.tokens[pairs], self.experts[pairs], weights
+        gates = None if self.gates is None else self.gates[..., :count]
+        size = self.num_groups, self.num_tokens, count
+        return RaggedRouting(*served, *size, self.losses, gates)
 
     def muted(self, count: int) -> RaggedRouting:
         """Return the same pairs, with weight 0 in all experts but the first."""

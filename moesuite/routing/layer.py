@@ -21,7 +21,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import get_args
+from typing import Any, get_args
 
 import torch
 from jaxtyping import Float
@@ -214,7 +214,10 @@ class OfThread(threading.local):
 
 
 class ExactStatistics(nn.Module):
-    """A module whose floating-point buffers stay in float32 when it is cast to half precision."""
+    """A module whose floating-point buffers stay in float32 when it is cast to half precision.
+
+    It loads numbers that a version saved without a dimension.
+    """
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> nn.Module:
         before = dict(self.named_buffers())
@@ -229,6 +232,12 @@ class ExactStatistics(nn.Module):
                 exact = (before or {}).get(name, buffer).to(buffer.device).float()
                 host, _, last = name.rpartition(".")
                 setattr(self.get_submodule(host), last, exact)
+
+    def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *rest: Any) -> None:
+        for name, parameter in self.named_parameters(prefix.removesuffix("."), recurse=False):
+            if name in state:
+                state[name] = with_dimension(state[name], parameter)
+        super()._load_from_state_dict(state, prefix, *rest)
 
 
 def with_dimension(value: Tensor, target: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from jaxtyping import Bool, Float, Int
@@ -34,7 +35,7 @@ from moesuite.routing.forms import RaggedRouting as RaggedRouting
 from moesuite.routing.forms import Routing as Routing
 from moesuite.routing.forms import SlotRouting as SlotRouting
 from moesuite.routing.forms import SoftRouting as SoftRouting
-from moesuite.routing.layer import ExactStatistics, OfThread, with_dimension
+from moesuite.routing.layer import ExactStatistics, OfThread
 from moesuite.routing.layer import Gate as Gate
 from moesuite.routing.layer import LayerSpec as LayerSpec
 from moesuite.routing.layer import build_gate as build_gate
@@ -61,6 +62,7 @@ class Router(ExactStatistics, ABC):
             accounting without data assumes the budget.
         bounded: claims that experts never do more work than the budget.
         batch_coupled: declares that in training the routing of a group depends on other groups.
+        dense_gates: claims that its routings carry the gates of all experts.
         tokens_choose: claims that tokens choose experts, so that null experts spare work.
         negative_weights: declares that combine weights may be negative.
         fits_trained_gate: claims that it has no weights, or one linear gate only, so that it can
@@ -77,6 +79,7 @@ class Router(ExactStatistics, ABC):
     protocol: ClassVar[int] = 1
     sized: ClassVar[bool] = False
     adaptive: ClassVar[bool] = False
+    dense_gates: ClassVar[bool] = False
     tokens_choose: ClassVar[bool] = True
     negative_weights: ClassVar[bool] = False
     fits_trained_gate: ClassVar[bool] = True
@@ -177,6 +180,7 @@ class Router(ExactStatistics, ABC):
         mask: Bool[Tensor, "G T"] | None = None,
         losses: Mapping[str, Tensor] | None = None,
         batch_priority: bool = False,
+        all_gates: Float[Tensor, "G T E"] | None = None,
     ) -> SlotRouting | RaggedRouting:
         """Send each token to the experts it chose, within their capacity if there is a limit.
 
@@ -186,17 +190,24 @@ class Router(ExactStatistics, ABC):
             mask: True for real tokens; padding is never sent and buys no capacity.
             losses: auxiliary losses by name, weighted.
             batch_priority: serve tokens by their top gate instead of by their order.
+            all_gates: from which `gates` are chosen, for routers that claim `dense_gates`.
         """
         num_experts = self.spec.num_experts
         if mask is not None:
             experts = experts.masked_fill(~mask[..., None], num_experts)
-        if self.slots_per_token is None and self.static:
-            return aligned(*choice_matrix(gates, experts, num_experts), losses)
-        if self.slots_per_token is None:
-            return dropless(gates, experts, num_experts, losses)
-        limits = None if mask is None else self.group_capacity(mask)
-        capacity = self.capacity(experts.shape[1])
-        return tokens_take(gates, experts, num_experts, capacity, limits, batch_priority, losses)
+            all_gates = None if all_gates is None else all_gates * mask[..., None]
+        routing: SlotRouting | RaggedRouting
+        if self.slots_per_token is not None:
+            limits = None if mask is None else self.group_capacity(mask)
+            limit = self.capacity(experts.shape[1])
+            routing = tokens_take(
+                gates, experts, num_experts, limit, limits, batch_priority, losses
+            )
+        elif self.static:
+            routing = aligned(*choice_matrix(gates, experts, num_experts), losses)
+        else:
+            routing = dropless(gates, experts, num_experts, losses)
+        return routing if all_gates is None else replace(routing, gates=all_gates)
 
     def choices(self, k: int) -> int:
         """Return `k`, the experts per token, after checking its range.
@@ -233,10 +244,3 @@ class Router(ExactStatistics, ABC):
         self, x: Float[Tensor, "G T D"], mask: Bool[Tensor, "G T"] | None = None
     ) -> Routing:
         """Route the tokens `x` (float32); `mask` is True for real tokens, False for padding."""
-
-    def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *rest: Any) -> None:
-        """Load weights; a scalar of a version in which it had no dimension is given one."""
-        for name, parameter in self.named_parameters(prefix.removesuffix("."), recurse=False):
-            if name in state:
-                state[name] = with_dimension(state[name], parameter)
-        super()._load_from_state_dict(state, prefix, *rest)

@@ -36,7 +36,7 @@ from moesuite.surgery.saving.ties import ties_of
 
 FORMAT = 1
 # options of a layer that the first files of this format lack
-LATER = ("gate", "shared_experts", "null_experts")
+LATER = ("gate", "shared_experts", "null_experts", "dense_gradient")
 
 
 class LayerDescription(Section):
@@ -58,12 +58,13 @@ class LayerDescription(Section):
     renormalise: bool = False
     shared_experts: Annotated[int, Field(ge=0)] = 0
     null_experts: dict[NullKind, Annotated[int, Field(ge=1)]] = {}
+    dense_gradient: bool = False
     rerouted: bool = False
 
     @property
     def parts(self) -> Parts:
         """What the layer has beside router and routed experts."""
-        return Parts(self.renormalise, self.shared_experts, self.null_experts)
+        return Parts(self.renormalise, self.shared_experts, self.null_experts, self.dense_gradient)
 
     @property
     def spec(self) -> LayerSpec:

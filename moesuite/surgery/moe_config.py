@@ -51,6 +51,8 @@ class MoEConfig:
         null_experts: experts without an MLP that the router chooses from beside the others: a
             number of zero experts, or numbers by kind, {"zero": 1, "copy": 1, "constant": 2}; see
             `moesuite.nn.beside.null_experts`.
+        dense_gradient: let running means stand in for the outputs of the experts that a token
+            lacks, see `moesuite.nn.beside.default_outputs`.
         options: the router's own parameters.
     """
 
@@ -65,6 +67,7 @@ class MoEConfig:
     shared_experts: int = 0
     gate: GateKind | None = None
     null_experts: int | Mapping[Any, int] | None = None
+    dense_gradient: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -90,6 +93,7 @@ class MoEConfig:
             shared_experts=run.shared_experts or 0,
             gate=run.gate,
             null_experts=run.null_experts,
+            dense_gradient=bool(run.dense_gradient),
             options=run.router_options,
         )
 
@@ -101,7 +105,7 @@ class MoEConfig:
             UserError: for a value out of range.
         """
         counts = null_counts(self.null_experts)
-        return Parts(bool(self.renormalise), self.shared_experts, counts)
+        return Parts(bool(self.renormalise), self.shared_experts, counts, self.dense_gradient)
 
     def refuse_router(self, name: str) -> None:
         """Refuse a router for which an option of the layers means nothing.
@@ -109,12 +113,18 @@ class MoEConfig:
         Raises:
             UserError: naming the option, and routers that it is for.
         """
-        if self.parts.null_experts and not router_class(name).tokens_choose:
-            fitting = [other for other in router_names() if router_class(other).tokens_choose]
-            raise UserError(
-                f"router={name} null_experts={word(self.parts.null_experts)}: its tokens do not "
-                "choose among experts, so that null experts would spare no work; expected one of "
-                f"{', '.join(fitting)}, e.g. router=token_choice"
+        parts, cls = self.parts, router_class(name)
+        if parts.null_experts and not cls.tokens_choose:
+            raise _unfit(
+                f"router={name} null_experts={word(parts.null_experts)}: its tokens do not choose "
+                "among experts, so that null experts would spare no work",
+                [other for other in router_names() if router_class(other).tokens_choose],
+            )
+        if parts.dense_gradient and not cls.dense_gates:
+            raise _unfit(
+                f"router={name} dense_gradient=true: it has no gates of all experts, of which the "
+                "weights are the chosen ones",
+                [other for other in router_names() if router_class(other).dense_gates],
             )
 
     def layer_spec(
@@ -145,3 +155,7 @@ class MoEConfig:
             gate=self.gate,
         )
         return spec.with_null_experts(sum(self.parts.null_experts.values()))
+
+
+def _unfit(problem: str, fitting: list[str]) -> UserError:
+    return UserError(f"{problem}; expected one of {', '.join(fitting)}, e.g. router=token_choice")

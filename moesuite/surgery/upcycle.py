@@ -122,7 +122,7 @@ def upcycle_mlps(
     skipped = skipped_mlps(model, found, names)
     del found  # it holds the MLPs, which are to be released one by one
     if config.renormalise is None:
-        config = replace(config, renormalise=is_vision)
+        config = replace(config, renormalise=is_vision and not config.dense_gradient)
     # a random text has no true length
     model = replace_chosen(model, chosen, config, inputs if is_vision else example)
     # none for the router "dense"
@@ -138,7 +138,7 @@ def upcycle_mlps(
         parameters_before=size_before,
         parameters_after=parameter_count(model),
         skipped=skipped,
-        verdict=verdict(rows, bool(config.renormalise), expert_noise, bool(config.shared_experts)),
+        verdict=verdict(rows, config.parts, expert_noise),
     )
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from moesuite.models.candidates import Survey, looks_like_mlp, mixes_tokens
 from moesuite.models.forward import evaluating
+from moesuite.nn.beside.parts import Parts
 from moesuite.nn.context import Scope
 from moesuite.nn.moe import MoE
 from moesuite.nn.stats import count_layer, health
@@ -147,23 +148,17 @@ def _largest(values: Float[Tensor, " N"], tokens: Bool[Tensor, " N"]) -> float:
     return values[tokens].max().item() if bool(tokens.any()) else 0.0
 
 
-def verdict(
-    layers: Sequence[UpcycledLayer],
-    renormalised: bool,
-    expert_noise: float = 0.0,
-    shared: bool = False,
-) -> str:
+def verdict(layers: Sequence[UpcycledLayer], parts: Parts, expert_noise: float = 0.0) -> str:
     """Return where a model with these layers starts; empty without layers.
 
     Args:
         layers: receipts of the new layers.
-        renormalised: whether the combine weights of each token are divided by their sum.
+        parts: of the new layers.
         expert_noise: standard deviation of the noise on the experts' weights, >= 0.
-        shared: whether they have shared experts.
     """
     if not layers:
         return ""
-    text = _start(max(layers, key=_relative_difference), renormalised, expert_noise)
+    text = _start(max(layers, key=_relative_difference), parts, expert_noise)
     unserved = fmean(layer.unserved for layer in layers)
     null_share = fmean(layer.null_share for layer in layers)
     if null_share:
@@ -173,12 +168,12 @@ def verdict(
             "closer"
         )
     elif unserved:
-        instead = "half of the MLP's output" if shared else "nothing"
+        instead = "half of the MLP's output" if parts.shared_experts else "nothing"
         text += (
             f"; {unserved:.1%} of the tokens have no expert, and {instead} in its place; "
             "type a larger slots_per_token"
         )
-    if renormalised and all(layer.experts == 1 for layer in layers):
+    if parts.renormalise and all(layer.experts == 1 for layer in layers):
         text += (
             "; one expert a token has weight 1 whatever the router says: it learns by its "
             "auxiliary loss alone, type router.k=2 (k=2 in Python) where the router has it"
@@ -186,7 +181,7 @@ def verdict(
     return text
 
 
-def _start(worst: UpcycledLayer, renormalised: bool, expert_noise: float) -> str:
+def _start(worst: UpcycledLayer, parts: Parts, expert_noise: float) -> str:
     """Return how far the layer that differs most is from its MLP, and why."""
     difference = _relative_difference(worst)
     if difference <= SAME:
@@ -197,9 +192,11 @@ def _start(worst: UpcycledLayer, renormalised: bool, expert_noise: float) -> str
     )
     if expert_noise:
         return f"{start}, by noise on the experts; type expert_noise=0"
-    if renormalised and worst.null_share:
+    if parts.dense_gradient:
+        return f"{start}: the outputs of missing experts start at 0"
+    if parts.renormalise and worst.null_share:
         return f"{start}: null experts give other outputs"
-    if renormalised or worst.weights is None or abs(worst.weights - 1) <= SAME:
+    if parts.renormalise or worst.weights is None or abs(worst.weights - 1) <= SAME:
         return f"{start}: experts get mixtures of tokens, or weights do not sum to 1"
     return f"{start}: combine weights sum to {worst.weights:.2f}; {TYPED}"
 

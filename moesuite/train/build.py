@@ -192,6 +192,7 @@ def _rerouted(config: RunConfig, dense: nn.Module) -> Built:
         "shared_experts": config.shared_experts,
         "gate": config.gate is not None,
         "null_experts": config.null_experts,
+        "dense_gradient": config.dense_gradient,
     }
     if option := next((name for name, is_set in inapplicable.items() if is_set), None):
         raise UserError(

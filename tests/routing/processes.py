@@ -15,8 +15,8 @@ from torch.overrides import TorchFunctionMode
 from moesuite.certify.harness import small_mlp
 from moesuite.discovery.names import router_names
 from moesuite.errors import UserError
+from moesuite.nn.beside.parts import Parts
 from moesuite.nn.context import Scope
-from moesuite.nn.experts import Experts
 from moesuite.nn.moe import MoE, unread_losses
 from moesuite.routers import build_router
 from moesuite.routing.router import LayerSpec
@@ -47,6 +47,7 @@ CASES: list[Case] = [
     ("relu", {"start": 1.0}, "global"),
     ("comparison", {"share": 0.5}, "global"),
     ("expert_threshold", {"warmup": 2}, "global"),
+    ("token_choice", {"beside": {"dense_gradient": True, "shared_experts": 2}}, "global"),
     *((name, options, "sequence") for name, options in BALANCED),
 ]
 # the second process has no comparison, and so no mean of them
@@ -83,7 +84,9 @@ def build(case: Case) -> MoE:
     name, options, scope = case
     torch.manual_seed(0)
     spec = LayerSpec(DIM, EXPERTS, 1.0, tokens=TOKENS, balance_scope=scope)  # type: ignore[arg-type]
-    layer = MoE(build_router(name, spec, options), Experts(small_mlp(DIM, 10), EXPERTS)).train()
+    own = {key: value for key, value in options.items() if key != "beside"}
+    parts = Parts(**options.get("beside", {}))
+    layer = parts.layer(build_router(name, spec, own), small_mlp(DIM, 10)).train()
     for parameter in layer.parameters():
         if parameter.ndim >= 2:
             nn.init.normal_(parameter)

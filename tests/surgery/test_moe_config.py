@@ -38,6 +38,7 @@ SHARED = {
     "shared_experts",
     "gate",
     "null_experts",
+    "dense_gradient",
 }
 
 
@@ -82,6 +83,7 @@ def test_every_option_of_a_run_about_layers_reaches_the_configuration() -> None:
         "shared_experts=2",
         "gate=mlp",
         "null_experts={zero:1,copy:2}",
+        "dense_gradient=true",
         "+decoder={name:switch}",
     )
     config = MoEConfig.of_run(run)
@@ -98,6 +100,7 @@ def test_every_option_of_a_run_about_layers_reaches_the_configuration() -> None:
         "shared_experts": 2,
         "gate": "mlp",
         "null_experts": {"zero": 1, "copy": 2},
+        "dense_gradient": True,
     }
 
 

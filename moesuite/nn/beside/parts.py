@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from moesuite.errors import UserError
+from moesuite.nn.beside.default_outputs import DefaultOutputs
 from moesuite.nn.beside.null_experts import NullExperts
 from moesuite.nn.beside.shared_experts import SharedExperts
 from moesuite.nn.experts import DenseMLP, Experts
@@ -26,6 +27,8 @@ class Parts:
         renormalise: divide the combine weights of each token by their sum.
         shared_experts: S, >= 0, see `moesuite.nn.beside.shared_experts`.
         null_experts: number by kind, see `moesuite.nn.beside.null_experts`.
+        dense_gradient: let running means stand in for the outputs that a token lacks, see
+            `moesuite.nn.beside.default_outputs`.
 
     Raises:
         UserError: for a value out of range.
@@ -34,11 +37,18 @@ class Parts:
     renormalise: bool = False
     shared_experts: int = 0
     null_experts: Mapping[Any, int] = field(default_factory=dict)
+    dense_gradient: bool = False
 
     def __post_init__(self) -> None:
         if self.shared_experts < 0:
             raise UserError(
                 f"shared_experts={self.shared_experts}: expected 0 or more, e.g. shared_experts=1"
+            )
+
+        if self.dense_gradient and self.renormalise:
+            raise UserError(
+                "dense_gradient=true renormalise=true: the weights of all experts sum to 1 as they "
+                "are, and all give an output; leave one of the two out"
             )
 
     def layer(self, router: Router, mlp: DenseMLP, in_decoder: bool = False) -> MoE:
@@ -50,14 +60,18 @@ class Parts:
             in_decoder: whether the layer is in the decoder of an encoder-decoder.
         """
         weight, counts = mlp.up.weight, self.null_experts
+        experts = Experts(mlp, router.spec.num_experts - sum(counts.values()))
         layer = MoE(
             router,
-            Experts(mlp, router.spec.num_experts - sum(counts.values())),
+            experts,
             mlp.channels_first,
             in_decoder,
             self.renormalise,
             SharedExperts(mlp, self.shared_experts) if self.shared_experts else None,
-            null=NullExperts(router.spec.dim, counts) if counts else None,
+            null=NullExperts(experts.dim, counts) if counts else None,
+            default=DefaultOutputs(experts.num_experts, experts.dim)
+            if self.dense_gradient
+            else None,
         )
         # not the router's buffers, which may count: half precision stops at 256
         for part in (router, layer.null):
@@ -69,7 +83,7 @@ class Parts:
 def parts_of(layer: MoE) -> Parts:
     """Return the parts that a layer was built from."""
     counts = {} if layer.null is None else layer.null.counts
-    return Parts(layer.renormalise, layer.shared_experts, counts)
+    return Parts(layer.renormalise, layer.shared_experts, counts, layer.default is not None)
 
 
 @torch.no_grad()

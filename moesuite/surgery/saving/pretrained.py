@@ -11,7 +11,8 @@ from torch import nn
 
 from moesuite.errors import UserError
 from moesuite.models.candidates import Adapter
-from moesuite.nn.moe import moe_layers
+from moesuite.nn.moe import MoE, moe_layers
+from moesuite.routing.layer import ExactStatistics
 from moesuite.surgery.checkpoint_format import Description
 from moesuite.surgery.rebuild import rebuild
 from moesuite.surgery.saving.files import WRITTEN, load_weights, read_json, readable
@@ -71,7 +72,8 @@ def load_pretrained_folder(
     if len(info["unexpected_keys"]) != len({*renamed.values()}):  # some are of other weights
         wrong += sorted([*info["unexpected_keys"], *renamed])
     for _, layer in moe_layers(model):
-        layer.router.keep_exact()  # the loader builds all of a model in the type of weights
+        for module in _exact_parts(layer).values():
+            module.keep_exact()  # the loader builds all of a model in the type of weights
     if wrong:
         raise UserError(
             f"{folder}: weights that do not fit: {', '.join(wrong[:SHOWN])}; expected {WRITTEN}"
@@ -107,15 +109,22 @@ def _quiet() -> Iterator[None]:
 
 
 def _exact_statistics(model: Any) -> nn.Module:
-    """Make the loader read the routers' statistics in float32 where weights are in half."""
+    """Make the loader read statistics in float32 where weights are in half."""
     statistics = {
-        f"{name}.router.{buffer}"
+        f"{name}.{part}.{buffer}"
         for name, layer in moe_layers(model)
-        for buffer, value in layer.router.named_buffers()
+        for part, module in _exact_parts(layer).items()
+        for buffer, value in module.named_buffers()
         if value.is_floating_point()
     }
     model._keep_in_fp32_modules_strict = {*(model._keep_in_fp32_modules_strict or ()), *statistics}
     return model
+
+
+def _exact_parts(layer: MoE) -> dict[str, ExactStatistics]:
+    """Return the parts of a layer that have running statistics, by name."""
+    parts = {"router": layer.router, "default": layer.default}
+    return {name: part for name, part in parts.items() if part is not None}
 
 
 def _saved_class(folder: Path, like: nn.Module | None) -> Any:

@@ -31,7 +31,6 @@ from moesuite.nn.experts import Experts
 from moesuite.nn.stats import count_layer, health
 from moesuite.routers import build_router, router_class
 from moesuite.routing.static_form import aligned
-from tests.helpers import long_except
 from tests.nn.beside.small import DIM, EXPERTS, GROUPS, HIDDEN, layer_of, tokens
 
 ALL = {"zero": 1, "copy": 1, "constant": 2}
@@ -190,8 +189,9 @@ class WithNull(Subject):
         return layer
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("check", [causal, batch_independent, padding_invariant, deterministic])
-@pytest.mark.parametrize("name", long_except(CHOOSING, "switch"))
+@pytest.mark.parametrize("name", CHOOSING)
 def test_layers_behave_as_their_routers_do(name: str, check: Any) -> None:
     def built(spec: LayerSpec, **options: Any) -> Router:
         return build_router(name, spec, options)

@@ -11,6 +11,7 @@ import torch
 from moesuite import compose, fit, upcycle
 from moesuite.discovery.names import router_names
 from moesuite.experiments.run_report import run_rows
+from moesuite.nn.beside.parts import Parts
 from moesuite.nn.moe import moe_layers
 from moesuite.records.record import UpcycledLayer
 from moesuite.records.store import read_record
@@ -38,30 +39,30 @@ def layer(
 @pytest.mark.parametrize(
     ("layers", "options", "says"),
     [
-        ([], {"renormalised": False}, ""),
+        ([], {"parts": Parts()}, ""),
         (
             [layer(0.0)],
-            {"renormalised": True},
+            {"parts": Parts(renormalise=True)},
             "starts at the dense model (largest difference 0.0e+00 of its answers)",
         ),
         # 45 of 91 is 49 %
         (
             [layer(0.0), layer(45.0, weights=0.504)],
-            {"renormalised": False},
+            {"parts": Parts()},
             "starts off by 49% (h.1.mlp: |difference| 45 of 91): combine weights sum to "
             "0.50; type renormalise=true "
             "(renormalise=True in Python)",
         ),
         (
             [layer(45.0)],
-            {"renormalised": True},
+            {"parts": Parts(renormalise=True)},
             "starts off by 49% (h.1.mlp: |difference| 45 of 91): experts get mixtures of "
             "tokens, or weights do not sum "
             "to 1",
         ),
         (
             [layer(9.1)],
-            {"renormalised": True, "expert_noise": 0.1},
+            {"parts": Parts(renormalise=True), "expert_noise": 0.1},
             "starts off by 10% (h.1.mlp: |difference| 9.1 of 91), by noise on the experts; "
             "type expert_noise=0",
         ),
@@ -73,18 +74,18 @@ def test_in_words_by_hand(layers: list[UpcycledLayer], options: dict[str, Any], 
 
 def test_notes_of_a_verdict_by_hand() -> None:
     unserved = verdict(
-        [layer(0.0, unserved=0.25), layer(0.0)], renormalised=True
+        [layer(0.0, unserved=0.25), layer(0.0)], Parts(renormalise=True)
     )  # a quarter of one of two layers
     assert unserved.endswith(
         "; 12.5% of the tokens have no expert, and nothing in its place; type a larger "
         "slots_per_token"
     )
-    single = verdict([layer(0.0, experts=1)], renormalised=True)
+    single = verdict([layer(0.0, experts=1)], Parts(renormalise=True))
     assert (
         "one expert a token has weight 1 whatever the router says" in single
         and "type router.k=2" in single
     )
-    assert "one expert" not in verdict([layer(0.0, experts=1)], renormalised=False)
+    assert "one expert" not in verdict([layer(0.0, experts=1)], Parts())
 
 
 @pytest.mark.parametrize("name", ["gpt2", "bert"])
