@@ -138,11 +138,16 @@ PREFERENCES = _table(
     ),
     *(_amount(f"points_{name}_half", "half of the 95 % interval of points") for name in OPPONENTS),
 )
+BEYOND = "squared error beyond the optimum's, relative to that of an output of 0"
+PLACES = {"": "clusters", "_first": "first functions", "_second": "second functions"}
 DIAGNOSTICS = _table(
-    _amount(
-        "excess_loss",
-        "squared error beyond the optimum's, relative to that of an output of 0",
-        margin=POINT,
+    *(
+        _amount(name, f"{BEYOND}{what}", margin=POINT)
+        for name, what in {
+            "excess_loss": "",
+            "excess_before": ", on the mixture of training",
+            "excess_seen": ", on pairs of functions that were seen",
+        }.items()
     ),
     _share("stored", "share of the information in the facts that is stored"),
     _amount("stored_bits", "information about facts, in bits", "max"),
@@ -152,18 +157,28 @@ DIAGNOSTICS = _table(
         "stolen_bits", "bits for each symbol by which predictions beat its entropy", margin=POINT
     ),
     _amount("stolen_bits_half", "half of the 95 % interval of stolen bits"),
-    _share("nmi", "mutual information of experts and clusters, normalised"),
-    MetricSpec(
-        name="ari",
-        direction="max",
-        least=-0.5,
-        most=1,
-        meaning="agreement of experts and clusters, adjusted Rand index",
-        margin=POINT,
+    *(
+        _share(f"nmi{place}", f"mutual information of experts and {what}, normalised")
+        for place, what in PLACES.items()
     ),
+    *(
+        MetricSpec(
+            name=f"ari{place}",
+            direction="max",
+            least=-0.5,
+            most=1,
+            meaning=f"agreement of experts and {what}, adjusted Rand index",
+            margin=POINT,
+        )
+        for place, what in PLACES.items()
+    ),
+    _share("needles_served", "share of decisive tokens that an expert serves"),
+    _share("needle_work", "share of what experts read that is of decisive tokens"),
+    _share("unserved", "share of tokens that no expert serves", "min"),
+    _share("unserved_before", "the same on the mixture of training", "min"),
 )
 OF_WORLD = {
-    "planted": "excess_loss",
+    **dict.fromkeys(("planted", "drift", "needles", "composition"), "excess_loss"),
     "memory": "stored",
     "paths": "accuracy",
     "future": "stolen_bits",

@@ -30,8 +30,7 @@ from torch.nn import functional as F
 from torchmetrics import Metric, MetricCollection
 
 from moesuite.task import Batch
-from moesuite.tasks.diagnostics.fresh import fresh
-from moesuite.tasks.diagnostics.world import Splits, World
+from moesuite.tasks.diagnostics.world import Splits, World, fresh
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
 import torch
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Le
 from jaxtyping import Float, Int
 from torch import Generator, Tensor
 from torch.nn import functional as F
@@ -45,6 +45,7 @@ class Mixture:
         separation: distance of each from the origin, in standard deviations, > 0.
         noise: standard deviation of the noise of targets, >= 0; a target's own is 1.
         units: hidden units of a teacher, >= 1.
+        shift: of drift, in [0, 1]: how far sizes move from those of training to the reverse order.
     """
 
     clusters: Annotated[int, Ge(1)] = 8
@@ -52,12 +53,18 @@ class Mixture:
     separation: Annotated[float, Gt(0)] = 4.0
     noise: Annotated[float, Ge(0)] = 0.1
     units: Annotated[int, Ge(1)] = 8
+    shift: Annotated[float, Ge(0), Le(1)] = 1.0
 
     @property
     def shares(self) -> Float[Tensor, " M"]:
         """Probability of each cluster, the largest first."""
         sizes = torch.arange(1, self.clusters + 1, dtype=torch.float).pow(-self.imbalance)
         return sizes / sizes.sum()
+
+    @property
+    def shifted(self) -> Float[Tensor, " M"]:
+        """Probability of each cluster after the shift."""
+        return torch.lerp(self.shares, self.shares.flip(0), self.shift)
 
 
 @dataclass(frozen=True)
@@ -99,7 +106,10 @@ class Teachers:
 
 @dataclass(frozen=True)
 class Clusters:
-    """What is hidden: the centre of each cluster, separation included, and its teacher."""
+    """What is hidden: the centre of each cluster, separation included, and its teacher.
+
+    Clusters beyond the number of teachers have none: their targets are 0.
+    """
 
     centres: Float[Tensor, "M D"]
     teachers: Teachers
@@ -107,10 +117,7 @@ class Clusters:
     @classmethod
     def draw(cls, mixture: Mixture, width: int, source: Generator) -> Clusters:
         """Draw centres and teachers."""
-        raw = torch.randn(mixture.clusters, width, generator=source)
-        # a QR decomposition of the columns: rows are orthonormal if there are few enough
-        rows = torch.linalg.qr(raw.T).Q.T if mixture.clusters <= width else raw
-        centres = mixture.separation * F.normalize(rows, dim=-1)
+        centres = mixture.separation * directions(mixture.clusters, width, source)
         return cls(centres, Teachers.draw(mixture.clusters, width, mixture.units, source))
 
     def tokens(
@@ -119,7 +126,7 @@ class Clusters:
         """Draw tokens of given clusters; return them, and what their teachers say."""
         z = torch.randn(*clusters.shape, self.centres.shape[1], generator=source)
         taught = torch.zeros_like(z)
-        for m in range(len(self.centres)):
+        for m in range(len(self.teachers.up)):
             taught[clusters == m] = self.teachers(m, z[clusters == m])
         return self.centres[clusters] + z, taught
 
@@ -130,9 +137,15 @@ class Clusters:
         halves = self.centres.square().sum(dim=1) / 2  # alike, so that the softmax ignores them
         posterior = (shares.log() - halves + x @ self.centres.T).softmax(dim=-1)
         best = torch.zeros_like(x)
-        for m, centre in enumerate(self.centres):
+        for m, centre in enumerate(self.centres[: len(self.teachers.up)]):
             best += posterior[..., m, None] * self.teachers(m, x - centre)
         return best
+
+
+def directions(number: int, width: int, source: Generator) -> Float[Tensor, "M D"]:
+    """Draw vectors of length 1, orthogonal if there are no more than their width."""
+    raw = torch.randn(number, width, generator=source)
+    return F.normalize(torch.linalg.qr(raw.T).Q.T if number <= width else raw, dim=-1)
 
 
 def drawn(
@@ -207,4 +220,9 @@ class Planted(OfVectors):
 
     def shown(self, batch: Batch) -> list[list[str]]:
         """Return the cluster of each token."""
-        return [[f"c{m}" for m in row] for row in batch["cluster"].tolist()]
+        return cluster_names(batch["cluster"])
+
+
+def cluster_names(clusters: Int[Tensor, "N T"]) -> list[list[str]]:
+    """Return the clusters of tokens for a reader."""
+    return [[f"c{m}" for m in row] for row in clusters.tolist()]

@@ -7,8 +7,6 @@ import torchmetrics
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from moesuite.tasks.diagnostics.world import Mass
-
 
 class Excess(torchmetrics.Metric):
     """Squared distance to the optimum f*(x) = E[y | x], relative to that of the output 0.
@@ -73,8 +71,7 @@ class Specialisation(OfRouting):
 
     def update(self, combined: Float[Tensor, "*N E"], clusters: Int[Tensor, "*N"]) -> None:
         """Add tokens: the combine weights of one layer, and the cluster of each."""
-        served = combined.abs().sum(dim=-1) > 0
-        expert = torch.where(served, combined.argmax(dim=-1), combined.shape[-1])
+        expert = torch.where(is_served(combined) > 0, combined.argmax(dim=-1), combined.shape[-1])
         self.experts.append(expert.flatten())
         self.clusters.append(clusters.flatten())
 
@@ -94,28 +91,35 @@ class Specialisation(OfRouting):
         }
 
 
-class Unserved(OfRouting):
-    """Share of tokens that no expert serves: all their combine weights are 0.
+class Share(OfRouting):
+    """Mean of a figure of tokens, weighted.
 
     Args:
-        name: of the figure.
+        name: of the mean.
     """
 
-    unserved: Tensor
-    total: Tensor
+    sum: Tensor
+    weight: Tensor
 
     def __init__(self, name: str) -> None:
         super().__init__()
         self.name = name
-        for state in ("unserved", "total"):
-            self.add_state(state, torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
+        for state in ("sum", "weight"):
+            self.add_state(state, torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
 
-    def update(self, combined: Mass) -> None:
-        """Add tokens of all layers."""
-        served = combined.abs().sum(dim=-1) > 0
-        self.unserved += (~served).sum()
-        self.total += served.numel()
+    def update(
+        self, values: Float[Tensor, "*N"], weights: Float[Tensor, "*N"] | None = None
+    ) -> None:
+        """Add tokens, of weight 1 if nothing else is said."""
+        weights = torch.ones_like(values) if weights is None else weights
+        self.sum += (values * weights).double().sum()
+        self.weight += weights.double().sum()
 
     def compute(self) -> dict[str, Tensor]:
-        """Return the share, or nothing of no tokens."""
-        return {self.name: self.unserved / self.total} if self.total > 0 else {}
+        """Return the mean, or nothing of no tokens."""
+        return {self.name: self.sum / self.weight} if self.weight > 0 else {}
+
+
+def is_served(combined: Float[Tensor, "*N E"]) -> Float[Tensor, "*N"]:
+    """Return 1 for tokens that have a combine weight which is not 0, else 0."""
+    return (combined.abs().sum(dim=-1) > 0).float()

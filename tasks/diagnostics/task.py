@@ -19,8 +19,11 @@ from torchmetrics import MetricCollection
 
 from moesuite.records.metrics import DIAGNOSTICS, OF_WORLD
 from moesuite.task import Batch, Task
+from moesuite.tasks.diagnostics.composition import Composition, Functions
+from moesuite.tasks.diagnostics.drift import Drift
 from moesuite.tasks.diagnostics.future import Future, Symbols
 from moesuite.tasks.diagnostics.memory import Facts, Memory
+from moesuite.tasks.diagnostics.needles import Haystack, Needles
 from moesuite.tasks.diagnostics.paths import Graph, Paths
 from moesuite.tasks.diagnostics.planted import Mixture, Planted
 from moesuite.tasks.diagnostics.world import Sampling, Splits, Stored, World
@@ -35,9 +38,13 @@ class Diagnostics(Task):
     def __init__(
         self,
         name: str = "diagnostics",
-        kind: Literal["planted", "memory", "paths", "future"] = "planted",
+        kind: Literal[
+            "planted", "drift", "needles", "composition", "memory", "paths", "future"
+        ] = "planted",
         sampling: Sampling = Sampling(),
         mixture: Mixture = Mixture(),
+        haystack: Haystack = Haystack(),
+        composed: Functions = Functions(),
         memory: Facts = Facts(),
         graph: Graph = Graph(),
         future: Symbols = Symbols(),
@@ -47,10 +54,14 @@ class Diagnostics(Task):
 
         Args:
             name: name of the task.
-            kind: planted (clusters of tokens, each with a teacher), memory (random facts), paths
-                (of length 2, in random graphs) or future (symbols that nothing predicts).
+            kind: planted (clusters of tokens, each with a teacher), drift (whose sizes change after
+                training), needles (few tokens matter), composition (pairs of functions), memory
+                (random facts), paths (of length 2, in random graphs) or future (symbols that
+                nothing predicts).
             sampling: what is drawn.
-            mixture: clusters of tokens, of planted.
+            mixture: clusters of tokens, of planted, drift and needles.
+            haystack: tokens that matter and others, of needles.
+            composed: functions, of composition.
             memory: facts, of memory.
             graph: random graphs, of paths.
             future: symbols, of future.
@@ -58,6 +69,9 @@ class Diagnostics(Task):
         """
         worlds: Mapping[str, Callable[[], World]] = {
             "planted": lambda: Planted(sampling, mixture),
+            "drift": lambda: Drift(sampling, mixture),
+            "needles": lambda: Needles(sampling, mixture, haystack),
+            "composition": lambda: Composition(sampling, composed),
             "memory": lambda: Memory(sampling, memory),
             "paths": lambda: Paths(sampling, graph),
             "future": lambda: Future(sampling, future),

@@ -174,6 +174,7 @@ RUNS = {  # family -> words of its runs by label
     },
     "diagnostics": {
         "planted": f"task=planted_experts {FEW}",
+        **{kind: f"task={kind} {FEW}" for kind in ("drift", "needles", "composition")},
         "memory": f"task=memory {FEW} task.facts=64",
         "paths": f"task=paths {FEW}",
         "future": f"task=future {FEW}",

@@ -63,6 +63,7 @@ RECORDED = {
     "diagnostics": {
         *("name", "kind", "world", "train", "val", "test", "length", "width", "clusters"),
         *("imbalance", "separation", "noise", "units", "licence", "size", "ceiling"),
+        *("shift", "needles", "lookalikes", "mark", "functions", "seen", "function_units", "blur"),
         *("facts", "nodes", "symbols"),
     },
 }

@@ -1,10 +1,10 @@
 """A bare MLP for each token, for data that are vectors already: `token_mlp:<activation>`.
 
-    depth 1:  y = down(act(up x))
-    depth L:  x ← x + MLP_l(x) in all layers but the last, whose output has no residual
+    x ← down(act(up x)), or x ← x + down(act(up x)) with a residual, `depth` times
 
-Nothing mixes tokens, and nothing stands beside the MLPs: with MoE layers in their place, what the
-model computes is what routing and experts compute, and a token that no expert serves gives 0.
+Nothing mixes tokens. Without a residual nothing stands beside the MLPs: with an MoE layer in place
+of the only one, what the model computes is what routing and experts compute, and a token that no
+expert serves gives 0.
 """
 
 from __future__ import annotations
@@ -41,18 +41,21 @@ class TokenMLP(nn.Module):
         width: D of a token, >= 1.
         hidden: units of each MLP, >= 1.
         depth: number of MLPs, >= 1.
+        residual: add the input of each MLP to its output.
     """
 
-    def __init__(self, activation: str, width: int, hidden: int, depth: int = 1) -> None:
+    def __init__(
+        self, activation: str, width: int, hidden: int, depth: int = 1, residual: bool = False
+    ) -> None:
         super().__init__()
+        self.residual = residual
         self.layers = nn.ModuleList(MLP(activation, width, hidden) for _ in range(depth))
 
     def forward(self, x: Float[Tensor, "B T D"]) -> Float[Tensor, "B T D"]:
         """Return the output of each token."""
-        *first, last = self.layers
-        for layer in first:
-            x = x + layer(x)
-        return last(x)
+        for layer in self.layers:
+            x = x + layer(x) if self.residual else layer(x)
+        return x
 
 
 def build_token_mlp(activation: str, pretrained: bool, arguments: dict[str, Any]) -> nn.Module:

@@ -12,7 +12,7 @@ from moesuite.models.forward import call
 from moesuite.nn.moe import MoE, moe_layers
 from moesuite.nn.stats import masses
 from moesuite.task import Task
-from moesuite.tasks.diagnostics.planted import Clusters
+from moesuite.tasks.diagnostics.planted import Clusters, Teachers
 from moesuite.tasks.diagnostics.world import generator
 from moesuite.train.build import build_models, build_task
 from moesuite.train.dataloaders import eval_loader
@@ -40,17 +40,25 @@ def hidden_clusters(world: Any) -> Clusters:
 
 
 @torch.no_grad()
-def teach(layer: MoE, hidden: Clusters) -> None:
-    """Let expert m be T_m(x - c_m): x ↦ down · relu(up · x - up · c_m) - centre."""
+def give_functions(layer: MoE, teachers: Teachers) -> None:
+    """Let expert m be T_m of the first numbers of a token, x ↦ down · relu(up · x) - centre."""
     experts: Any = layer.experts
-    teachers = hidden.teachers
-    count, units = teachers.up.shape[:2]
+    count, units, width = teachers.up.shape
     for parameter in experts.parameters():
         parameter.zero_()
-    experts.up.weight[:count, :, :units] = teachers.up.mT
-    experts.up.bias[:count, :units] = -(teachers.up @ hidden.centres[:, :, None]).squeeze(-1)
-    experts.down.weight[:count, :units] = teachers.down.mT
-    experts.down.bias[:count] = -teachers.centre
+    experts.up.weight[:count, :width, :units] = teachers.up.mT
+    experts.down.weight[:count, :units, :width] = teachers.down.mT
+    experts.down.bias[:count, :width] = -teachers.centre
+
+
+@torch.no_grad()
+def teach(layer: MoE, hidden: Clusters) -> None:
+    """Let expert m be T_m(x - c_m)."""
+    give_functions(layer, hidden.teachers)
+    experts: Any = layer.experts
+    count, units = hidden.teachers.up.shape[:2]
+    shifts = (hidden.teachers.up @ hidden.centres[:count, :, None]).squeeze(-1)
+    experts.up.bias[:count, :units] = -shifts
 
 
 def scores(task: Task, model: nn.Module, batch: Any) -> dict[str, float]:
