@@ -63,7 +63,7 @@ class Task(ABC):
         causal_decoder: the same for the decoder's outputs alone, in an encoder-decoder.
         reads_routing: whether outputs in evaluation are router weights instead of hidden states.
         observes_routing: whether batches hold for `update` what routing did with their tokens, if
-            there are MoE layers: `dispatched` and `combined`, see `moesuite.nn.moe.masses`.
+            there are MoE layers: `dispatched` and `combined`, see `moesuite.nn.stats.masses`.
         fingerprint: of the data that was read; set by `prepare`.
         description: the data in one line; set by `prepare`.
         notes: what a reader has to know about the data, a sentence each; set by `prepare`.

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from moesuite import UserError, compose, fit
-from moesuite.nn.moe import masses
+from moesuite.nn.stats import masses
 from moesuite.tasks.diagnostics.world import generator
 from moesuite.train.build import build_task, declare_task
 from tests.tasks.diagnostics.oracle import FEW, QUIET, layer_of, scores, set_gate, teach, untrained
