@@ -38,6 +38,7 @@ OTHER: dict[str, dict[str, Any]] = {
         "balance_weight": 0.02,
         "z_weight": 0.01,
     },
+    "token_rounding": {"k": 2, "tile": 3, "rounding": "up", "balance_weight": 0.02},
     "top_p": {"p": 0.9, "balance_weight": 0.02, "entropy_weight": 0.1},
     "usmoe": {"alpha": 0.9, "normalise": True},
 }

@@ -36,6 +36,7 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("sinkhorn_expert_choice", {"noise": 0.0}),
     ("sparsity_constrained_token_choice", {"k": 2}),
     ("expert_threshold", {"warmup": 2}),
+    ("token_rounding", {"k": 2, "tile": 3, "rounding": "up"}),
     ("usmoe", {"alpha": 0.0}),
     ("usmoe", {"alpha": 1.0}),
     ("usmoe", {"alpha": 1.0, "normalise": True}),

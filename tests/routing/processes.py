@@ -40,7 +40,8 @@ BALANCED: list[tuple[str, dict[str, Any]]] = [
     ("mixture_of_depths", {}),
 ]
 CASES: list[Case] = [
-    *((name, {}, "global") for name in router_names()),
+    # which rounds the numbers of one process's tokens
+    *((name, {}, "global") for name in router_names() if name != "token_rounding"),
     ("token_choice", {"k": 2, "noise": 1.0, "balance_weight": 1.0, "z_weight": 1.0}, "global"),
     ("loss_free", {"k": 2}, "global"),
     ("group_limited", {"k": 2, "sequence_weight": 1.0}, "global"),

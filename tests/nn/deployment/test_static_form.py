@@ -23,7 +23,7 @@ WITHOUT_LIMIT = {
     *("base", "cosine", "expert_choice_causal", "expert_threshold", "group_limited", "hash"),
     *("loss_free", "mixture_of_depths", "noisy_topk", "quantile_balanced", "random", "relu"),
     *("sinkhorn_token_choice", "sparsity_constrained_token_choice", "switch", "token_choice"),
-    *("top_p", "usmoe"),
+    *("token_rounding", "top_p", "usmoe"),
 }
 
 

@@ -31,6 +31,7 @@ CASES: list[Case] = [
     *BALANCED,
     ("cosine", {"balance_weight": 1.0}),
     ("switch", {"balance_weight": 1.0, "jitter": 0.0}),
+    ("token_rounding", {"balance_weight": 1.0}),
     ("loss_free", {"k": 2, "sequence_weight": 1.0}),
 ]
 # statistics of what each group decides by itself, or of each sequence in every scope
