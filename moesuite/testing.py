@@ -115,6 +115,17 @@ class RouterContract:
             )
             assert torch.isfinite(output(subject.layer(), subject.inputs(), training=True)).all()
 
+    def test_gates_of_all_experts_are_those_of_its_weights(self) -> None:
+        layer, x = self.subject.layer(), self.subject.inputs()
+        mask = torch.arange(x.shape[1]).expand(x.shape[:2]) < 20
+        routing = layer.eval().router(x, mask)
+        gates = getattr(routing, "gates", None)
+        assert (gates is not None) is self.router.dense_gates
+        if gates is not None:
+            weights = routing.token_weights()
+            torch.testing.assert_close(gates * (weights != 0), weights)
+            assert gates[~mask].abs().sum() == 0
+
 
 class TaskContract:
     """The contract of tasks.

@@ -24,6 +24,8 @@ def _option(key: str, value: object) -> str:
         return in_words(key, value, 0)
     if key.startswith("own.") and isinstance(value, str):
         return f"{key}={value[:DIGITS]}"
+    if isinstance(value, Mapping):
+        return f"{key}={{{','.join(f'{name}:{inner}' for name, inner in value.items())}}}"
     return f"{key}={value}"
 
 

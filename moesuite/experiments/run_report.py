@@ -128,6 +128,8 @@ def _health_rows(record: RunRecord) -> Iterator[Row]:
         f"{dead}/{experts} experts dead, "
         f"load entropy {fmean(layer.entropy for layer in layers):.3f}"
     )
+    if null_share := fmean(layer.null_share for layer in layers):
+        figures += f"; {null_share:.1%} of the choices to null experts"
     dropped = dropped_under_capacity(layers)
     if dropped is not None:
         figures += f"; {dropped:.1%} dropped under the training capacity"

@@ -26,9 +26,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from moesuite.errors import UserError
 from moesuite.nn.experts import AnyExperts
 from moesuite.nn.grouped_linear import Layout
-from moesuite.routing.forms import EMPTY, RaggedRouting, Routing, SlotRouting
+from moesuite.routing.forms import EMPTY, RaggedRouting, Routing, SlotRouting, SoftRouting
 from moesuite.routing.layer import ExactStatistics
 from moesuite.routing.scope import Scope
 
@@ -57,8 +58,16 @@ class DefaultOutputs(ExactStatistics):
         self.running = torch.where(self.latest.isnan(), self.running, moved)
 
     def forward(self, y: Float[Tensor, "G T D"], routing: Routing) -> Float[Tensor, "G T D"]:
-        """Add the weighted default outputs of all experts that did not serve a token."""
-        assert isinstance(routing, SlotRouting | RaggedRouting) and routing.gates is not None
+        """Add the weighted default outputs of all experts that did not serve a token.
+
+        Raises:
+            UserError: for a routing without gates of all experts.
+        """
+        if isinstance(routing, SoftRouting) or routing.gates is None:
+            raise UserError(
+                "dense_gradient: its router returns no gates of all experts; expected "
+                "self.choose_experts(..., all_gates=gates), or dense_gates = False in its class"
+            )
         missing = routing.gates.masked_fill(routing.token_weights() != 0, 0.0)
         return y + missing.to(y) @ self.running.to(y)
 

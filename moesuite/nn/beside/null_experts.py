@@ -30,6 +30,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from moesuite.errors import UserError
 from moesuite.routing.forms import RaggedRouting, Routing, SlotRouting
 
 STD = 0.02
@@ -58,8 +59,16 @@ class NullExperts(nn.Module):
         return sum(self.counts.values())
 
     def muted(self, routing: Routing) -> Routing:
-        """Return a routing of the pool, with weight 0 for zero experts, whose output is 0."""
-        assert isinstance(routing, SlotRouting | RaggedRouting)  # tokens choose experts
+        """Return a routing of the pool, with weight 0 for zero experts, whose output is 0.
+
+        Raises:
+            UserError: for a soft routing, in which tokens choose no experts.
+        """
+        if not isinstance(routing, SlotRouting | RaggedRouting):
+            raise UserError(
+                f"null_experts: its router returns a {type(routing).__name__}, in which tokens do "
+                "not choose experts; expected tokens_choose = False in its class"
+            )
         zeros = self.num_experts - self.copies - self.constants
         size = routing.tokens.shape[1] if isinstance(routing, SlotRouting) else routing.num_experts
         return routing.muted(size - zeros) if zeros else routing

@@ -77,27 +77,8 @@ def test_the_output_and_the_gradient_are_those_of_equation_11(name: str, masked:
     torch.testing.assert_close(ours, theirs, atol=1e-3, rtol=1e-3)
 
 
-@pytest.mark.parametrize("name", DENSE)
-def test_gates_are_those_that_weights_are_chosen_from(name: str) -> None:
-    layer = layer_of(name, Parts())
-    for mask in (None, MASK):
-        for training in (False, True):
-            with layer.context.inside(Scope(mask)):
-                layer.train(training)(tokens())
-            layer.context.losses.clear()
-            routing = layer.routing
-            assert isinstance(routing, SlotRouting | RaggedRouting)
-            assert routing.gates is not None
-            weights = routing.token_weights()
-            assert torch.equal(weights, routing.gates * (weights != 0))
-            if mask is not None:
-                assert routing.gates[~mask].abs().max() == 0
-
-
 @pytest.mark.parametrize("name", long_except(OTHERS, "soft", "loss_free"))
-def test_others_claim_none_and_are_refused(name: str) -> None:
-    routing: Any = layer_of(name, Parts()).router(tokens(), None)
-    assert getattr(routing, "gates", None) is None
+def test_others_are_refused(name: str) -> None:
     with pytest.raises(UserError, match=f"router={name} dense_gradient=true: it has no gates of"):
         moefy(vit(), name, 4, dense_gradient=True)
 
@@ -169,6 +150,12 @@ def test_a_forward_that_backward_repeats_moves_nothing() -> None:
     before = default_of(layer).running.clone()
     layer.eval()(tokens())
     assert torch.equal(default_of(layer).running, before)
+
+
+def test_a_false_claim_is_one_line() -> None:
+    layer = layer_of("hash", PARTS)
+    with pytest.raises(UserError, match="or dense_gates = False in its class"):
+        layer(tokens())
 
 
 def test_half_precision_keeps_exact_means() -> None:

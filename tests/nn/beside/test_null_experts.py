@@ -211,6 +211,12 @@ def test_the_static_form_gives_the_same(name: str, renormalise: bool) -> None:
             torch.testing.assert_close(static(tokens()), layer(tokens()), atol=1e-5, rtol=1e-5)
 
 
+def test_a_false_claim_is_one_line() -> None:
+    layer = layer_of("soft", Parts(null_experts={"zero": 2}))
+    with pytest.raises(UserError, match="tokens_choose = False"):
+        layer(tokens())
+
+
 def test_a_limit_of_the_static_form_is_of_real_experts() -> None:
     """1 slot a token: ceil(9 / 4) = 3 slots of each of the four experts, and of null experts."""
     layer = for_export(layer_of("token_choice", Parts(null_experts={"copy": 4})), 1.0)
