@@ -1,6 +1,6 @@
 """A bare MLP for each token, for data that are vectors already: `token_mlp:<activation>`.
 
-    x ← down(act(up x)), or x ← x + down(act(up x)) with a residual, `depth` times
+    x ← fc2(act(fc1 x)), or x ← x + fc2(act(fc1 x)) with a residual, `depth` times
 
 Nothing mixes tokens. Without a residual nothing stands beside the MLPs: with an MoE layer in place
 of the only one, what the model computes is what routing and experts compute, and a token that no
@@ -12,25 +12,12 @@ from __future__ import annotations
 from typing import Any
 
 from jaxtyping import Float
+from timm.layers import Mlp
 from torch import Tensor, nn
 
 from moesuite.errors import UserError, unknown
 
 ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU}
-
-
-class MLP(nn.Module):
-    """down(act(up x)) of each token, [..., D] -> [..., D]; `hidden` units, >= 1."""
-
-    def __init__(self, activation: str, width: int, hidden: int) -> None:
-        super().__init__()
-        self.up = nn.Linear(width, hidden)
-        self.act = ACTIVATIONS[activation]()
-        self.down = nn.Linear(hidden, width)
-
-    def forward(self, x: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch D"]:
-        """Return the output of each token."""
-        return self.down(self.act(self.up(x)))
 
 
 class TokenMLP(nn.Module):
@@ -49,7 +36,8 @@ class TokenMLP(nn.Module):
     ) -> None:
         super().__init__()
         self.residual = residual
-        self.layers = nn.ModuleList(MLP(activation, width, hidden) for _ in range(depth))
+        act = ACTIVATIONS[activation]
+        self.layers = nn.ModuleList(Mlp(width, hidden, act_layer=act) for _ in range(depth))
 
     def forward(self, x: Float[Tensor, "B T D"]) -> Float[Tensor, "B T D"]:
         """Return the output of each token."""
