@@ -68,7 +68,7 @@ def test_impossible_pairs_are_refused(words: list[str]) -> None:
 
 @pytest.mark.slow
 def test_trained_routers_are_told_apart(tmp_path: Path) -> None:
-    """The pilot's figures are in docs/diagnostics.md."""
+    """The pilot's figures are at the head of tasks/diagnostics/composition.yaml."""
     excess, seen = {}, {}
     for router in ("token_choice", "random", "dense"):
         words = ("task=composition", f"router={router}", *QUIET, f"records={tmp_path}")

@@ -65,7 +65,7 @@ def test_the_oracle_loses_nothing_to_the_shift_but_what_capacity_takes() -> None
 
 @pytest.mark.slow
 def test_trained_routers_are_told_apart(tmp_path: Path) -> None:
-    """The pilot's figures are in docs/diagnostics.md."""
+    """The pilot's figures are at the head of tasks/diagnostics/drift.yaml."""
     excess = {}
     for router in ("token_choice", "expert_choice", "random", "dense"):
         record, _ = fit(compose("task=drift", f"router={router}", *QUIET, f"records={tmp_path}"))

@@ -89,7 +89,7 @@ def test_a_haystack_without_room_is_refused(words: list[str]) -> None:
 
 @pytest.mark.slow
 def test_trained_routers_are_told_apart(tmp_path: Path) -> None:
-    """The pilot's figures are in docs/diagnostics.md."""
+    """The pilot's figures are at the head of tasks/diagnostics/needles.yaml."""
     excess = {}
     for router in ("expert_choice", "random", "dense"):
         record, _ = fit(compose("task=needles", f"router={router}", *QUIET, f"records={tmp_path}"))
