@@ -134,9 +134,9 @@ class Subject:
         return ", ".join(words)
 
     def takes_evaluation_slots(self) -> bool:
-        """Return whether the router accepts `eval_slots_per_token`; some refuse it."""
+        """Return whether the router accepts a limit of its own in evaluation; some refuse it."""
         try:
-            self._router(self.spec(slots_per_token=1.0, eval_slots_per_token=1.0))
+            self._router(self.spec(slots_per_token=1.0, eval_slots_per_token=0.5))
         except UserError:
             return False
         return True

@@ -24,7 +24,7 @@ from annotated_types import Ge, Lt
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from moesuite.errors import UserError
+from moesuite.routing.capacity import refuse_limit
 from moesuite.routing.router import LayerSpec, Router, Routing, build_gate
 from moesuite.routing.scope import score_that_a_share_exceeds
 
@@ -57,12 +57,7 @@ class ExpertThreshold(Router):
             UserError: for a limit in evaluation, which there is none of.
         """
         super().__init__(spec)
-        if spec.eval_slots_per_token is not None:
-            raise UserError(
-                f"eval_slots_per_token={spec.eval_slots_per_token}: expected no limit with "
-                "router=expert_threshold, which has no capacity; leave it out, or set "
-                "router=expert_choice_causal"
-            )
+        refuse_limit(spec, "expert_threshold", "expert_choice_causal")
         self.momentum = momentum
         self.warmup = warmup
         self.causal, self.batch_coupled = warmup == 0, warmup > 0

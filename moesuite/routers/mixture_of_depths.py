@@ -22,7 +22,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from moesuite.errors import UserError
+from moesuite.routing.capacity import refuse_limit
 from moesuite.routing.layer import MLPGate
 from moesuite.routing.losses import mean_of_tokens
 from moesuite.routing.router import LayerSpec, Router, Routing, build_gate
@@ -40,12 +40,7 @@ class MixtureOfDepths(Router):
 
     def __init__(self, spec: LayerSpec) -> None:
         super().__init__(spec)
-        if spec.eval_slots_per_token is not None:
-            raise UserError(
-                f"eval_slots_per_token={spec.eval_slots_per_token}: expected no limit with "
-                "router=mixture_of_depths, which has no capacity in evaluation; leave it out, or "
-                "set router=expert_choice"
-            )
+        refuse_limit(spec, "mixture_of_depths", "expert_choice")
         self.gate = build_gate(spec)
         self.predictor = MLPGate(spec.dim, spec.num_experts)
 

@@ -20,8 +20,8 @@ from annotated_types import Ge
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from moesuite.errors import UserError
 from moesuite.routing.assignment import stable_sort
+from moesuite.routing.capacity import refuse_limit
 from moesuite.routing.losses import balance_loss
 from moesuite.routing.router import LayerSpec, Router, Routing, build_gate, top
 
@@ -64,12 +64,7 @@ class TokenRounding(Router):
             UserError: if k > E, or for a limit in evaluation, which there is none of.
         """
         super().__init__(spec)
-        if spec.eval_slots_per_token is not None:
-            raise UserError(
-                f"eval_slots_per_token={spec.eval_slots_per_token}: expected no limit with "
-                "router=token_rounding, which has no capacity; leave it out, or set "
-                "router=token_choice"
-            )
+        refuse_limit(spec, "token_rounding", "token_choice")
         self.k = self.choices(k)
         self.tile = tile
         self.rounded = ROUND[rounding]

@@ -105,5 +105,7 @@ def test_predictions_come_to_agree_with_the_ranking() -> None:
 
 
 def test_evaluation_has_no_limit() -> None:
-    with pytest.raises(UserError, match=r"eval_slots_per_token=1.0: expected no limit with"):
-        MixtureOfDepths(LayerSpec(2, 2, 1.0, eval_slots_per_token=1.0))
+    with pytest.raises(
+        UserError, match=r"eval_slots_per_token=0.5: expected none, or slots_per_token=1.0"
+    ):
+        MixtureOfDepths(LayerSpec(2, 2, 1.0, eval_slots_per_token=0.5))

@@ -78,8 +78,10 @@ def test_it_knows_no_capacity_as_causal_expert_choice_does() -> None:
         router.threshold = torch.tensor([0.5, 0.5])
         loads[kind.__name__] = router(x).load().tolist()
     assert loads == {"ExpertChoiceCausal": [[4.0, 0.0]], "ExpertThreshold": [[8.0, 0.0]]}
-    with pytest.raises(UserError, match=r"eval_slots_per_token=1.0: expected no limit with"):
-        ExpertThreshold(LayerSpec(2, 2, 1.0, eval_slots_per_token=1.0))
+    with pytest.raises(
+        UserError, match=r"eval_slots_per_token=0.5: expected none, or slots_per_token=1.0"
+    ):
+        ExpertThreshold(LayerSpec(2, 2, 1.0, eval_slots_per_token=0.5))
 
 
 def test_warm_up_is_expert_choice_over_the_batch() -> None:

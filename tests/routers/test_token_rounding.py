@@ -75,8 +75,10 @@ def test_evaluation_is_top_k() -> None:
     routing = router(X)
     assert routing.experts.tolist() == [0, 0, 0, 1, 1]
     assert routing.weights.tolist() == pytest.approx([0.9, 0.6, 0.7, 0.7, 0.6])
-    with pytest.raises(UserError, match=r"eval_slots_per_token=1.0: expected no limit with"):
-        TokenRounding(LayerSpec(2, 2, 1.0, eval_slots_per_token=1.0))
+    with pytest.raises(
+        UserError, match=r"eval_slots_per_token=0.5: expected none, or slots_per_token=1.0"
+    ):
+        TokenRounding(LayerSpec(2, 2, 1.0, eval_slots_per_token=0.5))
 
 
 def test_keep_takes_earlier_tokens_of_equal_priority() -> None:
