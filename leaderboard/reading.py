@@ -19,11 +19,13 @@ class Benchmarks:
 
     Attributes:
         boards: in order of their tasks.
+        entries: runs that were compared, by contestant.
         facts: options of settings and of contestants by hash.
         problems: a line for each file that is left out.
     """
 
     boards: list[Board]
+    entries: Mapping[str, list[Entry]]
     facts: Mapping[str, Facts]
     problems: list[str]
 
@@ -44,6 +46,10 @@ def benchmarks(places: Sequence[str], progress: Progress | None = None) -> Bench
         entry = Entry.model_validate_json(records.fresh.entries[where])
         by_task[entry.task].append(entry)
     facts, compared = records.fresh.facts, list[Board]()
+    by_contestant = defaultdict[str, list[Entry]](list)
     for task in sorted(by_task):
-        compared += boards(merged(by_task[task]), facts, records.certificates)
-    return Benchmarks(compared, facts, records.problems)
+        entries = merged(by_task[task])
+        for entry in entries:
+            by_contestant[entry.contestant].append(entry)
+        compared += boards(entries, facts, records.certificates)
+    return Benchmarks(compared, by_contestant, facts, records.problems)

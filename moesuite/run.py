@@ -33,6 +33,7 @@ Train and measure one router in one backbone on one task, and write a run record
     python -m moesuite.run -m router=dense,soft seed=0,1,2    a sweep
     python -m moesuite.run -m seed=0,1,2 launcher=joblib      in parallel
     python -m moesuite.run benchmark=quick                    a frozen grid
+    python -m moesuite.run benchmark=lite router=my_file.py:MyRouter      what a router is worth
     python -m moesuite.run task=imagenet task.source=<ImageFolder> backbone=vit_s16
     python -m moesuite.run router=expert_choice upcycle=<last.ckpt of a dense run>
     python -m moesuite.run router=my_file:MyRouter            a router of your own
@@ -59,6 +60,7 @@ FLAG_TEXTS = {
 }
 ALSO = {
     "router": "<module or file>:<class>",
+    "benchmark": "lite with router=<one of your choice>",
     "backbone": "timm:<name>, hf:<type, hub id or folder>",
     "logger": "[csv,wandb]",
 }

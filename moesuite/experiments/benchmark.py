@@ -22,7 +22,7 @@ from moesuite.config.options import Section, checked, is_section
 from moesuite.config.roles import Role
 from moesuite.config.run_command import reproduce, words_of
 from moesuite.config.schema import RunConfig, role_of
-from moesuite.discovery.names import benchmark_files, router_names, task_files
+from moesuite.discovery.names import benchmark_files, router_names, source_of, task_files
 from moesuite.errors import UserError, unknown
 from moesuite.experiments.launchers import Launcher
 from moesuite.experiments.sweep import Outcome, PlannedRun, Progress, expand, print_end, run_many
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 # allowed in addition to options that do not change results: the device
 DEVICE = ("trainer.accelerator", "trainer.devices")
+CHOSEN = "chosen"  # `routers` of a part: what `router=` on the command line names
 
 
 class GridPart(Section):
@@ -40,7 +41,8 @@ class GridPart(Section):
 
     Attributes:
         task: name.
-        routers: names; or "all"; or "causal" for those with a causal certificate.
+        routers: names; or "all"; or "causal" for those with a causal certificate; or "chosen" for
+            the one of `router=`, which a grid with such a part needs and others refuse.
         seeds: of the runs.
         sweep: options with several values each, as on the command line; all combinations are run.
         words: further options of every run; nested lists are flattened, so that parts can share
@@ -57,8 +59,10 @@ class GridPart(Section):
     name: str = ""
     upcycles: str = ""
 
-    def chosen_routers(self) -> list[str]:
-        """Return the names of the routers."""
+    def chosen_routers(self, chosen: str = "") -> list[str]:
+        """Return the names of the routers; `chosen` is that of the command line."""
+        if self.routers == CHOSEN:
+            return [chosen]
         if self.routers == "causal":
             from moesuite.certify.certificate import causal_routers
 
@@ -95,15 +99,18 @@ def plan(words: Sequence[str]) -> list[Planned]:
     """Return the runs of `benchmark=<name>`, with the other words added to each.
 
     Args:
-        words: benchmark=<name>; source.<task>=<folder> for local data; options that do not change
-            results; --config-dir=<folder>, which may hold loggers and backbones.
+        words: benchmark=<name>; router=<name or class> and its options for a grid of a router that
+            is chosen; source.<task>=<folder> for local data; options that do not change results;
+            --config-dir=<folder>, which may hold loggers and backbones.
 
     Raises:
-        UserError: for an unknown benchmark, or an option that would change results.
+        UserError: for an unknown benchmark, an option that would change results, or a router that
+            is missing or not to be chosen.
     """
     files = benchmark_files()
     sources: dict[str, str] = {}
     options: list[str] = []
+    chosen: list[str] = []
     name = ""
     for word in words:
         key, _, value = word.partition("=")
@@ -111,6 +118,8 @@ def plan(words: Sequence[str]) -> list[Planned]:
             name = value
         elif key.startswith("source."):
             sources[key.removeprefix("source.")] = value
+        elif key == "router" or key.startswith("router."):
+            chosen.append(word)
         elif key in (*DEVICE, FOLDER) or role_of(*key.split(".")[:2]) is Role.PRESENTATION:
             options.append(word)
         else:
@@ -121,13 +130,45 @@ def plan(words: Sequence[str]) -> list[Planned]:
             )
     if name not in files:
         raise unknown("benchmark", name, files, f"benchmark={next(iter(files))}")
-    parts = checked(Grid, yaml.safe_load(files[name].read_text(encoding="utf-8"))).parts
+    parts = read_parts(files[name])
+    router, router_words = _chosen(name, chosen, any(part.routers == CHOSEN for part in parts))
     tasks = {part.task for part in parts}
     if other_tasks := sources.keys() - tasks:
         known = tasks & set(task_files())
         raise unknown("task in source.<task>", min(other_tasks), known, "source.")
-    runs = [_runs(part, sources.get(part.task), options) for part in parts]
-    return sorted(itertools.chain(*runs), key=lambda run: run.seed)
+    runs = list[Planned]()
+    for part in parts:
+        own = router_words if part.routers == CHOSEN else []
+        runs += _runs(part, router, sources.get(part.task), [*own, *options])
+    return sorted(runs, key=lambda run: run.seed)
+
+
+def read_parts(path: Path) -> list[GridPart]:
+    """Return the parts of a grid."""
+    return checked(Grid, yaml.safe_load(path.read_text(encoding="utf-8"))).parts
+
+
+def _chosen(name: str, words: Sequence[str], is_open: bool) -> tuple[str, list[str]]:
+    """Return the router of the command line, and its options.
+
+    Raises:
+        UserError: if there is none although the benchmark `is_open` to one, one although it is not,
+            or an unknown one.
+    """
+    routers = [word.partition("=")[2] for word in words if word.startswith("router=")]
+    if not is_open and words:
+        raise UserError(
+            f"{words[0]}: benchmark={name} is a frozen grid of routers of its own; leave it out, "
+            f"or type benchmark=lite {words[0] if routers else 'router=soft'}"
+        )
+    if is_open and len(routers) != 1:
+        raise UserError(
+            f"benchmark={name} is for one router, here are {len(routers)}; type for example "
+            f"benchmark={name} router=soft, or router=my_file.py:MyRouter for your own"
+        )
+    if is_open:
+        source_of(routers[0])
+    return "".join(routers), [word for word in words if not word.startswith("router=")]
 
 
 def _presentation_options() -> Iterator[str]:
@@ -139,12 +180,14 @@ def _presentation_options() -> Iterator[str]:
                 yield f"{name}.{option}".rstrip(".")
 
 
-def _runs(part: GridPart, source: str | None, options: Sequence[str]) -> Iterator[Planned]:
+def _runs(
+    part: GridPart, chosen: str, source: str | None, options: Sequence[str]
+) -> Iterator[Planned]:
     nested = [[words] if isinstance(words, str) else words for words in part.words]
     shared = list(itertools.chain(*nested))
     if source is not None:
         shared.append(f"task.source={source}")
-    combinations = itertools.product(part.seeds, part.chosen_routers(), expand(part.sweep))
+    combinations = itertools.product(part.seeds, part.chosen_routers(chosen), expand(part.sweep))
     for seed, router, swept in combinations:
         words = [f"task={part.task}", f"router={router}", f"seed={seed}", *swept]
         label = ", ".join([part.task, router, *swept, f"seed {seed}"])

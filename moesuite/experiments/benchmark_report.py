@@ -28,7 +28,8 @@ def print_comparison(records: Sequence[RunRecord]) -> None:
     console = Console(width=None if sys.stdout.isatty() else WIDTH)
     groups: dict[tuple[str, str, bool], list[RunRecord]] = {}
     for record in records:
-        key = record.task, record.primary, record.config["allow_noncausal"]
+        looks_ahead = record.config["allow_noncausal"] and record.router_causal is False
+        key = record.task, record.primary, looks_ahead
         groups.setdefault(key, []).append(record)
     for (task, primary, leaks), members in groups.items():
         title = f"{task}{', SEES LATER TOKENS' * leaks}"

@@ -44,7 +44,7 @@ def recommend(
     subject = read_subject(model, length)
     places = [place for place in records if place != RECORDS or Path(place).exists()]
     progress("reading records")
-    results = benchmarks(places) if places else Benchmarks([], {}, [])
+    results = benchmarks(places) if places else Benchmarks([], {}, {}, [])
     contestants = measured(results, subject.kind)
     in_papers = published(subject.kind)
     ordered = contestants if tells_apart(contestants) else []

@@ -82,6 +82,50 @@ def holm(p: Mapping[Name, float]) -> dict[Name, float]:
     return {name: corrected[name] for name in p}
 
 
+@dataclass(frozen=True)
+class Pair:
+    """Two routers that could be tested.
+
+    Attributes:
+        gap: mean over shared seeds of the quality of the first minus that of the second.
+        p: two-sided p-value of no difference, corrected for all pairs.
+    """
+
+    gap: float
+    p: float
+
+
+def compared(values: Mapping[str, BySeed]) -> dict[tuple[str, str], Pair]:
+    """Test all pairs of routers at once, by Holm's rule; each is returned in both orders.
+
+    A pair with fewer than `ENOUGH` shared seeds, or whose differences have no spread, is left out.
+
+    Args:
+        values: quality by router and seed, at least one seed each.
+    """
+    names = sorted(values)
+    if not names:
+        return {}
+    gaps, p = _pairs([values[name] for name in names])
+    first, second = np.triu_indices(len(names), 1)
+    known = ~np.isnan(p[first, second])
+    pairs = [*zip(first[known].tolist(), second[known].tolist(), strict=True)]
+    tested = holm(dict(zip(pairs, p[first, second][known].tolist(), strict=True)))
+    results = dict[tuple[str, str], Pair]()
+    for (i, j), corrected in tested.items():
+        gap = float(gaps[i, j])
+        results[names[i], names[j]] = Pair(gap, corrected)
+        results[names[j], names[i]] = Pair(-gap, corrected)
+    return results
+
+
+def separated(values: Mapping[str, BySeed], level: float = LEVEL) -> set[tuple[str, str]]:
+    """Return the pairs of routers, each in alphabetical order, that differ significantly."""
+    return {
+        names for names, pair in compared(values).items() if pair.p < level and names[0] < names[1]
+    }
+
+
 def tie_groups(values: Mapping[str, BySeed], direction: Direction) -> dict[str, int]:
     """Return the tie group of each router, from 1.
 
@@ -98,21 +142,17 @@ def tie_groups(values: Mapping[str, BySeed], direction: Direction) -> dict[str, 
     )
     if not names:
         return {}
-    gaps, p = _pairs([values[name] for name in names])
-    first, second = np.triu_indices(len(names), 1)
-    known = ~np.isnan(p[first, second])
-    pairs = [*zip(first[known].tolist(), second[known].tolist(), strict=True)]
-    corrected = holm(dict(zip(pairs, p[first, second][known].tolist(), strict=True)))
-    groups, waiting, number = dict[str, int](), list(range(len(names))), 0
+    pairs = compared(values)
+    groups, waiting, number = dict[str, int](), names, 0
     while waiting:
         leader, number = waiting[0], number + 1
         # over shared seeds alone one of lower mean may be the better: that is no defeat
         beaten = [
-            i
-            for i in waiting
-            if corrected.get((leader, i), 1.0) < LEVEL and sign * gaps[leader, i] > 0
+            name
+            for name in waiting
+            if (pair := pairs.get((leader, name))) and pair.p < LEVEL and sign * pair.gap > 0
         ]
-        groups |= {names[i]: number for i in waiting if i not in beaten}
+        groups |= {name: number for name in waiting if name not in beaten}
         waiting = beaten
     return groups
 

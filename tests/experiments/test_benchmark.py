@@ -9,7 +9,7 @@ import pytest
 from moesuite import compose, run
 from moesuite.discovery.names import benchmark_files, router_names
 from moesuite.errors import UserError
-from moesuite.experiments.benchmark import Grid, plan
+from moesuite.experiments.benchmark import CHOSEN, Grid, plan, read_parts
 from moesuite.experiments.benchmark_report import print_comparison
 from moesuite.experiments.upcycling_report import method_of, quality_at
 from moesuite.records.record import CurvePoint, Quality, RunRecord, Sunk
@@ -47,7 +47,8 @@ def test_every_benchmark_opens_with_what_command_cost_and_figure(
             and f"# Command: python -m moesuite.run benchmark={name}" in head
         )
         assert "# Cost: " in head and "# Figure reached: " in head
-        for planned in plan([f"benchmark={name}"])[::29]:
+        is_open = any(part.routers == CHOSEN for part in read_parts(path))
+        for planned in plan([f"benchmark={name}", *["router=soft"] * is_open])[::29]:
             assert f"task={compose(*planned.words).task['name']}" == planned.words[0]
 
 
@@ -113,7 +114,13 @@ def test_lookahead_and_other_scores_are_separate_contestants(
             {"allow_noncausal": leaks, "slots_per_token": None, "seed": 0},
         )
         return RunRecord.model_construct(
-            task="stdlib", router=router, seed=0, primary=primary, quality=quality, config=config
+            task="stdlib",
+            router=router,
+            router_causal=not leaks,
+            seed=0,
+            primary=primary,
+            quality=quality,
+            config=config,
         )
 
     causal = [record("switch", "bits_per_byte", 2.0), record("hash", "bits_per_byte", 1.75)]
@@ -213,10 +220,45 @@ def test_quality_at_equal_budgets_by_hand() -> None:
     ("words", "says"),
     [
         (["benchmark=qiuck"], "unknown benchmark 'qiuck'; nearest: "),
-        (["benchmark=mine", "router=soft"], "a benchmark is a frozen grid; allowed beside it"),
+        (["benchmark=mine", "seed=1"], "a benchmark is a frozen grid; allowed beside it"),
+        (["benchmark=mine", "router=soft"], "grid of routers of its own; .*=lite router=soft$"),
+        (["benchmark=mine", "router.k=2"], "grid of routers of its own; .*=lite router=soft$"),
         (["benchmark=mine", "source.imagenet=here"], "unknown task in source.<task> 'imagenet'"),
     ],
 )
 def test_bad_words(words: list[str], says: str, grid: Path) -> None:
     with pytest.raises(UserError, match=says):
         plan(words)
+
+
+ONE = """parts:
+  - {task: digits, routers: chosen, seeds: [0, 1]}
+  - {task: digits, routers: [dense], seeds: [0, 1], words: [a=1]}
+"""
+
+
+def test_a_grid_for_one_router_of_the_command_line(grid: Path) -> None:
+    (grid / "mine.yaml").write_text(ONE, encoding="utf-8")
+    runs = plan(["benchmark=mine", "router=token_choice", "router.k=2", "records=here"])
+    assert [run.words for run in runs[:2]] == [
+        ["task=digits", "router=token_choice", "seed=0", "router.k=2", "records=here"],
+        ["task=digits", "router=dense", "seed=0", "a=1", "records=here"],
+    ]
+    assert [run.seed for run in runs] == [0, 0, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ([], "benchmark=mine is for one router, here are 0; type for example benchmark=mine rout"),
+        (["router=soft", "router=switch"], "for one router, here are 2"),
+        (["router=sfot"], "unknown router 'sfot'; nearest: "),
+        (["router=nowhere.py:Mine"], "nowhere"),
+    ],
+)
+def test_a_grid_for_one_router_refuses_none_and_unknown_ones(
+    words: list[str], says: str, grid: Path
+) -> None:
+    (grid / "mine.yaml").write_text(ONE, encoding="utf-8")
+    with pytest.raises(UserError, match=says):
+        plan(["benchmark=mine", *words])
