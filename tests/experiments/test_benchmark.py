@@ -229,36 +229,3 @@ def test_quality_at_equal_budgets_by_hand() -> None:
 def test_bad_words(words: list[str], says: str, grid: Path) -> None:
     with pytest.raises(UserError, match=says):
         plan(words)
-
-
-ONE = """parts:
-  - {task: digits, routers: chosen, seeds: [0, 1]}
-  - {task: digits, routers: [dense], seeds: [0, 1], words: [a=1]}
-"""
-
-
-def test_a_grid_for_one_router_of_the_command_line(grid: Path) -> None:
-    (grid / "mine.yaml").write_text(ONE, encoding="utf-8")
-    runs = plan(["benchmark=mine", "router=token_choice", "router.k=2", "records=here"])
-    assert [run.words for run in runs[:2]] == [
-        ["task=digits", "router=token_choice", "seed=0", "router.k=2", "records=here"],
-        ["task=digits", "router=dense", "seed=0", "a=1", "records=here"],
-    ]
-    assert [run.seed for run in runs] == [0, 0, 1, 1]
-
-
-@pytest.mark.parametrize(
-    ("words", "says"),
-    [
-        ([], "benchmark=mine is for one router, here are 0; type for example benchmark=mine rout"),
-        (["router=soft", "router=switch"], "for one router, here are 2"),
-        (["router=sfot"], "unknown router 'sfot'; nearest: "),
-        (["router=nowhere.py:Mine"], "nowhere"),
-    ],
-)
-def test_a_grid_for_one_router_refuses_none_and_unknown_ones(
-    words: list[str], says: str, grid: Path
-) -> None:
-    (grid / "mine.yaml").write_text(ONE, encoding="utf-8")
-    with pytest.raises(UserError, match=says):
-        plan(["benchmark=mine", *words])

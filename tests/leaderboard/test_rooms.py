@@ -17,6 +17,7 @@ BELOW = {
     "ingest": {"columns", "gate", "ingest"},
     "ranking": {"columns", "ingest", "ranking"},
     "site": {"columns", "ingest", "ranking", "site"},
+    "separation": {"ingest", "ranking", "reading", "separation"},
 }
 
 
