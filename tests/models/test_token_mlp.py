@@ -51,6 +51,8 @@ def test_a_run_is_accounted_and_its_checkpoint_loads(tmp_path: Path) -> None:
     activated = record.compute.activated  # type: ignore[union-attr]
     assert (activated.experts, activated.router) == (2 * 64 * 1024, 2 * 64 * 128)
     assert activated.backbone == 0
+    training = record.compute.training  # type: ignore[union-attr]
+    assert (training.experts, training.backbone) == (3 * activated.experts, 0)
     model = load_moe(path.with_suffix("") / "last.ckpt")
     assert model(torch.zeros(1, 64, 16)).shape == (1, 64, 16)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from timm.layers import Mlp
 from torch import Tensor, nn
@@ -40,7 +41,13 @@ class TokenMLP(nn.Module):
         self.layers = nn.ModuleList(Mlp(width, hidden, act_layer=act) for _ in range(depth))
 
     def forward(self, x: Float[Tensor, "B T D"]) -> Float[Tensor, "B T D"]:
-        """Return the output of each token."""
+        """Return the output of each token.
+
+        In training the first MLP computes the gradient of its input, as one inside a model does:
+        costs are those of an MLP, and its MoE layer's part of them is never more than the whole.
+        """
+        if torch.is_grad_enabled() and self.training and not x.requires_grad:
+            x = x.detach().requires_grad_()
         for layer in self.layers:
             x = x + layer(x) if self.residual else layer(x)
         return x
