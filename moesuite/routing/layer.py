@@ -75,11 +75,10 @@ class LayerSpec:
                     f"{self.num_experts} (a slot for every token in each expert), e.g. {name}=1.0"
                 )
         if self.balance_scope not in get_args(BalanceScope):
-            raise unknown(
-                "balance_scope", self.balance_scope, get_args(BalanceScope), "balance_scope=global"
-            )
+            scope = str(self.balance_scope)
+            raise unknown("balance_scope", scope, get_args(BalanceScope), "balance_scope=global")
         if self.gate is not None and self.gate not in get_args(GateKind):
-            raise unknown("gate", self.gate, get_args(GateKind), "gate=linear")
+            raise unknown("gate", str(self.gate), get_args(GateKind), "gate=linear")
 
     def with_null_experts(self, count: int) -> LayerSpec:
         """Return the spec of a pool with further experts that do no work.

@@ -30,7 +30,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchmetrics import Metric, MetricCollection
 
-from moesuite.task import Batch
+from moesuite.task import Batch, UserError
 from moesuite.tasks.diagnostics.world import Splits, Stored, World, generator
 
 
@@ -109,6 +109,11 @@ class Memory(World):
     def splits(self, seed: int) -> Splits:
         """Draw the facts, and the groups that they stand in; each fact equally often."""
         source, width = generator(seed), self.sampling.width
+        if width < 2:
+            raise UserError(
+                f"task.width={width}: expected at least 2, as a fact has so many possible values, "
+                "e.g. task.width=32"
+            )
         keys = torch.randn(self.memory.facts, width, generator=source)
         values = torch.randint(width, (self.memory.facts,), generator=source)
         splits = dict[str, Stored]()

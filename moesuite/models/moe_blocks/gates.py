@@ -9,8 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import product
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,14 +17,18 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from moesuite.models.forward import evaluating
-from moesuite.routing.assignment import in_best_groups
+from moesuite.models.moe_blocks.rules import (
+    Score,
+    groups_of_choices,
+    rule_of_weights,
+    score_of_choices,
+    scores_of,
+)
 
-ROWS = 64  # of the check
-MOST_GROUPS = 32  # of experts
+ROWS = 1024  # of the check: some rules differ in few of a hundred
 # of a module that is called in another way than it expects
 FAILURES = (AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 CORRECTIONS = ("e_score_correction_bias", "expert_bias")  # added to the scores that choose experts
-Score = Literal["softmax", "sigmoid", ""]
 
 
 Decision = tuple[Tensor, Tensor, Tensor]  # logits, combine weights, experts
@@ -135,10 +138,8 @@ def _measured(gate: nn.Module, linear: Any, further: dict[str, Tensor]) -> Train
     )
     weight *= 3 / dim**0.5
     replaced = {id(linear.weight): weight, id(getattr(linear, "bias", None)): bias}
-    state = {
-        name: replaced.get(id(value), blank(value))
-        for name, value in (*gate.named_parameters(), *gate.named_buffers())
-    }
+    named = {**dict(gate.named_parameters()), **dict(gate.named_buffers())}
+    state = {name: replaced.get(id(value), blank(value)) for name, value in named.items()}
     rest = {name: blank(value) for name, value in further.items()}
     outcome = _run(gate, state, x, rest)
     if outcome is None:
@@ -152,9 +153,16 @@ def _measured(gate: nn.Module, linear: Any, further: dict[str, Tensor]) -> Train
         return "the logits of its gate are not linear in the token"
     served = (experts < num_experts).all(dim=1)
     seen = logits[served], weights[served], experts[served].long()
-    rule = _rule(*seen)
-    groups = _groups(*seen[::2], by_softmax=rule[2] == "softmax")
+    rule = normalises, scale, score = rule_of_weights(*seen)
     correction = _correction(gate, further)
+    if correction is not None and normalises and weights.shape[1] == 1:
+        # the weight is a constant: which scores are corrected tells which there are
+        push = torch.randn(num_experts, generator=random) / 3
+        corrected = _run(gate, _corrected(state, push), x, _corrected(rest, push))
+        if corrected is not None:
+            score = score_of_choices(expected, corrected[1][2].reshape(ROWS, -1).long(), push)
+            rule = normalises, scale, score
+    groups = groups_of_choices(scores_of(seen[0], score), seen[2])
     return TrainedGate(gate, linear, correction, further, flat, weights.shape[1], *rule, groups)
 
 
@@ -205,40 +213,9 @@ def decision(output: Any) -> Decision | None:
     return None
 
 
-def _rule(logits: Tensor, weights: Tensor, experts: Tensor) -> tuple[bool, float, Score]:
-    """Return whether weights are normalised, their scale, and the scores that they come from."""
-    scores: dict[Score, Tensor] = {"softmax": logits.softmax(dim=1), "sigmoid": logits.sigmoid()}
-    ratios = {name: weights / score.gather(1, experts) for name, score in scores.items()}
-    sums = weights.sum(dim=1)
-    normalises = weights.shape[1] < logits.shape[1] and _constant(sums)
-    if normalises:
-        ratios = {name: ratio / ratio.mean(dim=1, keepdim=True) for name, ratio in ratios.items()}
-    score: Score = next((name for name, ratio in ratios.items() if _constant(ratio)), "")
-    if normalises:
-        return True, sums.mean().item(), score
-    return False, ratios[score].mean().item() if score else 1.0, score
-
-
-def _groups(logits: Tensor, experts: Tensor, by_softmax: bool) -> tuple[int, int, int]:
-    """Return the groups, their limit and what their scores are sums of, from the experts chosen."""
-    scores = logits.softmax(dim=1) if by_softmax else logits.sigmoid()
-    (rows, num_experts), k = scores.shape, experts.shape[1]
-    none = torch.zeros(rows, num_experts, dtype=torch.bool)
-    rules = [(1, 1, 1)]
-    rules += [
-        (groups, limit, best_of)
-        for groups, best_of in product(range(2, min(MOST_GROUPS, num_experts) + 1), (2, 1))
-        if num_experts % groups == 0
-        for limit in range(1, groups)
-        if limit * num_experts // groups >= k
-    ]
-    for rule in rules:
-        inside = in_best_groups(scores, *rule)
-        best = scores.masked_fill(~inside, -torch.inf).topk(k).indices
-        if torch.equal(none.scatter(1, best, True), none.scatter(1, experts, True)):
-            return rule
-    return 1, 1, 1
-
-
-def _constant(values: Tensor) -> bool:
-    return bool((values / values.mean() - 1).abs().max() < 0.01)
+def _corrected(values: Mapping[str, Tensor], push: Tensor) -> dict[str, Tensor]:
+    """Return the values, those that correct scores replaced."""
+    return {
+        name: push.view(value.shape) if name.rsplit(".", 1)[-1] in CORRECTIONS else value
+        for name, value in values.items()
+    }

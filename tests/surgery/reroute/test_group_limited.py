@@ -39,6 +39,19 @@ CASES: list[tuple[str, dict[str, Any], tuple[int, int, int, str, bool]]] = [
         SOME | {"topk_method": "group_limited_greedy", "topk_group": 3},
         (4, 3, 1, "softmax", False),
     ),
+    # few of a hundred tokens tell the sum of two scores from the best one
+    (
+        "deepseek_v2",
+        {"topk_method": "group_limited_greedy", "num_experts_per_tok": 3},
+        (4, 2, 1, "softmax", False),
+    ),
+    # weights that are all 1 tell nothing of the scores, but their correction does
+    ("deepseek_v3", {"num_experts_per_tok": 1}, (4, 2, 2, "sigmoid", True)),
+    (
+        "deepseek_v3",
+        {"num_experts_per_tok": 8, "topk_group": 4},
+        (1, 1, 1, "sigmoid", True),
+    ),
     ("deepseek_v2", {"topk_method": "greedy"}, (1, 1, 1, "softmax", False)),
     ("glm4_moe", {"head_dim": 16}, (4, 2, 2, "sigmoid", True)),
     ("dots1", {"head_dim": 16}, (4, 2, 2, "sigmoid", False)),

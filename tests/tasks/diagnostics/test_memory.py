@@ -11,10 +11,11 @@ import pytest
 import sklearn.metrics
 import torch
 
-from moesuite import compose, fit
+from moesuite import UserError, compose, fit
 from moesuite.task import Batch, Task
 from moesuite.tasks.diagnostics.memory import Recall
 from moesuite.testing import TaskContract
+from moesuite.train.build import build_task
 from tests.tasks.diagnostics.oracle import QUIET, scores, untrained
 
 SMALL = ("task=memory", "task.facts=64", "task.train=32", "task.val=4", "task.test=8")
@@ -64,10 +65,10 @@ def test_a_unit_for_each_fact_knows_all_of_them() -> None:
     keys, values = batch["tokens"].flatten(0, 1)[rows], batch["value"].flatten()[rows]
     layer: Any = model.layers[0]  # type: ignore[index]
     with torch.no_grad():
-        layer.up.weight.copy_(keys / keys.square().sum(dim=1, keepdim=True))
-        layer.up.bias.fill_(-0.5)
-        layer.down.weight.copy_(100 * torch.nn.functional.one_hot(values, 256).float().T)
-        layer.down.bias.zero_()
+        layer.fc1.weight.copy_(keys / keys.square().sum(dim=1, keepdim=True))
+        layer.fc1.bias.fill_(-0.5)
+        layer.fc2.weight.copy_(100 * torch.nn.functional.one_hot(values, 256).float().T)
+        layer.fc2.bias.zero_()
     figures = scores(task, model, batch)
     assert figures["stored"] == pytest.approx(1, abs=1e-4) and figures["recalled"] == 1
     assert figures["stored_bits"] == pytest.approx(64 * 8, rel=1e-4)
@@ -96,3 +97,8 @@ def test_experts_hold_more_at_equal_flops(tmp_path: Path) -> None:
     few, many = (stored("router=token_choice", f"num_experts={count}") for count in (2, 8))
     assert stored("router=dense") < few < many
     assert stored("router=random") < few
+
+
+def test_one_possible_value_is_nothing_to_remember() -> None:
+    with pytest.raises(UserError, match=r"task\.width=1: expected at least 2"):
+        build_task(compose("task=memory", "task.width=1").task)
