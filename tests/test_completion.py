@@ -32,7 +32,7 @@ def test_verbs_and_kinds() -> None:
 @pytest.mark.parametrize("run", RUN, ids=" ".join)
 def test_options_names_and_values_of_a_run(run: tuple[str, ...]) -> None:
     assert candidates([*run, "num_"]) == ["num_experts="]
-    assert candidates([*run, "router=tok"]) == ["router=token_choice"]
+    assert candidates([*run, "router=token_c"]) == ["router=token_choice"]
     assert candidates([*run, "router=dense,so"]) == ["router=dense,soft"]
     assert candidates([*run, "optim.schedule=c"]) == [
         "optim.schedule=cosine",
@@ -89,7 +89,7 @@ def shell(name: str, text: str, folder: Path) -> list[str]:
 
 
 LINES = {
-    "moesuite run router=tok": "router=token_choice",
+    "moesuite run router=token_c": "router=token_choice",
     "moesuite cert": "certify",
     "python -m moesuite.run num_": "num_experts=",
     "python -m moesuite.run -m optim.schedule=rs": "optim.schedule=rsqrt",
