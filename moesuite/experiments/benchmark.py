@@ -41,8 +41,8 @@ class GridPart(Section):
 
     Attributes:
         task: name.
-        routers: names; or "all"; or "causal" for those with a causal certificate; or "chosen" for
-            the one of `router=`, which a grid with such a part needs and others refuse.
+        routers: names; or "all"; or "causal" for those with a causal certificate. "chosen" among
+            names is the one of `router=`, which a grid with such a part needs and others refuse.
         seeds: of the runs.
         sweep: options with several values each, as on the command line; all combinations are run.
         words: further options of every run; nested lists are flattened, so that parts can share
@@ -59,10 +59,13 @@ class GridPart(Section):
     name: str = ""
     upcycles: str = ""
 
-    def chosen_routers(self, chosen: str = "") -> list[str]:
-        """Return the names of the routers; `chosen` is that of the command line."""
-        if self.routers == CHOSEN:
-            return [chosen]
+    @property
+    def is_open(self) -> bool:
+        """Whether one of its routers is that of the command line."""
+        return CHOSEN in self.routers and not isinstance(self.routers, str)
+
+    def chosen_routers(self) -> list[str]:
+        """Return the names of the routers, among them perhaps "chosen"."""
         if self.routers == "causal":
             from moesuite.certify.certificate import causal_routers
 
@@ -131,16 +134,13 @@ def plan(words: Sequence[str]) -> list[Planned]:
     if name not in files:
         raise unknown("benchmark", name, files, f"benchmark={next(iter(files))}")
     parts = read_parts(files[name])
-    router, router_words = _chosen(name, chosen, any(part.routers == CHOSEN for part in parts))
+    router_words = _chosen(name, chosen, any(part.is_open for part in parts))
     tasks = {part.task for part in parts}
     if other_tasks := sources.keys() - tasks:
         known = tasks & set(task_files())
         raise unknown("task in source.<task>", min(other_tasks), known, "source.")
-    runs = list[Planned]()
-    for part in parts:
-        own = router_words if part.routers == CHOSEN else []
-        runs += _runs(part, router, sources.get(part.task), [*own, *options])
-    return sorted(runs, key=lambda run: run.seed)
+    runs = [_runs(part, router_words, sources.get(part.task), options) for part in parts]
+    return sorted(itertools.chain(*runs), key=lambda run: run.seed)
 
 
 def read_parts(path: Path) -> list[GridPart]:
@@ -148,8 +148,8 @@ def read_parts(path: Path) -> list[GridPart]:
     return checked(Grid, yaml.safe_load(path.read_text(encoding="utf-8"))).parts
 
 
-def _chosen(name: str, words: Sequence[str], is_open: bool) -> tuple[str, list[str]]:
-    """Return the router of the command line, and its options.
+def _chosen(name: str, words: Sequence[str], is_open: bool) -> list[str]:
+    """Return the words for the router of the command line, its name first.
 
     Raises:
         UserError: if there is none although the benchmark `is_open` to one, one although it is not,
@@ -168,7 +168,7 @@ def _chosen(name: str, words: Sequence[str], is_open: bool) -> tuple[str, list[s
         )
     if is_open:
         source_of(routers[0])
-    return "".join(routers), [word for word in words if not word.startswith("router=")]
+    return sorted(words, key=lambda word: not word.startswith("router="))
 
 
 def _presentation_options() -> Iterator[str]:
@@ -181,16 +181,17 @@ def _presentation_options() -> Iterator[str]:
 
 
 def _runs(
-    part: GridPart, chosen: str, source: str | None, options: Sequence[str]
+    part: GridPart, chosen: Sequence[str], source: str | None, options: Sequence[str]
 ) -> Iterator[Planned]:
     nested = [[words] if isinstance(words, str) else words for words in part.words]
     shared = list(itertools.chain(*nested))
     if source is not None:
         shared.append(f"task.source={source}")
-    combinations = itertools.product(part.seeds, part.chosen_routers(chosen), expand(part.sweep))
-    for seed, router, swept in combinations:
-        words = [f"task={part.task}", f"router={router}", f"seed={seed}", *swept]
-        label = ", ".join([part.task, router, *swept, f"seed {seed}"])
+    combinations = itertools.product(part.seeds, part.chosen_routers(), expand(part.sweep))
+    for seed, name, swept in combinations:
+        router = chosen if name == CHOSEN else [f"router={name}"]
+        words = [f"task={part.task}", *router, f"seed={seed}", *swept]
+        label = ", ".join([part.task, router[0].partition("=")[2], *swept, f"seed {seed}"])
         yield Planned(label, seed, [*words, *shared, *options], part.name, part.upcycles)
 
 

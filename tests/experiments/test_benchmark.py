@@ -9,7 +9,7 @@ import pytest
 from moesuite import compose, run
 from moesuite.discovery.names import benchmark_files, router_names
 from moesuite.errors import UserError
-from moesuite.experiments.benchmark import CHOSEN, Grid, plan, read_parts
+from moesuite.experiments.benchmark import Grid, plan, read_parts
 from moesuite.experiments.benchmark_report import print_comparison
 from moesuite.experiments.upcycling_report import method_of, quality_at
 from moesuite.records.record import CurvePoint, Quality, RunRecord, Sunk
@@ -47,7 +47,7 @@ def test_every_benchmark_opens_with_what_command_cost_and_figure(
             and f"# Command: python -m moesuite.run benchmark={name}" in head
         )
         assert "# Cost: " in head and "# Figure reached: " in head
-        is_open = any(part.routers == CHOSEN for part in read_parts(path))
+        is_open = any(part.is_open for part in read_parts(path))
         for planned in plan([f"benchmark={name}", *["router=soft"] * is_open])[::29]:
             assert f"task={compose(*planned.words).task['name']}" == planned.words[0]
 

@@ -10,7 +10,7 @@ from moesuite.errors import UserError
 from moesuite.experiments.benchmark import plan
 
 ONE = """parts:
-  - {task: digits, routers: chosen, seeds: [0, 1]}
+  - {task: digits, routers: [chosen], seeds: [0, 1]}
   - {task: digits, routers: [dense], seeds: [0, 1], words: [a=1]}
 """
 
@@ -25,7 +25,7 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_grid_for_one_router_of_the_command_line() -> None:
     runs = plan(["benchmark=mine", "router=token_choice", "router.k=2", "records=here"])
     assert [run.words for run in runs[:2]] == [
-        ["task=digits", "router=token_choice", "seed=0", "router.k=2", "records=here"],
+        ["task=digits", "router=token_choice", "router.k=2", "seed=0", "records=here"],
         ["task=digits", "router=dense", "seed=0", "a=1", "records=here"],
     ]
     assert [run.seed for run in runs] == [0, 0, 1, 1]
