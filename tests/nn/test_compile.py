@@ -14,7 +14,9 @@ from tests.conftest import Command
 DYNAMIC = {
     "base",
     "comparison",
+    "expert_threshold",
     "relu",
+    "token_rounding",
     "usmoe",
 }
 CODE = """
