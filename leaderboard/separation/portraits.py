@@ -27,7 +27,7 @@ def portrait(tasks: Sequence[TaskResult], router: str) -> str:
     for task in tasks:
         if router in task.values:
             parts[part_of(task, router)].append(_figures(task, router))
-    sentences = [f"{words} {', '.join(parts[key])}" for key, words in WORDS.items() if parts[key]]
+    sentences = [f"{where} {', '.join(parts[key])}" for key, where in WORDS.items() if parts[key]]
     missing = [task.board.task for task in tasks if router not in task.values]
     if missing:
         sentences.append(f"no result on {', '.join(missing)}")

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import yaml
 from pydantic import Field
@@ -52,7 +52,7 @@ class GridPart(Section):
     """
 
     task: str
-    routers: list[str] | str = "all"
+    routers: list[str] | Literal["all", "causal"] = "all"
     seeds: list[int] = Field(default_factory=lambda: [0])
     sweep: list[str] = Field(default_factory=list)
     words: list[str | list[str]] = Field(default_factory=list)
@@ -62,7 +62,7 @@ class GridPart(Section):
     @property
     def is_open(self) -> bool:
         """Whether one of its routers is that of the command line."""
-        return CHOSEN in self.routers and not isinstance(self.routers, str)
+        return isinstance(self.routers, list) and CHOSEN in self.routers
 
     def chosen_routers(self) -> list[str]:
         """Return the names of the routers, among them perhaps "chosen"."""
@@ -70,7 +70,7 @@ class GridPart(Section):
             from moesuite.certify.certificate import causal_routers
 
             return causal_routers()
-        return router_names() if self.routers == "all" else list(self.routers)
+        return router_names() if self.routers == "all" else self.routers
 
 
 class Grid(Section):

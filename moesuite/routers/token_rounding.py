@@ -31,8 +31,8 @@ ROUND = {"nearest": torch.round, "up": torch.ceil, "down": torch.floor}
 def keep(priority: Float[Tensor, "U N E"], counts: Float[Tensor, "U E"]) -> Bool[Tensor, "U N E"]:
     """Return which tokens are among the first of each expert, as many as `counts`."""
     _, order = stable_sort(priority.transpose(1, 2), descending=True)  # [U, E, N]
-    kept = torch.arange(priority.shape[1], device=priority.device) < counts[..., None]
-    return torch.zeros_like(kept).scatter(2, order, kept).transpose(1, 2)
+    is_first = torch.arange(priority.shape[1], device=priority.device) < counts[..., None]
+    return torch.zeros_like(is_first).scatter(2, order, is_first).transpose(1, 2)
 
 
 class TokenRounding(Router):
@@ -93,5 +93,4 @@ class TokenRounding(Router):
         pooled = self.spec.balance_scope != "sequence"
         units = priority.flatten(0, 1)[None] if pooled else priority
         counts = (chosen.flatten(0, 1)[None] if pooled else chosen).sum(dim=1)  # [U, E]
-        kept = keep(units, self.rounded(counts / self.tile) * self.tile)
-        return kept.view_as(chosen)
+        return keep(units, self.rounded(counts / self.tile) * self.tile).view_as(chosen)

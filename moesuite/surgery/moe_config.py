@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from moesuite.config.options import word
+from moesuite.config.options import checked_options, word
 from moesuite.config.schema import BalanceScope, GateKind, RunConfig
 from moesuite.config.sections import null_counts
 from moesuite.discovery.names import router_names
@@ -72,11 +72,19 @@ class MoEConfig:
 
     @classmethod
     def of_arguments(cls, options: Mapping[str, Any], **values: Any) -> MoEConfig:
-        """Return the layers of a call: further fields are among the router's own `options`."""
+        """Return the layers of a call: further fields are among the router's own `options`.
+
+        Raises:
+            UserError: for a value of the wrong type.
+        """
         names = {part.name for part in fields(cls)}
         further = {name: value for name, value in options.items() if name in names}
         routers = {name: value for name, value in options.items() if name not in names}
-        return cls(**values, **further, options=routers)
+        arguments = {**values, **further}
+        # checked where kinds are counted: here True would become 1
+        unchecked = {"null_experts": arguments.pop("null_experts", cls.null_experts)}
+        valid = checked_options(cls.__init__, arguments, "")
+        return cls(**valid, **unchecked, options=routers)
 
     @classmethod
     def of_run(cls, run: RunConfig) -> MoEConfig:

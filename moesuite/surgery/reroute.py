@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -98,14 +98,14 @@ def reroute(
         UserError: for a model without MoE layers that can be read, a router that needs other
             weights, or layers that give other outputs under their own rule.
     """
-    config = MoEConfig(
+    config = MoEConfig.of_arguments(
+        {},
         router=router,
         slots_per_token=slots_per_token,
         eval_slots_per_token=eval_slots_per_token,
         balance_scope=balance_scope,
-        options=router_options,
     )
-    return replace_routers(model, config, layers, example)
+    return replace_routers(model, replace(config, options=router_options), layers, example)
 
 
 @without_autocast()

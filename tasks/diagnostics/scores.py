@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 import torchmetrics
 from jaxtyping import Float, Int
@@ -85,10 +87,12 @@ class Specialisation(OfRouting):
         if len(self.experts) == 0:
             return {}
         pair = torch.cat(list(self.experts)), torch.cat(list(self.clusters))
-        return {
-            f"nmi{self.suffix}": normalized_mutual_info_score(*pair),
-            f"ari{self.suffix}": adjusted_rand_score(*pair),
-        }
+        with warnings.catch_warnings():  # torchmetrics builds a sparse table of counts
+            warnings.filterwarnings("ignore", message="Sparse invariant checks")
+            return {
+                f"nmi{self.suffix}": normalized_mutual_info_score(*pair),
+                f"ari{self.suffix}": adjusted_rand_score(*pair),
+            }
 
 
 class Share(OfRouting):

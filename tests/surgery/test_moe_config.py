@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import jaxtyping
 import pytest
 import torch
 import transformers
 from torch import nn
 
-from moesuite import compose, fit, moefy, reroute, upcycle
+from moesuite import UserError, compose, fit, moefy, reroute, upcycle
 from moesuite.config.schema import RunConfig
 from moesuite.discovery.names import router_names
 from moesuite.nn.moe import MoE, moe_layers
@@ -180,3 +182,28 @@ def test_routers_say_whether_they_fit_a_trained_gate(name: str) -> None:
     gate = getattr(getattr(router, "gate", None), "weight", None)
     others = [parameter for parameter in router.parameters() if parameter is not gate]
     assert cls.fits_trained_gate is (not others and name != "dense")
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"num_experts": "four"}, "num_experts='four': input should be a valid integer"),
+        ({"slots_per_token": "much"}, "slots_per_token='much': input should be a valid number"),
+        ({"layers": 3}, "layers=3: expected text or list of integers or text"),
+        ({"decoder": "hash"}, "decoder='hash': input should be a valid dictionary"),
+        ({"shared_experts": None}, "shared_experts=None: input should be a valid integer"),
+        ({"null_experts": True}, "null_experts=true: expected a number of zero experts"),
+        ({"gate": 1}, "gate=1: input should be 'linear', 'mlp', 'cosine' or 'attention'"),
+        ({"balance_scope": None}, "balance_scope=None: input should be 'global', 'local' or"),
+    ],
+)
+def test_an_argument_of_the_wrong_type_is_one_clear_line(
+    options: dict[str, Any], told: str
+) -> None:
+    jaxtyping.config.update("jaxtyping_disable", True)  # beartype would be first
+    model = small_vit()
+    before = [name for name, _ in model.named_modules()]
+    for function in (moefy, upcycle):
+        with pytest.raises(UserError, match=f"^{re.escape(told)}"):
+            function(model, **options)
+    assert [name for name, _ in model.named_modules()] == before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import product
 from typing import Literal
 
@@ -52,20 +53,21 @@ def _rule_of_groups(scores: Tensor, experts: Tensor) -> tuple[int, int, int] | N
     """Return the rule that chooses these experts by scores, or None if it is another."""
     (rows, num_experts), k = scores.shape, experts.shape[1]
     none = torch.zeros(rows, num_experts, dtype=torch.bool)
-    rules = [(1, 1, 1)]
-    rules += [
-        (groups, limit, best_of)
-        for groups, best_of in product(range(2, min(MOST_GROUPS, num_experts) + 1), (2, 1))
-        if num_experts % groups == 0
-        for limit in range(1, groups)
-        if limit * num_experts // groups >= k
-    ]
-    for rule in rules:
+    for rule in _possible_rules(num_experts, k):
         inside = in_best_groups(scores, *rule)
         best = scores.masked_fill(~inside, -torch.inf).topk(k).indices
         if torch.equal(none.scatter(1, best, True), none.scatter(1, experts, True)):
             return rule
     return None
+
+
+def _possible_rules(num_experts: int, k: int) -> Iterator[tuple[int, int, int]]:
+    """Yield groups, their limit and what their scores are sums of; without groups first."""
+    yield 1, 1, 1
+    for groups, best_of in product(range(2, min(MOST_GROUPS, num_experts) + 1), (2, 1)):
+        if num_experts % groups == 0:
+            least = -(-k * groups // num_experts)  # groups that K experts need
+            yield from ((groups, limit, best_of) for limit in range(least, groups))
 
 
 def _constant(values: Tensor) -> bool:

@@ -40,13 +40,10 @@ class Parts:
     dense_gradient: bool = False
 
     def __post_init__(self) -> None:
-        # by type: True is a number, too
-        if type(self.shared_experts) is not int or self.shared_experts < 0:
+        if self.shared_experts < 0:
             raise UserError(
-                f"shared_experts={self.shared_experts!r}: expected a number of experts, 0 or more, "
-                "e.g. shared_experts=1"
+                f"shared_experts={self.shared_experts}: expected 0 or more, e.g. shared_experts=1"
             )
-
         if self.dense_gradient and self.renormalise:
             raise UserError(
                 "dense_gradient=true renormalise=true: the weights of all experts sum to 1 as they "

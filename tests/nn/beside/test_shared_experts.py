@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import jaxtyping
 import pytest
 import torch
 
@@ -183,7 +182,5 @@ def test_a_bad_number_is_one_line(
 
 
 def test_a_bad_number_in_python_is_refused() -> None:
-    jaxtyping.config.update("jaxtyping_disable", True)  # beartype would be first
-    for value in (-1, True, 1.0, "1", None):
-        with pytest.raises(UserError, match=f"shared_experts={value!r}: expected a number of exp"):
-            moefy(vit(), "switch", 4, shared_experts=value)
+    with pytest.raises(UserError, match="shared_experts=-1: expected 0 or more"):
+        moefy(vit(), "switch", 4, shared_experts=-1)
